@@ -1,0 +1,199 @@
+"""Retrieval metrics and their chance levels: one function each, used while training and in evaluation.
+
+Scores are arrays [Q, N]: Q queries, N gallery items, higher is better. The gallery's columns stand in order of clip_id,
+so that "ties: score, then clip_id" is "the earlier column first" (``tie="ascending"``); trec_eval breaks ties by
+document id descending (``tie="descending"``). NaN never ranks: it is an error.
+
+Two kinds of input: ``scores`` with the column of one positive, or ``ranked``, an array [Q, K] that says of the items at
+rank 1 … K whether they are relevant (bool) or how much (gain). Every metric returns one number per query, NaN where it
+is not defined (no relevant item); every ``chance_*`` returns the expectation under a random order, in closed form.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Tie = Literal["ascending", "descending"]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def _checked(scores: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(scores)
+    if array.ndim != 2:
+        raise ValueError(f"scores have shape {array.shape}: give [queries, gallery items]")
+    if np.isnan(array).any():
+        query, item = np.argwhere(np.isnan(array))[0]
+        raise ValueError(f"the score of query {query} and item {item} is NaN: a model that diverged cannot be ranked")
+    return array
+
+
+# ----------------------------------------------------------------------------------------------------- ranking
+
+
+def ranking(scores: ArrayLike, *, k: int | None = None, tie: Tie = "ascending") -> Ints:
+    """Columns of the gallery, best first, [Q, k] (all by default); equal scores in column order, or reversed."""
+    array = _checked(scores)
+    width = array.shape[1]
+    if tie == "descending":
+        return width - 1 - ranking(array[:, ::-1], k=k)
+    if k is None or k >= width:
+        return np.argsort(-array, axis=1, kind="stable").astype(np.int64)
+    # Everything above the k-th score is in; of those equal to it, the earliest columns fill the rest.
+    kth = -np.partition(-array, k - 1, axis=1)[:, k - 1 : k]
+    above, equal = array > kth, array == kth
+    room = k - above.sum(axis=1, keepdims=True)
+    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
+    columns = np.nonzero(chosen)[1].reshape(len(array), k)
+    order = np.argsort(-np.take_along_axis(array, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1).astype(np.int64)
+
+
+def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascending") -> Ints:
+    """The rank (from 1) of one item for each query, [Q]: better scores, and equal ones that win the tie, come first."""
+    array, column = _checked(scores), np.asarray(positive, dtype=np.int64)
+    if len(column) and (column.min() < 0 or column.max() >= array.shape[1]):
+        raise ValueError(f"a positive stands in column {column.max()}; the gallery has {array.shape[1]} items")
+    own = np.take_along_axis(array, column[:, None], axis=1)
+    index = np.arange(array.shape[1])[None, :]
+    wins_tie = index < column[:, None] if tie == "ascending" else index > column[:, None]
+    return 1 + ((array > own) | ((array == own) & wins_tie)).sum(axis=1).astype(np.int64)
+
+
+# ----------------------------------------------------------------------------------------------------- metrics
+
+
+def recall_at_k(scores: ArrayLike, positive: ArrayLike, *, k: int = 10, tie: Tie = "ascending") -> Floats:
+    """recall@k_single: 1 where the query's own item is among the top k, else 0, [Q]."""
+    return (positive_ranks(scores, positive, tie=tie) <= k).astype(np.float64)
+
+
+def found_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+    """|top k ∩ P| / |P|: the textbook's (and trec_eval's) recall; cannot reach 1 where |P| > k."""
+    return _ratio(_relevant(ranked)[:, :k].sum(axis=1), np.asarray(n_relevant, dtype=np.float64))
+
+
+def recall_multi_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+    """recall@k_multi: |top k ∩ P| / min(k, |P|), so that a perfect ranking scores 1."""
+    n_relevant = np.asarray(n_relevant, dtype=np.float64)
+    return _ratio(_relevant(ranked)[:, :k].sum(axis=1), np.minimum(k, n_relevant))
+
+
+def precision_at_k(ranked: ArrayLike, *, k: int = 10) -> Floats:
+    """|top k ∩ P| / k, also where fewer than k items are ranked."""
+    return _relevant(ranked)[:, :k].sum(axis=1) / float(k)
+
+
+def hit_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+    """1 where any relevant item is among the top k, else 0: not recall, as soon as a query has two relevant items."""
+    hits = _relevant(ranked)[:, :k].any(axis=1).astype(np.float64)
+    return np.where(np.asarray(n_relevant) > 0, hits, np.nan)
+
+
+def reciprocal_rank(ranked: ArrayLike, n_relevant: ArrayLike) -> Floats:
+    """1 / rank of the first relevant item; 0 where there is one, but not among the ranked."""
+    relevant = _relevant(ranked)
+    first = np.where(relevant.any(axis=1), 1.0 / (1 + relevant.argmax(axis=1)), 0.0)
+    return np.where(np.asarray(n_relevant) > 0, first, np.nan)
+
+
+def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = 10) -> Floats:
+    """DCG@k / ideal DCG@k with gain = grade and discount 1 / log2(rank + 1), as trec_eval's ndcg_cut.
+
+    ``judged_gains`` [Q, J]: the gains of all judged items, ranked or not, padded with 0; negative grades count as 0.
+    """
+    ideal = -np.sort(-_gains(judged_gains), axis=1)
+    return _ratio(_dcg(_gains(ranked_gains), k), _dcg(ideal, k))
+
+
+def median_rank(ranks: ArrayLike) -> float:
+    """The middle rank of the positives: lower is better, (N + 1) / 2 by chance."""
+    return float(np.median(np.asarray(ranks)))
+
+
+# ----------------------------------------------------------------------------------------------- chance levels
+
+
+def chance_recall(n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+    """k / N, the chance of recall@k_single and of :func:`found_at_k`; 1 where the gallery is smaller than k."""
+    return np.minimum(1.0, k / np.asarray(n_gallery, dtype=np.float64))
+
+
+def chance_recall_multi(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+    """(k |P| / N) / min(k, |P|)."""
+    n_relevant = np.asarray(n_relevant, dtype=np.float64)
+    n_gallery = np.asarray(n_gallery, dtype=np.float64)
+    expected = np.minimum(k, n_gallery) * n_relevant / n_gallery
+    return _ratio(expected, np.minimum(k, n_relevant))
+
+
+def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+    """1 − C(N − |P|, k) / C(N, k): the hypergeometric chance that k draws without replacement meet P."""
+    n_relevant, n_gallery = np.broadcast_arrays(
+        np.asarray(n_relevant, dtype=np.float64), np.asarray(n_gallery, dtype=np.float64)
+    )
+    miss = np.ones(n_relevant.shape)
+    for drawn in range(k):
+        left = np.maximum(n_gallery - drawn, 1.0)
+        miss = miss * np.clip((n_gallery - n_relevant - drawn) / left, 0.0, 1.0)
+    return np.where(n_relevant > 0, 1.0 - miss, np.nan)
+
+
+def chance_reciprocal_rank(n_relevant: ArrayLike, n_gallery: ArrayLike) -> Floats:
+    """Σ 1/r · P(the first relevant item stands at rank r)."""
+    n_relevant, n_gallery = np.broadcast_arrays(
+        np.asarray(n_relevant, dtype=np.float64), np.asarray(n_gallery, dtype=np.float64)
+    )
+    none_yet, total = np.ones(n_relevant.shape), np.zeros(n_relevant.shape)
+    for rank in range(1, int(n_gallery.max(initial=0)) + 1):
+        left = np.maximum(n_gallery - rank + 1, 1.0)
+        found = np.clip(n_relevant / left, 0.0, 1.0) * (rank <= n_gallery)
+        total, none_yet = total + none_yet * found / rank, none_yet * (1 - found)
+    return np.where(n_relevant > 0, total, np.nan)
+
+
+def chance_ndcg(judged_gains: ArrayLike, n_candidates: ArrayLike, *, k: int = 10) -> Floats:
+    """Mean gain of a candidate × Σ discounts of the ranks filled, over the ideal DCG."""
+    gains, n_candidates = _gains(judged_gains), np.asarray(n_candidates, dtype=np.int64)
+    filled = np.concatenate([[0.0], np.cumsum(_discounts(k))])[np.minimum(k, n_candidates)]
+    mean_gain = gains.sum(axis=1) / np.maximum(n_candidates, 1)
+    return _ratio(mean_gain * filled, _dcg(-np.sort(-gains, axis=1), k))
+
+
+def chance_rank(n_gallery: ArrayLike) -> Floats:
+    """(N + 1) / 2: the expected (and median) rank of one positive."""
+    return (np.asarray(n_gallery, dtype=np.float64) + 1) / 2
+
+
+# ------------------------------------------------------------------------------------------------------ helpers
+
+
+def _relevant(ranked: ArrayLike) -> NDArray[np.bool_]:
+    array = np.asarray(ranked)
+    if array.ndim != 2:
+        raise ValueError(f"ranked relevance has shape {array.shape}: give [queries, ranks]")
+    return array > 0
+
+
+def _gains(gains: ArrayLike) -> Floats:
+    array = np.asarray(gains, dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"gains have shape {array.shape}: give [queries, items]")
+    return np.maximum(array, 0.0)
+
+
+def _discounts(k: int) -> Floats:
+    return 1.0 / np.log2(np.arange(2, k + 2))
+
+
+def _dcg(gains: Floats, k: int) -> Floats:
+    top = gains[:, :k]
+    return top @ _discounts(top.shape[1])
+
+
+def _ratio(above: ArrayLike, below: ArrayLike) -> Floats:
+    above, below = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
