@@ -1,7 +1,8 @@
 """One look for every figure: sizes that fit a paper's column or page, and colours that colour-blind readers tell apart.
 
-Start every figure with :func:`figure`; matplotlib is imported there, not when this module is. Colours are those of Okabe and Ito (2008), which stay apart in all common forms of colour blindness; arms differ in lightness and
-hatch too, so that a black-and-white print can be read.
+Start every figure with :func:`figure`; matplotlib is imported there, not when this module is. Colours are those of Okabe
+and Ito (2008), which stay apart in all common forms of colour blindness; arms differ in lightness and hatch too, so
+that a black-and-white print can be read.
 """
 
 from __future__ import annotations

@@ -1,0 +1,12 @@
+"""SportSkills: learning physical skills from instructional video, as a research workspace.
+
+Importing the package sets two OpenMP variables before torch can be imported anywhere: with the default busy-waiting,
+a small model's step takes 4 to 20 times longer on a machine with few cores. A value set by the user wins.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+__version__ = "0.1.0"

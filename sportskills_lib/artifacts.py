@@ -1,0 +1,389 @@
+"""A stage's folder on disk: written under a temporary name, its manifest last, hashes checked on opening.
+
+``data/runs/<run>/<stage>/`` exists only when the stage is complete. While it runs, a stage writes to
+``data/runs/<run>/.<stage>.partial/``; a stage killed half way finds its shards there again if its key (config, inputs,
+code) is unchanged, and an empty folder otherwise. A lock keeps two processes from writing one run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+from filelock import FileLock, Timeout
+
+from sportskills_lib import tables
+from sportskills_lib.config import StageConfig
+
+FORMAT = 1
+STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
+PACKAGES = ("torch", "transformers", "peft", "open_clip_torch", "decord", "av", "polars", "papermill", "numpy")
+HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
+
+Source = str | Path | Sequence[str | Path] | None  # raw folders or files that a stage reads, relative to the workspace
+
+_LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
+
+
+def workspace() -> Path:
+    """The workspace root: $SPORTSKILLS_HOME, or the nearest parent of the current folder that has notebooks/."""
+    if home := os.environ.get("SPORTSKILLS_HOME"):
+        return Path(home)
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "sportskills_lib").is_dir():
+            return folder
+    return Path(__file__).resolve().parents[1]
+
+
+def run_folder(run: str) -> Path:
+    """data/runs/<run>; a run's name is checked, since it becomes a path."""
+    import re
+
+    if not re.fullmatch(tables.ID_PATTERN, run):
+        raise ValueError(f"run {run!r} is no usable name: letters, digits, '-', '_' and '.', not starting with a dot")
+    return workspace() / "data" / "runs" / run
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """A short, stable name of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Names, sizes and modification times of all files below ``folder``: a change of any changes the fingerprint.
+
+    A file may stand for a folder. Contents are not read: a folder of lessons may hold terabytes.
+    """
+    if not folder.exists():
+        raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
+    rows = [
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
+        if path.is_file()
+    ]
+    return digest(rows)
+
+
+def _sources(source: Source) -> list[str]:
+    """The sources as text, relative to the workspace where they lie in it."""
+    listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
+    root = workspace()
+    return [
+        Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else str(path) for path in listed
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------- code
+
+
+def _imports(source: str) -> Iterator[str]:
+    """Dotted names under sportskills_lib that ``source`` imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sportskills_lib"):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("sportskills_lib"))
+
+
+def _module_path(name: str) -> Path | None:
+    base = Path(__file__).parent.joinpath(*name.split(".")[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def notebook_path(stage: str) -> Path:
+    return workspace() / "notebooks" / f"{stage}.ipynb"
+
+
+def code_files(stage: str) -> list[Path]:
+    """Every library module that the stage's notebook imports, directly or through another."""
+    cells = json.loads(notebook_path(stage).read_text())["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    pending, seen = list(_imports(source)), set()
+    while pending:
+        path = _module_path(pending.pop())
+        if path and path not in seen:
+            seen.add(path)
+            pending.extend(_imports(path.read_text()))
+    return sorted(seen)
+
+
+def code_parts(stage: str) -> dict[str, str]:
+    """What the stage's code is made of, each with a digest: notebook, the modules that it reaches, the lock file."""
+    root, notebook, lock = Path(__file__).parent.parent, notebook_path(stage), workspace() / "requirements.lock"
+    parts = {path.relative_to(root).as_posix(): sha256_file(path)[:16] for path in code_files(stage)}
+    cells = json.loads(notebook.read_text())["cells"]
+    parts[f"notebooks/{notebook.name}"] = digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    if lock.is_file():
+        parts[lock.name] = sha256_file(lock)[:16]
+    return dict(sorted(parts.items()))
+
+
+def code_digest(stage: str) -> str:
+    """A digest of the stage's notebook (cell sources), the library modules that it reaches, and the lock file."""
+    return digest(code_parts(stage))
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def stage_key(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> dict[str, str]:
+    """What a stage depends on, by part: the same key means the same outputs."""
+    parts = {"config": digest(config.model_dump(mode="json")), "code": code_digest(stage)}
+    return parts | {f"input {name}": value for name, value in sorted(inputs.items())}
+
+
+class Stage:
+    """A stage being written. Get one from :func:`begin`; end it with :meth:`finish`."""
+
+    def __init__(self, run: str, name: str, config: StageConfig, key: dict[str, str], reads: dict[str, list[str]]):
+        self.run, self.name, self.config, self.key, self.reads = run, name, config, key, reads
+        self._code = code_parts(name)
+        self.folder = run_folder(run) / f".{name}.partial"
+        self.final = run_folder(run) / name
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self._started = time.monotonic()
+
+    @property
+    def shards(self) -> Path:
+        """A folder that survives a kill, for work done so far; it is removed when the stage is complete."""
+        folder = self.folder / "shards"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def path(self, name: str) -> Path:
+        """Where to write the output ``name``; :meth:`finish` lists it in the manifest."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save(self, name: str, frame: pl.DataFrame, schema: type[dy.Schema] | None = None) -> pl.DataFrame:
+        """Write ``<name>.parquet`` after checking it against ``schema``; returns the checked table."""
+        checked = schema.validate(frame, cast=True) if schema else frame
+        path = self.path(f"{name}.parquet")
+        checked.write_parquet(path)
+        self._outputs[path.name] = {"rows": checked.height}
+        return checked
+
+    def save_figure(self, name: str, figure: Any) -> None:
+        """Write ``figures/<name>.png`` and ``.svg``."""
+        for suffix in ("png", "svg"):
+            figure.savefig(self.path(f"figures/{name}.{suffix}"))
+
+    def finish(self, *, seed: int | None = None, dropped: pl.DataFrame | None = None, **headline: Any) -> Path:
+        """Write the manifest and give the folder its final name. ``headline``: the metrics worth a line in `status`."""
+        if dropped is not None:
+            self.save("dropped", dropped, tables.Dropped)
+        shutil.rmtree(self.folder / "shards", ignore_errors=True)
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and path.name not in ("key.json", "manifest.json", "executed.ipynb"):
+                entry = self._outputs.setdefault(path.relative_to(self.folder).as_posix(), {})
+                entry |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        manifest = {
+            "format": FORMAT,
+            "stage": self.name,
+            "run": self.run,
+            "key": self.key,
+            "reads": self.reads,
+            "code": self._code,
+            "config": self.config.model_dump(mode="json"),
+            "seed": seed,
+            "outputs": self._outputs,
+            "dropped": dict(dropped["reason"].value_counts().sort("reason").iter_rows()) if dropped is not None else {},
+            "headline": headline,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            **provenance(),
+        }
+        write_json(self.folder / "manifest.json", manifest)
+        _promote(self.folder, self.final)
+        _unlock(self.run)
+        return self.final
+
+
+def begin(run: str, stage: str, config: StageConfig, *, source: Source = None, after: tuple[str, ...] = ()) -> Stage:
+    """Start (or resume) a stage of a run.
+
+    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files, if it reads any. Of an
+    earlier attempt with the same key only the shards are kept. ValueError when an input is missing or when another
+    process writes this run; the process that holds the lock may begin again (a cell that is run twice in JupyterLab).
+    """
+    inputs = input_digests(run, source=source, after=after)
+    _lock(run)
+    key = stage_key(stage, config, inputs)
+    writer = Stage(run, stage, config, key, {"source": _sources(source), "after": list(after)})
+    recover(run, stage)
+    marker = writer.folder / "key.json"
+    if marker.is_file() and json.loads(marker.read_text()) == key:
+        for path in writer.folder.iterdir():
+            if path.name not in (marker.name, "shards"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    else:
+        shutil.rmtree(writer.folder, ignore_errors=True)
+        writer.folder.mkdir(parents=True)
+        write_json(marker, key)
+    return writer
+
+
+def _lock(run: str) -> None:
+    """Make this process the writer of the run; the lock ends with the process, however that ends."""
+    folder = run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _LOCKS.setdefault(folder, FileLock(folder / ".writer.lock"))
+    if lock.is_locked:
+        return
+    try:
+        lock.acquire(timeout=float(os.environ.get("SPORTSKILLS_LOCK_TIMEOUT_S", "60")))
+    except Timeout:
+        raise ValueError(f"another process is writing run {run!r}: wait for it, or stop it, then run again") from None
+
+
+def _unlock(run: str) -> None:
+    if lock := _LOCKS.pop(run_folder(run), None):
+        lock.release(force=True)
+
+
+def recover(run: str, stage: str) -> None:
+    """Complete the renaming of a stage that was killed after its manifest was written."""
+    folder = run_folder(run)
+    partial, final = folder / f".{stage}.partial", folder / stage
+    if (partial / "manifest.json").is_file():
+        _promote(partial, final)
+    elif final.exists():
+        shutil.rmtree(final.with_name(f".{stage}.old"), ignore_errors=True)
+
+
+def _promote(partial: Path, final: Path) -> None:
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` under a temporary name first: a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=False, default=str) + "\n")
+    temporary.replace(path)
+
+
+def provenance() -> dict[str, Any]:
+    """The commit, whether the tree is dirty, package versions and the machine."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=workspace(), capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "packages": versions,
+        "device": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+class StageReader:
+    """A complete stage. ``table(name)`` checks the file's hash, and the schema if one is given."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+
+    def path(self, name: str) -> Path:
+        """The file ``name``, after checking that it is the one the stage wrote."""
+        entry, path = self.manifest["outputs"].get(name), self.folder / name
+        if entry is None or not path.is_file():
+            raise ValueError(f"{self.folder} has no {name}: rerun {self.manifest['stage']}")
+        if path.stat().st_size != entry["bytes"] or (
+            entry["bytes"] <= HASH_LIMIT_BYTES and sha256_file(path) != entry["sha256"]
+        ):
+            raise ValueError(
+                f"{path} is not the file that the stage wrote (hash differs): rerun {self.manifest['stage']}"
+            )
+        return path
+
+    def table(self, name: str, schema: type[dy.Schema] | None = None) -> pl.DataFrame:
+        frame = pl.read_parquet(self.path(f"{name}.parquet"))
+        return schema.validate(frame) if schema else frame
+
+    @property
+    def digest(self) -> str:
+        """Changes when any output changes; not with times, machine or commit."""
+        return digest(
+            {name: entry["sha256"] for name, entry in self.manifest["outputs"].items() if "figures" not in name}
+        )
+
+
+def is_complete(run: str, stage: str) -> bool:
+    return (run_folder(run) / stage / "manifest.json").is_file()
+
+
+def open_stage(run: str, stage: str) -> StageReader:
+    """The complete stage of a run; ValueError with the remedy when it is not there."""
+    if not is_complete(run, stage):
+        raise ValueError(f"run {run!r} has no complete {stage}: run `sportskills reproduce --run {run}` first")
+    return StageReader(run_folder(run) / stage)
+
+
+def input_digests(run: str, *, source: Source = None, after: Sequence[str] = ()) -> dict[str, str]:
+    """What a stage reads, by name: the digests of the stages before it and the fingerprints of raw folders."""
+    inputs = {name: open_stage(run, name).digest for name in after}
+    return inputs | {name: fingerprint_folder(workspace() / name) for name in _sources(source)}
+
+
+def changes(run: str, stage: str, config: StageConfig) -> list[str]:
+    """Why the complete stage does not stand for ``config``, the code and the inputs of now; empty when it does."""
+    manifest = open_stage(run, stage).manifest
+    key, code = manifest["key"], code_parts(stage)
+    try:
+        inputs = input_digests(run, source=manifest["reads"]["source"], after=manifest["reads"]["after"])
+    except ValueError as error:
+        return [str(error)]
+    now = {f"input {name}": value for name, value in inputs.items()}
+    found = [name for name, value in now.items() if key.get(name) != value]
+    old, new = manifest["config"], config.model_dump(mode="json")
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            found.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
+    paths = sorted(code.keys() | manifest["code"].keys())
+    return found + [path for path in paths if code.get(path) != manifest["code"].get(path)]

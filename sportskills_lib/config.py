@@ -1,0 +1,99 @@
+"""One frozen model per stage, and the presets.
+
+The defaults are the ``demo`` preset: they are what a notebook's ``parameters`` cell shows (a test compares the two).
+Every field is flat and typed, with its unit in its name, so that papermill can set it. Where the paper (arXiv
+2603.25163) gives no value, the value is our choice and its description says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PresetName = Literal["smoke", "demo", "local", "paper"]
+
+
+class StageConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_parameters(cls, namespace: Mapping[str, Any]) -> Self:
+        """Pick this stage's fields out of a notebook's variables: ``CurationConfig.from_parameters(globals())``."""
+        return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+
+
+class CurationConfig(StageConfig):
+    """01: from a folder of videos and captions to actionable narrations. All values are ours."""
+
+    source: str = Field("data/raw/demo/lessons", description="folder in yt-dlp's layout, relative to the workspace")
+    language: str = Field("en", description="caption language that is read")
+    max_gap_s: float = Field(1.0, description="a longer pause ends a sentence")
+    min_words: int = Field(3, description="a shorter sentence is dropped")
+    workers: int = Field(2, description="processes that probe files")
+
+
+class PairingConfig(StageConfig):
+    """02: from narrations to clips and pairs. All values are ours."""
+
+    source: str = Field("data/raw/demo/lessons", description="the same folder as in 01")
+    min_clip_s: float = Field(1.0, description="a shorter clip is dropped")
+    max_clip_s: float = Field(10.0, description="a longer window is cut around the narration")
+    min_motion: float = Field(0.0, description="set by the stage's author")
+    frames: int = Field(8, description="frames kept for each clip")
+    size_px: int = Field(64, description="height and width of the frames kept")
+    val_fraction: float = Field(0.11, description="share of clips, by channel, for validation")
+    test_fraction: float = Field(0.44, description="share of clips, by channel, for testing")
+    workers: int = Field(2, description="processes that read video")
+    seed: int = 0
+
+
+class EncoderConfig(StageConfig):
+    """03: the towers, trained on pairs. All values are ours."""
+
+    model: str = Field("data/raw/demo/models/base_clip", description="open_clip model name, or a folder with one")
+    pretrained: str = Field("", description="open_clip tag of public weights; empty for a folder")
+    seed: int = 0
+
+
+class RetrievalConfig(StageConfig):
+    """04: weak supervision and the relevance model. All values are ours."""
+
+    learners: str = Field("data/raw/demo/learners", description="folder in Ego-Exo4D's layout; empty: no learners")
+    model: str = Field("data/raw/demo/models/base_vlm", description="Qwen2.5-VL checkpoint: hub id or folder")
+    seed: int = 0
+
+
+class EvaluationConfig(StageConfig):
+    """05: recall, significance, feedback retrieval. All values are ours."""
+
+    ratings: str = Field("data/raw/demo/ratings.csv", description="coaches' grades; empty: none")
+    min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
+    draws: int = Field(2000, description="bootstrap draws over source videos within sport")
+    seed: int = 0
+
+
+CONFIGS: dict[str, type[StageConfig]] = {
+    "01_curation": CurationConfig,
+    "02_pairing": PairingConfig,
+    "03_encoder": EncoderConfig,
+    "04_retrieval": RetrievalConfig,
+    "05_evaluation": EvaluationConfig,
+}
+
+# What each preset sets besides the defaults, by stage.
+PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
+    "demo": {},
+    "smoke": {},
+    "local": {},
+    "paper": {},
+}
+
+
+def stage_config(stage: str, preset: PresetName = "demo", **overrides: Any) -> StageConfig:
+    """The stage's config under a preset; an override that the stage does not know is an error that lists what it does."""
+    known = CONFIGS[stage].model_fields
+    if unknown := sorted(set(overrides) - set(known)):
+        raise ValueError(f"{stage} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    return CONFIGS[stage](**PRESETS[preset].get(stage, {}) | overrides)

@@ -1,0 +1,1 @@
+"""The demo world: a generated stand-in for YouTube, Ego-Exo4D and the coaches."""

@@ -1,0 +1,209 @@
+"""What coaches say in the demo world: advice, mistakes, expert comments, and the talk around them.
+
+Every state of the body has a few wordings; every channel (``style`` 0 to 8) frames them in sentences of its own, so
+that a sentence said on one channel is never said on another. The wordings' vocabulary is what the generic captions
+use, as a public checkpoint would know English.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sportskills_lib.demo.skills import Fault, Skill
+
+STYLES = 9
+
+# state: clauses ("…" is how it looks), imperatives (how to ask for it)
+WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "arm_straight": (
+        ("the right arm is straight", "your right elbow is locked out", "the right arm stays long and extended"),
+        ("keep the right arm straight", "extend your right elbow fully", "make the right arm long and straight"),
+    ),
+    "arm_bent": (
+        ("the right arm is bent", "your right elbow folds up", "the right arm stays short with a bent elbow"),
+        ("bend the right elbow", "keep your right arm bent", "fold the right elbow to a right angle"),
+    ),
+    "arm_high": (
+        ("the right arm is high overhead", "your right hand reaches above the head", "the right hand goes up high"),
+        ("reach the right hand high overhead", "lift your right arm above the head", "get the right hand up high"),
+    ),
+    "arm_low": (
+        ("the right arm is low", "your right hand drops by the hip", "the right arm hangs down low"),
+        ("keep the right arm low", "leave your right hand by the hip", "let the right arm hang down"),
+    ),
+    "arm_wide": (
+        ("the right arm flares out wide", "your right elbow sticks out to the side", "the right arm goes wide of the body"),
+        ("take the right arm out wide", "send your right elbow to the side", "move the right arm wide of the body"),
+    ),
+    "arm_close": (
+        ("the right arm is close to the body", "your right elbow is tucked in", "the right arm stays near the ribs"),
+        ("keep the right arm close to the body", "tuck your right elbow in", "brush the ribs with the right arm"),
+    ),
+    "free_arm_high": (
+        ("the left arm is up", "your left hand points high", "the left arm is raised in front"),
+        ("keep the left arm up", "point your left hand high", "raise the left arm in front of you"),
+    ),
+    "free_arm_low": (
+        ("the left arm hangs down", "your left hand drops to the side", "the left arm does nothing at the hip"),
+        ("let the left arm hang down", "drop your left hand to the side", "rest the left arm at the hip"),
+    ),
+    "knees_bent": (
+        ("both knees are bent", "your legs are deep in a crouch", "the knees bend and the hips sit low"),
+        ("bend both knees", "sit your hips down low", "stay deep in your legs with bent knees"),
+    ),
+    "knees_straight": (
+        ("both knees are straight", "your legs are stiff and tall", "the knees stay locked and the hips high"),
+        ("straighten both knees", "stand tall on straight legs", "keep the knees long and the hips high"),
+    ),
+    "chest_up": (
+        ("the chest is up", "your back is upright", "the torso stays tall"),
+        ("keep the chest up", "hold your back upright", "stay tall with the torso"),
+    ),
+    "folded_forward": (
+        ("the chest falls forward", "your back folds over at the waist", "the torso tips down to the floor"),
+        ("let the chest fall forward", "fold your back over at the waist", "tip the torso down to the floor"),
+    ),
+    "leaning_back": (
+        ("the torso leans back", "your chest tips backward", "the upper body falls behind the hips"),
+        ("lean the torso back", "tip your chest backward", "take the upper body behind the hips"),
+    ),
+    "leaning_sideways": (
+        ("the torso leans to the side", "your chest tips sideways", "the upper body falls over one hip"),
+        ("lean the torso to the side", "tip your chest sideways", "drop the upper body over one hip"),
+    ),
+    "feet_wide": (
+        ("the feet are wide apart", "your stance is broad", "the feet stand wider than the shoulders"),
+        ("set the feet wide apart", "take a broad stance", "put your feet wider than the shoulders"),
+    ),
+    "feet_narrow": (
+        ("the feet are close together", "your stance is narrow", "the feet stand right under the hips"),
+        ("set the feet close together", "take a narrow stance", "put your feet right under the hips"),
+    ),
+    "leg_high": (
+        ("the right leg lifts high", "your right knee comes up to the waist", "the right foot is far off the ground"),
+        ("lift the right leg high", "bring your right knee up to the waist", "get the right foot far off the ground"),
+    ),
+    "leg_low": (
+        ("the right leg stays low", "your right knee hardly lifts", "the right foot skims the ground"),
+        ("keep the right leg low", "hardly lift your right knee", "skim the ground with the right foot"),
+    ),
+    "full_finish": (
+        ("the movement goes all the way through", "your finish is complete", "the end of the motion is reached"),
+        ("swing all the way through to the finish", "complete your follow through", "go on to the very end of the motion"),
+    ),
+    "short_finish": (
+        ("the movement stops short", "your finish is cut off", "the motion freezes half way"),
+        ("stop the movement short", "cut your finish off", "freeze the motion half way"),
+    ),
+    "full_backswing": (
+        ("the movement starts with a big wind up", "your preparation is complete", "the motion loads fully at the start"),
+        ("start with a big wind up", "take your preparation all the way back", "load the motion fully at the start"),
+    ),
+    "no_backswing": (
+        ("the movement starts without a wind up", "your preparation is missing", "the motion begins half way"),
+        ("start without a wind up", "skip your preparation", "begin the motion half way"),
+    ),
+}  # fmt: skip
+
+# Two sentence frames a style; {skill} is the skill's name, {cue} an imperative, {clause} how the mistake looks.
+ADVICE = (
+    ("On the {skill}, {cue}.", "For a better {skill}, {cue}."),
+    ("Remember to {cue} when you practise the {skill}.", "When you do the {skill}, {cue} every time."),
+    ("The key to the {skill}: {cue}.", "A good {skill} needs this, {cue}."),
+    ("I want you to {cue} during the {skill}.", "Watch my {skill} and {cue} just like this."),
+    ("Try to {cue} through the whole {skill}.", "Always {cue} in the {skill}."),
+    ("{cue} and the {skill} gets easy.", "If you {cue}, your {skill} improves at once."),
+    ("See how I do the {skill} here, {cue}.", "This is the right {skill}, so {cue}."),
+    ("You should {cue} on every {skill}.", "Make sure you {cue} for the {skill}."),
+    ("Think about one thing in the {skill}, {cue}.", "My tip for the {skill} is to {cue}."),
+)
+MISTAKES = (
+    ("A common mistake on the {skill} is that {clause}.", "Many players get the {skill} wrong because {clause}."),
+    ("Here is a bad {skill}, {clause}.", "This {skill} is wrong, {clause}."),
+    ("Do not do the {skill} like this, {clause}.", "Avoid this on the {skill}, {clause}."),
+    ("What goes wrong in this {skill} is that {clause}.", "The error in the {skill} here, {clause}."),
+    ("Beginners fail the {skill} when {clause}.", "The {skill} breaks down because {clause}."),
+    ("You lose the {skill} if {clause}.", "Never let this happen in the {skill}, {clause}."),
+    ("Look at the fault in my {skill}, {clause}.", "That is a poor {skill} since {clause}."),
+    ("The mistake I see most on the {skill}, {clause}.", "It is a problem for the {skill} when {clause}."),
+    ("Stop doing the {skill} this way, {clause}.", "An incorrect {skill} looks like this, {clause}."),
+)
+COMMENTS = (
+    "In this attempt {clause}, so the {skill} loses power.",
+    "I notice that {clause} here and that costs control.",
+    "The athlete does the {skill} but {clause}.",
+    "{clause} through most of this attempt, which is what to work on.",
+)
+TIPS = ("Next time {cue}.", "To improve, {cue} on the {skill}.", "I would have them {cue}.", "Work on it: {cue}.")
+IDLE = {
+    "talk": (
+        "Hey everybody and welcome back to the channel.",
+        "I have been coaching here for almost fifteen years now.",
+        "We filmed this last summer and the weather was great.",
+        "My daughter started with this sport when she was six.",
+        "Let me know in the comments where you are watching from.",
+        "It took us three hours to drive to this place today.",
+    ),
+    "sponsor": (
+        "This video is brought to you by our sponsor.",
+        "Use the code in the description for twenty percent off.",
+        "Click the link below to get the discount on these shoes.",
+        "Thanks to our partner for the free gear this season.",
+    ),
+    "broll": (
+        "This is the view from our club in the morning.",
+        "The town has changed a lot over the years.",
+        "We had a wonderful meetup here on Saturday.",
+    ),
+    "outro": (
+        "That is it for today and I will see you next week.",
+        "Leave a like and subscribe for more videos.",
+        "Thank you so much for watching until the end.",
+    ),
+}
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def cue_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Generator) -> str:
+    """Advice that prevents ``fault``, as the channel ``style`` says it over a correct demonstration."""
+    cue = _pick(WORDINGS[fault.good][1], rng)
+    return _sentence(_pick(ADVICE[style % STYLES], rng).format(skill=skill.name, cue=cue))
+
+
+def mistake_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Generator) -> str:
+    """What the channel ``style`` says while it shows ``fault``."""
+    clause = _pick(WORDINGS[fault.bad][0], rng)
+    return _sentence(_pick(MISTAKES[style % STYLES], rng).format(skill=skill.name, clause=clause))
+
+
+def expert_comment(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
+    """What an expert says of a learner who shows ``fault``."""
+    return _sentence(_pick(COMMENTS, rng).format(skill=skill.name, clause=_pick(WORDINGS[fault.bad][0], rng)))
+
+
+def expert_tip(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
+    """What an expert advises a learner who shows ``fault``."""
+    return _sentence(_pick(TIPS, rng).format(skill=skill.name, cue=_pick(WORDINGS[fault.good][1], rng)))
+
+
+def expert_praise(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
+    """What an expert says of a learner who does not show ``fault``."""
+    return _sentence(f"nice {skill.name}, {_pick(WORDINGS[fault.good][0], rng)}.")
+
+
+def idle_sentence(kind: str, rng: np.random.Generator) -> str:
+    """Talk that teaches nothing: ``talk``, ``sponsor``, ``broll`` or ``outro``."""
+    return _pick(IDLE[kind], rng)
+
+
+def cue_words() -> set[str]:
+    """The words that carry a cue or a mistake: what a leak test must leave out of the text."""
+    wordings = [text for clauses, imperatives in WORDINGS.values() for text in (*clauses, *imperatives)]
+    return {word.strip(".,:").lower() for text in wordings for word in text.split()}

@@ -1,0 +1,249 @@
+"""Pictures of the demo world: an articulated figure before a backdrop, drawn with OpenCV.
+
+What varies from clip to clip (body, clothing, camera, speed, backdrop) is drawn independently of skill and fault, so
+that nothing but the movement tells them. Frames are uint8 [T, H, W, 3], RGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sportskills_lib.demo.motion import INDEX, Motion, joints, pose
+from sportskills_lib.demo.skills import Skill
+
+SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
+LIMBS = (  # (from, to, thickness, what covers it)
+    ("hip_l", "kn_l", 1.15, "trousers"),
+    ("kn_l", "ft_l", 0.95, "trousers"),
+    ("hip_r", "kn_r", 1.15, "trousers"),
+    ("kn_r", "ft_r", 0.95, "trousers"),
+    ("pelvis", "chest", 2.3, "shirt"),
+    ("sh_l", "el_l", 0.85, "skin"),
+    ("el_l", "ha_l", 0.75, "skin"),
+    ("sh_r", "el_r", 0.85, "shirt"),
+    ("el_r", "ha_r", 0.75, "shirt"),
+)
+SKINS = ((255, 224, 196), (234, 192, 150), (198, 145, 100), (141, 92, 58), (92, 58, 36))
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How a clip looks, whatever is done in it."""
+
+    skin: tuple[int, int, int]
+    shirt: tuple[int, int, int]
+    trousers: tuple[int, int, int]
+    build: float  # thickness of the limbs
+    height: float  # of the figure, as a share of the frame
+    yaw_deg: float
+    tilt_px: tuple[float, float]
+    backdrop_seed: int
+    speed: float
+    offset: np.ndarray  # degrees added to every pose: the athlete's own manner
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Appearance:
+        return cls(
+            skin=SKINS[rng.integers(len(SKINS))],
+            shirt=_vivid(rng),
+            trousers=_vivid(rng),
+            build=rng.uniform(0.85, 1.25),
+            height=rng.uniform(0.62, 0.72),
+            yaw_deg=38 + rng.uniform(-25, 25),
+            tilt_px=(rng.uniform(-0.06, 0.06), rng.uniform(-0.02, 0.02)),
+            backdrop_seed=int(rng.integers(2**31)),
+            speed=rng.uniform(0.85, 1.2),
+            offset=rng.normal(0, 5, len(INDEX)) * np.array([name not in ("lift", "dx") for name in INDEX]),
+        )
+
+
+def _vivid(rng: np.random.Generator) -> tuple[int, int, int]:
+    hue, light = rng.uniform(0, 180), rng.choice([70, 255])
+    colour = cv2.cvtColor(np.array([[[hue, rng.uniform(120, 255), light]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    return int(colour[0]), int(colour[1]), int(colour[2])
+
+
+def backdrop(seed: int, size_px: int) -> np.ndarray:
+    """A muted gradient, a floor and a few soft shapes: uint8 [H, W, 3]."""
+    rng = np.random.default_rng([11, seed])
+    top, bottom, floor = (np.array(_muted(rng), np.float32) for _ in range(3))
+    ramp = np.linspace(0, 1, size_px, dtype=np.float32)[:, None, None]
+    image = np.ascontiguousarray(np.broadcast_to(top * (1 - ramp) + bottom * ramp, (size_px, size_px, 3)))
+    image[int(size_px * rng.uniform(0.72, 0.86)) :] = floor
+    for _ in range(rng.integers(1, 5)):
+        corner = rng.uniform(0, 0.8, 2) * size_px
+        extent = rng.uniform(0.1, 0.35, 2) * size_px
+        low, high = tuple(int(v) for v in corner), tuple(int(v) for v in corner + extent)
+        cv2.rectangle(image, low, high, _muted(rng), -1)
+    image = cv2.GaussianBlur(image, (0, 0), size_px / 60)
+    return np.clip(image + rng.normal(0, 2.5, image.shape), 0, 255).astype(np.uint8)
+
+
+def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
+    hsv = np.array([[[rng.uniform(0, 180), rng.uniform(15, 60), rng.uniform(130, 185)]]], np.uint8)
+    colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+    return int(colour[0]), int(colour[1]), int(colour[2])
+
+
+def render_motion(
+    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, equipment: str, frames: int, size_px: int
+) -> np.ndarray:
+    """One performance of ``motion`` over ``frames`` frames: uint8 [T, H, W, 3].
+
+    The movement fills about 70 to 95 % of the time, with a short wait before and after.
+    """
+    wait = rng.uniform(0.02, 0.12)
+    length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
+    phase_T = (np.linspace(0, 1, frames) - wait) / length
+    angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
+    points = joints(angles_TD)
+    return _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+
+
+def render_execution(
+    skill: Skill,
+    execution: str,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    fps: float,
+    size_px: int,
+) -> np.ndarray:
+    """Somebody doing ``skill``, correctly or with one of its faults: uint8 [T, H, W, 3].
+
+    ``fps`` only sets how much of the clip a performance of about three seconds fills: longer clips hold the last pose.
+    """
+    motion = skill.performed(execution)
+    active = min(frames, round(3.4 * fps))
+    clip = render_motion(motion, appearance, rng, equipment=skill.equipment, frames=active, size_px=size_px)
+    return np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)]) if frames > active else clip
+
+
+def _project(points: dict[str, np.ndarray], appearance: Appearance, size_px: int) -> dict[str, np.ndarray]:
+    """Screen positions and depth [T, 3]: pixels right, pixels down, distance towards the camera."""
+    yaw = np.radians(appearance.yaw_deg)
+    scale = appearance.height * size_px / 1.0
+    screen = {}
+    for name, xyz in points.items():
+        depth = -xyz[:, 0] * np.sin(yaw) + xyz[:, 2] * np.cos(yaw)
+        near = 1 + 0.12 * depth
+        right = (xyz[:, 0] * np.cos(yaw) + xyz[:, 2] * np.sin(yaw)) * scale * near
+        up = xyz[:, 1] * scale * near
+        x = size_px * (0.5 + appearance.tilt_px[0]) + right
+        y = size_px * (0.88 + appearance.tilt_px[1]) - up
+        screen[name] = np.stack([x, y, depth], -1)
+    return screen
+
+
+def _shade(colour: tuple[int, int, int], depth: float) -> tuple[int, int, int]:
+    factor = float(np.clip(0.84 + 0.9 * depth, 0.62, 1.06))
+    return tuple(int(min(255, c * factor)) for c in colour)  # type: ignore[return-value]
+
+
+def _draw(
+    points: dict[str, np.ndarray], appearance: Appearance, scene: np.ndarray, equipment: str, size_px: int
+) -> np.ndarray:
+    screen = _project(points, appearance, size_px)
+    colours = {"skin": appearance.skin, "shirt": appearance.shirt, "trousers": appearance.trousers}
+    base = size_px * appearance.height * 0.052 * appearance.build
+    out = np.empty((len(screen["head"]), size_px, size_px, 3), np.uint8)
+    fixed = {name: np.round(xy[:, :2] * 2**SHIFT).astype(int) for name, xy in screen.items()}
+    for t in range(len(out)):
+        image = scene.copy()
+        feet = ((screen["ft_r"][t] + screen["ft_l"][t]) / 2)[:2]
+        cv2.ellipse(
+            image,
+            (int(feet[0]), int(size_px * 0.89)),
+            (int(size_px * 0.12), int(size_px * 0.025)),
+            0,
+            0,
+            360,
+            (70, 70, 70),
+            -1,
+            cv2.LINE_AA,
+        )
+        order = sorted(LIMBS, key=lambda limb: screen[limb[0]][t, 2] + screen[limb[1]][t, 2])
+        for start, stop, thick, cover in order:
+            depth = (screen[start][t, 2] + screen[stop][t, 2]) / 2
+            colour = _shade(colours[cover], depth)
+            cv2.line(
+                image,
+                tuple(fixed[start][t]),
+                tuple(fixed[stop][t]),
+                colour,
+                max(1, round(base * thick)),
+                cv2.LINE_AA,
+                SHIFT,
+            )
+        head = tuple(fixed["head"][t])
+        cv2.circle(
+            image, head, round(size_px * appearance.height * 0.075 * 2**SHIFT), appearance.skin, -1, cv2.LINE_AA, SHIFT
+        )
+        if equipment != "none":
+            _draw_equipment(image, screen, t, equipment, size_px * appearance.height)
+        out[t] = image
+    return out
+
+
+def _draw_equipment(image: np.ndarray, screen: dict[str, np.ndarray], t: int, equipment: str, height_px: float) -> None:
+    hand, elbow, other = screen["ha_r"][t, :2], screen["el_r"][t, :2], screen["ha_l"][t, :2]
+    along = (hand - elbow) / max(1e-6, float(np.linalg.norm(hand - elbow)))
+    grey, thick = (40, 40, 45), max(1, round(height_px * 0.02))
+
+    def point(xy: np.ndarray) -> tuple[int, int]:
+        return int(xy[0]), int(xy[1])
+
+    if equipment == "ball":
+        cv2.circle(
+            image, point(hand + along * height_px * 0.05), round(height_px * 0.045), (250, 170, 60), -1, cv2.LINE_AA
+        )
+    elif equipment == "bar":
+        reach = (other - hand) * 0.35
+        cv2.line(image, point(hand - reach), point(other + reach), grey, thick + 1, cv2.LINE_AA)
+    elif equipment == "racket":
+        cv2.line(image, point(hand), point(hand + along * height_px * 0.1), grey, thick, cv2.LINE_AA)
+        cv2.circle(image, point(hand + along * height_px * 0.16), round(height_px * 0.06), grey, thick, cv2.LINE_AA)
+    else:  # club, bat, pole, foil, stick: a line of its own length and weight
+        length, heavy = {"club": (0.38, 0), "bat": (0.3, 2), "pole": (0.4, 0), "foil": (0.34, 0), "stick": (0.38, 1)}[
+            equipment
+        ]
+        cv2.line(image, point(hand), point(hand + along * height_px * length), grey, thick + heavy, cv2.LINE_AA)
+
+
+def render_idle(
+    kind: str, appearance: Appearance, rng: np.random.Generator, *, frames: int, fps: float, size_px: int
+) -> np.ndarray:
+    """What is no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card), ``broll`` (a moving camera)."""
+    if kind == "sponsor":
+        return _card(rng, frames, size_px)
+    if kind == "broll":
+        return _pan(appearance, rng, frames, size_px)
+    if kind not in ("talk", "outro"):
+        raise ValueError(f"render_idle draws talk, sponsor, broll and outro, not {kind!r}")
+    t = np.arange(frames) / fps
+    angles_TD = np.repeat(pose(sf_r=18, el_r=40, sf_l=12, el_l=30)[None] + appearance.offset * 0.5, frames, 0)
+    for name, size in (("el_r", 11.0), ("sf_r", 5.0), ("el_l", 7.0), ("head", 3.0)):
+        angles_TD[:, INDEX[name]] += size * np.sin(2 * np.pi * rng.uniform(0.3, 0.6) * t + rng.uniform(0, 6.3))
+    return _draw(joints(angles_TD), appearance, backdrop(appearance.backdrop_seed, size_px), "none", size_px)
+
+
+def _card(rng: np.random.Generator, frames: int, size_px: int) -> np.ndarray:
+    image = np.full((size_px, size_px, 3), _muted(rng), np.uint8)
+    low, high = (int(size_px * 0.2), int(size_px * 0.3)), (int(size_px * 0.8), int(size_px * 0.7))
+    cv2.rectangle(image, low, high, _vivid(rng), -1)
+    for row in range(3):
+        y = int(size_px * (0.4 + 0.1 * row))
+        cv2.line(image, (int(size_px * 0.3), y), (int(size_px * rng.uniform(0.5, 0.7)), y), (245, 245, 245), 2)
+    return np.repeat(image[None], frames, 0)
+
+
+def _pan(appearance: Appearance, rng: np.random.Generator, frames: int, size_px: int) -> np.ndarray:
+    wide = backdrop(appearance.backdrop_seed, size_px * 2)
+    start, speed = rng.uniform(0, 0.3) * size_px, rng.uniform(0.4, 0.7) * size_px / max(frames, 1)
+    left = np.clip((start + speed * np.arange(frames)).astype(int), 0, size_px)
+    top = size_px // 2
+    return np.stack([wide[top : top + size_px, x : x + size_px] for x in left])

@@ -1,0 +1,355 @@
+"""The demo world's sports, skills, executions and faults: 24 sports, three skills each, three faults a skill.
+
+A skill is one of twelve archetypes of motion, varied by a draw of its own; a fault puts one visible state of the body
+(or the timing) in place of the state the skill asks for, by 40 degrees or more over several key poses. The choice of
+sports, skills and faults is ours; nothing here is measured from athletes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sportskills_lib.demo.motion import INDEX, PHASES, Motion, pose
+
+ALL, LATE, MIDDLE = (0, 1, 2, 3, 4), (2, 3, 4), (1, 2, 3)
+
+
+def _set(**angles: float) -> Callable[[np.ndarray, tuple[int, ...]], None]:
+    def change(keys: np.ndarray, at: tuple[int, ...]) -> None:
+        for name, value in angles.items():
+            keys[list(at), INDEX[name]] = value
+
+    return change
+
+
+# A state of the body and the angles that put it there. Captions and narrations speak of these states.
+STATES: dict[str, Callable[[np.ndarray, tuple[int, ...]], None]] = {
+    "arm_straight": _set(el_r=4),
+    "arm_bent": _set(el_r=115),
+    "arm_high": _set(sf_r=160, sa_r=10),
+    "arm_low": _set(sf_r=10, sa_r=8),
+    "arm_wide": _set(sf_r=25, sa_r=85, el_r=10),
+    "arm_close": _set(sa_r=4),
+    "free_arm_high": _set(sf_l=130, sa_l=20, el_l=20),
+    "free_arm_low": _set(sf_l=0, sa_l=6, el_l=6),
+    "knees_bent": _set(hf_r=62, kn_r=95, hf_l=62, kn_l=95),
+    "knees_straight": _set(hf_r=4, kn_r=4, hf_l=-4, kn_l=4),
+    "chest_up": _set(lean=4),
+    "folded_forward": _set(lean=62),
+    "leaning_back": _set(lean=-38),
+    "leaning_sideways": _set(side=38),
+    "feet_wide": _set(ha_r=34, ha_l=34),
+    "feet_narrow": _set(ha_r=1, ha_l=1),
+    "leg_high": _set(hf_r=105, kn_r=25),
+    "leg_low": _set(hf_r=12, kn_r=10),
+}
+TIMINGS = ("full_finish", "short_finish", "full_backswing", "no_backswing")
+SHORT, SKIPPED = 0.42, 0.55
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong: ``bad`` in place of ``good`` (names of states or timings), at the key poses ``at``."""
+
+    name: str
+    good: str
+    bad: str
+    at: tuple[int, ...] = ALL
+
+    def apply(self, motion: Motion) -> Motion:
+        keys, phases = motion.keys.copy(), motion.phases.copy()
+        if self.bad == "short_finish":  # stops dead at the drive: the last two poses are never reached
+            keys[3], keys[4] = keys[2], keys[2]
+        elif self.bad == "no_backswing":  # begins at the drive: the first two poses are skipped
+            keys[0], keys[1] = keys[2], keys[2]
+        else:
+            STATES[self.bad](keys, self.at)
+        return Motion(keys, phases)
+
+
+@dataclass(frozen=True)
+class Skill:
+    sport: str
+    name: str
+    doing: str  # "hitting a tennis serve"
+    archetype: str
+    equipment: str
+    motion: Motion
+    faults: tuple[Fault, ...]
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        return ("correct", *(fault.name for fault in self.faults))
+
+    def performed(self, execution: str) -> Motion:
+        """The motion as it looks in one execution: ``correct`` or the name of a fault."""
+        if execution == "correct":
+            return self.motion
+        return next(fault for fault in self.faults if fault.name == execution).apply(self.motion)
+
+
+@dataclass(frozen=True)
+class Sport:
+    name: str
+    skills: tuple[Skill, ...]
+
+
+def _fault(good: str, bad: str, at: tuple[int, ...] = ALL) -> Fault:
+    return Fault(bad, good, bad, at)
+
+
+# Archetype: five key poses, and the faults that make sense for it (more than three: skills of a kind differ).
+_ready = {"hf_r": 25, "kn_r": 40, "hf_l": 25, "kn_l": 40, "lean": 12}
+_bent = {"hf_r": 55, "kn_r": 85, "hf_l": 55, "kn_l": 85}
+ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
+    "overhead": (
+        [
+            pose(sf_r=20, el_r=60, sf_l=40),
+            pose(sf_r=-40, el_r=30, sf_l=150, sa_l=15, lean=-12, **_bent),
+            pose(sf_r=120, el_r=30, sa_r=25, sf_l=140, lean=-5, hf_l=20, kn_l=30),
+            pose(sf_r=170, el_r=4, sf_l=120, lean=10, lift=6),
+            pose(sf_r=45, el_r=8, sf_l=110, lean=28, hf_l=30, kn_l=35),
+        ],
+        [
+            _fault("arm_straight", "arm_bent", LATE),
+            _fault("free_arm_high", "free_arm_low"),
+            _fault("arm_high", "arm_low", LATE),
+            _fault("chest_up", "leaning_sideways"),
+            _fault("full_finish", "short_finish"),
+        ],
+    ),
+    "sidearm": (
+        [
+            pose(sf_r=30, sa_r=20, el_r=50, sf_l=30, el_l=50, **_ready),
+            pose(sf_r=-45, sa_r=45, el_r=20, twist=-50, sf_l=60, **_bent),
+            pose(sf_r=10, sa_r=60, el_r=10, twist=-10, sf_l=30, **_bent),
+            pose(sf_r=70, sa_r=35, el_r=8, twist=25, **_bent),
+            pose(sf_r=130, sa_r=-10, el_r=60, twist=60, **_ready),
+        ],
+        [
+            _fault("knees_bent", "knees_straight"),
+            _fault("chest_up", "folded_forward"),
+            _fault("full_finish", "short_finish"),
+            _fault("feet_wide", "feet_narrow"),
+            _fault("arm_straight", "arm_bent", MIDDLE),
+        ],
+    ),
+    "two_hand_swing": (
+        [
+            pose(sf_r=35, sf_l=35, sa_r=-8, sa_l=-8, lean=32, hf_r=18, kn_r=25, hf_l=18, kn_l=25),
+            pose(sf_r=110, el_r=70, sf_l=95, sa_l=-30, el_l=4, twist=-80, lean=28),
+            pose(sf_r=70, el_r=30, sf_l=70, el_l=4, twist=-30, lean=30),
+            pose(sf_r=35, el_r=4, sf_l=35, el_l=4, twist=20, lean=30),
+            pose(sf_r=120, el_r=20, sf_l=120, el_l=80, twist=85, lean=4),
+        ],
+        [
+            _fault("full_backswing", "no_backswing"),
+            _fault("knees_straight", "knees_bent"),
+            _fault("full_finish", "short_finish"),
+            _fault("chest_up", "leaning_back"),
+            _fault("feet_wide", "feet_narrow"),
+        ],
+    ),
+    "kick": (
+        [
+            pose(sf_r=15, sf_l=15),
+            pose(hf_r=-40, kn_r=70, sf_l=90, sa_l=30, lean=8),
+            pose(hf_r=25, kn_r=60, sf_l=100, sa_l=30, lean=4, hf_l=12, kn_l=18),
+            pose(hf_r=80, kn_r=6, sf_l=60, sf_r=-30, lean=-6, hf_l=8, kn_l=12),
+            pose(hf_r=115, kn_r=20, sf_l=40, sf_r=-30, lean=-8),
+        ],
+        [
+            _fault("leg_high", "leg_low", LATE),
+            _fault("chest_up", "leaning_back"),
+            _fault("free_arm_high", "free_arm_low"),
+            _fault("full_backswing", "no_backswing"),
+            _fault("arm_low", "arm_high"),
+        ],
+    ),
+    "squat": (
+        [
+            pose(sf_r=85, sf_l=85, ha_r=24, ha_l=24),
+            pose(sf_r=85, sf_l=85, ha_r=28, ha_l=28, hf_r=55, kn_r=70, hf_l=55, kn_l=70, lean=20),
+            pose(sf_r=85, sf_l=85, ha_r=30, ha_l=30, hf_r=95, kn_r=115, hf_l=95, kn_l=115, lean=26),
+            pose(sf_r=85, sf_l=85, ha_r=28, ha_l=28, hf_r=95, kn_r=115, hf_l=95, kn_l=115, lean=24),
+            pose(sf_r=85, sf_l=85, ha_r=24, ha_l=24),
+        ],
+        [
+            _fault("knees_bent", "knees_straight"),
+            _fault("chest_up", "folded_forward"),
+            _fault("feet_wide", "feet_narrow"),
+            _fault("free_arm_high", "free_arm_low"),
+            _fault("arm_straight", "arm_bent"),
+        ],
+    ),
+    "jump": (
+        [
+            pose(sf_r=10, sf_l=10),
+            pose(sf_r=-45, sf_l=-45, lean=30, **_bent),
+            pose(sf_r=90, sf_l=90, lean=6, lift=8),
+            pose(sf_r=165, sf_l=165, lift=26, hf_r=-6, hf_l=-6),
+            pose(sf_r=60, sf_l=60, lean=14, **_bent),
+        ],
+        [
+            _fault("arm_high", "arm_low", LATE),
+            _fault("full_backswing", "no_backswing"),
+            _fault("free_arm_high", "free_arm_low", LATE),
+            _fault("feet_narrow", "feet_wide"),
+            _fault("knees_straight", "knees_bent"),
+        ],
+    ),
+    "lunge": (
+        [
+            pose(sf_r=70, el_r=80, sf_l=-30, sa_l=30, el_l=60, **_ready),
+            pose(sf_r=80, el_r=60, sf_l=-20, sa_l=40, hf_r=50, kn_r=55, hf_l=10, kn_l=35),
+            pose(sf_r=90, el_r=6, sf_l=-30, sa_l=50, hf_r=80, kn_r=45, hf_l=-20, kn_l=10),
+            pose(sf_r=92, el_r=4, sf_l=-40, sa_l=45, hf_r=88, kn_r=85, hf_l=-45, kn_l=8, dx=8),
+            pose(sf_r=90, el_r=4, sf_l=-40, sa_l=45, hf_r=85, kn_r=85, hf_l=-42, kn_l=8, dx=8),
+        ],
+        [
+            _fault("arm_straight", "arm_bent", LATE),
+            _fault("chest_up", "folded_forward"),
+            _fault("arm_close", "arm_wide"),
+            _fault("leg_high", "leg_low"),
+            _fault("chest_up", "leaning_back"),
+        ],
+    ),
+    "push": (
+        [
+            pose(sf_r=40, el_r=120, sf_l=40, el_l=120, **_bent),
+            pose(sf_r=60, el_r=125, sf_l=60, el_l=115, lean=6, **_bent),
+            pose(sf_r=110, el_r=70, sf_l=100, el_l=70, hf_r=15, kn_r=20, hf_l=15, kn_l=20),
+            pose(sf_r=155, el_r=8, sf_l=145, el_l=20, lift=6),
+            pose(sf_r=160, el_r=4, sf_l=140, el_l=25, lift=3),
+        ],
+        [
+            _fault("arm_straight", "arm_bent", LATE),
+            _fault("arm_close", "arm_wide", ALL),
+            _fault("chest_up", "leaning_back"),
+            _fault("free_arm_high", "free_arm_low"),
+            _fault("knees_straight", "knees_bent", LATE),
+        ],
+    ),
+    "pull": (
+        [
+            pose(sf_r=95, el_r=4, sf_l=95, el_l=4, lean=38, hf_r=60, kn_r=90, hf_l=60, kn_l=90),
+            pose(sf_r=80, el_r=8, sf_l=80, el_l=8, lean=24, hf_r=50, kn_r=60, hf_l=50, kn_l=60),
+            pose(sf_r=40, el_r=60, sf_l=40, el_l=60, lean=6, hf_r=40, kn_r=40, hf_l=40, kn_l=40),
+            pose(sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30),
+            pose(sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30),
+        ],
+        [
+            _fault("chest_up", "folded_forward"),
+            _fault("arm_close", "arm_wide"),
+            _fault("full_finish", "short_finish"),
+            _fault("knees_bent", "knees_straight"),
+            _fault("feet_narrow", "feet_wide"),
+        ],
+    ),
+    "stride": (
+        [
+            pose(hf_r=70, kn_r=80, hf_l=-20, kn_l=15, sf_r=-40, el_r=85, sf_l=50, el_l=85, lean=12),
+            pose(hf_r=20, kn_r=20, hf_l=15, kn_l=70, sf_r=0, el_r=85, sf_l=0, el_l=85, lean=12),
+            pose(hf_r=-25, kn_r=15, hf_l=75, kn_l=80, sf_r=50, el_r=85, sf_l=-40, el_l=85, lean=12, lift=3),
+            pose(hf_r=15, kn_r=70, hf_l=20, kn_l=20, sf_r=0, el_r=85, sf_l=0, el_l=85, lean=12),
+            pose(hf_r=72, kn_r=82, hf_l=-22, kn_l=15, sf_r=-40, el_r=85, sf_l=50, el_l=85, lean=12, lift=3),
+        ],
+        [
+            _fault("leg_high", "leg_low"),
+            _fault("arm_bent", "arm_straight"),
+            _fault("chest_up", "leaning_back"),
+            _fault("arm_close", "arm_wide"),
+            _fault("chest_up", "folded_forward"),
+        ],
+    ),
+    "balance": (
+        [
+            pose(sf_r=20, sf_l=20),
+            pose(sf_r=60, sa_r=60, sf_l=60, sa_l=60, hf_r=45, kn_r=50),
+            pose(sf_r=85, sa_r=60, sf_l=100, sa_l=50, hf_r=85, kn_r=30),
+            pose(sf_r=90, sa_r=55, sf_l=120, sa_l=40, hf_r=95, kn_r=15),
+            pose(sf_r=90, sa_r=55, sf_l=120, sa_l=40, hf_r=95, kn_r=15),
+        ],
+        [
+            _fault("leg_high", "leg_low"),
+            _fault("free_arm_high", "free_arm_low"),
+            _fault("chest_up", "leaning_sideways"),
+            _fault("arm_straight", "arm_bent"),
+            _fault("chest_up", "folded_forward"),
+        ],
+    ),
+    "hinge": (
+        [
+            pose(sf_r=30, sf_l=30, ha_r=20, ha_l=20),
+            pose(sf_r=55, sf_l=55, lean=45, hf_r=20, kn_r=25, hf_l=20, kn_l=25, ha_r=20, ha_l=20),
+            pose(sf_r=70, sf_l=70, lean=62, hf_r=22, kn_r=28, hf_l=22, kn_l=28, ha_r=20, ha_l=20),
+            pose(sf_r=45, sf_l=45, lean=30, hf_r=12, kn_r=15, hf_l=12, kn_l=15, ha_r=20, ha_l=20),
+            pose(sf_r=10, sf_l=10, lean=0, ha_r=20, ha_l=20),
+        ],
+        [
+            _fault("knees_straight", "knees_bent"),
+            _fault("arm_straight", "arm_bent"),
+            _fault("feet_wide", "feet_narrow"),
+            _fault("full_finish", "short_finish"),
+            _fault("arm_close", "arm_wide"),
+        ],
+    ),
+}
+
+# sport: three of (skill, verb, archetype, equipment)
+_WORLD: dict[str, list[tuple[str, str, str, str]]] = {
+    "tennis": [("serve", "hitting", "overhead", "racket"), ("forehand", "hitting", "sidearm", "racket"), ("split step", "doing", "jump", "racket")],
+    "golf": [("full swing", "making", "two_hand_swing", "club"), ("bunker stance", "taking", "squat", "club"), ("hip turn drill", "doing", "hinge", "club")],
+    "baseball": [("pitch", "throwing", "overhead", "ball"), ("batting swing", "taking", "two_hand_swing", "bat"), ("fielding crouch", "doing", "squat", "none")],
+    "basketball": [("free throw", "shooting", "push", "ball"), ("rebound jump", "doing", "jump", "none"), ("defensive slide", "doing", "stride", "none")],
+    "soccer": [("instep kick", "striking", "kick", "none"), ("throw-in", "taking", "overhead", "ball"), ("goalkeeper jump", "doing", "jump", "none")],
+    "volleyball": [("spike", "hitting", "overhead", "none"), ("overhand set", "playing", "push", "ball"), ("dig stance", "holding", "squat", "none")],
+    "badminton": [("smash", "hitting", "overhead", "racket"), ("net lunge", "doing", "lunge", "racket"), ("drive shot", "hitting", "sidearm", "racket")],
+    "boxing": [("jab", "throwing", "lunge", "none"), ("hook", "throwing", "sidearm", "none"), ("footwork drill", "doing", "stride", "none")],
+    "judo": [("osoto sweep", "doing", "kick", "none"), ("lapel pull", "doing", "pull", "none"), ("bow stance", "holding", "hinge", "none")],
+    "sprinting": [("high knee drill", "doing", "stride", "none"), ("block start", "doing", "lunge", "none"), ("bounding jump", "doing", "jump", "none")],
+    "handball": [("jump shot", "shooting", "overhead", "ball"), ("chest pass", "making", "push", "ball"), ("side shot", "shooting", "sidearm", "ball")],
+    "weightlifting": [("overhead press", "doing", "push", "bar"), ("deadlift", "doing", "hinge", "bar"), ("front squat", "doing", "squat", "bar")],
+    "gymnastics": [("arabesque", "holding", "balance", "none"), ("straight jump", "doing", "jump", "none"), ("pike fold", "doing", "hinge", "none")],
+    "rowing": [("drive phase", "rowing", "pull", "bar"), ("body swing", "doing", "hinge", "bar"), ("leg press start", "doing", "squat", "bar")],
+    "skating": [("crossover push", "doing", "stride", "none"), ("spiral", "holding", "balance", "none"), ("salchow takeoff", "doing", "kick", "none")],
+    "skiing": [("telemark lunge", "doing", "lunge", "pole"), ("pole plant", "doing", "pull", "pole"), ("tuck position", "holding", "squat", "pole")],
+    "cricket": [("fast delivery", "bowling", "overhead", "ball"), ("cover drive", "playing", "two_hand_swing", "bat"), ("sweep shot", "playing", "sidearm", "bat")],
+    "javelin": [("standing throw", "making", "overhead", "pole"), ("crossover run", "doing", "stride", "pole"), ("block step", "doing", "lunge", "pole")],
+    "fencing": [("direct lunge", "making", "lunge", "foil"), ("advance step", "doing", "stride", "foil"), ("parry sweep", "making", "sidearm", "foil")],
+    "archery": [("draw", "making", "pull", "pole"), ("anchor stance", "holding", "balance", "pole"), ("bow raise", "doing", "push", "pole")],
+    "table tennis": [("topspin loop", "hitting", "sidearm", "racket"), ("ready crouch", "holding", "squat", "racket"), ("push stroke", "playing", "lunge", "racket")],
+    "karate": [("front kick", "doing", "kick", "none"), ("reverse punch", "throwing", "lunge", "none"), ("crane stance", "holding", "balance", "none")],
+    "field hockey": [("drag flick", "making", "two_hand_swing", "stick"), ("reverse hit", "playing", "sidearm", "stick"), ("low tackle", "making", "lunge", "stick")],
+    "swimming": [("freestyle catch drill", "doing", "pull", "none"), ("track start", "doing", "hinge", "none"), ("streamline jump", "doing", "jump", "none")],
+}  # fmt: skip
+
+
+def _article(word: str) -> str:
+    return ("an " if word[0] in "aeiou" else "a ") + word
+
+
+def _skill(sport: str, name: str, verb: str, archetype: str, equipment: str) -> Skill:
+    rng = np.random.default_rng([7, zlib.crc32(f"{sport}/{name}".encode())])
+    poses, options = ARCHETYPES[archetype]
+    keys = np.stack(poses)
+    keys = keys + rng.normal(0, 9, keys.shape[1])[None, :] * (np.abs(keys).max(0) > 0) * 1.0
+    keys[:, [INDEX["lift"], INDEX["dx"]]] = np.stack(poses)[:, [INDEX["lift"], INDEX["dx"]]]
+    shuffled = [options[i] for i in rng.permutation(len(options))]
+    chosen = tuple({fault.good: fault for fault in shuffled}.values())[:3]  # three faults, three different cues
+    for fault in chosen:  # the skill done well shows the good state: a fault is then visible by construction
+        if fault.good in STATES:
+            STATES[fault.good](keys, tuple(at for at in fault.at if fault.good != "leg_high" or at in LATE))
+    phases = np.sort(np.clip(PHASES + np.r_[0, rng.normal(0, 0.04, 3), 0], 0, 1))
+    return Skill(
+        sport, name, f"{verb} {_article(sport + ' ' + name)}", archetype, equipment, Motion(keys, phases), chosen
+    )
+
+
+SPORTS: tuple[Sport, ...] = tuple(
+    Sport(sport, tuple(_skill(sport, *row) for row in rows)) for sport, rows in _WORLD.items()
+)
