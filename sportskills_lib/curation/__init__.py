@@ -1,0 +1,1 @@
+"""From a folder of videos and captions to actionable narrations."""

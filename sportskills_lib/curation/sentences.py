@@ -1,0 +1,96 @@
+"""Sentences from timed words, punctuated or not.
+
+Guarantee: every word stands in exactly one sentence, in order, and no sentence crosses a pause longer than
+``max_gap_s``. Where the text is punctuated, its full stops end sentences. Where it is not (automatic captions), a
+shorter pause does, judged against the video's own rhythm; before a word that often opens an instruction a slight pause is
+enough; and what still runs on is cut at its longest pause.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sportskills_lib.curation.captions import Word
+
+PAUSE_S = 0.25  # ends an unpunctuated sentence
+SLIGHT_PAUSE_S = 0.12  # does so before an opening word
+LONGEST_WORDS, LONGEST_S = 32, 14.0  # an unpunctuated sentence beyond either is cut
+SHORTEST_WORDS = 3  # cuts leave no shorter piece
+
+_END = re.compile(r"""[.?!…]+["'”’)\]]*$""")
+_ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE)
+OPENERS = frozenset(
+    """so now and but then next first second third finally also okay ok alright well here this that's that there's these
+    when if as once before after always never don't do avoid try make keep bend turn push pull lift lower drive step start
+    stay let look point hold rotate swing focus think imagine remember notice instead a the another one common many most
+    you your you're we i hey hi hello welcome thanks thank see today""".split()
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What is said from ``start_s`` to ``end_s``."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def build_sentences(words: tuple[Word, ...] | list[Word], *, max_gap_s: float) -> list[Sentence]:
+    """Sentences in order of time."""
+    punctuated = sum(bool(_END.search(word.text)) for word in words) * 40 >= len(words)
+    sentences = []
+    for run in _runs(list(words), max_gap_s):
+        parts = _by_full_stops(run) if punctuated else _by_pauses(run)
+        for part in parts:
+            end_s = max(part[-1].end_s, part[0].start_s + 0.001)
+            sentences.append(Sentence(part[0].start_s, end_s, " ".join(word.text for word in part)))
+    return sentences
+
+
+def _runs(words: list[Word], max_gap_s: float) -> list[list[Word]]:
+    """Stretches without a pause longer than ``max_gap_s``, a sound or a change of speaker."""
+    runs: list[list[Word]] = []
+    for before, word in pairwise([None, *words]):
+        if before is None or word.breaks or word.start_s - before.end_s > max_gap_s:
+            runs.append([])
+        runs[-1].append(word)
+    return runs
+
+
+def _by_full_stops(run: list[Word]) -> list[list[Word]]:
+    parts: list[list[Word]] = [[]]
+    for word in run:
+        parts[-1].append(word)
+        if _END.search(word.text) and not _ABBREVIATION.match(word.text):
+            parts.append([])
+    return [part for part in parts if part]
+
+
+def _by_pauses(run: list[Word]) -> list[list[Word]]:
+    parts: list[list[Word]] = [[]]
+    for before, word in pairwise([None, *run]):
+        gap_s = word.start_s - before.end_s if before else 0.0
+        opens = word.text.lower() in OPENERS
+        if parts[-1] and (gap_s >= PAUSE_S or (gap_s >= SLIGHT_PAUSE_S and opens and len(parts[-1]) >= SHORTEST_WORDS)):
+            parts.append([])
+        parts[-1].append(word)
+    return [piece for part in parts for piece in _cut(part)]
+
+
+def _cut(part: list[Word]) -> list[list[Word]]:
+    """Cut what runs on, at its longest pause; among equal pauses before an opening word, near the middle."""
+    if len(part) <= LONGEST_WORDS and part[-1].end_s - part[0].start_s <= LONGEST_S:
+        return [part]
+    places = range(SHORTEST_WORDS, len(part) - SHORTEST_WORDS + 1)
+    if not places:
+        return [part]
+
+    def fitness(i: int) -> tuple[float, bool, float]:
+        gap_s = round(part[i].start_s - part[i - 1].end_s, 2)
+        return gap_s, part[i].text.lower() in OPENERS, -abs(i - len(part) / 2)
+
+    place = max(places, key=fitness)
+    return [*_cut(part[:place]), *_cut(part[place:])]
