@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -33,9 +34,8 @@ FORMAT = 1
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
 PACKAGES = ("torch", "transformers", "peft", "open_clip_torch", "decord", "av", "polars", "papermill", "numpy")
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
-
+FINGERPRINT_LIMIT_BYTES = 512 * 2**20  # larger raw folders are known by their files' sizes and times
 Source = str | Path | Sequence[str | Path] | None  # raw folders or files that a stage reads, relative to the workspace
-
 _LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
 
 
@@ -52,8 +52,6 @@ def workspace() -> Path:
 
 def run_folder(run: str) -> Path:
     """data/runs/<run>; a run's name is checked, since it becomes a path."""
-    import re
-
     if not re.fullmatch(tables.ID_PATTERN, run):
         raise ValueError(f"run {run!r} is no usable name: letters, digits, '-', '_' and '.', not starting with a dot")
     return workspace() / "data" / "runs" / run
@@ -70,27 +68,27 @@ def digest(value: Any) -> str:
 
 
 def fingerprint_folder(folder: Path) -> str:
-    """Names, sizes and modification times of all files below ``folder``: a change of any changes the fingerprint.
+    """A digest of all files below ``folder`` (or of the one file): a change of any changes the fingerprint.
 
-    A file may stand for a folder. Contents are not read: a folder of lessons may hold terabytes.
+    Of a small folder (up to FINGERPRINT_LIMIT_BYTES) names and contents, so that files made again alike count as
+    unchanged; of a larger one, which may hold terabytes, names, sizes and modification times.
     """
     if not folder.exists():
         raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
-    rows = [
-        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
-        if path.is_file()
-    ]
-    return digest(rows)
+    base = folder if folder.is_dir() else folder.parent
+    paths = [path for path in sorted(folder.rglob("*") if folder.is_dir() else [folder]) if path.is_file()]
+    facts = [(path.relative_to(base).as_posix(), path.stat()) for path in paths]
+    if sum(stat.st_size for _, stat in facts) <= FINGERPRINT_LIMIT_BYTES:
+        return digest([(name, sha256_file(base / name)) for name, _ in facts])
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
 
 
 def _sources(source: Source) -> list[str]:
-    """The sources as text, relative to the workspace where they lie in it."""
+    """The sources as text, relative to the workspace where they lie in it; an empty one (no learners) is left out."""
     listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
     root = workspace()
-    return [
-        Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else str(path) for path in listed
-    ]
+    paths = [Path(path).relative_to(root) if Path(path).is_relative_to(root) else Path(path) for path in listed]
+    return [path.as_posix() for path in paths if path != Path()]
 
 
 # ---------------------------------------------------------------------------------------------------------- code
@@ -121,7 +119,11 @@ def notebook_path(stage: str) -> Path:
 def code_files(stage: str) -> list[Path]:
     """Every library module that the stage's notebook imports, directly or through another."""
     cells = json.loads(notebook_path(stage).read_text())["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return reached("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+
+
+def reached(source: str) -> list[Path]:
+    """Every library module that this source text imports, directly or through another."""
     pending, seen = list(_imports(source)), set()
     while pending:
         path = _module_path(pending.pop())
@@ -253,7 +255,7 @@ def _lock(run: str) -> None:
     """Make this process the writer of the run; the lock ends with the process, however that ends."""
     folder = run_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _LOCKS.setdefault(folder, FileLock(folder / ".writer.lock"))
+    lock = _LOCKS.setdefault(folder, FileLock(folder / ".writer.lock", thread_local=False))
     if lock.is_locked:
         return
     try:
@@ -346,6 +348,11 @@ class StageReader:
         frame = pl.read_parquet(self.path(f"{name}.parquet"))
         return schema.validate(frame) if schema else frame
 
+    def altered(self) -> list[str]:
+        """The outputs that are gone or have another size; :meth:`path` checks hashes."""
+        now = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in self.folder.rglob("*")}
+        return [name for name, entry in self.manifest["outputs"].items() if now.get(name) != entry["bytes"]]
+
     @property
     def digest(self) -> str:
         """Changes when any output changes; not with times, machine or commit."""
@@ -373,8 +380,10 @@ def input_digests(run: str, *, source: Source = None, after: Sequence[str] = ())
 
 def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     """Why the complete stage does not stand for ``config``, the code and the inputs of now; empty when it does."""
-    manifest = open_stage(run, stage).manifest
-    key, code = manifest["key"], code_parts(stage)
+    reader, code = open_stage(run, stage), code_parts(stage)
+    manifest, key = reader.manifest, reader.manifest["key"]
+    if altered := reader.altered():
+        return [f"{name} is gone or altered" for name in altered]
     try:
         inputs = input_digests(run, source=manifest["reads"]["source"], after=manifest["reads"]["after"])
     except ValueError as error:

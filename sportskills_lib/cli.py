@@ -1,0 +1,187 @@
+"""``sportskills …``: a thin command line over execution.py, with one exit code a kind of failure."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+
+from sportskills_lib import __version__
+
+EPILOG = (
+    "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
+    "3 another process makes this run · 4 the disk is full · 130 interrupted · 143 terminated."
+)
+app = typer.Typer(
+    help="Learn physical skills from instructional video: five notebooks, one command.\n\n"
+    "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and ends with a report.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"sportskills {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: sportskills demo --part world --again")
+def demo(
+    part: Annotated[str, typer.Option(help="world, base_clip, base_vlm, or all three.")] = "all",
+    smoke: Annotated[bool, typer.Option("--smoke", help="The small world of the smoke preset.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make it even when it stands.")] = False,
+) -> None:
+    """Make the demo world in data/raw/demo: lessons, learners, coaches' grades, stand-ins for public checkpoints."""
+    from sportskills_lib import worlds
+    from sportskills_lib.failures import failures_named, full_disk_named
+    from sportskills_lib.progress import Progress
+
+    names = list(worlds.PLANNED_S) if part == "all" else [part]
+    parts = [worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
+    progress = Progress(print)
+    progress.expect({f"demo {each.name}": each.planned_s for each in parts if again or each.reasons()})
+    with full_disk_named(parts[0].folder), failures_named():
+        for each in parts:
+            worlds.make(each, progress, again=again)
+
+
+@app.command(
+    epilog="Examples: sportskills reproduce --preset smoke --run try · "
+    "sportskills reproduce --preset local --source ~/lessons --run mine · "
+    "sportskills reproduce --run mine --from 03 --set 03.learning_rate=1e-3 --seed 1. " + EPILOG
+)
+def reproduce(
+    run: Run = "demo",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="smoke (seconds), demo (minutes), local (your folder), paper (GPU). Default: as last time."),
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="Folder of lessons in yt-dlp's layout, for 01 and 02.")] = None,
+    learners: Annotated[Path | None, typer.Option(help="Folder of learners in Ego-Exo4D's layout, for 04.")] = None,
+    from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="<stage>.<parameter>=<value>; may be given often.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of every stage that draws.")] = None,
+) -> None:
+    """Run the five notebooks; what stands is skipped, what was cut off goes on."""
+    from sportskills_lib import execution
+
+    settings = execution.merged(
+        execution.everywhere("source", _existing(source, "--source")) if source else {},
+        execution.everywhere("learners", _existing(learners, "--learners")) if learners else {},
+        execution.everywhere("seed", seed) if seed is not None else {},
+        execution.parse_settings(set_ or []),
+    )
+    execution.reproduce(run, preset, settings=settings, from_stage=from_stage, only=only)
+
+
+@app.command(epilog="Example: sportskills status --run mine")
+def status(run: Run = "demo") -> None:
+    """Show each stage of a run: complete, changed since, cut off or not made; when; what it kept and dropped."""
+    from sportskills_lib.execution import overview
+
+    rows = overview(run)
+    width = max(len(row.state) for row in rows)
+    for row in rows:
+        typer.echo(f"{row.stage:<14} {row.state:<{width}}  {row.finished:<16} {row.took:>9}  {row.facts}".rstrip())
+        if row.why:
+            typer.echo(f"{'':<14} {row.why}")
+
+
+@app.command(epilog="Example: sportskills report --run mine --rebuild --open")
+def report(
+    run: Run = "demo",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Run 05_evaluation again first.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
+) -> None:
+    """Print where the run's report is."""
+    from sportskills_lib import execution
+    from sportskills_lib.failures import shown
+
+    if rebuild:
+        execution.reproduce(run, only="05")
+    page = execution.report_folder(run) / "index.html"
+    if not page.is_file():
+        raise ValueError(f"run {run!r} has no report: run `sportskills reproduce --run {run}` first")
+    typer.echo(shown(page))
+    if open_:
+        typer.launch(str(page))
+
+
+@app.command(epilog="Example: sportskills doctor")
+def doctor() -> None:
+    """Say what this machine offers: packages, threads, memory, disk, GPU, decoders."""
+    from sportskills_lib.doctor import examine
+
+    facts = examine()
+    for fact in facts:
+        typer.echo(f"{'!' if fact.remedy else ' '} {fact.name:<16} {fact.value}")
+        if fact.remedy:
+            typer.echo(f"  {'':<16} → {fact.remedy}")
+    if any(fact.remedy for fact in facts):
+        raise typer.Exit(1)
+
+
+def _existing(path: Path, option: str) -> str:
+    """The folder as the notebooks name it: relative to the workspace where it lies in it, absolute otherwise."""
+    from sportskills_lib.artifacts import workspace
+
+    folder, home = path.expanduser().resolve(), workspace().resolve()
+    if not folder.is_dir():
+        raise ValueError(f"{option} {path} is no folder: name an existing one")
+    if not any(folder.iterdir()):
+        raise ValueError(f"{option} {path} is empty: nothing can be read from it")
+    return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
+
+
+def _terminated(number: int, frame: FrameType | None) -> Any:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """The console script: every failure that we know ends with one line on stderr and its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (KeyboardInterrupt, click.Abort):
+        _end("interrupted: the same command goes on where this one stopped", 130)
+    except ValueError as error:
+        _end(str(error), 2)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        _end(f"FAILED {error}" if code == 1 else str(error), code)
+
+
+def _end(text: str, code: int) -> None:
+    sys.stdout.flush()
+    typer.echo(text, err=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Make one part of the demo world: ``python -m sportskills_lib.demo <part> <folder> [smoke]``.
+
+`sportskills demo` starts one such process a part, so that each has its memory to itself and dies with its starter.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PARTS = ("world", "base_clip", "base_vlm")
+
+
+def make(part: str, folder: Path, *, smoke: bool = False) -> None:
+    """Make ``part`` below ``folder``: the files of the world, or one of the two stand-ins for public checkpoints."""
+    if part == "world":
+        from sportskills_lib.demo.settings import DemoConfig
+        from sportskills_lib.demo.world import make_world
+
+        make_world(folder, DemoConfig.smoke() if smoke else DemoConfig(), progress=print)
+    elif part == "base_clip":
+        from sportskills_lib.demo.base_clip import make_base_clip
+
+        make_base_clip(folder / "models" / "base_clip")
+    elif part == "base_vlm":
+        from sportskills_lib.demo.base_vlm import make_base_vlm
+
+        make_base_vlm(folder / "models" / "base_vlm")
+    else:
+        raise ValueError(f"the demo world has no part {part!r}; it has {', '.join(PARTS)}")
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]), smoke="smoke" in sys.argv[3:])
