@@ -1,0 +1,1 @@
+"""Recall, significance, figures and the report."""
