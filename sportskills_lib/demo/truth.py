@@ -1,0 +1,111 @@
+"""What is really so in the demo world. Only tests and audits read these tables; no stage and no notebook does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from sportskills_lib.demo.coaches import Judged
+from sportskills_lib.demo.learners import Take, comment
+from sportskills_lib.demo.lessons import Lesson
+from sportskills_lib.demo.settings import DemoConfig
+
+
+def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
+    """Every shot of every video, in picture time, with what is said over it and when.
+
+    ``demonstration`` is that of the pair of picture and words: correct or incorrect only where a skill is both shown
+    and taught. ``execution`` is what is shown, if anything. ``actionable`` is null for instruction about no sport.
+    """
+    rows = [
+        {
+            "video_id": lesson.video_id,
+            "video_kind": lesson.kind,
+            "channel": lesson.channel.channel_id,
+            "style": lesson.style,
+            "sport": lesson.sport,
+            "skill": lesson.skill,
+            "segment": number,
+            "kind": segment.kind,
+            "picture": segment.picture,
+            "start_s": segment.start_s,
+            "end_s": segment.end_s(config.fps),
+            "said_start_s": segment.said_start_s,
+            "said_end_s": segment.said_end_s,
+            "text": segment.text or None,
+            "execution": segment.execution,
+            "cue": segment.cue,
+            "demonstration": segment.demonstration,
+            "actionable": segment.actionable if segment.text else None,
+            "caption_form": lesson.form,
+        }
+        for lesson in lessons
+        for number, segment in enumerate(lesson.segments)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"actionable": pl.Boolean})
+
+
+def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
+    """Every video: what kind it is, whose copy, how damaged."""
+    rows = [
+        {
+            "video_id": lesson.video_id,
+            "kind": lesson.kind,
+            "channel": lesson.channel.channel_id,
+            "style": lesson.style,
+            "sport": lesson.sport,
+            "skill": lesson.skill,
+            "duration_s": round(lesson.duration_s(config.fps), 3),
+            "caption_form": lesson.form,
+            "duplicate_of": lesson.duplicate_of,
+            "mirrored": lesson.mirrored,
+            "brightness": lesson.brightness,
+            "defect": lesson.defect,
+        }
+        for lesson in lessons
+    ]
+    return pl.DataFrame(
+        rows, infer_schema_length=None, schema_overrides={"duplicate_of": pl.String, "defect": pl.String}
+    )
+
+
+def learners_table(takes: Iterable[Take], config: DemoConfig) -> pl.DataFrame:
+    """Every commented try of every take; ``execution`` is the fault shown, or correct."""
+    rows = [
+        {
+            "take_uid": take.take_uid,
+            "take_name": take.take_name,
+            "video_time": attempt.video_time,
+            "start_s": attempt.start_s,
+            "end_s": attempt.end_s,
+            "participant_uid": take.participant_uid,
+            "split": take.split,
+            "sport": take.skill.sport,
+            "skill": take.skill.name,
+            "execution": attempt.fault.name if attempt.fault else "correct",
+            "faults": [other.fault.name for other in take.attempts if other.fault],
+            "comment": comment(take, attempt, config),
+            "has_video": take.has_video,
+        }
+        for take in takes
+        for attempt in take.attempts
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def relevance_table(judged: Iterable[Judged], config: DemoConfig) -> pl.DataFrame:
+    """The grade without noise of every span in every pool."""
+    rows = [
+        {
+            "take_uid": one.take.take_uid,
+            "video_time": one.attempt.video_time,
+            "video_id": one.candidate.lesson.video_id,
+            "start_s": one.candidate.segment.start_s,
+            "end_s": one.candidate.segment.end_s(config.fps),
+            "grade": one.grade,
+        }
+        for one in judged
+    ]
+    schema = {"take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64}
+    return pl.DataFrame(rows, schema=schema | {"end_s": pl.Float64, "grade": pl.Int64})
