@@ -31,22 +31,26 @@ class CurationConfig(StageConfig):
     language: str = Field("en", description="caption language that is read")
     max_gap_s: float = Field(1.0, description="a longer pause ends a sentence")
     min_words: int = Field(3, description="a shorter sentence is dropped")
-    workers: int = Field(2, description="processes that probe files")
+    timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
+    workers: int = Field(2, description="processes that open files; 0: none, for debugging")
 
 
 class PairingConfig(StageConfig):
     """02: from narrations to clips and pairs. All values are ours."""
 
     source: str = Field("data/raw/demo/lessons", description="the same folder as in 01")
+    signal_hz: float = Field(10.0, description="rate at which a whole video is looked at for cuts and motion")
+    max_lag_s: float = Field(1.2, description="largest lag between words and pictures that is corrected")
     min_clip_s: float = Field(1.0, description="a shorter clip is dropped")
     max_clip_s: float = Field(10.0, description="a longer window is cut around the narration")
-    min_motion: float = Field(0.0, description="set by the stage's author")
+    min_score: float = Field(0.5, description="a window that looks less like a demonstration shows none")
+    duplicate_similarity: float = Field(0.9, description="pictures of two clips at least so alike are copies")
     frames: int = Field(8, description="frames kept for each clip")
     size_px: int = Field(64, description="height and width of the frames kept")
-    val_fraction: float = Field(0.11, description="share of clips, by channel, for validation")
-    test_fraction: float = Field(0.44, description="share of clips, by channel, for testing")
-    workers: int = Field(2, description="processes that read video")
-    seed: int = 0
+    val_fraction: float = Field(0.11, description="share of channels of a sport for validation, at least one")
+    test_fraction: float = Field(0.44, description="share of channels of a sport for testing")
+    timeout_s: float = Field(300.0, description="a video that takes longer to read is dropped")
+    workers: int = Field(2, description="processes that read video; 0: none, for debugging")
 
 
 class EncoderConfig(StageConfig):

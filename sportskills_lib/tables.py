@@ -42,6 +42,7 @@ class Videos(dy.Schema):
     search_term = dy.String(nullable=True)
     language = dy.String(nullable=True)
     licence = dy.String(nullable=True)
+    upload_date = dy.String(nullable=True)  # YYYYMMDD; of two copies the earlier one is kept
     duration_s = dy.Float64(nullable=False, min_exclusive=0)
     fps = dy.Float64(nullable=False, min_exclusive=0)
     width_px = dy.Int64(nullable=False, min=1)

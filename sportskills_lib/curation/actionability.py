@@ -1,0 +1,180 @@
+"""Does a sentence tell how to do something with one's body? A judge by rules, the offline default.
+
+A sentence gathers points for instruction (imperatives, second person, body, technique, movement, manner, faults named)
+and against it (sponsors, greetings, stories, hygiene and gear). Many points make it actionable, few or none make it not,
+and in between the judge says so: undecided (None). The word lists are general vocabulary of coaching, written without
+the demo world's phrases; our choice, since the paper used a language model for this.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+JUDGE = "rules-1"
+ACTIONABLE, UNDECIDED = 2.5, 1.5  # points from which a sentence is actionable, or undecided
+
+BODY = frozenset(
+    """head neck chin jaw eye eyes gaze nose face shoulder shoulders shoulderblades arm arms armpit armpits elbow elbows
+    forearm forearms wrist wrists hand hands palm palms finger fingers fingertips thumb thumbs knuckle knuckles fist fists
+    chest sternum rib ribs ribcage core abs stomach belly navel torso trunk spine back lats hip hips pelvis waist glute
+    glutes butt bum seat groin leg legs thigh thighs quad quads hamstring hamstrings knee knees shin shins calf calves
+    ankle ankles foot feet heel heels toe toes sole soles instep laces body bodyweight weight muscle muscles limb limbs
+    upper lower spine breath breathing posture stance grip""".split()
+)
+TECHNIQUE = frozenset(
+    """ball racket racquet bat club clubface putter iron driver stick puck board deck ski skis skate skates edge edges
+    pole poles paddle oar blade bar barbell dumbbell kettlebell plates rope saddle pedal pedals handlebars bow arrow
+    string sword foil rod net rim hoop target floor ground mat wall box beam rail wave water hill slope track lane runway
+    court pitch bottom top swing backswing downswing backlift stroke serve toss throw pass shot strike kick punch jab
+    hook cross block guard jump landing takeoff stride strides rep reps squat lunge plank press pull rotation turn turns
+    spin angle angles degrees position form technique balance momentum power leverage tension tempo rhythm timing release
+    contact impact catch recovery finish follow-through followthrough setup range extension alignment line path plane
+    arc axis centre center gravity phase movement motion opponent partner""".split()
+)
+MOVES = frozenset(
+    """absorb accelerate aim align anchor arch bend bounce brace break breathe bring brush carry catch chop clear climb
+    close coil collapse come control cross crouch curl cut cock dig dip dive draw drag drift drive drop duck engage explode
+    exhale extend face fall feel flare flex flick flip float fold follow flatten glide grab grip guide hang hinge hit hold
+    hop hug inhale jump keep kick knock land lag lead lean leap level lie lift load lock loosen lower lunge lurch lay
+    maintain match meet move open overreach paddle pause peel pivot place plant point poke pop power press pronate pull
+    pump punch push raise reach recover relax release reset return roll rotate round run rush sag scoop screw set shift
+    shoot shrug sink sit skip slam slap slide slouch slow snap soften spin split spread spring sprint square squash
+    squat squeeze stack stand stay steer step stiffen stop straighten stretch stride strike suck supinate swing swivel sweep
+    switch take tap tense throw thrust tighten tilt toss touch track transfer travel trail tuck turn twist uncoil unwind
+    wait walk whip wind wrap stomp slump sway wobble tip hunch buckle bow cave creep hurry hesitate stall stretch
+    start begin finish end look watch stay get go put let use think imagine keep""".split()
+)
+WEAK = frozenset("start begin finish end look watch get go put let use think take come wait run feel stop".split())
+MANNER = frozenset(
+    """straight bent relaxed loose stiff tight wide wider narrow narrower slowly slow quickly fast softly soft smoothly
+    smooth fully full halfway level high higher low lower forward forwards backward backwards back up down upward upwards
+    downward downwards inside outside inward inwards outward outwards sideways behind toward towards over under across
+    apart together close early late earlier later parallel vertical horizontal square neutral tall long short first
+    half quarter bent tucked locked extended rounded flat upright firm firmly gently hard deep shallow""".split()
+)
+_VERB_ENDINGS = ("s", "es", "ing", "ed", "ning", "ping", "ting", "ging", "ding", "ned", "ped", "ted", "ged", "d")
+
+SPONSOR = re.compile(
+    r"\b(subscrib\w*|like button|comments?|notification\w*|description|discount|coupon|promo\w*|percent off|% off"
+    r"|sponsor\w*|giveaway|merch\w*|patreon|affiliate|link (?:is )?(?:in|below)|links?\b.*\bbelow|sign up|free trial"
+    r"|brought to you|use (?:the|my|our) code|checkout|membership|our store|for sale|order (?:now|today|yours))\b"
+)
+GREETING = re.compile(
+    r"\b(welcome|hello|hi (?:guys|everyone|everybody|there|friends)|hey (?:guys|everyone|everybody|there|friends|folks)"
+    r"|what's up|good (?:morning|evening|afternoon)|thanks?\b|thank you|see you|bye|goodbye|cheers|take care"
+    r"|until next time|next (?:time|week|video|episode|lesson)|that's (?:it|all) for|stay tuned|my name is|let me know"
+    r"|in (?:this|today's|the next|my last|our next) (?:video|episode|lesson)|today's (?:video|episode|lesson))\b"
+)
+STORY = re.compile(
+    r"\b(i|we) (?:was|were|have been|had|used to|started|grew|played|went|came|got|bought|met|won|lost|filmed|made|moved"
+    r"|trained|visited|travel\w*|remember|love\w*|loved|enjoy\w*|began|decided|took|spent|drove|recorded|shot this|live"
+    r"|work|am a|'m a|studied|coached|competed|broke|hurt|felt)\b|\bi'?ve been\b|\bwhen i was\b|\bmy (?:story|life|family"
+    r"|coach|mother|father|brother|sister|wife|husband|dog|car|day|favou?rite|career|gym|club|team)\b"
+    r"|\b(?:years?|months?|weeks?|days?) (?:ago|old)\b|\bfor \w+ years\b|\blast (?:year|summer|winter|week|month|season|night"
+    r"|weekend)\b|\byesterday\b|\bon (?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\bthe weather\b|\bmeet-?up\b"
+)
+HYGIENE = re.compile(
+    r"\b(wash\w*|soap|saniti[sz]\w*|disinfect\w*|shower\w*|towels?|hygiene|germs|wipe\w*|cloth|laundry|water bottle|drink\w*"
+    r"|snacks?|breakfast|lunch|dinner|coffee|cook\w*|recipe|bread|parking|tickets?|cameras?|microphone|battery|phone"
+    r"|bought|purchase\w*|brand new|price\w*|cheap|expensive|dollars?|bucks|unbox\w*|delivery|website|app\b)"
+)
+DIRECT = re.compile(
+    r"\b(make sure|be sure|remember to|try to|try and|you (?:want|need|have|should|must|can|could|will|may|might|are going)"
+    r"|you'll|you'd|you've|focus on|concentrate on|think (?:about|of)|imagine|pretend|as if|the (?:key|trick|idea|goal|aim)"
+    r"|work on|aim (?:to|for)|it helps|this (?:is|means)|let's|important|always|never|do not|don't|avoid|instead|rather than"
+    r"|without|look how|notice|see how|watch how|watch the|here (?:the|is|you|we))\b"
+)
+FAULT = re.compile(
+    r"\b(mistakes?|faults?|errors?|wrong\w*|incorrect\w*|bad|poor\w*|problem\w*|flaws?|cheat\w*|too (?:\w+)|(?:beginners?"
+    r"|people|players?|athletes?|students?|most of us|many|folks|some of you) (?:\w+ )?(?:\w+)|lose|loses|losing|lost"
+    r"|costs?|ruins?|kills?|robs?|wast\w+|hurts?|injur\w*|strain\w*|weak\w*|not (?:enough|like)|should(?:n't| not)|can't)\b"
+)
+_FILLERS = frozenset("so now and but then okay ok alright well just um uh like also again first next finally here".split())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``actionable`` None: undecided. ``reason`` names the evidence that weighed most."""
+
+    actionable: bool | None
+    reason: str
+    points: float
+
+
+def judge_sentence(text: str) -> Verdict:
+    """Whether ``text`` is actionable instruction; deterministic, and independent of other sentences."""
+    lowered = " ".join(text.lower().replace("’", "'").split())
+    words = re.findall(r"[a-z][a-z'-]*", lowered)
+    evidence = _instruction(lowered, words)
+    against = {
+        name: weight
+        for name, pattern, weight in (
+            ("sponsor", SPONSOR, -4.0),
+            ("greeting", GREETING, -4.0),
+            ("story", STORY, -3.0),
+            ("hygiene or gear", HYGIENE, -3.0),
+        )
+        if pattern.search(lowered)
+    }
+    substance = sum(evidence.get(name, 0.0) for name in ("body", "technique", "movement"))
+    points = round(sum(evidence.values()) + sum(against.values()), 2)
+    if points >= ACTIONABLE and substance >= 1:
+        return Verdict(True, "instruction: " + _strongest(evidence), points)
+    if points >= UNDECIDED and not against:
+        return Verdict(None, "undecided: " + _strongest(evidence), points)
+    if against:
+        return Verdict(False, min(against, key=lambda name: against[name]), points)
+    return Verdict(False, "no instruction", points)
+
+
+def _strongest(evidence: dict[str, float]) -> str:
+    return ", ".join(sorted(evidence, key=lambda name: (-evidence[name], name))[:3])
+
+
+def _instruction(lowered: str, words: list[str]) -> dict[str, float]:
+    """Points for instruction, by kind."""
+    body = sum(word in BODY for word in words)
+    technique = sum(word in TECHNIQUE for word in words)
+    stems = [stem(word) for word in words]
+    moves = sum(0.5 if move in WEAK else 1.0 for move in stems if move in MOVES)
+    evidence = {
+        "body": min(1.0 * body, 2.0),
+        "technique": min(0.7 * technique, 1.4),
+        "movement": min(moves, 1.5),
+        "manner": min(0.3 * sum(word in MANNER for word in words), 0.9),
+        "imperative": 1.2 if _imperative(lowered) else 0.0,
+        "second person": 0.5 if re.search(r"\b(you|your|you're|yourself)\b", lowered) else 0.0,
+        "direct": 0.8 if DIRECT.search(lowered) else 0.0,
+        "fault": 0.8 if FAULT.search(lowered) else 0.0,
+        "condition": 0.4 if re.search(r"\b(if|when|until|so that|because|otherwise|before|after|while)\b", lowered) else 0.0,
+    }
+    return {name: points for name, points in evidence.items() if points}
+
+
+def stem(word: str) -> str:
+    """The movement that an inflected word names, else the word."""
+    if word in MOVES:
+        return word
+    for ending in _VERB_ENDINGS:
+        if word.endswith(ending):
+            for base in (word[: -len(ending)], word[: -len(ending)] + "e"):
+                if base in MOVES:
+                    return base
+            doubled = word[: -len(ending)] + (ending[0] if len(ending) > 3 or ending in ("ned", "ped", "ted", "ged") else "")
+            if doubled in MOVES:
+                return doubled
+    return word
+
+
+def _imperative(lowered: str) -> bool:
+    """A clause opens with a movement in its base form, perhaps after fillers, "don't", "never" or an adverb."""
+    for clause in re.split(r"[,;:.!?]| and | then | but | so ", lowered):
+        words = clause.split()
+        while words and (words[0] in _FILLERS or words[0] in ("always", "never", "don't", "please", "slowly", "gently")):
+            words.pop(0)
+        if words[:2] == ["do", "not"]:
+            words = words[2:]
+        if words and words[0] in MOVES:
+            return True
+    return False

@@ -1,0 +1,175 @@
+"""A folder in yt-dlp's layout, as videos with sport, skill and captions.
+
+``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions. Guarantee: every
+video file, and every sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from strangers:
+their ids must be safe as file names, and nothing in them may raise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sportskills_lib import tables
+from sportskills_lib.video import SUFFIXES
+
+DroppedRow = tuple[str, str, str, str]  # item_kind, item_id, reason, detail
+
+# Words that make a search term of a skill; ours, since the paper's list is not public.
+CONNECTING_WORDS = frozenset(
+    """tutorial tutorials drill drills tip tips lesson lessons technique techniques basics guide course training coaching
+    instruction explained beginner beginners advanced vlog mistakes common improve learn how to do the a an for your in of
+    with and proper properly form exercises""".split()
+)
+UNFINISHED = (".part", ".ytdl", ".temp")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A video with what its sidecar says. ``captions`` is the file to read; ``manual``: made by a person."""
+
+    video_id: str
+    path: Path
+    title: str | None
+    channel: str
+    sport: str
+    skill: str
+    search_term: str | None
+    language: str | None
+    licence: str | None
+    upload_date: str | None
+    duration_s: float | None
+    captions: Path
+    manual: bool
+
+
+def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video."""
+    if not folder.is_dir():
+        raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    videos = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not videos:
+        raise ValueError(
+            f"source folder {folder} holds no video: it needs <id>.mp4 (or {', '.join(sorted(SUFFIXES))}) beside "
+            "<id>.info.json and <id>.<language>.vtt, as yt-dlp --write-info-json --write-subs saves them"
+        )
+    by_stem = {path.with_suffix("").as_posix(): path for path in videos}
+    dropped: list[DroppedRow] = [
+        ("file", path.name, "unfinished_download", "yt-dlp did not finish it: run the download again")
+        for path in files
+        if path.suffix.lower() in UNFINISHED
+    ]
+    for path in files:
+        if path.name.endswith(".info.json") and path.as_posix().removesuffix(".info.json") not in by_stem:
+            if not _is_playlist(path):
+                dropped.append(("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video"))
+    lessons: dict[str, Lesson] = {}
+    for path in videos:
+        found = _lesson(path, language)
+        if isinstance(found, Lesson) and found.video_id in lessons:
+            detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
+            found = ("video", path.name, "duplicate_id", detail)
+        if isinstance(found, Lesson):
+            lessons[found.video_id] = found
+        else:
+            dropped.append(found)
+    return [lessons[key] for key in sorted(lessons)], sorted(dropped)
+
+
+def _is_playlist(sidecar: Path) -> bool:
+    info = read_sidecar(sidecar)
+    return isinstance(info, dict) and info.get("_type") == "playlist"
+
+
+def read_sidecar(path: Path) -> dict[str, Any] | str:
+    """The sidecar's object, or why it cannot be used."""
+    try:
+        info = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return "missing_sidecar"
+    except (OSError, ValueError, RecursionError):
+        return "unreadable_sidecar"
+    return info if isinstance(info, dict) else "unreadable_sidecar"
+
+
+def _lesson(path: Path, language: str) -> Lesson | DroppedRow:
+    stem = path.stem
+    info = read_sidecar(path.with_name(f"{stem}.info.json"))
+    if isinstance(info, str):
+        return "video", stem, info, f"{stem}.info.json: download it again with --write-info-json"
+    video_id = _text(info.get("id")) or stem
+    if not re.fullmatch(tables.ID_PATTERN, video_id):
+        return "video", stem, "bad_id", f"{video_id[:80]!r} is not safe as a file name"
+    spoken = _text(info.get("language"))
+    if spoken and not _same_language(spoken, language):
+        return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
+    captions = choose_captions(path, info, language)
+    if captions is None:
+        return "video", video_id, "no_captions", f"no {stem}.{language}*.vtt beside the video"
+    sport, skill = sport_and_skill(info)
+    if not sport or not skill:
+        name = "sport" if not sport else "skill"
+        return "video", video_id, f"missing_{name}", f"neither tags nor the search term name a {name}"
+    duration = info.get("duration")
+    return Lesson(
+        video_id=video_id,
+        path=path,
+        title=_text(info.get("title")),
+        channel=_text(info.get("channel_id")) or _text(info.get("uploader_id")) or f"channel of {video_id}",
+        sport=sport,
+        skill=skill,
+        search_term=_text(info.get("playlist_title")),
+        language=spoken,
+        licence=_text(info.get("license")),
+        upload_date=_text(info.get("upload_date")),
+        duration_s=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
+        captions=captions[0],
+        manual=captions[1],
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _same_language(one: str, other: str) -> bool:
+    return re.split("[-_]", one.lower())[0] == re.split("[-_]", other.lower())[0]
+
+
+def choose_captions(video: Path, info: dict[str, Any], language: str) -> tuple[Path, bool] | None:
+    """The caption file in ``language``, and whether a person made it: those come first, then the exact language."""
+    made = info.get("subtitles") if isinstance(info.get("subtitles"), dict) else {}
+    heard = info.get("automatic_captions") if isinstance(info.get("automatic_captions"), dict) else {}
+    found = []
+    for path in video.parent.glob(f"{_literal(video.stem)}.*.vtt"):
+        code = path.name.removeprefix(f"{video.stem}.").removesuffix(".vtt")
+        if _same_language(code, language):
+            manual = code in (made or {}) or code not in (heard or {})
+            found.append((not manual, code != language, path.name, path, manual))
+    return min(found)[3:] if found else None
+
+
+def _literal(stem: str) -> str:
+    return re.sub(r"([\[\]*?])", r"[\1]", stem)
+
+
+def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Sport and skill, lower case: from two tags [sport, skill], else from the search term without connecting words.
+
+    A search term of several words names the sport first; where the tags begin with a sport of more than one word that
+    the term begins with too ("figure skating"), that is taken.
+    """
+    tags = info.get("tags") if isinstance(info.get("tags"), list) else []
+    names = [" ".join(tag.lower().split()) for tag in tags or [] if isinstance(tag, str) and tag.strip()]
+    if len(names) == 2:
+        return names[0], names[1]
+    term = (_text(info.get("playlist_title")) or "").lower()
+    sport = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
+    words = [word for word in term.removeprefix(sport or "").split() if word not in CONNECTING_WORDS]
+    if sport is None and words:
+        sport = words.pop(0)
+    return sport, " ".join(words) or None
