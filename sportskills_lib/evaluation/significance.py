@@ -75,10 +75,10 @@ class Resampled:
         with np.errstate(divide="ignore", invalid="ignore"):
             measured = self.measured_SA[:, one].mean() / self.measured_SA[:, two].mean()
             drawn = self.drawn_SAD[:, one].mean(axis=0) / self.drawn_SAD[:, two].mean(axis=0)
-        return self._interval(measured, np.nan_to_num(drawn, nan=1.0, posinf=np.inf), bool((self.clusters_S > 1).any()))
+        return self._interval(measured, np.nan_to_num(drawn, nan=1.0, posinf=np.inf), bool((self.clusters_S > 1).all()))
 
     def _macro(self, measured_S: Floats, drawn_SD: Floats) -> Interval:
-        return self._interval(measured_S.mean(), drawn_SD.mean(axis=0), bool((self.clusters_S > 1).any()))
+        return self._interval(measured_S.mean(), drawn_SD.mean(axis=0), bool((self.clusters_S > 1).all()))
 
     def _interval(self, value: float, drawn_D: Floats, enough: bool) -> Interval:
         if not enough:
