@@ -22,6 +22,7 @@ import time
 from contextlib import suppress
 
 PARENT_VARIABLE = "SPORTSKILLS_RUNNER_PID"  # the parent that the starter meant, should it be gone before we look
+LOG_VARIABLE = "SPORTSKILLS_GUARD_LOG"  # a file that takes what the process and its libraries write to stdout, stderr
 POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
 
@@ -40,13 +41,17 @@ def die_with_parent() -> None:
 def start_watchdog(parent: int) -> None:
     """Fork the watchdog of this process group. Call it before any thread is started.
 
-    The watchdog stays in the group, so that the group's number cannot be taken by another while it looks.
+    The watchdog stays in the group, so that the group's number cannot be taken by another while it looks. It is forked
+    twice and so no child of this process: a kernel waits for its children when it shuts down.
     """
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     here = os.getpid()
-    if os.fork():
+    if first := os.fork():
+        os.waitpid(first, 0)
         return
+    if os.fork():
+        os._exit(0)
     for number in (signal.SIGINT, signal.SIGHUP):  # an interrupted cell is the kernel's affair
         signal.signal(number, signal.SIG_IGN)
     _close_files()
@@ -63,14 +68,14 @@ def _close_files() -> None:
 
 
 def _wait_for_an_end(parent: int, child: int) -> None:
-    """Return when ``parent`` or ``child`` (the parent of this process) has ended."""
+    """Return when one of the two processes has ended."""
     descriptors = []
     try:
         descriptors = [os.pidfd_open(pid) for pid in (parent, child)]
     except ProcessLookupError:
         return
     except (AttributeError, OSError):
-        while os.getppid() == child and _alive(parent):
+        while _alive(parent) and _alive(child):
             time.sleep(POLL_S)
         return
     poller = select.poll()
@@ -99,6 +104,11 @@ def main() -> None:
     die_with_parent()
     start_watchdog(parent)
     os.environ.pop(PARENT_VARIABLE, None)
+    if log := os.environ.pop(LOG_VARIABLE, None):
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        for number in (1, 2):
+            os.dup2(descriptor, number)
+        os.close(descriptor)
     module = sys.argv[1]
     sys.argv = sys.argv[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

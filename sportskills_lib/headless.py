@@ -90,7 +90,7 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _kernel(home: Path) -> Iterator[None]:
+def _kernel(home: Path, log: Path) -> Iterator[None]:
     """Make KERNEL known to Jupyter: this interpreter, guarded, whatever kernels are installed."""
     with tempfile.TemporaryDirectory(prefix="sportskills-") as folder:
         place = Path(folder) / "kernels" / KERNEL
@@ -98,7 +98,7 @@ def _kernel(home: Path) -> Iterator[None]:
         argv = [sys.executable, "-m", "sportskills_lib.guard", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": argv, "display_name": "SportSkills", "language": "python"}
         write_json(place / "kernel.json", spec)
-        added = kernel_environment(home) | guard.watched_environment()
+        added = kernel_environment(home) | guard.watched_environment() | {guard.LOG_VARIABLE: str(log)}
         added["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("JUPYTER_PATH"))))
         before = dict(os.environ)
         os.environ.update(added)
@@ -113,7 +113,8 @@ def _kernel(home: Path) -> Iterator[None]:
 def _logging_to(log: Path) -> Iterator[None]:
     """Send papermill's account of the run, with everything that cells print, to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    logger, handler = logging.getLogger("papermill"), logging.FileHandler(log, mode="w", encoding="utf-8")
+    log.write_bytes(b"")
+    logger, handler = logging.getLogger("papermill"), logging.FileHandler(log, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -138,7 +139,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any], *, ho
 
     check_parameters(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
-    with _logging_to(log), _kernel(home):
+    with _logging_to(log), _kernel(home, log):
         try:
             papermill.execute_notebook(
                 str(notebook),
