@@ -11,49 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sportskills_lib.vocabulary import BODY, MANNER, MOVES, TECHNIQUE, WEAK, gives_order, stem
+
 JUDGE = "rules-1"
 ACTIONABLE, UNDECIDED = 2.5, 1.5  # points from which a sentence is actionable, or undecided
-
-BODY = frozenset(
-    """head neck chin jaw eye eyes gaze nose face shoulder shoulders shoulderblades arm arms armpit armpits elbow elbows
-    forearm forearms wrist wrists hand hands palm palms finger fingers fingertips thumb thumbs knuckle knuckles fist fists
-    chest sternum rib ribs ribcage core abs stomach belly navel torso trunk spine back lats hip hips pelvis waist glute
-    glutes butt bum seat groin leg legs thigh thighs quad quads hamstring hamstrings knee knees shin shins calf calves
-    ankle ankles foot feet heel heels toe toes sole soles instep laces body bodyweight weight muscle muscles limb limbs
-    upper lower spine breath breathing posture stance grip""".split()
-)
-TECHNIQUE = frozenset(
-    """ball racket racquet bat club clubface putter iron driver stick puck board deck ski skis skate skates edge edges
-    pole poles paddle oar blade bar barbell dumbbell kettlebell plates rope saddle pedal pedals handlebars bow arrow
-    string sword foil rod net rim hoop target floor ground mat wall box beam rail wave water hill slope track lane runway
-    court pitch bottom top swing backswing downswing backlift stroke serve toss throw pass shot strike kick punch jab
-    hook cross block guard jump landing takeoff stride strides rep reps squat lunge plank press pull rotation turn turns
-    spin angle angles degrees position form technique balance momentum power leverage tension tempo rhythm timing release
-    contact impact catch recovery finish follow-through followthrough setup range extension alignment line path plane
-    arc axis centre center gravity phase movement motion opponent partner""".split()
-)
-MOVES = frozenset(
-    """absorb accelerate aim align anchor arch bend bounce brace break breathe bring brush carry catch chop clear climb
-    close coil collapse come control cross crouch curl cut cock dig dip dive draw drag drift drive drop duck engage explode
-    exhale extend face fall feel flare flex flick flip float fold follow flatten glide grab grip guide hang hinge hit hold
-    hop hug inhale jump keep kick knock land lag lead lean leap level lie lift load lock loosen lower lunge lurch lay
-    maintain match meet move open overreach paddle pause peel pivot place plant point poke pop power press pronate pull
-    pump punch push raise reach recover relax release reset return roll rotate round run rush sag scoop screw set shift
-    shoot shrug sink sit skip slam slap slide slouch slow snap soften spin split spread spring sprint square squash
-    squat squeeze stack stand stay steer step stiffen stop straighten stretch stride strike suck supinate swing swivel sweep
-    switch take tap tense throw thrust tighten tilt toss touch track transfer travel trail tuck turn twist uncoil unwind
-    wait walk whip wind wrap stomp slump sway wobble tip hunch buckle bow cave creep hurry hesitate stall stretch
-    start begin finish end look watch stay get go put let use think imagine keep""".split()
-)
-WEAK = frozenset("start begin finish end look watch get go put let use think take come wait run feel stop".split())
-MANNER = frozenset(
-    """straight bent relaxed loose stiff tight wide wider narrow narrower slowly slow quickly fast softly soft smoothly
-    smooth fully full halfway level high higher low lower forward forwards backward backwards back up down upward upwards
-    downward downwards inside outside inward inwards outward outwards sideways behind toward towards over under across
-    apart together close early late earlier later parallel vertical horizontal square neutral tall long short first
-    half quarter bent tucked locked extended rounded flat upright firm firmly gently hard deep shallow""".split()
-)
-_VERB_ENDINGS = ("s", "es", "ing", "ed", "ning", "ping", "ting", "ging", "ding", "ned", "ped", "ted", "ged", "d")
 
 SPONSOR = re.compile(
     r"\b(subscrib\w*|like button|comments?|notification\w*|description|discount|coupon|promo\w*|percent off|% off"
@@ -90,7 +51,6 @@ FAULT = re.compile(
     r"|people|players?|athletes?|students?|most of us|many|folks|some of you) (?:\w+ )?(?:\w+)|lose|loses|losing|lost"
     r"|costs?|ruins?|kills?|robs?|wast\w+|hurts?|injur\w*|strain\w*|weak\w*|not (?:enough|like)|should(?:n't| not)|can't)\b"
 )
-_FILLERS = frozenset("so now and but then okay ok alright well just um uh like also again first next finally here".split())
 
 
 @dataclass(frozen=True)
@@ -143,38 +103,12 @@ def _instruction(lowered: str, words: list[str]) -> dict[str, float]:
         "technique": min(0.7 * technique, 1.4),
         "movement": min(moves, 1.5),
         "manner": min(0.3 * sum(word in MANNER for word in words), 0.9),
-        "imperative": 1.2 if _imperative(lowered) else 0.0,
+        "imperative": 1.2 if gives_order(lowered) else 0.0,
         "second person": 0.5 if re.search(r"\b(you|your|you're|yourself)\b", lowered) else 0.0,
         "direct": 0.8 if DIRECT.search(lowered) else 0.0,
         "fault": 0.8 if FAULT.search(lowered) else 0.0,
-        "condition": 0.4 if re.search(r"\b(if|when|until|so that|because|otherwise|before|after|while)\b", lowered) else 0.0,
+        "condition": 0.4
+        if re.search(r"\b(if|when|until|so that|because|otherwise|before|after|while)\b", lowered)
+        else 0.0,
     }
     return {name: points for name, points in evidence.items() if points}
-
-
-def stem(word: str) -> str:
-    """The movement that an inflected word names, else the word."""
-    if word in MOVES:
-        return word
-    for ending in _VERB_ENDINGS:
-        if word.endswith(ending):
-            for base in (word[: -len(ending)], word[: -len(ending)] + "e"):
-                if base in MOVES:
-                    return base
-            doubled = word[: -len(ending)] + (ending[0] if len(ending) > 3 or ending in ("ned", "ped", "ted", "ged") else "")
-            if doubled in MOVES:
-                return doubled
-    return word
-
-
-def _imperative(lowered: str) -> bool:
-    """A clause opens with a movement in its base form, perhaps after fillers, "don't", "never" or an adverb."""
-    for clause in re.split(r"[,;:.!?]| and | then | but | so ", lowered):
-        words = clause.split()
-        while words and (words[0] in _FILLERS or words[0] in ("always", "never", "don't", "please", "slowly", "gently")):
-            words.pop(0)
-        if words[:2] == ["do", "not"]:
-            words = words[2:]
-        if words and words[0] in MOVES:
-            return True
-    return False

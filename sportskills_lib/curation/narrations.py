@@ -76,7 +76,9 @@ def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) 
     lost = pl.concat([tables.dropped_rows(dropped), *(part["dropped"] for part in parts)])
     if videos.is_empty():
         counts = ", ".join(f"{reason} {n}" for reason, n in lost["reason"].value_counts().sort("reason").iter_rows())
-        raise ValueError(f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the reasons, mend one")
+        raise ValueError(
+            f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the reasons, mend one"
+        )
     checked = tables.Videos.validate(videos.sort("video_id"), cast=True)
     said = tables.Narrations.validate(narrations.sort("video_id", "start_s", "end_s"), cast=True)
     tables.check_keys(said, "video_id", checked, child_name="narrations", parent_name="videos")

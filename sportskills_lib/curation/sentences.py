@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sportskills_lib.curation.captions import Word
+from sportskills_lib.vocabulary import words as word_set
 
 PAUSE_S = 0.25  # ends an unpunctuated sentence
 SLIGHT_PAUSE_S = 0.12  # does so before an opening word
@@ -21,11 +22,11 @@ SHORTEST_WORDS = 3  # cuts leave no shorter piece
 
 _END = re.compile(r"""[.?!…]+["'”’)\]]*$""")
 _ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE)
-OPENERS = frozenset(
-    """so now and but then next first second third finally also okay ok alright well here this that's that there's these
-    when if as once before after always never don't do avoid try make keep bend turn push pull lift lower drive step start
-    stay let look point hold rotate swing focus think imagine remember notice instead a the another one common many most
-    you your you're we i hey hi hello welcome thanks thank see today""".split()
+OPENERS = word_set(
+    """so now and but then next first second third finally also okay ok alright well here this that's that there's
+    these when if as once before after always never don't do avoid try make keep bend turn push pull lift lower
+    drive step start stay let look point hold rotate swing focus think imagine remember notice instead a the another
+    one common many most you your you're we i hey hi hello welcome thanks thank see today"""
 )
 
 

@@ -15,14 +15,15 @@ from typing import Any
 
 from sportskills_lib import tables
 from sportskills_lib.video import SUFFIXES
+from sportskills_lib.vocabulary import words
 
 DroppedRow = tuple[str, str, str, str]  # item_kind, item_id, reason, detail
 
 # Words that make a search term of a skill; ours, since the paper's list is not public.
-CONNECTING_WORDS = frozenset(
-    """tutorial tutorials drill drills tip tips lesson lessons technique techniques basics guide course training coaching
-    instruction explained beginner beginners advanced vlog mistakes common improve learn how to do the a an for your in of
-    with and proper properly form exercises""".split()
+CONNECTING_WORDS = words(
+    """tutorial tutorials drill drills tip tips lesson lessons technique techniques basics guide course training
+    coaching instruction explained beginner beginners advanced vlog mistakes common improve learn how to do the a an
+    for your in of with and proper properly form exercises"""
 )
 UNFINISHED = (".part", ".ytdl", ".temp")
 
@@ -66,7 +67,9 @@ def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], l
     for path in files:
         if path.name.endswith(".info.json") and path.as_posix().removesuffix(".info.json") not in by_stem:
             if not _is_playlist(path):
-                dropped.append(("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video"))
+                dropped.append(
+                    ("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video")
+                )
     lessons: dict[str, Lesson] = {}
     for path in videos:
         found = _lesson(path, language)
@@ -169,7 +172,7 @@ def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
         return names[0], names[1]
     term = (_text(info.get("playlist_title")) or "").lower()
     sport = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
-    words = [word for word in term.removeprefix(sport or "").split() if word not in CONNECTING_WORDS]
-    if sport is None and words:
-        sport = words.pop(0)
-    return sport, " ".join(words) or None
+    named = [word for word in term.removeprefix(sport or "").split() if word not in CONNECTING_WORDS]
+    if sport is None and named:
+        sport = named.pop(0)
+    return sport, " ".join(named) or None

@@ -1,0 +1,1 @@
+"""From narrations to (clip, narration) pairs, without duplicates, split by channel."""

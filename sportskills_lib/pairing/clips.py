@@ -1,0 +1,183 @@
+"""From judged narrations to verified (clip, narration) pairs: what notebook 02 calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import dataframely as dy
+import numpy as np
+import polars as pl
+
+from sportskills_lib import tables
+from sportskills_lib.compute import Result, map_shards
+from sportskills_lib.config import PairingConfig
+from sportskills_lib.pairing import demonstrations, duplicates, reading, splits
+
+FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or not."""
+
+    clips: dy.DataFrame[tables.Clips]
+    pairs: dy.DataFrame[tables.Pairs]
+    judged: pl.DataFrame
+    dropped: dy.DataFrame[tables.Dropped]
+    unsplit_sports: list[str]
+    tasks: list[reading.VideoTask] = field(repr=False)
+
+    def headline(self) -> dict[str, int]:
+        """Counts for the manifest and `status`."""
+        counts = dict(self.clips["demonstration"].cast(pl.String).value_counts().iter_rows())
+        by_split = dict(self.clips["split"].cast(pl.String).value_counts().iter_rows())
+        return {
+            "clips": self.clips.height,
+            "pairs": self.pairs.height,
+            "correct": counts.get("correct", 0),
+            "incorrect": counts.get("incorrect", 0),
+            **{f"{name}_clips": by_split.get(name, 0) for name in tables.SPLITS},
+        }
+
+
+def pair(
+    videos: pl.DataFrame, narrations: pl.DataFrame, folder: Path, config: PairingConfig, *, shards: Path
+) -> Paired:
+    """Judge a window for every sentence, keep what is taught and shown, without copies, and split it by channel."""
+    tasks = _tasks(videos, narrations, folder, config)
+    judged_parts, descriptor_parts, dropped_parts = [], [], []
+    lost: list[tuple[str, str, str, str]] = []
+    for result in _read(tasks, config, shards):
+        if result.value is None:
+            lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
+            continue
+        judged_parts.append(result.value["judged"])
+        dropped_parts.append(result.value["dropped"])
+        descriptor_parts.append(np.asarray(result.value["descriptors"]))
+    judged = pl.concat([pl.DataFrame(schema=reading.JUDGED), *judged_parts])  # type: ignore[list-item]
+    shown = judged.filter(pl.col("demonstration") != "none")
+    facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
+    shown = shown.join(facts, on="video_id", how="left", maintain_order="left")
+    copies = duplicates.find_copies(
+        shown.select("clip_id", "video_id", "sport", "upload_date", "text"),
+        np.concatenate(descriptor_parts) if descriptor_parts else np.empty((0, 2, 0), np.float16),
+        similarity=config.duplicate_similarity,
+    )
+    kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
+    clips, small = _clips(kept, config)
+    pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
+    dropped = pl.concat(
+        [tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]  # type: ignore[list-item]
+    ).sort(tables.Dropped.column_names())
+    paired = Paired(
+        clips=clips,
+        pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
+        judged=judged.sort("clip_id"),
+        dropped=tables.Dropped.validate(dropped),
+        unsplit_sports=small,
+        tasks=tasks,
+    )
+    _check(paired, videos, narrations)
+    return paired
+
+
+def _tasks(
+    videos: pl.DataFrame, narrations: pl.DataFrame, folder: Path, config: PairingConfig
+) -> list[reading.VideoTask]:
+    """One task for each video in which something actionable is said; the others have no clip and need no decoding."""
+    taught = narrations.filter(pl.col("actionable").fill_null(False)).select("video_id").unique()
+    said = narrations.join(taught, on="video_id", how="semi").sort("video_id", "start_s", "end_s")
+    paths = dict(videos.select("video_id", "path").iter_rows())
+    columns = ("narration_id", "start_s", "end_s", "text", "actionable")
+    return [
+        reading.VideoTask(
+            video_id=video_id,
+            path=folder / paths[video_id],
+            sentences=tuple((*row[:4], bool(row[4])) for row in rows.select(columns).iter_rows()),
+            config=config,
+        )
+        for (video_id,), rows in said.group_by("video_id", maintain_order=True)
+    ]
+
+
+def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -> Iterator[Result]:
+    return map_shards(
+        reading.read_video,
+        tasks,
+        workers=config.workers,
+        timeout_s=config.timeout_s,
+        describe=lambda task: task.video_id,
+        on_crash=lambda task: replace(task, reader="pyav"),
+        shards=shards,
+        label="videos read",
+    )
+
+
+def _clips(kept: pl.DataFrame, config: PairingConfig) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
+    split_of, small = splits.assign_splits(kept, test_fraction=config.test_fraction, val_fraction=config.val_fraction)
+    clips = kept.with_columns(
+        verifier=pl.lit(demonstrations.VERIFIER),
+        split=pl.col("channel").replace_strict(split_of, default=None, return_dtype=pl.String),
+    ).select(tables.Clips.column_names())
+    return tables.Clips.validate(clips, cast=True), small
+
+
+def _not_shown(judged: pl.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Windows with actionable words over pictures that show nothing."""
+    rows = judged.filter((pl.col("demonstration") == "none") & (pl.col("said") != "none"))
+    return [
+        (
+            "clip",
+            row["clip_id"],
+            "no_demonstration",
+            f"score {row['score']:.2f}, {100 * row['moved']:.1f} % of it moves",
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _copied(copies: pl.DataFrame) -> list[tuple[str, str, str, str]]:
+    return [
+        ("clip", clip, "duplicate", f"copy of {original}" + (" (mirrored)" if turned else ""))
+        for clip, original, _, turned in copies.iter_rows()
+    ]
+
+
+def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> None:
+    tables.check_keys(paired.clips, "video_id", videos, child_name="clips", parent_name="videos")
+    tables.check_spans(paired.clips, videos, key="clip_id")
+    tables.check_no_straddling(paired.clips, "video_id")
+    tables.check_no_straddling(paired.clips, "channel")
+    tables.check_keys(paired.pairs, "clip_id", paired.clips, child_name="pairs", parent_name="clips")
+    tables.check_keys(paired.pairs, "narration_id", narrations, child_name="pairs", parent_name="narrations")
+
+
+def write_frames(path: Path, paired: Paired, config: PairingConfig, *, shards: Path) -> tuple[int, ...]:
+    """Write the kept clips' frames, uint8 [N, T, S, S, 3], in the order of ``clips``; returns the shape.
+
+    They are copied from the shards, video by video, so that they are never all in memory.
+    """
+    size = config.size_px
+    shape = (paired.clips.height, config.frames, size, size, 3)
+    place = {clip_id: row for row, clip_id in enumerate(paired.clips["clip_id"])}
+    path.unlink(missing_ok=True)
+    frames = (
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        if shape[0]
+        else np.empty(shape, np.uint8)
+    )
+    for result in _read(paired.tasks, config, shards):
+        if result.value is None:
+            continue
+        judged = result.value["judged"]
+        names = judged.filter(pl.col("demonstration") != "none")["clip_id"]  # type: ignore[call-overload]
+        for row, name in enumerate(names):
+            if name in place:
+                frames[place[name]] = result.value["frames"][row]
+    if shape[0]:
+        frames.flush()  # type: ignore[union-attr]
+    else:
+        np.save(path, frames)
+    return shape
