@@ -73,6 +73,7 @@ class EvaluationConfig(StageConfig):
     """05: recall, significance, feedback retrieval. All values are ours."""
 
     ratings: str = Field("data/raw/demo/ratings.csv", description="coaches' grades; empty: none")
+    truth: str = Field("data/raw/demo/truth", description="the demo's truth, for audits only; may be missing or empty")
     min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
     draws: int = Field(2000, description="bootstrap draws over source videos within sport")
     seed: int = 0
@@ -89,9 +90,9 @@ CONFIGS: dict[str, type[StageConfig]] = {
 # What each preset sets besides the defaults, by stage.
 PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
     "demo": {},
-    "smoke": {},
-    "local": {},
-    "paper": {},
+    "smoke": {"05_evaluation": {"min_gallery": 12, "draws": 200}},
+    "local": {"05_evaluation": {"ratings": "", "truth": ""}},
+    "paper": {"05_evaluation": {"ratings": "", "truth": ""}},
 }
 
 

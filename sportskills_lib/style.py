@@ -1,8 +1,8 @@
 """One look for every figure: sizes that fit a paper's column or page, and colours that colour-blind readers tell apart.
 
-Start every figure with :func:`figure`; matplotlib is imported there, not when this module is. Colours are those of Okabe
-and Ito (2008), which stay apart in all common forms of colour blindness; arms differ in lightness and hatch too, so
-that a black-and-white print can be read.
+Start every figure with :func:`figure`; matplotlib is imported there, not when this module is. Colours are those of
+Okabe and Ito (2008), which stay apart in all common forms of colour blindness; arms differ in lightness and hatch too,
+so that a black-and-white print can be read.
 """
 
 from __future__ import annotations
@@ -69,8 +69,23 @@ def figure(width_in: float = COLUMN_IN, height_in: float = 2.2, **subplots: Any)
 
     parameters: Any = mpl.rcParams  # set for good: saving happens later, outside any context
     parameters.update(RC | {"axes.prop_cycle": cycler(color=CYCLE)})
-    made = NewFigure(figsize=(width_in, height_in), layout="constrained")
+
+    class HouseFigure(NewFigure):
+        def _repr_png_(self) -> bytes:
+            """What a notebook shows, whether or not pyplot was imported."""
+            return png(self)
+
+    made = HouseFigure(figsize=(width_in, height_in), layout="constrained")
     return made, made.subplots(**subplots)
+
+
+def png(figure: Figure, *, dpi: int = 150) -> bytes:
+    """The figure as a PNG for a screen."""
+    import io
+
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
 
 
 def plain(text: str, *, limit: int = 200) -> str:

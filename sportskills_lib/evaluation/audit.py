@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics, spans, tables
+from sportskills_lib import artifacts, metrics, spans, tables
 from sportskills_lib.evaluation import recall
 
 MULTI, HIT = "recall@10_multi", "hit@10"
@@ -20,14 +20,14 @@ GROUP = ("sport", "skill", "execution", "cue")
 _NO_GROUPS = {"clip_id": pl.String, "execution": pl.String, "cue": pl.String, "group": pl.String, "look": pl.String}
 
 
-def true_groups(truth: Path, clips: pl.DataFrame) -> pl.DataFrame:
+def true_groups(truth: str | Path, clips: pl.DataFrame) -> pl.DataFrame:
     """What each test clip truly shows: clip_id, execution, cue, group (what P is), look (the execution alone).
 
-    Empty where ``truth`` has no segments.parquet. A clip that overlaps no demonstration by half (IoU) has no row, and
-    queries of such clips alone have no recall@10_multi.
+    Empty where ``truth`` (a folder, relative to the workspace) is "" or has no segments.parquet. A clip that overlaps
+    no demonstration by half (IoU) has no row, and queries of such clips alone have no recall@10_multi.
     """
-    path = truth / "segments.parquet"
-    if not path.is_file():
+    path = artifacts.workspace() / truth / "segments.parquet"
+    if not truth or not path.is_file():
         return pl.DataFrame(schema=_NO_GROUPS)
     shown = pl.read_parquet(path).filter(pl.col("execution").is_not_null())
     test = clips.filter(pl.col("split").cast(pl.String) == "test")

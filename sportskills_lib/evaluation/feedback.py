@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics, spans, tables
+from sportskills_lib import artifacts, metrics, spans, tables
 from sportskills_lib.evaluation import significance
 
 NDCG, RECALL, MRR = "ndcg@10", "recall_helpful@5", "mrr"
@@ -33,9 +33,10 @@ COMPARISONS = (
 )
 
 
-def read_ratings(path: Path | None) -> pl.DataFrame:
-    """The ratings file; an empty table where ``path`` is None or there is no such file."""
-    if path is None or not path.is_file():
+def read_ratings(ratings: str | Path) -> pl.DataFrame:
+    """The ratings file (relative to the workspace); an empty table where it is "" or there is no such file."""
+    path = artifacts.workspace() / ratings
+    if not ratings or not path.is_file():
         return pl.DataFrame(schema=RATINGS)
     frame = pl.read_csv(path, infer_schema=False)
     if missing := sorted(set(RATINGS) - set(frame.columns)):

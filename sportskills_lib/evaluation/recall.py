@@ -7,8 +7,8 @@ usual query with one clip; chance is 10/N for any number of own clips. *rank*: o
 chance (N + 1) / 2. Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the distinct
 texts.
 
-A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its rows keep the chance level and have no
-value. Nothing here knows the demo's truth; see :mod:`sportskills_lib.evaluation.audit`.
+A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep the chance level and
+have no value (ranks exist all the same). Nothing here knows the demo's truth; :mod:`.audit` does.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def score_task(task: Task, vectors: pl.DataFrame, scope: str, *, min_gallery: in
                 queries.select("query_id", "sport", "cluster")
                 .with_columns(
                     metric=pl.lit(metric),
-                    value=rows[metric] if evaluable else pl.lit(None, dtype=pl.Float64),
+                    value=rows[metric] if evaluable or metric == RANK else pl.lit(None, dtype=pl.Float64),
                     chance=pl.lit(float(chance[metric])),
                 )
                 .select(_NO_SCORES.columns)

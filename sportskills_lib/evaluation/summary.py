@@ -95,6 +95,21 @@ _HEADLINE = {
 }  # fmt: skip
 
 
+def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, float]:
+    """The numbers worth a line in `status`: the headline difference, the ratio, nDCG@10 of the LoRA."""
+    facts: dict[str, float] = {}
+    for kind, baseline, name in (("difference", "activity_skill", "gain"), ("ratio", "activity_sport", "ratio")):
+        rows = table.filter(
+            (pl.col("kind") == kind) & (pl.col("training") == "narrations") & (pl.col("baseline") == baseline)
+        )
+        if rows.height:
+            facts[name] = round(float(rows["value"][0]), 4)
+    judged = feedback.filter((pl.col("system") == "vlm_lora") & (pl.col("metric") == "ndcg@10"))
+    if judged.height:
+        facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
+    return facts
+
+
 def differences_by_sport(
     scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_skill"
 ) -> pl.DataFrame:
@@ -146,17 +161,22 @@ _POOLED = {
 
 
 def _middle_ranks(scores: pl.DataFrame) -> dict[tuple[str, ...], float]:
-    ranks = recall.split_system(scores.filter((pl.col("metric") == RANK) & pl.col("value").is_not_null()))
-    keys = ["encoder", "training", "direction", "scope"]
-    middle = ranks.group_by(keys).agg(pl.col("value").median())
-    return {tuple(row[:4]): row[4] for row in middle.rows()}
+    table = median_ranks(scores)
+    return {tuple(row[:4]): row[4] for row in table.rows()}
 
 
 def median_ranks(scores: pl.DataFrame) -> pl.DataFrame:
-    """The median rank of the own clip, by arm, direction and scope, with its chance level; lower is better."""
-    ranks = recall.split_system(scores.filter((pl.col("metric") == RANK) & pl.col("value").is_not_null()))
+    """The median rank of the own clip, by arm, direction and scope, with its chance level; lower is better.
+
+    Within sport only queries of evaluable sports count: a small gallery has small ranks.
+    """
+    key = ["system", "query_id", "seed"]
+    evaluable = scores.filter((pl.col("metric") == SINGLE) & pl.col("value").is_not_null()).select(key)
+    ranks = scores.filter(pl.col("metric") == RANK)
+    small = ranks.join(evaluable, on=key, how="anti").filter(pl.col("system").str.ends_with("/within_sport"))
+    counted = recall.split_system(ranks.join(small.select(key), on=key, how="anti"))
     return (
-        ranks.group_by("encoder", "training", "direction", "scope")
+        counted.group_by("encoder", "training", "direction", "scope")
         .agg(median_rank=pl.col("value").median(), chance=pl.col("chance").median(), n=pl.col("query_id").n_unique())
         .sort("direction", "scope", "encoder", "training")
     )

@@ -1,0 +1,178 @@
+"""reports/<run>/: one page that opens from a file with no network, and its figures and tables as files beside it.
+
+The page is made from what stages wrote, so that it can be made again at any time without running one. All text is
+escaped by the template; pictures are inlined.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sportskills_lib import artifacts
+from sportskills_lib.evaluation import report_text, summary
+from sportskills_lib.evaluation.report_page import TEMPLATE
+
+NAME = "05_evaluation"
+CSV_TABLES = ("per_sport_recall", "headline", "differences_by_sport", "across_sports", "median_ranks", "galleries")
+FEEDBACK_TABLES = ("feedback_retrieval", "feedback_differences", "raters")
+CAPTIONS = {
+    "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
+    "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
+    "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
+    "curves": "Training loss and validation recall of each arm.",
+    "per_sport_recall": "recall@10 by sport with 95 % intervals (source videos resampled within sport); N test clips, "
+    "n queries. The mean is over all evaluable sports. Dotted: chance.",
+    "per_sport_recall_appendix": "The remaining evaluable sports.",
+    "macro_means": "Macro means over all evaluable sports.",
+}
+
+
+def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write reports/<run>/ from the evaluation's outputs in ``folder`` and from stages 01–04; returns the page.
+
+    Files of an earlier report of this run are replaced; executed notebooks (``nb/``) are left alone, and linked.
+    """
+    place = artifacts.workspace() / "reports" / run
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place / "figures", ignore_errors=True)
+    for old in place.glob("*.*"):
+        if old.suffix in (".csv", ".tex", ".png", ".svg"):
+            old.unlink()
+    _write_tables(place, folder)
+    _copy_figures(place, folder)
+    page = _render(_context(run, place, folder, config))
+    temporary = place / ".index.html.tmp"
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(place / "index.html")
+    return place / "index.html"
+
+
+def rebuild(run: str) -> Path:
+    """The report of a finished run, made again from its stages."""
+    stage = artifacts.open_stage(run, NAME)
+    return write(run, stage.folder, stage.manifest["config"])
+
+
+def _render(context: dict[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(TEMPLATE).render(context)
+
+
+def _table(folder: Path, name: str) -> pl.DataFrame:
+    path = folder / f"{name}.parquet"
+    return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
+
+
+def _write_tables(place: Path, folder: Path) -> None:
+    for name in (*CSV_TABLES, *FEEDBACK_TABLES):
+        frame = _table(folder, name)
+        if frame.width:
+            frame.write_csv(place / f"{name}.csv")
+    per_sport, sizes = _table(folder, "per_sport_recall"), _table(folder, "galleries")
+    parts = [
+        summary.latex(
+            summary.wide(per_sport, encoder, sizes),
+            caption=f"recall@10, text to video, within sport, {encoder} encoder, with 95 % intervals.",
+        )
+        for encoder in sorted(per_sport["encoder"].unique())
+    ]
+    (place / "per_sport_recall.tex").write_text("\n".join(parts))
+    feedback = _table(folder, "feedback_retrieval")
+    if feedback.height:
+        rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
+        text = summary.latex(rounded, caption="Feedback retrieval.")
+        (place / "feedback_retrieval.tex").write_text(text)
+
+
+def _copy_figures(place: Path, folder: Path) -> None:
+    """Figures to reports/<run>/figures, the per-sport one beside the page too."""
+    (place / "figures").mkdir()
+    for path in sorted((folder / "figures").glob("*.*")) if (folder / "figures").is_dir() else []:
+        shutil.copyfile(path, place / "figures" / path.name)
+        if path.stem == "per_sport_recall":
+            shutil.copyfile(path, place / path.name)
+
+
+# ------------------------------------------------------------------------------------------------------- content
+
+
+def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
+    found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
+    folders = {name: artifacts.run_folder(run) / name for name in artifacts.STAGES[:4]}
+    dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
+    encoders = sorted(found["per_sport_recall"]["encoder"].unique())
+    retrievals = folder / "retrievals.html"
+    shown = {
+        "headline": report_text.shown(found["headline"]),
+        "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], encoders[0], found["galleries"])),
+        "across": report_text.shown(found["across_sports"].drop("scope", strict=False)),
+        "ranks": report_text.shown(found["median_ranks"]),
+        "seeds": report_text.shown(found["seeds"]),
+        "feedback": report_text.shown(found["feedback_retrieval"]),
+        "feedback_differences": report_text.shown(found["feedback_differences"]),
+        "raters": report_text.shown(found["raters"]),
+        "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),
+        "leaks": report_text.shown(found["leaks"]),
+        "provenance": report_text.shown(report_text.provenance(manifests, artifacts.provenance())),
+    }
+    return {
+        "run": run,
+        "links": _links(place),
+        "summary": report_text.summary_sentences(found["headline"], found["feedback_differences"], found["raters"]),
+        "warnings": report_text.warnings(found, manifests, dict(config)),
+        "min_gallery": config.get("min_gallery"),
+        "tables": shown,
+        "per_sport_figures": _figures(folder, ("macro_means", "per_sport_recall", "per_sport_recall_appendix")),
+        "figures": {name: next(iter(_figures(folder, (name,))), None) for name in CAPTIONS},
+        "stage_figures": {name: _figures(path, None) for name, path in folders.items()},
+        "retrievals": retrievals.read_text() if retrievals.is_file() else "",
+        "mark_note": report_text.mark_note(found["per_sport_recall"]),
+        "rater_note": report_text.rater_note(found["raters"]),
+        "no_feedback": report_text.no_feedback(manifests, dict(config)),
+        "configs": [(name, report_text.settings(manifest["config"])) for name, manifest in manifests.items()]
+        + [(NAME, report_text.settings(dict(config)))],
+    }
+
+
+def _links(place: Path) -> list[tuple[str, str]]:
+    names = [("recall", "#recall"), ("retrievals", "#retrievals"), ("feedback", "#feedback"), ("funnel", "#funnel")]
+    names += [("checks", "#checks"), ("provenance", "#provenance")]
+    notebooks = [name for name in artifacts.STAGES if (place / "nb" / f"{name}.html").is_file()]
+    if notebooks and NAME not in notebooks:
+        notebooks.append(NAME)  # the runner writes it when this notebook has ended
+    return names + [(name, f"nb/{name}.html") for name in notebooks]
+
+
+def _figures(folder: Path, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """The PNG figures of a stage (all of them by default) ready to be inlined, at the size they have in print."""
+    place = folder / "figures"
+    if not place.is_dir():
+        return []
+    stems = names if names is not None else tuple(sorted(path.stem for path in place.glob("*.png")))
+    found = []
+    for stem in stems:
+        path = place / f"{stem}.png"
+        if path.is_file():
+            content = path.read_bytes()
+            caption = CAPTIONS.get(stem, stem.replace("_", " "))
+            data = "data:image/png;base64," + base64.b64encode(content).decode()
+            found.append({"data": data, "alt": caption, "caption": caption, "width_px": _shown_width(content)})
+    return found
+
+
+def _shown_width(png: bytes) -> int:
+    """Pixels on the page: 140 for an inch, from the width and the density that the file names (72 without)."""
+    width = struct.unpack(">I", png[16:20])[0]
+    at = png.find(b"pHYs")
+    per_inch = struct.unpack(">I", png[at + 4 : at + 8])[0] * 0.0254 if at > 0 else 72.0
+    return min(round(width / per_inch * 140), 1040)

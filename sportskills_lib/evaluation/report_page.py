@@ -1,0 +1,92 @@
+# ruff: noqa: E501
+"""The report's page as a template. Everything that it shows is escaped, except pictures and the retrieval fragment."""
+
+from __future__ import annotations
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>SportSkills: run {{ run }}</title>
+<style>
+:root{--ink:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--tint:#f4f6f8}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;color:var(--ink);margin:0 auto;max-width:1080px;padding:0 20px 60px}
+h1{font-size:1.6em;margin:1.2em 0 .2em}h2{font-size:1.2em;margin:2.2em 0 .5em;border-bottom:1px solid var(--line);padding-bottom:.2em}
+h3{font-size:1em;margin:1.2em 0 .4em}p{max-width:52em}
+.lead{font-size:1.08em;background:var(--tint);border-left:4px solid #0072B2;padding:.7em 1em;margin:1em 0;max-width:54em}
+.warn{border-left-color:#D55E00}.warn ul{margin:.2em 0;padding-left:1.2em}
+nav{font-size:.92em;color:var(--soft);margin:.3em 0 1em}nav a{margin-right:1em;white-space:nowrap}
+a{color:#0060a0}figure.plot{margin:1em 0}figure.plot img{max-width:100%;height:auto}
+figure.plot figcaption{color:var(--soft);font-size:.9em;max-width:60em}
+.scroll{overflow-x:auto;margin:.6em 0}
+table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}
+th,td{padding:.18em .7em;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th{font-weight:600;border-bottom:1px solid #777}
+td.text,th.text{text-align:left;white-space:normal;max-width:34em;overflow-wrap:anywhere}
+tr.total td{font-weight:600;border-top:1px solid #777}.fail{color:#b03a00;font-weight:600}.soft{color:var(--soft)}
+details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
+</style></head><body>
+{% macro show(table, limit=60) %}{% if table.rows %}<div class="scroll"><table><thead><tr>
+{%- for name, text in table.columns %}<th{% if text %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+{%- for row in table.rows[:limit] %}<tr{% if row[0] == 'mean' %} class="total"{% endif %}>
+{%- for cell in row %}<td{% if table.columns[loop.index0][1] %} class="text"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+{% if table.rows|length > limit %}<p class="soft">{{ table.rows|length - limit }} more rows are in the table's file.</p>{% endif %}
+{% else %}<p class="soft">No rows.</p>{% endif %}{% endmacro %}
+{% macro plot(figure) %}{% if figure %}<figure class="plot"><img src="{{ figure.data }}" alt="{{ figure.alt }}"
+ style="width:{{ figure.width_px }}px"><figcaption>{{ figure.caption }}</figcaption></figure>{% endif %}{% endmacro %}
+<h1>SportSkills: run {{ run }}</h1>
+<nav>{% for name, place in links %}<a href="{{ place }}">{{ name }}</a>{% endfor %}</nav>
+{% for sentence in summary %}<p class="lead">{{ sentence }}</p>{% endfor %}
+{% if warnings %}<div class="lead warn"><b>Read with care</b><ul>{% for line in warnings %}<li>{{ line }}</li>{% endfor %}</ul></div>{% endif %}
+
+<h2 id="recall">Per-sport recall, text to video</h2>
+{% if per_sport_figures %}
+{% for figure in per_sport_figures %}{{ plot(figure) }}{% endfor %}
+<h3>Comparisons</h3>
+<p>Paired over the same queries and the same bootstrap draws of source videos within sport; “apart” when the interval
+excludes 0 (1 for a ratio).</p>
+{{ show(tables.headline) }}
+{{ plot(figures.differences) }}
+{% else %}<p>No sport is evaluable at 10 in this run: each has fewer than {{ min_gallery }} test clips or no fresh query,
+so there is no per-sport figure and no mean. The galleries are below, and the table across sports.</p>{% endif %}
+<h3>By sport</h3>
+<p>recall@10 of a narration's own clip among all test clips of its sport (N); n: queries; 95 % intervals. CSV and LaTeX
+of this table lie beside this page.</p>
+{{ show(tables.per_sport) }}
+<h3>Across sports</h3>
+<p>All test clips are one gallery and every query counts once. The median rank is that of the query's own clip.</p>
+{{ show(tables.across) }}
+<details><summary>Median ranks, spread over seeds</summary>{{ show(tables.ranks) }}{{ show(tables.seeds) }}</details>
+
+<h2 id="retrievals">Retrievals</h2>
+<p>Picked by rule: the best, typical ones, and the worst. {{ mark_note }}</p>
+{{ plot(figures.filmstrips) }}
+{{ retrievals|safe }}
+
+<h2 id="feedback">Feedback retrieval: which clip helps this learner?</h2>
+{% if tables.feedback.rows %}
+<p>{{ rater_note }}</p>
+{{ plot(figures.feedback) }}
+{{ show(tables.feedback) }}
+<h3>Paired differences</h3>{{ show(tables.feedback_differences) }}
+<h3>Raters</h3>{{ show(tables.raters) }}
+{% else %}<p>{{ no_feedback }}</p>{% endif %}
+
+<h2 id="training">Training</h2>
+{{ plot(figures.curves) }}
+{% for figure in stage_figures["03_encoder"] + stage_figures["04_retrieval"] %}{{ plot(figure) }}{% endfor %}
+
+<h2 id="funnel">What was kept, and what was dropped</h2>
+{% for figure in stage_figures["01_curation"] + stage_figures["02_pairing"] %}{{ plot(figure) }}{% endfor %}
+<h3>Dropped, by stage and reason</h3>
+{{ show(tables.dropped) }}
+
+<h2 id="checks">Leak checks</h2>
+{{ show(tables.leaks) }}
+
+<h2 id="provenance">Provenance</h2>
+{{ show(tables.provenance) }}
+{% for name, table in configs %}<details><summary>Settings of {{ name }}</summary>{{ show(table, 200) }}</details>{% endfor %}
+</body></html>
+"""

@@ -1,0 +1,215 @@
+"""The report's words and tables: sentences that carry n and interval, and the warnings that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from sportskills_lib.evaluation.audit import MULTI
+
+FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table as text: columns are (name, whether it holds text), rows are cells."""
+
+    columns: list[tuple[str, bool]]
+    rows: list[list[str]]
+
+
+def shown(frame: pl.DataFrame) -> Shown:
+    """Numbers with three decimals, yes and no, a dash for nothing."""
+    columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
+    return Shown(columns, [[_cell(value) for value in row] for row in frame.rows()])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def settings(config: Mapping[str, Any]) -> Shown:
+    return Shown([("setting", True), ("value", True)], [[name, str(value)] for name, value in config.items()])
+
+
+def interval(value: float, low: float | None, high: float | None, *, sign: bool = True) -> str:
+    """ "+0.21 [0.18, 0.24]"."""
+    head = f"{value:+.2f}" if sign else f"{value:.2f}"
+    return head if low is None or high is None else f"{head} [{low:.2f}, {high:.2f}]"
+
+
+def summary_sentences(headline: pl.DataFrame, gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
+    """The headline with its interval and n, the ratio, the control, and the feedback finding."""
+    sentences: list[str] = []
+    for encoder in sorted(headline["encoder"].unique()) if headline.height else []:
+        rows = {(row["kind"], row["training"], row["baseline"]): row for row in headline.iter_rows(named=True)
+                if row["encoder"] == encoder}  # fmt: skip
+        sentences += filter(None, (_main(rows, encoder), _control(rows)))
+    if not sentences:
+        sentences.append("No sport of this run is evaluable at 10, so there is no headline difference.")
+    return sentences + _feedback_sentences(gaps, raters)
+
+
+def _main(rows: dict, encoder: str) -> str:
+    row = rows.get(("difference", "narrations", "activity_skill"))
+    if row is None:
+        return ""
+    apart = "apart from 0" if row["apart"] else "not apart from 0"
+    text = (
+        f"Training on narrations instead of skill labels changes recall@10 ({encoder} encoder, text to video, within "
+        f"sport, macro mean of {row['sports']} sports, n = {row['n']} queries) by "
+        f"{interval(row['value'], row['low'], row['high'])}, {apart}."
+    )
+    ratio = rows.get(("ratio", "narrations", "activity_sport"))
+    if ratio is not None:
+        said = interval(ratio["value"], ratio["low"], ratio["high"], sign=False)
+        text += f" The ratio of macro means over sport labels is {said}."
+    return text
+
+
+def _control(rows: dict) -> str:
+    row = rows.get(("difference", "narrations_shuffled", "activity_skill"))
+    if row is None:
+        return ""
+    said = interval(row["value"], row["low"], row["high"])
+    verdict = "not apart from 0, as it should be"
+    if row["apart"]:
+        verdict = "apart from 0: " + ("more than the cue is learnt" if row["value"] > 0 else "below the skill level")
+    return f"Control: narrations shuffled within skill against skill labels, {said}, {verdict}."
+
+
+def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
+    if gaps.is_empty():
+        return []
+    who = "simulated raters" if raters.height and raters["simulated"].any() else "coaches"
+    found = gaps.filter((pl.col("metric") == "ndcg@10") & (pl.col("system") == "vlm_lora"))
+    parts = []
+    for row in found.iter_rows(named=True):
+        apart = "apart" if row["apart"] else "not apart"
+        said = interval(row["difference"], row["low"], row["high"])
+        parts.append(f"{said} over {row['baseline']} ({apart}, n = {row['n']} learners)")
+    return [f"Feedback retrieval, nDCG@10 from grades by {who}: vlm_lora " + "; ".join(parts) + "."] if parts else []
+
+
+def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], config: dict) -> list[str]:
+    """What a reader must know before quoting a number."""
+    lines = []
+    source = str(manifests["01_curation"]["config"].get("source", ""))
+    if source.startswith("data/raw/demo"):
+        lines.append("The lessons are the generated demo world: these are demo figures, never results about sport.")
+    raters = found["raters"]
+    if raters.height and raters["simulated"].any():
+        lines.append("Every grade of feedback retrieval is by simulated raters; no coach has graded anything here.")
+    lines += _small(found["per_sport_recall"], found["galleries"], config)
+    leaks = found["leaks"]
+    if leaks.height:
+        for row in leaks.filter(~pl.col("passed")).iter_rows(named=True):
+            lines.append(f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']}).")
+    seeds = found["seeds"]
+    if seeds.height and seeds["seeds"].max() == 1:
+        lines.append("One training seed: intervals cover the choice of queries and videos, not of the seed.")
+    if any(manifest.get("dirty") for manifest in manifests.values()):
+        lines.append("Some stages ran with uncommitted changes in the code.")
+    return lines
+
+
+def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
+    lines = []
+    within = per_sport.filter((pl.col("scope") == "within_sport") & (pl.col("direction") == "text_to_video"))
+    out = sorted(within.filter(pl.col("value").is_null())["sport"].unique())
+    if out:
+        lines.append(
+            f"Not evaluable at 10 (fewer than {config.get('min_gallery')} test clips), in no figure and no mean: "
+            + ", ".join(out)
+            + "."
+        )
+    thin = sizes.filter(
+        ~pl.col("sport").is_in(out) & ((pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS))
+    )
+    if thin.height:
+        names = [
+            f"{sport} ({n} queries, {v} videos)" for sport, n, v in thin.select("sport", "queries", "videos").rows()
+        ]
+        lines.append("Small samples; a sport's own interval is rough: " + ", ".join(names) + ".")
+    return lines
+
+
+def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """stage, what, reason, count, example: most frequent first within a stage."""
+    parts = [pl.DataFrame(schema=_DROPPED)]
+    for stage, frame in dropped.items():
+        if frame.height:
+            counted = frame.group_by("item_kind", "reason").agg(
+                count=pl.len().cast(pl.Int64), example=pl.col("detail").first()
+            )
+            counted = counted.sort("count", "item_kind", "reason", descending=[True, False, False])
+            parts.append(
+                counted.select(stage=pl.lit(stage), what="item_kind", reason="reason", count="count", example="example")
+            )
+    return pl.concat(parts).with_columns(pl.col("example").str.slice(0, 160))
+
+
+_DROPPED = {"stage": pl.String, "what": pl.String, "reason": pl.String, "count": pl.Int64, "example": pl.String}
+
+
+def provenance(manifests: Mapping[str, dict], now: dict[str, Any]) -> pl.DataFrame:
+    """stage, finished, commit, seed, seconds, memory and versions, and the same of the code that writes the report."""
+    rows = [
+        (
+            name,
+            str(manifest.get("finished", "")),
+            _commit(manifest),
+            str(manifest.get("seed")),
+            str(manifest.get("seconds")),
+            str(manifest.get("peak_memory_mb")),
+            _versions(manifest),
+        )
+        for name, manifest in manifests.items()
+    ]
+    rows.append(("05_evaluation, report", "", _commit(now), "", "", "", _versions(now)))
+    names = ["stage", "finished", "commit", "seed", "seconds", "peak_MB", "versions"]
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def _commit(manifest: Mapping[str, Any]) -> str:
+    commit = manifest.get("commit")
+    return "–" if not commit else commit[:10] + (" + changes" if manifest.get("dirty") else "")
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    packages = {name: version for name, version in (manifest.get("packages") or {}).items() if version}
+    parts = [f"python {manifest.get('python')}", *(f"{name} {version}" for name, version in packages.items())]
+    return ", ".join([*parts, str(manifest.get("device", ""))])
+
+
+def mark_note(per_sport: pl.DataFrame) -> str:
+    known = per_sport["metric"].is_in([MULTI]).any()
+    if known:
+        return "The mark “same cue and execution” comes from the demo's truth, which no stage has seen."
+    return "Without the demo's truth only a query's own clip is known to be right; others may be right too."
+
+
+def rater_note(raters: pl.DataFrame) -> str:
+    if raters.is_empty():
+        return ""
+    who = "Simulated raters" if raters["simulated"].any() else "Raters"
+    return (
+        f"{who}: {raters.height}, {int(raters['n'].sum())} grades from 0 (does not help) to 3 (shows exactly the fix). "
+        "The gain of a clip is its mean grade; helpful means 2 or more. Intervals resample participants."
+    )
+
+
+def no_feedback(manifests: Mapping[str, dict], config: dict) -> str:
+    learners = manifests["04_retrieval"]["config"].get("learners", "")
+    if not learners:
+        return "This run has no learners: 04 was given no learners' folder, so no feedback is retrieved."
+    if not config.get("ratings"):
+        return "This run has learners but no ratings file, so that rankings cannot be judged."
+    return "No grade of the ratings file fits a test learner and a kept clip, so that rankings cannot be judged."

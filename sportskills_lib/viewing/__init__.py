@@ -1,0 +1,1 @@
+"""Pure views (tables in, HTML out) and the thin widgets around them."""

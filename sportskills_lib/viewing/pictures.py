@@ -1,0 +1,45 @@
+"""Small pictures of clips for a web page: animated WebP that loops, a few kB each, inlined as data.
+
+Frames come from the stage's ``frames.npy`` (already decoded and small): no page ever loads a source video.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]  # [T, H, W, 3]
+
+
+def animation(clip: Frames, *, frames_per_s: float = 5.0, quality: int = 60) -> bytes:
+    """An animated WebP of ``clip`` that loops; the last frame is held a little, so that the loop is seen."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in clip]
+    milliseconds = [round(1000 / frames_per_s)] * len(pictures)
+    milliseconds[-1] *= 3
+    file = io.BytesIO()
+    options = {"duration": milliseconds, "loop": 0, "quality": quality, "method": 4}
+    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], **options)
+    return file.getvalue()
+
+
+def strip(clip: Frames, *, moments: int = 4, quality: int = 70) -> bytes:
+    """A still WebP: ``moments`` frames, evenly spaced from the first to the last, side by side."""
+    from PIL import Image
+
+    chosen = clip[np.linspace(0, len(clip) - 1, min(moments, len(clip))).round().astype(int)]
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(list(chosen), axis=1)).save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def image_tag(picture: bytes, *, alt: str, width_px: int | None = None, kind: str = "image/webp") -> str:
+    """An <img> that carries its picture with it."""
+    size = f' width="{width_px}"' if width_px else ""
+    data = base64.b64encode(picture).decode()
+    return f'<img src="data:{kind};base64,{data}" alt="{escape(alt, quote=True)}"{size}>'
