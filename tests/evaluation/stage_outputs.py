@@ -251,7 +251,8 @@ def _write_01(clips: pl.DataFrame, narrations: pl.DataFrame) -> None:
         language=pl.lit("en"), licence=pl.lit("CC BY"), duration_s=pl.lit(90.0), fps=pl.lit(10.0),
         width_px=pl.lit(128), height_px=pl.lit(128), sha256=pl.lit("0" * 64),
     )  # fmt: skip
-    stage.save("videos", blanks.select(tables.Videos.column_names()), tables.Videos)
+    others = [pl.lit(None).alias(name) for name in tables.Videos.column_names() if name not in blanks.columns]
+    stage.save("videos", blanks.with_columns(others).select(tables.Videos.column_names()), tables.Videos)
     stage.save("narrations", narrations, tables.Narrations)
     stage.finish(dropped=tables.dropped_rows([("video", "v", "unreadable", "moov <atom> missing")] * 3), narrations=9)
 
