@@ -90,7 +90,11 @@ CONFIGS: dict[str, type[StageConfig]] = {
 # What each preset sets besides the defaults, by stage.
 PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
     "demo": {},
-    "smoke": {"05_evaluation": {"min_gallery": 12, "draws": 200}},
+    "smoke": {
+        "01_curation": {"source": "data/raw/smoke/lessons"},
+        "02_pairing": {"source": "data/raw/smoke/lessons"},
+        "05_evaluation": {"min_gallery": 12, "draws": 200},
+    },
     "local": {"05_evaluation": {"ratings": "", "truth": ""}},
     "paper": {"05_evaluation": {"ratings": "", "truth": ""}},
 }

@@ -36,7 +36,9 @@ class Audit:
         rows = [_scores("demonstration", truth != "none", answer != "none")]
         both = (truth != "none") & (answer != "none")
         for name in ("correct", "incorrect"):
-            rows.append(_scores(f"{name}, of demonstrations found", truth.filter(both) == name, answer.filter(both) == name))
+            rows.append(
+                _scores(f"{name}, of demonstrations found", truth.filter(both) == name, answer.filter(both) == name)
+            )
         for name in DEMONSTRATIONS:
             rows.append(_scores(f"{name}, of all", truth == name, answer == name))
         return pl.DataFrame(rows)
@@ -85,5 +87,7 @@ def audit_demonstrations(judged: pl.DataFrame, truth: pl.DataFrame, *, answer: s
             end_error_s=pl.col("end_s_window") - pl.col("end_s"),
         )
     )
-    matched = spans.join(best, on="span", how="left", maintain_order="left").with_columns(pl.col("answer").fill_null("none"))
+    matched = spans.join(best, on="span", how="left", maintain_order="left").with_columns(
+        pl.col("answer").fill_null("none")
+    )
     return Audit(matched.drop("span"))

@@ -84,3 +84,8 @@ def mistake_points(text: str) -> float:
     points -= 1.0 if re.search(r"\b(instead|rather than)\b", lowered) else 0.0
     points -= 1.0 if _GOOD.search(lowered) else 0.0
     return round(points, 2)
+
+
+def moved_at(score: float) -> float:
+    """The share of the picture moved across at which :func:`motion_score` is ``score`` (strictly between 0 and 1)."""
+    return HALF_MOVED * 2 ** (2 * math.log(score / (1 - score)) / STEEPNESS)

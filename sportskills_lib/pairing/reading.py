@@ -100,7 +100,11 @@ class _Film:
         cuts = []
         for index in motion.find_cuts(self.change, self.rate_hz):
             first, last = np.searchsorted(self.info.times_s, self.times_s[[index - 1, index]] + video.EPSILON_S)
-            cuts.append(self.info.times_s[min((first + last) // 2, len(self.info.times_s) - 1)] if last > first else self.times_s[index])
+            cuts.append(
+                self.info.times_s[min((first + last) // 2, len(self.info.times_s) - 1)]
+                if last > first
+                else self.times_s[index]
+            )
         return np.asarray(cuts)
 
     def between(self, start_s: float, end_s: float) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""The figures and views of notebook 01."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sportskills_lib.curation.narrations import Curated
+from sportskills_lib.funnel import Step, draw_funnel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def funnel(curated: Curated) -> Figure:
+    """Videos found and usable, sentences and what the judge says of them, reasons of everything dropped."""
+    lost = curated.dropped.filter(pl.col("item_kind") == "video").height
+    short = curated.dropped.filter(pl.col("item_kind") == "narration").height
+    said = curated.narrations
+    steps: list[Step] = [
+        ("videos found", curated.videos.height + lost, "videos"),
+        ("videos usable", curated.videos.height, "videos"),
+        ("sentences said", said.height + short, "sentences"),
+        ("long enough", said.height, "sentences"),
+        ("actionable", int(said["actionable"].sum()), "sentences"),
+        ("undecided", int(said["actionable"].is_null().sum()), "sentences"),
+    ]
+    judged = said.filter(~pl.col("actionable").fill_null(False)).select(
+        item_kind=pl.lit("narration"), reason=pl.col("reason").str.split(":").list.first()
+    )
+    return draw_funnel(steps, pl.concat([curated.dropped.select("item_kind", "reason"), judged]))
+
+
+def examples(narrations: pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:
+    """A few sentences with this verdict, chosen by their ids' hash, so that a rerun shows the same ones."""
+    chosen = narrations.filter(pl.col("actionable").eq_missing(actionable))
+    return chosen.sort(pl.col("narration_id").hash(seed=0)).head(count).select("text", "reason", "video_id", "start_s")
+
+
+def per_sport(videos: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
+    """Videos, channels, hours, sentences and actionable sentences of each sport."""
+    said = narrations.group_by("video_id").agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+    return (
+        videos.join(said, on="video_id", how="left")
+        .group_by("sport")
+        .agg(
+            videos=pl.len(),
+            channels=pl.col("channel").n_unique(),
+            hours=(pl.col("duration_s").sum() / 3600).round(2),
+            sentences=pl.col("sentences").sum(),
+            actionable=pl.col("actionable").sum(),
+        )
+        .sort("sport")
+    )

@@ -1,0 +1,75 @@
+"""The funnel figure of a filtering stage: what came in, what stayed, and why the rest did not.
+
+It draws counts that its caller hands over and nothing else, so that figure and tables agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sportskills_lib import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Step = tuple[str, int, str]  # label, count, unit: bars are drawn as shares of the first step of their unit
+MOST_REASONS = 12
+
+
+def draw_funnel(steps: list[Step], dropped: pl.DataFrame) -> Figure:
+    """Steps on the left, reasons of ``dropped`` (item_kind, reason) with their counts on the right."""
+    reasons = count_reasons(dropped)
+    rows = max(len(steps), min(reasons.height, MOST_REASONS), 3)
+    figure, (left, right) = style.figure(style.PAGE_IN, 0.55 + 0.24 * rows, ncols=2, width_ratios=[1.15, 1])
+    _draw_steps(left, steps)
+    _draw_reasons(right, reasons)
+    return figure
+
+
+def count_reasons(dropped: pl.DataFrame) -> pl.DataFrame:
+    """item_kind, reason and count, most frequent first."""
+    return (
+        dropped.group_by("item_kind", "reason")
+        .len("count")
+        .sort("count", "item_kind", "reason", descending=[True, False, False])
+    )
+
+
+def _draw_steps(axes: Axes, steps: list[Step]) -> None:
+    whole: dict[str, int] = {}
+    for label, count, unit in steps:
+        whole.setdefault(unit, count)
+        share = count / whole[unit] if whole[unit] else 0.0
+        axes.barh(label, share, color=style.KEPT, height=0.7)
+        note = f"{count:,}" if count == whole[unit] else f"{count:,}  ({share:.0%})"
+        inside = share > 0.6
+        axes.annotate(
+            note, (share, label), xytext=(-4 if inside else 4, 0), textcoords="offset points", va="center",
+            ha="right" if inside else "left", color="white" if inside else "black", fontsize=6.5,
+        )  # fmt: skip
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title("what stayed", loc="left")
+
+
+def _draw_reasons(axes: Axes, reasons: pl.DataFrame) -> None:
+    axes.set_title("what was dropped, and why", loc="left")
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    if reasons.is_empty():
+        axes.set_yticks([])
+        axes.text(0.02, 0.5, "nothing", transform=axes.transAxes, color=style.GREY)
+        return
+    for kind, reason, count in reasons.head(MOST_REASONS).iter_rows():
+        label = style.plain(f"{kind}: {reason.replace('_', ' ')}", limit=40)
+        axes.barh(label, count, color=style.DROPPED, height=0.7)
+        axes.annotate(
+            f"{count:,}", (count, label), xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5
+        )
+    axes.set_xlim(0, 1.18 * reasons["count"].max())  # type: ignore[operator]
+    axes.invert_yaxis()
