@@ -179,8 +179,7 @@ def _failed_cell(notebook: Path, executed: Path) -> str:
         cells = json.loads(executed.read_text())["cells"]
     except (OSError, ValueError):
         return "before its first cell"
-    states = [cell["metadata"].get("papermill", {}).get("status") for cell in cells]
-    at = next((i for i, state in enumerate(states) if state in ("failed", "running")), None)
+    at = next((i for i, cell in enumerate(cells) if _has_failed(cell)), None)
     if at is None:
         return "before its first cell"
     source = "".join(cells[at]["source"])
@@ -188,6 +187,14 @@ def _failed_cell(notebook: Path, executed: Path) -> str:
     number = originals.index(source) + 1 if source in originals else at + 1
     first = next((line for line in source.splitlines() if line.strip() and not line.startswith("#")), "")
     return f"cell {number} ({first.strip()[:60]})"
+
+
+def _has_failed(cell: dict[str, Any]) -> bool:
+    """Whether papermill says so, or the cell was begun and never answered: its kernel died."""
+    noted = cell["metadata"].get("papermill", {})
+    answered = "shell.execute_reply" in cell["metadata"].get("execution", {})
+    begun = cell["cell_type"] == "code" and noted.get("start_time") is not None
+    return noted.get("status") == "failed" or (begun and not answered)
 
 
 def _restore_kernel_name(executed: Path) -> None:

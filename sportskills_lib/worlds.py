@@ -7,6 +7,7 @@ memory ends with it and it dies with whoever asked for it; a part that was cut o
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -95,6 +96,9 @@ def make(part: DemoPart, progress: Progress, *, again: bool = False) -> None:
             return
         with progress.step(f"demo {part.name}", why, planned_s=part.planned_s):
             (part.notes / f"{part.name}.json").unlink(missing_ok=True)
+            if again or not part.target.is_dir():
+                shutil.rmtree(part.target, ignore_errors=True)
+                (part.folder / f"{part.name}.json").unlink(missing_ok=True)  # the world's own sign that it is complete
             code = part.code()
             words = [part.name, str(part.folder), *(["smoke"] if part.world == "smoke" else [])]
             run_guarded("sportskills_lib.demo", words, part.notes / f"{part.name}.log")

@@ -18,18 +18,18 @@ from sportskills_lib.config import CONFIGS
 ROWS = 40
 
 # One toy stage: it works through shards as real stages do, so that a kill may come at any moment.
-TOY_BODY = '''
+TOY_BODY = """
 from pathlib import Path
 import os, time
 import polars as pl
 from sportskills_lib import artifacts
 from sportskills_lib.config import CONFIGS
-'''
-TOY_BEGIN = '''
+"""
+TOY_BEGIN = """
 config = CONFIGS["{stage}"].from_parameters(globals())
 stage = artifacts.begin(run, "{stage}", config, source={source}, after={after})
-'''
-TOY_WORK = '''
+"""
+TOY_WORK = """
 for shard in range(4):
     path = stage.shards / f"{{shard}}.parquet"
     time.sleep(float(os.environ.get("TOY_SLEEP_S", "0")))
@@ -38,20 +38,20 @@ for shard in range(4):
         frame = pl.DataFrame(rows, schema=["name", "value"], orient="row")
         frame.write_parquet(path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
-'''
-TOY_SAVE = '''
+"""
+TOY_SAVE = """
 table = pl.concat([pl.read_parquet(stage.shards / f"{{shard}}.parquet") for shard in range(4)]).sort("value")
 stage.save("toy", table)
 print("a line that {stage} printed")
-'''
-TOY_END = '''
+"""
+TOY_END = """
 stage.finish(seed=0, rows={rows})
-'''
-TOY_REPORT = '''
+"""
+TOY_REPORT = """
 report = artifacts.workspace() / "reports" / run
 report.mkdir(parents=True, exist_ok=True)
 (report / "index.html").write_text("<p>done</p>")
-'''
+"""
 
 
 def toy_notebook(stage: str, *, cells: list[str] | None = None) -> nbformat.NotebookNode:
@@ -80,6 +80,24 @@ def make_toy_workspace(folder: Path) -> Path:
     for stage in STAGES:
         nbformat.write(toy_notebook(stage), folder / "notebooks" / f"{stage}.ipynb")
     return folder
+
+
+def toy_settings() -> dict[str, dict[str, str]]:
+    """Settings under which no stage reads the demo world."""
+    return {
+        stage: {
+            name: "data/raw/mine"
+            for name, field in config.model_fields.items()
+            if isinstance(field.default, str) and field.default.startswith("data/raw/")
+        }
+        for stage, config in CONFIGS.items()
+    }
+
+
+def toy_words() -> list[str]:
+    """The same settings as words of the command line."""
+    pairs = [(stage, name, value) for stage, values in toy_settings().items() for name, value in values.items()]
+    return [word for stage, name, value in pairs for word in ("--set", f"{stage}.{name}={value}")]
 
 
 @pytest.fixture
