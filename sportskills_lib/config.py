@@ -65,7 +65,28 @@ class RetrievalConfig(StageConfig):
     """04: weak supervision and the relevance model. All values are ours."""
 
     learners: str = Field("data/raw/demo/learners", description="folder in Ego-Exo4D's layout; empty: no learners")
+    ratings: str = Field(
+        "data/raw/demo/ratings.csv", description="names the judged candidates; grades stay unread"
+    )
     model: str = Field("data/raw/demo/models/base_vlm", description="Qwen2.5-VL checkpoint: hub id or folder")
+    device: str = Field("cpu", description="where the models run: cpu or cuda")
+    span_s: float = Field(3.0, gt=0, description="length of a learner's clip around the expert's moment")
+    positive_share: float = Field(0.5, description="a clip at this share of the best text similarity is a positive")
+    negative_share: float = Field(0.2, description="a clip of the skill at or below this share is a negative")
+    mistake_label: float = Field(0.6, description="label of a clip that shows the mistake; a mended one has 1")
+    skill_negatives: int = Field(12, ge=0, description="negatives a learner from other skills of the sport")
+    random_negatives: int = Field(4, ge=0, description="negatives a learner from other sports")
+    with_narration: bool = Field(True, description="whether the prompt quotes what the candidate's coach says")
+    loss: Literal["listwise", "pointwise"] = Field("listwise", description="softmax over a list, or yes/no each")
+    lora_rank: int = Field(32, ge=1, description="rank of the adapters")
+    lora_alpha: int = Field(64, ge=1, description="scale of the adapters")
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the adapters")
+    steps: int = Field(200, ge=0, description="optimiser steps")
+    learners_a_step: int = Field(8, ge=1, description="learners in a step, each with a list of candidates")
+    positives: int = Field(3, ge=1, description="at most so many positives in a list")
+    list_size: int = Field(8, ge=2, description="candidates in a list")
+    evaluate_every: int = Field(50, ge=1, description="steps between validations; the best adapter is kept")
+    workers: int = Field(2, ge=0, description="processes that read the learners' videos")
     seed: int = 0
 
 
@@ -93,10 +114,33 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
     "smoke": {
         "01_curation": {"source": "data/raw/smoke/lessons"},
         "02_pairing": {"source": "data/raw/smoke/lessons"},
-        "05_evaluation": {"min_gallery": 12, "draws": 200},
+        "04_retrieval": {
+            "learners": "data/raw/smoke/learners",
+            "ratings": "data/raw/smoke/ratings.csv",
+            "model": "data/raw/smoke/models/base_vlm",
+            "steps": 4,
+            "evaluate_every": 2,
+        },
+        "05_evaluation": {
+            "ratings": "data/raw/smoke/ratings.csv",
+            "truth": "data/raw/smoke/truth",
+            "min_gallery": 12,  # so that every path is walked; far too few for a figure that means anything
+            "draws": 200,
+        },
     },
-    "local": {"05_evaluation": {"ratings": "", "truth": ""}},
-    "paper": {"05_evaluation": {"ratings": "", "truth": ""}},
+    "local": {"04_retrieval": {"learners": "", "ratings": ""}, "05_evaluation": {"ratings": "", "truth": ""}},
+    "paper": {
+        "04_retrieval": {
+            "learners": "data/raw/egoexo4d",
+            "ratings": "",
+            "model": "Qwen/Qwen2.5-VL-7B-Instruct",
+            "device": "cuda",
+            "learning_rate": 1e-4,
+            "steps": 2000,
+            "evaluate_every": 200,
+        },
+        "05_evaluation": {"ratings": "", "truth": ""},
+    },
 }
 
 

@@ -1,0 +1,1 @@
+"""Mistake-conditioned retrieval: which clip helps this learner?"""

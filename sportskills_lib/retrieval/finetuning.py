@@ -1,0 +1,223 @@
+"""LoRA on "does this clip help this learner?": only adapters on the language model learn; the vision tower is fixed.
+
+Each step takes a few learners and, for each, a short list of its positives and negatives. ``listwise`` compares the
+scores within a list (cross-entropy against the labels' shares), which needs no threshold and cannot collapse to always
+"yes"; ``pointwise`` is cross-entropy on each answer by itself. Before the first step, during training and at the end,
+the ranking of the validation learners' lists by their weak labels is recorded, and the best adapter is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import metrics
+from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval.packing import pack
+from sportskills_lib.retrieval.relevance import VisionLanguageModel
+from sportskills_lib.retrieval.visual import Grid
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("sportskills")
+LINEAR = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+CURVES = {
+    "arm": pl.String,
+    "step": pl.Int64,
+    "loss": pl.Float64,
+    "learning_rate": pl.Float64,
+    "val_ndcg@10": pl.Float64,
+    "seconds": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One learner's row of the visual tokens with its candidates' rows and labels."""
+
+    learner: int
+    clips: np.ndarray  # int64 [C]
+    labels: np.ndarray  # float64 [C]
+    kinds: np.ndarray  # str [C]: the reason of each row
+
+
+def listings(supervision: pl.DataFrame, places: dict[str, int]) -> list[Listing]:
+    """Learners with at least one positive and one negative, in order of their ids; the others teach nothing."""
+    found = []
+    for (learner_id,), rows in supervision.group_by("learner_id", maintain_order=True):
+        labels = rows["label"].to_numpy()
+        if (labels > 0).any() and (labels == 0).any():
+            clips = np.array([places[clip_id] for clip_id in rows["clip_id"]], np.int64)
+            found.append(Listing(places[str(learner_id)], clips, labels, rows["reason"].to_numpy()))
+    return found
+
+
+def draw_list(listing: Listing, rng: np.random.Generator, *, positives: int, size: int) -> np.ndarray:
+    """Places in ``listing`` for one step: some positives, then negatives dealt evenly over their kinds."""
+    good = rng.permutation(np.flatnonzero(listing.labels > 0))[:positives]
+    bad = rng.permutation(np.flatnonzero(listing.labels == 0))
+    kinds = listing.kinds[bad]
+    turn = np.zeros(len(bad), np.int64)
+    for kind in np.unique(kinds):
+        turn[kinds == kind] = np.arange((kinds == kind).sum())
+    return np.concatenate([good, bad[np.argsort(turn, kind="stable")][: size - len(good)]])
+
+
+def list_loss(
+    scores: torch.Tensor, labels: Sequence[np.ndarray], kind: Literal["listwise", "pointwise"]
+) -> torch.Tensor:
+    """The mean loss over lists; ``scores`` holds the lists one after the other."""
+    import torch
+
+    losses = []
+    for part, wanted in zip(scores.split([len(label) for label in labels]), labels, strict=True):
+        target = torch.from_numpy(wanted).to(part.device, part.dtype)
+        if kind == "listwise":
+            losses.append(-(target / target.sum() * part.log_softmax(0)).sum())
+        else:
+            losses.append(torch.nn.functional.binary_cross_entropy_with_logits(part, target))
+    return torch.stack(losses).mean()
+
+
+def add_lora(vlm: VisionLanguageModel, *, rank: int, alpha: int, dropout: float = 0.0) -> VisionLanguageModel:
+    """The same model with fresh adapters on every linear layer of the language model; nothing else can learn."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LINEAR, bias="none")
+    return relevance.wrap(get_peft_model(vlm.stock, config), vlm.processor)
+
+
+def validation_ndcg(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    lists: Sequence[Listing],
+    narrations: dict[int, str] | None,
+) -> float:
+    """Mean nDCG@10 of the lists by their weak labels; NaN without lists."""
+    if not lists:
+        return float("nan")
+    scores = relevance.score_pairs(
+        vlm, visual_NKD, grid, [(one.learner, one.clips.tolist()) for one in lists], narrations
+    )
+    return float(np.mean([ndcg(score, one.labels) for score, one in zip(scores, lists, strict=True)]))
+
+
+def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
+    """nDCG@10 of one list; equal scores in the order given."""
+    order = np.argsort(-scores, kind="stable")
+    return float(metrics.ndcg_at_k(gains[order][None], gains[None])[0])
+
+
+def finetune(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    supervision: pl.DataFrame,
+    splits: dict[str, str],
+    places: dict[str, int],
+    narrations: dict[int, str] | None,
+    *,
+    loss: Literal["listwise", "pointwise"],
+    steps: int,
+    learners_a_step: int,
+    positives: int,
+    list_size: int,
+    learning_rate: float,
+    evaluate_every: int,
+    seed: int,
+) -> pl.DataFrame:
+    """Train the adapters of ``vlm`` in place and leave the best ones in it; returns the curve (arm ``vlm_lora``).
+
+    ``splits`` says in which split each learner stands: train teaches, val only chooses. Without anything to learn from,
+    the adapters stay as they are (they change nothing) and the curve is empty.
+    """
+    import torch
+
+    by_split = supervision.with_columns(split=pl.col("learner_id").replace_strict(splits, return_dtype=pl.String))
+    train = listings(by_split.filter(pl.col("split") == "train"), places)
+    val = listings(by_split.filter(pl.col("split") == "val"), places)
+    if not train or steps == 0:
+        return pl.DataFrame(schema=CURVES)
+    rng, started = np.random.default_rng([seed, 43]), time.monotonic()
+    trainable = {name: weight for name, weight in vlm.model.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(trainable.values(), learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    rows, best, best_state = [], -1.0, {}
+    recent: list[float] = []
+    order: list[int] = []
+    for step in range(steps + 1):
+        if step % evaluate_every == 0 or step == steps:
+            vlm.model.eval()
+            value = validation_ndcg(vlm, visual_NKD, grid, val, narrations)
+            rate = optimizer.param_groups[0]["lr"] if step else 0.0
+            seconds = time.monotonic() - started
+            rows.append(("vlm_lora", step, float(np.mean(recent)) if recent else None, rate, value, seconds))
+            log.info("vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s", step, steps, value, seconds)
+            if np.isnan(value) or value > best:
+                best = value
+                best_state = {name: weight.detach().clone() for name, weight in trainable.items()}
+            recent = []
+        if step == steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * rate_share(step, steps)
+        if len(order) < learners_a_step:
+            order += rng.permutation(len(train)).tolist()
+        chosen, order = [train[i] for i in order[:learners_a_step]], order[learners_a_step:]
+        recent.append(
+            _train_step(vlm, visual_NKD, grid, chosen, narrations, optimizer, rng, loss, positives, list_size)
+        )
+    with torch.no_grad():
+        for name, weight in trainable.items():
+            weight.copy_(best_state[name])
+    return pl.DataFrame(rows, schema=CURVES, orient="row")
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Share of the learning rate: a short rise, then down to a twentieth along a cosine."""
+    warm = max(1, min(20, steps // 5))
+    if step < warm:
+        return (step + 1) / warm
+    return float(0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))))
+
+
+def _train_step(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    chosen: Sequence[Listing],
+    narrations: dict[int, str] | None,
+    optimizer: Any,
+    rng: np.random.Generator,
+    loss: Literal["listwise", "pointwise"],
+    positives: int,
+    list_size: int,
+) -> float:
+    import torch
+
+    vlm.model.train()
+    rows, labels = [], []
+    for one in chosen:
+        drawn = draw_list(one, rng, positives=positives, size=list_size)
+        rows.append(relevance.row_of(vlm, grid, one.learner, one.clips[drawn].tolist(), narrations))
+        labels.append(one.labels[drawn])
+    scores = vlm.packed_scores(pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id), visual_NKD)
+    value = list_loss(scores, labels, loss)
+    optimizer.zero_grad()
+    value.backward()
+    torch.nn.utils.clip_grad_norm_([weight for weight in vlm.model.parameters() if weight.requires_grad], 1.0)
+    optimizer.step()
+    return float(value.detach())
+
+
+def save_adapter(vlm: VisionLanguageModel, folder: Path) -> None:
+    """Adapter weights (safetensors) and their config, as peft reads them."""
+    vlm.model.save_pretrained(folder, safe_serialization=True)

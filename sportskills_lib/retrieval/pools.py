@@ -1,0 +1,72 @@
+"""Which candidates coaches judged for a learner. The grades stay unread: this stage must not know them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from sportskills_lib import spans, tables
+
+COLUMNS = {
+    "take_uid": pl.String,
+    "video_time": pl.Float64,
+    "video_id": pl.String,
+    "start_s": pl.Float64,
+    "end_s": pl.Float64,
+}
+SCHEMA = {"learner_id": pl.String, "clip_id": pl.String}
+
+
+def read_pools(
+    path: Path | None, learners: pl.DataFrame, clips: pl.DataFrame, *, min_iou: float = 0.5
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(learner_id, clip_id) of every judged candidate that is a clip, and tables.Dropped for the others.
+
+    A judged moment belongs to the learner whose span holds it nearest to its middle; a judged span to the clip that
+    overlaps it most, by at least ``min_iou``. Only clips of the learner's own split are candidates.
+    """
+    if path is None or not learners.height:
+        return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
+    judged = pl.read_csv(path, columns=list(COLUMNS), schema_overrides=COLUMNS).unique(maintain_order=True)
+    owner = _owners(judged, learners)
+    matched = judged.join(owner, on=["take_uid", "video_time"], how="left").join(
+        spans.match_spans(judged, clips, min_iou=min_iou).select("video_id", "start_s", "end_s", "clip_id"),
+        on=["video_id", "start_s", "end_s"],
+        how="left",
+    )
+    matched = matched.join(clips.select("clip_id", clip_split="split"), on="clip_id", how="left")
+    reason = (
+        pl.when(pl.col("learner_id").is_null())
+        .then(pl.lit("no_learner"))
+        .when(pl.col("clip_id").is_null())
+        .then(pl.lit("no_clip"))
+        .when(pl.col("clip_split").cast(pl.String) != pl.col("split").cast(pl.String))
+        .then(pl.lit("other_split"))
+    )
+    matched = matched.with_columns(reason=reason)
+    lost = matched.filter(pl.col("reason").is_not_null())
+    drops = [
+        (
+            "judgement",
+            f"{row['take_uid']}@{row['video_time']}",
+            row["reason"],
+            f"{row['video_id']} {row['start_s']}-{row['end_s']} s",
+        )
+        for row in lost.iter_rows(named=True)
+    ]
+    kept = matched.filter(pl.col("reason").is_null()).select("learner_id", "clip_id").unique()
+    return kept.sort("learner_id", "clip_id"), tables.dropped_rows(drops)
+
+
+def _owners(judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """take_uid, video_time, learner_id, split: the learner that each judged moment means."""
+    tries = learners.select("learner_id", "split", take_uid="take_id", from_s="start_s", to_s="end_s")
+    inside = judged.select("take_uid", "video_time").unique().join(tries, on="take_uid")
+    inside = inside.filter(pl.col("video_time").is_between("from_s", "to_s"))
+    middle = (pl.col("from_s") + pl.col("to_s")) / 2
+    return (
+        inside.sort((pl.col("video_time") - middle).abs(), "learner_id")
+        .unique(["take_uid", "video_time"], keep="first", maintain_order=True)
+        .select("take_uid", "video_time", "learner_id", "split")
+    )

@@ -1,0 +1,238 @@
+"""Does this clip help this learner? A Qwen2.5-VL answers yes or no; the score is the difference of the two logits.
+
+One prompt holds two videos, the learner's and the candidate's, and (a setting) what the coach says in the candidate,
+quoted as data. The vision tower never changes, so each video's visual tokens are computed once and kept; a learner's
+part of the prompt is shared by its candidates (:mod:`packing`). Scores equal those of the stock processor and model,
+one pair at a time (tested). An expert's comment on the learner is never an input here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sportskills_lib.retrieval import visual
+from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, pack
+from sportskills_lib.retrieval.visual import Grid
+
+if TYPE_CHECKING:
+    import torch
+
+NOMINAL_FPS = 2.0  # every video is presented at this rate, so that the span's length tells nothing
+INSTRUCTION = "A learner tries a skill. Answer yes if the coach's clip helps this learner, else no. Learner:"
+CANDIDATE = "Coach:"
+QUESTION = "Does it help?"
+QUOTE_LIMIT = 300  # characters of a narration that are quoted
+
+
+def quoted(narration: str) -> str:
+    """One line without quotation marks or special tokens: a sentence from a stranger stays data."""
+    plain = narration.replace("<|", "< |").replace('"', "'")
+    return " ".join(plain.split())[:QUOTE_LIMIT]
+
+
+def relevance_messages(narration: str | None) -> list[dict[str, Any]]:
+    """The chat: two videos, the narration as a quoted, single line (data, never an instruction), the question."""
+    said = "" if narration is None else f'"{quoted(narration)}" '
+    content = [
+        {"type": "text", "text": INSTRUCTION},
+        {"type": "video"},
+        {"type": "text", "text": CANDIDATE},
+        {"type": "video"},
+        {"type": "text", "text": said + QUESTION},
+    ]
+    return [{"role": "user", "content": content}]
+
+
+@dataclass
+class VisionLanguageModel:
+    """A Qwen2.5-VL with its processor. ``model`` may be wrapped by peft; ``stock`` is the model inside."""
+
+    model: Any
+    processor: Any
+    yes_id: int
+    no_id: int
+    _segments: dict[Any, tuple[Segment, Segment]] = field(default_factory=dict, repr=False)
+
+    @property
+    def stock(self) -> Any:
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def device(self) -> Any:
+        return self.stock.lm_head.weight.device
+
+    def grid(self, frames_shape: tuple[int, ...]) -> Grid:
+        """The grid (time, height, width) in patches that a video [T, H, W, 3] becomes."""
+        return visual.video_grid(self.processor, frames_shape)
+
+    def visual_tokens(self, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tensor:
+        """[N, K, D]: merged visual tokens of N videos of one shape; gradients flow if the caller lets them."""
+        return visual.visual_tokens(self.stock, self.processor, frames_NTHWC, grid)
+
+    def prompt_ids(self, messages: list[dict[str, Any]], grid: Grid) -> list[int]:
+        """Token ids of a chat, each video placeholder repeated as often as the grid has visual tokens."""
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        merge = self.processor.video_processor.merge_size
+        count = grid[0] * grid[1] * grid[2] // merge**2
+        video_token = self.processor.video_token
+        return self.processor.tokenizer(text.replace(video_token, video_token * count))["input_ids"]
+
+    def positions(self, ids: Sequence[int], grid: Grid) -> np.ndarray:
+        """int64 [3, n]: the model's own rotary positions of one prompt with any number of videos of this grid."""
+        import torch
+
+        inner = self.stock.model
+        ids_1n = torch.tensor([list(ids)])
+        kinds = (ids_1n == inner.config.video_token_id).int() * 2
+        starts = int((ids_1n == inner.config.vision_start_token_id).sum())
+        if starts == 0:
+            return np.tile(np.arange(len(ids)), (3, 1))
+        seconds = self.processor.video_processor.temporal_patch_size / NOMINAL_FPS
+        positions, _ = inner.get_rope_index(
+            ids_1n, kinds, video_grid_thw=torch.tensor([grid] * starts), second_per_grid_ts=[seconds] * starts
+        )
+        return positions[:, 0].numpy()
+
+    def split_prompt(
+        self, messages: list[dict[str, Any]], grid: Grid, *, after: int, answer: str = ""
+    ) -> tuple[Segment, Segment]:
+        """Prefix and suffix of a chat, cut before its video number ``after`` (from 0), or after the last one.
+
+        The cut lies at a special token, where every tokenizer cuts anyway, so ids of the parts join to the ids of the
+        whole. ``answer`` is appended, with the end-of-turn token, as text to be learnt.
+        """
+        ids = self.prompt_ids(messages, grid)
+        answer_ids = self.processor.tokenizer(answer + "<|im_end|>")["input_ids"] if answer else []
+        whole = np.asarray(ids + answer_ids, np.int64)
+        positions = self.positions(whole.tolist(), grid)
+        config = self.stock.model.config
+        starts = np.flatnonzero(whole == config.vision_start_token_id)
+        ends = np.flatnonzero(whole == config.vision_end_token_id)
+        cut = int(starts[after]) if after < len(starts) else int(ends[-1]) + 1
+        return (
+            Segment(whole[:cut], positions[:, :cut]),
+            Segment(whole[cut:], positions[:, cut:], answer=len(answer_ids)),
+        )
+
+    def pair_segments(self, grid: Grid, learner: int, clip: int, narration: str | None) -> tuple[Segment, Segment]:
+        """The learner's prefix and one candidate's suffix; ``learner`` and ``clip`` are rows of the visual tokens."""
+        key = (grid, narration)
+        if key not in self._segments:
+            self._segments[key] = self.split_prompt(relevance_messages(narration), grid, after=1)
+        prefix, suffix = self._segments[key]
+        return (
+            Segment(prefix.ids, prefix.positions, (learner,)),
+            Segment(suffix.ids, suffix.positions, (clip,)),
+        )
+
+    def packed_scores(self, packed: Packed, visual_NKD: torch.Tensor) -> torch.Tensor:
+        """float [S]: logit of yes minus logit of no at each suffix's last token."""
+        import torch
+
+        hidden = hidden_states(self.stock, packed, visual_NKD)
+        ends = torch.from_numpy(packed.ends).to(hidden.device)
+        head = self.stock.lm_head.weight
+        return hidden[ends[:, 0], ends[:, 1]].float() @ (head[self.yes_id] - head[self.no_id]).float()
+
+
+def load_vlm(name: str, *, device: str = "cpu", adapter: Path | None = None) -> VisionLanguageModel:
+    """A Qwen2.5-VL by hub id or folder: safetensors only, no code from the checkpoint; bfloat16 on an accelerator."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
+    )
+    model = model.to(device)
+    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+    model.eval()
+    return wrap(model, processor)
+
+
+def wrap(model: Any, processor: Any) -> VisionLanguageModel:
+    """Pair a model with its processor; ValueError when the tokenizer splits the answer words."""
+    ids = [processor.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("yes", "no")]
+    if any(len(word) != 1 for word in ids) or ids[0] == ids[1]:
+        raise ValueError(f"the tokenizer splits 'yes' or 'no' ({ids}): the score needs one token for each")
+    return VisionLanguageModel(model, processor, ids[0][0], ids[1][0])
+
+
+def encode_videos(vlm: VisionLanguageModel, frames: np.ndarray, *, batch: int = 64) -> torch.Tensor:
+    """[N, K, D]: visual tokens of every video, computed once, without gradients, in the model's own precision."""
+    import torch
+
+    grid = vlm.grid(frames.shape[1:])
+    with torch.no_grad():
+        parts = [vlm.visual_tokens(np.asarray(frames[i : i + batch]), grid) for i in range(0, len(frames), batch)]
+    return torch.cat(parts)
+
+
+def score_pairs(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    queries: Sequence[tuple[int, Sequence[int]]],
+    narrations: dict[int, str] | None,
+    *,
+    max_tokens: int = 4096,
+) -> list[np.ndarray]:
+    """For every (learner row, candidate rows): float32 scores of its candidates, in their order.
+
+    ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt.
+    """
+    import torch
+
+    scores: list[np.ndarray] = []
+    with torch.inference_mode():
+        for rows, counts in _batches(vlm, grid, queries, narrations, max_tokens):
+            packed = pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id)
+            flat = vlm.packed_scores(packed, visual_NKD).float().cpu().numpy()
+            scores.extend(np.split(flat, np.cumsum(counts)[:-1]))
+    return scores
+
+
+def row_of(
+    vlm: VisionLanguageModel,
+    grid: Grid,
+    learner: int,
+    candidates: Sequence[int],
+    narrations: dict[int, str] | None,
+) -> tuple[Segment, list[Segment]]:
+    """A learner's prefix and the suffixes of its candidates."""
+    says = (lambda clip: None) if narrations is None else (lambda clip: narrations.get(clip, ""))
+    parts = [vlm.pair_segments(grid, learner, clip, says(clip)) for clip in candidates]
+    return parts[0][0], [suffix for _, suffix in parts]
+
+
+def _batches(
+    vlm: VisionLanguageModel,
+    grid: Grid,
+    queries: Sequence[tuple[int, Sequence[int]]],
+    narrations: dict[int, str] | None,
+    max_tokens: int,
+) -> Iterator[tuple[list[tuple[Segment, list[Segment]]], list[int]]]:
+    """Rows of whole queries, as many as stay below ``max_tokens`` tokens a batch (at least one)."""
+    rows: list[tuple[Segment, list[Segment]]] = []
+    counts: list[int] = []
+    used = 0
+    for learner, candidates in queries:
+        row = row_of(vlm, grid, learner, candidates, narrations)
+        length = len(row[0].ids) + sum(len(suffix.ids) for suffix in row[1])
+        if rows and used + length > max_tokens:
+            yield rows, counts
+            rows, counts, used = [], [], 0
+        rows.append(row)
+        counts.append(len(candidates))
+        used += length
+    if rows:
+        yield rows, counts

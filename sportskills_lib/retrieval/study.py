@@ -1,0 +1,293 @@
+"""What notebook 04 calls: the library of clips, the relevance model over it, and every system's rankings.
+
+Each function takes an empty table of learners and then does nothing but return empty tables: a folder of lessons
+without learners goes through the same cells, and no model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import artifacts, models, style, tables
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval import finetuning, nearest, relevance, systems
+from sportskills_lib.retrieval.learners import learners_folder
+from sportskills_lib.retrieval.supervision import build_supervision, clip_texts
+from sportskills_lib.retrieval.visual import Grid
+
+if TYPE_CHECKING:
+    import torch
+
+ARMS = {"encoder_zero_shot": "zero_shot", "encoder_narrations": "narrations"}
+
+
+def sources(config: RetrievalConfig) -> list[str]:
+    """The raw folders and files that the stage reads: those of the settings that are there."""
+    if learners_folder(config.learners) is None:
+        return []
+    return [path for path in (config.learners, config.ratings, config.model) if path and _local(path).exists()]
+
+
+def _local(path: str) -> Path:
+    return artifacts.workspace() / path
+
+
+@dataclass(frozen=True)
+class Library:
+    """The clips of 02 with their sentences and frames, and the towers of 03."""
+
+    clips: pl.DataFrame
+    pairs: pl.DataFrame
+    texts: dict[str, str]
+    frames: np.ndarray  # uint8 [N, T, H, W, 3], row i is clip i
+    embeddings: pl.DataFrame
+    encoder: Path  # folder of 03
+
+
+def open_library(run: str) -> Library:
+    """Read 01, 02 and 03 of a run."""
+    pairing, encoder = artifacts.open_stage(run, "02_pairing"), artifacts.open_stage(run, "03_encoder")
+    clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
+    narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
+    frames = np.load(pairing.path("frames.npy"), mmap_mode="r")
+    if len(frames) != clips.height:
+        raise ValueError(f"frames.npy holds {len(frames)} clips, clips.parquet {clips.height}: rerun 02_pairing")
+    embeddings = encoder.table("embeddings", tables.Embeddings)
+    return Library(clips, pairs, clip_texts(clips, pairs, narrations), frames, embeddings, encoder.folder)
+
+
+def frame_shape(library: Library) -> tuple[int, int]:
+    """Frames a clip and pixels a side: learners are read like the clips."""
+    return int(library.frames.shape[1]), int(library.frames.shape[2])
+
+
+def supervise(learners: pl.DataFrame, library: Library, config: RetrievalConfig) -> pl.DataFrame:
+    """Weak supervision of the train and val learners, with the reason of every row."""
+    return build_supervision(
+        learners,
+        library.clips,
+        library.texts,
+        positive_share=config.positive_share,
+        negative_share=config.negative_share,
+        mistake_label=config.mistake_label,
+        skill_negatives=config.skill_negatives,
+        random_negatives=config.random_negatives,
+        seed=config.seed,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ relevance model
+
+
+@dataclass
+class PairScorer:
+    """The relevance model over learners and clips, with every video's visual tokens computed once."""
+
+    vlm: relevance.VisionLanguageModel | None
+    visual_NKD: torch.Tensor | None = None
+    grid: Grid = (0, 0, 0)
+    places: dict[str, int] = field(default_factory=dict)
+    narrations: dict[int, str] | None = None
+
+    def scores(self, pairs: pl.DataFrame, *, video_of: Mapping[str, str] | None = None) -> np.ndarray:
+        """Score of each row's learner and clip, [rows]; ``video_of`` shows another learner's video instead."""
+        scores = np.zeros(pairs.height)
+        if self.vlm is None or self.visual_NKD is None or not pairs.height:
+            return scores
+        groups = pairs.with_row_index("row").group_by("learner_id", maintain_order=True).agg("row", "clip_id")
+        shown = [(video_of or {}).get(learner_id, learner_id) for learner_id in groups["learner_id"]]
+        queries = [
+            (self.places[learner_id], [self.places[clip_id] for clip_id in clip_ids])
+            for learner_id, clip_ids in zip(shown, groups["clip_id"], strict=True)
+        ]
+        found = relevance.score_pairs(self.vlm, self.visual_NKD, self.grid, queries, self.narrations)
+        for rows, part in zip(groups["row"], found, strict=True):
+            scores[rows.to_numpy()] = part
+        return scores
+
+    def finetune(self, supervision: pl.DataFrame, learners: pl.DataFrame, config: RetrievalConfig) -> pl.DataFrame:
+        """Train the adapters in place; the curve."""
+        if self.vlm is None or self.visual_NKD is None:
+            return pl.DataFrame(schema=finetuning.CURVES)
+        return finetuning.finetune(
+            self.vlm,
+            self.visual_NKD,
+            self.grid,
+            supervision,
+            dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows()),
+            self.places,
+            self.narrations,
+            loss=config.loss,
+            steps=config.steps,
+            learners_a_step=config.learners_a_step,
+            positives=config.positives,
+            list_size=config.list_size,
+            learning_rate=config.learning_rate,
+            evaluate_every=config.evaluate_every,
+            seed=config.seed,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter; nothing without a model."""
+        if self.vlm is not None:
+            finetuning.save_adapter(self.vlm, folder)
+
+
+def open_scorer(
+    learners: pl.DataFrame, learner_frames: np.ndarray, library: Library, config: RetrievalConfig
+) -> PairScorer:
+    """Load the checkpoint, add fresh adapters (they change nothing yet), and encode the videos that can be asked for.
+
+    Only clips of sports that learners practise are encoded.
+    """
+    import torch
+
+    if not learners.height:
+        return PairScorer(None)
+    torch.manual_seed(config.seed)
+    name = str(_local(config.model)) if _local(config.model).is_dir() else config.model
+    vlm = relevance.load_vlm(name, device=config.device)
+    vlm = finetuning.add_lora(vlm, rank=config.lora_rank, alpha=config.lora_alpha)
+    wanted = library.clips.with_row_index("row").filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
+    places = {clip_id: place for place, clip_id in enumerate(wanted["clip_id"])}
+    places |= {learner_id: len(places) + place for place, learner_id in enumerate(learners["learner_id"])}
+    clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()])
+    visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames)])
+    said = {places[clip_id]: library.texts[clip_id] for clip_id in wanted["clip_id"]}
+    return PairScorer(vlm, visual, vlm.grid(learner_frames.shape[1:]), places, said if config.with_narration else None)
+
+
+# -------------------------------------------------------------------------------------------------------- systems
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What systems rank: pools of test learners; and the validation lists on which choices are made."""
+
+    pools: pl.DataFrame  # learner_id, clip_id
+    validation: pl.DataFrame  # learner_id, clip_id, label
+
+
+def candidates(pools: pl.DataFrame, supervision: pl.DataFrame, learners: pl.DataFrame) -> Candidates:
+    """Pools of the test learners only, and the weak labels of the validation learners."""
+
+    def of(split: str) -> Any:
+        return learners.filter(pl.col("split").cast(pl.String) == split)["learner_id"].implode()
+
+    return Candidates(
+        pools.filter(pl.col("learner_id").is_in(of("test"))),
+        supervision.filter(pl.col("learner_id").is_in(of("val"))),
+    )
+
+
+def learner_embeddings(library: Library, arm: str, learner_frames: np.ndarray, device: str) -> np.ndarray:
+    """float32 [M, D]: the learners' clips through the tower of one arm of 03."""
+    tower = models.load_tower(library.encoder / "models" / arm, device=device)
+    return tower.encode_frames(learner_frames)
+
+
+def rank_all(
+    asked: Candidates,
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    library: Library,
+    scorer: PairScorer,
+    zero_shot: tuple[np.ndarray, np.ndarray],
+    config: RetrievalConfig,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """tables.Rankings of every system, and the choices made on validation (system, weight, weak nDCG@10).
+
+    ``zero_shot``: the model's scores of the pools and of the validation lists before it was finetuned.
+    """
+    if not asked.pools.height:
+        return nearest.stack_rankings([]), _choices([])
+    pools, validation = asked.pools, asked.validation
+    parts = [
+        nearest.rank("random", pools, systems.random_scores(pools, config.seed)),
+        nearest.rank(
+            "same_skill_random", pools, systems.same_skill_scores(pools, learners, library.clips, config.seed)
+        ),
+        nearest.rank("text_oracle", pools, systems.oracle_scores(pools, learners, library.texts)),
+        nearest.rank("vlm_zero_shot", pools, zero_shot[0]),
+    ]
+    rows: list[tuple[str, float, float]] = []
+    first_stage: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for system, arm in ARMS.items():
+        vectors = learner_embeddings(library, arm, learner_frames, config.device)
+        encoder = systems.encoder_scorer(
+            library.embeddings, f"image:{arm}", library.pairs, learners["learner_id"].to_list(), vectors
+        )
+        choice = systems.choose_weight(validation, *encoder.parts(validation))
+        rows += [(f"{system}: narration against pictures", weight, value) for weight, value in choice.values.items()]
+        first_stage[system] = (
+            systems.blend(pools, *encoder.parts(pools), choice.weight),
+            systems.blend(validation, *encoder.parts(validation), choice.weight),
+        )
+        parts.append(nearest.rank(system, pools, first_stage[system][0]))
+    tuned, tuned_validation = scorer.scores(pools), scorer.scores(validation)
+    parts.append(nearest.rank("vlm_lora", pools, tuned))
+    swapped = scorer.scores(pools, video_of=systems.swapped_learners(learners))
+    parts.append(nearest.rank("vlm_lora_shuffled", pools, swapped))
+    encoder_pools, encoder_validation = first_stage["encoder_narrations"]
+    choice = systems.choose_weight(validation, encoder_validation, tuned_validation)
+    rows += [("fused: vlm_lora against encoder_narrations", weight, value) for weight, value in choice.values.items()]
+    parts.append(nearest.rank("fused", pools, systems.blend(pools, encoder_pools, tuned, choice.weight)))
+    return nearest.stack_rankings(parts), _choices(rows)
+
+
+def _choices(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
+    kinds = {"choice": pl.String, "weight": pl.Float64, "weak_ndcg@10": pl.Float64}
+    return pl.DataFrame(rows, schema=kinds, orient="row")
+
+
+# -------------------------------------------------------------------------------------------------------- showing
+
+
+def summary(learners: pl.DataFrame) -> pl.DataFrame:
+    """Learners by split: how many, how many with a mistake, of how many participants and sports."""
+    return learners.group_by("split").agg(
+        learners=pl.len(),
+        mistakes=pl.col("is_mistake").sum(),
+        participants=pl.col("participant").n_unique(),
+        sports=pl.col("sport").n_unique(),
+    ).sort("split")  # fmt: skip
+
+
+def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
+    """One line that says what there is; without learners, that the stage has nothing to do and why."""
+    if learners.height:
+        return f"{learners.height} learners from {config.learners}"
+    named = f"the folder {config.learners!r} is not there or holds none" if config.learners else "the setting is empty"
+    return f"There are no learners ({named}): this stage writes empty tables, and 05 reports no feedback retrieval."
+
+
+def curve_figure(curves: pl.DataFrame) -> Any:
+    """Training loss and the validation lists' nDCG@10 (weak labels) against steps."""
+    figure, axes = style.figure(style.PAGE_IN, 2.2, ncols=2)
+    for axis, column, label in zip(
+        axes, ("loss", "val_ndcg@10"), ("training loss", "validation nDCG@10, weak labels"), strict=True
+    ):
+        shown = curves.filter(pl.col(column).is_not_null())
+        axis.plot(shown["step"], shown[column], marker="o", markersize=3)
+        axis.set_xlabel("step")
+        axis.set_ylabel(label)
+    return figure
+
+
+def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
+    """How many of the top ten two systems share on average: how different they really are, without any grade."""
+    top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
+    both = top.join(top, on=["query_id", "clip_id"], suffix="_other")
+    shared = both.group_by("system", "system_other", "query_id").len()
+    return (
+        shared.group_by("system", "system_other")
+        .agg(shared=pl.col("len").mean().round(1))
+        .sort("system", "system_other")
+        .pivot("system_other", index="system", values="shared")
+    )

@@ -1,0 +1,109 @@
+"""Weak supervision: which clips help a learner, guessed from what an expert said of the learner.
+
+A clip whose coach says much the same as the expert is a positive; clips of other skills, and clips of the same skill
+whose coach clearly speaks of something else, are negatives; what lies between is masked, because unfiltered hard
+negatives are often positives. Only learners of ``split`` over clips of ``split`` are paired; grades and truth are never
+read. Every row says why it is there. All thresholds are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # queries [Q], texts [N] -> float [Q, N]
+
+SCHEMA: dict[str, Any] = {"learner_id": pl.String, "clip_id": pl.String, "label": pl.Float64, "reason": pl.String}
+ADVICE, MISTAKE = "advice matches the comment", "mistake shown matches the comment"
+OTHER_CUE, OTHER_SKILL, RANDOM = "same skill, other cue", "same sport, other skill", "random clip of the split"
+
+
+def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Cosine of TF-IDF vectors (words and word pairs), fitted on the texts given: words that all share count least."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    if not len(queries) or not len(texts):
+        return np.zeros((len(queries), len(texts)))
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectors.fit([*queries, *texts])
+    return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
+
+
+def clip_texts(clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame) -> dict[str, str]:
+    """What is said over each clip: its narrations in order of time, joined; "" for a clip without one."""
+    said = (
+        pairs.join(narrations.select("narration_id", "text", "start_s"), on="narration_id")
+        .sort("clip_id", "start_s", "narration_id")
+        .group_by("clip_id", maintain_order=True)
+        .agg(pl.col("text").str.join(" "))
+    )
+    texts = dict(said.iter_rows())
+    return {clip_id: texts.get(clip_id, "") for clip_id in clips["clip_id"]}
+
+
+def build_supervision(
+    learners: pl.DataFrame,
+    clips: pl.DataFrame,
+    texts: dict[str, str],
+    *,
+    similarity: Similarity = tfidf_similarity,
+    positive_share: float = 0.8,
+    negative_share: float = 0.4,
+    mistake_label: float = 0.6,
+    random_negatives: int = 4,
+    skill_negatives: int = 12,
+    seed: int = 0,
+    splits: Sequence[str] = ("train", "val"),
+) -> pl.DataFrame:
+    """Rows learner_id, clip_id, label, reason, in order of ids.
+
+    Within a learner's sport and skill the similarities to its comment are taken as shares of the largest one: at or
+    above ``positive_share`` a clip is a positive (label 1 for a correct demonstration, ``mistake_label`` where the
+    mistake itself is shown), at or below ``negative_share`` it is a negative, and between them it is left out.
+    """
+    rng = np.random.default_rng(seed)
+    frames = []
+    for split in splits:
+        theirs = clips.filter(pl.col("split").cast(pl.String) == split).sort("clip_id")
+        people = learners.filter((pl.col("split").cast(pl.String) == split) & pl.col("is_mistake")).sort("learner_id")
+        for (sport, skill), group in people.group_by("sport", "skill", maintain_order=True):
+            near = theirs.filter((pl.col("sport") == sport) & (pl.col("skill") == skill))
+            far = theirs.filter((pl.col("sport") == sport) & (pl.col("skill") != skill))
+            scores = similarity(group["comment"].to_list(), [texts[clip_id] for clip_id in near["clip_id"]])
+            for learner_id, row in zip(group["learner_id"], scores, strict=True):
+                frames.append(_matches(learner_id, near, row, positive_share, negative_share, mistake_label))
+                frames.append(_drawn(learner_id, far, skill_negatives, OTHER_SKILL, rng))
+                frames.append(
+                    _drawn(learner_id, theirs.filter(pl.col("sport") != sport), random_negatives, RANDOM, rng)
+                )
+    table = pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+    return table.unique(["learner_id", "clip_id"], keep="first", maintain_order=True).sort("learner_id", "clip_id")
+
+
+def _matches(
+    learner_id: str, near: pl.DataFrame, scores: np.ndarray, positive: float, negative: float, mistake_label: float
+) -> pl.DataFrame:
+    """A learner's rows among the clips of its skill; none where no clip says anything alike."""
+    best = scores.max(initial=0.0)
+    if best <= 0:
+        return pl.DataFrame(schema=SCHEMA)
+    shares = scores / best
+    correct = near["demonstration"].cast(pl.String).to_numpy() == "correct"
+    rows: list[tuple[str, str, float, str]] = []
+    for clip_id, share, is_correct in zip(near["clip_id"], shares, correct, strict=True):
+        if share >= positive:
+            rows.append((learner_id, clip_id, 1.0 if is_correct else mistake_label, ADVICE if is_correct else MISTAKE))
+        elif share <= negative:
+            rows.append((learner_id, clip_id, 0.0, OTHER_CUE))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _drawn(learner_id: str, pool: pl.DataFrame, count: int, reason: str, rng: np.random.Generator) -> pl.DataFrame:
+    """Up to ``count`` random clips of ``pool`` as negatives."""
+    chosen = sorted(rng.permutation(pool.height)[:count].tolist())
+    ids = pool["clip_id"].gather(chosen)
+    rows = [(learner_id, clip_id, 0.0, reason) for clip_id in ids]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
