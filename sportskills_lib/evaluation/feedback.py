@@ -22,6 +22,10 @@ RATINGS = {
     "take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64,
     "end_s": pl.Float64, "rater": pl.String, "grade": pl.Int64, "simulated": pl.Boolean,
 }  # fmt: skip
+SYSTEMS = (
+    "random", "same_skill_random", "encoder_zero_shot", "encoder_narrations", "describe_then_retrieve",
+    "vlm_zero_shot", "vlm_lora", "fused", "text_oracle",
+)  # fmt: skip
 COMPARISONS = (
     ("vlm_lora", "encoder_narrations"),
     ("vlm_lora", "same_skill_random"),
@@ -31,6 +35,10 @@ COMPARISONS = (
     ("encoder_narrations", "encoder_zero_shot"),
     ("encoder_narrations", "same_skill_random"),
 )
+
+
+def _place(system: str) -> tuple[int, str]:
+    return (SYSTEMS.index(system) if system in SYSTEMS else len(SYSTEMS), system)
 
 
 def read_ratings(ratings: str | Path) -> pl.DataFrame:
@@ -48,38 +56,51 @@ def read_ratings(ratings: str | Path) -> pl.DataFrame:
 
 
 def judgements(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judgements (learner, clip, rater, grade), and the ratings that fit no learner, no clip, or a clip already rated.
+    """Judgements (learner, clip, rater, grade), and the ratings that are left out, each with the reason.
 
-    A dropped row is one rating: its id names take, moment, video, span and rater.
+    A rating is left out when no learner's clip holds its moment, no kept clip overlaps its span by half, its clip
+    stands in another split than its learner, or its rater has rated that clip under another span.
     """
-    named = ratings.with_columns(
-        rating=pl.format("{}@{} {}:{}-{} {}", "take_uid", "video_time", "video_id", "start_s", "end_s", "rater")
+    matched = _matched(ratings, clips, learners).sort("iou", descending=True, nulls_last=True, maintain_order=True)
+    first = pl.struct(tables.Judgements.primary_key()).is_first_distinct()
+    reason = (
+        pl.when(pl.col("learner_id").is_null())
+        .then(pl.lit("no_learner"))
+        .when(pl.col("clip_id").is_null())
+        .then(pl.lit("no_clip"))
+        .when(pl.col("clip_split") != pl.col("learner_split"))
+        .then(pl.lit("other_split"))
+        .when(~first)
+        .then(pl.lit("clip_rated_already"))
     )
-    tries = learners.select("learner_id", take_uid="take_id", from_s="start_s", to_s="end_s")
-    inside = named.select("take_uid", "video_time").unique().join(tries, on="take_uid")
+    matched = matched.with_columns(reason=reason)
+    left_out = matched.filter(pl.col("reason").is_not_null()).select(
+        pl.lit("rating"),
+        pl.format("{}@{}", "take_uid", "video_time"),
+        "reason",
+        pl.format("{} {}-{} s by {}", "video_id", "start_s", "end_s", "rater"),
+    )
+    kept = matched.filter(pl.col("reason").is_null()).select(tables.Judgements.column_names())
+    judged = tables.Judgements.validate(kept, cast=True).sort(tables.Judgements.primary_key())
+    return judged, tables.dropped_rows(sorted(left_out.rows()))
+
+
+def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """The ratings with learner_id and clip_id (null where there is none), their splits, and the overlap."""
+    tries = learners.select(
+        "learner_id", take_uid="take_id", from_s="start_s", to_s="end_s", learner_split=pl.col("split").cast(pl.String)
+    )
+    inside = ratings.select("take_uid", "video_time").unique().join(tries, on="take_uid")
     inside = inside.filter(pl.col("video_time").is_between("from_s", "to_s")).sort(
         (pl.col("video_time") - (pl.col("from_s") + pl.col("to_s")) / 2).abs(), "learner_id"
     )
-    inside = inside.unique(["take_uid", "video_time"], keep="first", maintain_order=True)
-    with_learner = named.join(
-        inside.select("take_uid", "video_time", "learner_id"), on=["take_uid", "video_time"], how="left"
+    owners = inside.unique(["take_uid", "video_time"], keep="first", maintain_order=True).drop("from_s", "to_s")
+    splits = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
+    return (
+        ratings.join(owners, on=["take_uid", "video_time"], how="left", maintain_order="left")
+        .join(spans.match_spans(ratings, clips), on=["video_id", "start_s", "end_s"], how="left", maintain_order="left")
+        .join(splits, on="clip_id", how="left", maintain_order="left")
     )
-    shown = spans.match_spans(ratings, clips)
-    full = with_learner.join(shown, on=["video_id", "start_s", "end_s"], how="left").sort("iou", descending=True)
-    good = full.filter(pl.col("learner_id").is_not_null() & pl.col("clip_id").is_not_null())
-    kept = good.unique(list(tables.Judgements.primary_key()), keep="first", maintain_order=True)
-    reasons = [
-        (full.filter(pl.col("learner_id").is_null()), "no_learner", "no learner clip holds this moment"),
-        (
-            full.filter(pl.col("learner_id").is_not_null() & pl.col("clip_id").is_null()),
-            "no_clip",
-            "no kept clip overlaps this span by half",
-        ),
-        (good.join(kept, on="rating", how="anti"), "clip_rated_already", "another span of this rater is the same clip"),
-    ]
-    rows = [("rating", name, reason, detail) for part, reason, detail in reasons for name in part["rating"].to_list()]
-    table = tables.Judgements.validate(kept.select(tables.Judgements.column_names()), cast=True)
-    return table.sort(tables.Judgements.primary_key()), tables.dropped_rows(sorted(rows))
 
 
 def score(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, split: str = "test") -> pl.DataFrame:
@@ -136,12 +157,17 @@ def _padded(rows: list[list[float]]) -> np.ndarray:
     return padded
 
 
+def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    parts = [(metric, scores.filter(pl.col("metric") == metric)) for metric in (NDCG, RECALL, MRR)]
+    return [(metric, part) for metric, part in parts if part["value"].is_not_null().any()]
+
+
 def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts once."""
     rows = []
-    for (metric,), part in sorted(scores.partition_by("metric", as_dict=True).items(), key=str):
+    for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in sampled.systems if sampled.strata else ():
+        for system in sorted(sampled.systems, key=_place):
             interval = sampled.stratum(system, "all")
             rows.append((system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0])))
     types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
@@ -152,9 +178,9 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist."""
     rows = []
-    for (metric,), part in sorted(scores.partition_by("metric", as_dict=True).items(), key=str):
+    for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
-        for system, baseline in COMPARISONS if sampled.strata else ():
+        for system, baseline in COMPARISONS:
             if system in sampled.systems and baseline in sampled.systems:
                 gap = sampled.difference(system, baseline, stratum="all")
                 size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))

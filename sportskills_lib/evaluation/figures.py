@@ -48,7 +48,8 @@ def per_sport_recall(
     rows = summary.of_figure(table, encoder).filter(pl.col("value").is_not_null())
     arms = [name for name in summary.TRAININGS if name in rows["training"].unique().to_list()]
     groups = [*sports, summary.MEAN]
-    figure, axes = style.figure(style.PAGE_IN, 2.7)
+    width_in = style.PAGE_IN * min(1.0, (len(groups) + 5) / (SHOWN + 6))  # bars keep their width where sports are few
+    figure, axes = style.figure(max(width_in, style.COLUMN_IN), 2.7)
     x = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) == len(sports))  # the mean stands a little apart
     width = 0.84 / max(len(arms), 1)
     for index, arm in enumerate(arms):
@@ -68,7 +69,8 @@ def per_sport_recall(
     axes.set_ylabel("recall@10, text → video")
     axes.set_xlabel("sport (test clips N, queries n)")
     axes.tick_params(axis="x", length=0, pad=1)
-    axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), columnspacing=1.2, handlelength=1.6)
+    columns = 8 if width_in > 6.5 else 4
+    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), columnspacing=1.0, handlelength=1.3)
     return figure
 
 

@@ -22,14 +22,14 @@ figure.plot figcaption{color:var(--soft);font-size:.9em;max-width:60em}
 table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}
 th,td{padding:.18em .7em;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600;border-bottom:1px solid #777}
-td.text,th.text{text-align:left;white-space:normal;max-width:34em;overflow-wrap:anywhere}
+td.text,th.text{text-align:left}td.long{white-space:normal;max-width:34em;min-width:14em;overflow-wrap:anywhere}
 tr.total td{font-weight:600;border-top:1px solid #777}.fail{color:#b03a00;font-weight:600}.soft{color:var(--soft)}
 details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 </style></head><body>
 {% macro show(table, limit=60) %}{% if table.rows %}<div class="scroll"><table><thead><tr>
 {%- for name, text in table.columns %}<th{% if text %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {%- for row in table.rows[:limit] %}<tr{% if row[0] == 'mean' %} class="total"{% endif %}>
-{%- for cell in row %}<td{% if table.columns[loop.index0][1] %} class="text"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{%- for cell in row %}<td{% if table.columns[loop.index0][1] %} class="text{{ ' long' if cell|length > 40 }}"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 {% if table.rows|length > limit %}<p class="soft">{{ table.rows|length - limit }} more rows are in the table's file.</p>{% endif %}
 {% else %}<p class="soft">No rows.</p>{% endif %}{% endmacro %}

@@ -22,17 +22,18 @@ class Shown:
 
 
 def shown(frame: pl.DataFrame) -> Shown:
-    """Numbers with three decimals, yes and no, a dash for nothing."""
+    """Numbers with three decimals (ranks with one), yes and no, a dash for nothing."""
     columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
-    return Shown(columns, [[_cell(value) for value in row] for row in frame.rows()])
+    digits = [1 if "rank" in name else 3 for name in frame.columns]
+    return Shown(columns, [[_cell(*pair) for pair in zip(row, digits, strict=True)] for row in frame.rows()])
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
 def settings(config: Mapping[str, Any]) -> Shown:
@@ -42,7 +43,7 @@ def settings(config: Mapping[str, Any]) -> Shown:
 def interval(value: float, low: float | None, high: float | None, *, sign: bool = True) -> str:
     """ "+0.21 [0.18, 0.24]"."""
     head = f"{value:+.2f}" if sign else f"{value:.2f}"
-    return head if low is None or high is None else f"{head} [{low:.2f}, {high:.2f}]"
+    return (head if low is None or high is None else f"{head} [{low:.2f}, {high:.2f}]").replace("-", "−")
 
 
 def summary_sentences(headline: pl.DataFrame, gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:

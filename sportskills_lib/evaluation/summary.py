@@ -6,6 +6,8 @@ numbers are of the run at hand: demo figures are demo figures, never results abo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from sportskills_lib.evaluation import recall, significance
@@ -34,7 +36,18 @@ def _slices(scores: pl.DataFrame, names: tuple[str, ...]) -> list[tuple[dict[str
     split = split.with_columns(system=pl.concat_str("encoder", "training", separator="/"))
     keys = ["direction", "scope", "metric"]
     parts = split.partition_by(keys, as_dict=True)
-    return [(dict(zip(keys, map(str, key), strict=True)), parts[key]) for key in sorted(parts, key=str)]
+    order = sorted(parts, key=lambda key: (str(key[0]), str(key[1]), names.index(str(key[2]))))
+    return [(dict(zip(keys, map(str, key), strict=True)), parts[key]) for key in order]
+
+
+def _in_order(systems: Iterable[str]) -> list[str]:
+    """encoder/training by encoder, then from the common start to the full training."""
+
+    def place(system: str) -> tuple[str, int, str]:
+        encoder, training = system.split("/")
+        return encoder, TRAININGS.index(training) if training in TRAININGS else len(TRAININGS), training
+
+    return sorted(systems, key=place)
 
 
 def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
@@ -44,7 +57,7 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
         chance = part.group_by("sport").agg(pl.col("chance").mean(), pl.col("query_id").n_unique())
         chances = {sport: (value, n) for sport, value, n in chance.sort("sport").rows()}
         sampled = significance.resample(part, draws=draws, seed=seed)
-        for system in sorted(part["system"].unique()):
+        for system in _in_order(part["system"].unique()):
             encoder, training = system.split("/")
             arm = {"encoder": encoder, "training": training} | key
             for sport, (level, asked) in chances.items():
@@ -143,7 +156,7 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
         if key["scope"] != "across_sports":
             continue
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in sampled.systems:
+        for system in _in_order(sampled.systems) if sampled.strata else []:
             encoder, training = system.split("/")
             interval = sampled.stratum(system, "all")
             size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]), float(part["chance"].mean()))  # type: ignore[arg-type]

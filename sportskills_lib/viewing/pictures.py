@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Frames = NDArray[np.uint8]  # [T, H, W, 3]
 
 
-def animation(clip: Frames, *, frames_per_s: float = 5.0, quality: int = 60) -> bytes:
+def animation(clip: Frames, *, frames_per_s: float = 5.0, quality: int = 75) -> bytes:
     """An animated WebP of ``clip`` that loops; the last frame is held a little, so that the loop is seen."""
     from PIL import Image
 
@@ -23,7 +23,7 @@ def animation(clip: Frames, *, frames_per_s: float = 5.0, quality: int = 60) -> 
     milliseconds = [round(1000 / frames_per_s)] * len(pictures)
     milliseconds[-1] *= 3
     file = io.BytesIO()
-    options = {"duration": milliseconds, "loop": 0, "quality": quality, "method": 4}
+    options = {"duration": milliseconds, "loop": 0, "quality": quality, "method": 4, "kmax": 1}
     pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], **options)
     return file.getvalue()
 

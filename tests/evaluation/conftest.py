@@ -1,0 +1,27 @@
+"""A workspace with small stage outputs, made once; tests that write get a copy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import stage_outputs
+
+
+@pytest.fixture(scope="session")
+def _pristine(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPORTSKILLS_HOME", str(folder))
+        stage_outputs.write_stages(folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",))
+    return folder
+
+
+@pytest.fixture
+def workspace(_pristine, tmp_path, monkeypatch) -> Path:
+    """A fresh copy; $SPORTSKILLS_HOME points to it."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(_pristine, folder)
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(folder))
+    return folder

@@ -1,0 +1,133 @@
+"""Ratings to judgements to scores, by hand counts."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+import stage_outputs
+
+from sportskills_lib import artifacts, tables
+from sportskills_lib.evaluation import feedback
+
+
+def clips() -> pl.DataFrame:
+    rows = [("a", "v1", 0.0, 3.0, "test"), ("b", "v1", 5.0, 8.0, "test"), ("c", "v2", 0.0, 4.0, "test"),
+            ("d", "v2", 6.0, 9.0, "train")]  # fmt: skip
+    return pl.DataFrame(rows, schema=["clip_id", "video_id", "start_s", "end_s", "split"], orient="row")
+
+
+def learners() -> pl.DataFrame:
+    rows = [("L1", "take1", "p1", 2.0, 5.0), ("L2", "take1", "p1", 4.0, 9.0), ("L3", "take2", "p2", 0.0, 3.0)]
+    frame = pl.DataFrame(rows, schema=["learner_id", "take_id", "participant", "start_s", "end_s"], orient="row")
+    return frame.with_columns(sport=pl.lit("golf"), split=pl.lit("test"))
+
+
+def rating(take="take1", at=3.0, video="v1", start=0.2, end=3.1, rater="r1", grade=3):
+    return (take, at, video, start, end, rater, grade, True)
+
+
+def ratings(*rows) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=feedback.RATINGS, orient="row")
+
+
+def test_a_rating_goes_to_the_learner_whose_middle_is_nearest_and_the_clip_that_it_overlaps():
+    judged, left = feedback.judgements(ratings(rating(), rating(at=4.6, start=5.1, end=8.4)), clips(), learners())
+    assert judged.select("learner_id", "clip_id", "grade").rows() == [("L1", "a", 3), ("L1", "b", 3)]
+    assert left.is_empty()
+    judged, _ = feedback.judgements(ratings(rating(at=4.9)), clips(), learners())
+    assert judged["learner_id"].to_list() == ["L1"]  # 3.5 is nearer to 4.9 than 6.5
+    judged, _ = feedback.judgements(ratings(rating(at=5.5)), clips(), learners())
+    assert judged["learner_id"].to_list() == ["L2"]
+
+
+def test_every_rating_that_is_left_out_says_why():
+    rows = ratings(
+        rating(),
+        rating(start=0.0, end=3.2),  # the same clip under another span
+        rating(take="unknown"),
+        rating(at=20.0),
+        rating(video="v1", start=3.0, end=5.0),  # between two clips
+        rating(video="v2", start=6.0, end=9.0),  # a training clip
+        rating(rater="r2", grade=0),
+    )
+    judged, left = feedback.judgements(rows, clips(), learners())
+    assert judged.height + left.height == rows.height
+    assert dict(left["reason"].value_counts().sort("reason").rows()) == {
+        "clip_rated_already": 1,
+        "no_clip": 1,
+        "no_learner": 2,
+        "other_split": 1,
+    }
+    assert judged.select("rater", "grade").rows() == [("r1", 3), ("r2", 0)]
+
+
+def test_scores_by_hand():
+    """Gains are means over raters: a 2.5, b 2, c 0. The system ranks c, a, b."""
+    grades = {("a", "r1"): 3, ("a", "r2"): 2, ("b", "r1"): 2, ("b", "r2"): 2, ("c", "r1"): 0, ("c", "r2"): 0}
+    judged = pl.DataFrame(
+        [("L1", clip, rater, grade, True) for (clip, rater), grade in grades.items()],
+        schema=tables.Judgements.column_names(),
+        orient="row",
+    )
+    rankings = pl.DataFrame(
+        [("s", "L1", rank, clip, -float(rank)) for rank, clip in enumerate("cab", start=1)],
+        schema=tables.Rankings.column_names(),
+        orient="row",
+    )
+    scores = feedback.score(rankings, judged, learners())
+    value = dict(scores.select("metric", "value").rows())
+    dcg = 2.5 / math.log2(3) + 2 / math.log2(4)
+    assert value[feedback.NDCG] == pytest.approx(dcg / (2.5 + 2 / math.log2(3)))
+    assert value[feedback.MRR] == 0.5
+    assert value[feedback.RECALL] == 1.0
+    assert scores["cluster"].unique().to_list() == ["p1"]
+
+
+def test_a_learner_whom_nothing_helps_has_no_reciprocal_rank():
+    judged = pl.DataFrame([("L1", "a", "r", 1, False)], schema=tables.Judgements.column_names(), orient="row")
+    rankings = pl.DataFrame([("s", "L1", 1, "a", 0.0)], schema=tables.Rankings.column_names(), orient="row")
+    scores = feedback.score(rankings, judged, learners())
+    assert dict(scores.select("metric", "value").rows()) == {"ndcg@10": 1.0, "recall_helpful@5": None, "mrr": None}
+    table = feedback.table(scores, draws=10, seed=0)
+    assert table["metric"].to_list() == ["ndcg@10"]
+    assert not feedback.simulated(judged)
+
+
+def test_random_ranking_of_the_pool_is_at_chance(workspace):
+    stage = artifacts.open_stage(stage_outputs.RUN, "04_retrieval")
+    people = stage.table("learners")
+    found = feedback.read_ratings("data/raw/demo/ratings.csv")
+    all_clips = artifacts.open_stage(stage_outputs.RUN, "02_pairing").table("clips")
+    judged, left = feedback.judgements(found, all_clips, people)
+    assert left.is_empty()
+    assert judged.height == found.height == people.height * 24 * 3
+    scores = feedback.score(stage.table("rankings"), judged, people)
+    table = feedback.table(scores, draws=300, seed=0)
+    assert table.columns == ["system", "metric", "value", "low", "high", "n"]
+    random = table.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG)).row(0, named=True)
+    chance = scores.filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
+    assert random["value"] == pytest.approx(chance, abs=0.08)
+    gaps = feedback.differences(scores, draws=300, seed=0)
+    lora = gaps.filter((pl.col("baseline") == "same_skill_random") & (pl.col("metric") == feedback.NDCG))
+    assert lora.filter(pl.col("system") == "vlm_lora")["apart"].to_list() == [True]
+    assert feedback.simulated(judged)
+
+
+def test_no_ratings_and_no_learners_are_no_error(workspace):
+    assert feedback.read_ratings("").is_empty()
+    assert feedback.read_ratings("missing.csv").is_empty()
+    nobody = tables.Learners.create_empty()
+    judged, left = feedback.judgements(feedback.read_ratings(""), clips(), nobody)
+    assert judged.is_empty() and left.is_empty()
+    scores = feedback.score(tables.Rankings.create_empty(), judged, nobody)
+    assert feedback.table(scores, draws=10, seed=0).is_empty()
+    assert feedback.differences(scores, draws=10, seed=0).is_empty()
+    assert feedback.rater_summary(judged).is_empty()
+
+
+def test_a_ratings_file_without_a_column_is_named(workspace):
+    (workspace / "bad.csv").write_text("take_uid,grade\nx,1\n")
+    with pytest.raises(ValueError, match=r"bad.csv lacks the columns end_s, rater, simulated"):
+        feedback.read_ratings("bad.csv")

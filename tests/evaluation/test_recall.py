@@ -1,0 +1,150 @@
+"""Recall of every arm against the definitions written out, query by query."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import stage_outputs
+
+from sportskills_lib import artifacts, tables
+from sportskills_lib.evaluation import recall
+
+
+@pytest.fixture
+def data(workspace):
+    stages = {"clips": "02_pairing", "pairs": "02_pairing", "narrations": "01_curation", "embeddings": "03_encoder"}
+    return {name: artifacts.open_stage(stage_outputs.RUN, stage).table(name) for name, stage in stages.items()}
+
+
+@pytest.fixture
+def queries(data):
+    return recall.test_queries(data["clips"], data["pairs"], data["narrations"])[0]
+
+
+def test_equal_texts_count_once_with_all_their_clips(data, queries):
+    """The third channel says the same over both takes of a fault: 9 fault texts of 18 clips in a channel."""
+    clips = data["clips"].filter((pl.col("split") == "test") & (pl.col("sport") == "golf"))
+    golf = queries.filter(pl.col("sport") == "golf")
+    assert golf["text"].n_unique() == golf.height
+    assert sorted(golf.explode("own")["own"]) == sorted(clips["clip_id"])
+    folded = golf.filter(pl.col("own").list.len() > 1)
+    assert folded.height == 9
+    assert folded["cluster"].to_list() == [own[0].split(":")[0] for own in folded["own"].to_list()]
+
+
+def test_what_is_not_asked_is_listed(data):
+    seen = data["narrations"].filter(pl.col("narration_id").str.starts_with("golf0"))["text"][0]
+    first = data["narrations"].filter(pl.col("narration_id").str.starts_with("golf6"))["narration_id"].sort()[0]
+    said = data["narrations"].with_columns(
+        text=pl.when(pl.col("narration_id") == first).then(pl.lit(seen.upper() + " !")).otherwise("text")
+    )
+    queries, left_out = recall.test_queries(data["clips"], data["pairs"], said)
+    assert first not in queries["query_id"]
+    assert left_out.filter(pl.col("reason") == "text_seen_in_training")["item_id"].to_list() == [first]
+    assert left_out.filter(pl.col("reason") == "equal_text").height == 4 * 9
+    test = data["clips"].filter(pl.col("split") == "test").height
+    assert queries.height + left_out.height == test
+
+
+@pytest.mark.parametrize("scope", recall.SCOPES)
+def test_text_to_video_equals_the_definition(data, queries, scope):
+    vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
+    scores, top = recall.score_task(recall.text_to_video(queries, data["clips"]), vectors, scope, min_gallery=50)
+    value = {(q, m): v for q, m, v in scores.select("query_id", "metric", "value").rows()}
+    known = {(kind, item): np.array(v) for kind, item, v in vectors.select("item_kind", "item_id", "vector").rows()}
+    test = data["clips"].filter(pl.col("split") == "test")
+    for query in queries.sample(40, seed=1).iter_rows(named=True):
+        gallery = test if scope == "across_sports" else test.filter(pl.col("sport") == query["sport"])
+        asked = known["narration", query["query_id"]].astype(float)
+        asked = asked / np.linalg.norm(asked)
+        scored = []
+        for clip in gallery["clip_id"]:
+            vector = known["clip", clip].astype(float)
+            scored.append((-round(float(asked @ (vector / np.linalg.norm(vector))), 9), clip))
+        order = [clip for _, clip in sorted(scored)]
+        assert value[query["query_id"], recall.RANK] == order.index(query["own"][0]) + 1
+        found = np.mean([clip in order[:10] for clip in query["own"]])
+        if gallery.height >= 50:
+            assert value[query["query_id"], recall.SINGLE] == pytest.approx(found)
+        else:
+            assert value[query["query_id"], recall.SINGLE] is None
+        got = top.filter(pl.col("query_id") == query["query_id"]).sort("rank")["clip_id"].to_list()
+        assert got == order[:10]
+
+
+def test_video_to_text_asks_each_clip_for_its_own_texts(data, queries):
+    task = recall.video_to_text(queries, data["clips"])
+    vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations")
+    scores, _ = recall.score_task(task, vectors, "within_sport", min_gallery=50)
+    golf = scores.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE))
+    texts = queries.filter(pl.col("sport") == "golf").height
+    assert golf.height == 108
+    assert golf["chance"].unique().to_list() == [pytest.approx(10 / texts)]
+    assert golf["value"].mean() > 0.9
+
+
+def test_arms_that_know_nothing_score_at_chance_and_the_skill_arm_at_its_oracle(data, queries):
+    scores, _ = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
+    tables.Scores.validate(scores, cast=True)
+    split = recall.split_system(scores.filter(pl.col("metric") == recall.SINGLE))
+    text = split.filter((pl.col("direction") == "text_to_video") & (pl.col("scope") == "within_sport"))
+    mean = dict(text.group_by("training").agg(pl.col("value").mean()).rows())
+    chance = text["chance"].filter(text["value"].is_not_null()).mean()
+    oracle = recall.skill_oracle(queries, data["clips"]).filter(pl.col("sport") != "archery")["value"].mean()
+    assert chance == pytest.approx(10 / 108)
+    assert mean["activity_sport"] == pytest.approx(chance, abs=0.05)
+    assert mean["activity_skill"] == pytest.approx(oracle, abs=0.1)
+    assert mean["narrations"] > oracle + 0.3
+    assert set(mean) == set(stage_outputs.ARMS)
+
+
+def test_a_small_sport_has_its_chance_level_and_no_value(data, queries):
+    scores, _ = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
+    archery = scores.filter((pl.col("sport") == "archery") & (pl.col("metric") == recall.SINGLE))
+    within = archery.filter(pl.col("system").str.ends_with("text_to_video/within_sport"))
+    assert within["value"].is_null().all()
+    assert within["chance"].unique().to_list() == [pytest.approx(10 / 27)]
+    assert archery.filter(pl.col("system").str.ends_with("across_sports"))["value"].is_not_null().all()
+
+
+def test_all_rankings_obey_the_tie_rule_even_for_a_collapsed_model(data, queries):
+    flat = data["embeddings"].with_columns(
+        vector=pl.when(pl.col("model_id") == "image:narrations").then(pl.lit([1.0] * 32)).otherwise("vector")
+    )
+    _, rankings = recall.score_all(flat, queries, data["clips"], min_gallery=50)
+    tables.check_rankings(rankings)
+    system = recall.system_name("image", "narrations", "text_to_video", "within_sport")
+    golf = rankings.filter((pl.col("system") == system) & pl.col("query_id").str.starts_with("golf"))
+    first = data["clips"].filter((pl.col("split") == "test") & (pl.col("sport") == "golf"))["clip_id"].sort()[:10]
+    assert golf["clip_id"].unique().sort().to_list() == first.to_list()
+
+
+def test_chunks_do_not_change_anything(data, queries, monkeypatch):
+    whole = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
+    monkeypatch.setattr(recall, "CHUNK", 7)
+    parts = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
+    for one, two in zip(whole, parts, strict=True):
+        assert one.equals(two)
+
+
+def test_a_missing_vector_is_named(data, queries):
+    gone = queries["query_id"][3]
+    fewer = data["embeddings"].filter(pl.col("item_id") != gone)
+    with pytest.raises(ValueError, match=rf"no vector for 1 narrations, first '{gone}': rerun 03_encoder"):
+        recall.score_all(fewer, queries, data["clips"], min_gallery=50)
+
+
+def test_seeds_are_read_from_the_model_id():
+    frame = pl.DataFrame({"model_id": ["image:narrations:seed2", "video:both", "image:narrations"]})
+    assert recall.arms(frame) == [
+        ("image:narrations", "image", "narrations", 0),
+        ("image:narrations:seed2", "image", "narrations", 2),
+        ("video:both", "video", "both", 0),
+    ]
+
+
+def test_no_query_at_all_is_no_error(data, queries):
+    scores, rankings = recall.score_all(data["embeddings"], queries.head(0), data["clips"], min_gallery=50)
+    assert scores.is_empty()
+    assert rankings.is_empty()

@@ -1,0 +1,181 @@
+"""The bootstrap against a plain loop, its coverage by simulation, and its refusal to compare what is not paired."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sportskills_lib import tables
+from sportskills_lib.evaluation import significance
+
+
+def score_rows(
+    values: dict[str, np.ndarray], clusters: np.ndarray, sports: np.ndarray, *, seed: int = 0
+) -> pl.DataFrame:
+    """Rows of Scores: ``values`` by system, one entry a query."""
+    parts = [
+        pl.DataFrame(
+            {
+                "system": [system] * len(row),
+                "query_id": [f"q{index:05d}" for index in range(len(row))],
+                "metric": ["m"] * len(row),
+                "seed": [0] * len(row),
+                "value": row.astype(float),
+                "chance": [0.1] * len(row),
+                "sport": sports.astype(str),
+                "cluster": clusters.astype(str),
+            }
+        )
+        for system, row in values.items()
+    ]
+    return tables.Scores.validate(pl.concat(parts), cast=True)
+
+
+@pytest.fixture
+def small():
+    rng = np.random.default_rng(0)
+    clusters = np.array(["a", "a", "b", "b", "b", "c", "d", "d", "e", "e"])
+    sports = np.array(["golf"] * 6 + ["judo"] * 4)
+    return score_rows({"one": rng.random(10), "two": rng.random(10)}, clusters, sports), clusters, sports
+
+
+def test_equals_a_plain_loop_over_draws(small):
+    """Same weights, drawn the same way, applied query by query: means, differences and ratios agree."""
+    scores, clusters, sports = small
+    got = significance.resample(scores, draws=50, seed=3)
+    value = {system: scores.filter(pl.col("system") == system)["value"].to_numpy() for system in ("one", "two")}
+    means = {}
+    for system in ("one", "two"):
+        by_sport = []
+        for sport in ("golf", "judo"):
+            names = sorted(set(clusters[sports == sport]))
+            weights = significance._weights(len(names), draws=50, seed=3, name=sport)
+            drawn = []
+            for row in weights:
+                sample = []
+                for name, times in zip(names, row, strict=True):
+                    sample += list(value[system][(sports == sport) & (clusters == name)]) * int(times)
+                drawn.append(np.mean(sample))
+            by_sport.append(drawn)
+            index = ("golf", "judo").index(sport)
+            np.testing.assert_allclose(got.drawn_SAD[index, got.systems.index(system)], drawn)
+            assert got.stratum(system, sport).value == pytest.approx(value[system][sports == sport].mean())
+        means[system] = np.mean(by_sport, axis=0)
+    gap = got.difference("one", "two")
+    low, high = np.quantile(means["one"] - means["two"], [0.025, 0.975])
+    assert (gap.low, gap.high) == (pytest.approx(low), pytest.approx(high))
+    ratio = got.ratio("one", "two")
+    low, high = np.quantile(means["one"] / means["two"], [0.025, 0.975])
+    assert (ratio.low, ratio.high) == (pytest.approx(low), pytest.approx(high))
+    macro = {name: np.mean([value[name][sports == sport].mean() for sport in ("golf", "judo")]) for name in value}
+    assert ratio.value == pytest.approx(macro["one"] / macro["two"])
+
+
+def test_weights_draw_whole_clusters_with_replacement():
+    weights = significance._weights(7, draws=4000, seed=0, name="golf")
+    assert (weights.sum(axis=1) == 7).all()
+    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=0.06)
+    assert weights.var() == pytest.approx(6 / 7, rel=0.05)
+
+
+def test_a_system_is_not_apart_from_itself_and_differences_are_paired():
+    """Two systems that differ by a constant differ by it in every draw, however noisy their means are."""
+    rng = np.random.default_rng(1)
+    clusters, sports = np.repeat(np.arange(20), 5), np.repeat(["golf", "judo"], 50)
+    value = rng.random(100)
+    got = significance.resample(
+        score_rows({"one": value, "same": value.copy(), "more": value + 0.01}, clusters, sports), draws=200, seed=0
+    )
+    assert got.difference("one", "same").excludes(0.0) is False
+    gap = got.difference("more", "one")
+    assert (gap.low, gap.high) == (pytest.approx(0.01), pytest.approx(0.01))
+    assert gap.excludes(0.0) is True
+    assert got.macro("one").high - got.macro("one").low > 0.05
+
+
+def test_adding_a_sport_changes_no_other_sports_interval(small):
+    scores, _, _ = small
+    both = significance.resample(scores, draws=100, seed=0)
+    alone = significance.resample(scores.filter(pl.col("sport") == "judo"), draws=100, seed=0)
+    assert alone.stratum("one", "judo") == both.stratum("one", "judo")
+
+
+def test_order_of_rows_does_not_matter(small):
+    scores, _, _ = small
+    shuffled = scores.sample(fraction=1.0, shuffle=True, seed=5)
+    assert significance.resample(shuffled, draws=100, seed=0).macro("one") == significance.resample(
+        scores, draws=100, seed=0
+    ).macro("one")
+
+
+def test_a_query_that_one_system_did_not_answer_is_an_error(small):
+    scores, _, _ = small
+    gone = scores.filter(~((pl.col("system") == "two") & (pl.col("query_id") == "q00004")))
+    with pytest.raises(ValueError, match=r"two has no score for 1 queries.*q00004.*paired"):
+        significance.resample(gone, draws=10, seed=0)
+
+
+def test_seeds_are_averaged_per_query_before_anything_else(small):
+    scores, _, _ = small
+    later = scores.with_columns(seed=pl.lit(1, dtype=pl.Int64), value=pl.col("value") + 0.2)
+    got = significance.resample(pl.concat([scores, later]), draws=50, seed=0)
+    one = significance.resample(scores, draws=50, seed=0)
+    assert got.macro("one").value == pytest.approx(one.macro("one").value + 0.1)
+    assert got.queries_S.tolist() == one.queries_S.tolist()
+    spread = significance.seed_spread(pl.concat([scores, later])).filter(pl.col("system") == "one").row(0, named=True)
+    assert spread["seeds"] == 2
+    assert spread["highest"] - spread["lowest"] == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="lack a seed"):
+        significance.resample(pl.concat([scores, later.head(3)]), draws=10, seed=0)
+
+
+def test_one_cluster_gives_a_value_and_no_interval():
+    rows = score_rows({"one": np.array([0.0, 1.0])}, np.array(["v", "v"]), np.array(["golf", "golf"]))
+    got = significance.resample(rows, draws=10, seed=0)
+    assert got.stratum("one", "golf") == significance.Interval(0.5, None, None)
+    assert got.macro("one").excludes(0.0) is None
+
+
+def test_queries_without_a_value_are_left_out(small):
+    scores, _, _ = small
+    gone = scores.with_columns(value=pl.when(pl.col("sport") != "judo").then(pl.col("value")))
+    got = significance.resample(gone, draws=10, seed=0)
+    assert got.strata == ("golf",)
+    nothing = significance.resample(scores.with_columns(value=pl.lit(None, dtype=pl.Float64)), draws=10, seed=0)
+    assert nothing.strata == ()
+
+
+def coverage(*, clustered: bool, trials: int = 400, sports: int = 4, clusters: int = 12, size: int = 9) -> float:
+    """How often the interval of the macro mean holds the true mean, when clips of one video resemble each other."""
+    rng = np.random.default_rng(7)
+    sport = np.repeat(np.arange(sports), clusters * size)
+    video = np.repeat(np.arange(sports * clusters), size)
+    single = np.arange(len(video))
+    held = 0
+    for _ in range(trials):
+        ability = rng.normal(0.0, 1.0, sports * clusters)
+        values = (ability[video] + rng.normal(size=len(video)) > 0.0).astype(float)  # true mean 0.5
+        rows = score_rows({"one": values}, video if clustered else single, sport)
+        interval = significance.resample(rows, draws=300, seed=int(rng.integers(2**31))).macro("one")
+        held += interval.low <= 0.5 <= interval.high
+    return held / trials
+
+
+@pytest.mark.slow
+def test_the_clustered_interval_covers_and_the_naive_one_does_not():
+    clustered, naive = coverage(clustered=True), coverage(clustered=False)
+    assert clustered >= 0.915
+    assert naive <= 0.80
+    assert clustered <= 0.985
+
+
+def test_a_demo_sized_bootstrap_takes_seconds():
+    rng = np.random.default_rng(0)
+    sports, video = np.repeat(np.arange(24), 100), np.repeat(np.arange(240), 10)
+    rows = score_rows({f"arm{index}": rng.random(2400) for index in range(5)}, video, sports)
+    began = time.perf_counter()
+    significance.resample(rows, draws=2000, seed=0)
+    assert time.perf_counter() - began < 5
