@@ -46,7 +46,7 @@ MOVES = words(
     cave creep hurry hesitate stall stretch start begin finish end look watch stay get go put let use think imagine
     keep"""
 )
-WEAK = words("""start begin finish end look watch get go put let use think take come wait run feel stop""")
+WEAK = words("""start begin finish end look watch get go put let use think take come wait run feel stop make do""")
 MANNER = words(
     """straight bent relaxed loose stiff tight wide wider narrow narrower slowly slow quickly fast softly soft smoothly
     smooth fully full halfway level high higher low lower forward forwards backward backwards back up down upward
@@ -55,12 +55,19 @@ MANNER = words(
     short first half quarter bent tucked locked extended rounded flat upright firm firmly gently hard deep shallow"""
 )
 
+# What is named by these is a performance gone wrong, whatever else is said of it.
+FAULT_WORDS = (
+    r"\b(?:mistakes?|faults?|faulty|errors?|wrong(?:ly)?|incorrect(?:ly)?|flaws?|flawed|poor(?:ly)?|bad(?:ly)?|sloppy"
+    r"|what not to|not (?:like this|how you|the way))\b"
+)
+
 _ENDINGS = ("ing", "ed", "es", "s", "d")
 _SKIPPED = words(
     """so now and but then okay ok alright well just um uh like also again first second third next finally here instead
     always please slowly gently simply really always remember"""
 )
-_REFUSALS = (("do", "not"), ("don't",), ("never",))
+_REFUSALS = (("do", "not"), ("don't",), ("never",), ("stop",), ("avoid",), ("quit",))
+_LOOKING = words("look watch see notice think imagine feel")  # orders to a viewer, not to a performer
 
 
 def stem(word: str) -> str:
@@ -91,6 +98,8 @@ def gives_order(text: str, *, positive: bool = False) -> bool:
         if refused and positive:
             return False
         said = said[len(refused) :]
+        if positive and said and said[0] in _LOOKING:
+            return False
         if said and said[0] in MOVES and not _describes(said):
             return True
     return False

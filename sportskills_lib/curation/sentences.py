@@ -15,7 +15,7 @@ from itertools import pairwise
 from sportskills_lib.curation.captions import Word
 from sportskills_lib.vocabulary import words as word_set
 
-PAUSE_S = 0.25  # ends an unpunctuated sentence
+PAUSE_S = 0.3  # ends an unpunctuated sentence
 SLIGHT_PAUSE_S = 0.12  # does so before an opening word
 LONGEST_WORDS, LONGEST_S = 32, 14.0  # an unpunctuated sentence beyond either is cut
 SHORTEST_WORDS = 3  # cuts leave no shorter piece
@@ -23,10 +23,9 @@ SHORTEST_WORDS = 3  # cuts leave no shorter piece
 _END = re.compile(r"""[.?!…]+["'”’)\]]*$""")
 _ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE)
 OPENERS = word_set(
-    """so now and but then next first second third finally also okay ok alright well here this that's that there's
-    these when if as once before after always never don't do avoid try make keep bend turn push pull lift lower
-    drive step start stay let look point hold rotate swing focus think imagine remember notice instead a the another
-    one common many most you your you're we i hey hi hello welcome thanks thank see today"""
+    """so now and but then okay ok alright well here if when once before after always never don't avoid try make keep bend
+    turn push pull lift lower drive stay let look hold rotate swing focus think imagine remember notice instead we i hey hi
+    hello welcome thanks thank today that's next finally also"""
 )
 
 

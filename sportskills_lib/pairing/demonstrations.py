@@ -12,7 +12,7 @@ import math
 import re
 
 from sportskills_lib.pairing.motion import Motion
-from sportskills_lib.vocabulary import gives_order
+from sportskills_lib.vocabulary import FAULT_WORDS, gives_order
 
 VERIFIER = "rules-1"
 HALF_MOVED = 0.014  # share of the picture moved across at which the score is 0.5; ours, set on push-ups and idle shots
@@ -20,17 +20,20 @@ STEEPNESS = 3.0  # per doubling
 
 _NOT = r"(?:don't|do not|never|avoid|stop|quit|no more|not|nobody|resist)"
 _LEAD = re.compile(rf"^(?:(?:so|now|and|but|okay|ok|also|please|just|here|then|well|um|uh|again),? )*{_NOT}\b")
-_FAULTY = re.compile(
-    r"\b(mistakes?|faults?|errors?|wrong(?:ly)?|incorrect(?:ly)?|bad(?:ly)?|poor(?:ly)?|flaws?|cheat\w*|sloppy|lazy"
-    r"|problems?|trouble|what not to|not (?:like this|how|what|the way|good|right)|fails?|failing|failed|failure"
-    r"|common(?:ly)?|typical(?:ly)?|habit|beginners?|most people|many people|a lot of people|tend(?:s|ing)? to|usually"
-    r"|mess(?:es)? up|goes? wrong|broken|ugly|unsafe|dangerous|risky|red flag|watch out|beware|careful)\b"
+_FAULTY = re.compile(FAULT_WORDS)
+_HABIT = re.compile(
+    r"\b(cheat\w*|lazy|problems?|trouble|fails?|failing|failed|failure|common(?:ly)?|typical(?:ly)?|habit|beginners?"
+    r"|(?:most|many|some|a lot of) (?:people|players|athletes|of you|of us)|tend(?:s|ing)? to|usually|mess(?:es)? up"
+    r"|broken|ugly|unsafe|dangerous|risky|red flag|watch out|beware|careful|let this happen)\b"
+)
+_MENDED = re.compile(
+    r"\b(?:fix|fixes|correct|cure|cures|solve|solves|mend|prevent) (?:this|that|the|it|your|these|those)\b"
 )
 _TOO = re.compile(
     r"(?<!not )(?<!never )\b(?:too|overly|way too) \w+|\bnot enough\b|\bhardly\b|\bbarely\b|\bonly (?:half|go)"
 )
 _COST = re.compile(
-    r"\b(los(?:e|es|ing|t)|costs?|kills?|robs?|ruins?|wastes?|wasting|leaks?|leaking|takes? (?:the|all|your|away)"
+    r"\b(los(?:e|es|ing|t)|costs?|kills?|robs?|ruins?|wastes?|wasting|leaks?|leaking|(?:takes|taking) (?:the|all|your|away)"
     r"|strains?|hurts?|injur\w+|slows? (?:you|it|everything)|weakens?|throws? (?:you|it|everything|off)|gives? away|spoils?"
     r"|pulls? you off|off balance|without (?:any )?(?:power|control|balance)|no (?:power|control|balance|drive|room|rotation))\b"
 )
@@ -48,7 +51,9 @@ _ORDER = re.compile(
     r"|must|needs? to|has to|have to)\b"
 )
 _GOOD = re.compile(
-    r"\b(correct(?:ly)?|proper(?:ly)?|good|great|perfect(?:ly)?|nice(?:ly)?|right way|ideal\w*|better|best|clean)\b"
+    r"\b(correct(?:ly)?|proper(?:ly)?|good|great|perfect(?:ly)?|nice(?:ly)?|ideal\w*|better|best|clean|stronger|faster"
+    r"|smoother|safer|improv\w+|easier|easily|helps?|gains?|gives? you|lets? you|right way|(?:is|was|that's) (?:the|a) right"
+    r"|more (?:power|speed|control|balance|distance|spin|height|drive))\b"
 )
 _LIKE_THIS = re.compile(r"\b(like this|this is what|see how|look how|notice how|watch how|look what|see what|here)\b")
 
@@ -70,7 +75,9 @@ def mistake_points(text: str) -> float:
     lowered = " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'")).split())
     points = 0.0
     points += 2.5 if _LEAD.search(lowered) else 0.0
-    points += 2.5 if _FAULTY.search(lowered) else 0.0
+    points += 3.5 if _FAULTY.search(lowered) else 0.0
+    points += 1.5 if _HABIT.search(lowered) else 0.0
+    points -= 3.0 if _MENDED.search(lowered) else 0.0
     points += 1.5 if _TOO.search(lowered) else 0.0
     points += 1.5 if _COST.search(lowered) else 0.0
     orders = gives_order(text, positive=True)
@@ -78,11 +85,11 @@ def mistake_points(text: str) -> float:
         points += 1.2 if _FAILING.search(lowered) else 0.0
         points += 0.8 if _DENIED.search(lowered) else 0.0
         points += 0.4 if _LIKE_THIS.search(lowered) else 0.0
-        points += 0.6 if re.match(r"(?:\w+ )?(?:if|when) you\b", lowered) else 0.0
+        points += 0.4 if re.match(r"(?:\w+ )?(?:if|when) you\b", lowered) else 0.0
     points -= 2.0 if orders else 0.0
     points -= 1.5 if _ORDER.search(lowered) else 0.0
     points -= 1.0 if re.search(r"\b(instead|rather than)\b", lowered) else 0.0
-    points -= 1.0 if _GOOD.search(lowered) else 0.0
+    points -= 1.5 if _GOOD.search(lowered) else 0.0
     return round(points, 2)
 
 

@@ -32,8 +32,11 @@ def funnel(paired: Paired) -> Figure:
         ("correct", paired.clips.filter(pl.col("demonstration") == "correct").height, "windows"),
         ("incorrect", paired.clips.filter(pl.col("demonstration") == "incorrect").height, "windows"),
     ]
-    idle = judged.filter(pl.col("said") == "none").select(item_kind=pl.lit("clip"), reason=pl.lit("words_do_not_teach"))
-    return draw_funnel(steps, pl.concat([paired.dropped.select("item_kind", "reason"), idle]))
+    idle = judged.filter(pl.col("said") == "none").with_columns(
+        item_kind=pl.lit("window"), reason=pl.lit("words_do_not_teach")
+    )
+    dropped = paired.dropped.select("item_kind", "reason")
+    return draw_funnel(steps, pl.concat([dropped, idle.select("item_kind", "reason")]))
 
 
 def motion(judged: pl.DataFrame, *, min_score: float) -> Figure:
