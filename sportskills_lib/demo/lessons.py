@@ -254,9 +254,12 @@ def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> Lesson:
 
 
 def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
-    """The same pictures and words on another channel: re-encoded, perhaps brighter, darker, mirrored or scaled."""
+    """The same pictures and words on another channel: re-encoded, perhaps brighter, darker, mirrored or scaled.
+
+    All copies of a sport stand on one channel: more would change how many of its channels go to each split.
+    """
     rng = generator(config.seed, "reupload", number)
-    channel = replace(stray_channel(f"reupload/{number}", original.sport, config), style=original.style)
+    channel = replace(stray_channel(f"reupload/{original.sport}", original.sport, config), style=original.style)
     skill = find_skill(original.sport, original.skill)
     copy = _video(
         f"{number}", "reupload", channel, skill, list(original.segments), config,

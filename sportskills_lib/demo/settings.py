@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,26 +14,35 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sports: int = Field(24, ge=1, le=24, description="sports, the first so many of demo.skills.SPORTS")
-    skills: int = Field(3, ge=1, le=3, description="skills a sport")
-    channels: int = Field(9, ge=3, le=9, description="channels a sport, each with one lesson a skill")
-    size_px: int = Field(128, ge=32, multiple_of=2, description="height and width of every video")
-    fps: int = Field(10, ge=5, description="frames a second of every video")
+    sports: int = Field(default=24, ge=1, le=24, description="sports, the first so many of demo.skills.SPORTS")
+    skills: int = Field(default=3, ge=1, le=3, description="skills a sport")
+    channels: int = Field(default=9, ge=3, le=9, description="channels a sport, each with one lesson a skill")
+    size_px: int = Field(default=128, ge=32, multiple_of=2, description="height and width of every video")
+    fps: int = Field(default=10, ge=5, description="frames a second of every video")
     seed: int = 0
-    workers: int = Field(2, ge=1, description="processes that render; it changes nothing but the time taken")
-    train_learners: int = Field(2, ge=0, description="learner executions a fault in the train split")
-    val_learners: int = Field(1, ge=0, description="learner executions a skill in the val split")
-    test_learners: int = Field(1, ge=0, description="learner executions a fault in the test split")
-    pool: int = Field(24, ge=1, description="spans that the simulated coaches grade for a val or test learner")
-    test_fraction: float = Field(0.44, description="share of channels that coaches rate for test learners")
-    val_fraction: float = Field(0.11, description="share of channels that coaches rate for val learners")
-    reupload_share: float = Field(0.02, ge=0, le=0.5, description="re-uploads, as a share of the lessons")
-    other_share: float = Field(0.05, ge=0, le=0.5, description="videos that teach nothing, as a share of the lessons")
+    workers: int = Field(default=2, ge=1, description="processes that render; it changes nothing but the time taken")
+    train_learners: int = Field(default=2, ge=0, description="learner executions a fault in the train split")
+    val_learners: int = Field(default=1, ge=0, description="learner executions a skill in the val split")
+    test_learners: int = Field(default=1, ge=0, description="learner executions a fault in the test split")
+    pool: int = Field(default=24, ge=1, description="spans that the simulated coaches grade for a val or test learner")
+    test_fraction: float = Field(default=0.44, description="share of channels that coaches rate for test learners")
+    val_fraction: float = Field(default=0.11, description="share of channels that coaches rate for val learners")
+    reupload_share: float = Field(default=0.02, ge=0, le=0.5, description="re-uploads, as a share of the lessons")
+    other_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="videos that teach nothing, as a share of the lessons"
+    )
 
     @classmethod
-    def smoke(cls, **overrides: int | float) -> Self:
+    def smoke(cls, **overrides: Any) -> Self:
         """A world of a few seconds, in which every kind of file and of defect still occurs."""
-        small = {"sports": 3, "channels": 4, "size_px": 64, "train_learners": 1, "val_learners": 1, "pool": 16}
+        small: dict[str, Any] = {
+            "sports": 3,
+            "channels": 4,
+            "size_px": 64,
+            "train_learners": 1,
+            "val_learners": 1,
+            "pool": 16,
+        }
         return cls(**(small | overrides))
 
 

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+from filelock import FileLock
+
+from sportskills_lib.demo import lessons
+from sportskills_lib.demo.settings import DemoConfig
+from sportskills_lib.demo.world import make_world, world_key
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a world but the lock."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".world.lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_same_bytes_on_any_number_of_processes(tiny_world: Path, tiny_config: DemoConfig, tmp_path: Path) -> None:
+    other = make_world(tmp_path, tiny_config.model_copy(update={"workers": 2}))
+    assert contents(other) == contents(tiny_world)
+    assert not list(tmp_path.glob(".partial"))
+
+
+def test_another_seed_is_another_world(tiny_config: DemoConfig) -> None:
+    other = tiny_config.model_copy(update={"seed": 1})
+    first, second = list(lessons.plan_videos(tiny_config)), list(lessons.plan_videos(other))
+    assert not {video.video_id for video in first} & {video.video_id for video in second}
+    assert world_key(other) != world_key(tiny_config)
+
+
+def test_complete_world_is_not_touched(tiny_world: Path, tiny_config: DemoConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_world.rglob("*")}
+    make_world(tiny_world, tiny_config.model_copy(update={"workers": 2}))
+    assert {path: path.stat().st_mtime_ns for path in tiny_world.rglob("*")} == before
+
+
+def test_killed_and_resumed(tiny_world: Path, tiny_config: DemoConfig, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from sportskills_lib.demo.world import DemoConfig, make_world\n"
+        "if __name__ == '__main__': make_world(Path(sys.argv[1]), DemoConfig.model_validate_json(sys.argv[2]))\n"
+    )
+    (tmp_path / "make.py").write_text(code)
+    config, folder = tiny_config.model_copy(update={"workers": 2}), tmp_path / "world"
+    total = len(list(lessons.plan_videos(config)))
+    words = [sys.executable, str(tmp_path / "make.py"), str(folder), config.model_dump_json()]
+    process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    while len(list(folder.glob("lessons/*.mp4"))) < total // 3 and process.poll() is None:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)  # the parent alone: its workers must end by themselves
+    process.wait()
+    assert not psutil.wait_procs(workers, timeout=10)[1], "a worker lives on without its parent"
+    assert not (folder / "world.json").exists()
+    standing = {path: path.stat().st_mtime_ns for path in folder.glob("lessons/*.mp4")}
+    assert standing
+    make_world(folder, config)
+    assert contents(folder) == contents(tiny_world)
+    assert {path: path.stat().st_mtime_ns for path in standing} == standing, "a finished file was made again"
+
+
+def test_another_config_clears_what_stood(tiny_config: DemoConfig, tmp_path: Path) -> None:
+    small = tiny_config.model_copy(update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0})
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "weights").write_text("kept")
+    make_world(tmp_path, small)
+    first = set(contents(tmp_path))
+    make_world(tmp_path, small.model_copy(update={"seed": 5}))
+    second = set(contents(tmp_path))
+    assert {name for name in first & second if name.endswith(".mp4")} == set()
+    assert (tmp_path / "models" / "weights").read_text() == "kept"
+
+
+def test_two_makers_do_not_meet(tiny_config: DemoConfig, tmp_path: Path) -> None:
+    folder, context = tmp_path, multiprocessing.get_context("spawn")
+    refused = pytest.raises(ValueError, match="another process is making the demo world")
+    with FileLock(folder / ".world.lock"), context.Pool(1) as pool, refused:
+        pool.apply(make_world, (folder, tiny_config))
+
+
+def test_videos_show_what_the_truth_says(tiny_world: Path) -> None:
+    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet")
+    segments = pl.read_parquet(tiny_world / "truth" / "segments.parquet")
+    whole = videos.filter(pl.col("kind") == "lesson").head(3)
+    for row in whole.iter_rows(named=True):
+        frames = frames_of(tiny_world / "lessons" / f"{row['video_id']}.mp4").astype(float)
+        assert len(frames) == round(row["duration_s"] * 10)
+        starts = segments.filter(pl.col("video_id") == row["video_id"])["start_s"].to_list()[1:]
+        jumps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+        cuts = {round(start * 10) - 1 for start in starts}
+        assert min(jumps[sorted(cuts)]) > np.median(jumps)
+
+
+def test_broken_files_are_broken_as_named(tiny_world: Path) -> None:
+    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(pl.col("defect").is_not_null())
+    ids = dict(videos.select("defect", "video_id").iter_rows())
+    assert set(ids) == set(lessons.DEFECTS)
+    folder = tiny_world / "lessons"
+    for defect in ("truncated", "empty", "text"):
+        with pytest.raises(av.error.FFmpegError):
+            frames_of(folder / f"{ids[defect]}.mp4")
+    assert (folder / f"{ids['empty']}.mp4").stat().st_size == 0
+    assert not (folder / f"{ids['no_info']}.info.json").exists()
+    assert not list(folder.glob(f"{ids['no_captions']}.*.vtt"))
+    assert [path.name for path in folder.glob(f"{ids['foreign_language']}.*.vtt")] == [
+        f"{ids['foreign_language']}.es.vtt"
+    ]
+    assert "09:59:58.000" in (folder / f"{ids['impossible_times']}.en.vtt").read_text()
+
+
+def test_a_reupload_shows_its_original(tiny_world: Path) -> None:
+    row = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(kind="reupload").row(0, named=True)
+    copy = frames_of(tiny_world / "lessons" / f"{row['video_id']}.mp4").astype(float)
+    original = frames_of(tiny_world / "lessons" / f"{row['duplicate_of']}.mp4").astype(float)
+    if row["mirrored"]:
+        copy = copy[:, :, ::-1]
+    assert len(copy) == len(original)
+    assert np.corrcoef(copy.ravel(), original.ravel())[0, 1] > 0.9
+    infos = [tiny_world / "lessons" / f"{row[key]}.info.json" for key in ("duplicate_of", "video_id")]
+    first, second = (json.loads(path.read_text()) for path in infos)
+    assert first["channel_id"] != second["channel_id"] and first["upload_date"] < second["upload_date"]
+
+
+def test_info_says_which_captions(tiny_world: Path) -> None:
+    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(pl.col("defect").is_null())
+    for video_id, form in videos.select("video_id", "caption_form").iter_rows():
+        info = json.loads((tiny_world / "lessons" / f"{video_id}.info.json").read_text())
+        text = (tiny_world / "lessons" / f"{video_id}.en.vtt").read_text()
+        assert info["id"] == video_id and info["playlist_title"].startswith(" ".join(info["tags"]))
+        assert bool(info["automatic_captions"]) == (form == "automatic") == (not info["subtitles"])
+        assert ("<c>" in text) == (form == "automatic")
+
+
+def test_ratings_are_the_truth_with_noise(tiny_world: Path) -> None:
+    ratings = pl.read_csv(tiny_world / "ratings.csv")
+    relevance = pl.read_parquet(tiny_world / "truth" / "relevance.parquet")
+    key = ["take_uid", "video_time", "video_id", "start_s"]
+    both = ratings.join(relevance, on=key, suffix="_true")
+    assert both.height == ratings.height == 3 * relevance.height
+    assert ratings["simulated"].all() and ratings["rater"].str.starts_with("simulated").all()
+    assert (both["grade"] == both["grade_true"]).mean() > 0.8
+    assert ((both["grade"] - both["grade_true"]).abs() <= 2).all()
