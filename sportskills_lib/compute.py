@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -44,6 +44,18 @@ class Result:
     reason: str | None = None
     detail: str = ""
 
+    def table(self, key: str) -> pl.DataFrame:
+        """The table ``key`` of the value."""
+        part = (self.value or {})[key]
+        assert isinstance(part, pl.DataFrame)
+        return part
+
+    def array(self, key: str) -> np.ndarray:
+        """The array ``key`` of the value; after a resume it is memory-mapped."""
+        part = (self.value or {})[key]
+        assert isinstance(part, np.ndarray)
+        return part
+
 
 def map_shards(
     function: Callable[[Any], Value],
@@ -60,9 +72,9 @@ def map_shards(
     """Yield ``function(item)`` for every item, in order.
 
     ``function`` and the items must pickle (module-level function). An item whose worker died is tried once more in a
-    fresh worker, as ``on_crash(item)`` if that is given. An exception that ``function`` raises is a mistake in our code:
-    it is raised here, with the item's name. ``workers=0`` runs in this process, without protection, for debugging.
-    With ``shards``, finished chunks of ``chunk`` items are kept there and found again by the items' names.
+    fresh worker, as ``on_crash(item)`` if that is given. An exception that ``function`` raises is a mistake in our
+    code: it is raised here, with the item's name. ``workers=0`` runs in this process, without protection, for
+    debugging. With ``shards``, finished chunks of ``chunk`` items are kept there and found again by the items' names.
     """
     names = [describe(item) for item in items]
     bounds = [range(first, min(first + chunk, len(items))) for first in range(0, len(items), chunk)]
@@ -147,7 +159,7 @@ def _in_pool(
     timeout_s: float,
     on_crash: Callable[[Any], Any] | None,
     progress: _Progress,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results for ``todo`` in that order. At most ``8 * workers`` results wait for their turn, to bound memory."""
     crew: list[_Worker] = []
     waiting, finished, crashed = list(reversed(todo)), dict[int, Result](), set[int]()
@@ -220,7 +232,7 @@ def _in_process(
     timeout_s: float,
     on_crash: Callable[[Any], Any] | None,
     progress: _Progress,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     for index in todo:
         value = function(items[index])
         progress.step(failed=False)
@@ -246,10 +258,12 @@ def _save_chunk(folder: Path, results: list[Result], first: int) -> None:
     lengths = []
     for key, rows in parts.items():
         lengths += [(key, item, len(part), isinstance(part, pl.DataFrame)) for item, part in rows]
-        if isinstance(rows[0][1], pl.DataFrame):
-            pl.concat([part for _, part in rows]).write_parquet(temporary / f"{key}.parquet")  # type: ignore[type-var]
+        frames = [part for _, part in rows if isinstance(part, pl.DataFrame)]
+        arrays = [part for _, part in rows if isinstance(part, np.ndarray)]
+        if frames:
+            pl.concat(frames).write_parquet(temporary / f"{key}.parquet")
         else:
-            np.save(temporary / f"{key}.npy", np.concatenate([part for _, part in rows]))
+            np.save(temporary / f"{key}.npy", np.concatenate(arrays))
     schema = {"key": pl.String, "item": pl.Int64, "rows": pl.Int64, "table": pl.Boolean}
     pl.DataFrame(lengths, schema=schema, orient="row").write_parquet(temporary / "_lengths.parquet")
     status = [(r.name, r.reason, r.detail, r.value is not None) for r in results]
@@ -304,7 +318,9 @@ class _Progress:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = (self.count - self.resumed) / seconds
         left = f"{(self.total - self.count) / rate:.0f} s left" if rate else "time left unknown"
-        notes = (f", {self.failed} failed" if self.failed else "") + (f", {self.resumed} resumed" if self.resumed else "")
+        notes = (f", {self.failed} failed" if self.failed else "") + (
+            f", {self.resumed} resumed" if self.resumed else ""
+        )
         return f"{self.label}: {self.count} of {self.total}, {rate:.1f} a second, {left}{notes}"
 
     def close(self) -> None:

@@ -71,6 +71,6 @@ def _draw_reasons(axes: Axes, reasons: pl.DataFrame) -> None:
         axes.annotate(
             f"{count:,}", (count, label), xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5
         )
-    axes.set_xlim(0, 1.18 * reasons["count"].max())  # type: ignore[operator]
+    axes.set_xlim(0, 1.18 * max(reasons["count"].to_list()))
     axes.set_ylim(-0.6, max(3, min(reasons.height, MOST_REASONS)) - 0.4)
     axes.invert_yaxis()

@@ -2,8 +2,8 @@
 
 Times are presentation times in seconds, zero where playback starts (edit lists and a non-zero start are honoured), so
 they agree with captions. Frames are upright (rotation applied, non-square pixels stretched), RGB, scaled by area
-averaging (PyAV) or bicubic (decord) and letterboxed to a square: a centre crop would cut the feet of a portrait clip and the racket
-of a wide one, and those are what a coach looks at.
+averaging (PyAV) or bicubic (decord) and letterboxed to a square: a centre crop would cut the feet of a portrait clip
+and the racket of a wide one, and those are what a coach looks at.
 
 Two readers. decord decodes a lesson about three times as fast as PyAV called frame by frame (33 ms against 110 ms for
 40 s at 128 px, 133 against 320 ms for 24 s at 480 x 270, one thread each, to 64 px), but it serves frames that an edit
@@ -25,7 +25,9 @@ from typing import Any, Literal
 import numpy as np
 
 Reader = Literal["auto", "decord", "pyav"]
-SUFFIXES = frozenset(".mp4 .mkv .webm .mov .m4v .avi .flv .mpg .mpeg .ts .3gp .gif .ogv .wmv".split())
+SUFFIXES = frozenset(
+    [".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".mpg", ".mpeg", ".ts", ".3gp", ".gif", ".ogv", ".wmv"]
+)
 EASY_FORMATS = ("yuv420p", "yuvj420p")  # what decord converts with the right colours
 SEEK_GAP_S = 4.0  # PyAV decodes through shorter gaps between wanted times and seeks over longer ones
 EPSILON_S = 1e-4  # containers round times
@@ -136,7 +138,11 @@ def _decord_agrees(path: Path, times_s: np.ndarray) -> bool:
 
 
 def read_frames(
-    path: str | os.PathLike[str] | VideoInfo, times_s: Sequence[float] | np.ndarray, size_px: int, *, reader: Reader = "auto"
+    path: str | os.PathLike[str] | VideoInfo,
+    times_s: Sequence[float] | np.ndarray,
+    size_px: int,
+    *,
+    reader: Reader = "auto",
 ) -> np.ndarray:
     """The pictures on screen at ``times_s``: uint8 ``[T, size_px, size_px, 3]``, in the order asked.
 
@@ -147,7 +153,8 @@ def read_frames(
     wanted = np.asarray(times_s, dtype=np.float64)
     if wanted.size and (wanted.min() < -EPSILON_S or wanted.max() > info.duration_s + 0.05):
         raise ValueError(
-            f"{info.path.name} lasts {info.duration_s:.2f} s; a frame at {wanted.min():.2f}–{wanted.max():.2f} s was asked"
+            f"{info.path.name} lasts {info.duration_s:.2f} s; frames were asked from {wanted.min():.2f} to "
+            f"{wanted.max():.2f} s: ask inside the video"
         )
     order = np.argsort(wanted, kind="stable")
     frames = np.empty((len(wanted), size_px, size_px, 3), np.uint8)
@@ -252,7 +259,9 @@ def _pyav_run(
     if picture is None:
         raise UnreadableVideo(f"{info.path.name}: no frame could be decoded at {info.times_s[run[0]]:.2f} s")
     if info.times_s[-1] - info.times_s[shown] > 0.5:
-        raise UnreadableVideo(f"{info.path.name}: decoding ends at {info.times_s[shown]:.2f} of {info.duration_s:.2f} s")
+        raise UnreadableVideo(
+            f"{info.path.name}: decoding ends at {info.times_s[shown]:.2f} of {info.duration_s:.2f} s"
+        )
     last = _convert(picture, width, height)
     for _ in run[place:]:
         yield last

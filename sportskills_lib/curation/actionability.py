@@ -1,9 +1,9 @@
 """Does a sentence tell how to do something with one's body? A judge by rules, the offline default.
 
 A sentence gathers points for instruction (imperatives, second person, body, technique, movement, manner, faults named)
-and against it (sponsors, greetings, stories, hygiene and gear). Many points make it actionable, few or none make it not,
-and in between the judge says so: undecided (None). The word lists are general vocabulary of coaching, written without
-the demo world's phrases; our choice, since the paper used a language model for this.
+and against it (sponsors, greetings, stories, hygiene and gear). Many points make it actionable, few or none make it
+not, and in between the judge says so: undecided (None). The word lists are general vocabulary of coaching, written
+without the demo world's phrases; our choice, since the paper used a language model for this.
 """
 
 from __future__ import annotations
@@ -28,30 +28,39 @@ GREETING = re.compile(
     r"|in (?:this|today's|the next|my last|our next) (?:video|episode|lesson)|today's (?:video|episode|lesson))\b"
 )
 STORY = re.compile(
-    r"\b(i|we) (?:was|were|have been|had|used to|started|grew|played|went|came|got|bought|met|won|lost|filmed|made|moved"
+    r"\b(i|we) (?:was|were|have been|had|used to|started|grew|played|went|came|got|bought|met|won|lost|filmed"
+    r"|made|moved"
     r"|trained|visited|travel\w*|remember|love\w*|loved|enjoy\w*|began|decided|took|spent|drove|recorded|shot this|live"
-    r"|work|am a|'m a|studied|coached|competed|broke|hurt|felt)\b|\bi'?ve been\b|\bwhen i was\b|\bmy (?:story|life|family"
+    r"|work|am a|'m a|studied|coached|competed|broke|hurt|felt)\b|\bi'?ve been\b|\bwhen i was\b|\bmy (?:story"
+    r"|life|family"
     r"|coach|mother|father|brother|sister|wife|husband|dog|car|day|favou?rite|career|gym)\b"
-    r"|\b(?:years?|months?|weeks?|days?) (?:ago|old)\b|\bfor \w+ years\b|\blast (?:year|summer|winter|week|month|season|night"
+    r"|\b(?:years?|months?|weeks?|days?) (?:ago|old)\b|\bfor \w+ years\b|\blast (?:year|summer|winter|week"
+    r"|month|season|night"
     r"|weekend)\b|\byesterday\b|\bon (?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\bthe weather\b|\bmeet-?up\b"
 )
 OURSELVES = re.compile(r"\b(we|us|our|i)\b")  # who talks of himself and of no body tells no one what to do
 HYGIENE = re.compile(
-    r"\b(wash\w*|soap|saniti[sz]\w*|disinfect\w*|shower\w*|towels?|hygiene|germs|wipe\w*|cloth|laundry|water bottle|drink\w*"
+    r"\b(wash\w*|soap|saniti[sz]\w*|disinfect\w*|shower\w*|towels?|hygiene|germs|wipe\w*|cloth|laundry"
+    r"|water bottle|drink\w*"
     r"|snacks?|breakfast|lunch|dinner|coffee|cook\w*|recipe|bread|parking|tickets?|cameras?|microphone|battery|phone"
     r"|bought|purchase\w*|brand new|price\w*|cheap|expensive|dollars?|bucks|unbox\w*|website|app\b)"
 )
 DIRECT = re.compile(
-    r"\b(make sure|be sure|remember to|try to|try and|you (?:want|need|have|should|must|can|could|will|may|might|are going)"
-    r"|you'll|you'd|you've|focus on|concentrate on|think (?:about|of)|imagine|pretend|as if|the (?:key|trick|idea|goal|aim)"
-    r"|work on|aim (?:to|for)|it helps|this (?:is|means)|let's|important|always|never|do not|don't|avoid|instead|rather than"
+    r"\b(make sure|be sure|remember to|try to|try and|you (?:want|need|have|should|must|can|could|will|may"
+    r"|might|are going)"
+    r"|you'll|you'd|you've|focus on|concentrate on|think (?:about|of)|imagine|pretend|as if|the (?:key|trick"
+    r"|idea|goal|aim)"
+    r"|work on|aim (?:to|for)|it helps|this (?:is|means)|let's|important|always|never|do not|don't|avoid"
+    r"|instead|rather than"
     r"|without|look how|notice|see how|watch how|watch the|here (?:the|is|you|we)|i want you|my (?:tip|advice|cue)"
     r"|one (?:tip|cue)|this way|like (?:this|that|so))\b"
 )
 FAULT = re.compile(
-    r"\b(mistakes?|faults?|errors?|wrong\w*|incorrect\w*|bad|poor\w*|problem\w*|flaws?|cheat\w*|too (?:\w+)|(?:beginners?"
+    r"\b(mistakes?|faults?|errors?|wrong\w*|incorrect\w*|bad|poor\w*|problem\w*|flaws?|cheat\w*|too (?:\w+)"
+    r"|(?:beginners?"
     r"|people|players?|athletes?|students?|most of us|many|folks|some of you) (?:\w+ )?(?:\w+)|lose|loses|losing|lost"
-    r"|costs?|ruins?|kills?|robs?|wast\w+|hurts?|injur\w*|strain\w*|weak\w*|not (?:enough|like)|should(?:n't| not)|can't)\b"
+    r"|costs?|ruins?|kills?|robs?|wast\w+|hurts?|injur\w*|strain\w*|weak\w*|not (?:enough|like)|should(?:n't"
+    r"| not)|can't)\b"
 )
 
 

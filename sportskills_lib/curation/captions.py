@@ -2,13 +2,14 @@
 
 Guarantee: any text gives words (in order of time, each said once) and rows for what was not usable; nothing here raises
 on malformed captions. Rolling captions, as YouTube makes them, show each line two or three times and carry inline time
-tags; a line that repeats what stood on the screen is dropped by its place on the screen, not by its text, so a coach who
-says "again, again" is heard twice. Words without a tag of their own share their cue's time by length.
+tags; a line that repeats what stood on the screen is dropped by its place on the screen, not by its text, so a coach
+who says "again, again" is heard twice. Words without a tag of their own share their cue's time by length.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -128,7 +129,8 @@ def _cues(lines: list[str]) -> Iterator[Cue | tuple[int, str, str]]:
 
 
 def _is_identifier(payload: list[str]) -> bool:
-    """The last line before a timing line is the next cue's name if an empty line stands before it, or it is a number."""
+    """The last line before a timing line is the next cue's name if an empty line stands before it, or it is a
+    number."""
     return (len(payload) > 1 and not payload[-2]) or payload[-1].strip().isdigit()
 
 
@@ -157,7 +159,7 @@ def _is_rolling(cues: list[Cue]) -> bool:
     tagged = sum(any(_INLINE.search(line) for line in cue.lines) for cue in cues)
     if tagged > len(cues) / 10:
         return True
-    repeats = sum(_repeated(_shown(a), _shown(b)) > 0 for a, b in zip(cues, cues[1:], strict=False))
+    repeats = sum(_repeated(_shown(a), _shown(b)) > 0 for a, b in itertools.pairwise(cues))
     return len(cues) > 3 and repeats > len(cues) / 2
 
 

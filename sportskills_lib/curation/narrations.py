@@ -70,10 +70,10 @@ def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) 
         )
     )
     dropped += [lost_video(result) for result in results if result.reason]
-    parts = [result.value for result in results if result.value is not None]
-    videos = pl.concat([part["videos"] for part in parts] or [_table(tables.Videos, [])])
-    narrations = pl.concat([part["narrations"] for part in parts] or [_table(tables.Narrations, [])])
-    lost = pl.concat([tables.dropped_rows(dropped), *(part["dropped"] for part in parts)])
+    read = [result for result in results if not result.reason]
+    videos = pl.concat([_table(tables.Videos, []), *(result.table("videos") for result in read)])
+    narrations = pl.concat([_table(tables.Narrations, []), *(result.table("narrations") for result in read)])
+    lost = pl.concat([tables.dropped_rows(dropped), *(result.table("dropped") for result in read)])
     if videos.is_empty():
         counts = ", ".join(f"{reason} {n}" for reason, n in lost["reason"].value_counts().sort("reason").iter_rows())
         raise ValueError(
@@ -110,7 +110,7 @@ def read_lesson(task: _Task) -> Value:
     if not said.words:
         dropped.append(("video", lesson.video_id, "no_captions", f"{lesson.captions.name} holds no usable words"))
         return _lesson_value(dropped=dropped)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for sentence in sentences.build_sentences(said.words, max_gap_s=task.max_gap_s):
         narration_id = tables.span_id(lesson.video_id, sentence.start_s, sentence.end_s)
         if len(sentence.text.split()) < task.min_words:

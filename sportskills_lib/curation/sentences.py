@@ -2,8 +2,8 @@
 
 Guarantee: every word stands in exactly one sentence, in order, and no sentence crosses a pause longer than
 ``max_gap_s``. Where the text is punctuated, its full stops end sentences. Where it is not (automatic captions), a
-shorter pause does, judged against the video's own rhythm; before a word that often opens an instruction a slight pause is
-enough; and what still runs on is cut at its longest pause.
+shorter pause does; before a word that often opens an instruction a slight
+pause is enough; and what still runs on is cut at its longest pause.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SHORTEST_WORDS = 3  # cuts leave no shorter piece
 _END = re.compile(r"""[.?!…]+["'”’)\]]*$""")
 _ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE)
 OPENERS = word_set(
-    """so now and but then okay ok alright well here if when once before after always never don't avoid try make keep bend
-    turn push pull lift lower drive stay let look hold rotate swing focus think imagine remember notice instead we i hey hi
-    hello welcome thanks thank today that's next finally also"""
+    """so now and but then okay ok alright well here if when once before after always never don't avoid try make keep
+    bend turn push pull lift lower drive stay let look hold rotate swing focus think imagine remember notice instead
+    we i hey hi hello welcome thanks thank today that's next finally also"""
 )
 
 
@@ -52,9 +52,9 @@ def build_sentences(words: tuple[Word, ...] | list[Word], *, max_gap_s: float) -
 
 def _runs(words: list[Word], max_gap_s: float) -> list[list[Word]]:
     """Stretches without a pause longer than ``max_gap_s``, a sound or a change of speaker."""
-    runs: list[list[Word]] = []
-    for before, word in pairwise([None, *words]):
-        if before is None or word.breaks or word.start_s - before.end_s > max_gap_s:
+    runs = [words[:1]] if words else []
+    for before, word in pairwise(words):
+        if word.breaks or word.start_s - before.end_s > max_gap_s:
             runs.append([])
         runs[-1].append(word)
     return runs
@@ -70,11 +70,11 @@ def _by_full_stops(run: list[Word]) -> list[list[Word]]:
 
 
 def _by_pauses(run: list[Word]) -> list[list[Word]]:
-    parts: list[list[Word]] = [[]]
-    for before, word in pairwise([None, *run]):
-        gap_s = word.start_s - before.end_s if before else 0.0
-        opens = word.text.lower() in OPENERS
-        if parts[-1] and (gap_s >= PAUSE_S or (gap_s >= SLIGHT_PAUSE_S and opens and len(parts[-1]) >= SHORTEST_WORDS)):
+    parts = [run[:1]]
+    for before, word in pairwise(run):
+        gap_s = word.start_s - before.end_s
+        opens = word.text.lower() in OPENERS and len(parts[-1]) >= SHORTEST_WORDS
+        if gap_s >= PAUSE_S or (gap_s >= SLIGHT_PAUSE_S and opens):
             parts.append([])
         parts[-1].append(word)
     return [piece for part in parts for piece in _cut(part)]

@@ -1,8 +1,8 @@
 """A folder in yt-dlp's layout, as videos with sport, skill and captions.
 
 ``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions. Guarantee: every
-video file, and every sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from strangers:
-their ids must be safe as file names, and nothing in them may raise.
+video file, and every sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from
+strangers: their ids must be safe as file names, and nothing in them may raise.
 """
 
 from __future__ import annotations
@@ -64,12 +64,13 @@ def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], l
         for path in files
         if path.suffix.lower() in UNFINISHED
     ]
-    for path in files:
-        if path.name.endswith(".info.json") and path.as_posix().removesuffix(".info.json") not in by_stem:
-            if not _is_playlist(path):
-                dropped.append(
-                    ("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video")
-                )
+    dropped += [
+        ("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video")
+        for path in files
+        if path.name.endswith(".info.json")
+        and path.as_posix().removesuffix(".info.json") not in by_stem
+        and not _is_playlist(path)
+    ]
     lessons: dict[str, Lesson] = {}
     for path in videos:
         found = _lesson(path, language)

@@ -1,7 +1,7 @@
 """How right the demonstration judge is, against spans whose truth is known.
 
-Guarantee: every true span is counted once. What the judge says of a span is the answer of the window that covers most of
-it, if it covers at least half; else "none", since no clip was made of it.
+Guarantee: every true span is counted once. What the judge says of a span is the answer of the window that covers most
+of it, if it covers at least half; else "none", since no clip was made of it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _scores(question: str, truth: pl.Series, answer: pl.Series) -> dict[str, obj
     precision, recall = hits / said if said else None, hits / there if there else None
     f1 = 2 * hits / (said + there) if said + there else None
     return {
-        "question": question, "precision": precision, "recall": recall, "f1": f1, "hits": hits, "answered": said, "true": there,
-    }  # fmt: skip
+        "question": question, "precision": precision, "recall": recall, "f1": f1, "hits": hits, "answered": said,
+        "true": there, }  # fmt: skip
 
 
 def audit_demonstrations(judged: pl.DataFrame, truth: pl.DataFrame, *, answer: str = "demonstration") -> Audit:

@@ -53,10 +53,10 @@ def pair(
         if result.value is None:
             lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
             continue
-        judged_parts.append(result.value["judged"])
-        dropped_parts.append(result.value["dropped"])
-        descriptor_parts.append(np.asarray(result.value["descriptors"]))
-    judged = pl.concat([pl.DataFrame(schema=reading.JUDGED), *judged_parts])  # type: ignore[list-item]
+        judged_parts.append(result.table("judged"))
+        dropped_parts.append(result.table("dropped"))
+        descriptor_parts.append(np.asarray(result.array("descriptors")))
+    judged = pl.concat([pl.DataFrame(schema=reading.JUDGED), *judged_parts])
     shown = judged.filter(pl.col("demonstration") != "none")
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
     shown = shown.join(facts, on="video_id", how="left", maintain_order="left")
@@ -68,9 +68,9 @@ def pair(
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
     clips, small = _clips(kept, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
-    dropped = pl.concat(
-        [tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]  # type: ignore[list-item]
-    ).sort(tables.Dropped.column_names())
+    dropped = pl.concat([tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]).sort(
+        tables.Dropped.column_names()
+    )
     paired = Paired(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
@@ -163,21 +163,16 @@ def write_frames(path: Path, paired: Paired, config: PairingConfig, *, shards: P
     shape = (paired.clips.height, config.frames, size, size, 3)
     place = {clip_id: row for row, clip_id in enumerate(paired.clips["clip_id"])}
     path.unlink(missing_ok=True)
-    frames = (
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        if shape[0]
-        else np.empty(shape, np.uint8)
-    )
+    if not shape[0]:
+        np.save(path, np.empty(shape, np.uint8))
+        return shape
+    frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     for result in _read(paired.tasks, config, shards):
         if result.value is None:
             continue
-        judged = result.value["judged"]
-        names = judged.filter(pl.col("demonstration") != "none")["clip_id"]  # type: ignore[call-overload]
+        names = result.table("judged").filter(pl.col("demonstration") != "none")["clip_id"]
         for row, name in enumerate(names):
             if name in place:
-                frames[place[name]] = result.value["frames"][row]
-    if shape[0]:
-        frames.flush()  # type: ignore[union-attr]
-    else:
-        np.save(path, frames)
+                frames[place[name]] = result.array("frames")[row]
+    frames.flush()
     return shape

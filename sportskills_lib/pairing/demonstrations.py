@@ -1,9 +1,10 @@
 """Is a skill shown, and rightly or wrongly? A judge by rules: pixels tell whether, words tell which.
 
-Something is demonstrated when enough of the picture is moved across, the camera's own motion taken away: a talking coach, a
-still card and a pan fall short. A sentence speaks of a mistake when it names one, forbids something first of all, or
-tells of a failing rather than giving an order. The vocabulary is general; the paper used a vision-language model here.
-The measure cannot tell sport from other busy work (welding, washing up): that needs a model that knows what it sees.
+Something is demonstrated when enough of the picture is moved across, the camera's own motion taken away: a talking
+coach, a still card and a pan fall short. A sentence speaks of a mistake when it names one, forbids something first of
+all, or tells of a failing rather than giving an order. The vocabulary is general; the paper used a vision-language
+model here. The measure cannot tell sport from other busy work (welding, washing up): that needs a model that knows
+what it sees.
 """
 
 from __future__ import annotations
@@ -33,26 +34,34 @@ _TOO = re.compile(
     r"(?<!not )(?<!never )\b(?:too|overly|way too) \w+|\bnot enough\b|\bhardly\b|\bbarely\b|\bonly (?:half|go)"
 )
 _COST = re.compile(
-    r"\b(los(?:e|es|ing|t)|costs?|kills?|robs?|ruins?|wastes?|wasting|leaks?|leaking|(?:takes|taking) (?:the|all|your|away)"
-    r"|strains?|hurts?|injur\w+|slows? (?:you|it|everything)|weakens?|throws? (?:you|it|everything|off)|gives? away|spoils?"
-    r"|pulls? you off|off balance|without (?:any )?(?:power|control|balance)|no (?:power|control|balance|drive|room|rotation))\b"
+    r"\b(los(?:e|es|ing|t)|costs?|kills?|robs?|ruins?|wastes?|wasting|leaks?|leaking|(?:takes|taking) (?:the"
+    r"|all|your|away)"
+    r"|strains?|hurts?|injur\w+|slows? (?:you|it|everything)|weakens?|throws? (?:you|it|everything|off)"
+    r"|gives? away|spoils?"
+    r"|pulls? you off|off balance|without (?:any )?(?:power|control|balance)|no (?:power|control|balance"
+    r"|drive|room|rotation))\b"
 )
 _FAILING = re.compile(
-    r"\b(collaps\w+|sag\w*|flar\w+|bounc\w+|drift\w*|droop\w*|cav(?:e|es|ing)|sway\w*|slouch\w*|slump\w*|stiffen\w*|wobbl\w*"
-    r"|buckl\w+|hunch\w*|lag(?:s|ging)|rush(?:es|ed|ing)|stall\w*|creep\w*|fl(?:ies|ying)|drops|dropping|dropped|falls|falling"
-    r"|rounds|rounding|rounded|lifts|lifting|rises|rising|stays|staying|stayed|locks|locking|stops|stopping|skips|skipping"
+    r"\b(collaps\w+|sag\w*|flar\w+|bounc\w+|drift\w*|droop\w*|cav(?:e|es|ing)|sway\w*|slouch\w*|slump\w*"
+    r"|stiffen\w*|wobbl\w*"
+    r"|buckl\w+|hunch\w*|lag(?:s|ging)|rush(?:es|ed|ing)|stall\w*|creep\w*|fl(?:ies|ying)|drops|dropping"
+    r"|dropped|falls|falling"
+    r"|rounds|rounding|rounded|lifts|lifting|rises|rising|stays|staying|stayed|locks|locking|stops|stopping"
+    r"|skips|skipping"
     r"|forgets?|forgetting|forgot|leans|leaning|twists|twisting|pokes|reaches|reaching|overreach\w*|crosses|crossing"
     r"|comes|goes|opens|opening|turns|tips|tilts|swings|starts|ends|breaks|folds|folding|leads|drags|dragging|sinks)\b"
 )
 _DENIED = re.compile(r"\b(isn't|aren't|doesn't|didn't|don't|won't|never|is not|are not|does not|without|instead of)\b")
 _ORDER = re.compile(
     r"\b(make sure|be sure|remember to|try to|you (?:want|need|should|must|have to|can|will want)|you'll want|focus on"
-    r"|think (?:about|of)|concentrate|imagine|the (?:key|trick|goal|idea|aim|secret)|aim (?:to|for)|work on|let's|should"
+    r"|think (?:about|of)|concentrate|imagine|the (?:key|trick|goal|idea|aim|secret)|aim (?:to|for)|work on"
+    r"|let's|should"
     r"|must|needs? to|has to|have to)\b"
 )
 _GOOD = re.compile(
     r"\b(correct(?:ly)?|proper(?:ly)?|good|great|perfect(?:ly)?|nice(?:ly)?|ideal\w*|better|best|clean|stronger|faster"
-    r"|smoother|safer|improv\w+|easier|easily|helps?|gains?|gives? you|lets? you|right way|(?:is|was|that's) (?:the|a) right"
+    r"|smoother|safer|improv\w+|easier|easily|helps?|gains?|gives? you|lets? you|right way|(?:is|was"
+    r"|that's) (?:the|a) right"
     r"|more (?:power|speed|control|balance|distance|spin|height|drive))\b"
 )
 _LIKE_THIS = re.compile(r"\b(like this|this is what|see how|look how|notice how|watch how|look what|see what|here)\b")

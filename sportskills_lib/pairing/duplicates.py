@@ -3,8 +3,8 @@
 Two clips of different videos are copies when their pictures agree, as they are or mirrored, in what stands still and in
 what moves, and their words agree too. Pictures alone would join clips that share a studio, words alone those that share
 a phrase. Of two copies the one uploaded first is kept (then by video id); a video most of whose clips are copies of one
-other video is a re-upload, and loses all of its clips. Only clips that would be kept are compared, so that a shared intro
-joins no videos.
+other video is a re-upload, and loses all of its clips. Only clips that would be kept are compared, so that a shared
+intro joins no videos.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ REUPLOAD_SHARE = 0.5  # of a video's clips
 
 
 def describe_clip(frames: np.ndarray) -> np.ndarray:
-    """What stands still and what moves in a clip, each of unit length: float16 [2, T * SIDE * SIDE] from uint8 [T, S, S, 3].
+    """What stands still and what moves in a clip, each of unit length: float16 [2, T * SIDE * SIDE] from uint8 [T, S,
+    S, 3].
 
     Grey and centred, so that brightness and contrast do not count.
     """

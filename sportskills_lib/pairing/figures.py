@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -65,7 +65,8 @@ def contact_sheet(
 ) -> Figure:
     """Filmstrips of ``count`` clips, half correct and half incorrect, over as many sports as there are.
 
-    ``frames`` uint8 [N, T, S, S, 3], row i of clips row i; only the drawn ones are read. Captions are drawn as plain text.
+    ``frames`` uint8 [N, T, S, S, 3], row i of clips row i; only the drawn ones are read. Captions are drawn as plain
+    text.
     """
     said = (
         pairs.join(narrations.select("narration_id", "text"), on="narration_id").group_by("clip_id").agg(pl.col("text"))
@@ -92,7 +93,7 @@ def choose(clips: pl.DataFrame, count: int) -> pl.DataFrame:
     return pl.concat([part.head(max(half, count - short) if short < half else half) for part in parts]).drop("turn")
 
 
-def _strip(axes: Axes, row: dict[str, object], frames: np.ndarray) -> None:
+def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
     strip = np.concatenate(list(frames[row["row"]]), axis=1)
     axes.imshow(strip, interpolation="nearest", aspect="equal")
     text = " ".join(row["text"]) if isinstance(row["text"], list) else ""

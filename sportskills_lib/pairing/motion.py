@@ -6,6 +6,7 @@ float32 [T, h, w] without letterbox bars.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -48,8 +49,8 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
 def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     """Mean absolute change of colour between each frame and the one before it, in levels: float32 [T].
 
-    ``before`` is the frame before the first; without it the first change is 0. Pictures are compared at 16 x 16, so that
-    a moving limb counts little and a new scene much.
+    ``before`` is the frame before the first; without it the first change is 0. Pictures are compared at 16 x 16, so
+    that a moving limb counts little and a new scene much.
     """
     small = np.stack([cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.float32)
     if before is None:
@@ -80,7 +81,7 @@ def measure(frames: np.ndarray) -> Motion:
     energy = float(change.mean())
     camera = 0.0
     if (change > MOVING_LEVEL).mean() > CAMERA_SHARE / 3:
-        steady = np.stack([_compensated(a, b) for a, b in zip(grey[:-1], grey[1:], strict=True)])
+        steady = np.stack([_compensated(a, b) for a, b in itertools.pairwise(grey)])
         camera = max(0.0, 1 - float(steady.mean()) / max(energy, 1e-6))
         change = np.minimum(change, steady)
     moved = float(((change > MOVING_LEVEL).sum(axis=0) >= 2).mean())

@@ -18,7 +18,7 @@ from sportskills_lib.pairing.duplicates import describe_clip
 BUFFER_BYTES = 256 * 2**20  # a longer video is decoded again for its windows, rather than held in memory
 INSET_S = 0.1  # frames at a clip's very edges may belong to the next shot
 
-JUDGED = {
+JUDGED: dict[str, Any] = {
     "clip_id": pl.String,
     "video_id": pl.String,
     "start_s": pl.Float64,
@@ -59,7 +59,7 @@ def read_video(task: VideoTask) -> Value:
             said, shots, lag_s=lag_s, min_clip_s=config.min_clip_s, max_clip_s=config.max_clip_s
         )
         texts = {name: text for name, _, _, text, _ in task.sentences}
-        rows, kept = [], []
+        rows, kept = list[dict[str, Any]](), list[np.ndarray]()
         for window in found:
             row = _judge(task, film, window, texts, lag_s)
             if any(row["clip_id"] == other["clip_id"] for other in rows):

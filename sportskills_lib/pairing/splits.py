@@ -1,10 +1,10 @@
 """Which channel goes to which split.
 
-Guarantee: every clip of a channel, and so of a video, stands in one split; the same channels always give the same splits.
-The rule, for each sport in alphabetical order: its channels with clips are ordered by the SHA-256 of their ids; the first
-``round(test_fraction * n)`` go to test, the next ``max(1, round(val_fraction * n))`` to val and the rest to train. A
-channel that serves several sports keeps the split that the first of them gave it. A sport with fewer than three channels
-cannot be split and goes to test, unless another sport has placed its channel already.
+Guarantee: every clip of a channel, and so of a video, stands in one split; the same channels always give the same
+splits. The rule, for each sport in alphabetical order: its channels with clips are ordered by the SHA-256 of their
+ids; the first ``round(test_fraction * n)`` go to test, the next ``max(1, round(val_fraction * n))`` to val and the
+rest to train. A channel that serves several sports keeps the split that the first of them gave it. A sport with fewer
+than three channels cannot be split and goes to test, unless another sport has placed its channel already.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ next one's.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +40,14 @@ class Window:
 def make_shots(cuts_s: np.ndarray, duration_s: float) -> list[tuple[float, float]]:
     """Shots between the cuts, covering the video."""
     edges = [0.0, *(float(cut) for cut in cuts_s if 0 < cut < duration_s), duration_s]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def estimate_lag(sentences: list[Said], shots: list[tuple[float, float]], *, max_lag_s: float) -> float:
     """Seconds to add to caption times so that sentences fall inside shots; the smallest that does about best.
 
-    0 where the video has too few sentences or cuts to tell. A lesson's lag is one number, since captions are made in one go.
+    0 where the video has too few sentences or cuts to tell. A lesson's lag is one number, since captions are made in
+    one go.
     """
     if len(sentences) < MIN_EVIDENCE or len(shots) <= MIN_EVIDENCE:
         return 0.0
