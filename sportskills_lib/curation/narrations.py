@@ -6,7 +6,8 @@ tables do not depend on the number of workers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ class _Task:
     folder: Path
     max_gap_s: float
     min_words: int
-    reader: video.Reader = "auto"
 
 
 def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) -> Curated:
@@ -63,7 +63,6 @@ def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) 
             workers=config.workers,
             timeout_s=config.timeout_s,
             describe=lambda task: task.lesson.video_id,
-            on_crash=lambda task: replace(task, reader="pyav"),
             shards=shards,
             chunk=32,
             label="lessons opened",
@@ -91,15 +90,21 @@ def lost_video(result: Result) -> DroppedRow:
     return "video", result.name, FAILURES[str(result.reason)], result.detail
 
 
-def _table(schema: type[dy.Schema], rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return schema.validate(pl.DataFrame(rows, schema=list(schema.column_names()), orient="row"), cast=True)
+@cache
+def _columns(schema: type[dy.Schema]) -> pl.Schema:
+    return schema.create_empty().schema
+
+
+def _table(schema: type[dy.Schema], rows: list[dict[str, Any]] | list[DroppedRow]) -> pl.DataFrame:
+    """Rows as a table of the schema's columns, to be checked once all lessons are together."""
+    return pl.DataFrame(rows, schema=_columns(schema), orient="row")
 
 
 def read_lesson(task: _Task) -> Value:
     """One lesson's row of videos (none if it cannot be used), its narrations and what was dropped."""
     lesson, dropped = task.lesson, list[DroppedRow]()
     try:
-        info = video.probe(lesson.path, reader=task.reader)
+        info = video.probe(lesson.path, reader="pyav")  # nothing is decoded here but the first frame
     except video.UnreadableVideo as error:
         return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", str(error))])
     if lesson.duration_s and info.duration_s < SHORTEST_SHARE * lesson.duration_s:
@@ -152,5 +157,5 @@ def _lesson_value(
     return {
         "videos": _table(tables.Videos, [row] if row else []),
         "narrations": _table(tables.Narrations, rows or []),
-        "dropped": tables.dropped_rows(dropped or []),
+        "dropped": _table(tables.Dropped, dropped or []),
     }

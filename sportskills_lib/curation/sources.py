@@ -71,9 +71,13 @@ def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], l
         and path.as_posix().removesuffix(".info.json") not in by_stem
         and not _is_playlist(path)
     ]
+    said: dict[str, list[Path]] = {}
+    for path in files:
+        if path.suffix == ".vtt":
+            said.setdefault(path.with_suffix("").with_suffix("").as_posix(), []).append(path)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(path, language)
+        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
             found = ("video", path.name, "duplicate_id", detail)
@@ -100,7 +104,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | str:
     return info if isinstance(info, dict) else "unreadable_sidecar"
 
 
-def _lesson(path: Path, language: str) -> Lesson | DroppedRow:
+def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
     stem = path.stem
     info = read_sidecar(path.with_name(f"{stem}.info.json"))
     if isinstance(info, str):
@@ -111,7 +115,7 @@ def _lesson(path: Path, language: str) -> Lesson | DroppedRow:
     spoken = _text(info.get("language"))
     if spoken and not _same_language(spoken, language):
         return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
-    captions = choose_captions(path, info, language)
+    captions = choose_captions(said, info, language)
     if captions is None:
         return "video", video_id, "no_captions", f"no {stem}.{language}*.vtt beside the video"
     sport, skill = sport_and_skill(info)
@@ -144,21 +148,20 @@ def _same_language(one: str, other: str) -> bool:
     return re.split("[-_]", one.lower())[0] == re.split("[-_]", other.lower())[0]
 
 
-def choose_captions(video: Path, info: dict[str, Any], language: str) -> tuple[Path, bool] | None:
-    """The caption file in ``language``, and whether a person made it: those come first, then the exact language."""
+def choose_captions(files: list[Path], info: dict[str, Any], language: str) -> tuple[Path, bool] | None:
+    """Of ``<name>.<language>.vtt`` files the one in ``language``, and whether a person made it.
+
+    What a person made comes first, then the exact language.
+    """
     made = info.get("subtitles") if isinstance(info.get("subtitles"), dict) else {}
     heard = info.get("automatic_captions") if isinstance(info.get("automatic_captions"), dict) else {}
     found = []
-    for path in video.parent.glob(f"{_literal(video.stem)}.*.vtt"):
-        code = path.name.removeprefix(f"{video.stem}.").removesuffix(".vtt")
+    for path in files:
+        code = path.with_suffix("").suffix.removeprefix(".")
         if _same_language(code, language):
             manual = code in (made or {}) or code not in (heard or {})
             found.append((not manual, code != language, path.name, path, manual))
     return min(found)[3:] if found else None
-
-
-def _literal(stem: str) -> str:
-    return re.sub(r"([\[\]*?])", r"[\1]", stem)
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
