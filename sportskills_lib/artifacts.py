@@ -7,8 +7,6 @@ code) is unchanged, and an empty folder otherwise. A lock keeps two processes fr
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import os
 import platform
@@ -17,7 +15,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -29,12 +27,12 @@ from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import StageConfig
+from sportskills_lib.fingerprints import digest, fingerprint_folder, reached, sha256_file
 
 FORMAT = 1
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
 PACKAGES = ("torch", "transformers", "peft", "open_clip_torch", "decord", "av", "polars", "papermill", "numpy")
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
-FINGERPRINT_LIMIT_BYTES = 512 * 2**20  # larger raw folders are known by their files' sizes and times
 Source = str | Path | Sequence[str | Path] | None  # raw folders or files that a stage reads, relative to the workspace
 _LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
 
@@ -57,32 +55,6 @@ def run_folder(run: str) -> Path:
     return workspace() / "data" / "runs" / run
 
 
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(value: Any) -> str:
-    """A short, stable name of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def fingerprint_folder(folder: Path) -> str:
-    """A digest of all files below ``folder`` (or of the one file): a change of any changes the fingerprint.
-
-    Of a small folder (up to FINGERPRINT_LIMIT_BYTES) names and contents, so that files made again alike count as
-    unchanged; of a larger one, which may hold terabytes, names, sizes and modification times.
-    """
-    if not folder.exists():
-        raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
-    base = folder if folder.is_dir() else folder.parent
-    paths = [path for path in sorted(folder.rglob("*") if folder.is_dir() else [folder]) if path.is_file()]
-    facts = [(path.relative_to(base).as_posix(), path.stat()) for path in paths]
-    if sum(stat.st_size for _, stat in facts) <= FINGERPRINT_LIMIT_BYTES:
-        return digest([(name, sha256_file(base / name)) for name, _ in facts])
-    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
-
-
 def _sources(source: Source) -> list[str]:
     """The sources as text, relative to the workspace where they lie in it; an empty one (no learners) is left out."""
     listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
@@ -94,25 +66,8 @@ def _sources(source: Source) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- code
 
 
-def _imports(source: str) -> Iterator[str]:
-    """Dotted names under sportskills_lib that ``source`` imports, anywhere in it."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sportskills_lib"):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("sportskills_lib"))
-
-
-def _module_path(name: str) -> Path | None:
-    base = Path(__file__).parent.joinpath(*name.split(".")[1:])
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
 def notebook_path(stage: str) -> Path:
+    """The stage's source notebook in the workspace."""
     return workspace() / "notebooks" / f"{stage}.ipynb"
 
 
@@ -120,17 +75,6 @@ def code_files(stage: str) -> list[Path]:
     """Every library module that the stage's notebook imports, directly or through another."""
     cells = json.loads(notebook_path(stage).read_text())["cells"]
     return reached("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
-
-
-def reached(source: str) -> list[Path]:
-    """Every library module that this source text imports, directly or through another."""
-    pending, seen = list(_imports(source)), set()
-    while pending:
-        path = _module_path(pending.pop())
-        if path and path not in seen:
-            seen.add(path)
-            pending.extend(_imports(path.read_text()))
-    return sorted(seen)
 
 
 def code_parts(stage: str) -> dict[str, str]:
@@ -227,17 +171,26 @@ class Stage:
         return self.final
 
 
-def begin(run: str, stage: str, config: StageConfig, *, source: Source = None, after: tuple[str, ...] = ()) -> Stage:
+def begin(
+    run: str,
+    stage: str,
+    config: StageConfig,
+    *,
+    source: Source = None,
+    optional: Source = None,
+    after: tuple[str, ...] = (),
+) -> Stage:
     """Start (or resume) a stage of a run.
 
-    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files, if it reads any. Of an
-    earlier attempt with the same key only the shards are kept. ValueError when an input is missing or when another
+    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files that it reads, ``optional``
+    those that may be missing: what a stage does not name here, it does not notice when it changes. Of an earlier attempt with the same key only the shards are kept. ValueError when an input is missing or when another
     process writes this run; the process that holds the lock may begin again (a cell that is run twice in JupyterLab).
     """
-    inputs = input_digests(run, source=source, after=after)
+    inputs = input_digests(run, source=source, optional=optional, after=after)
     _lock(run)
     key = stage_key(stage, config, inputs)
-    writer = Stage(run, stage, config, key, {"source": _sources(source), "after": list(after)})
+    reads = {"source": _sources(source), "optional": _sources(optional), "after": list(after)}
+    writer = Stage(run, stage, config, key, reads)
     recover(run, stage)
     marker = writer.folder / "key.json"
     if marker.is_file() and json.loads(marker.read_text()) == key:
@@ -306,7 +259,7 @@ def provenance() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain", "--untracked-files=no")
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -345,6 +298,7 @@ class StageReader:
         return path
 
     def table(self, name: str, schema: type[dy.Schema] | None = None) -> pl.DataFrame:
+        """The table ``name``, after checking its hash and, if one is given, its schema."""
         frame = pl.read_parquet(self.path(f"{name}.parquet"))
         return schema.validate(frame) if schema else frame
 
@@ -362,6 +316,7 @@ class StageReader:
 
 
 def is_complete(run: str, stage: str) -> bool:
+    """Whether the stage's folder is there with its manifest, which is written last."""
     return (run_folder(run) / stage / "manifest.json").is_file()
 
 
@@ -372,10 +327,14 @@ def open_stage(run: str, stage: str) -> StageReader:
     return StageReader(run_folder(run) / stage)
 
 
-def input_digests(run: str, *, source: Source = None, after: Sequence[str] = ()) -> dict[str, str]:
+def input_digests(
+    run: str, *, source: Source = None, optional: Source = None, after: Sequence[str] = ()
+) -> dict[str, str]:
     """What a stage reads, by name: the digests of the stages before it and the fingerprints of raw folders."""
     inputs = {name: open_stage(run, name).digest for name in after}
-    return inputs | {name: fingerprint_folder(workspace() / name) for name in _sources(source)}
+    inputs |= {name: fingerprint_folder(workspace() / name) for name in _sources(source)}
+    paths = {name: workspace() / name for name in _sources(optional)}
+    return inputs | {name: fingerprint_folder(path) if path.exists() else "absent" for name, path in paths.items()}
 
 
 def changes(run: str, stage: str, config: StageConfig) -> list[str]:
@@ -385,7 +344,7 @@ def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     if altered := reader.altered():
         return [f"{name} is gone or altered" for name in altered]
     try:
-        inputs = input_digests(run, source=manifest["reads"]["source"], after=manifest["reads"]["after"])
+        inputs = input_digests(run, **manifest["reads"])
     except ValueError as error:
         return [str(error)]
     now = {f"input {name}": value for name, value in inputs.items()}

@@ -58,6 +58,22 @@ class EncoderConfig(StageConfig):
 
     model: str = Field("data/raw/demo/models/base_clip", description="open_clip model name, or a folder with one")
     pretrained: str = Field("", description="open_clip tag of public weights; empty for a folder")
+    arms: list[str] = Field(
+        ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"],
+        description="what the training texts are",
+    )
+    learning_rates: list[float] = Field([3e-4, 1e-3], min_length=1, description="grid of highest learning rates")
+    trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
+    steps: int = Field(300, ge=1, description="optimiser steps")
+    warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
+    sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
+    clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
+    train_frames: int = Field(3, ge=1, description="random frames of each clip in training; all of them when encoding")
+    shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
+    evaluate_every: int = Field(50, ge=1, description="steps between validations")
+    jobs: int = Field(2, ge=1, description="arms trained at the same time")
+    device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
 
 
@@ -65,9 +81,7 @@ class RetrievalConfig(StageConfig):
     """04: weak supervision and the relevance model. All values are ours."""
 
     learners: str = Field("data/raw/demo/learners", description="folder in Ego-Exo4D's layout; empty: no learners")
-    ratings: str = Field(
-        "data/raw/demo/ratings.csv", description="names the judged candidates; grades stay unread"
-    )
+    ratings: str = Field("data/raw/demo/ratings.csv", description="names the judged candidates; grades stay unread")
     model: str = Field("data/raw/demo/models/base_vlm", description="Qwen2.5-VL checkpoint: hub id or folder")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     span_s: float = Field(3.0, gt=0, description="length of a learner's clip around the expert's moment")
@@ -114,6 +128,14 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
     "smoke": {
         "01_curation": {"source": "data/raw/smoke/lessons"},
         "02_pairing": {"source": "data/raw/smoke/lessons"},
+        "03_encoder": {
+            "model": "data/raw/smoke/models/base_clip",
+            "learning_rates": [1e-3],
+            "steps": 4,
+            "evaluate_every": 2,
+            "sports_a_batch": 2,
+            "clips_a_sport": 8,
+        },
         "04_retrieval": {
             "learners": "data/raw/smoke/learners",
             "ratings": "data/raw/smoke/ratings.csv",
@@ -130,6 +152,22 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
     },
     "local": {"04_retrieval": {"learners": "", "ratings": ""}, "05_evaluation": {"ratings": "", "truth": ""}},
     "paper": {
+        "02_pairing": {"frames": 16, "size_px": 224},
+        "03_encoder": {
+            "model": "ViT-B-16",
+            "pretrained": "openai",
+            "learning_rates": [1e-5, 3e-5],
+            "trial_steps": 500,
+            "steps": 10000,
+            "warmup_steps": 500,
+            "sports_a_batch": 8,
+            "clips_a_sport": 32,
+            "train_frames": 8,
+            "shift_px": 12,
+            "evaluate_every": 500,
+            "jobs": 1,
+            "device": "cuda",
+        },
         "04_retrieval": {
             "learners": "data/raw/egoexo4d",
             "ratings": "",

@@ -67,7 +67,7 @@ class Tower:
         rows = []
         with torch.inference_mode():
             for start in range(0, len(frames_BTHWC), batch):
-                chunk = torch.from_numpy(np.array(frames_BTHWC[start : start + batch]))  # a copy: the array may be a map
+                chunk = torch.from_numpy(np.array(frames_BTHWC[start : start + batch]))  # copied: it may be a map
                 rows.append(self.clip_features(chunk).cpu().numpy())
         return np.concatenate(rows) if rows else np.zeros((0, self.width), np.float32)
 

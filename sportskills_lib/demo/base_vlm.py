@@ -22,7 +22,7 @@ import numpy as np
 
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.motion import PHASES, POINTS, Motion, joints
-from sportskills_lib.demo.phrases import WORDINGS
+from sportskills_lib.demo.phrases import LITERAL
 from sportskills_lib.demo.render import Appearance, render_motion
 from sportskills_lib.retrieval import relevance
 from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
@@ -289,7 +289,7 @@ def ask(scenes: Scenes, scene: int, rng: np.random.Generator) -> list[tuple[str,
         state = held[int(rng.integers(len(held)))]
         rivals = next(group for group in generic.GROUPS.values() if state in group)
         said = state if rng.random() < 0.5 else str(rng.choice([rival for rival in rivals if rival != state]))
-        text = WORDINGS[said][int(rng.integers(2))][int(rng.integers(3))]
+        text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
         asked.append((f'"{relevance.quoted(text)}" {question}', "yes" if said == state else "no", others))
     return asked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -83,9 +83,18 @@ def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.nda
     return alter
 
 
-def lesson_shots(lesson: Lesson, config: DemoConfig) -> Iterable[np.ndarray]:
+def lesson_shots(lesson: Lesson, config: DemoConfig) -> Iterator[np.ndarray]:
+    """A lesson's shots, one after another, with hard cuts or with each shot fading in from the one before."""
     alter = altered(lesson, config)
-    return (alter(render_segment(segment, lesson, i, config)) for i, segment in enumerate(lesson.segments))
+    before: np.ndarray | None = None
+    for number, segment in enumerate(lesson.segments):
+        shot = render_segment(segment, lesson, number, config)
+        if before is not None:
+            for frame in range(lesson.dissolve):
+                share = (frame + 1) / (lesson.dissolve + 1)
+                shot[frame] = cv2.addWeighted(shot[frame], share, before, 1 - share, 0)
+        before = shot[-1].copy()
+        yield alter(shot)
 
 
 def take_shots(

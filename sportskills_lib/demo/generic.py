@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from sportskills_lib.demo.motion import INDEX, PHASES, Motion, pose
-from sportskills_lib.demo.phrases import WORDINGS
-from sportskills_lib.demo.render import Appearance, render_motion
+from sportskills_lib.demo.phrases import LITERAL, cue_words
+from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.demo.skills import STATES
 
 GROUPS = {  # states that exclude each other
@@ -24,6 +24,7 @@ GROUPS = {  # states that exclude each other
     "leg": ("leg_high", "leg_low"),
 }
 FRAMES = ("{a} and {b}.", "A person moves, {a}, {b}.", "Here {a} while {b}.", "Somebody shows that {a}; {b}.")
+WORDS = tuple(sorted(cue_words()))
 EQUIPMENT = ("none", "none", "racket", "ball", "bar", "club", "bat", "pole", "stick")
 
 
@@ -44,35 +45,51 @@ def _keys(states: list[str], rng: np.random.Generator) -> np.ndarray:
 
 
 def caption(states: list[str], rng: np.random.Generator) -> str:
-    """A literal caption that names the states (one or two of them), as a clause or as an instruction."""
-    texts = [WORDINGS[state][int(rng.integers(2))][int(rng.integers(3))] for state in states]
+    """A literal caption that names the states (one or two of them), as a clause or as an instruction.
+
+    Half the captions go on about something else in the coaches' words, which so are known, but not as advice.
+    """
+    texts = [LITERAL[state][int(rng.integers(2))][int(rng.integers(3))] for state in states]
     if len(texts) == 1:
-        text = texts[0]
+        text = texts[0] + "."
     else:
         text = FRAMES[int(rng.integers(len(FRAMES)))].format(a=texts[0], b=texts[1])
+    if rng.random() < 0.5:
+        text = f"{text} There is a {WORDS[int(rng.integers(len(WORDS)))]} and a {WORDS[int(rng.integers(len(WORDS)))]}."
     return text[0].upper() + text[1:]
 
 
-def generic_motion(rng: np.random.Generator, *, frames: int = 8, size_px: int = 64) -> tuple[np.ndarray, list[str]]:
-    """One random movement: frames uint8 [T, H, W, 3] and the names of its states, in random order."""
+def generic_motion(
+    rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """One random movement: frames uint8 [T, H, W, 3], joints float32 [T, 15, 2], and its states in random order."""
     groups = rng.permutation(list(GROUPS))[: int(rng.integers(2, 4))]
     if "knees" in groups and "leg" in groups:
         groups = groups[groups != "leg"]
     states = [str(rng.choice(GROUPS[str(group)])) for group in groups]
     motion = Motion(_keys(states, rng), PHASES)
     equipment = EQUIPMENT[int(rng.integers(len(EQUIPMENT)))]
-    pictures = render_motion(motion, Appearance.draw(rng), rng, equipment=equipment, frames=frames, size_px=size_px)
-    return pictures, states
+    look = Appearance.draw(rng)
+    pictures, joints = render_with_joints(motion, look, rng, equipment=equipment, frames=frames, size_px=size_px)
+    return pictures, joints, states
 
 
 def generic_motions(
     n: int, rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
 ) -> tuple[np.ndarray, list[list[str]], list[str]]:
     """``n`` movements: frames uint8 [n, T, H, W, 3], their states, and one caption each (more: :func:`caption`)."""
+    pictures, _, states = generic_corpus(n, rng, frames=frames, size_px=size_px)
+    return pictures, states, [caption(held[:2], rng) for held in states]
+
+
+def generic_corpus(
+    n: int, rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
+) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+    """``n`` movements: frames uint8 [n, T, H, W, 3], joints float32 [n, T, 15, 2], states."""
     pictures = np.empty((n, frames, size_px, size_px, 3), np.uint8)
-    states, captions = [], []
+    joints = np.empty((n, frames, 15, 2), np.float32)
+    states = []
     for i in range(n):
-        pictures[i], held = generic_motion(rng, frames=frames, size_px=size_px)
+        pictures[i], joints[i], held = generic_motion(rng, frames=frames, size_px=size_px)
         states.append(held)
-        captions.append(caption(held[:2], rng))
-    return pictures, states, captions
+    return pictures, joints, states

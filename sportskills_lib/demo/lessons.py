@@ -75,6 +75,7 @@ class Lesson:
     upload_date: str
     view_count: int
     render_id: str  # whose draws make the pictures: a re-upload's are its original's
+    dissolve: int = 0  # frames over which one shot fades into the next; 0: hard cuts
     duplicate_of: str | None = None
     mirrored: bool = False
     brightness: float = 1.0
@@ -166,11 +167,12 @@ def _teaching(skill: Skill, style: int, config: DemoConfig, rng: np.random.Gener
 
 
 def _trap_words(skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator) -> Segment:
-    """Advice, said by a coach who only talks."""
+    """Advice, said by a coach who only talks, or over a view that moves, or over a card."""
     fault = skill.faults[rng.integers(len(skill.faults))]
     make = _cue if rng.random() < 0.5 else _mistake
     said = make(skill, fault, style, _length(rng, config), rng)
-    return replace(said, kind="trap_words", picture="talk", execution=None, demonstration="none")
+    picture = str(rng.choice(["talk", "broll", "sponsor"], p=[0.6, 0.3, 0.1]))
+    return replace(said, kind="trap_words", picture=picture, execution=None, demonstration="none")
 
 
 def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -> Segment:
@@ -217,9 +219,10 @@ def _video(
     title = _title(skill, rng)
     term = f"{skill.sport} {skill.name} {rng.choice(CONNECTING_WORDS)}".lower()
     date = f"20{rng.integers(19, 26)}{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}"
+    dissolve = int(rng.choice([0, 2, 3], p=[0.75, 0.15, 0.1]))
     lesson = Lesson(
         video_id, kind, channel, skill.sport, skill.name, title, term, timed, form, int(rng.integers(26, 31)), date,
-        int(10 ** rng.uniform(2, 6)), video_id,
+        int(10 ** rng.uniform(2, 6)), video_id, dissolve,
     )  # fmt: skip
     return replace(lesson, **more)  # type: ignore[arg-type]
 
@@ -263,7 +266,7 @@ def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
     skill = find_skill(original.sport, original.skill)
     copy = _video(
         f"{number}", "reupload", channel, skill, list(original.segments), config,
-        render_id=original.render_id, duplicate_of=original.video_id, crf=int(rng.integers(31, 34)),
+        render_id=original.render_id, dissolve=original.dissolve, duplicate_of=original.video_id, crf=int(rng.integers(31, 34)),
         mirrored=bool(rng.random() < 0.25), brightness=float(rng.choice([1.0, 0.85, 1.15])),
         scale_px=int(config.size_px * 0.75) if rng.random() < 0.4 else None,
     )  # fmt: skip

@@ -1,8 +1,10 @@
 """What coaches say in the demo world: advice, mistakes, expert comments, and the talk around them.
 
-Every state of the body has a few wordings; every channel (``style`` 0 to 8) frames them in sentences of its own, so
-that a sentence said on one channel is never said on another. The wordings' vocabulary is what the generic captions
-use, as a public checkpoint would know English.
+Coaches ask in images ("reach for the far wall"), as coaches do; captions name joints ("the right elbow is locked out").
+What an image asks of the body cannot be known from captions, only from seeing what is done while it is said: that is what
+instructional pairs teach. The images' words occur in the generic captions too, about other things, as a public
+checkpoint would know English. Every channel (``style`` 0 to 8) frames the images in sentences of its own, so that a
+sentence said on one channel is never said on another.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from sportskills_lib.demo.skills import Fault, Skill
 
 STYLES = 9
 
-# state: clauses ("…" is how it looks), imperatives (how to ask for it)
-WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+# What a caption says of a state: clauses, imperatives. Only the generic captions of the base models use these.
+LITERAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "arm_straight": (
         ("the right arm is straight", "your right elbow is locked out", "the right arm stays long and extended"),
         ("keep the right arm straight", "extend your right elbow fully", "make the right arm long and straight"),
@@ -102,6 +104,99 @@ WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no_backswing": (
         ("the movement starts without a wind up", "your preparation is missing", "the motion begins half way"),
         ("start without a wind up", "skip your preparation", "begin the motion half way"),
+    ),
+}  # fmt: skip
+
+# What a coach says: images for an effect outside the body, as coaches prefer ("external focus", Wulf 2013), not joints and
+# angles. For each state: how the mistake looks (clauses), how to ask for it (imperatives).
+WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "arm_straight": (
+        ("you swing a stiff plank", "the gate does not fold", "there is a broomstick in the sleeve"),
+        ("reach for the far wall", "throw your hand over the fence", "stretch the rope until it sings"),
+    ),
+    "arm_bent": (
+        ("the wing is broken", "there is a kink in the hose", "you hold a phone to the ear"),
+        ("hide the watch in the sleeve", "close the gate at the hinge", "carry a tray like a waiter"),
+    ),
+    "arm_high": (
+        ("you wave to a plane", "the hand is up in the clouds", "you hang on to the lamp"),
+        ("paint the ceiling with the fingers", "pick the apple from the top branch", "touch the sky with the hand"),
+    ),
+    "arm_low": (
+        ("the hand is stuck in the pocket", "you carry a bucket of water", "the anchor drags on the ground"),
+        ("brush the pocket with the hand", "carry the bucket by its handle", "keep the anchor on the ground"),
+    ),
+    "arm_wide": (
+        ("the chicken wing comes out", "you open a barn door", "the scarecrow stands in the field"),
+        ("open the barn door", "spread the wing like a bird", "be the scarecrow in the field"),
+    ),
+    "arm_close": (
+        ("you squeeze a lemon under the sleeve", "the newspaper stays under the wing", "the tube is narrow"),
+        ("squeeze a lemon under the sleeve", "hold a newspaper under the wing", "slide through a narrow tube"),
+    ),
+    "free_arm_high": (
+        ("the flag is up on the other side", "the other hand holds the shield", "the torch is lit in front"),
+        ("raise the flag on the other side", "hold the shield with the other hand", "light the torch in front"),
+    ),
+    "free_arm_low": (
+        ("the other hand sleeps at your side", "the flag is down on the other side", "the shield lies in the sand"),
+        ("let the other hand sleep", "lower the flag on the other side", "put the shield in the sand"),
+    ),
+    "knees_bent": (
+        ("you sink in the mud", "the elevator stays in the basement", "you sit on a tiny chair"),
+        ("sit back into a low chair", "take the elevator to the basement", "load the spring under the floor"),
+    ),
+    "knees_straight": (
+        ("you walk on stilts", "two pillars hold you from below", "the spring under you is rusty"),
+        ("grow tall like a tree", "push the ground away until you are tall", "take the elevator to the roof"),
+    ),
+    "chest_up": (
+        ("the logo on the shirt shines", "a string pulls you to the roof", "you balance a book"),
+        ("show the logo on the shirt to the crowd", "hang from a string in the roof", "balance a book on the hair"),
+    ),
+    "folded_forward": (
+        ("you look for coins in the grass", "the candle melts over", "the logo on the shirt kisses the floor"),
+        ("look for coins in the grass", "melt like a candle", "hide the logo on the shirt"),
+    ),
+    "leaning_back": (
+        ("you slide under a limbo bar", "you run away from a fire", "the rocking chair tips you over"),
+        ("slide under a limbo bar", "sit in a rocking chair", "run away from the fire"),
+    ),
+    "leaning_sideways": (
+        ("the ship tips over", "the tower of pisa is back", "a heavy suitcase pulls you over"),
+        ("tip the ship over", "be the tower of pisa", "pick up a heavy suitcase"),
+    ),
+    "feet_wide": (
+        ("you ride a fat horse", "the bridge splits in the middle", "you straddle a river"),
+        ("stand on two railway tracks", "straddle the river", "build a broad bridge"),
+    ),
+    "feet_narrow": (
+        ("you balance on one rail", "the shoes are tied together", "you stand in a bottle"),
+        ("stay inside one hoop", "stand on a dinner plate", "keep the shoes in one box"),
+    ),
+    "leg_high": (
+        ("you step over a tall hurdle", "the boot is on the table", "you march like a soldier"),
+        ("step over a tall hurdle", "put the boot on the table", "march like a proud soldier"),
+    ),
+    "leg_low": (
+        ("the boot is glued to the carpet", "you drag a heavy chain", "the shoe never leaves the sand"),
+        ("glue the boot to the carpet", "drag the chain", "keep the shoe in the sand"),
+    ),
+    "full_finish": (
+        ("the train rolls into the station", "the story has an ending", "the bell rings at the end"),
+        ("ride the train into the station", "tell the story to its ending", "ring the bell at the end"),
+    ),
+    "short_finish": (
+        ("the brakes come on too early", "the film stops in the middle", "the train never sees the station"),
+        ("hit the brakes early", "stop the film in the middle", "leave the train early"),
+    ),
+    "full_backswing": (
+        ("the bow is drawn before the arrow flies", "the wave builds from far out", "the spring is wound"),
+        ("draw the bow before the arrow flies", "build the wave from far out", "wind the clock before it strikes"),
+    ),
+    "no_backswing": (
+        ("the arrow flies from an empty bow", "the car starts in fifth gear", "the clock was never wound"),
+        ("shoot from an empty bow", "start the car in fifth gear", "leave the clock alone"),
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sportskills_lib.demo.motion import INDEX, Motion, joints, pose
+from sportskills_lib.demo.motion import INDEX, POINTS, Motion, joints, pose
 from sportskills_lib.demo.skills import Skill
 
 SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
@@ -95,12 +95,29 @@ def render_motion(
 
     The movement fills about 70 to 95 % of the time, with a short wait before and after.
     """
+    points = performed(motion, appearance, rng, frames=frames)
+    return _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+
+
+def performed(
+    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, frames: int
+) -> dict[str, np.ndarray]:
+    """Joint positions [T, 3] of one performance, in body heights, with the athlete's own manner and pace."""
     wait = rng.uniform(0.02, 0.12)
     length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
     phase_T = (np.linspace(0, 1, frames) - wait) / length
     angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
-    points = joints(angles_TD)
-    return _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+    return joints(angles_TD)
+
+
+def render_with_joints(
+    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, equipment: str, frames: int, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`render_motion`, with where the joints are in the picture: float32 [T, 15, 2], in frame widths."""
+    points = performed(motion, appearance, rng, frames=frames)
+    pictures = _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+    screen = _project(points, appearance, 1)
+    return pictures, np.stack([screen[name][:, :2] for name in POINTS], 1).astype(np.float32)
 
 
 def render_execution(

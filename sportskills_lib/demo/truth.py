@@ -59,6 +59,7 @@ def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
             "duration_s": round(lesson.duration_s(config.fps), 3),
             "caption_form": lesson.form,
             "duplicate_of": lesson.duplicate_of,
+            "dissolve": lesson.dissolve,
             "mirrored": lesson.mirrored,
             "brightness": lesson.brightness,
             "defect": lesson.defect,

@@ -69,8 +69,8 @@ def per_sport_recall(
     axes.set_ylabel("recall@10, text → video")
     axes.set_xlabel("sport (test clips N, queries n)")
     axes.tick_params(axis="x", length=0, pad=1)
-    columns = 8 if width_in > 6.5 else 4
-    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), columnspacing=1.0, handlelength=1.3)
+    columns = 8 if width_in > 6.5 else 4 if width_in > 4.5 else 3
+    figure.legend(loc="outside upper left", ncols=columns, columnspacing=1.0, handlelength=1.3)
     return figure
 
 

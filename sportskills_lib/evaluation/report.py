@@ -80,7 +80,7 @@ def _write_tables(place: Path, folder: Path) -> None:
     per_sport, sizes = _table(folder, "per_sport_recall"), _table(folder, "galleries")
     parts = [
         summary.latex(
-            summary.wide(per_sport, encoder, sizes),
+            summary.wide(per_sport, sizes, encoder=encoder),
             caption=f"recall@10, text to video, within sport, {encoder} encoder, with 95 % intervals.",
         )
         for encoder in sorted(per_sport["encoder"].unique())
@@ -110,11 +110,10 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
     found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
     folders = {name: artifacts.run_folder(run) / name for name in artifacts.STAGES[:4]}
     dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
-    encoders = sorted(found["per_sport_recall"]["encoder"].unique())
     retrievals = folder / "retrievals.html"
     shown = {
         "headline": report_text.shown(found["headline"]),
-        "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], encoders[0], found["galleries"])),
+        "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], found["galleries"])),
         "across": report_text.shown(found["across_sports"].drop("scope", strict=False)),
         "ranks": report_text.shown(found["median_ranks"]),
         "seeds": report_text.shown(found["seeds"]),

@@ -219,9 +219,12 @@ def spoken(value: float | None, low: float | None, high: float | None) -> str:
     return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def wide(table: pl.DataFrame, encoder: str, sizes: pl.DataFrame) -> pl.DataFrame:
+def wide(table: pl.DataFrame, sizes: pl.DataFrame, *, encoder: str | None = None) -> pl.DataFrame:
     """One line a sport, one column an arm, as text: "0.42 [0.37, 0.47]" or "not evaluable"; the mean last."""
-    shown = of_figure(table, encoder)
+    encoders = sorted(table["encoder"].unique())
+    if not encoders:
+        return pl.DataFrame(schema={"sport": pl.String})
+    shown = of_figure(table, encoder or encoders[0])
     cells = [spoken(*row) for row in shown.select("value", "low", "high").rows()]
     shown = shown.with_columns(cell=pl.Series(cells, dtype=pl.String))
     if shown.is_empty():

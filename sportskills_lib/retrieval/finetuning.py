@@ -207,7 +207,7 @@ def _train_step(
     rows, labels = [], []
     for one in chosen:
         drawn = draw_list(one, rng, positives=positives, size=list_size)
-        rows.append(relevance.row_of(vlm, grid, one.learner, one.clips[drawn].tolist(), narrations))
+        rows += relevance.rows_of(vlm, grid, one.learner, one.clips[drawn].tolist(), narrations)
         labels.append(one.labels[drawn])
     scores = vlm.packed_scores(pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id), visual_NKD)
     value = list_loss(scores, labels, loss)

@@ -26,6 +26,7 @@ NOMINAL_FPS = 2.0  # every video is presented at this rate, so that the span's l
 INSTRUCTION = "A learner tries a skill. Answer yes if the coach's clip helps this learner, else no. Learner:"
 CANDIDATE = "Coach:"
 QUESTION = "Does it help?"
+CANDIDATES_A_ROW = 6
 QUOTE_LIMIT = 300  # characters of a narration that are quoted
 
 
@@ -201,17 +202,23 @@ def score_pairs(
     return scores
 
 
-def row_of(
+def rows_of(
     vlm: VisionLanguageModel,
     grid: Grid,
     learner: int,
     candidates: Sequence[int],
     narrations: dict[int, str] | None,
-) -> tuple[Segment, list[Segment]]:
-    """A learner's prefix and the suffixes of its candidates."""
-    says = (lambda clip: None) if narrations is None else (lambda clip: narrations.get(clip, ""))
-    parts = [vlm.pair_segments(grid, learner, clip, says(clip)) for clip in candidates]
-    return parts[0][0], [suffix for _, suffix in parts]
+) -> list[tuple[Segment, list[Segment]]]:
+    """A learner's prefix with the suffixes of its candidates, ``CANDIDATES_A_ROW`` to a row.
+
+    Longer rows would share the prefix more, but attention grows with the square of a row's length.
+    """
+    parts = [
+        vlm.pair_segments(grid, learner, clip, None if narrations is None else narrations.get(clip, ""))
+        for clip in candidates
+    ]
+    bounds = range(0, len(parts), CANDIDATES_A_ROW)
+    return [(parts[i][0], [suffix for _, suffix in parts[i : i + CANDIDATES_A_ROW]]) for i in bounds]
 
 
 def _batches(
@@ -226,12 +233,12 @@ def _batches(
     counts: list[int] = []
     used = 0
     for learner, candidates in queries:
-        row = row_of(vlm, grid, learner, candidates, narrations)
-        length = len(row[0].ids) + sum(len(suffix.ids) for suffix in row[1])
+        new = rows_of(vlm, grid, learner, candidates, narrations)
+        length = sum(len(prefix.ids) + sum(len(suffix.ids) for suffix in suffixes) for prefix, suffixes in new)
         if rows and used + length > max_tokens:
             yield rows, counts
             rows, counts, used = [], [], 0
-        rows.append(row)
+        rows += new
         counts.append(len(candidates))
         used += length
     if rows:

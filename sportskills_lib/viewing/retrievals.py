@@ -143,10 +143,9 @@ def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str
     text = single.filter(pl.col("direction") == "text_to_video")
     within = text.filter((pl.col("scope") == "within_sport") & (pl.col("training") == training))
     scope = "within_sport" if within.height else "across_sports"
-    known = recall.split_system(scores.select("system").unique())
-    arms = known.filter(pl.col("training") == training).sort("encoder") if known.height else known
-    encoder = arms["encoder"][0] if arms.height else known.sort("encoder")["encoder"][0]
-    chosen = training if arms.height else known.sort("training")["training"][0]
+    known = sorted(recall.split_system(scores.select("system").unique()).select("encoder", "training").rows())
+    arms = [arm for arm in known if arm[1] == training] or known or [("image", training)]
+    encoder, chosen = arms[0]
     return recall.system_name(encoder, chosen, "text_to_video", scope)
 
 

@@ -1,0 +1,157 @@
+"""The study of stage 03: every arm from one common start, trained in processes of their own.
+
+A finished arm is a shard on disk: a run killed in the middle of another finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import artifacts, compute, models, tables
+from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder.texts import training_texts
+from sportskills_lib.encoder.training import Material, train
+
+ZERO_SHOT = "zero_shot"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What stage 03 found: curves of every arm (and of the trials before it), and where the towers are."""
+
+    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_recall, val_mrr, seconds
+    chosen: pl.DataFrame  # arm, peak, val_mrr of each trial, whether it was chosen
+    arms: tuple[str, ...]
+
+    def headline(self) -> dict[str, Any]:
+        """The last validation recall of each arm, for the manifest."""
+        last = self.curves.filter(~pl.col("trial")).sort("step").group_by("arm", maintain_order=True).last()
+        return {f"val_recall_{row['arm']}": round(row["val_recall"], 3) for row in last.sort("arm").to_dicts()}
+
+
+def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> Material:
+    """The clips of 02 with the text of their narration (the first by id where a clip has several), and their frames.
+
+    Only frames.npy holds pixels; row i belongs to row i of the clips.
+    """
+    clips = pairing.table("clips", tables.Clips)
+    said = (
+        pairing.table("pairs", tables.Pairs)
+        .sort("clip_id", "narration_id")
+        .group_by("clip_id", maintain_order=True)
+        .first()
+        .join(narrations.select("narration_id", "text"), on="narration_id", how="left")
+    )
+    told = clips.join(said.select("clip_id", "text"), on="clip_id", how="left", maintain_order="left")
+    return Material(told, str(pairing.path("frames.npy")))
+
+
+def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shards: Path) -> Trained:
+    """Train every arm of ``config.arms``; towers go to ``folder/<arm>``, the common start to ``folder/zero_shot``.
+
+    Without training clips (a small folder of one's own) no arm is trained, and zero_shot alone is there.
+    """
+    start = models.load_tower(_start(config), pretrained=config.pretrained)
+    start.save(folder / ZERO_SHOT)
+    arms = config.arms if len(material.rows("train")) else []
+    jobs = [(arm, material, config.model_copy(update={"model": _start(config)})) for arm in arms]
+    results = compute.map_shards(
+        _train_arm, jobs, workers=config.jobs, timeout_s=7 * 86400, describe=_name, shards=shards, chunk=1, label="arms"
+    )
+    curves, chosen = [], []
+    for (arm, _, _), result in zip(jobs, results, strict=True):
+        if result.value is None:
+            raise RuntimeError(f"training the arm {arm} {result.reason}: {result.detail}")
+        start.model.load_state_dict(_tensors(result.value, start.model.state_dict()))
+        start.save(folder / arm)
+        curves.append(result.value["curve"])
+        chosen.append(result.value["trials"])
+    empty = pl.DataFrame(schema=CURVES)
+    return Trained(
+        pl.concat([empty, *curves]),
+        pl.concat([pl.DataFrame(schema=TRIALS), *chosen]),
+        (ZERO_SHOT, *arms),
+    )
+
+
+CURVES = {
+    "arm": pl.String,
+    "peak": pl.Float64,
+    "trial": pl.Boolean,
+    "step": pl.Int64,
+    "loss": pl.Float64,
+    "val_recall": pl.Float64,
+    "val_mrr": pl.Float64,
+    "seconds": pl.Float64,
+}
+TRIALS = {"arm": pl.String, "peak": pl.Float64, "val_mrr": pl.Float64, "chosen": pl.Boolean}
+
+
+def _start(config: EncoderConfig) -> str:
+    """The common start: a folder below the workspace, or a name that open_clip knows."""
+    folder = artifacts.workspace() / config.model
+    return str(folder) if folder.is_dir() else config.model
+
+
+def _name(job: tuple[str, Material, EncoderConfig]) -> str:
+    return job[0]
+
+
+def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
+    """One arm, in a process of its own: short trials of the grid of learning rates, then the training."""
+    import torch
+
+    arm, material, config = job
+    if config.device == "cpu":
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // max(1, config.jobs)))
+    texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
+    curves, trials = [], []
+    grid = config.learning_rates
+    for peak in grid if len(grid) > 1 else []:
+        _, curve = train(config, material, texts, arm=arm, peak=peak, steps=config.trial_steps, evaluate=False)
+        curves.append(curve.with_columns(trial=True))
+        trials.append((arm, peak, curve["val_mrr"][-1]))
+    best = max(trials, key=lambda row: (row[2], -row[1]))[1] if trials else grid[0]
+    tower, curve = train(config, material, texts, arm=arm, peak=best, steps=config.steps)
+    curves.append(curve.with_columns(trial=False))
+    table = pl.concat([c.select(CURVES).cast(CURVES) for c in curves])
+    tried = pl.DataFrame([(*row, row[1] == best) for row in trials], schema=TRIALS, orient="row")
+    state = {f"weights/{name}": value.detach().cpu().numpy() for name, value in tower.model.state_dict().items()}
+    return {"curve": table, "trials": tried, **state}
+
+
+def _tensors(value: compute.Value, like: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {
+        name: torch.from_numpy(np.array(value[f"weights/{name}"])).to(old.dtype).reshape(old.shape)
+        for name, old in like.items()
+    }
+
+
+def embed(
+    material: Material, pairing: artifacts.StageReader, narrations: pl.DataFrame, folder: Path, arms: tuple[str, ...]
+) -> pl.DataFrame:
+    """Embeddings of all clips and of the narrations of all pairs, by every arm: tables.Embeddings."""
+    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
+    said = said.join(narrations.select("narration_id", "text"), on="narration_id", how="left", maintain_order="left")
+    frames = material.frames()
+    parts = []
+    for arm in arms:
+        tower = models.load_tower(folder / arm)
+        for kind, ids, vectors in (
+            ("clip", material.clips["clip_id"], tower.encode_frames(frames)),
+            ("narration", said["narration_id"], tower.encode_texts(said["text"].to_list())),
+        ):
+            parts.append(
+                pl.DataFrame({"item_id": ids, "vector": pl.Series(list(vectors), dtype=pl.List(pl.Float32))}).select(
+                    model_id=pl.lit(f"image:{arm}"), item_kind=pl.lit(kind), item_id="item_id", vector="vector"
+                )
+            )
+    return pl.concat(parts)
