@@ -36,6 +36,7 @@ class Browser:
         self.query = ipywidgets.Dropdown(description="query", layout={"width": "60em"})
         self.output = ipywidgets.HTML()
         self.error: Exception | None = None
+        self._filling = False
         for control in (self.system, self.sport, self.order):
             control.observe(self._guarded(self._fill), "value")
         self.query.observe(self._guarded(self._show), "value")
@@ -53,12 +54,17 @@ class Browser:
     def _fill(self) -> None:
         first = self.order.value == "worst first"
         asked = self.view.asked(self.system.value, self.sport.value, failures_first=first)
+        self._filling = True  # a new list of queries is one change, not several
         self.query.options = [(f"rank {rank}: {text[:90]}", query) for query, text, rank in asked]
+        self.query.index = 0 if asked else None
+        self._filling = False
         self._show()
 
     def _show(self) -> None:
-        if self.query.value is not None:
-            self.output.value = self.view.page([("", self.system.value, self.query.value)])
+        if self._filling:
+            return
+        chosen = [] if self.query.value is None else [("", self.system.value, self.query.value)]
+        self.output.value = self.view.page(chosen)
 
     def _guarded(self, action: Any) -> Any:
         def run(change: Any) -> None:
@@ -66,7 +72,7 @@ class Browser:
             try:
                 action()
             except Exception as error:
-                self.error = error
+                self.error, self._filling = error, False
                 self.output.value = "<p><b>This view failed.</b> See the log for the reason.</p>"
                 raise
 

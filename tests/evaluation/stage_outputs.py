@@ -213,6 +213,7 @@ def write_stages(
     sports: tuple[str, ...] = SPORTS,
     small: tuple[str, ...] = (),
     learners: bool = True,
+    only_train: bool = False,
     seed: int = 0,
 ) -> None:
     """Stages 01–04 of the run ``synthetic`` below ``workspace`` (= $SPORTSKILLS_HOME), with ratings and truth."""
@@ -223,6 +224,7 @@ def write_stages(
     for name in artifacts.STAGES:
         (workspace / "notebooks" / f"{name}.ipynb").write_text('{"cells": []}')
     full = clip_rows(sports, small)
+    full = full.filter(pl.col("split") == "train") if only_train else full
     narrations, clips = narration_rows(full), full.drop("execution", "cue")
     _write_01(full, narrations)
     stage = _stage("02_pairing", "01_curation")
@@ -249,7 +251,7 @@ def _write_01(clips: pl.DataFrame, narrations: pl.DataFrame) -> None:
     blanks = videos.with_columns(
         path=pl.lit("a.mp4"), title=pl.lit("<script>alert(1)</script> & more"), search_term=pl.lit("x"),
         language=pl.lit("en"), licence=pl.lit("CC BY"), duration_s=pl.lit(90.0), fps=pl.lit(10.0),
-        width_px=pl.lit(128), height_px=pl.lit(128), sha256=pl.lit("0" * 64),
+        width_px=pl.lit(128), height_px=pl.lit(128), sha256=pl.concat_str(pl.lit("0123"), "video_id"),
     )  # fmt: skip
     others = [pl.lit(None).alias(name) for name in tables.Videos.column_names() if name not in blanks.columns]
     stage.save("videos", blanks.with_columns(others).select(tables.Videos.column_names()), tables.Videos)

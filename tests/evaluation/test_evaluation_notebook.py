@@ -1,0 +1,212 @@
+"""Notebook 05, cell by cell in this process, on stand-in stage outputs: what it leaves on disk and in the report."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+import stage_outputs
+
+from sportskills_lib import artifacts, tables
+from sportskills_lib.evaluation import leakage, report, report_text, summary
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_evaluation.ipynb"
+RUN = stage_outputs.RUN
+
+
+def execute(**parameters) -> dict:
+    """Run every cell; ``parameters`` are set after the parameters cell, as papermill would."""
+    namespace: dict = {}
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), namespace)
+            if "parameters" in cell["metadata"].get("tags", []):
+                namespace.update({"run": RUN, "draws": 100} | parameters)
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def _done(tmp_path_factory):
+    """One undisturbed run, for the tests that only read it."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPORTSKILLS_HOME", str(folder))
+        stage_outputs.write_stages(folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",))
+        return folder, execute()
+
+
+@pytest.fixture
+def done(_done, monkeypatch) -> dict:
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(_done[0]))
+    return _done[1]
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page, and its text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.said).split())
+
+
+def place() -> Path:
+    return artifacts.workspace() / "reports" / RUN
+
+
+def page() -> Page:
+    return Page((place() / "index.html").read_text())
+
+
+def test_leaves_the_tables_that_others_rely_on(done):
+    recall = pl.read_csv(place() / "per_sport_recall.csv")
+    assert tuple(recall.columns) == summary.COLUMNS
+    assert set(recall["training"]) == set(stage_outputs.ARMS)
+    assert set(recall["metric"]) == {"recall@10_single", "recall@10_multi", "hit@10"}
+    assert set(recall["sport"]) == {"archery", "golf", "judo", "tennis", "mean"}
+    archery = recall.filter((pl.col("sport") == "archery") & (pl.col("scope") == "within_sport"))
+    assert archery["value"].is_null().all()
+    mean = recall.filter((pl.col("sport") == "mean") & (pl.col("value").is_not_null()))
+    assert (mean["low"] <= mean["value"]).all()
+    assert (mean["value"] <= mean["high"]).all()
+    feedback = pl.read_csv(place() / "feedback_retrieval.csv")
+    assert feedback.columns == ["system", "metric", "value", "low", "high", "n"]
+    assert set(feedback["system"]) == set(stage_outputs.SYSTEMS)
+    for name in ("per_sport_recall.png", "per_sport_recall.svg", "per_sport_recall.tex", "headline.csv", "index.html"):
+        assert (place() / name).stat().st_size > 100, name
+    assert "not evaluable" in (place() / "per_sport_recall.tex").read_text()
+    stage = artifacts.open_stage(RUN, "05_evaluation")
+    for name in stage.manifest["outputs"]:
+        stage.path(name)
+    stage.table("recall", tables.Scores)
+    stage.table("judgements", tables.Judgements)
+
+
+def test_the_macro_mean_is_the_mean_of_evaluable_sports(done):
+    rows = summary.of_figure(done["per_sport"], "image").filter(pl.col("training") == "narrations")
+    sports = rows.filter(pl.col("sport").is_in(["golf", "judo", "tennis"]))
+    mean = rows.row(by_predicate=pl.col("sport") == "mean", named=True)
+    assert mean["value"] == pytest.approx(sports["value"].mean())
+    assert mean["n"] == sports["n"].sum()
+    facts = summary.headline_facts(done["headline"], done["feedback_table"])
+    other = summary.of_figure(done["per_sport"], "image").filter(
+        (pl.col("training") == "activity_skill") & (pl.col("sport") == "mean")
+    )
+    assert facts["gain"] == pytest.approx(mean["value"] - other["value"][0], abs=1e-4)
+
+
+def test_the_page_opens_from_a_file_and_escapes_what_strangers_wrote(done):
+    shown = page()
+    for tag, attributes in shown.tags:
+        assert tag not in {"script", "iframe", "link", "object"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href"):
+            target = attributes.get(name, "#")
+            assert target.startswith(("#", "data:", "nb/")), target
+    assert "mind cue" in shown.text
+    assert "<b>$5</b>" in shown.text  # as text: the narrations of the stand-in hold markup
+    assert "simulated raters" in shown.text
+    assert "demo figures, never results about sport" in shown.text
+    assert "archery" in shown.text
+
+
+def test_rows_without_the_truth_are_the_same(_done, workspace):
+    before = _done[1]["per_sport"].filter(pl.col("metric") == "recall@10_single")
+    shutil.rmtree(workspace / "data" / "raw" / "demo" / "truth")
+    after = execute()["per_sport"]
+    assert after.equals(before)
+    assert "own clip is known to be right" in page().text
+
+
+def test_a_rebuilt_report_is_the_same_page(done):
+    path = place() / "index.html"
+    before = path.read_text()
+    report.rebuild(RUN)
+    assert re.sub(r"\s+", " ", path.read_text()) == re.sub(r"\s+", " ", before)
+
+
+def test_executed_notebooks_are_kept_and_linked(done):
+    nb = place() / "nb"
+    nb.mkdir()
+    (nb / "01_curation.html").write_text("<p>")
+    (place() / "old.png").write_bytes(b"stale")
+    report.rebuild(RUN)
+    links = [attributes.get("href") for tag, attributes in page().tags if tag == "a"]
+    assert "nb/01_curation.html" in links
+    assert (nb / "01_curation.html").is_file()
+    assert not (place() / "old.png").exists()
+
+
+def test_no_learners_and_no_evaluable_sport(tmp_path, monkeypatch):
+    """What a small folder of real lessons looks like: the report says why, and shows the table across sports."""
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    stage_outputs.write_stages(tmp_path, sports=("golf", "judo"), small=("golf", "judo"), learners=False)
+    done = execute(ratings="", truth="")
+    assert not (place() / "per_sport_recall.png").exists()
+    recall = pl.read_csv(place() / "per_sport_recall.csv", infer_schema_length=None)
+    assert recall.filter(pl.col("scope") == "within_sport")["value"].is_null().all()
+    assert done["headline"].is_empty()
+    text = page().text
+    assert "No sport is evaluable at 10" in text
+    assert "Across sports" in text
+    assert pl.read_csv(place() / "across_sports.csv").filter(pl.col("training") == "narrations")["value"].min() > 0.5
+    assert pl.read_csv(place() / "feedback_retrieval.csv").is_empty()
+    assert "cannot be judged" in text or "no learners" in text
+
+
+def test_no_test_clips_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    stage_outputs.write_stages(tmp_path, sports=("golf",), learners=False, only_train=True)
+    execute(ratings="", truth="")
+    assert "No sport" in page().text
+
+
+def test_a_planted_leak_is_a_warning_on_the_page(done):
+    """Each check is planted once; the page repeats what failed among its warnings."""
+    clips = done["clips"].with_columns(pl.col("split").cast(pl.String))
+    first = clips.filter(pl.col("split") == "train").row(0, named=True)
+    moved = clips.with_columns(
+        split=pl.when(pl.col("clip_id") == first["clip_id"]).then(pl.lit("val")).otherwise("split")
+    )
+    query, other = done["queries"].row(0, named=True), clips.filter(pl.col("split") == "train")["clip_id"][-1]
+    copied = done["narrations"].with_columns(
+        text=pl.when(pl.col("narration_id") == other + "n").then(pl.lit(query["text"])).otherwise("text")
+    )
+    person = done["learners"].with_columns(
+        split=pl.when(pl.col("learner_id") == done["learners"]["learner_id"][0])
+        .then(pl.lit("train"))
+        .otherwise(pl.col("split").cast(pl.String))
+    )
+    offered = done["rankings"].with_columns(
+        clip_id=pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(pl.lit(first["clip_id"])).otherwise("clip_id")
+    )
+    names = ("videos", "clips", "pairs", "narrations", "queries", "learners", "rankings")
+    given = {name: done[name] for name in names}
+    assert leakage.checks(**given)["passed"].all()
+    leaks = leakage.checks(**given | {"clips": moved, "narrations": copied, "learners": person, "rankings": offered})
+    failed = dict(leaks.filter(~pl.col("passed")).select("check", "first").rows())
+    assert failed["no video stands in two splits"] == first["video_id"]
+    assert failed["no channel stands in two splits"] == first["channel"]
+    assert failed["no participant stands in two splits"] == done["learners"]["participant"][0]
+    assert failed["no test query has the wording of a training narration"] == query["query_id"]
+    assert failed["test learners are offered test clips only"].endswith(first["clip_id"])
+    found = {name: pl.DataFrame() for name in ("raters", "seeds")}
+    found |= {"per_sport_recall": done["per_sport"], "galleries": done["sizes"], "leaks": leaks}
+    lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
+    assert sum(line.startswith("Leak check failed") for line in lines) == len(failed)
