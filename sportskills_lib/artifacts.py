@@ -182,9 +182,10 @@ def begin(
 ) -> Stage:
     """Start (or resume) a stage of a run.
 
-    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files that it reads, ``optional``
-    those that may be missing: what a stage does not name here, it does not notice when it changes. Of an earlier attempt with the same key only the shards are kept. ValueError when an input is missing or when another
-    process writes this run; the process that holds the lock may begin again (a cell that is run twice in JupyterLab).
+    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files, ``optional`` those that may
+    be missing: a change of what is not named here goes unnoticed. Of an earlier attempt with the same key only the
+    shards are kept. ValueError when an input is missing or when another process writes this run; the process that holds
+    the lock may begin again (a cell that is run twice in JupyterLab).
     """
     inputs = input_digests(run, source=source, optional=optional, after=after)
     _lock(run)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -64,13 +64,26 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
     configs = {}
     for stage in STAGES:
         try:
-            configs[stage] = stage_config(stage, preset, **settings.get(stage, {}))  # type: ignore[arg-type]
+            values = _typed(stage, settings.get(stage, {}))
+            configs[stage] = stage_config(stage, preset, **values)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{stage}: {place}={first['input']!r}: {first['msg'].lower()}") from None
         headless.check_parameters(artifacts.notebook_path(stage), parameters(stage, "run", configs[stage]))
     return configs
+
+
+def _typed(stage: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Values from the command line are text: where the stage wants a list, commas part it."""
+    fields = CONFIGS[stage].model_fields
+    lists = {name for name in values if name in fields and get_origin(fields[name].annotation) is list}
+    return {
+        name: [item.strip() for item in value.split(",") if item.strip()]
+        if name in lists and isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
 
 
 def parameters(stage: str, run: str, config: StageConfig) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def toy_notebook(stage: str, *, cells: list[str] | None = None) -> nbformat.Note
     number = STAGES.index(stage)
     lines = ['run: str = "demo"']
     for name, field in CONFIGS[stage].model_fields.items():
-        lines.append(f"{name} = {field.get_default()!r}")
+        lines.append(f"{name} = {field.get_default(call_default_factory=True)!r}")
     source = 'artifacts.workspace() / "data/raw/mine"' if number == 0 else "None"
     words = {"stage": stage, "factor": number + 1, "rows": ROWS, "source": source, "after": STAGES[:number][-1:]}
     body = [text.format(**words) for text in (TOY_BEGIN, TOY_WORK, TOY_SAVE)] if cells is None else cells

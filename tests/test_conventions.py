@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can check. Each checker is also shown a planted offence, which it must catch."""
+"""The rules of the house that a machine can check. Each checker is also shown an offence, which it must catch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODULES = sorted(path for path in LIBRARY.rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 50, 12
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
-GROUND = ("tables", "artifacts", "config", "metrics", "style", "spans", "vocabulary")
+GROUND = ("tables", "artifacts", "config", "metrics", "style", "spans", "vocabulary", "fingerprints")
 ABOVE_VIEWING = ("advice", "execution", "cli", "headless", "guard", "failures", "progress", "worlds", "doctor")
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
@@ -366,7 +366,9 @@ def test_a_bad_cell_is_caught(source: str) -> None:
 def parameter_offences(source: str, stage: str) -> list[str]:
     """How the parameters cell differs from `run` and the stage's config: names, order, types, defaults, comments."""
     fields = CONFIGS[stage].model_fields
-    expected = {"run": (str, "demo")} | {name: (field.annotation, field.default) for name, field in fields.items()}
+    expected = {"run": (str, "demo")} | {
+        name: (field.annotation, field.get_default(call_default_factory=True)) for name, field in fields.items()
+    }
     found, seen = [], []
     comments = {
         token.start[0]

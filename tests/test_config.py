@@ -1,0 +1,71 @@
+"""Settings: frozen, flat, refused by name when unknown, and whole in every preset."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args, get_origin
+
+import pytest
+from pydantic import ValidationError
+
+from sportskills_lib.artifacts import STAGES
+from sportskills_lib.config import CONFIGS, PRESETS, PresetName, stage_config
+
+PRESET_NAMES = get_args(PresetName)
+FLAT = (str, int, float, bool, list[str], list[int], list[float])
+
+
+def test_there_is_a_config_for_every_stage_and_nothing_else() -> None:
+    assert tuple(CONFIGS) == STAGES and set(PRESETS) == set(PRESET_NAMES)
+    assert all(set(stages) <= set(STAGES) for stages in PRESETS.values())
+
+
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_preset_makes_every_config(stage: str, preset: PresetName) -> None:
+    config = stage_config(stage, preset)
+    assert all(getattr(config, name) == value for name, value in PRESETS[preset].get(stage, {}).items())
+    assert type(config)(**config.model_dump()) == config
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_fields_are_flat_described_and_demo_by_default(stage: str) -> None:
+    for name, field in CONFIGS[stage].model_fields.items():
+        kind = field.annotation
+        assert kind in FLAT or get_origin(kind) is Literal, f"{stage}.{name} is {kind}"
+        assert field.description or name == "seed", f"{stage}.{name} has no description"
+        assert not field.is_required(), f"{stage}.{name} has no default"
+    assert PRESETS["demo"].get(stage, {}) == {}
+    assert stage_config(stage) == CONFIGS[stage]()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_unknown_parameter_is_refused_by_name(stage: str) -> None:
+    first = next(iter(CONFIGS[stage].model_fields))
+    with pytest.raises(ValueError, match=rf"{stage} has no parameter sead; it has .*{first}"):
+        stage_config(stage, "demo", sead=1)
+    with pytest.raises(ValidationError):
+        CONFIGS[stage](sead=1)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = stage_config("05_evaluation")
+    with pytest.raises(ValidationError):
+        config.draws = 3  # type: ignore[attr-defined]
+
+
+def test_overrides_win_over_the_preset_and_take_the_field_s_type() -> None:
+    config = stage_config("05_evaluation", "smoke", draws="17")
+    assert config.draws == 17  # type: ignore[attr-defined]
+
+
+def test_a_notebook_s_other_variables_are_left_alone() -> None:
+    config = CONFIGS["01_curation"].from_parameters({"run": "x", "min_words": 7, "tables": object()})
+    assert config == CONFIGS["01_curation"](min_words=7)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_local_and_paper_read_nothing_of_the_demo_but_stand_in_weights(stage: str) -> None:
+    for preset in ("local", "paper"):
+        for name, value in stage_config(stage, preset).model_dump().items():
+            if isinstance(value, str) and value.startswith("data/raw/demo") and name not in ("source", "model"):
+                pytest.fail(f"{preset}: {stage}.{name} is {value}")
