@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,14 @@ def test_killed_and_resumed(tiny_world: Path, tiny_config: DemoConfig, tmp_path:
     assert {path: path.stat().st_mtime_ns for path in standing} == standing, "a finished file was made again"
 
 
+def test_a_world_stands_without_its_truth(tiny_config: DemoConfig, tmp_path: Path) -> None:
+    small = tiny_config.model_copy(update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0})
+    make_world(tmp_path, small)
+    shutil.rmtree(tmp_path / "truth")
+    make_world(tmp_path, small)
+    assert not (tmp_path / "truth").exists()
+
+
 def test_another_config_clears_what_stood(tiny_config: DemoConfig, tmp_path: Path) -> None:
     small = tiny_config.model_copy(update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0})
     (tmp_path / "models").mkdir()
@@ -98,7 +107,7 @@ def test_two_makers_do_not_meet(tiny_config: DemoConfig, tmp_path: Path) -> None
 def test_videos_show_what_the_truth_says(tiny_world: Path) -> None:
     videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet")
     segments = pl.read_parquet(tiny_world / "truth" / "segments.parquet")
-    whole = videos.filter(pl.col("kind") == "lesson").head(3)
+    whole = videos.filter(pl.col("kind") == "lesson", dissolve=0).head(3)
     for row in whole.iter_rows(named=True):
         frames = frames_of(tiny_world / "lessons" / f"{row['video_id']}.mp4").astype(float)
         assert len(frames) == round(row["duration_s"] * 10)
