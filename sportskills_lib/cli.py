@@ -17,6 +17,8 @@ EPILOG = (
     "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
     "3 another process makes this run · 4 the disk is full · 130 interrupted · 143 terminated."
 )
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Learn physical skills from instructional video: five notebooks, one command.\n\n"
     "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and ends with a report.",
@@ -162,12 +164,15 @@ def main() -> None:
     """The console script: every failure that we know ends with one line on stderr and its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        raise SystemExit(code)
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):
-        _end("interrupted: the same command goes on where this one stopped", 130)
+        _end("interrupted: the same command goes on where this one stopped", INTERRUPTED)
     except ValueError as error:
         _end(str(error), 2)
     except Exception as error:
