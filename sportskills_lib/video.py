@@ -15,6 +15,7 @@ can be shown right (its frame times equal the container's own, no rotation, 8-bi
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+log = logging.getLogger("sportskills")
 
 Reader = Literal["auto", "decord", "pyav"]
 SUFFIXES = frozenset(
@@ -179,10 +182,9 @@ def _ascending(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[
     indices = np.maximum(np.searchsorted(info.times_s, wanted_s + EPSILON_S, side="right") - 1, 0)
     width, height = inner_size(info.width_px, info.height_px, size_px)
     turned = (height, width) if info.rotation_deg % 180 else (width, height)
-    read = _decord_frames if info.reader == "decord" else _pyav_frames
     with _reading(info.path):
         batch: list[np.ndarray] = []
-        for frame in read(info, indices, *turned):
+        for frame in _frames(info, indices, *turned):
             batch.append(_square(np.rot90(frame, info.rotation_deg // 90), size_px))
             if len(batch) == BATCH:
                 yield np.stack(batch)
@@ -205,6 +207,22 @@ def _square(frame: np.ndarray, size_px: int) -> np.ndarray:
     top, left = (size_px - height) // 2, (size_px - width) // 2
     square[top : top + height, left : left + width] = frame
     return square
+
+
+def _frames(info: VideoInfo, indices: np.ndarray, width: int, height: int) -> Iterator[np.ndarray]:
+    """The frames ``indices`` (ascending), by decord if it can, and by PyAV from where decord gives up.
+
+    decord refuses some widths (16, 24, 48, 72 px) and some streams that PyAV reads.
+    """
+    done = 0
+    if info.reader == "decord":
+        try:
+            for frame in _decord_frames(info, indices, width, height):
+                yield frame
+                done += 1
+        except Exception:
+            log.debug("%s: decord gave up after %d frames; PyAV goes on", info.path.name, done)
+    yield from _pyav_frames(info, indices[done:], width, height)
 
 
 def _decord_frames(info: VideoInfo, indices: np.ndarray, width: int, height: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,53 @@
+"""Functions that test_compute runs in worker processes: some of them end badly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+
+def square(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    rows = [(item, item * item)] * (item % 3)
+    frame = pl.DataFrame(rows, schema={"item": pl.Int64, "square": pl.Int64}, orient="row")
+    return {"rows": frame, "noise": np.full((item % 4, 2), item, np.int16)}
+
+
+def slow_square(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    time.sleep(0.02 * (item % 3))
+    return square(item)
+
+
+def die_on_seven(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    if item == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(item)
+
+
+def hang_on_five(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    if item == 5:
+        time.sleep(600)
+    return square(item)
+
+
+def fail_on_two(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    if item == 2:
+        raise KeyError("a mistake of ours")
+    return square(item)
+
+
+def note_and_square(item: tuple[str, int]) -> dict[str, pl.DataFrame | np.ndarray]:
+    """Leaves a file for every call, so that a test can count them."""
+    folder, number = item
+    Path(folder, f"{number}-{time.monotonic_ns()}").touch()
+    return square(number)
+
+
+def write_pid_and_sleep(item: str) -> dict[str, pl.DataFrame | np.ndarray]:
+    Path(item).write_text(str(os.getpid()))
+    time.sleep(600)
+    return square(0)
