@@ -21,9 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sportskills_lib.demo import generic
-from sportskills_lib.demo.motion import PHASES, POINTS, Motion, joints
 from sportskills_lib.demo.phrases import LITERAL
-from sportskills_lib.demo.render import Appearance, render_motion
 from sportskills_lib.retrieval import relevance
 from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
 from sportskills_lib.retrieval.relevance import VisionLanguageModel
@@ -174,30 +172,11 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
 
 
 def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes:
-    """Random movements as in :mod:`generic`, with the joints' places beside them (body heights, seen from the body)."""
-    frames = np.empty((count, FRAMES, size_px, size_px, 3), np.uint8)
-    places = np.empty((count, STEPS, len(POINTS) * 3), np.float32)
-    states: list[list[str]] = []
-    for i in range(count):
-        held = _draw_states(rng)
-        motion, look = Motion(generic._keys(held, rng), PHASES), Appearance.draw(rng)
-        equipment = generic.EQUIPMENT[int(rng.integers(len(generic.EQUIPMENT)))]
-        frames[i] = render_motion(motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px)
-        # The short wait before a movement is not known here: its mean stands in for it.
-        phase_T = (np.linspace(0, 1, FRAMES) - 0.07) / np.clip(0.86 / look.speed, 0.6, 0.93)
-        where = joints(motion.at(phase_T) + look.offset)
-        stacked = np.stack([where[point] for point in POINTS], 1).reshape(STEPS, FRAMES // STEPS, -1)
-        places[i] = stacked.mean(1)
-        states.append(held)
-    spread = places.reshape(-1, places.shape[-1]).std(0) + 1e-3
-    return Scenes(frames, states, (places - places.reshape(-1, places.shape[-1]).mean(0)) / spread)
-
-
-def _draw_states(rng: np.random.Generator) -> list[str]:
-    groups = [str(group) for group in rng.permutation(list(generic.GROUPS))[: int(rng.integers(2, 4))]]
-    if "knees" in groups and "leg" in groups:
-        groups.remove("leg")
-    return [str(rng.choice(generic.GROUPS[group])) for group in groups]
+    """Random movements of :mod:`generic` with the places of their joints on the screen, averaged over pairs of frames."""
+    frames, screen, states = generic.generic_corpus(count, rng, frames=FRAMES, size_px=size_px)
+    places = screen.reshape(count, STEPS, FRAMES // STEPS, -1).mean(2)
+    flat = places.reshape(-1, places.shape[-1])
+    return Scenes(frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32))
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -282,10 +261,10 @@ class Questions:
 
 
 def ask(scenes: Scenes, scene: int, rng: np.random.Generator) -> list[tuple[str, str, tuple[int, ...]]]:
-    """One caption to write; two sentences to judge, one of them wrong; one to judge with another scene beside it."""
+    """A caption to write, a sentence to judge (right or wrong), and one to judge with another scene beside it."""
     held = scenes.states[scene]
     asked: list[tuple[str, str, tuple[int, ...]]] = [(WHAT, generic.caption(held[:2], rng), ())]
-    for question, others in ((DESCRIBES, ()), (DESCRIBES, ()), (FIRST, (int(rng.integers(len(scenes.states))),))):
+    for question, others in ((DESCRIBES, ()), (FIRST, (int(rng.integers(len(scenes.states))),))):
         state = held[int(rng.integers(len(held)))]
         rivals = next(group for group in generic.GROUPS.values() if state in group)
         said = state if rng.random() < 0.5 else str(rng.choice([rival for rival in rivals if rival != state]))
@@ -338,8 +317,9 @@ def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None =
 
 def _corpus(rng: np.random.Generator) -> list[str]:
     """Texts that the tokenizer learns its words from: prompts and generic captions."""
+    names = [state for group in generic.GROUPS.values() for state in group]
     prompts = [WATCH, WHAT, DESCRIBES, FIRST, relevance.INSTRUCTION, relevance.CANDIDATE, relevance.QUESTION]
-    return prompts * 20 + [generic.caption(_draw_states(rng)[:2], rng) for _ in range(2000)]
+    return prompts * 20 + [generic.caption([state], rng) for state in rng.choice(names, 2000)]
 
 
 def save(vlm: VisionLanguageModel, folder: Path) -> None:

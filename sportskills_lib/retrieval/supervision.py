@@ -8,6 +8,7 @@ read. Every row says why it is there. All thresholds are ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ SCHEMA: dict[str, Any] = {"learner_id": pl.String, "clip_id": pl.String, "label"
 ADVICE, MISTAKE = "advice matches the comment", "mistake shown matches the comment"
 OTHER_CUE, OTHER_SKILL, RANDOM = "same skill, other cue", "same sport, other skill", "random clip of the split"
 
+FEEDBACK_FLOOR, FEEDBACK_WEIGHT = 0.3, 4.0  # comments at this similarity or above widen a query, with this weight
+
 
 def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
     """Cosine of TF-IDF vectors (words and word pairs), fitted on the texts given: words that all share count least."""
@@ -30,6 +33,33 @@ def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     vectors.fit([*queries, *texts])
     return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
+
+
+def expanded_similarity(comments: Sequence[str], names: Sequence[str]) -> Similarity:
+    """TF-IDF of word pairs and triples, the query widened by the comments that resemble it (Rocchio's feedback).
+
+    Coaches and experts say one thing in many ways, and an expert's remark often holds two of them: what is wrong and
+    what to do instead. Comments that share one phrase therefore lend each other the other. Words of the ``names`` of
+    sports and skills say nothing about the mistake and are left out.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    ignored = sorted({word for name in names for word in re.findall(r"\w+", name.lower())})
+    vectors = TfidfVectorizer(
+        ngram_range=(2, 3), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", stop_words=ignored or None
+    )
+    memory = vectors.fit_transform(comments)
+
+    def similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        asked = vectors.transform(queries)
+        alike = (asked @ memory.T).toarray()
+        weight = np.where(alike >= FEEDBACK_FLOOR, alike, 0.0)
+        weight /= np.maximum(weight.sum(1, keepdims=True), 1e-9)
+        widened = normalize(asked.toarray() + FEEDBACK_WEIGHT * (weight @ memory))
+        return np.asarray(widened @ vectors.transform(texts).T.toarray())
+
+    return similarity
 
 
 def clip_texts(clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame) -> dict[str, str]:
@@ -49,9 +79,9 @@ def build_supervision(
     clips: pl.DataFrame,
     texts: dict[str, str],
     *,
-    similarity: Similarity = tfidf_similarity,
-    positive_share: float = 0.8,
-    negative_share: float = 0.4,
+    similarity: Similarity | None = None,
+    positive_share: float = 0.2,
+    negative_share: float = 0.05,
     mistake_label: float = 0.6,
     random_negatives: int = 4,
     skill_negatives: int = 12,
@@ -65,13 +95,18 @@ def build_supervision(
     mistake itself is shown), at or below ``negative_share`` it is a negative, and between them it is left out.
     """
     rng = np.random.default_rng(seed)
-    frames = []
+    frames: list[pl.DataFrame] = []
+    heard = learners.filter(pl.col("split").cast(pl.String).is_in(splits) & pl.col("is_mistake"))
+    if similarity is None and heard.height:
+        names = [*clips["sport"].unique(), *clips["skill"].unique()]
+        similarity = expanded_similarity(heard.sort("learner_id")["comment"].to_list(), names)
     for split in splits:
         theirs = clips.filter(pl.col("split").cast(pl.String) == split).sort("clip_id")
         people = learners.filter((pl.col("split").cast(pl.String) == split) & pl.col("is_mistake")).sort("learner_id")
         for (sport, skill), group in people.group_by("sport", "skill", maintain_order=True):
             near = theirs.filter((pl.col("sport") == sport) & (pl.col("skill") == skill))
             far = theirs.filter((pl.col("sport") == sport) & (pl.col("skill") != skill))
+            assert similarity is not None  # there are learners
             scores = similarity(group["comment"].to_list(), [texts[clip_id] for clip_id in near["clip_id"]])
             for learner_id, row in zip(group["learner_id"], scores, strict=True):
                 frames.append(_matches(learner_id, near, row, positive_share, negative_share, mistake_label))

@@ -1,0 +1,60 @@
+"""The stand-in checkpoint: public layout, deterministic, left alone when complete."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import torch
+
+from sportskills_lib.demo import base_vlm
+from sportskills_lib.demo.skills import SPORTS
+from sportskills_lib.retrieval import relevance
+
+
+def test_it_loads_through_the_public_classes(tiny_folder):
+    from transformers import AutoConfig, AutoProcessor
+
+    assert AutoConfig.from_pretrained(tiny_folder).model_type == "qwen2_5_vl"
+    assert type(AutoProcessor.from_pretrained(tiny_folder)).__name__ == "Qwen2_5_VLProcessor"
+    assert sorted(path.suffix for path in tiny_folder.glob("*model*")) == [".safetensors"]
+    assert relevance.load_vlm(str(tiny_folder)).yes_id != relevance.load_vlm(str(tiny_folder)).no_id
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_folder, tiny_recipe, tmp_path):
+    again = base_vlm.build_base_vlm(tmp_path / "again", seed=3, recipe=tiny_recipe)
+    other = base_vlm.build_base_vlm(tmp_path / "other", seed=4, recipe=tiny_recipe)
+    weights = (tiny_folder / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == weights
+    assert (other / "model.safetensors").read_bytes() != weights
+
+
+def test_a_complete_folder_is_left_alone_and_a_half_one_is_built(tiny_folder, tiny_recipe, tmp_path):
+    before = (tiny_folder / "model.safetensors").stat().st_mtime_ns
+    base_vlm.build_base_vlm(tiny_folder, seed=9, recipe=tiny_recipe)
+    assert (tiny_folder / "model.safetensors").stat().st_mtime_ns == before
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "tokenizer.json").write_text("{}")
+    base_vlm.build_base_vlm(tmp_path / "half", seed=3, recipe=tiny_recipe)
+    assert json.loads((tmp_path / "half" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
+
+
+def test_its_first_training_names_no_sport_and_no_skill():
+    rng = np.random.default_rng(0)
+    texts = " ".join(base_vlm._corpus(rng)).lower()
+    for sport in SPORTS:
+        for name in (sport.name, *(skill.name for skill in sport.skills if " " in skill.name)):
+            assert not re.search(rf"\b{re.escape(name)}\b", texts), name
+    scenes = base_vlm.make_scenes(5, rng, size_px=32)
+    asked = [question for i in range(5) for question in base_vlm.ask(scenes, i, rng)]
+    assert not any("help" in text for text, _, _ in asked)
+    assert {answer for text, answer, _ in asked if text != base_vlm.WHAT} <= {"yes", "no"}
+
+
+def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    base_vlm.build_base_vlm(tmp_path / "vlm", seed=3, recipe=tiny_recipe)
+    torch.testing.assert_close(torch.rand(3), expected)
