@@ -70,7 +70,6 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{stage}: {place}={first['input']!r}: {first['msg'].lower()}") from None
-        headless.check_parameters(artifacts.notebook_path(stage), parameters(stage, "run", configs[stage]))
     return configs
 
 
@@ -86,7 +85,7 @@ def _typed(stage: str, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def parameters(stage: str, run: str, config: StageConfig) -> dict[str, Any]:
+def parameters(run: str, config: StageConfig) -> dict[str, Any]:
     """What papermill gives the stage's notebook."""
     return {"run": run} | config.model_dump(mode="python")
 
@@ -195,6 +194,8 @@ def reproduce(
     first, last = stage_name(only or from_stage or STAGES[0]), stage_name(only) if only else STAGES[-1]
     wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
     forced = bool(only or from_stage)
+    for stage in wanted:
+        headless.check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
     for stage in STAGES[: STAGES.index(first)]:
         artifacts.open_stage(run, stage)
     with full_disk_named(run_folder(run).parent), _only_runner(run):
@@ -232,7 +233,7 @@ def run_stage(run: str, stage: str, config: StageConfig) -> None:
     source = artifacts.notebook_path(stage)
     before = folder / stage / "manifest.json"
     stamp = before.stat().st_mtime_ns if before.is_file() else None
-    headless.execute(source, work, parameters(stage, run, config), home=workspace(), log=log)
+    headless.execute(source, work, parameters(run, config), home=workspace(), log=log)
     if not before.is_file() or before.stat().st_mtime_ns == stamp:
         raise NotebookError(f"notebooks/{source.name}", "its end", "it never called stage.finish()", log)
     _tidy(run, stage)

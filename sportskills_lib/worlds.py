@@ -96,7 +96,7 @@ def make(part: DemoPart, progress: Progress, *, again: bool = False) -> None:
             return
         with progress.step(f"demo {part.name}", why, planned_s=part.planned_s):
             (part.notes / f"{part.name}.json").unlink(missing_ok=True)
-            if again or not part.target.is_dir():
+            if again or part.name != "world" or not part.target.is_dir():  # the world keeps what still fits by itself
                 shutil.rmtree(part.target, ignore_errors=True)
                 (part.folder / f"{part.name}.json").unlink(missing_ok=True)  # the world's own sign that it is complete
             code = part.code()
