@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from sportskills_lib.evaluation import recall
+from sportskills_lib.evaluation import feedback, recall
 from sportskills_lib.evaluation.audit import relevant_clips
 
 OWN, SAME_CUE, SAME_SKILL, OTHER = "own clip", "same cue and execution", "same skill", "other skill"
 MARKS = (OWN, SAME_CUE, SAME_SKILL, OTHER)
+SHOWN_SYSTEMS = ("encoder_narrations", "vlm_lora")  # those that exist; the last one decides which learners are shown
 
 
 def retrieved(queries: pl.DataFrame, rankings: pl.DataFrame, clips: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
@@ -82,3 +83,48 @@ def gather(
         hits = found.filter(pl.col("query_id") == row["query_id"]).sort("rank")
         cases.append(row | {"own_clip": row["own"][0], "hits": hits.select("clip_id", "score", "mark").to_dicts()})
     return cases
+
+
+def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
+    """One learner of each kind (good, typical, bad) by nDCG@10 of ``system``: kind, learner_id, sport, value."""
+    own = scores.filter(
+        (pl.col("system") == system) & (pl.col("metric") == feedback.NDCG) & pl.col("value").is_not_null()
+    ).select("query_id", "sport", "value")
+    middle = own["value"].median() or 0.0
+    orders = {"good": -pl.col("value"), "typical": (pl.col("value") - middle).abs(), "bad": pl.col("value")}
+    picked = own.head(0).with_columns(kind=pl.lit(""))
+    for kind, order in orders.items():
+        left = own.filter(~pl.col("query_id").is_in(picked["query_id"].implode()))
+        best = left.sort(pl.col("sport").is_in(picked["sport"].implode()), order, "query_id").head(1)
+        picked = picked.vstack(best.with_columns(kind=pl.lit(kind)))
+    return picked.select("kind", learner_id="query_id", sport="sport", value="value")
+
+
+def gather_learners(
+    scores: pl.DataFrame, rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, top: int = 5
+) -> list[dict]:
+    """One entry a learner and system: kind, sport, comment, system, value (nDCG@10), learner_id, hits with grades.
+
+    Empty without judged learners. The expert's comment is shown to the reader; no model has it as an input.
+    """
+    known = scores["system"].unique().to_list()
+    systems = [name for name in SHOWN_SYSTEMS if name in known] or sorted(known)[:2]
+    if not systems:
+        return []
+    gains = judged.group_by("learner_id", "clip_id").agg(grade=pl.col("grade").mean())
+    ranked = rankings.filter(pl.col("rank") <= top).rename({"query_id": "learner_id"})
+    ranked = ranked.join(gains, on=["learner_id", "clip_id"], how="left")
+    ndcg = scores.filter(pl.col("metric") == feedback.NDCG)
+    value = {(system, learner): score for system, learner, score in ndcg.select("system", "query_id", "value").rows()}
+    comments = dict(learners.select("learner_id", "comment").rows())
+    found = []
+    for row in pick_learners(scores, systems[-1]).iter_rows(named=True):
+        for system in systems:
+            hits = ranked.filter((pl.col("system") == system) & (pl.col("learner_id") == row["learner_id"]))
+            entry = {"system": system, "value": value.get((system, row["learner_id"])), "hits": _hits(hits)}
+            found.append(row | entry | {"comment": comments[row["learner_id"]]})
+    return found
+
+
+def _hits(hits: pl.DataFrame) -> list[dict]:
+    return hits.sort("rank").select("clip_id", "grade").to_dicts()

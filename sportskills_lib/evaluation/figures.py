@@ -35,6 +35,7 @@ MARK_COLOURS = {
     cases.SAME_SKILL: style.ORANGE,
     cases.OTHER: style.VERMILION,
 }
+GRADE_COLOURS = (style.VERMILION, style.ORANGE, style.BLUE, style.GREEN)  # mean grade 0, 1, 2, 3
 MARK_SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
 
 
@@ -193,6 +194,8 @@ def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
 
 def learning_curves(curves: pl.DataFrame) -> Figure:
     """Loss, and the first validation recall that 03 recorded, by training step, one line an arm."""
+    if "trial" in curves.columns:  # short runs that chose a learning rate
+        curves = curves.filter(~pl.col("trial"))
     scored = [name for name in curves.columns if "recall" in name and curves[name].dtype.is_numeric()][:1]
     columns = ["loss", *scored]
     figure, axes = style.figure(style.COLUMN_IN, 1.7, ncols=len(columns), squeeze=False)
@@ -203,7 +206,7 @@ def learning_curves(curves: pl.DataFrame) -> Figure:
             colour = style.ARM_COLOURS.get(arm, style.BLACK)
             panel.plot(line["step"], line[column], dash, color=colour, label=NAMES.get(arm, style.plain(arm)))
         panel.set_xlabel("step")
-        panel.set_ylabel(f"validation {column.removeprefix('val_').split('_')[0]}" if column in scored else "loss")
+        panel.set_ylabel("validation recall@10" if column in scored else "loss")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, handlelength=1.4, columnspacing=1.0)
     return figure
@@ -256,6 +259,41 @@ def filmstrips(found: list[dict], clips: pl.DataFrame, frames: np.ndarray, *, to
             sign = f"{rank}  {MARK_SIGNS[hit['mark']]} {hit['mark'].removesuffix(' and execution')}"
             _picture(panel, frames[row_of[hit["clip_id"]]], MARK_COLOURS[hit["mark"]], sign)
     return figure
+
+
+def feedback_pages(
+    found: list[dict], clips: pl.DataFrame, frames: np.ndarray, learners: pl.DataFrame, learner_frames: np.ndarray
+) -> dict[str, Figure]:
+    """The figure of learners and the clips that systems offer them, by name; empty without judged learners.
+
+    A row for each learner and system: the learner's clip, then the first five clips with the coaches' mean grade.
+    """
+    if not found:
+        return {}
+    row_of = {clip: row for row, clip in enumerate(clips["clip_id"])}
+    learner_row = {learner: row for row, learner in enumerate(learners["learner_id"])}
+    top = max(len(case["hits"]) for case in found)
+    figure, axes = style.figure(
+        style.PAGE_IN, 1.06 * len(found), nrows=len(found), ncols=top + 2, squeeze=False,
+        gridspec_kw={"width_ratios": [1.25] + [1] * (top + 1)},
+    )  # fmt: skip
+    for panel in axes.ravel():
+        panel.set_axis_off()
+    for line, case in zip(axes, found, strict=True):
+        line[0].text(0, 0.98, _learner_text(case), va="top", ha="left", transform=line[0].transAxes, fontsize=6)
+        _picture(line[1], learner_frames[learner_row[case["learner_id"]]], "black", "learner")
+        for rank, (panel, hit) in enumerate(zip(line[2:], case["hits"], strict=False), start=1):
+            grade = 0.0 if hit["grade"] is None else hit["grade"]
+            colour = GRADE_COLOURS[min(int(grade + 0.5), 3)]
+            _picture(panel, frames[row_of[hit["clip_id"]]], colour, f"{rank}   mean grade {grade:.1f}")
+    return {"feedback_filmstrips": figure}
+
+
+def _learner_text(case: dict) -> str:
+    words = textwrap.fill("“" + style.plain(case["comment"], limit=90) + "”", 27)
+    value = "" if case["value"] is None else f": nDCG@10 {case['value']:.2f}"
+    system = case["system"].replace("_", " ")
+    return f"{case['kind'].upper()} · {style.plain(case['sport'], limit=18)}\n{system}{value}\n{words}"
 
 
 def _case_text(case: dict) -> str:

@@ -26,6 +26,8 @@ CAPTIONS = {
     "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
     "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
     "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
+    "feedback_filmstrips": "Learners, and the first five clips that two systems offer them, with mean grades. "
+    "What an expert said of the learner is for the reader; no model is given it.",
     "curves": "Training loss and validation recall of each arm.",
     "per_sport_recall": "recall@10 by sport with 95 % intervals (source videos resampled within sport); N test clips, "
     "n queries. The mean is over all evaluable sports. Dotted: chance.",

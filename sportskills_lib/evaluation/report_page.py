@@ -70,6 +70,7 @@ of this table lie beside this page.</p>
 {{ plot(figures.feedback) }}
 {{ show(tables.feedback) }}
 <h3>Paired differences</h3>{{ show(tables.feedback_differences) }}
+<h3>Learners, picked by rule: best, typical, worst</h3>{{ plot(figures.feedback_filmstrips) }}
 <h3>Raters</h3>{{ show(tables.raters) }}
 {% else %}<p>{{ no_feedback }}</p>{% endif %}
 
