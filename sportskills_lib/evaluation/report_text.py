@@ -167,7 +167,7 @@ def provenance(manifests: Mapping[str, dict], now: dict[str, Any]) -> pl.DataFra
             name,
             str(manifest.get("finished", "")),
             _commit(manifest),
-            str(manifest.get("seed")),
+            "–" if manifest.get("seed") is None else str(manifest["seed"]),
             str(manifest.get("seconds")),
             str(manifest.get("peak_memory_mb")),
             _versions(manifest),

@@ -46,7 +46,7 @@ def test_headless_is_static_html_and_a_notebook_gets_the_widget(view, monkeypatc
     shown = widgets.browse(view, picked, SYSTEM)
     assert isinstance(shown, HTML)
     assert shown.data == widgets.static(view, picked, SYSTEM).data
-    monkeypatch.setenv("JPY_SESSION_NAME", "/home/someone/05_evaluation.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/05_evaluation.ipynb")
     assert isinstance(widgets.browse(view, picked, SYSTEM), ipywidgets.Widget)
     monkeypatch.setenv("SPORTSKILLS_HEADLESS", "1")
     assert isinstance(widgets.browse(view, picked, SYSTEM), HTML)

@@ -1,0 +1,150 @@
+"""Figures draw what their tables hold, bear hostile names, and raise no warning of matplotlib's."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sportskills_lib import style
+from sportskills_lib.evaluation import figures, summary
+
+HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
+
+
+def table(sports: list[str], *, arms=summary.TRAININGS[:5]) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = []
+    for sport in [*sports, summary.MEAN]:
+        for arm in arms:
+            value = float(rng.uniform(0.1, 0.8))
+            key = {"encoder": "image", "training": arm, "direction": "text_to_video", "scope": "within_sport"}
+            interval = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 90, "chance": 0.1}
+            rows.append({"sport": sport} | key | {"metric": "recall@10_single"} | interval)
+    return pl.DataFrame(rows)
+
+
+def sizes(sports: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"sport": sports, "gallery": list(range(200, 200 - len(sports), -1)), "videos": 12, "queries": 90}
+    )
+
+
+def oracles(sports: list[str], *names: str) -> pl.DataFrame:
+    rows = [(oracle, f"q{i}", sport, 0.3) for oracle in names for i, sport in enumerate(sports)]
+    return pl.DataFrame(rows, schema=["oracle", "query_id", "sport", "value"], orient="row")
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def texts(figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="svg")
+    return " ".join(re.findall(r">([^<>]+)<", file.getvalue().decode()))
+
+
+def test_twenty_largest_sports_and_the_rest_in_an_appendix():
+    sports = [f"sport{index:02d}" for index in range(24)]
+    pages = figures.per_sport_pages(table(sports), sizes(sports), oracles(sports, "skill", "cue"))
+    assert list(pages) == ["per_sport_recall", "per_sport_recall_appendix", "macro_means"]
+    main, rest = texts(pages["per_sport_recall"]), texts(pages["per_sport_recall_appendix"])
+    assert all(sport in main for sport in sports[:20])
+    assert all(sport in rest and sport not in main for sport in sports[20:])
+    assert "macro mean" in main and "skill oracle" in main and "cue oracle" in main and "chance" in main
+    assert pages["per_sport_recall"].get_figwidth() == style.PAGE_IN
+    assert "24 sports" in texts(pages["macro_means"])
+
+
+def test_bars_are_the_values_of_the_table():
+    rows = table(["golf", "judo"])
+    figure = figures.per_sport_recall(
+        rows, sizes(["golf", "judo"]), oracles([]), encoder="image", sports=["golf", "judo"]
+    )
+    bars = figure.axes[0].containers
+    for arm in summary.TRAININGS[:5]:
+        container = next(one for one in bars if one.get_label() == figures.NAMES[arm])
+        heights = [bar.get_height() for bar in container]
+        wanted = rows.filter(pl.col("training") == arm)["value"].to_list()
+        np.testing.assert_allclose(heights, wanted)
+
+
+def test_no_evaluable_sport_gives_no_figure_and_unknown_oracles_no_line():
+    empty = table(["golf"]).with_columns(value=pl.lit(None, dtype=pl.Float64))
+    assert figures.per_sport_pages(empty, sizes(["golf"]), oracles([])) == {}
+    pages = figures.per_sport_pages(table(["golf"]), sizes(["golf"]), oracles(["golf"], "skill"))
+    assert "cue oracle" not in texts(pages["per_sport_recall"])
+    assert "skill oracle" in texts(pages["macro_means"])
+
+
+def test_two_encoders_get_a_figure_each():
+    both = pl.concat([table(["golf"]), table(["golf"]).with_columns(encoder=pl.lit("video"))])
+    assert set(figures.per_sport_pages(both, sizes(["golf"]), oracles([]))) == {
+        "per_sport_recall", "macro_means", "per_sport_recall_video", "macro_means_video",
+    }  # fmt: skip
+
+
+def test_hostile_names_are_drawn_as_they_stand():
+    sports = list(HOSTILE)
+    pages = figures.per_sport_pages(table(sports), sizes(sports), oracles([]))
+    assert "$\\frac{1}{" in texts(pages["per_sport_recall"])
+    gaps = pl.DataFrame(
+        {"sport": sports, "difference": 0.1, "low": 0.05, "high": 0.2, "n": 90, "apart": [True, False, True, True]}
+    )
+    figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
+    clips = pl.DataFrame({"clip_id": ["a", "b"]})
+    frames = np.zeros((2, 4, 16, 16, 3), dtype=np.uint8)
+    case = {"kind": "good", "sport": HOSTILE[0], "text": HOSTILE[3], "own_rank": 3.0, "baseline_rank": None,
+            "own_clip": "a", "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}]}  # fmt: skip
+    figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
+    learner = {"kind": "bad", "sport": HOSTILE[2], "comment": HOSTILE[1] * 50, "system": "vlm_lora", "value": None,
+               "learner_id": "L", "hits": [{"clip_id": "a", "grade": None}]}  # fmt: skip
+    people = pl.DataFrame({"learner_id": ["L"]})
+    figures.feedback_pages([learner], clips, frames, people, frames[:1])["feedback_filmstrips"].savefig(io.BytesIO())
+    assert figures.feedback_pages([], clips, frames, people, frames) == {}
+
+
+def test_curves_leave_out_the_trials_and_missing_values():
+    curves = pl.DataFrame(
+        {
+            "arm": ["narrations"] * 4,
+            "trial": [True, False, False, False],
+            "step": [0, 0, 50, 100],
+            "loss": [9.0, None, 2.0, 1.0],
+            "val_recall": [0.5, 0.1, 0.2, 0.3],
+        }
+    )
+    figure = figures.learning_curves(curves)
+    loss, recall = (panel.lines[0] for panel in figure.axes)
+    assert loss.get_xdata().tolist() == [50, 100]
+    assert recall.get_ydata().tolist() == [0.1, 0.2, 0.3]
+
+
+def test_arms_differ_in_lightness_or_hatch():
+    """So that a black-and-white print can be read."""
+
+    def lightness(colour: str) -> float:
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    arms = [arm for arm in summary.TRAININGS[:5] if arm not in style.ARM_HATCHES]
+    levels = sorted(lightness(style.ARM_COLOURS[arm]) for arm in arms)
+    assert min(np.diff(levels)) > 0.05
+
+
+def test_latex_escapes_and_says_not_evaluable():
+    frame = pl.DataFrame({"sport": ["a_b & 50% $x$ #1 {~^\\}"], "value": ["not evaluable"]})
+    text = summary.latex(frame, caption="100 %")
+    assert r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} & not evaluable" in text
+    assert summary.spoken(None, None, None) == "not evaluable"
+    assert summary.spoken(0.5, None, None) == "0.50"
+    assert summary.spoken(0.1, 0.05, 0.2) == "0.10 [0.05, 0.20]"
