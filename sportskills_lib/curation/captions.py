@@ -22,6 +22,7 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>|</?>")
 _SOUND = re.compile(r"\[[^\]]*\]|\((?:music|applause|laughter|cheering|inaudible|silence)[^)]*\)|[♪♫]+", re.IGNORECASE)
 _SPEAKER = re.compile(r"^\s*(?:>>+|-\s)\s*")
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+_BREAK = "\x00"
 _SKIPPED = ("NOTE", "STYLE", "REGION")
 
 TOUCHING_S = 0.15  # a cue that begins this soon after the last one may repeat its lines
@@ -150,8 +151,13 @@ def _problem(cue: Cue, duration_s: float | None) -> tuple[int, str, str] | None:
 
 def _plain(line: str) -> str:
     """The words of a line: no tags, entities resolved, no sounds in brackets."""
-    text = html.unescape(html.unescape(_TAG.sub("", _INLINE.sub(" ", line))))
-    return " ".join(_SOUND.sub(" ", _INVISIBLE.sub("", text)).split())
+    return " ".join(token for token in _tokens(_INLINE.sub(" ", line)) if token != _BREAK)
+
+
+def _tokens(text: str) -> list[str]:
+    """Words, and ``_BREAK`` where a sound or a change of speaker stands between them."""
+    text = html.unescape(html.unescape(_TAG.sub("", text)))
+    return _SOUND.sub(f" {_BREAK} ", _SPEAKER.sub(f"{_BREAK} ", _INVISIBLE.sub("", text))).split()
 
 
 def _is_rolling(cues: list[Cue]) -> bool:
@@ -193,15 +199,18 @@ def _cue_words(cue: Cue, lines: tuple[str, ...]) -> list[Word]:
     """Words of ``lines``, timed by their tags where they have some, else by their letters."""
     pieces: list[tuple[str, float | None, bool]] = []  # text, its time, whether something parts it from what was before
     for line in lines:
-        parts = _INLINE.split(_SPEAKER.sub("\x00", html.unescape(html.unescape(line))))
+        breaks = False
+        parts = _INLINE.split(line)
         for i in range(0, len(parts), 2):
             found = re.fullmatch(_STAMP, parts[i - 1]) if i else None
             start_s = _seconds(*found.groups()) if found else None
             if start_s is not None and not cue.start_s <= start_s <= cue.end_s:
                 start_s = None
-            breaks = "\x00" in parts[i] or bool(_SOUND.search(parts[i]))
-            for word in _plain(parts[i].replace("\x00", " ")).split():
-                pieces.append((word, start_s, breaks))
+            for token in _tokens(parts[i]):
+                if token == _BREAK:
+                    breaks = True
+                    continue
+                pieces.append((token, start_s, breaks))
                 start_s, breaks = None, False
     return _timed(pieces, cue.start_s, cue.end_s)
 

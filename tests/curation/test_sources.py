@@ -1,0 +1,85 @@
+"""A folder in yt-dlp's layout: what is found, what is dropped, and what an empty folder says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sportskills_lib.curation.sources import find_lessons, sport_and_skill
+
+
+def put(folder: Path, stem: str, *, info: Any = (), captions: tuple[str, ...] = ("en",), video: bool = True) -> None:
+    """Files of one video; ``info`` overrides the sidecar, None leaves it out."""
+    if video:
+        (folder / f"{stem}.mp4").write_bytes(b"film")
+    if info is not None:
+        usual = {"id": stem, "channel_id": "UCx", "language": "en", "tags": ["golf", "putt"], "subtitles": {"en": []}}
+        text = info if isinstance(info, str) else json.dumps(usual | dict(info))
+        (folder / f"{stem}.info.json").write_text(text)
+    for language in captions:
+        (folder / f"{stem}.{language}.vtt").write_text("WEBVTT\n")
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    return {item_id: reason for _, item_id, reason, _ in find_lessons(folder)[1]}
+
+
+def test_a_missing_or_empty_folder_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist: name an existing folder"):
+        find_lessons(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"holds no video: it needs <id>\.mp4"):
+        find_lessons(tmp_path)
+
+
+def test_everything_is_a_lesson_or_dropped_with_a_reason(tmp_path: Path) -> None:
+    put(tmp_path, "good")
+    put(tmp_path, "nosidecar", info=None)
+    put(tmp_path, "badsidecar", info="{not json")
+    put(tmp_path, "listsidecar", info="[1, 2]")
+    put(tmp_path, "nocaptions", captions=())
+    put(tmp_path, "othercaptions", captions=("fr",))
+    put(tmp_path, "foreign", info={"language": "es"})
+    put(tmp_path, "nosport", info={"tags": []})
+    put(tmp_path, "noskill", info={"tags": [], "playlist_title": "golf tutorial"})
+    put(tmp_path, "evil", info={"id": "../../etc/passwd"})
+    put(tmp_path, "twin", info={"id": "good"})
+    put(tmp_path, "novideo", video=False)
+    (tmp_path / "half.mp4.part").write_bytes(b"")
+    lessons, _ = find_lessons(tmp_path)
+    assert [lesson.video_id for lesson in lessons] == ["good"]
+    assert reasons(tmp_path) == {
+        "nosidecar": "missing_sidecar", "badsidecar": "unreadable_sidecar", "listsidecar": "unreadable_sidecar",
+        "nocaptions": "no_captions", "othercaptions": "no_captions", "foreign": "foreign_language",
+        "nosport": "missing_sport", "noskill": "missing_skill", "evil": "bad_id", "twin.mp4": "duplicate_id",
+        "novideo": "missing_video", "half.mp4.part": "unfinished_download",
+    }  # fmt: skip
+
+
+def test_captions_that_a_person_made_come_first(tmp_path: Path) -> None:
+    sidecar = {"subtitles": {"en-GB": []}, "automatic_captions": {"en": [], "en-orig": []}}
+    put(tmp_path, "a [b]", info=sidecar | {"id": "ab"}, captions=("en", "en-orig", "en-GB", "de"))
+    lesson = find_lessons(tmp_path)[0][0]
+    assert (lesson.captions.name, lesson.manual) == ("a [b].en-GB.vtt", True)
+
+
+def test_a_video_without_a_channel_is_one_of_its_own(tmp_path: Path) -> None:
+    put(tmp_path, "one", info={"channel_id": None})
+    put(tmp_path, "two", info={"channel_id": None})
+    assert len({lesson.channel for lesson in find_lessons(tmp_path)[0]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"tags": ["Tennis", "Rally Footwork"]}, ("tennis", "rally footwork")),
+        ({"tags": [], "playlist_title": "tennis second serve tutorial for beginners"}, ("tennis", "second serve")),
+        ({"tags": ["fun", "ice dance", "x"], "playlist_title": "ice dance twizzle drills"}, ("ice dance", "twizzle")),
+        ({"tags": "nonsense", "playlist_title": 7}, (None, None)),
+        ({}, (None, None)),
+    ],
+)  # fmt: skip
+def test_sport_and_skill_come_from_tags_or_the_search_term(info: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert sport_and_skill(info) == expected
