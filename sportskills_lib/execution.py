@@ -187,9 +187,7 @@ def reproduce(
     if only and from_stage:
         raise ValueError("--only and --from exclude each other: name one of them")
     started = time.monotonic()
-    stored = None if preset else load_settings(run)
-    preset, known = stored or (preset or "demo", {})
-    chosen = merged(known, settings or {})
+    preset, chosen = _chosen(run, preset, settings or {})
     configs = stage_configs(preset, chosen)
     first, last = stage_name(only or from_stage or STAGES[0]), stage_name(only) if only else STAGES[-1]
     wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
@@ -211,8 +209,20 @@ def reproduce(
         for stage in wanted:
             why = reasons(run, stage, configs[stage]) or (["asked for"] if forced else [])
             _stage_or_error(run, stage, configs[stage], why, progress)
-    say(f"report: {shown(report_folder(run) / 'index.html')}  ({progress.clock(time.monotonic() - started)} in all)")
+    page = report_folder(run) / "index.html"
+    where = f"report: {shown(page)}" if page.is_file() else f"no report yet: {shown(run_folder(run))}"
+    say(f"{where}  ({progress.clock(time.monotonic() - started)} in all)")
     return report_folder(run)
+
+
+def _chosen(run: str, preset: str | None, settings: Settings) -> tuple[str, Settings]:
+    """The preset and all settings: those of now over those that the run was made with, unless a preset is named."""
+    stored = None if preset else load_settings(run)
+    name, known = stored or (preset or "demo", {})
+    chosen = merged(known, settings)
+    if name == "local" and "source" not in chosen.get(STAGES[0], {}):
+        raise ValueError("the preset local reads a folder of yours: name it with --source")
+    return name, chosen
 
 
 def _stage_or_error(run: str, stage: str, config: StageConfig, why: list[str], progress: Progress) -> None:

@@ -132,6 +132,7 @@ def test_a_source_is_taken_from_the_command_line(call, ran: list[str], toy_works
         (["--from", "09"], "there is no stage '09'; there are 01_curation, "),
         (["--from", "03"], "run 'new' has no complete 01_curation: run `sportskills reproduce --run new` first"),
         (["--preset", "tiny"], "there is no preset 'tiny'; there are smoke, demo, local, paper"),
+        (["--preset", "local"], "the preset local reads a folder of yours: name it with --source"),
         (["--source", "nowhere"], "--source nowhere is no folder: name an existing one"),
         (["--only", "03", "--from", "03"], "--only and --from exclude each other"),
     ],
@@ -139,7 +140,8 @@ def test_a_source_is_taken_from_the_command_line(call, ran: list[str], toy_works
 def test_wrong_use_is_one_line_and_code_2(
     call, ran: list[str], toy_workspace: Path, words: list[str], message: str
 ) -> None:
-    ended = call("reproduce", "--run", "new", *toy_words(), *words)
+    settings = [] if words == ["--preset", "local"] else toy_words()
+    ended = call("reproduce", "--run", "new", *settings, *words)
     assert ended.code == 2 and ended.err.startswith(message) and ended.err.count("\n") == 1
     assert ran == []
 
