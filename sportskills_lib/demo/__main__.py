@@ -23,10 +23,10 @@ def make(part: str, folder: Path, *, smoke: bool = False) -> None:
 
         make_base_clip(folder / "models" / part, **({"steps": 8, "corpus": 96, "batch": 16} if smoke else {}))
     elif part == "base_vlm":
-        from sportskills_lib.demo.base_vlm import Recipe, make_base_vlm
+        from sportskills_lib.demo.base_vlm import Recipe, build_base_vlm
 
         small = Recipe(scenes=96, vision_steps=4, language_steps=4, batch=8)
-        make_base_vlm(folder / "models" / part, recipe=small if smoke else Recipe())
+        build_base_vlm(folder / "models" / part, recipe=small if smoke else Recipe())
     else:
         raise ValueError(f"the demo world has no part {part!r}; it has {', '.join(PARTS)}")
 
