@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,11 @@ def add_lora(vlm: VisionLanguageModel, *, rank: int, alpha: int, dropout: float 
     """The same model with fresh adapters on every linear layer of the language model; nothing else can learn."""
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LINEAR, bias="none")
-    return relevance.wrap(get_peft_model(vlm.stock, config), vlm.processor)
+    config: Any = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LINEAR, bias="none")
+    with warnings.catch_warnings():  # peft still asks transformers by a name that is about to go
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        model = get_peft_model(vlm.stock, config)
+    return relevance.wrap(model, vlm.processor)
 
 
 def validation_ndcg(

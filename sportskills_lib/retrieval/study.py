@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import artifacts, models, style, tables
+from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import finetuning, nearest, relevance, systems
 from sportskills_lib.retrieval.learners import learners_folder
@@ -198,12 +198,12 @@ def rank_all(
     learner_frames: np.ndarray,
     library: Library,
     scorer: PairScorer,
-    zero_shot: tuple[np.ndarray, np.ndarray],
+    zero_shot: np.ndarray,
     config: RetrievalConfig,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """tables.Rankings of every system, and the choices made on validation (system, weight, weak nDCG@10).
 
-    ``zero_shot``: the model's scores of the pools and of the validation lists before it was finetuned.
+    ``zero_shot``: the model's scores of the pools before it was finetuned.
     """
     if not asked.pools.height:
         return nearest.stack_rankings([]), _choices([])
@@ -214,7 +214,7 @@ def rank_all(
             "same_skill_random", pools, systems.same_skill_scores(pools, learners, library.clips, config.seed)
         ),
         nearest.rank("text_oracle", pools, systems.oracle_scores(pools, learners, library.texts)),
-        nearest.rank("vlm_zero_shot", pools, zero_shot[0]),
+        nearest.rank("vlm_zero_shot", pools, zero_shot),
     ]
     rows: list[tuple[str, float, float]] = []
     first_stage: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -246,48 +246,7 @@ def _choices(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
-# -------------------------------------------------------------------------------------------------------- showing
-
-
-def summary(learners: pl.DataFrame) -> pl.DataFrame:
-    """Learners by split: how many, how many with a mistake, of how many participants and sports."""
-    return learners.group_by("split").agg(
-        learners=pl.len(),
-        mistakes=pl.col("is_mistake").sum(),
-        participants=pl.col("participant").n_unique(),
-        sports=pl.col("sport").n_unique(),
-    ).sort("split")  # fmt: skip
-
-
-def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
-    """One line that says what there is; without learners, that the stage has nothing to do and why."""
-    if learners.height:
-        return f"{learners.height} learners from {config.learners}"
-    named = f"the folder {config.learners!r} is not there or holds none" if config.learners else "the setting is empty"
-    return f"There are no learners ({named}): this stage writes empty tables, and 05 reports no feedback retrieval."
-
-
-def curve_figure(curves: pl.DataFrame) -> Any:
-    """Training loss and the validation lists' nDCG@10 (weak labels) against steps."""
-    figure, axes = style.figure(style.PAGE_IN, 2.2, ncols=2)
-    for axis, column, label in zip(
-        axes, ("loss", "val_ndcg@10"), ("training loss", "validation nDCG@10, weak labels"), strict=True
-    ):
-        shown = curves.filter(pl.col(column).is_not_null())
-        axis.plot(shown["step"], shown[column], marker="o", markersize=3)
-        axis.set_xlabel("step")
-        axis.set_ylabel(label)
-    return figure
-
-
-def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
-    """How many of the top ten two systems share on average: how different they really are, without any grade."""
-    top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
-    both = top.join(top, on=["query_id", "clip_id"], suffix="_other")
-    shared = both.group_by("system", "system_other", "query_id").len()
-    return (
-        shared.group_by("system", "system_other")
-        .agg(shared=pl.col("len").mean().round(1))
-        .sort("system", "system_other")
-        .pivot("system_other", index="system", values="shared")
-    )
+def ratings_file(config: RetrievalConfig) -> Path | None:
+    """The file that names the judged candidates; None when the setting is empty or the file is not there."""
+    path = _local(config.ratings)
+    return path if config.ratings and path.is_file() else None

@@ -142,7 +142,7 @@ def test_no_folder_gives_empty_tables(monkeypatch, tmp_path):
 
 
 def test_a_folder_without_takes_or_with_broken_json_says_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match="takes.json does not exist"):
+    with pytest.raises(ValueError, match=r"takes\.json does not exist"):
         read_learners(tmp_path, span_s=3.0)
     (tmp_path / "takes.json").write_text("{")
     with pytest.raises(ValueError, match="not readable JSON"):

@@ -1,0 +1,107 @@
+"""What notebook 04 shows: small tables and the training curve. Empty input gives empty tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import style
+from sportskills_lib.config import RetrievalConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
+    """One line that says what there is; without learners, that the stage has nothing to do and why."""
+    if learners.height:
+        return f"{learners.height} learners from {config.learners}"
+    named = f"the folder {config.learners!r} is not there or holds none" if config.learners else "the setting is empty"
+    return f"There are no learners ({named}): this stage writes empty tables, and 05 reports no feedback retrieval."
+
+
+def learner_summary(learners: pl.DataFrame) -> pl.DataFrame:
+    """Learners by split: how many, how many with a mistake, of how many participants and sports."""
+    return (
+        learners.group_by("split")
+        .agg(
+            learners=pl.len(),
+            mistakes=pl.col("is_mistake").sum(),
+            participants=pl.col("participant").n_unique(),
+            sports=pl.col("sport").n_unique(),
+        )
+        .sort("split")
+    )
+
+
+def pool_summary(pools: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """By split: learners with judged candidates, and how many candidates each has."""
+    sizes = pools.group_by("learner_id").len(name="candidates").join(learners, on="learner_id")
+    return (
+        sizes.group_by("split")
+        .agg(
+            learners=pl.len(),
+            fewest=pl.col("candidates").min(),
+            median=pl.col("candidates").median(),
+            most=pl.col("candidates").max(),
+        )
+        .sort("split")
+    )
+
+
+def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """Rows and learners by split, label and reason."""
+    named = supervision.join(learners.select("learner_id", "split"), on="learner_id", how="left")
+    counts = named.group_by("split", "label", "reason").agg(rows=pl.len(), learners=pl.col("learner_id").n_unique())
+    return counts.sort("split", "label", "reason", descending=[False, True, False])
+
+
+def supervision_examples(
+    supervision: pl.DataFrame, learners: pl.DataFrame, texts: dict[str, str], *, seed: int, rows: int = 8
+) -> pl.DataFrame:
+    """Random rows of supervision with both texts, as many of each reason as possible."""
+    rng = np.random.default_rng(seed)
+    shuffled = supervision.with_columns(turn=pl.Series(rng.random(supervision.height), dtype=pl.Float64)).sort("turn")
+    chosen = shuffled.with_columns(place=pl.int_range(pl.len()).over("reason")).sort("place", "reason").head(rows)
+    said = [texts[clip_id] for clip_id in chosen["clip_id"]]
+    return (
+        chosen.with_columns(coach=pl.Series(said, dtype=pl.String))
+        .join(learners.select("learner_id", expert="comment"), on="learner_id", how="left", maintain_order="left")
+        .select("expert", "coach", "label", "reason")
+    )
+
+
+def curve_figure(curves: pl.DataFrame) -> Figure:
+    """Training loss and the validation lists' nDCG@10 (weak labels) against steps."""
+    figure, axes = style.figure(style.PAGE_IN, 2.2, ncols=2)
+    labels = {"loss": "training loss", "val_ndcg@10": "validation nDCG@10, weak labels"}
+    for axis, (column, label) in zip(axes, labels.items(), strict=True):
+        shown = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
+        axis.plot(shown["step"], shown[column], marker="o", markersize=3)
+        axis.set_xlabel("step")
+        axis.set_ylabel(label)
+    return figure
+
+
+def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
+    """How many of their top ten two systems share on average: how different they are, without any grade."""
+    top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
+    queries = max(1, top["query_id"].n_unique())
+    shared = top.join(top, on=["query_id", "clip_id"], suffix="_other").group_by("system", "system_other").len()
+    return (
+        shared.with_columns(shared=(pl.col("len") / queries).round(1))
+        .sort("system", "system_other")
+        .pivot("system_other", index="system", values="shared")
+    )
+
+
+def headline(learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataFrame) -> dict[str, Any]:
+    """What `status` shows of the stage."""
+    best = curves["val_ndcg@10"].drop_nans().max() if curves.height else None
+    return {
+        "learners": learners.height,
+        "positives": supervision.filter(pl.col("label") > 0).height,
+        "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
+    }
