@@ -307,7 +307,11 @@ def _case_text(case: dict) -> str:
 def _picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> None:
     """Four moments of a clip [T, H, W, 3] as a 2 × 2 picture with a coloured frame."""
     four = clip[np.linspace(0, len(clip) - 1, 4).round().astype(int)]
-    picture = np.concatenate([np.concatenate(four[:2], axis=1), np.concatenate(four[2:], axis=1)], axis=0)
+    height_px, width_px = four.shape[1:3]
+    picture = np.full((2 * height_px + 1, 2 * width_px + 1, 3), 255, dtype=np.uint8)  # a white line between moments
+    for moment, frame in enumerate(four):
+        top, left = (moment // 2) * (height_px + 1), (moment % 2) * (width_px + 1)
+        picture[top : top + height_px, left : left + width_px] = frame
     panel.set_axis_on()
     panel.imshow(picture, interpolation="lanczos")
     panel.set_xticks([])
