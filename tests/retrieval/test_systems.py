@@ -1,0 +1,119 @@
+"""Rankings and choices: order, ties, chance, and what a system may look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sportskills_lib import tables
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval import learners as reading
+from sportskills_lib.retrieval import nearest, showing, study, systems
+from sportskills_lib.retrieval.supervision import SCHEMA
+
+POOLS = pl.DataFrame(
+    [(learner, f"clip{i}") for learner in ("l1", "l2") for i in range(4)],
+    schema=["learner_id", "clip_id"],
+    orient="row",
+)
+LEARNERS = pl.DataFrame(
+    {
+        "learner_id": ["l1", "l2", "l3"],
+        "sport": ["tennis"] * 3,
+        "skill": ["serve", "serve", None],
+        "split": ["test"] * 3,
+        "comment": ["the wing is broken", "light the torch", "x"],
+    }
+)
+CLIPS = pl.DataFrame({"clip_id": [f"clip{i}" for i in range(4)], "skill": ["serve", "volley", "serve", "volley"]})
+
+
+def test_a_ranking_is_ordered_and_ties_stand_by_clip():
+    table = nearest.rank("s", POOLS, np.array([0.0, 1.0, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0]))
+    assert table.filter(pl.col("query_id") == "l1")["clip_id"].to_list() == ["clip3", "clip1", "clip2", "clip0"]
+    assert table.filter(pl.col("query_id") == "l2")["clip_id"].to_list() == [f"clip{i}" for i in range(4)]
+    both = nearest.stack_rankings([table, nearest.rank("t", POOLS, np.zeros(8))])
+    assert both.height == 16 and tables.Rankings.is_valid(both)
+    with pytest.raises(ValueError, match="s: the score of clip clip2 for learner l1 is NaN"):
+        nearest.rank("s", POOLS, np.array([0, 0, np.nan, 0, 0, 0, 0, 0.0]))
+
+
+def test_random_scores_depend_on_names_and_seed_alone():
+    scores = systems.random_scores(POOLS, 0)
+    np.testing.assert_array_equal(systems.random_scores(POOLS.reverse(), 0)[::-1], scores)
+    assert (systems.random_scores(POOLS, 1) != scores).all() and ((scores >= 0) & (scores < 1)).all()
+
+
+def test_clips_of_the_learners_skill_come_first():
+    scores = systems.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
+    top = nearest.rank("s", POOLS, scores).filter(pl.col("rank") <= 2)["clip_id"]
+    assert set(top) == {"clip0", "clip2"}
+    unknown = systems.same_skill_scores(POOLS.with_columns(learner_id=pl.lit("l3")), LEARNERS, CLIPS, 0)
+    assert (unknown < 1).all()
+
+
+def test_the_oracle_reads_the_comment():
+    texts = {"clip0": "nothing", "clip1": "light the torch now", "clip2": "the wing is broken", "clip3": "all"}
+    best = nearest.rank("o", POOLS, systems.oracle_scores(POOLS, LEARNERS, texts)).filter(pl.col("rank") == 1)
+    assert best["clip_id"].to_list() == ["clip2", "clip1"]
+
+
+def test_similarities_are_cosines_and_a_clip_without_a_vector_scores_nothing():
+    learners = {"l1": np.array([1.0, 0.0]), "l2": np.array([0.6, 0.8])}
+    clips = {"clip0": np.array([1.0, 0.0]), "clip1": np.array([0.0, 1.0])}
+    np.testing.assert_allclose(nearest.cosine(POOLS, learners, clips), [1, 0, 0, 0, 0.6, 0.8, 0, 0])
+    said = nearest.narration_vectors(
+        pl.DataFrame({"clip_id": ["a", "a", "b"], "narration_id": ["n1", "n2", "gone"]}),
+        {"n1": np.array([1.0, 0.0]), "n2": np.array([0.0, 1.0])},
+    )
+    np.testing.assert_allclose(said["a"], [2**-0.5] * 2)
+    assert "b" not in said
+
+
+def test_missing_embeddings_name_the_remedy():
+    empty = pl.DataFrame({"model_id": ["image:x"], "item_kind": ["clip"], "item_id": ["a"], "vector": [[1.0]]})
+    with pytest.raises(ValueError, match=r"no clip embeddings of 'image:narrations' \(there are: image:x\)"):
+        nearest.vectors(empty, "image:narrations", "clip")
+
+
+def test_scores_are_standardised_within_a_learner():
+    scores = nearest.standardised(POOLS, np.array([1.0, 2, 3, 4, 7, 7, 7, 7]))
+    assert abs(scores[:4].mean()) < 1e-12 and abs(scores[:4].std() - 1) < 1e-12 and (scores[4:] == 0).all()
+
+
+def test_the_weight_is_chosen_on_weak_labels():
+    lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 0, 0, 0, 1.0]))
+    right, wrong = np.array([9.0, 1, 2, 3, 1, 2, 3, 9]), np.array([0.0, 1, 2, 3, 3, 2, 1, 0])
+    assert systems.choose_weight(lists, wrong, right).weight == 0.75  # as good as 1.0, and smaller
+    assert systems.choose_weight(lists, right, wrong).weight == 0.0
+    assert systems.choose_weight(lists.clear(), right[:0], wrong[:0]).weight == 0.5
+    assert systems.weak_ndcg(lists, right) == pytest.approx(1.0)
+
+
+def test_the_control_shows_another_learner_of_the_skill():
+    assert systems.swapped_learners(LEARNERS) == {"l1": "l2", "l2": "l1", "l3": "l3"}
+
+
+def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    config = RetrievalConfig(learners="", ratings="", model="nowhere")
+    assert study.sources(config) == [] and study.ratings_file(config) is None
+    learners, _ = reading.read_learners(None, span_s=3.0)
+    frames = np.zeros((0, 8, 64, 64, 3), np.uint8)
+    scorer = study.open_scorer(learners, frames, None, config)
+    supervision, pools = (
+        pl.DataFrame(schema=SCHEMA),
+        pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
+    )
+    asked = study.candidates(pools, supervision, learners)
+    curves = scorer.finetune(supervision, learners, config)
+    scorer.save(tmp_path / "adapter")
+    rankings, choices = study.rank_all(asked, learners, frames, None, scorer, scorer.scores(pools), config)
+    assert rankings.height == choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
+    assert "There are no learners (the setting is empty)" in showing.notice(learners, config)
+    assert showing.overlap_at_10(rankings).height == showing.pool_summary(pools, learners).height == 0
+    assert showing.supervision_summary(supervision, learners).height == 0
+    assert showing.supervision_examples(supervision, learners, {}, seed=0).height == 0
+    assert showing.headline(learners, supervision, curves)["learners"] == 0
+    showing.curve_figure(curves)
