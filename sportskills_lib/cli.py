@@ -59,10 +59,9 @@ def demo(
     names = list(worlds.PLANNED_S) if part == "all" else [part]
     parts = [worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
     progress = Progress(print)
-    progress.expect({f"demo {each.name}": each.planned_s for each in parts if again or each.reasons()})
+    progress.expect(worlds.planned([each for each in parts if again or each.reasons()]))
     with full_disk_named(parts[0].folder), failures_named():
-        for each in parts:
-            worlds.make(each, progress, again=again)
+        worlds.make(parts, progress, again=again)
 
 
 @app.command(

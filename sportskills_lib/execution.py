@@ -201,11 +201,10 @@ def reproduce(
         progress = Progress(say)
         pending = {stage: _planned_seconds(run, stage, preset) for stage in wanted}
         needed = worlds.demo_parts({stage: configs[stage] for stage in wanted})
-        progress.expect({f"demo {part.name}": part.planned_s for part in needed if part.reasons()})
-        progress.expect(pending)
-        for part in needed:
-            with failures_named():
-                worlds.make(part, progress)
+        progress.expect(worlds.planned([part for part in needed if part.reasons()]) | pending)
+        with failures_named():
+            for world in worlds.WORLDS:
+                worlds.make([part for part in needed if part.world == world], progress)
         for stage in wanted:
             why = reasons(run, stage, configs[stage]) or (["asked for"] if forced else [])
             _stage_or_error(run, stage, configs[stage], why, progress)

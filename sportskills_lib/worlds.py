@@ -7,12 +7,17 @@ memory ends with it and it dies with whoever asked for it; a part that was cut o
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
 
 from sportskills_lib import artifacts, guard, headless
 from sportskills_lib.config import StageConfig
@@ -21,6 +26,7 @@ from sportskills_lib.progress import Progress
 
 WORLDS = ("demo", "smoke")  # folders of data/raw
 PLANNED_S = {"world": 90.0, "base_clip": 90.0, "base_vlm": 60.0}  # on two cores, for the first estimate
+POLL_S = 0.1
 PLANNED_SMOKE_S = {"world": 5.0, "base_clip": 15.0, "base_vlm": 15.0}
 
 
@@ -84,40 +90,89 @@ def demo_parts(configs: Mapping[str, StageConfig]) -> list[DemoPart]:
     return sorted(found, key=lambda part: (part.world, list(PLANNED_S).index(part.name)))
 
 
-def make(part: DemoPart, progress: Progress, *, again: bool = False) -> None:
-    """Make one part, unless it stands; ``again``: even then. One process at a time makes a world."""
-    from filelock import FileLock
-
-    part.notes.mkdir(parents=True, exist_ok=True)
-    with FileLock(part.notes / "lock"):
-        why = part.reasons() or (["asked for"] if again else [])
-        if not why:
-            progress.skip(f"demo {part.name}", "stands")
-            return
-        with progress.step(f"demo {part.name}", why, planned_s=part.planned_s):
-            (part.notes / f"{part.name}.json").unlink(missing_ok=True)
-            if again or part.name != "world" or not part.target.is_dir():  # the world keeps what still fits by itself
-                shutil.rmtree(part.target, ignore_errors=True)
-                (part.folder / f"{part.name}.json").unlink(missing_ok=True)  # the world's own sign that it is complete
-            code = part.code()
-            words = [part.name, str(part.folder), *(["smoke"] if part.world == "smoke" else [])]
-            run_guarded("sportskills_lib.demo", words, part.notes / f"{part.name}.log")
-            artifacts.write_json(part.notes / f"{part.name}.json", code)
+def planned(parts: Sequence[DemoPart]) -> dict[str, float]:
+    """Seconds to expect, by step."""
+    return {name: max(part.planned_s for part in group) for name, group in _steps(parts) if group}
 
 
-def run_guarded(module: str, words: list[str], log: Path) -> None:
-    """Run ``python -m module words…`` so that it dies with this process; NotebookError when it fails."""
+def _steps(parts: Sequence[DemoPart]) -> list[tuple[str, list[DemoPart]]]:
+    """Files are made by several processes; models, of one thread each on two cores, side by side."""
+    files, models = [p for p in parts if p.name == "world"], [p for p in parts if p.name != "world"]
+    return [("demo world", files), ("demo models", models)]
+
+
+def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) -> None:
+    """Make these parts of one world, unless they stand; ``again``: even then. One process at a time makes a world."""
+    if not parts:
+        return
+    parts[0].notes.mkdir(parents=True, exist_ok=True)
+    with FileLock(parts[0].notes / "lock"):
+        for name, group in _steps(parts):
+            whys = {part: part.reasons() or (["asked for"] if again else []) for part in group}
+            wanted = [part for part in group if whys[part]]
+            if wanted:
+                with progress.step(name, list(dict.fromkeys(sum(whys.values(), []))), planned_s=planned(wanted)[name]):
+                    _make_now(wanted, again=again)
+            elif group:
+                progress.skip(name, "stands")
+
+
+def _make_now(parts: Sequence[DemoPart], *, again: bool) -> None:
+    calls = []
+    for part in parts:
+        marker = part.notes / f"{part.name}.json"
+        marker.unlink(missing_ok=True)
+        if again or part.name != "world" or not part.target.is_dir():  # the world keeps what still fits by itself
+            shutil.rmtree(part.target, ignore_errors=True)
+            (part.folder / f"{part.name}.json").unlink(missing_ok=True)  # the world's own sign that it is complete
+        words = [part.name, str(part.folder), *(["smoke"] if part.world == "smoke" else [])]
+        calls.append(Call("sportskills_lib.demo", words, part.notes / f"{part.name}.log"))
+    codes = {part: part.code() for part in parts}
+    run_guarded(calls)
+    for part, code in codes.items():
+        artifacts.write_json(part.notes / f"{part.name}.json", code)
+
+
+class Call(NamedTuple):
+    """``python -m module words…``, with what it prints in ``log``."""
+
+    module: str
+    words: list[str]
+    log: Path
+
+
+def run_guarded(calls: Sequence[Call]) -> None:
+    """Run these side by side so that they die with this process; NotebookError when one fails, the others then end."""
     environment = headless.kernel_environment(artifacts.workspace()) | guard.watched_environment()
-    command = [sys.executable, "-m", "sportskills_lib.guard", module, *words]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.kill()  # the watchdog takes the workers with it
-            raise
-    if code:
-        lines = log.read_text().strip().splitlines() or ["it printed nothing"]
-        raise NotebookError(f"{module} {words[0]}", f"exit code {code}", lines[-1], log)
+    if len(calls) > 1 or calls[0].words[0] != "world":  # alone or not, a model has as many threads: the same weights
+        environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, headless.cores() // 2)))
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for call in calls:
+            command = [sys.executable, "-m", "sportskills_lib.guard", call.module, *call.words]
+            processes.append(_start(command, environment | {guard.LOG_VARIABLE: str(call.log)}, call.log))
+        while any(process.poll() is None for process in processes) and not any(p.poll() for p in processes):
+            time.sleep(POLL_S)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()  # its watchdog takes its workers with it
+            process.wait()
+    for call, process in zip(calls, processes, strict=True):
+        if process.returncode > 0 or (process.returncode < 0 and not any(p.returncode > 0 for p in processes)):
+            lines = call.log.read_text().strip().splitlines() or ["it printed nothing"]
+            raise NotebookError(
+                f"{call.module} {call.words[0]}", f"exit code {process.returncode}", lines[-1], call.log
+            )
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    log.write_bytes(b"")
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )

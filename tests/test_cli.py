@@ -217,8 +217,8 @@ def test_a_defect_of_ours_keeps_its_traceback(toy_workspace: Path, monkeypatch: 
 def test_demo_makes_the_parts_that_are_asked_for(call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, str, bool]] = []
 
-    def make(part: worlds.DemoPart, progress: Progress, *, again: bool = False) -> None:
-        made.append((part.name, part.world, again))
+    def make(parts: list[worlds.DemoPart], progress: Progress, *, again: bool = False) -> None:
+        made.extend((part.name, part.world, again) for part in parts)
 
     monkeypatch.setattr(worlds, "make", make)
     assert call("demo").code == 0

@@ -404,17 +404,17 @@ def test_the_parts_of_the_demo_world_follow_from_the_configs(toy_workspace: Path
 def test_a_part_stands_only_with_its_files_and_its_code(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part, made = worlds.demo_part("world", "smoke"), []
 
-    def make(module: str, words: list[str], log: Path) -> None:
-        made.append(words)
+    def make(calls: list[worlds.Call]) -> None:
+        made.extend(call.words for call in calls)
         part.target.mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(worlds, "run_guarded", make)
     said: list[str] = []
     assert part.reasons() == ["not made yet"]
-    worlds.make(part, Progress(said.append))
-    worlds.make(part, Progress(said.append))
+    worlds.make([part], Progress(said.append))
+    worlds.make([part], Progress(said.append))
     assert len(made) == 1 and made[0] == ["world", str(part.folder), "smoke"] and "stands" in said[-1]
-    worlds.make(part, Progress(said.append), again=True)
+    worlds.make([part], Progress(said.append), again=True)
     assert len(made) == 2
     marker = part.notes / "world.json"
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sportskills_lib/demo/world.py": "old"}))
@@ -426,8 +426,19 @@ def test_a_part_stands_only_with_its_files_and_its_code(toy_workspace: Path, mon
 def test_a_part_that_fails_names_its_last_line_and_log(toy_workspace: Path) -> None:
     log = toy_workspace / "part.log"
     with pytest.raises(failures.NotebookError, match=r"json\.tool /nowhere, exit code 2: .*No such file"):
-        worlds.run_guarded("json.tool", ["/nowhere"], log)
+        worlds.run_guarded([worlds.Call("json.tool", ["/nowhere"], log)])
     assert log.is_file()
+
+
+def test_when_one_part_fails_the_others_end(toy_workspace: Path) -> None:
+    calls = [
+        worlds.Call("http.server", ["--bind", "127.0.0.1", "0"], toy_workspace / "long.log"),
+        worlds.Call("json.tool", ["/nowhere"], toy_workspace / "short.log"),
+    ]
+    started = time.monotonic()
+    with pytest.raises(failures.NotebookError, match=r"json\.tool /nowhere, exit code 2"):
+        worlds.run_guarded(calls)
+    assert time.monotonic() - started < 20 and gone(toy_workspace)
 
 
 def test_progress_counts_down_and_is_silent_about_the_unknown() -> None:
