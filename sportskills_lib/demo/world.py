@@ -6,6 +6,7 @@ that was cut off goes on where it stood and ends with the same bytes, on any num
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -44,7 +45,7 @@ def make_world(
     ``world.json`` comes last: with it the world is complete, and nothing is touched again while config and generator are
     the same. With another config or generator, what stands is cleared first; ``models/`` is never touched. Lines for
     people go to ``progress``; without it, a bar is shown on a terminal and nothing elsewhere. ValueError when another
-    process is at work on this folder.
+    process is at work on this folder; OSError when the disk is full, and then a later run goes on from there.
     """
     config = config or DemoConfig()
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,8 +63,14 @@ def make_world(
         tasks: list[Task] = [("lesson", video) for video in videos]
         tasks += [("take", take) for take in takes if take.has_video]
         missing = [task for task in tasks if not _is_made(folder, task)]
-        _run(folder, missing, config, progress)
-        _write_tables(folder, videos, takes, config)
+        try:
+            _run(folder, missing, config, progress)
+            _write_tables(folder, videos, takes, config)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            message = f"no space left below {folder} for the demo world (300 MB): make room and run it again"
+            raise OSError(errno.ENOSPC, message) from error
         shutil.rmtree(folder / ".partial", ignore_errors=True)
         _write(
             folder / "world.json",

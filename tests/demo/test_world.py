@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from sportskills_lib.demo import lessons
+from sportskills_lib.demo import film, lessons
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.world import make_world, world_key
 
@@ -95,6 +96,27 @@ def test_another_config_clears_what_stood(tiny_config: DemoConfig, tmp_path: Pat
     second = set(contents(tmp_path))
     assert {name for name in first & second if name.endswith(".mp4")} == set()
     assert (tmp_path / "models" / "weights").read_text() == "kept"
+
+
+def test_a_full_disk_is_named_and_recovered_from(
+    tiny_world: Path, tiny_config: DemoConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def write(path: Path, *rest: object, **options: object) -> None:
+        calls.append(path)
+        if len(calls) == 7:
+            path.write_bytes(b"half a film")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        whole = film.write_video
+        patched.setattr(film, "write_video", write)
+        with pytest.raises(OSError, match="no space left below .* make room and run it again"):
+            make_world(tmp_path, tiny_config)
+    make_world(tmp_path, tiny_config)
+    assert contents(tmp_path) == contents(tiny_world)
 
 
 def test_two_makers_do_not_meet(tiny_config: DemoConfig, tmp_path: Path) -> None:
