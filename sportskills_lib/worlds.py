@@ -111,7 +111,8 @@ def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) 
             whys = {part: part.reasons() or (["asked for"] if again else []) for part in group}
             wanted = [part for part in group if whys[part]]
             if wanted:
-                with progress.step(name, list(dict.fromkeys(sum(whys.values(), []))), planned_s=planned(wanted)[name]):
+                why = list(dict.fromkeys(text for part in wanted for text in whys[part]))
+                with progress.step(name, why, planned_s=planned(wanted)[name]):
                     _make_now(wanted, again=again)
             elif group:
                 progress.skip(name, "stands")
@@ -160,10 +161,8 @@ def run_guarded(calls: Sequence[Call]) -> None:
             process.wait()
     for call, process in zip(calls, processes, strict=True):
         if process.returncode > 0 or (process.returncode < 0 and not any(p.returncode > 0 for p in processes)):
-            lines = call.log.read_text().strip().splitlines() or ["it printed nothing"]
-            raise NotebookError(
-                f"{call.module} {call.words[0]}", f"exit code {process.returncode}", lines[-1], call.log
-            )
+            last = (call.log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
+            raise NotebookError(f"{call.module} {call.words[0]}", f"exit code {process.returncode}", last, call.log)
 
 
 def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
