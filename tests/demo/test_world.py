@@ -113,7 +113,7 @@ def test_a_full_disk_is_named_and_recovered_from(
     with monkeypatch.context() as patched:
         whole = film.write_video
         patched.setattr(film, "write_video", write)
-        with pytest.raises(OSError, match="no space left below .* make room and run it again"):
+        with pytest.raises(OSError, match=r"no space left below .* make room and run it again"):
             make_world(tmp_path, tiny_config)
     make_world(tmp_path, tiny_config)
     assert contents(tmp_path) == contents(tiny_world)
