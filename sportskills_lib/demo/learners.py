@@ -39,6 +39,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Take:
+    """One video of one participant who tries one skill once or twice."""
+
+    """One learner's recording, and what is wrong in it."""
+
     take_uid: str
     take_name: str
     participant_uid: int
@@ -54,6 +58,8 @@ class Take:
         return f"takes/{self.take_name}/frame_aligned_videos/{CAMERA}.mp4"
 
     def duration_s(self, fps: int) -> float:
+        """The video's length."""
+        """Length of the recording, in seconds."""
         return round(sum(frames for _, frames in self.parts) / fps, 3)
 
 
