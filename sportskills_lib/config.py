@@ -16,6 +16,8 @@ PresetName = Literal["smoke", "demo", "local", "paper"]
 
 
 class StageConfig(BaseModel):
+    """Settings of one stage: frozen, flat, and an unknown name is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
@@ -183,7 +185,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
 
 
 def stage_config(stage: str, preset: PresetName = "demo", **overrides: Any) -> StageConfig:
-    """The stage's config under a preset; an override that the stage does not know is an error that lists what it does."""
+    """The stage's config under a preset; an unknown override is an error that lists the known ones."""
     known = CONFIGS[stage].model_fields
     if unknown := sorted(set(overrides) - set(known)):
         raise ValueError(f"{stage} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")

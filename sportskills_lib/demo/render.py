@@ -46,6 +46,7 @@ class Appearance:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Appearance:
+        """A body, clothes, a view and a backdrop, drawn with no regard to what will be performed."""
         return cls(
             skin=SKINS[rng.integers(len(SKINS))],
             shirt=_vivid(rng),

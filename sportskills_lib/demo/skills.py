@@ -61,6 +61,7 @@ class Fault:
     at: tuple[int, ...] = ALL
 
     def apply(self, motion: Motion) -> Motion:
+        """The motion with this fault in it."""
         keys, phases = motion.keys.copy(), motion.phases.copy()
         if self.bad == "short_finish":  # stops dead at the drive: the last two poses are never reached
             keys[3], keys[4] = keys[2], keys[2]
@@ -73,6 +74,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Skill:
+    """One motion of a sport, with three ways of getting it wrong."""
+
     sport: str
     name: str
     doing: str  # "hitting a tennis serve"
@@ -83,6 +86,7 @@ class Skill:
 
     @property
     def executions(self) -> tuple[str, ...]:
+        """``correct``, then the names of the faults."""
         return ("correct", *(fault.name for fault in self.faults))
 
     def performed(self, execution: str) -> Motion:
@@ -94,6 +98,8 @@ class Skill:
 
 @dataclass(frozen=True)
 class Sport:
+    """A sport and its skills."""
+
     name: str
     skills: tuple[Skill, ...]
 

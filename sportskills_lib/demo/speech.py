@@ -29,6 +29,8 @@ SOUNDS_LIKE = {
 
 @dataclass(frozen=True)
 class Word:
+    """One word and when it is said, in seconds from the start of the video."""
+
     text: str
     start_s: float
     end_s: float

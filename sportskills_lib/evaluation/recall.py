@@ -42,6 +42,7 @@ class Task:
 
 
 def system_name(encoder: str, training: str, direction: str, scope: str) -> str:
+    """The name under which scores of this arm, direction and scope are kept."""
     return f"{encoder}/{training}/{direction}/{scope}"
 
 

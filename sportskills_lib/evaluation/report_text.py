@@ -37,6 +37,7 @@ def _cell(value: Any, digits: int) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> Shown:
+    """Every setting of the stage, as a table."""
     return Shown([("setting", True), ("value", True)], [[name, str(value)] for name, value in config.items()])
 
 
@@ -191,6 +192,7 @@ def _versions(manifest: Mapping[str, Any]) -> str:
 
 
 def mark_note(per_sport: pl.DataFrame) -> str:
+    """What the marks over clips rest on."""
     known = per_sport["metric"].is_in([MULTI]).any()
     if known:
         return "The mark “same cue and execution” comes from the demo's truth, which no stage has seen."
@@ -198,6 +200,7 @@ def mark_note(per_sport: pl.DataFrame) -> str:
 
 
 def rater_note(raters: pl.DataFrame) -> str:
+    """Who graded, and how much; empty when nobody did."""
     if raters.is_empty():
         return ""
     who = "Simulated raters" if raters["simulated"].any() else "Raters"
@@ -208,6 +211,7 @@ def rater_note(raters: pl.DataFrame) -> str:
 
 
 def no_feedback(manifests: Mapping[str, dict], config: dict) -> str:
+    """Why the report has no feedback retrieval."""
     learners = manifests["04_retrieval"]["config"].get("learners", "")
     if not learners:
         return "This run has no learners: 04 was given no learners' folder, so no feedback is retrieved."

@@ -50,6 +50,7 @@ class Resampled:
     level: float = 0.95
 
     def stratum(self, system: str, stratum: str) -> Interval:
+        """The system's mean in one stratum, with its interval; without one when there is a single cluster."""
         row, column = self.strata.index(stratum), self.systems.index(system)
         enough = bool(self.clusters_S[row] > 1)
         return self._interval(self.measured_SA[row, column], self.drawn_SAD[row, column], enough)

@@ -28,6 +28,8 @@ Drop = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Take:
+    """One take of the learners' folder, as its files describe it."""
+
     take_id: str
     participant: str
     sport: str

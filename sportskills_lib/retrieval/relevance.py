@@ -61,10 +61,12 @@ class VisionLanguageModel:
 
     @property
     def stock(self) -> Any:
+        """The model of the library, below any adapter."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
     def device(self) -> Any:
+        """Where the weights are."""
         return self.stock.lm_head.weight.device
 
     def grid(self, frames_shape: tuple[int, ...]) -> Grid:

@@ -54,6 +54,7 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
 
 
 def blend(pairs: pl.DataFrame, first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+    """Two scores of the same pairs, each standardised within its learner, as one; ``weight`` is the second's."""
     return (1 - weight) * nearest.standardised(pairs, first) + weight * nearest.standardised(pairs, second)
 
 

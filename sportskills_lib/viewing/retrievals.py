@@ -53,9 +53,11 @@ class RetrievalView:
     frames: np.ndarray
 
     def systems(self) -> list[str]:
+        """The systems that retrieved something, in order of name."""
         return sorted(self.marked["system"].unique())
 
     def sports(self) -> list[str]:
+        """The sports that were asked about, in order of name."""
         return sorted(self.queries["sport"].unique())
 
     def asked(self, system: str, sport: str, *, failures_first: bool = True) -> list[tuple[str, str, int]]:
@@ -120,6 +122,7 @@ def view(
 
 
 def legend() -> str:
+    """What the signs over clips mean, as HTML."""
     signs = " · ".join(f"{SIGNS[mark]} {mark}" for mark in cases.MARKS)
     return f'<p class="legend">{escape(signs)}; clips play at a few frames per second.</p>'
 

@@ -85,6 +85,7 @@ def browse(view: RetrievalView, picked: pl.DataFrame, system: str) -> Any:
 
 
 def static(view: RetrievalView, picked: pl.DataFrame, system: str) -> HTML:
+    """The same view as a page, for where no widget can run."""
     from IPython.display import HTML
 
     return HTML(view.page(chosen_cases(picked, system)))
