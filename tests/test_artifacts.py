@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import polars as pl
 import pytest
-from conftest import toy_notebook
+from toys import toy_notebook
 
 from sportskills_lib import artifacts, fingerprints, tables
 from sportskills_lib.artifacts import Stage

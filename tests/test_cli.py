@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import toy_notebook, toy_words
 from filelock import FileLock
+from toys import toy_notebook, toy_words
 
 from sportskills_lib import artifacts, cli, doctor, execution, failures, worlds
 from sportskills_lib.artifacts import STAGES

@@ -17,8 +17,8 @@ import nbformat
 import polars as pl
 import psutil
 import pytest
-from conftest import make_toy_workspace, toy_notebook, toy_settings, toy_words
 from filelock import FileLock
+from toys import make_toy_workspace, toy_notebook, toy_settings, toy_words
 
 from sportskills_lib import artifacts, execution, failures, guard, headless, worlds
 from sportskills_lib.artifacts import STAGES
