@@ -33,8 +33,6 @@ SHARES = (1 / 6, 1 / 6, 1 / 5, 1 / 5)  # of the pool; the rest is of the sport's
 class Candidate:
     """A span that may stand in a pool: one demonstration of one lesson."""
 
-    """A span of a lesson that raters may be shown."""
-
     lesson: Lesson
     segment: Segment
 

@@ -41,8 +41,6 @@ class Attempt:
 class Take:
     """One video of one participant who tries one skill once or twice."""
 
-    """One learner's recording, and what is wrong in it."""
-
     take_uid: str
     take_name: str
     participant_uid: int
@@ -59,7 +57,6 @@ class Take:
 
     def duration_s(self, fps: int) -> float:
         """The video's length."""
-        """Length of the recording, in seconds."""
         return round(sum(frames for _, frames in self.parts) / fps, 3)
 
 

@@ -56,7 +56,6 @@ class Segment:
 
     def end_s(self, fps: int) -> float:
         """When the shot ends, in picture time."""
-        """Where the segment ends in its lesson, in seconds."""
         return round(self.start_s + self.frames / fps, 3)
 
 
@@ -87,12 +86,10 @@ class Lesson:
     @property
     def style(self) -> int:
         """Whose phrasings are used: 0 … 8."""
-        """The number of the channel's way of phrasing."""
         return self.channel.style
 
     def duration_s(self, fps: int) -> float:
         """The video's length."""
-        """Length of the lesson, in seconds."""
         return sum(segment.frames for segment in self.segments) / fps
 
 
@@ -318,7 +315,6 @@ def _broken(defect: str, number: int, sport: Sport, channel: Channel, config: De
 
 def find_skill(sport: str, name: str) -> Skill:
     """The skill of that sport and name; StopIteration when there is none."""
-    """The skill of that name; StopIteration when the sport has none."""
     return next(skill for one in SPORTS if one.name == sport for skill in one.skills if skill.name == name)
 
 
