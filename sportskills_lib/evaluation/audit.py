@@ -84,7 +84,8 @@ def _scored(rows: pl.DataFrame, clips: pl.DataFrame, *, min_gallery: int) -> pl.
         MULTI: (metrics.recall_multi_at_k(ranked, size), metrics.chance_recall_multi(size, n_gallery)),
         HIT: (metrics.hit_at_k(ranked, size), metrics.chance_hit(size, n_gallery)),
     }
-    evaluable = pl.col("n_gallery") >= min_gallery
+    needed = pl.when(pl.col("scope") == "within_sport").then(min_gallery).otherwise(recall.K + 1)
+    evaluable = pl.col("n_gallery") >= needed
     parts = [
         rows.with_columns(
             metric=pl.lit(metric),

@@ -8,7 +8,8 @@ chance (N + 1) / 2. Ties: score, then clip_id. Video→text turns it round: quer
 texts.
 
 A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep the chance level and
-have no value (ranks exist all the same). Nothing here knows the demo's truth; :mod:`.audit` does.
+have no value (ranks exist all the same). The gallery across sports is no sport: it only has to be larger than 10, and
+its chance level says how little a small one is worth. Nothing here knows the demo's truth; :mod:`.audit` does.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def score_task(task: Task, vectors: pl.DataFrame, scope: str, *, min_gallery: in
     for _, queries, gallery in groups:
         if not queries.height:
             continue
-        evaluable = gallery.height >= min_gallery
+        evaluable = gallery.height >= (min_gallery if scope == "within_sport" else K + 1)
         ranks, top, best = _ranks(
             _matrix(vectors, kinds[0], queries), _matrix(vectors, kinds[1], gallery), queries, gallery
         )

@@ -131,6 +131,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "links": _links(place),
         "summary": report_text.summary_sentences(found["headline"], found["feedback_differences"], found["raters"]),
         "warnings": report_text.warnings(found, manifests, dict(config)),
+        "n_clips": int(found["galleries"]["gallery"].sum()),
         "min_gallery": config.get("min_gallery"),
         "tables": shown,
         "per_sport_figures": _figures(folder, ("macro_means", "per_sport_recall", "per_sport_recall_appendix")),

@@ -55,7 +55,8 @@ so there is no per-sport figure and no mean. The galleries are below, and the ta
 of this table lie beside this page.</p>
 {{ show(tables.per_sport) }}
 <h3>Across sports</h3>
-<p>All test clips are one gallery and every query counts once. The median rank is that of the query's own clip.</p>
+<p>All {{ n_clips }} test clips are one gallery and every query counts once. The median rank is that of the query's own
+clip.</p>
 {{ show(tables.across) }}
 <details><summary>Median ranks, spread over seeds</summary>{{ show(tables.ranks) }}{{ show(tables.seeds) }}</details>
 
@@ -75,7 +76,7 @@ of this table lie beside this page.</p>
 {% else %}<p>{{ no_feedback }}</p>{% endif %}
 
 <h2 id="training">Training</h2>
-{{ plot(figures.curves) }}
+{% if figures.curves %}{{ plot(figures.curves) }}{% else %}<p>03 recorded no curves.</p>{% endif %}
 {% for figure in stage_figures["03_encoder"] + stage_figures["04_retrieval"] %}{{ plot(figure) }}{% endfor %}
 
 <h2 id="funnel">What was kept, and what was dropped</h2>
