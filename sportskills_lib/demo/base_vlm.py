@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sportskills_lib.demo import generic
-from sportskills_lib.demo.phrases import LITERAL
+from sportskills_lib.demo.motion import PHASES, POINTS, Motion
+from sportskills_lib.demo.phrases import ADVICE, COMMENTS, LITERAL, MISTAKES, TIPS
+from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.retrieval import relevance
 from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
 from sportskills_lib.retrieval.relevance import VisionLanguageModel
@@ -52,7 +54,7 @@ CHAT_TEMPLATE = (
 WATCH = "Watch:"
 WHAT = "What does the person do?"
 DESCRIBES = "Does this describe the person? Answer yes or no."
-FIRST = "Does this describe the first person? Answer yes or no."
+SAME = "Do both move alike? Answer yes or no."
 FRAMES, STEPS = 8, 4  # frames of a scene; the model sees them in pairs
 
 
@@ -172,11 +174,32 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
 
 
 def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes:
-    """Random movements of :mod:`generic` with the places of their joints on the screen, averaged over pairs of frames."""
-    frames, screen, states = generic.generic_corpus(count, rng, frames=FRAMES, size_px=size_px)
+    """Random movements as in :mod:`generic`, each done by two people that look different (scenes 2i and 2i + 1).
+
+    The joints' places on the screen are averaged over pairs of frames, as the model sees them.
+    """
+    frames = np.empty((count, FRAMES, size_px, size_px, 3), np.uint8)
+    screen = np.empty((count, FRAMES, len(POINTS) * 2), np.float32)
+    states: list[list[str]] = []
+    for i in range(count):
+        if i % 2 == 0:
+            held = draw_states(rng)
+            motion = Motion(generic._keys(held, rng), PHASES)
+        equipment, look = str(rng.choice(generic.EQUIPMENT)), Appearance.draw(rng)
+        frames[i], where = render_with_joints(motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px)
+        screen[i] = where.reshape(FRAMES, -1)
+        states.append(held)
     places = screen.reshape(count, STEPS, FRAMES // STEPS, -1).mean(2)
     flat = places.reshape(-1, places.shape[-1])
     return Scenes(frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32))
+
+
+def draw_states(rng: np.random.Generator) -> list[str]:
+    """Two or three states of different groups, in random order."""
+    groups = [str(group) for group in rng.permutation(list(generic.GROUPS))[: int(rng.integers(2, 4))]]
+    if "knees" in groups and "leg" in groups:
+        groups.remove("leg")
+    return [str(rng.choice(generic.GROUPS[group])) for group in groups]
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -261,16 +284,20 @@ class Questions:
 
 
 def ask(scenes: Scenes, scene: int, rng: np.random.Generator) -> list[tuple[str, str, tuple[int, ...]]]:
-    """A caption to write, a sentence to judge (right or wrong), and one to judge with another scene beside it."""
+    """A caption to write, a sentence to judge, and two people to compare: one who does the same, one who does not."""
     held = scenes.states[scene]
-    asked: list[tuple[str, str, tuple[int, ...]]] = [(WHAT, generic.caption(held[:2], rng), ())]
-    for question, others in ((DESCRIBES, ()), (FIRST, (int(rng.integers(len(scenes.states))),))):
-        state = held[int(rng.integers(len(held)))]
-        rivals = next(group for group in generic.GROUPS.values() if state in group)
-        said = state if rng.random() < 0.5 else str(rng.choice([rival for rival in rivals if rival != state]))
-        text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
-        asked.append((f'"{relevance.quoted(text)}" {question}', "yes" if said == state else "no", others))
-    return asked
+    state = held[int(rng.integers(len(held)))]
+    rivals = next(group for group in generic.GROUPS.values() if state in group)
+    said = state if rng.random() < 0.5 else str(rng.choice([rival for rival in rivals if rival != state]))
+    text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
+    twin = scene ^ 1
+    other = (scene + 2 + int(rng.integers(len(scenes.states) - 3))) % len(scenes.states)
+    return [
+        (WHAT, generic.caption(held[:2], rng), ()),
+        (f'"{relevance.quoted(text)}" {DESCRIBES}', "yes" if said == state else "no", ()),
+        (SAME, "yes", (twin,)),
+        (SAME, "no" if other // 2 != scene // 2 else "yes", (other,)),
+    ]
 
 
 def train_language(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator) -> float:
@@ -316,10 +343,13 @@ def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None =
 
 
 def _corpus(rng: np.random.Generator) -> list[str]:
-    """Texts that the tokenizer learns its words from: prompts and generic captions."""
+    """Texts that the tokenizer learns its words from: prompts, generic captions, and sentences without what they say."""
     names = [state for group in generic.GROUPS.values() for state in group]
-    prompts = [WATCH, WHAT, DESCRIBES, FIRST, relevance.INSTRUCTION, relevance.CANDIDATE, relevance.QUESTION]
-    return prompts * 20 + [generic.caption([state], rng) for state in rng.choice(names, 2000)]
+    chat = "<|im_start|>user\n <|im_end|>\n<|im_start|>assistant\n"
+    prompts = [WATCH, WHAT, DESCRIBES, SAME, relevance.INSTRUCTION, relevance.CANDIDATE, relevance.QUESTION, chat]
+    frames = [frame for frames in (*ADVICE, *MISTAKES, COMMENTS, TIPS) for frame in frames]
+    empty = [frame.format(skill="it", cue="do it", clause="it is") for frame in frames]
+    return [*prompts * 20, *empty * 10, *[generic.caption([state], rng) for state in rng.choice(names, 3000)]]
 
 
 def save(vlm: VisionLanguageModel, folder: Path) -> None:
