@@ -33,17 +33,19 @@ STORY = re.compile(
     r"|trained|visited|travel\w*|remember|love\w*|loved|enjoy\w*|began|decided|took|spent|drove|recorded|shot this|live"
     r"|work|am a|'m a|studied|coached|competed|broke|hurt|felt)\b|\bi'?ve been\b|\bwhen i was\b|\bmy (?:story"
     r"|life|family"
-    r"|coach|mother|father|brother|sister|wife|husband|dog|car|day|favou?rite|career|gym)\b"
+    r"|coach|mother|father|brother|sister|wife|husband|daughter|son|kids|dog|car|day|favou?rite|career|gym)\b"
     r"|\b(?:years?|months?|weeks?|days?) (?:ago|old)\b|\bfor \w+ years\b|\blast (?:year|summer|winter|week"
     r"|month|season|night"
     r"|weekend)\b|\byesterday\b|\bon (?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\bthe weather\b|\bmeet-?up\b"
 )
 OURSELVES = re.compile(r"\b(we|us|our|i)\b")  # who talks of himself and of no body tells no one what to do
 HYGIENE = re.compile(
-    r"\b(wash\w*|soap|saniti[sz]\w*|disinfect\w*|shower\w*|towels?|hygiene|germs|wipe\w*|cloth|laundry"
-    r"|water bottle|drink\w*"
-    r"|snacks?|breakfast|lunch|dinner|coffee|cook\w*|recipe|bread|parking|tickets?|cameras?|microphone|battery|phone"
-    r"|bought|purchase\w*|brand new|price\w*|cheap|expensive|dollars?|bucks|unbox\w*|website|app\b)"
+    r"\b(wash\w*|soap|saniti[sz]\w*|disinfect\w*|shower\w*|towels?|hygiene|germs|wipe\w*|laundry|bought|purchase\w*"
+    r"|brand new|price\w*|cheap|expensive|dollars?|bucks|unbox\w*|website|app)\b"
+)
+EVERYDAY = re.compile(  # things of daily life: talk of them teaches nothing, unless they are images for the skill
+    r"\b(cloth|water bottle|drink\w*|snacks?|breakfast|lunch|dinner|coffee|cook\w*|recipe|bread|parking|tickets?"
+    r"|cameras?|microphone|battery|phone)\b"
 )
 DIRECT = re.compile(
     r"\b(make sure|be sure|remember to|try to|try and|you (?:want|need|have|should|must|can|could|will|may"
@@ -52,7 +54,8 @@ DIRECT = re.compile(
     r"|idea|goal|aim)"
     r"|work on|aim (?:to|for)|it helps|this (?:is|means)|let's|important|always|never|do not|don't|avoid"
     r"|instead|rather than"
-    r"|without|look how|notice|see how|watch how|watch the|here (?:the|is|you|we)|i want you|my (?:tip|advice|cue)"
+    r"|without|look how|notice|see how|watch how|watch the|here (?:the|is|you|we)|i want you|my (?:tip|advice"
+    r"|cue)|needs? (?:this|to|a|the)|here is (?:a|the|my)|do it|do the"
     r"|one (?:tip|cue)|this way|like (?:this|that|so))\b"
 )
 FAULT = re.compile(
@@ -73,11 +76,17 @@ class Verdict:
     points: float
 
 
-def judge_sentence(text: str) -> Verdict:
-    """Whether ``text`` is actionable instruction; deterministic, and independent of other sentences."""
+def judge_sentence(text: str, *, topic: str = "") -> Verdict:
+    """Whether ``text`` is actionable instruction; deterministic, and independent of other sentences.
+
+    ``topic`` names what the video is about ("tennis serve"): its words count as technique, so that images ("paint the
+    ceiling on your serve") are understood as advice.
+    """
     lowered = " ".join(text.lower().replace("’", "'").split())
     words = re.findall(r"[a-z][a-z'-]*", lowered)
     evidence = _instruction(lowered, words)
+    if _mentions(words, topic):
+        evidence["topic"] = 1.0
     against = {
         name: weight
         for name, pattern, weight in (
@@ -85,12 +94,13 @@ def judge_sentence(text: str) -> Verdict:
             ("greeting", GREETING, -4.0),
             ("story", STORY, -3.0),
             ("hygiene or gear", HYGIENE, -3.0),
+            ("everyday things", EVERYDAY, 0.0 if "topic" in evidence else -3.0),
         )
-        if pattern.search(lowered)
+        if weight and pattern.search(lowered)
     }
     if OURSELVES.search(lowered) and "second person" not in evidence and "body" not in evidence:
         evidence["ourselves"] = -0.7
-    substance = sum(evidence.get(name, 0.0) for name in ("body", "technique", "movement"))
+    substance = sum(evidence.get(name, 0.0) for name in ("body", "technique", "movement", "topic"))
     points = round(sum(evidence.values()) + sum(against.values()), 2)
     if points >= ACTIONABLE and substance >= 1:
         return Verdict(True, "instruction: " + _strongest(evidence), points)
@@ -99,6 +109,12 @@ def judge_sentence(text: str) -> Verdict:
     if against:
         return Verdict(False, min(against, key=lambda name: against[name]), points)
     return Verdict(False, "no instruction", points)
+
+
+def _mentions(words: list[str], topic: str) -> bool:
+    """One of the topic's words is said, in whatever form."""
+    named = {stem(word) for word in re.findall(r"[a-z][a-z'-]*", topic.lower()) if len(word) > 2}
+    return any(stem(word) in named or word.removesuffix("s") in named for word in words)
 
 
 def _strongest(evidence: dict[str, float]) -> str:

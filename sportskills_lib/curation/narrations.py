@@ -128,7 +128,7 @@ def read_lesson(task: _Task) -> Value:
 
 
 def _narration(lesson: Lesson, automatic: bool, narration_id: str, sentence: sentences.Sentence) -> dict[str, Any]:
-    verdict = actionability.judge_sentence(sentence.text)
+    verdict = actionability.judge_sentence(sentence.text, topic=f"{lesson.sport} {lesson.skill}")
     return asdict(sentence) | {
         "narration_id": narration_id,
         "video_id": lesson.video_id,

@@ -1,6 +1,6 @@
 """Is a skill shown, and rightly or wrongly? A judge by rules: pixels tell whether, words tell which.
 
-Something is demonstrated when enough of the picture is moved across, the camera's own motion taken away: a talking
+Something is demonstrated when enough of the picture is moved across, a shift of the whole picture undone: a talking
 coach, a still card and a pan fall short. A sentence speaks of a mistake when it names one, forbids something first of
 all, or tells of a failing rather than giving an order. The vocabulary is general; the paper used a vision-language
 model here. The measure cannot tell sport from other busy work (welding, washing up): that needs a model that knows

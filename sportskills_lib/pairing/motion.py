@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 SIDE_PX = 64  # motion is measured at this size, whatever size is kept
-CUT_LEVEL = 5.0  # grey levels by which a picture changes, on average, at a shot boundary
-CUT_RATIO = 3.0  # and how many times what changes around it
+CUT_LEVEL = 2.0  # levels by which most of the picture changes at a shot boundary
+CUT_RATIO, QUIET_LEVEL = 4.0, 0.3  # and how many times what changes around it, which counts as this at least
+DARK_LEVEL = 10.0  # below it a pixel is a black bar
 CUT_AROUND_S = 0.6
 MOVING_LEVEL = 15.0  # grey levels by which a pixel changes when something moves across it
-CAMERA_SHARE = 0.3  # share of moving pixels from which the camera itself may move
+CAMERA_LEVEL, CAMERA_SHARE = 4.0, 0.3  # where this share of pixels changes by this much, the camera may move
 
 
 @dataclass(frozen=True)
@@ -47,40 +48,55 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
 
 
 def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    """Mean absolute change of colour between each frame and the one before it, in levels: float32 [T].
+    """By how much each frame differs from the one before it in most of its picture: float32 [T], in levels of colour.
 
-    ``before`` is the frame before the first; without it the first change is 0. Pictures are compared at 16 x 16, so
-    that a moving limb counts little and a new scene much.
+    It is the median over a grid of 16 x 16: whatever moves in less than half of the picture does not count, while a
+    new scene changes all of it a little. ``before`` is the frame before the first; without it the first value is 0.
+    Letterbox bars do not count.
     """
     small = np.stack([cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.float32)
     if before is None:
         first = small[:1]
     else:
         first = cv2.resize(before, (16, 16), interpolation=cv2.INTER_AREA)[None].astype(np.float32)
-    return np.abs(np.diff(small, axis=0, prepend=first)).mean(axis=(1, 2, 3))
+    earlier = np.concatenate([first, small[:-1]])
+    change = np.abs(small - earlier).mean(axis=3)
+    lit = np.maximum(small, earlier).max(axis=3) > DARK_LEVEL
+    return np.array(
+        [np.median(grid[on]) if on.any() else 0.0 for grid, on in zip(change, lit, strict=True)], np.float32
+    )
 
 
 def find_cuts(change: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Indices of the first frames of new shots: they change the whole picture, far more than the steps around them."""
+    """Indices of the first frames of new shots, from :func:`changes`; the middle of a dissolve.
+
+    Such a frame changes most of the picture (a limb does not), and far more than the frames around it do (a moving
+    camera does not). In a dissolve several frames in a row do.
+    """
     reach = max(2, round(CUT_AROUND_S * rate_hz))
-    cuts = []
+    runs: list[list[int]] = []
     for i in np.flatnonzero(change > CUT_LEVEL):
         around = np.concatenate([change[max(1, i - reach) : i], change[i + 1 : i + 1 + reach]])
-        if len(around) == 0 or change[i] > CUT_RATIO * max(float(np.median(around)), 0.5):
-            cuts.append(i)
-    kept = [i for i in cuts if not any(abs(i - j) == 1 and change[j] > change[i] for j in cuts)]
-    return np.asarray(kept, dtype=np.int64)
+        if len(around) == 0 or change[i] > CUT_RATIO * max(float(np.median(around)), QUIET_LEVEL):
+            if runs and i - runs[-1][-1] <= 2:
+                runs[-1].append(int(i))
+            else:
+                runs.append([int(i)])
+    return np.array([round(float(np.average(run, weights=change[run]))) for run in runs], dtype=np.int64)
 
 
 def measure(frames: np.ndarray) -> Motion:
-    """How much moves in ``frames``. A moving camera is compensated first, so that a pan alone moves nothing."""
+    """How much moves in ``frames``. Where most of the picture changes, the best common shift is undone first.
+
+    That takes away part of a pan, not a turn or a zoom: a wild camera still looks like motion.
+    """
     if len(frames) < 3:
         return Motion(0.0, 0.0, 0.0)
     grey = to_grey(frames)
     change = np.abs(np.diff(grey, axis=0))
     energy = float(change.mean())
     camera = 0.0
-    if (change > MOVING_LEVEL).mean() > CAMERA_SHARE / 3:
+    if (change > CAMERA_LEVEL).mean() > CAMERA_SHARE:
         steady = np.stack([_compensated(a, b) for a, b in itertools.pairwise(grey)])
         camera = max(0.0, 1 - float(steady.mean()) / max(energy, 1e-6))
         change = np.minimum(change, steady)
@@ -89,8 +105,10 @@ def measure(frames: np.ndarray) -> Motion:
 
 
 def _compensated(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Change left between two pictures after the best common shift is undone."""
+    """Change left between two pictures after the best common shift is undone; 0 where only one shows anything."""
+    height, width = before.shape
     (dx, dy), _ = cv2.phaseCorrelate(before, after)
     shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-    moved = cv2.warpAffine(before, shift, before.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.abs(after - moved))
+    moved = cv2.warpAffine(before, shift, (width, height), borderValue=-1)
+    inside = cv2.warpAffine(np.ones_like(before), shift, (width, height)) > 0.99
+    return np.asarray(np.where(inside, np.abs(after - moved), 0.0))
