@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,14 +58,24 @@ def is_full_disk(error: BaseException) -> bool:
     return number in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in FULL_DISK_WORDS)
 
 
+def one_line(text: str) -> str:
+    """The text in one line. Of a long one, such as a worker's traceback, its first line and the error it ends with."""
+    line = " ".join(text.split())
+    if len(line) <= LONGEST_LINE:
+        return line
+    lines = [each.strip() for each in text.splitlines() if each.strip()]
+    causes = [each for each in lines[1:] if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", each)]
+    short = f"{lines[0]} … {causes[-1]}" if causes else line
+    return short if len(short) <= LONGEST_LINE else short[:LONGEST_LINE] + " …"
+
+
 @contextmanager
 def failures_named() -> Iterator[None]:
     """Turn a notebook's error into a RunError of one line that ends with the log; a full disk stays recognisable."""
     try:
         yield
     except NotebookError as error:
-        line = " ".join(str(error).split())
-        line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " …"
+        line = one_line(str(error))
         if is_full_disk(error):
             raise OSError(errno.ENOSPC, line) from error
         raise RunError(f"{line}; log: {shown(error.log)}") from error

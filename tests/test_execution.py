@@ -240,6 +240,14 @@ def test_a_failure_names_notebook_cell_and_log(toy_workspace: Path) -> None:
     assert not artifacts.is_complete("demo", "01_curation")
 
 
+def test_a_long_traceback_becomes_its_first_line_and_its_cause() -> None:
+    frames = "".join(f"  File x, line {number}, in f\n" for number in range(50))
+    text = f"notebooks/03.ipynb, cell 4 (train()): RuntimeError: a worker failed\n{frames}TypeError: no dict\nhelp\n"
+    line = failures.one_line(text)
+    assert line == "notebooks/03.ipynb, cell 4 (train()): RuntimeError: a worker failed … TypeError: no dict"
+    assert len(failures.one_line("x" * 1000)) == failures.LONGEST_LINE + 2
+
+
 def test_a_kernel_that_dies_is_named(toy_workspace: Path) -> None:
     with pytest.raises(failures.RunError, match=r"cell 5 \(import os; os\._exit\(9\)\): the kernel died"):
         run_first(toy_workspace, "import os; os._exit(9)")
