@@ -50,10 +50,8 @@ def caption(states: list[str], rng: np.random.Generator) -> str:
     Half the captions go on about something else in the coaches' words, which so are known, but not as advice.
     """
     texts = [LITERAL[state][int(rng.integers(2))][int(rng.integers(3))] for state in states]
-    if len(texts) == 1:
-        text = texts[0] + "."
-    else:
-        text = FRAMES[int(rng.integers(len(FRAMES)))].format(a=texts[0], b=texts[1])
+    frame = FRAMES[int(rng.integers(len(FRAMES)))] if len(texts) > 1 else "{a}."
+    text = frame.format(a=texts[0], b=texts[-1])
     if rng.random() < 0.5:
         text = f"{text} There is a {WORDS[int(rng.integers(len(WORDS)))]} and a {WORDS[int(rng.integers(len(WORDS)))]}."
     return text[0].upper() + text[1:]

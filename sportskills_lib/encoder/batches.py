@@ -14,8 +14,8 @@ def sport_batches(
     """Yield ``steps`` arrays of row numbers of ``clips``: ``sports_a_batch`` sports with ``clips_a_sport`` clips each.
 
     Sports, and clips within a sport, come in shuffled rounds: none comes a second time before all came once. A sport
-    with fewer clips gives all it has. The same seed gives the same batches whatever the texts are, so that arms differ in
-    nothing else.
+    with fewer clips gives all it has. The same seed gives the same batches whatever the texts are, so that arms differ
+    in nothing else.
     """
     rng = np.random.default_rng([seed, 31])
     rows = clips.with_row_index("row")

@@ -52,6 +52,23 @@ def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> Material
     return Material(told, str(pairing.path("frames.npy")))
 
 
+def start_folder(config: EncoderConfig) -> Path | None:
+    """The folder of the common start, if it is one: part of what the stage depends on."""
+    folder = artifacts.workspace() / config.model
+    return folder if folder.is_dir() else None
+
+
+def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
+    """The texts that each arm reads beside a few training clips, evenly spaced over the sports."""
+    rows = material.rows("train")
+    rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
+    columns = {
+        arm: pl.Series([training_texts(material.clips, material.clips["text"], arm, seed=config.seed)[i] for i in rows])
+        for arm in config.arms
+    }
+    return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
+
+
 def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shards: Path) -> Trained:
     """Train every arm of ``config.arms``; towers go to ``folder/<arm>``, the common start to ``folder/zero_shot``.
 
@@ -64,23 +81,18 @@ def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shard
     results = compute.map_shards(
         _train_arm, jobs, workers=config.jobs, timeout_s=7 * 86400, describe=_name, shards=shards, chunk=1, label="arms"
     )
-    curves, chosen = [], []
+    curves, chosen = [pl.DataFrame(schema=CURVES)], [pl.DataFrame(schema=TRIALS)]
     for (arm, _, _), result in zip(jobs, results, strict=True):
         if result.value is None:
             raise RuntimeError(f"training the arm {arm} {result.reason}: {result.detail}")
         start.model.load_state_dict(_tensors(result.value, start.model.state_dict()))
         start.save(folder / arm)
-        curves.append(result.value["curve"])
-        chosen.append(result.value["trials"])
-    empty = pl.DataFrame(schema=CURVES)
-    return Trained(
-        pl.concat([empty, *curves]),
-        pl.concat([pl.DataFrame(schema=TRIALS), *chosen]),
-        (ZERO_SHOT, *arms),
-    )
+        curves.append(pl.DataFrame(result.value["curve"], schema=CURVES))
+        chosen.append(pl.DataFrame(result.value["trials"], schema=TRIALS))
+    return Trained(pl.concat(curves), pl.concat(chosen), (ZERO_SHOT, *arms))
 
 
-CURVES = {
+CURVES: Any = {
     "arm": pl.String,
     "peak": pl.Float64,
     "trial": pl.Boolean,
@@ -90,13 +102,12 @@ CURVES = {
     "val_mrr": pl.Float64,
     "seconds": pl.Float64,
 }
-TRIALS = {"arm": pl.String, "peak": pl.Float64, "val_mrr": pl.Float64, "chosen": pl.Boolean}
+TRIALS: Any = {"arm": pl.String, "peak": pl.Float64, "val_mrr": pl.Float64, "chosen": pl.Boolean}
 
 
 def _start(config: EncoderConfig) -> str:
     """The common start: a folder below the workspace, or a name that open_clip knows."""
-    folder = artifacts.workspace() / config.model
-    return str(folder) if folder.is_dir() else config.model
+    return str(start_folder(config) or config.model)
 
 
 def _name(job: tuple[str, Material, EncoderConfig]) -> str:
@@ -120,7 +131,7 @@ def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
     best = max(trials, key=lambda row: (row[2], -row[1]))[1] if trials else grid[0]
     tower, curve = train(config, material, texts, arm=arm, peak=best, steps=config.steps)
     curves.append(curve.with_columns(trial=False))
-    table = pl.concat([c.select(CURVES).cast(CURVES) for c in curves])
+    table = pl.concat([c.select(list(CURVES)).cast(CURVES) for c in curves])
     tried = pl.DataFrame([(*row, row[1] == best) for row in trials], schema=TRIALS, orient="row")
     state = {f"weights/{name}": value.detach().cpu().numpy() for name, value in tower.model.state_dict().items()}
     return {"curve": table, "trials": tried, **state}

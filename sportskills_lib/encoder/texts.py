@@ -33,7 +33,22 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
         raise ValueError(f"no training texts for the arm {arm!r}: there are {', '.join(ARMS)}")
     chosen = rng.integers(len(PROMPTS), size=clips.height)
     names = clips["sport"] if arm == "activity_sport" else pl.Series(_skill_names(clips, rng))
-    return [PROMPTS[i].format(it=name) for i, name in zip(chosen, names, strict=True)]
+    fillers = _fillers(clips, narrations, rng)
+    return [PROMPTS[i].format(it=name) + filler for i, name, filler in zip(chosen, names, fillers, strict=True)]
+
+
+def _fillers(clips: pl.DataFrame, narrations: pl.Series, rng: np.random.Generator) -> list[str]:
+    """For half of the clips up to eight words, drawn from all training narrations whatever they are about; else none.
+
+    All arms are asked with narrations. Without fillers the activity arms would lose because they never met such words,
+    not because labels say less; with them they learn to hear the label and to pass over the rest.
+    """
+    spoken = narrations.filter(clips["split"].cast(pl.String) == "train").drop_nulls()
+    words = sorted({word.strip(".,:;!?") for text in spoken for word in text.lower().split()} - {""})
+    if not words:
+        return [""] * clips.height
+    counts = np.where(rng.random(clips.height) < 0.5, rng.integers(1, 9, clips.height), 0)
+    return ["".join(f" {words[i]}" for i in rng.integers(len(words), size=count)) for count in counts]
 
 
 def _skill_names(clips: pl.DataFrame, rng: np.random.Generator) -> list[str]:

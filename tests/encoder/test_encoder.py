@@ -1,0 +1,200 @@
+"""The encoder against oracles: losses by hand, batches by count, arms by what they read, towers by round trips."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from sportskills_lib import compute, models
+from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder import study, texts, training
+from sportskills_lib.encoder.batches import sport_batches
+from sportskills_lib.encoder.losses import info_nce
+
+TINY = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": [1, 1, 1, 1], "width": 4, "image_size": 32, "head_width": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tiny")
+    models.new_tower(TINY, seed=3).save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> training.Material:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"clip_id": f"c{i:03d}", "video_id": f"v{i // 4}", "sport": sport, "skill": f"skill{i % 2}", "split": split,
+         "text": f"do {sport} thing {i}"}
+        for i, (sport, split) in enumerate(
+            (sport, split)
+            for sport in ("golf", "judo", "tennis")
+            for split in ["train"] * 12 + ["val"] * 4 + ["test"] * 4
+        )
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("frames") / "frames.npy"
+    np.save(path, rng.integers(0, 255, (len(rows), 4, 32, 32, 3), dtype=np.uint8))
+    return training.Material(pl.DataFrame(rows), str(path))
+
+
+def test_info_nce_is_clips_loss_when_all_texts_differ() -> None:
+    torch.manual_seed(0)
+    clip, text = (torch.nn.functional.normalize(torch.randn(5, 8), dim=-1) for _ in range(2))
+    logits = 7.0 * clip @ text.T
+    wanted = sum(-torch.log_softmax(side, 1).diagonal().mean() for side in (logits, logits.T)) / 2
+    assert torch.isclose(info_nce(clip, text, torch.tensor(7.0), torch.arange(5)), wanted)
+
+
+def test_equal_texts_are_positives_of_one_another() -> None:
+    """Two clips, one text: agreeing with both copies of the text must cost no more than ln 2, whatever the scale."""
+    clip = torch.nn.functional.normalize(torch.ones(2, 4), dim=-1)
+    same, other = (info_nce(clip, clip, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
+    assert same.item() == pytest.approx(np.log(2), abs=1e-5) and other.item() == pytest.approx(np.log(2), abs=1e-5)
+    apart = torch.eye(2)
+    punished, right = (info_nce(apart, apart, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
+    assert right.item() < 1e-5 < punished.item()  # clips of one text that lie apart are drawn together
+
+
+def test_batches_hold_few_sports_and_use_every_clip_before_any_comes_twice(material: training.Material) -> None:
+    clips = material.clips.filter(split="train")
+    batches = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
+    for rows in batches:
+        assert clips[rows]["sport"].n_unique() == 2
+        assert len(set(rows)) == len(rows) == 8
+    first_nine = np.concatenate(batches)  # 6 batches x 2 sports = 12 deals, 4 a sport: 16 of 12 clips
+    counts = np.bincount(first_nine, minlength=clips.height)
+    assert counts.min() >= 1 and counts.max() <= 2
+    again = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+def test_batches_of_a_corpus_with_fewer_sports_than_asked(material: training.Material) -> None:
+    clips = material.clips.filter(sport="golf", split="train")
+    (rows,) = sport_batches(clips, steps=1, sports_a_batch=4, clips_a_sport=99, seed=0)
+    assert sorted(rows) == list(range(12))
+
+
+def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(material: training.Material) -> None:
+    clips = material.clips
+    shuffled = texts.training_texts(clips, clips["text"], "narrations_shuffled", seed=0)
+    told = clips.with_columns(pl.Series("shuffled", shuffled))
+    for _, group in told.group_by("sport", "skill"):
+        assert sorted(group["shuffled"]) == sorted(group["text"])
+        assert (group["shuffled"] != group["text"]).any()
+
+
+def test_activity_texts_name_the_activity_and_not_what_is_said(material: training.Material) -> None:
+    clips = material.clips
+    for arm, distinct in (("activity_sport", 3), ("activity_skill", 6)):
+        told = texts.training_texts(clips, clips["text"], arm, seed=0)
+        assert all(
+            row["sport"] in text or row["skill"] in text for row, text in zip(clips.to_dicts(), told, strict=True)
+        )
+        own = zip(clips["text"], told, strict=True)
+        assert not any(narration in text for narration, text in own)
+        plain = {text for text in told if text.endswith(".")}
+        assert 1 < len(plain) <= distinct * len(texts.PROMPTS) * 2 and len(plain) < len(told)
+    with pytest.raises(ValueError, match="no training texts for the arm 'poems'"):
+        texts.training_texts(clips, clips["text"], "poems", seed=0)
+
+
+def test_tower_round_trip_and_batch_size_do_not_change_embeddings(tiny: str, tmp_path) -> None:
+    tower = models.load_tower(tiny)
+    frames = np.random.default_rng(0).integers(0, 255, (5, 3, 32, 32, 3), dtype=np.uint8)
+    whole = tower.encode_frames(frames, batch=8)
+    assert np.allclose(whole, tower.encode_frames(frames, batch=1), atol=1e-5)
+    assert np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
+    tower.save(tmp_path)
+    assert np.array_equal(whole, models.load_tower(tmp_path).encode_frames(frames, batch=8))
+    words = tower.encode_texts(["bend", "straighten", "bend"])
+    assert np.array_equal(words[0], words[2]) and not np.allclose(words[0], words[1])
+
+
+def test_clip_embedding_is_the_direction_of_the_mean_over_frames(tiny: str) -> None:
+    tower = models.load_tower(tiny)
+    frames = torch.randint(0, 255, (1, 3, 32, 32, 3), dtype=torch.uint8)
+    tower.model.eval()
+    with torch.inference_mode():
+        each = tower.model.encode_image(tower.pixels(frames))
+        wanted = torch.nn.functional.normalize(each.mean(0), dim=-1)
+        assert torch.allclose(tower.clip_features(frames)[0], wanted, atol=1e-5)
+
+
+def test_open_clip_itself_loads_our_folder_and_agrees(tiny: str) -> None:
+    import open_clip
+
+    theirs = open_clip.create_model(f"local-dir:{tiny}").eval()
+    ours = models.load_tower(tiny).model.eval()
+    picture = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(theirs.encode_image(picture), ours.encode_image(picture), atol=1e-5)
+
+
+def test_an_unknown_model_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ValueError, match=r"neither a folder with .* nor a model of open_clip"):
+        models.load_tower("no/such/model")
+
+
+def _config(tiny: str, **changes) -> EncoderConfig:
+    shape = {
+        "steps": 3,
+        "trial_steps": 2,
+        "evaluate_every": 2,
+        "sports_a_batch": 2,
+        "clips_a_sport": 4,
+        "train_frames": 2,
+    }
+    return EncoderConfig(model=tiny, **(shape | changes))
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(tiny: str, material: training.Material) -> None:
+    config = _config(tiny)
+    told = material.clips["text"].to_list()
+    runs = [training.train(config, material, told, arm="narrations", peak=1e-3, steps=3) for _ in range(2)]
+    assert runs[0][1]["step"].to_list() == [0, 2, 3]
+    assert runs[0][1].drop("seconds").equals(runs[1][1].drop("seconds"))
+    first, second = (run[0].model.state_dict() for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_texts_of_other_splits_do_not_touch_training(tiny: str, material: training.Material) -> None:
+    config, told = _config(tiny), material.clips["text"].to_list()
+    changed = [t if s == "train" else "leak" for t, s in zip(told, material.clips["split"], strict=True)]
+    curves = [
+        training.train(config, material, words, arm="narrations", peak=1e-3, steps=2)[1] for words in (told, changed)
+    ]
+    assert curves[0].drop("seconds").equals(curves[1].drop("seconds"))
+
+
+def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Material, tmp_path, monkeypatch) -> None:
+    config = _config(tiny, arms=["narrations"], learning_rates=[1e-3], steps=1)
+    options = {"folder": tmp_path / "models", "shards": tmp_path / "shards"}
+    first = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
+
+    monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: iter(()))
+    again = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
+    assert again.curves.equals(first.curves) and again.arms == ("zero_shot", "narrations")
+    start, trained = (models.load_tower(tmp_path / "models" / arm) for arm in again.arms)
+    assert not torch.equal(start.model.visual.conv1.weight, trained.model.visual.conv1.weight)
+
+
+def test_without_training_clips_only_the_start_is_there(tiny: str, material: training.Material, tmp_path) -> None:
+    alone = training.Material(material.clips.with_columns(split=pl.lit("test")), material.frames_path)
+    found = study.train_arms(alone, _config(tiny), folder=tmp_path / "m", shards=tmp_path / "s")
+    assert found.arms == ("zero_shot",) and found.curves.is_empty() and found.headline() == {}
+
+
+def test_learning_rate_warms_up_and_ends_at_zero() -> None:
+    rates = [training.learning_rate_at(step, 100, 1.0, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) <= 1 and rates[100] == pytest.approx(0, abs=1e-9)
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
