@@ -64,9 +64,9 @@ class EncoderConfig(StageConfig):
         ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"],
         description="what the training texts are",
     )
-    learning_rates: list[float] = Field([3e-4, 1e-3], min_length=1, description="grid of highest learning rates")
-    trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
-    steps: int = Field(300, ge=1, description="optimiser steps")
+    learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
+    trial_steps: int = Field(25, ge=1, description="steps of the short trial that chooses from the grid")
+    steps: int = Field(200, ge=1, description="optimiser steps")
     warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
@@ -91,6 +91,7 @@ class RetrievalConfig(StageConfig):
     negative_share: float = Field(0.05, description="a clip of the skill at or below this share is a negative")
     mistake_label: float = Field(0.6, description="label of a clip that shows the mistake; a mended one has 1")
     skill_negatives: int = Field(12, ge=0, description="negatives a learner from other skills of the sport")
+    lesson_mistakes: bool = Field(True, description="whether mistakes shown in training lessons teach as learners do")
     random_negatives: int = Field(4, ge=0, description="negatives a learner from other sports")
     with_narration: bool = Field(True, description="whether the prompt quotes what the candidate's coach says")
     loss: Literal["listwise", "pointwise"] = Field("listwise", description="softmax over a list, or yes/no each")
