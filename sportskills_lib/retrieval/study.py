@@ -18,7 +18,7 @@ from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import finetuning, nearest, relevance, systems
 from sportskills_lib.retrieval.learners import learners_folder
-from sportskills_lib.retrieval.supervision import build_supervision, clip_texts
+from sportskills_lib.retrieval.supervision import build_lesson_supervision, build_supervision, clip_texts
 from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:
@@ -67,19 +67,20 @@ def frame_shape(library: Library) -> tuple[int, int]:
     return int(library.frames.shape[1]), int(library.frames.shape[2])
 
 
-def supervise(learners: pl.DataFrame, library: Library, config: RetrievalConfig) -> pl.DataFrame:
-    """Weak supervision of the train and val learners, with the reason of every row."""
-    return build_supervision(
-        learners,
-        library.clips,
-        library.texts,
-        positive_share=config.positive_share,
-        negative_share=config.negative_share,
-        mistake_label=config.mistake_label,
-        skill_negatives=config.skill_negatives,
-        random_negatives=config.random_negatives,
-        seed=config.seed,
-    )
+def supervise(learners: pl.DataFrame, library: Library, config: RetrievalConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Weak supervision of the train and val learners, and of the mistakes shown in training lessons, with reasons."""
+    settings: dict[str, Any] = {
+        "positive_share": config.positive_share,
+        "negative_share": config.negative_share,
+        "mistake_label": config.mistake_label,
+        "skill_negatives": config.skill_negatives,
+        "random_negatives": config.random_negatives,
+        "seed": config.seed,
+    }
+    own = build_supervision(learners, library.clips, library.texts, **settings)
+    if not config.lesson_mistakes:
+        return own, own.clear()
+    return own, build_lesson_supervision(learners, library.clips, library.texts, **settings)
 
 
 # ------------------------------------------------------------------------------------------------ relevance model
@@ -111,16 +112,19 @@ class PairScorer:
             scores[rows.to_numpy()] = part
         return scores
 
-    def finetune(self, supervision: pl.DataFrame, learners: pl.DataFrame, config: RetrievalConfig) -> pl.DataFrame:
-        """Train the adapters in place; the curve."""
+    def finetune(
+        self, supervision: pl.DataFrame, lessons: pl.DataFrame, learners: pl.DataFrame, config: RetrievalConfig
+    ) -> pl.DataFrame:
+        """Train the adapters in place on both kinds of supervision; the curve."""
         if self.vlm is None or self.visual_NKD is None:
             return pl.DataFrame(schema=finetuning.CURVES)
         return finetuning.finetune(
             self.vlm,
             self.visual_NKD,
             self.grid,
-            supervision,
-            dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows()),
+            pl.concat([supervision, lessons]),
+            dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
+            | dict.fromkeys(lessons["learner_id"], "train"),
             self.places,
             self.narrations,
             loss=config.loss,

@@ -121,7 +121,9 @@ def build_supervision(
 def _matches(
     learner_id: str, near: pl.DataFrame, scores: np.ndarray, positive: float, negative: float, mistake_label: float
 ) -> pl.DataFrame:
-    """A learner's rows among the clips of its skill; none where no clip says anything alike."""
+    """A learner's rows among the clips of its skill, itself left out; none where no clip says anything alike."""
+    others = (near["clip_id"] != learner_id).to_numpy()
+    near, scores = near.filter(others), scores[others]
     best = scores.max(initial=0.0)
     if best <= 0:
         return pl.DataFrame(schema=SCHEMA)
@@ -142,3 +144,34 @@ def _drawn(learner_id: str, pool: pl.DataFrame, count: int, reason: str, rng: np
     ids = pool["clip_id"].gather(chosen)
     rows = [(learner_id, clip_id, 0.0, reason) for clip_id in ids]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
+    """Training clips that show a mistake, as further learners: the coach's sentence stands for the expert's comment.
+
+    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
+    """
+    shown = clips.filter(
+        (pl.col("demonstration").cast(pl.String) == "incorrect") & (pl.col("split").cast(pl.String) == "train")
+    )
+    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
+    return shown.select(
+        "sport", "skill", learner_id="clip_id", comment=said, is_mistake=pl.lit(True), split=pl.col("split")
+    ).filter(pl.col("comment") != "")  # fmt: skip
+
+
+def build_lesson_supervision(
+    learners: pl.DataFrame, clips: pl.DataFrame, texts: dict[str, str], **settings: Any
+) -> pl.DataFrame:
+    """As :func:`build_supervision`, for the mistakes shown in training lessons; a clip is never its own candidate.
+
+    The similarity is fitted on the experts' comments on training learners, which say what mends which mistake.
+    """
+    lessons = lesson_learners(clips, texts)
+    heard = learners.filter((pl.col("split").cast(pl.String) == "train") & pl.col("is_mistake"))
+    if not heard.height or not lessons.height:
+        return pl.DataFrame(schema=SCHEMA)
+    names = [*clips["sport"].unique(), *clips["skill"].unique()]
+    comments = [*heard.sort("learner_id")["comment"], *lessons.sort("learner_id")["comment"]]
+    similarity = expanded_similarity(comments, names)
+    return build_supervision(lessons, clips, texts, similarity=similarity, splits=("train",), **settings)

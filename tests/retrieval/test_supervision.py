@@ -14,6 +14,7 @@ from sportskills_lib.retrieval.supervision import (
     OTHER_CUE,
     OTHER_SKILL,
     RANDOM,
+    build_lesson_supervision,
     build_supervision,
     clip_texts,
     expanded_similarity,
@@ -41,7 +42,7 @@ def learner(number, comment, *, sport="tennis", skill="serve", split="train", is
 def world():
     rows = [
         clip(1, "reach for the far wall on the serve"),
-        clip(2, "here the broken wing spoils the serve", demonstration="incorrect"),
+        clip(2, "the broken wing spoils it", demonstration="incorrect"),
         clip(3, "light the torch in front"),
         clip(4, "reach for the far wall", skill="forehand"),
         clip(5, "roll like a ball", sport="judo", skill="fall"),
@@ -98,6 +99,13 @@ def test_what_lies_between_the_thresholds_is_left_out(world):
 
 def test_the_same_seed_draws_the_same_negatives(world):
     assert build_supervision(*world, seed=1).equals(build_supervision(*world, seed=1))
+
+
+def test_mistakes_in_training_lessons_teach_like_learners_but_never_themselves(world):
+    table = build_lesson_supervision(*world)
+    assert reasons(table, "v2:000000-003000")["v1"] == (1.0, ADVICE)
+    assert set(table["learner_id"]) == {"v2:000000-003000"} and "v2:000000-003000" not in set(table["clip_id"])
+    assert build_lesson_supervision(world[0].clear(), *world[1:]).height == 0
 
 
 def test_nobody_to_learn_from_gives_an_empty_table(world):

@@ -107,7 +107,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
         pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
     )
     asked = study.candidates(pools, supervision, learners)
-    curves = scorer.finetune(supervision, learners, config)
+    curves = scorer.finetune(supervision, supervision, learners, config)
     scorer.save(tmp_path / "adapter")
     rankings, choices = study.rank_all(asked, learners, frames, None, scorer, scorer.scores(pools), config)
     assert rankings.height == choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
