@@ -13,6 +13,7 @@ from pathlib import Path
 from sportskills_lib.artifacts import workspace
 
 FULL_DISK_WORDS = ("No space left on device", "os error 28", "Errno 28", "Disk quota exceeded")
+NO_ROOM_BYTES = 2**20  # numpy's short writes and dying kernels do not say what stopped them
 LONGEST_LINE = 400
 
 
@@ -76,7 +77,7 @@ def failures_named() -> Iterator[None]:
         yield
     except NotebookError as error:
         line = one_line(str(error))
-        if is_full_disk(error):
+        if is_full_disk(error) or shutil.disk_usage(workspace()).free < NO_ROOM_BYTES:
             raise OSError(errno.ENOSPC, line) from error
         raise RunError(f"{line}; log: {shown(error.log)}") from error
 

@@ -258,6 +258,14 @@ def test_a_full_disk_in_a_notebook_is_one_line_with_the_folder(toy_workspace: Pa
         run_first(toy_workspace, "raise OSError(28, 'No space left on device')")
 
 
+def test_an_error_while_nothing_is_free_is_a_full_disk(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "NO_ROOM_BYTES", 2**80)
+    with pytest.raises(OSError, match="requested and 0 written"), failures.failures_named():
+        raise failures.NotebookError(
+            "notebooks/02.ipynb", "cell 4", "OSError: 8 requested and 0 written", Path("x.log")
+        )
+
+
 def test_a_full_disk_in_the_runner_is_the_same(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, value: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
