@@ -128,11 +128,14 @@ class _Worker:
 def _serve(pipe: Connection, function: Callable[[Any], Value]) -> None:
     """The worker's loop: items in, values out; ends with the pipe, or with the parent, even inside a hung decoder."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    pipe.send(("ready", None))
+    try:
+        pipe.send(("ready", None))
+    except BrokenPipeError:
+        return
     while True:
         try:
             item = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         try:
             answer: tuple[str, Any] = ("value", function(item))
