@@ -172,6 +172,5 @@ def build_lesson_supervision(
     if not heard.height or not lessons.height:
         return pl.DataFrame(schema=SCHEMA)
     names = [*clips["sport"].unique(), *clips["skill"].unique()]
-    comments = [*heard.sort("learner_id")["comment"], *lessons.sort("learner_id")["comment"]]
-    similarity = expanded_similarity(comments, names)
+    similarity = expanded_similarity(heard.sort("learner_id")["comment"].to_list(), names)
     return build_supervision(lessons, clips, texts, similarity=similarity, splits=("train",), **settings)
