@@ -62,15 +62,15 @@ FRAMES, STEPS = 8, 4  # frames of a scene; the model sees them in pairs
 class Recipe:
     """How large the stand-in is and how long it learns. All values are ours, chosen to take about 100 s on one core."""
 
-    scenes: int = 6000
-    vision_steps: int = 260
+    scenes: int = 5000
+    vision_steps: int = 280
     language_steps: int = 200
     batch: int = 32
     vision_rate: float = 2e-3
     language_rate: float = 2e-3
     size_px: int = 64
     width: int = 128
-    layers: int = 4
+    layers: int = 3
     vision_width: int = 48
     vision_layers: int = 3
     patch_px: int = 8
