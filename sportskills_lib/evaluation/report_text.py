@@ -104,7 +104,7 @@ def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], c
     """What a reader must know before quoting a number."""
     lines = []
     source = str(manifests["01_curation"]["config"].get("source", ""))
-    if source.startswith("data/raw/demo"):
+    if source.startswith(("data/raw/demo", "data/raw/smoke")):
         lines.append("The lessons are the generated demo world: these are demo figures, never results about sport.")
     raters = found["raters"]
     if raters.height and raters["simulated"].any():
