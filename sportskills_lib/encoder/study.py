@@ -116,11 +116,8 @@ def _name(job: tuple[str, Material, EncoderConfig]) -> str:
 
 def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
     """One arm, in a process of its own: short trials of the grid of learning rates, then the training."""
-    import torch
-
     arm, material, config = job
-    if config.device == "cpu":
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // max(1, config.jobs)))
+    _share_cores(config)
     texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
     curves, trials = [], []
     grid = config.learning_rates
@@ -133,7 +130,9 @@ def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
     curves.append(curve.with_columns(trial=False))
     table = pl.concat([c.select(list(CURVES)).cast(CURVES) for c in curves])
     tried = pl.DataFrame([(*row, row[1] == best) for row in trials], schema=TRIALS, orient="row")
-    state = {f"weights/{name}": value.detach().cpu().numpy() for name, value in tower.model.state_dict().items()}
+    state = {
+        f"weights-{name}": value.detach().cpu().reshape(-1).numpy() for name, value in tower.model.state_dict().items()
+    }
     return {"curve": table, "trials": tried, **state}
 
 
@@ -141,28 +140,57 @@ def _tensors(value: compute.Value, like: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     return {
-        name: torch.from_numpy(np.array(value[f"weights/{name}"])).to(old.dtype).reshape(old.shape)
+        name: torch.from_numpy(np.array(value[f"weights-{name}"])).to(old.dtype).reshape(old.shape)
         for name, old in like.items()
     }
 
 
 def embed(
-    material: Material, pairing: artifacts.StageReader, narrations: pl.DataFrame, folder: Path, arms: tuple[str, ...]
+    material: Material, said: pl.DataFrame, config: EncoderConfig, *, folder: Path, arms: tuple[str, ...], shards: Path
 ) -> pl.DataFrame:
-    """Embeddings of all clips and of the narrations of all pairs, by every arm: tables.Embeddings."""
-    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
-    said = said.join(narrations.select("narration_id", "text"), on="narration_id", how="left", maintain_order="left")
-    frames = material.frames()
+    """Embeddings of all clips and of the sentences ``said`` (narration_id, text), by every arm: tables.Embeddings."""
+    jobs = [(arm, material, said["text"].to_list(), str(folder / arm), config) for arm in arms]
+    results = compute.map_shards(
+        _embed_arm,
+        jobs,
+        workers=config.jobs,
+        timeout_s=7 * 86400,
+        describe=_embedding,
+        shards=shards,
+        chunk=1,
+        label="arms",
+    )
     parts = []
-    for arm in arms:
-        tower = models.load_tower(folder / arm)
-        for kind, ids, vectors in (
-            ("clip", material.clips["clip_id"], tower.encode_frames(frames)),
-            ("narration", said["narration_id"], tower.encode_texts(said["text"].to_list())),
-        ):
-            parts.append(
-                pl.DataFrame({"item_id": ids, "vector": pl.Series(list(vectors), dtype=pl.List(pl.Float32))}).select(
-                    model_id=pl.lit(f"image:{arm}"), item_kind=pl.lit(kind), item_id="item_id", vector="vector"
-                )
-            )
-    return pl.concat(parts)
+    for (arm, *_), result in zip(jobs, results, strict=True):
+        if result.value is None:
+            raise RuntimeError(f"embedding with the arm {arm} {result.reason}: {result.detail}")
+        for kind, ids in (("clip", material.clips["clip_id"]), ("narration", said["narration_id"])):
+            vectors = pl.Series(list(np.asarray(result.value[kind])), dtype=pl.List(pl.Float32))
+            names = {"model_id": pl.lit(f"image:{arm}"), "item_kind": pl.lit(kind)}
+            parts.append(pl.DataFrame({"item_id": ids, "vector": vectors}).with_columns(**names))
+    return pl.concat(parts).select(tables.Embeddings.column_names())
+
+
+def sentences(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> pl.DataFrame:
+    """narration_id and text of every sentence that belongs to a pair, in order of the id."""
+    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
+    return said.join(narrations.select("narration_id", "text"), on="narration_id", how="left", maintain_order="left")
+
+
+def _embedding(job: tuple[Any, ...]) -> str:
+    return f"embed {job[0]}"
+
+
+def _embed_arm(job: tuple[str, Material, list[str], str, EncoderConfig]) -> compute.Value:
+    _, material, texts, folder, config = job
+    _share_cores(config)
+    tower = models.load_tower(folder, device=config.device)
+    return {"clip": tower.encode_frames(material.frames()), "narration": tower.encode_texts(texts)}
+
+
+def _share_cores(config: EncoderConfig) -> None:
+    """The processes that work at the same time share the machine's cores."""
+    import torch
+
+    if config.device == "cpu":
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // max(1, config.jobs)))

@@ -83,8 +83,9 @@ def train(
 ) -> tuple[models.Tower, pl.DataFrame]:
     """Train from ``config.model`` on the train split; returns the tower and its curve.
 
-    ``texts``: one for each clip of ``material`` (those of other splits are not looked at). The curve has a row at step
-    0, at intervals and at the end: arm, peak, step, loss (mean since the last row), val_recall, val_mrr, seconds.
+    ``texts``: one for each clip of ``material`` (those of other splits are not looked at). The curve has a row at the
+    end and, with ``evaluate``, at step 0 and at intervals: arm, peak, step, loss (mean since the last row), val_recall,
+    val_mrr, seconds.
     """
     import torch
 
@@ -93,10 +94,10 @@ def train(
     frames, train_rows, val_rows = material.frames(), material.rows("train"), material.rows("val")
     rng = np.random.default_rng([config.seed, 41])
     parameters = [p for p in tower.model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
     shape = {"sports_a_batch": config.sports_a_batch, "clips_a_sport": config.clips_a_sport}
     batches = sport_batches(material.clips[train_rows], steps=steps, seed=config.seed, **shape)
-    curve = [_row(tower, material, val_rows, frames, arm, peak, 0, [], 0.0)]
+    curve = [_row(tower, material, val_rows, frames, arm, peak, 0, [], 0.0)] if evaluate else []
     started, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(batches):
         for group in optimiser.param_groups:
