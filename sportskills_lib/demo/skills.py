@@ -342,8 +342,9 @@ def _article(word: str) -> str:
 def _skill(sport: str, name: str, verb: str, archetype: str, equipment: str) -> Skill:
     rng = np.random.default_rng([7, zlib.crc32(f"{sport}/{name}".encode())])
     poses, options = ARCHETYPES[archetype]
-    keys = np.stack(poses)
-    keys = keys + rng.normal(0, 9, keys.shape[1])[None, :] * (np.abs(keys).max(0) > 0) * 1.0
+    keys: np.ndarray = np.stack(poses)
+    used = np.abs(keys).max(axis=0) > 0
+    keys = keys + rng.normal(0, 9, keys.shape[1]) * used
     keys[:, [INDEX["lift"], INDEX["dx"]]] = np.stack(poses)[:, [INDEX["lift"], INDEX["dx"]]]
     shuffled = [options[i] for i in rng.permutation(len(options))]
     chosen = tuple({fault.good: fault for fault in shuffled}.values())[:3]  # three faults, three different cues

@@ -181,7 +181,7 @@ def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Mater
     options = {"folder": tmp_path / "models", "shards": tmp_path / "shards"}
     first = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
 
-    monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: iter(()))
+    monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: (item for item in ()))
     again = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
     assert again.curves.equals(first.curves) and again.arms == ("zero_shot", "narrations")
     start, trained = (models.load_tower(tmp_path / "models" / arm) for arm in again.arms)
