@@ -126,6 +126,7 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
             "num_hidden_layers": recipe.layers,
             "num_attention_heads": recipe.width // 32,
             "num_key_value_heads": recipe.width // 32,
+            "initializer_range": recipe.width**-0.5,  # the public 0.02 suits wide models; narrow ones hardly start
             "max_position_embeddings": 4096,
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5]},
             "bos_token_id": ids["<|endoftext|>"],
@@ -137,6 +138,7 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
             "hidden_size": recipe.vision_width,
             "intermediate_size": 3 * recipe.vision_width,
             "num_heads": recipe.vision_width // 32,
+            "initializer_range": 0.5 * recipe.vision_width**-0.5,
             "patch_size": recipe.patch_px,
             "spatial_merge_size": recipe.merge,
             "window_size": recipe.size_px,  # one window: every layer sees the whole frame

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval import describing, relevance
 from sportskills_lib.retrieval.packing import pack
 from sportskills_lib.retrieval.relevance import VisionLanguageModel
 from sportskills_lib.retrieval.visual import Grid
@@ -129,6 +129,7 @@ def finetune(
     splits: dict[str, str],
     places: dict[str, int],
     narrations: dict[int, str] | None,
+    said: dict[int, str],
     *,
     loss: Literal["listwise", "pointwise"],
     steps: int,
@@ -137,12 +138,15 @@ def finetune(
     list_size: int,
     learning_rate: float,
     evaluate_every: int,
+    speaking_weight: float,
     seed: int,
 ) -> pl.DataFrame:
     """Train the adapters of ``vlm`` in place and leave the best ones in it; returns the curve (arm ``vlm_lora``).
 
-    ``splits`` says in which split each learner stands: train teaches, val only chooses. Without anything to learn from,
-    the adapters stay as they are (they change nothing) and the curve is empty.
+    ``said`` is what the coaches say, by row: with ``speaking_weight`` the adapters also learn to say to a learner
+    what the positives' coaches say (:mod:`describing`). ``splits`` says in which split each learner stands: train
+    teaches, val only chooses. Without anything to learn from, the adapters stay as they are (they change nothing)
+    and the curve is empty.
     """
     import torch
 
@@ -160,13 +164,13 @@ def finetune(
     for step in range(steps + 1):
         if step % evaluate_every == 0 or step == steps:
             vlm.model.eval()
-            value = validation_ndcg(vlm, visual_NKD, grid, val, narrations)
+            reached = validation_ndcg(vlm, visual_NKD, grid, val, narrations)
             rate = optimizer.param_groups[0]["lr"] if step else 0.0
             seconds = time.monotonic() - started
-            rows.append(("vlm_lora", step, float(np.mean(recent)) if recent else None, rate, value, seconds))
-            log.info("vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s", step, steps, value, seconds)
-            if np.isnan(value) or value > best:
-                best = value
+            rows.append(("vlm_lora", step, float(np.mean(recent)) if recent else None, rate, reached, seconds))
+            log.info("vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s", step, steps, reached, seconds)
+            if np.isnan(reached) or reached > best:
+                best = reached
                 best_state = {name: weight.detach().clone() for name, weight in trainable.items()}
             recent = []
         if step == steps:
@@ -176,9 +180,15 @@ def finetune(
         if len(order) < learners_a_step:
             order += rng.permutation(len(train)).tolist()
         chosen, order = [train[i] for i in order[:learners_a_step]], order[learners_a_step:]
-        recent.append(
-            _train_step(vlm, visual_NKD, grid, chosen, narrations, optimizer, rng, loss, positives, list_size)
-        )
+        drawn = [draw_list(one, rng, positives=positives, size=list_size) for one in chosen]
+        value = _relevance_loss(vlm, visual_NKD, grid, chosen, drawn, narrations, loss)
+        recent.append(float(value.detach()))
+        if speaking_weight:
+            value = value + speaking_weight * _speaking_loss(vlm, visual_NKD, grid, chosen, drawn, said)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(list(trainable.values()), 1.0)
+        optimizer.step()
     with torch.no_grad():
         for name, weight in trainable.items():
             weight.copy_(best_state[name])
@@ -193,33 +203,38 @@ def rate_share(step: int, steps: int) -> float:
     return float(0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))))
 
 
-def _train_step(
+def _relevance_loss(
     vlm: VisionLanguageModel,
     visual_NKD: torch.Tensor,
     grid: Grid,
     chosen: Sequence[Listing],
+    drawn: Sequence[np.ndarray],
     narrations: dict[int, str] | None,
-    optimizer: Any,
-    rng: np.random.Generator,
     loss: Literal["listwise", "pointwise"],
-    positives: int,
-    list_size: int,
-) -> float:
-    import torch
-
+) -> torch.Tensor:
     vlm.model.train()
-    rows, labels = [], []
-    for one in chosen:
-        drawn = draw_list(one, rng, positives=positives, size=list_size)
-        rows += relevance.rows_of(vlm, grid, one.learner, one.clips[drawn].tolist(), narrations)
-        labels.append(one.labels[drawn])
+    rows = [
+        row
+        for one, places in zip(chosen, drawn, strict=True)
+        for row in relevance.rows_of(vlm, grid, one.learner, one.clips[places].tolist(), narrations)
+    ]
     scores = vlm.packed_scores(pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id), visual_NKD)
-    value = list_loss(scores, labels, loss)
-    optimizer.zero_grad()
-    value.backward()
-    torch.nn.utils.clip_grad_norm_([weight for weight in vlm.model.parameters() if weight.requires_grad], 1.0)
-    optimizer.step()
-    return float(value.detach())
+    return list_loss(scores, [one.labels[places] for one, places in zip(chosen, drawn, strict=True)], loss)
+
+
+def _speaking_loss(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    chosen: Sequence[Listing],
+    drawn: Sequence[np.ndarray],
+    said: dict[int, str],
+) -> torch.Tensor:
+    rows = []
+    for one, places in zip(chosen, drawn, strict=True):
+        texts = [said.get(int(clip), "") for clip in one.clips[places[one.labels[places] > 0]]]
+        rows += describing.speaking_rows(vlm, grid, one.learner, texts)
+    return describing.speaking_loss(vlm, rows, visual_NKD)
 
 
 def save_adapter(vlm: VisionLanguageModel, folder: Path) -> None:

@@ -122,12 +122,18 @@ class VisionLanguageModel:
             Segment(whole[cut:], positions[:, cut:], answer=len(answer_ids)),
         )
 
+    def cached_prompt(
+        self, key: Any, messages: list[dict[str, Any]], grid: Grid, *, answer: str = ""
+    ) -> tuple[Segment, Segment]:
+        """:meth:`split_prompt` after the first video, once for each ``key``."""
+        if key not in self._segments:
+            self._segments[key] = self.split_prompt(messages, grid, after=1, answer=answer)
+        return self._segments[key]
+
     def pair_segments(self, grid: Grid, learner: int, clip: int, narration: str | None) -> tuple[Segment, Segment]:
         """The learner's prefix and one candidate's suffix; ``learner`` and ``clip`` are rows of the visual tokens."""
-        key = (grid, narration)
-        if key not in self._segments:
-            self._segments[key] = self.split_prompt(relevance_messages(narration), grid, after=1)
-        prefix, suffix = self._segments[key]
+        key = ("pair", grid, narration)
+        prefix, suffix = self.cached_prompt(key, relevance_messages(narration), grid)
         return (
             Segment(prefix.ids, prefix.positions, (learner,)),
             Segment(suffix.ids, suffix.positions, (clip,)),

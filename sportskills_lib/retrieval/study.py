@@ -16,7 +16,7 @@ import polars as pl
 
 from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import finetuning, nearest, relevance, systems
+from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems
 from sportskills_lib.retrieval.learners import learners_folder
 from sportskills_lib.retrieval.supervision import build_lesson_supervision, build_supervision, clip_texts
 from sportskills_lib.retrieval.visual import Grid
@@ -94,7 +94,12 @@ class PairScorer:
     visual_NKD: torch.Tensor | None = None
     grid: Grid = (0, 0, 0)
     places: dict[str, int] = field(default_factory=dict)
-    narrations: dict[int, str] | None = None
+    said: dict[int, str] = field(default_factory=dict)  # what the coach says, by row of the visual tokens
+    quotes: bool = True  # whether the prompt quotes it
+
+    @property
+    def narrations(self) -> dict[int, str] | None:
+        return self.said if self.quotes else None
 
     def scores(self, pairs: pl.DataFrame, *, video_of: Mapping[str, str] | None = None) -> np.ndarray:
         """Score of each row's learner and clip, [rows]; ``video_of`` shows another learner's video instead."""
@@ -127,6 +132,7 @@ class PairScorer:
             | dict.fromkeys(lessons["learner_id"], "train"),
             self.places,
             self.narrations,
+            self.said,
             loss=config.loss,
             steps=config.steps,
             learners_a_step=config.learners_a_step,
@@ -134,8 +140,35 @@ class PairScorer:
             list_size=config.list_size,
             learning_rate=config.learning_rate,
             evaluate_every=config.evaluate_every,
+            speaking_weight=config.speaking_weight,
             seed=config.seed,
         )
+
+    def speaks(self, pairs: pl.DataFrame, learners: pl.DataFrame) -> np.ndarray:
+        """How much likelier each row's sentence is for its learner than for others of the sport, [rows].
+
+        The others are training learners, one of each skill (the first by id).
+        """
+        scores = np.zeros(pairs.height)
+        if self.vlm is None or self.visual_NKD is None or not pairs.height:
+            return scores
+        train = learners.filter(pl.col("split").cast(pl.String) == "train").sort("learner_id")
+        others = dict(
+            train.unique(["sport", "skill"], keep="first", maintain_order=True)
+            .group_by("sport", maintain_order=True)
+            .agg("learner_id")
+            .iter_rows()
+        )
+        sports = dict(learners.select("learner_id", "sport").iter_rows())
+        groups = pairs.with_row_index("row").group_by("learner_id", maintain_order=True).agg("row", "clip_id")
+        for learner_id, rows, clip_ids in groups.iter_rows():
+            texts = [self.said[self.places[clip_id]] for clip_id in clip_ids]
+            asked = [learner_id, *others.get(sports[learner_id], [])]
+            found = describing.sentence_logprobs(
+                self.vlm, self.visual_NKD, self.grid, [(self.places[name], texts) for name in asked]
+            )
+            scores[np.asarray(rows)] = describing.surprise(found[0], found[1:])
+        return scores
 
     def save(self, folder: Path) -> None:
         """Write the adapter; nothing without a model."""
@@ -164,7 +197,7 @@ def open_scorer(
     clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()])
     visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames)])
     said = {places[clip_id]: library.texts[clip_id] for clip_id in wanted["clip_id"]}
-    return PairScorer(vlm, visual, vlm.grid(learner_frames.shape[1:]), places, said if config.with_narration else None)
+    return PairScorer(vlm, visual, vlm.grid(learner_frames.shape[1:]), places, said, config.with_narration)
 
 
 # -------------------------------------------------------------------------------------------------------- systems
@@ -236,6 +269,7 @@ def rank_all(
         parts.append(nearest.rank(system, pools, first_stage[system][0]))
     tuned, tuned_validation = scorer.scores(pools), scorer.scores(validation)
     parts.append(nearest.rank("vlm_lora", pools, tuned))
+    parts.append(nearest.rank("describe_then_retrieve", pools, scorer.speaks(pools, learners)))
     swapped = scorer.scores(pools, video_of=systems.swapped_learners(learners))
     parts.append(nearest.rank("vlm_lora_shuffled", pools, swapped))
     encoder_pools, encoder_validation = first_stage["encoder_narrations"]

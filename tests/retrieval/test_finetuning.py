@@ -14,7 +14,7 @@ from sportskills_lib.retrieval.finetuning import Listing, draw_list, finetune, l
 
 SETTINGS = {
     "loss": "listwise", "steps": 3, "learners_a_step": 1, "positives": 2, "list_size": 4, "learning_rate": 1e-2,
-    "evaluate_every": 2, "seed": 0,
+    "evaluate_every": 2, "speaking_weight": 0.5, "seed": 0,
 }  # fmt: skip
 PLACES = {"learner": 0} | {f"clip{i}": i for i in range(1, 9)}
 
@@ -30,7 +30,7 @@ def tuned(vlm, videos, narrations, supervision, **changes):
     adapted = finetuning.add_lora(vlm, rank=4, alpha=8)
     visual, grid = relevance.encode_videos(adapted, videos), adapted.grid(videos.shape[1:])
     curve = finetune(
-        adapted, visual, grid, supervision, {"learner": "train"}, PLACES, narrations, **(SETTINGS | changes)
+        adapted, visual, grid, supervision, {"learner": "train"}, PLACES, narrations, narrations, **(SETTINGS | changes)
     )
     return adapted, visual, grid, curve
 

@@ -14,7 +14,7 @@ CUES = ("reach for the far wall", "light the torch in front")
 FAULTS = ("the broken wing is back", "the shield lies in sand")
 SYSTEMS = {
     "random", "same_skill_random", "text_oracle", "vlm_zero_shot", "encoder_zero_shot", "encoder_narrations",
-    "vlm_lora", "vlm_lora_shuffled", "fused",
+    "vlm_lora", "vlm_lora_shuffled", "fused", "describe_then_retrieve",
 }  # fmt: skip
 
 
