@@ -37,6 +37,17 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
     return [PROMPTS[i].format(it=name) + filler for i, name, filler in zip(chosen, names, fillers, strict=True)]
 
 
+def text_groups(clips: pl.DataFrame, texts: list[str], arm: str) -> np.ndarray:
+    """Which texts say the same, as a number for each clip: the label of an activity arm, the very text of the others.
+
+    Two wordings of one label must not be negatives of each other; of two narrations nobody knows whether they agree.
+    """
+    labels = {"activity_sport": ["sport"], "activity_skill": ["sport", "skill"]}.get(arm)
+    keys = list(clips.select(labels).iter_rows()) if labels else texts
+    place: dict[object, int] = {}
+    return np.array([place.setdefault(key, len(place)) for key in keys])
+
+
 def _fillers(clips: pl.DataFrame, narrations: pl.Series, rng: np.random.Generator) -> list[str]:
     """For half of the clips up to eight words, drawn from all training narrations whatever they are about; else none.
 

@@ -19,6 +19,7 @@ from sportskills_lib import metrics, models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.batches import sport_batches
 from sportskills_lib.encoder.losses import info_nce
+from sportskills_lib.encoder.texts import text_groups
 
 log = logging.getLogger("sportskills")
 
@@ -93,6 +94,7 @@ def train(
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=config.device)
     frames, train_rows, val_rows = material.frames(), material.rows("train"), material.rows("val")
     rng = np.random.default_rng([config.seed, 41])
+    groups = text_groups(material.clips, texts, arm)
     parameters = [p for p in tower.model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
     shape = {"sports_a_batch": config.sports_a_batch, "clips_a_sport": config.clips_a_sport}
@@ -103,7 +105,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, steps, peak, config.warmup_steps)
         rows = train_rows[batch]
-        loss = _step(tower, _sample(frames, rows, config, rng), [texts[i] for i in rows])
+        loss = _step(tower, _sample(frames, rows, config, rng), [texts[i] for i in rows], groups[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -121,11 +123,11 @@ def train(
     return tower, pl.DataFrame(curve)
 
 
-def _step(tower: models.Tower, frames_BTHWC: np.ndarray, texts: list[str]) -> Any:
+def _step(tower: models.Tower, frames_BTHWC: np.ndarray, texts: list[str], groups: np.ndarray) -> Any:
     import torch
 
     tower.model.train()
-    group_B = torch.from_numpy(np.unique(texts, return_inverse=True)[1]).to(tower.device)
+    group_B = torch.from_numpy(groups).to(tower.device)
     clip_BD = tower.clip_features(torch.from_numpy(frames_BTHWC))
     scale = tower.model.logit_scale.exp().clamp(max=100)
     return info_nce(clip_BD, tower.text_features(texts), scale, group_B)

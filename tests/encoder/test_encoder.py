@@ -198,3 +198,10 @@ def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     rates = [training.learning_rate_at(step, 100, 1.0, 10) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) <= 1 and rates[100] == pytest.approx(0, abs=1e-9)
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(material: training.Material) -> None:
+    clips = material.clips
+    for arm, groups in (("activity_sport", 3), ("activity_skill", 6), ("narrations", clips.height)):
+        told = texts.training_texts(clips, clips["text"], arm, seed=0)
+        assert len(set(texts.text_groups(clips, told, arm))) == groups
