@@ -64,7 +64,7 @@ class Recipe:
 
     scenes: int = 5000
     vision_steps: int = 280
-    language_steps: int = 200
+    language_steps: int = 260
     batch: int = 32
     vision_rate: float = 2e-3
     language_rate: float = 2e-3
@@ -244,6 +244,18 @@ def train_vision(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: 
     return float(loss.detach())
 
 
+def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:
+    """Bring visual tokens to the size of word embeddings, so that neither drowns the other in the residual stream."""
+    import torch
+
+    with torch.no_grad():
+        tokens = relevance.encode_videos(vlm, scenes.frames[:64])
+        factor = vlm.stock.get_input_embeddings().weight.std() / tokens.std()
+        last = vlm.stock.model.visual.merger.mlp[-1]
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
+
+
 def _step(loss: torch.Tensor, parameters: list[Any], optimizer: Any, schedule: Any) -> None:
     import torch
 
@@ -338,6 +350,7 @@ def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None =
         log.info("base_vlm: %d scenes after %.0f s", recipe.scenes, time.monotonic() - started)
         loss = train_vision(vlm, scenes, recipe, rng)
         log.info("base_vlm: vision loss %.3f after %.0f s", loss, time.monotonic() - started)
+        match_scale(vlm, scenes)
         loss = train_language(vlm, scenes, recipe, rng)
         log.info("base_vlm: language loss %.3f after %.0f s", loss, time.monotonic() - started)
     save(vlm, folder)
