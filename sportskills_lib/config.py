@@ -95,7 +95,7 @@ class RetrievalConfig(StageConfig):
     random_negatives: int = Field(4, ge=0, description="negatives a learner from other sports")
     with_narration: bool = Field(True, description="whether the prompt quotes what the candidate's coach says")
     loss: Literal["listwise", "pointwise"] = Field("listwise", description="softmax over a list, or yes/no each")
-    speaking_weight: float = Field(1.0, ge=0, description="weight of learning to say what helps, beside yes or no")
+    speaking_weight: float = Field(0.0, ge=0, description="weight of learning to say what helps; 0: not taught")
     lora_rank: int = Field(32, ge=1, description="rank of the adapters")
     lora_alpha: int = Field(64, ge=1, description="scale of the adapters")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the adapters")

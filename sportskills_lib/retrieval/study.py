@@ -99,6 +99,7 @@ class PairScorer:
 
     @property
     def narrations(self) -> dict[int, str] | None:
+        """What the prompt quotes, by row; None where it quotes nothing."""
         return self.said if self.quotes else None
 
     def scores(self, pairs: pl.DataFrame, *, video_of: Mapping[str, str] | None = None) -> np.ndarray:
@@ -269,7 +270,8 @@ def rank_all(
         parts.append(nearest.rank(system, pools, first_stage[system][0]))
     tuned, tuned_validation = scorer.scores(pools), scorer.scores(validation)
     parts.append(nearest.rank("vlm_lora", pools, tuned))
-    parts.append(nearest.rank("describe_then_retrieve", pools, scorer.speaks(pools, learners)))
+    if config.speaking_weight:  # a model that was not taught to speak has nothing to describe
+        parts.append(nearest.rank("describe_then_retrieve", pools, scorer.speaks(pools, learners)))
     swapped = scorer.scores(pools, video_of=systems.swapped_learners(learners))
     parts.append(nearest.rank("vlm_lora_shuffled", pools, swapped))
     encoder_pools, encoder_validation = first_stage["encoder_narrations"]

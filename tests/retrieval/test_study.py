@@ -59,7 +59,15 @@ def learners():
 
 
 def run(library, learners, folder, monkeypatch, **changes):
-    settings = {"steps": 2, "evaluate_every": 1, "learners_a_step": 2, "list_size": 4, "lora_rank": 4, "lora_alpha": 8}
+    settings: dict = {
+        "speaking_weight": 0.5,
+        "steps": 2,
+        "evaluate_every": 1,
+        "learners_a_step": 2,
+        "list_size": 4,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+    }
     config = RetrievalConfig(model=str(folder), **(settings | changes))
     frames = np.random.default_rng(1).integers(0, 255, (learners.height, 8, 32, 32, 3), dtype=np.uint8)
     monkeypatch.setattr(
