@@ -114,8 +114,7 @@ def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
 
 def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
     """An untrained Qwen2.5-VL of a few million weights, with its processor. Weights come from torch's generator."""
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
-    from transformers.models.qwen2_vl import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     config = Qwen2_5_VLConfig(
@@ -152,6 +151,15 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
+    model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    return relevance.wrap(model, _processor(tokenizer, recipe))
+
+
+def _processor(tokenizer: Any, recipe: Recipe) -> Any:
+    """What turns frames and text into the model's inputs: patches of the recipe's size, no sampling of its own."""
+    from transformers import Qwen2_5_VLProcessor
+    from transformers.models.qwen2_vl import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
     pixels = {
         "shortest_edge": (recipe.merge * recipe.patch_px) ** 2,
         "longest_edge": max(recipe.size_px, recipe.merge * recipe.patch_px) ** 2,
@@ -162,14 +170,12 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
         "merge_size": recipe.merge,
         "size": pixels,
     }
-    processor = Qwen2_5_VLProcessor(
+    return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(**patches),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(**patches, do_sample_frames=False),
         chat_template=CHAT_TEMPLATE,
     )
-    model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
-    return relevance.wrap(model, processor)
 
 
 # -------------------------------------------------------------------------------------------------------- scenes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,48 +151,79 @@ def finetune(
     import torch
 
     by_split = supervision.with_columns(split=pl.col("learner_id").replace_strict(splits, return_dtype=pl.String))
-    train = listings(by_split.filter(pl.col("split") == "train"), places)
-    val = listings(by_split.filter(pl.col("split") == "val"), places)
+    train, val = (listings(by_split.filter(pl.col("split") == split), places) for split in ("train", "val"))
     if not train or steps == 0:
         return pl.DataFrame(schema=CURVES)
-    rng, started = np.random.default_rng([seed, 43]), time.monotonic()
-    trainable = {name: weight for name, weight in vlm.model.named_parameters() if weight.requires_grad}
-    optimizer = torch.optim.AdamW(trainable.values(), learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    rows, best, best_state = [], -1.0, {}
+    batches = _batches(train, np.random.default_rng([seed, 43]), learners_a_step, positives=positives, size=list_size)
+    keeper = _Keeper(vlm, lambda: validation_ndcg(vlm, visual_NKD, grid, val, narrations))
+    optimizer = torch.optim.AdamW(keeper.trainable.values(), learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     recent: list[float] = []
-    order: list[int] = []
     for step in range(steps + 1):
         if step % evaluate_every == 0 or step == steps:
-            vlm.model.eval()
-            reached = validation_ndcg(vlm, visual_NKD, grid, val, narrations)
-            rate = optimizer.param_groups[0]["lr"] if step else 0.0
-            seconds = time.monotonic() - started
-            rows.append(("vlm_lora", step, float(np.mean(recent)) if recent else None, rate, reached, seconds))
-            log.info("vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s", step, steps, reached, seconds)
-            if np.isnan(reached) or reached > best:
-                best = reached
-                best_state = {name: weight.detach().clone() for name, weight in trainable.items()}
+            keeper.look(step, steps, recent, optimizer.param_groups[0]["lr"] if step else 0.0)
             recent = []
         if step == steps:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate_share(step, steps)
-        if len(order) < learners_a_step:
-            order += rng.permutation(len(train)).tolist()
-        chosen, order = [train[i] for i in order[:learners_a_step]], order[learners_a_step:]
-        drawn = [draw_list(one, rng, positives=positives, size=list_size) for one in chosen]
+        chosen, drawn = next(batches)
         value = _relevance_loss(vlm, visual_NKD, grid, chosen, drawn, narrations, loss)
         recent.append(float(value.detach()))
         if speaking_weight:
             value = value + speaking_weight * _speaking_loss(vlm, visual_NKD, grid, chosen, drawn, said)
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(list(trainable.values()), 1.0)
-        optimizer.step()
-    with torch.no_grad():
-        for name, weight in trainable.items():
-            weight.copy_(best_state[name])
-    return pl.DataFrame(rows, schema=CURVES, orient="row")
+        _apply(optimizer, value, learning_rate * rate_share(step, steps))
+    return keeper.restore()
+
+
+def _apply(optimizer: Any, loss: torch.Tensor, rate: float) -> None:
+    """One optimiser step at ``rate`` with the gradient's norm clipped to 1."""
+    import torch
+
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([weight for group in optimizer.param_groups for weight in group["params"]], 1.0)
+    optimizer.step()
+
+
+def _batches(
+    train: list[Any], rng: np.random.Generator, learners_a_step: int, *, positives: int, size: int
+) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Learners in shuffled rounds, each with a fresh list of candidates, without end."""
+    order: list[int] = []
+    while True:
+        if len(order) < learners_a_step:
+            order += rng.permutation(len(train)).tolist()
+        chosen, order = [train[i] for i in order[:learners_a_step]], order[learners_a_step:]
+        yield chosen, [draw_list(one, rng, positives=positives, size=size) for one in chosen]
+
+
+class _Keeper:
+    """Validates now and then, writes the curve and keeps the best adapters."""
+
+    def __init__(self, vlm: VisionLanguageModel, validate: Callable[[], float]):
+        self.trainable = {name: weight for name, weight in vlm.model.named_parameters() if weight.requires_grad}
+        self._vlm, self._validate, self._started = vlm, validate, time.monotonic()
+        self._rows: list[tuple[Any, ...]] = []
+        self._best, self._state = -1.0, dict[str, Any]()
+
+    def look(self, step: int, steps: int, recent: list[float], rate: float) -> None:
+        """Validate at ``step`` and remember the weights if they are the best so far."""
+        self._vlm.model.eval()
+        reached, seconds = self._validate(), time.monotonic() - self._started
+        self._rows.append(("vlm_lora", step, float(np.mean(recent)) if recent else None, rate, reached, seconds))
+        log.info("vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s", step, steps, reached, seconds)
+        if np.isnan(reached) or reached > self._best:
+            self._best = reached
+            self._state = {name: weight.detach().clone() for name, weight in self.trainable.items()}
+
+    def restore(self) -> pl.DataFrame:
+        """Put the best weights back; returns the curve."""
+        import torch
+
+        with torch.no_grad():
+            for name, weight in self.trainable.items():
+                weight.copy_(self._state[name])
+        return pl.DataFrame(self._rows, schema=CURVES, orient="row")
 
 
 def rate_share(step: int, steps: int) -> float:
