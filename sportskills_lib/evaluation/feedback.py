@@ -109,7 +109,7 @@ def score(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, 
     A ranked clip that nobody judged has gain 0, as in trec_eval; a judged clip that was not ranked still counts in the
     ideal. mrr and recall are not defined for a learner whom no clip helps (mean grade < 2).
     """
-    gains = judged.group_by("learner_id", "clip_id").agg(gain=pl.col("grade").mean())
+    gains = judged.group_by("learner_id", "clip_id").agg(gain=pl.col("grade").mean()).sort("learner_id", "clip_id")
     asked = learners.filter(pl.col("split").cast(pl.String) == split).select("learner_id", "sport", "participant")
     rows = (
         rankings.rename({"query_id": "learner_id"})
@@ -118,7 +118,7 @@ def score(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, 
         .sort("system", "learner_id", "rank")
         .group_by("system", "learner_id", "sport", "participant", maintain_order=True)
         .agg(ranked=pl.col("gain").fill_null(0.0))
-        .join(gains.group_by("learner_id").agg(judged=pl.col("gain")), on="learner_id")
+        .join(gains.group_by("learner_id", maintain_order=True).agg(judged=pl.col("gain")), on="learner_id")
     )
     if rows.is_empty():
         return tables.Scores.create_empty()

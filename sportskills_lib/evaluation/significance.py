@@ -167,10 +167,11 @@ def _weights(clusters: int, *, draws: int, seed: int, name: str) -> Floats:
 
 def seed_spread(scores: pl.DataFrame) -> pl.DataFrame:
     """Macro means by seed: system, metric, seeds, mean, sd, lowest, highest (sd is null for one seed)."""
-    by_sport = scores.filter(pl.col("value").is_not_null()).group_by("system", "metric", "seed", "sport")
-    by_seed = by_sport.agg(pl.col("value").mean()).group_by("system", "metric", "seed").agg(pl.col("value").mean())
+    keys = ["system", "metric", "seed", "sport"]
+    by_sport = scores.filter(pl.col("value").is_not_null()).group_by(keys).agg(pl.col("value").mean()).sort(keys)
+    by_seed = by_sport.group_by(keys[:3], maintain_order=True).agg(pl.col("value").mean())  # in order: sums repeat
     return (
-        by_seed.group_by("system", "metric")
+        by_seed.group_by("system", "metric", maintain_order=True)
         .agg(
             seeds=pl.len(),
             mean=pl.col("value").mean(),
