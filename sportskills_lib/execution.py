@@ -28,8 +28,8 @@ Settings = dict[str, dict[str, Any]]  # stage -> parameter -> value
 
 # Seconds that a stage takes on two cores, for the first estimate; a run's own times replace them.
 PLANNED_S: dict[str, dict[str, float]] = {
-    "demo": dict(zip(STAGES, (50.0, 60.0, 270.0, 150.0, 60.0), strict=True)),
-    "smoke": dict.fromkeys(STAGES, 8.0),
+    "demo": dict(zip(STAGES, (15.0, 45.0, 290.0, 150.0, 30.0), strict=True)),
+    "smoke": dict(zip(STAGES, (10.0, 9.0, 44.0, 33.0, 17.0), strict=True)),
 }
 
 

@@ -25,7 +25,7 @@ from sportskills_lib.failures import NotebookError
 from sportskills_lib.progress import Progress
 
 WORLDS = ("demo", "smoke")  # folders of data/raw
-PLANNED_S = {"world": 90.0, "base_clip": 90.0, "base_vlm": 60.0}  # on two cores, for the first estimate
+PLANNED_S = {"world": 55.0, "base_clip": 130.0, "base_vlm": 190.0}  # on two cores, for the first estimate
 POLL_S = 0.1
 PLANNED_SMOKE_S = {"world": 5.0, "base_clip": 15.0, "base_vlm": 15.0}
 
