@@ -65,9 +65,11 @@ lab: $(READY) ## open the notebooks in JupyterLab with the kernel "SportSkills"
 gpu: $(READY) ## check and time the GPU, if there is one
 	@$(PYTHON) benchmarks/gpu.py $(ARGS)
 
-lock: $(READY) ## make requirements.lock again from pyproject.toml
-	@$(PYTHON) -m uv pip compile --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url pyproject.toml -o requirements.lock
+COMPILE := -m uv pip compile --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+lock: $(READY) ## make requirements.lock again from pyproject.toml (and that of the benchmarks)
+	@$(PYTHON) $(COMPILE) pyproject.toml -o requirements.lock
+	@$(PYTHON) $(COMPILE) --extra benchmarks -c requirements.lock pyproject.toml -o benchmarks/requirements.lock
 
 clean: ## remove the demo run, its report, the demo worlds and caches; other runs and .venv stay
 	@rm -rf data/runs/demo data/runs/smoke reports/demo reports/smoke

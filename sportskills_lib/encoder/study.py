@@ -25,7 +25,7 @@ ZERO_SHOT = "zero_shot"
 class Trained:
     """What stage 03 found: curves of every arm (and of the trials before it), and where the towers are."""
 
-    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_recall, val_mrr, seconds
+    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_recall, val_mrr
     chosen: pl.DataFrame  # arm, peak, val_mrr of each trial, whether it was chosen
     arms: tuple[str, ...]
 
@@ -100,7 +100,6 @@ CURVES: Any = {
     "loss": pl.Float64,
     "val_recall": pl.Float64,
     "val_mrr": pl.Float64,
-    "seconds": pl.Float64,
 }
 TRIALS: Any = {"arm": pl.String, "peak": pl.Float64, "val_mrr": pl.Float64, "chosen": pl.Boolean}
 

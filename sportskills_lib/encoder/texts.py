@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 
@@ -33,8 +35,8 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
         raise ValueError(f"no training texts for the arm {arm!r}: there are {', '.join(ARMS)}")
     chosen = rng.integers(len(PROMPTS), size=clips.height)
     names = clips["sport"] if arm == "activity_sport" else pl.Series(_skill_names(clips, rng))
-    fillers = _fillers(clips, narrations, rng)
-    return [PROMPTS[i].format(it=name) + filler for i, name, filler in zip(chosen, names, fillers, strict=True)]
+    carried = _carried(clips, narrations, list(names), rng)
+    return [own or PROMPTS[i].format(it=name) for own, i, name in zip(carried, chosen, names, strict=True)]
 
 
 def text_groups(clips: pl.DataFrame, texts: list[str], arm: str) -> np.ndarray:
@@ -48,18 +50,32 @@ def text_groups(clips: pl.DataFrame, texts: list[str], arm: str) -> np.ndarray:
     return np.array([place.setdefault(key, len(place)) for key in keys])
 
 
-def _fillers(clips: pl.DataFrame, narrations: pl.Series, rng: np.random.Generator) -> list[str]:
-    """For half of the clips up to eight words, drawn from all training narrations whatever they are about; else none.
+def _carried(
+    clips: pl.DataFrame, narrations: pl.Series, names: list[str], rng: np.random.Generator
+) -> list[str | None]:
+    """For half of the clips a sentence of another clip, of any sport, that now names this clip's label; else None.
 
-    All arms are asked with narrations. Without fillers the activity arms would lose because they never met such words,
-    not because labels say less; with them they learn to hear the label and to pass over the rest.
+    All arms are asked with narrations. An activity arm that never met whole sentences would lose because it cannot find
+    the label in one, not because labels say less (measured on the demo: it named the skill of 92 % of what it found for
+    a prompt, of 83 % for a narration). The sentence is drawn whatever the clip shows, so that only the label is true.
     """
-    spoken = narrations.filter(clips["split"].cast(pl.String) == "train").drop_nulls()
-    words = sorted({word.strip(".,:;!?") for text in spoken for word in text.lower().split()} - {""})
-    if not words:
-        return [""] * clips.height
-    counts = np.where(rng.random(clips.height) < 0.5, rng.integers(1, 9, clips.height), 0)
-    return ["".join(f" {words[i]}" for i in rng.integers(len(words), size=count)) for count in counts]
+    train = np.flatnonzero(((clips["split"].cast(pl.String) == "train") & narrations.is_not_null()).to_numpy())
+    carried: list[str | None] = [None] * clips.height
+    if not len(train):
+        return carried
+    texts, skills, sports = narrations.to_list(), clips["skill"].to_list(), clips["sport"].to_list()
+    for i in np.flatnonzero(rng.random(clips.height) < 0.5):
+        j = int(rng.choice(train))
+        if j == i:
+            continue
+        named = rf"(?:\b(?:the|a|an|my|your|this) )?\b(?:{re.escape(str(sports[j]))} )?{re.escape(str(skills[j]))}\b"
+        found = re.search(named, texts[j], flags=re.IGNORECASE)
+        if found:
+            before, after = texts[j][: found.start()], texts[j][found.end() :]
+        else:
+            before, after = f"{texts[j].rstrip('. ')}, ", "."
+        carried[i] = before + names[i] + after
+    return carried
 
 
 def _skill_names(clips: pl.DataFrame, rng: np.random.Generator) -> list[str]:

@@ -86,7 +86,7 @@ def train(
 
     ``texts``: one for each clip of ``material`` (those of other splits are not looked at). The curve has a row at the
     end and, with ``evaluate``, at step 0 and at intervals: arm, peak, step, loss (mean since the last row), val_recall,
-    val_mrr, seconds.
+    val_mrr. Times are logged, not kept: equal weights give equal tables.
     """
     import torch
 
@@ -99,7 +99,7 @@ def train(
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
     shape = {"sports_a_batch": config.sports_a_batch, "clips_a_sport": config.clips_a_sport}
     batches = sport_batches(material.clips[train_rows], steps=steps, seed=config.seed, **shape)
-    curve = [_row(tower, material, val_rows, frames, arm, peak, 0, [], 0.0)] if evaluate else []
+    curve = [_row(tower, material, val_rows, frames, arm, peak, 0, [])] if evaluate else []
     started, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(batches):
         for group in optimiser.param_groups:
@@ -113,9 +113,7 @@ def train(
         losses.append(float(loss.detach()))
         last = step + 1 == steps
         if last or (evaluate and (step + 1) % config.evaluate_every == 0):
-            curve.append(
-                _row(tower, material, val_rows, frames, arm, peak, step + 1, losses, time.monotonic() - started)
-            )
+            curve.append(_row(tower, material, val_rows, frames, arm, peak, step + 1, losses))
             losses = []
             left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
             told = (arm, peak, step + 1, steps, curve[-1]["loss"], curve[-1]["val_recall"], left)
@@ -142,7 +140,6 @@ def _row(
     peak: float,
     step: int,
     losses: list[float],
-    seconds: float,
 ) -> dict[str, Any]:
     told = {"arm": arm, "peak": peak, "step": step, "loss": float(np.mean(losses)) if losses else None}
-    return told | validation_recall(tower, material, rows, frames) | {"seconds": round(seconds, 1)}
+    return told | validation_recall(tower, material, rows, frames)

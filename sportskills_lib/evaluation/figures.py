@@ -192,30 +192,6 @@ def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def learning_curves(curves: pl.DataFrame) -> Figure:
-    """Loss, and the first validation recall that 03 recorded, by training step, one line an arm."""
-    if "trial" in curves.columns:  # short runs that chose a learning rate
-        curves = curves.filter(~pl.col("trial"))
-    scored = [name for name in curves.columns if "recall" in name and curves[name].dtype.is_numeric()][:1]
-    columns = ["loss", *scored]
-    figure, axes = style.figure(style.COLUMN_IN, 1.7, ncols=len(columns), squeeze=False)
-    for panel, column in zip(axes[0], columns, strict=True):
-        for arm in _in_order(curves["arm"].unique().to_list()):
-            line = curves.filter((pl.col("arm") == arm) & pl.col(column).is_not_null()).sort("step")
-            dash = "--" if arm in style.ARM_HATCHES else "-"
-            colour = style.ARM_COLOURS.get(arm, style.BLACK)
-            panel.plot(line["step"], line[column], dash, color=colour, label=NAMES.get(arm, style.plain(arm)))
-        panel.set_xlabel("step")
-        panel.set_ylabel("validation recall@10" if column in scored else "loss")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, handlelength=1.4, columnspacing=1.0)
-    return figure
-
-
-def _in_order(arms: list[str]) -> list[str]:
-    return sorted(arms, key=lambda arm: (summary.TRAININGS.index(arm) if arm in summary.TRAININGS else 99, arm))
-
-
 def feedback_bars(table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool) -> Figure:
     """Each system's nDCG@10 and recall of helpful clips with intervals, best on top, and the chance level."""
     shown = [name for name in (feedback.NDCG, feedback.RECALL) if name in table["metric"].unique().to_list()]

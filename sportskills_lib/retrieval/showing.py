@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 
 def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
@@ -71,18 +70,6 @@ def supervision_examples(
         .join(learners.select("learner_id", expert="comment"), on="learner_id", how="left", maintain_order="left")
         .select("expert", "coach", "label", "reason")
     )
-
-
-def curve_figure(curves: pl.DataFrame) -> Figure:
-    """Training loss and the validation lists' nDCG@10 (weak labels) against steps."""
-    figure, axes = style.figure(style.PAGE_IN, 2.2, ncols=2)
-    labels = {"loss": "training loss", "val_ndcg@10": "validation nDCG@10, weak labels"}
-    for axis, (column, label) in zip(axes, labels.items(), strict=True):
-        shown = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
-        axis.plot(shown["step"], shown[column], marker="o", markersize=3)
-        axis.set_xlabel("step")
-        axis.set_ylabel(label)
-    return figure
 
 
 def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:

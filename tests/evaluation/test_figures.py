@@ -113,22 +113,6 @@ def test_hostile_names_are_drawn_as_they_stand():
     assert figures.feedback_pages([], clips, frames, people, frames) == {}
 
 
-def test_curves_leave_out_the_trials_and_missing_values():
-    curves = pl.DataFrame(
-        {
-            "arm": ["narrations"] * 4,
-            "trial": [True, False, False, False],
-            "step": [0, 0, 50, 100],
-            "loss": [9.0, None, 2.0, 1.0],
-            "val_recall": [0.5, 0.1, 0.2, 0.3],
-        }
-    )
-    figure = figures.learning_curves(curves)
-    loss, recall = (panel.lines[0] for panel in figure.axes)
-    assert loss.get_xdata().tolist() == [50, 100]
-    assert recall.get_ydata().tolist() == [0.1, 0.2, 0.3]
-
-
 def test_arms_differ_in_lightness_or_hatch():
     """So that a black-and-white print can be read."""
 

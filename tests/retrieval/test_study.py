@@ -98,7 +98,6 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(library, learners
     assert again.equals(rankings)
     showing.overlap_at_10(rankings)
     showing.supervision_examples(supervision, learners, library.texts, seed=0)
-    showing.curve_figure(curves)
 
 
 def test_a_test_learners_comment_reaches_the_oracle_alone(library, learners, tiny_folder, monkeypatch):

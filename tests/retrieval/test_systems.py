@@ -116,4 +116,3 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     assert showing.supervision_summary(supervision, learners).height == 0
     assert showing.supervision_examples(supervision, learners, {}, seed=0).height == 0
     assert showing.headline(learners, supervision, curves)["learners"] == 0
-    showing.curve_figure(curves)
