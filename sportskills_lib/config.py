@@ -65,9 +65,12 @@ class EncoderConfig(StageConfig):
         description="what the training texts are",
     )
     learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
-    trial_steps: int = Field(20, ge=1, description="steps of the short trial that chooses from the grid")
+    trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
     steps: int = Field(160, ge=1, description="optimiser steps")
     warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
+    frozen: list[str] = Field(
+        ["visual.conv", "visual.bn", "visual.layer1"], description="beginnings of names of frozen weights"
+    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
@@ -164,6 +167,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "trial_steps": 500,
             "steps": 10000,
             "warmup_steps": 500,
+            "frozen": [],
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,

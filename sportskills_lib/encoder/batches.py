@@ -9,7 +9,7 @@ import polars as pl
 
 
 def sport_batches(
-    clips: pl.DataFrame, *, steps: int, sports_a_batch: int, clips_a_sport: int, seed: int
+    clips: pl.DataFrame, sports_a_batch: int, clips_a_sport: int, *, steps: int, seed: int
 ) -> Iterator[np.ndarray]:
     """Yield ``steps`` arrays of row numbers of ``clips``: ``sports_a_batch`` sports with ``clips_a_sport`` clips each.
 

@@ -25,8 +25,8 @@ ZERO_SHOT = "zero_shot"
 class Trained:
     """What stage 03 found: curves of every arm (and of the trials before it), and where the towers are."""
 
-    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_recall, val_mrr
-    chosen: pl.DataFrame  # arm, peak, val_mrr of each trial, whether it was chosen
+    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_loss, val_recall, val_mrr
+    chosen: pl.DataFrame  # arm, peak, val_loss of each trial, whether it was chosen
     arms: tuple[str, ...]
 
     def headline(self) -> dict[str, Any]:
@@ -98,10 +98,11 @@ CURVES: Any = {
     "trial": pl.Boolean,
     "step": pl.Int64,
     "loss": pl.Float64,
+    "val_loss": pl.Float64,
     "val_recall": pl.Float64,
     "val_mrr": pl.Float64,
 }
-TRIALS: Any = {"arm": pl.String, "peak": pl.Float64, "val_mrr": pl.Float64, "chosen": pl.Boolean}
+TRIALS: Any = {"arm": pl.String, "peak": pl.Float64, "val_loss": pl.Float64, "chosen": pl.Boolean}
 
 
 def _start(config: EncoderConfig) -> str:
@@ -123,8 +124,8 @@ def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
     for peak in grid if len(grid) > 1 else []:
         _, curve = train(config, material, texts, arm=arm, peak=peak, steps=config.trial_steps, evaluate=False)
         curves.append(curve.with_columns(trial=True))
-        trials.append((arm, peak, curve["val_mrr"][-1]))
-    best = max(trials, key=lambda row: (row[2], -row[1]))[1] if trials else grid[0]
+        trials.append((arm, peak, curve["val_loss"][-1]))
+    best = min(trials, key=lambda row: (row[2], row[1]))[1] if trials else grid[0]
     tower, curve = train(config, material, texts, arm=arm, peak=best, steps=config.steps)
     curves.append(curve.with_columns(trial=False))
     table = pl.concat([c.select(list(CURVES)).cast(CURVES) for c in curves])

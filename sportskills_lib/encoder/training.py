@@ -2,7 +2,8 @@
 
 Every arm gets the same clips, batches, steps and loss; only the texts differ. The last weights are kept, not the best
 on validation: validation asks with narrations, which would stop the activity arms at once. The learning rate is chosen
-on validation, for each arm from the same grid, by a short trial each.
+for each arm from the same grid, by a short trial each and its loss on validation clips: after few steps a recall over
+some hundred queries is noise, and chose rates at which the activity arms stayed under-trained.
 """
 
 from __future__ import annotations
@@ -40,22 +41,30 @@ class Material:
         return np.flatnonzero((self.clips["split"].cast(pl.String) == split).to_numpy())
 
 
-def validation_recall(
-    tower: models.Tower, material: Material, rows: np.ndarray, frames: np.ndarray
+def validate(
+    tower: models.Tower, material: Material, rows: np.ndarray, frames: np.ndarray, texts: list[str], groups: np.ndarray
 ) -> dict[str, float]:
-    """Mean over sports of within-sport text→video recall@10 and mean reciprocal rank on the clips ``rows``."""
+    """Scores on the clips ``rows``, each the mean over sports: val_loss, val_recall and val_mrr.
+
+    val_loss is the contrastive loss within the sport on the arm's own ``texts`` (its ``groups`` are positives of one
+    another): comparable between learning rates of one arm. Recall@10 and mean reciprocal rank ask with the narrations:
+    comparable between arms.
+    """
+    import torch
+
     clips = material.clips[rows]
-    clip_ND, text_ND = tower.encode_frames(frames[rows]), tower.encode_texts(clips["text"].to_list())
-    sports = clips["sport"].to_numpy()
-    recalls, ranks = [], []
+    clip_ND, said_ND = tower.encode_frames(frames[rows]), tower.encode_texts(clips["text"].to_list())
+    group_N = torch.from_numpy(groups[rows])
+    own_ND = tower.encode_texts([texts[i] for i in rows])
+    scale = tower.model.logit_scale.detach().exp().clamp(max=100).cpu()
+    sports, scores = clips["sport"].to_numpy(), list[tuple[float, float, float]]()
     for sport in np.unique(sports):
         here = np.flatnonzero(sports == sport)
-        rank = metrics.positive_ranks(text_ND[here] @ clip_ND[here].T, np.arange(len(here)))
-        recalls.append(float(np.mean(rank <= 10)))
-        ranks.append(float(np.mean(1.0 / rank)))
-    if not recalls:
-        return {"val_recall": float("nan"), "val_mrr": float("nan")}
-    return {"val_recall": float(np.mean(recalls)), "val_mrr": float(np.mean(ranks))}
+        loss = info_nce(torch.from_numpy(clip_ND[here]), torch.from_numpy(own_ND[here]), scale, group_N[here])
+        rank = metrics.positive_ranks(said_ND[here] @ clip_ND[here].T, np.arange(len(here)))
+        scores.append((float(loss), float(np.mean(rank <= 10)), float(np.mean(1.0 / rank))))
+    means = np.mean(scores, axis=0).tolist() if scores else [float("nan")] * 3
+    return dict(zip(("val_loss", "val_recall", "val_mrr"), means, strict=True))
 
 
 def _sample(frames: np.ndarray, rows: np.ndarray, config: EncoderConfig, rng: np.random.Generator) -> np.ndarray:
@@ -85,27 +94,32 @@ def train(
     """Train from ``config.model`` on the train split; returns the tower and its curve.
 
     ``texts``: one for each clip of ``material`` (those of other splits are not looked at). The curve has a row at the
-    end and, with ``evaluate``, at step 0 and at intervals: arm, peak, step, loss (mean since the last row), val_recall,
-    val_mrr. Times are logged, not kept: equal weights give equal tables.
+    end and, with ``evaluate``, at step 0 and at intervals: arm, peak, step, loss (mean since the last row) and what
+    :func:`validate` gives. Times are logged, not kept: equal weights give equal tables.
     """
     import torch
 
     torch.manual_seed(config.seed)
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=config.device)
+    fixed = freeze(tower.model, config.frozen)
     frames, train_rows, val_rows = material.frames(), material.rows("train"), material.rows("val")
     rng = np.random.default_rng([config.seed, 41])
     groups = text_groups(material.clips, texts, arm)
     parameters = [p for p in tower.model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
-    shape = {"sports_a_batch": config.sports_a_batch, "clips_a_sport": config.clips_a_sport}
-    batches = sport_batches(material.clips[train_rows], steps=steps, seed=config.seed, **shape)
-    curve = [_row(tower, material, val_rows, frames, arm, peak, 0, [])] if evaluate else []
+    sizes = (config.sports_a_batch, config.clips_a_sport)
+    batches = sport_batches(material.clips[train_rows], *sizes, steps=steps, seed=config.seed)
+    asked = (material, val_rows, frames, texts, groups)
+    curve = [_row(arm, peak, 0, [], validate(tower, *asked))] if evaluate else []
     started, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(batches):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, steps, peak, config.warmup_steps)
         rows = train_rows[batch]
-        loss = _step(tower, _sample(frames, rows, config, rng), [texts[i] for i in rows], groups[rows])
+        tower.model.train()
+        for module in fixed:  # their statistics stay as they are, too
+            module.eval()
+        loss = _loss(tower, _sample(frames, rows, config, rng), [texts[i] for i in rows], groups[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -113,33 +127,42 @@ def train(
         losses.append(float(loss.detach()))
         last = step + 1 == steps
         if last or (evaluate and (step + 1) % config.evaluate_every == 0):
-            curve.append(_row(tower, material, val_rows, frames, arm, peak, step + 1, losses))
-            losses = []
-            left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
-            told = (arm, peak, step + 1, steps, curve[-1]["loss"], curve[-1]["val_recall"], left)
-            log.info("%s at %.0e: step %d of %d, loss %.2f, validation recall@10 %.3f, %.0f s left", *told)
+            curve.append(_row(arm, peak, step + 1, losses, validate(tower, *asked)))
+            losses.clear()
+            _tell(curve[-1], steps, (time.monotonic() - started) / (step + 1) * (steps - step - 1))
     return tower, pl.DataFrame(curve)
 
 
-def _step(tower: models.Tower, frames_BTHWC: np.ndarray, texts: list[str], groups: np.ndarray) -> Any:
+def freeze(model: Any, prefixes: list[str]) -> list[Any]:
+    """Take the parameters whose names begin with a prefix out of training; returns the modules that are wholly frozen.
+
+    ValueError for a prefix that names no parameter of the model.
+    """
+    for prefix in prefixes:
+        named = [parameter for name, parameter in model.named_parameters() if name.startswith(prefix)]
+        if not named:
+            known = sorted({".".join(name.split(".")[:2]) for name, _ in model.named_parameters()})
+            raise ValueError(f"frozen={prefix!r} names no parameter of the model; they begin with {', '.join(known)}")
+        for parameter in named:
+            parameter.requires_grad_(False)
+    held = [(module, list(module.parameters())) for module in model.modules()]
+    return [module for module, own in held if own and not any(parameter.requires_grad for parameter in own)]
+
+
+def _loss(tower: models.Tower, frames_BTHWC: np.ndarray, texts: list[str], groups: np.ndarray) -> Any:
     import torch
 
-    tower.model.train()
     group_B = torch.from_numpy(groups).to(tower.device)
     clip_BD = tower.clip_features(torch.from_numpy(frames_BTHWC))
     scale = tower.model.logit_scale.exp().clamp(max=100)
     return info_nce(clip_BD, tower.text_features(texts), scale, group_B)
 
 
-def _row(
-    tower: models.Tower,
-    material: Material,
-    rows: np.ndarray,
-    frames: np.ndarray,
-    arm: str,
-    peak: float,
-    step: int,
-    losses: list[float],
-) -> dict[str, Any]:
-    told = {"arm": arm, "peak": peak, "step": step, "loss": float(np.mean(losses)) if losses else None}
-    return told | validation_recall(tower, material, rows, frames)
+def _tell(row: dict[str, Any], steps: int, left_s: float) -> None:
+    told = (row["arm"], row["peak"], row["step"], steps, row["loss"], row["val_recall"], left_s)
+    log.info("%s at %.0e: step %d of %d, loss %.2f, validation recall@10 %.3f, %.0f s left", *told)
+
+
+def _row(arm: str, peak: float, step: int, losses: list[float], scores: dict[str, float]) -> dict[str, Any]:
+    loss = float(np.mean(losses)) if losses else None
+    return {"arm": arm, "peak": peak, "step": step, "loss": loss} | scores
