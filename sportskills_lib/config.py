@@ -72,6 +72,9 @@ class EncoderConfig(StageConfig):
         ["visual.conv", "visual.bn", "visual.layer1"], description="beginnings of names of frozen weights"
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
+    loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
+    skip_same_video: bool = Field(False, description="whether clips of one video are no negatives of one another")
+    chunk: int = Field(0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch")
     sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
     train_frames: int = Field(2, ge=1, description="random frames of each clip in training; all of them when encoding")
@@ -168,6 +171,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "steps": 10000,
             "warmup_steps": 500,
             "frozen": [],
+            "skip_same_video": True,
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,

@@ -135,3 +135,13 @@ def new_tower(config: dict[str, Any], *, seed: int | None = None, device: str = 
         network = CLIP(**cfg, output_dict=False)
     tokenizer = SimpleTokenizer(context_length=cfg["text_cfg"]["context_length"])
     return Tower(network, tokenizer, config, device)
+
+
+def add_logit_bias(tower: Tower, *, value: float = -10.0) -> None:
+    """Give a tower without one the bias that a sigmoid loss learns (SigLIP starts it at -10); its config says so."""
+    import torch
+
+    if getattr(tower.model, "logit_bias", None) is None:
+        tower.model.logit_bias = torch.nn.Parameter(torch.tensor(value, device=tower.device))
+        cfg = tower.config["model_cfg"] | {"init_logit_bias": value}
+        tower.config = tower.config | {"model_cfg": cfg}

@@ -85,6 +85,8 @@ def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shard
     for (arm, _, _), result in zip(jobs, results, strict=True):
         if result.value is None:
             raise RuntimeError(f"training the arm {arm} {result.reason}: {result.detail}")
+        if config.loss == "siglip":
+            models.add_logit_bias(start)
         start.model.load_state_dict(_tensors(result.value, start.model.state_dict()))
         start.save(folder / arm)
         curves.append(pl.DataFrame(result.value["curve"], schema=CURVES))

@@ -19,7 +19,8 @@ import polars as pl
 from sportskills_lib import metrics, models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.batches import sport_batches
-from sportskills_lib.encoder.losses import info_nce
+from sportskills_lib.encoder.losses import allowed_pairs, info_nce
+from sportskills_lib.encoder.stepping import backward, prepare
 from sportskills_lib.encoder.texts import text_groups
 
 log = logging.getLogger("sportskills")
@@ -101,10 +102,10 @@ def train(
 
     torch.manual_seed(config.seed)
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=config.device)
-    fixed = freeze(tower.model, config.frozen)
+    fixed = prepare(tower, config)
     frames, train_rows, val_rows = material.frames(), material.rows("train"), material.rows("val")
     rng = np.random.default_rng([config.seed, 41])
-    groups = text_groups(material.clips, texts, arm)
+    groups, videos = text_groups(material.clips, texts, arm), material.clips["video_id"].to_numpy()
     parameters = [p for p in tower.model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
     sizes = (config.sports_a_batch, config.clips_a_sport)
@@ -119,43 +120,18 @@ def train(
         tower.model.train()
         for module in fixed:  # their statistics stay as they are, too
             module.eval()
-        loss = _loss(tower, _sample(frames, rows, config, rng), [texts[i] for i in rows], groups[rows])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        allowed = allowed_pairs(groups[rows], video_B=videos[rows]) if config.skip_same_video else None
+        batch_texts = [texts[i] for i in rows]
+        losses.append(backward(tower, _sample(frames, rows, config, rng), batch_texts, groups[rows], allowed, config))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        losses.append(float(loss.detach()))
         last = step + 1 == steps
         if last or (evaluate and (step + 1) % config.evaluate_every == 0):
             curve.append(_row(arm, peak, step + 1, losses, validate(tower, *asked)))
             losses.clear()
             _tell(curve[-1], steps, (time.monotonic() - started) / (step + 1) * (steps - step - 1))
     return tower, pl.DataFrame(curve)
-
-
-def freeze(model: Any, prefixes: list[str]) -> list[Any]:
-    """Take the parameters whose names begin with a prefix out of training; returns the modules that are wholly frozen.
-
-    ValueError for a prefix that names no parameter of the model.
-    """
-    for prefix in prefixes:
-        named = [parameter for name, parameter in model.named_parameters() if name.startswith(prefix)]
-        if not named:
-            known = sorted({".".join(name.split(".")[:2]) for name, _ in model.named_parameters()})
-            raise ValueError(f"frozen={prefix!r} names no parameter of the model; they begin with {', '.join(known)}")
-        for parameter in named:
-            parameter.requires_grad_(False)
-    held = [(module, list(module.parameters())) for module in model.modules()]
-    return [module for module, own in held if own and not any(parameter.requires_grad for parameter in own)]
-
-
-def _loss(tower: models.Tower, frames_BTHWC: np.ndarray, texts: list[str], groups: np.ndarray) -> Any:
-    import torch
-
-    group_B = torch.from_numpy(groups).to(tower.device)
-    clip_BD = tower.clip_features(torch.from_numpy(frames_BTHWC))
-    scale = tower.model.logit_scale.exp().clamp(max=100)
-    return info_nce(clip_BD, tower.text_features(texts), scale, group_B)
 
 
 def _tell(row: dict[str, Any], steps: int, left_s: float) -> None:

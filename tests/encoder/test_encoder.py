@@ -9,7 +9,7 @@ import torch
 
 from sportskills_lib import compute, models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import study, texts, training
+from sportskills_lib.encoder import stepping, study, texts, training
 from sportskills_lib.encoder.batches import sport_batches
 from sportskills_lib.encoder.losses import info_nce
 
@@ -211,7 +211,7 @@ def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Mater
 
 def test_a_frozen_name_that_is_not_there_is_an_error_with_a_remedy(tiny: str) -> None:
     with pytest.raises(ValueError, match=r"frozen='visual.layer9' names no parameter .* visual.layer1"):
-        training.freeze(models.load_tower(tiny).model, ["visual.layer9"])
+        stepping.freeze(models.load_tower(tiny).model, ["visual.layer9"])
 
 
 def test_without_training_clips_only_the_start_is_there(tiny: str, material: training.Material, tmp_path) -> None:
@@ -231,3 +231,33 @@ def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(materi
     for arm, groups in (("activity_sport", 3), ("activity_skill", 6), ("narrations", clips.height)):
         told = texts.training_texts(clips, clips["text"], arm, seed=0)
         assert len(set(texts.text_groups(clips, told, arm))) == groups
+
+
+PATCHES = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32}
+VIT = {**TINY, "model_cfg": {**TINY["model_cfg"], "vision_cfg": PATCHES}}
+
+
+def test_chunks_give_a_step_the_same_weights(material: training.Material, tmp_path) -> None:
+    models.new_tower(VIT, seed=3).save(tmp_path)
+    told, weights = material.clips["text"].to_list(), []
+    for chunk in (0, 3):
+        config = _config(str(tmp_path), frozen=[], chunk=chunk)
+        tower, curve = training.train(config, material, told, arm="narrations", peak=1e-3, steps=2, evaluate=False)
+        weights.append((curve["loss"][-1], tower.model.state_dict()))
+    assert weights[0][0] == pytest.approx(weights[1][0], abs=1e-5)
+    assert all(torch.allclose(weights[0][1][name], weights[1][1][name], atol=1e-4) for name in weights[0][1])
+
+
+def test_chunks_and_batch_statistics_do_not_go_together(tiny: str, material: training.Material) -> None:
+    config = _config(tiny, chunk=2)
+    with pytest.raises(ValueError, match="BatchNorm layers train on it"):
+        training.train(config, material, material.clips["text"].to_list(), arm="narrations", peak=1e-3, steps=1)
+
+
+def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(tiny: str, material, tmp_path) -> None:
+    config = _config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], jobs=1, skip_same_video=True)
+    found = study.train_arms(material, config, folder=tmp_path / "m", shards=tmp_path / "s")
+    assert found.arms == ("zero_shot", "narrations")
+    bias = models.load_tower(tmp_path / "m" / "narrations").model.logit_bias
+    assert bias is not None and bias.item() != -10.0
+    assert models.load_tower(tmp_path / "m" / "zero_shot").model.logit_bias is None
