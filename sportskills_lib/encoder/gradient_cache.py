@@ -24,8 +24,8 @@ def backward_in_chunks(
     """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``; returns the loss.
 
     ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds one chunk's graph
-    at a time besides all embeddings. Parameters that ``loss`` itself uses (a temperature) get their gradient too. Not for
-    layers that mix rows of a batch, as BatchNorm in training does: see :func:`refuse_batch_statistics`.
+    at a time besides all embeddings. Parameters that ``loss`` itself uses (a temperature) get their gradient too. Not
+    for layers that mix rows of a batch, as BatchNorm in training does: see :func:`refuse_batch_statistics`.
     """
     import torch
 
