@@ -1,4 +1,4 @@
-"""The towers' interface: frames in, embedding out; text in, embedding out.
+"""The models' doors: towers (frames in, embedding out; text in, embedding out) and vision-language checkpoints.
 
 A tower is an open_clip model whose frame embeddings are averaged over a clip's frames and normalised. It is kept in
 open_clip's own folder form (``open_clip_config.json`` and ``open_clip_model.safetensors``), so that open_clip loads our
@@ -145,3 +145,27 @@ def add_logit_bias(tower: Tower, *, value: float = -10.0) -> None:
         tower.model.logit_bias = torch.nn.Parameter(torch.tensor(value, device=tower.device))
         cfg = tower.config["model_cfg"] | {"init_logit_bias": value}
         tower.config = tower.config | {"model_cfg": cfg}
+
+
+QUOTE_LIMIT = 300  # characters of a stranger's sentence that are quoted
+
+
+def quoted(sentence: str) -> str:
+    """One line without quotation marks or special tokens: a sentence from a stranger stays data."""
+    plain = sentence.replace("<|", "< |").replace('"', "'")
+    return " ".join(plain.split())[:QUOTE_LIMIT]
+
+
+def load_vision_language(name: str, *, device: str = "cpu") -> tuple[Any, Any]:
+    """Model and processor of a vision-language checkpoint, by hub id or folder.
+
+    Safetensors only, no code from the checkpoint; bfloat16 on an accelerator.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
+    )
+    return model.to(device), AutoProcessor.from_pretrained(name, trust_remote_code=False)

@@ -24,6 +24,7 @@ from sportskills_lib.demo import generic
 from sportskills_lib.demo.motion import PHASES, POINTS, Motion
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, LITERAL, MISTAKES, TIPS
 from sportskills_lib.demo.render import Appearance, render_with_joints
+from sportskills_lib.models import quoted
 from sportskills_lib.retrieval import relevance
 from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
 from sportskills_lib.retrieval.relevance import VisionLanguageModel
@@ -314,7 +315,7 @@ def ask(scenes: Scenes, scene: int, rng: np.random.Generator) -> list[tuple[str,
     other = (scene + 2 + int(rng.integers(len(scenes.states) - 3))) % len(scenes.states)
     return [
         (WHAT, generic.caption(held[:2], rng), ()),
-        (f'"{relevance.quoted(text)}" {DESCRIBES}', "yes" if said == state else "no", ()),
+        (f'"{quoted(text)}" {DESCRIBES}', "yes" if said == state else "no", ()),
         (SAME, "yes", (twin,)),
         (SAME, "no" if other // 2 != scene // 2 else "yes", (other,)),
     ]

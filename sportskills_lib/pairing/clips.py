@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import dataframely as dy
 import numpy as np
@@ -13,8 +14,11 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.compute import Result, map_shards
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import demonstrations, duplicates, reading, splits
+from sportskills_lib.pairing import duplicates, reading, splits, verdicts
+from sportskills_lib.pairing.chat_judge import Client
 
+TOPIC = pl.concat_str(pl.col("sport").fill_null(""), pl.col("skill").fill_null(""), separator=" ").str.strip_chars()
+SHOWN = (pl.col("demonstration") != "none") & ~pl.col("undecided")
 FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 
@@ -43,26 +47,37 @@ class Paired:
 
 
 def pair(
-    videos: pl.DataFrame, narrations: pl.DataFrame, folder: Path, config: PairingConfig, *, shards: Path
+    videos: pl.DataFrame,
+    narrations: pl.DataFrame,
+    folder: Path,
+    config: PairingConfig,
+    *,
+    shards: Path,
+    chat: Client | None = None,
 ) -> Paired:
-    """Judge a window for every sentence, keep what is taught and shown, without copies, and split it by channel."""
+    """Judge a window for every sentence, keep what is taught and shown, without copies, and split it by channel.
+
+    ``chat`` is the client of judge ``chat``. What is undecided makes no clip and is dropped with that reason.
+    """
     tasks = _tasks(videos, narrations, folder, config)
-    judged_parts, descriptor_parts, dropped_parts = [], [], []
+    window_parts, descriptor_parts, dropped_parts = [], [], []
     lost: list[tuple[str, str, str, str]] = []
     for result in _read(tasks, config, shards):
         if result.value is None:
             lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
             continue
-        judged_parts.append(result.table("judged"))
+        window_parts.append(result.table("windows"))
         dropped_parts.append(result.table("dropped"))
         descriptor_parts.append(np.asarray(result.array("descriptors")))
-    judged = pl.concat([pl.DataFrame(schema=reading.JUDGED), *judged_parts])
-    shown = judged.filter(pl.col("demonstration") != "none")
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
-    shown = shown.join(facts, on="video_id", how="left", maintain_order="left")
+    windows = pl.concat([pl.DataFrame(schema=reading.WINDOWS), *window_parts])
+    windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(topic=TOPIC)
+    judged = _judge(windows, tasks, config, shards, chat)
+    framed = verdicts.framed(judged).with_row_index("row")
+    shown = framed.filter(SHOWN)
     copies = duplicates.find_copies(
         shown.select("clip_id", "video_id", "sport", "upload_date", "text"),
-        np.concatenate(descriptor_parts) if descriptor_parts else np.empty((0, 2, 0), np.float16),
+        np.concatenate(descriptor_parts)[shown["row"].to_numpy()] if descriptor_parts else np.empty((0, 2, 0), "f2"),
         similarity=config.duplicate_similarity,
     )
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
@@ -74,7 +89,7 @@ def pair(
     paired = Paired(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
-        judged=judged.sort("clip_id"),
+        judged=judged.drop(facts.columns[1:]).sort("clip_id"),
         dropped=tables.Dropped.validate(dropped),
         unsplit_sports=small,
         tasks=tasks,
@@ -102,6 +117,19 @@ def _tasks(
     ]
 
 
+def _judge(
+    windows: pl.DataFrame, tasks: list[reading.VideoTask], config: PairingConfig, shards: Path, chat: Client | None
+) -> pl.DataFrame:
+    """``windows`` with the answers of the config's judge. A model's frames come from the shards, memory-mapped."""
+    return verdicts.judge_windows(
+        windows,
+        verdicts.load_judge(config, chat=chat),
+        min_confidence=config.min_confidence,
+        read=[] if config.judge == "rules" else list(_read(tasks, config, shards)),
+        shards=shards / "verdicts",
+    )
+
+
 def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -> Iterator[Result]:
     return map_shards(
         reading.read_video,
@@ -118,24 +146,23 @@ def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -
 def _clips(kept: pl.DataFrame, config: PairingConfig) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
     split_of, small = splits.assign_splits(kept, test_fraction=config.test_fraction, val_fraction=config.val_fraction)
     clips = kept.with_columns(
-        verifier=pl.lit(demonstrations.VERIFIER),
         split=pl.col("channel").replace_strict(split_of, default=None, return_dtype=pl.String),
     ).select(tables.Clips.column_names())
     return tables.Clips.validate(clips, cast=True), small
 
 
 def _not_shown(judged: pl.DataFrame) -> list[tuple[str, str, str, str]]:
-    """Windows with actionable words over pictures that show nothing."""
-    rows = judged.filter((pl.col("demonstration") == "none") & (pl.col("said") != "none"))
+    """Windows with actionable words that make no clip: the pictures show nothing, or the judge cannot tell."""
+    rows = verdicts.framed(judged).filter(~SHOWN)
     return [
-        (
-            "clip",
-            row["clip_id"],
-            "no_demonstration",
-            f"score {row['score']:.2f}, {100 * row['moved']:.1f} % of it moves",
-        )
+        ("clip", row["clip_id"], "undecided" if row["undecided"] else "no_demonstration", _detail(row))
         for row in rows.iter_rows(named=True)
     ]
+
+
+def _detail(row: dict[str, Any]) -> str:
+    said = "no answer" if row["score"] is None else f"{row['demonstration']} at {row['score']:.2f}"
+    return f"{said}, {100 * row['moved']:.1f} % of it moves"
 
 
 def _copied(copies: pl.DataFrame) -> list[tuple[str, str, str, str]]:
@@ -170,7 +197,7 @@ def write_frames(path: Path, paired: Paired, config: PairingConfig, *, shards: P
     for result in _read(paired.tasks, config, shards):
         if result.value is None:
             continue
-        names = result.table("judged").filter(pl.col("demonstration") != "none")["clip_id"]
+        names = verdicts.framed(result.table("windows"))["clip_id"]
         for row, name in enumerate(names):
             if name in place:
                 frames[place[name]] = result.array("frames")[row]

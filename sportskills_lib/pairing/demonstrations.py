@@ -4,20 +4,33 @@ Something is demonstrated when enough of the picture is moved across, a shift of
 coach, a still card and a pan fall short. A sentence speaks of a mistake when it names one, forbids something first of
 all, or tells of a failing rather than giving an order. The vocabulary is general; the paper used a vision-language
 model here. The measure cannot tell sport from other busy work (welding, washing up): that needs a model that knows
-what it sees.
+what it sees. So still pictures speak strongly against a demonstration, and busy ones only weakly for it.
+
+Probabilities are a sum of log-odds: a prior, what moves, and, for right or wrong, what is said. All weights are ours.
+Those of the words were fitted on the demo's training lessons and push-ups and then flattened, since real speech is
+messier; those of motion are a prior belief that the demo's training lessons and push-ups agree with. ``audit`` shows
+how well the probabilities hold on lessons whose truth is known.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
-from sportskills_lib.pairing.motion import Motion
+import numpy as np
+
+from sportskills_lib.pairing.evidence import Evidence, Mode
 from sportskills_lib.vocabulary import FAULT_WORDS, gives_order
 
-VERIFIER = "rules-1"
-HALF_MOVED = 0.014  # share of the picture moved across at which the score is 0.5; ours, set on push-ups and idle shots
-STEEPNESS = 3.0  # per doubling
+HALF_MOVED = 0.014  # share of the picture moved across at which, under teaching words, a demonstration is as likely as
+# not; set on push-ups and idle shots
+PER_DOUBLING = 1.5  # log-odds gained by each doubling of what moves
+MOST_ODDS = 4.0  # and at most these odds for a demonstration: cooks and welders move as much as athletes
+SHOWN_IF_TAUGHT, SHOWN_ELSE, SHOWN_UNHEARD = 0.9, 0.4, 0.5  # priors: under teaching words, other words, words unheard
+TAUGHT_IF_IDLE = 0.02  # a sentence that stage 01 turned down teaches after all
+MISTAKE_UNHEARD = 0.4  # share of mistakes among demonstrations, where the words are not heard
+MISTAKE_SLOPE, MISTAKE_AT = 2.0, 0.65  # log-odds per point of ``mistake_points``, and where they are even
 
 _NOT = r"(?:don't|do not|never|avoid|stop|quit|no more|not|nobody|resist)"
 _LEAD = re.compile(rf"^(?:(?:so|now|and|but|okay|ok|also|please|just|here|then|well|um|uh|again),? )*{_NOT}\b")
@@ -67,16 +80,9 @@ _GOOD = re.compile(
 _LIKE_THIS = re.compile(r"\b(like this|this is what|see how|look how|notice how|watch how|look what|see what|here)\b")
 
 
-def motion_score(motion: Motion) -> float:
-    """0 … 1: how much the pictures look like a demonstration; 0.5 at ``HALF_MOVED``."""
-    if motion.moved <= 0:
-        return 0.0
-    return round(1 / (1 + math.exp(-STEEPNESS * math.log2(motion.moved / HALF_MOVED) / 2)), 4)
-
-
 def what_is_said(text: str) -> str:
     """Whether an actionable sentence speaks of a correct or an incorrect performance."""
-    return "incorrect" if mistake_points(text) > 0.5 else "correct"
+    return "incorrect" if mistake_points(text) > MISTAKE_AT else "correct"
 
 
 def mistake_points(text: str) -> float:
@@ -102,6 +108,33 @@ def mistake_points(text: str) -> float:
     return round(points, 2)
 
 
-def moved_at(score: float) -> float:
-    """The share of the picture moved across at which :func:`motion_score` is ``score`` (strictly between 0 and 1)."""
-    return HALF_MOVED * 2 ** (2 * math.log(score / (1 - score)) / STEEPNESS)
+class RulesJudge:
+    """The offline default: no model, no frames, the same answer every time."""
+
+    name = "rules-2"
+
+    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+        """float64 [N, 3]: correct, incorrect, none. ``text`` ignores what moves, ``pixels`` what is said."""
+        rows = [_three(item, mode) for item in items]
+        return np.array(rows, np.float64).reshape(len(rows), 3)
+
+
+def _three(item: Evidence, mode: Mode) -> tuple[float, float, float]:
+    if mode == "pixels":
+        taught, prior, mistake = 1.0, SHOWN_UNHEARD, MISTAKE_UNHEARD
+    else:
+        taught, prior = (1.0, SHOWN_IF_TAUGHT) if item.teaches else (TAUGHT_IF_IDLE, SHOWN_ELSE)
+        mistake = _sigmoid(MISTAKE_SLOPE * (mistake_points(item.text) - MISTAKE_AT))
+    seen = 0.0 if mode == "text" else motion_log_odds(item.moved)
+    shown = taught * _sigmoid(math.log(prior / (1 - prior)) + seen)
+    return shown * (1 - mistake), shown * mistake, 1 - shown
+
+
+def motion_log_odds(moved: float) -> float:
+    """How much this share of the picture moved across speaks for a demonstration: log-odds, at most log 4."""
+    at_half = -math.log(SHOWN_IF_TAUGHT / (1 - SHOWN_IF_TAUGHT))
+    return min(PER_DOUBLING * math.log2(max(moved, 1e-4) / HALF_MOVED) + at_half, math.log(MOST_ODDS))
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))

@@ -10,8 +10,8 @@ import polars as pl
 
 from sportskills_lib import style, tables
 from sportskills_lib.funnel import Step, draw_funnel
-from sportskills_lib.pairing.clips import Paired
-from sportskills_lib.pairing.demonstrations import moved_at
+from sportskills_lib.pairing.clips import SHOWN, Paired
+from sportskills_lib.pairing.demonstrations import HALF_MOVED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def funnel(paired: Paired) -> Figure:
     steps: list[Step] = [
         ("windows", judged.height, "windows"),
         ("words teach", taught.height, "windows"),
-        ("and pictures show it", taught.filter(pl.col("demonstration") != "none").height, "windows"),
+        ("and pictures show it", taught.filter(SHOWN).height, "windows"),
         ("and it is no copy", paired.clips.height, "windows"),
         ("correct", paired.clips.filter(pl.col("demonstration") == "correct").height, "windows"),
         ("incorrect", paired.clips.filter(pl.col("demonstration") == "incorrect").height, "windows"),
@@ -39,8 +39,8 @@ def funnel(paired: Paired) -> Figure:
     return draw_funnel(steps, pl.concat([dropped, idle.select("item_kind", "reason")]))
 
 
-def motion(judged: pl.DataFrame, *, min_score: float) -> Figure:
-    """How much of the picture moves, under words that teach and under other words; the line is where the judge cuts."""
+def motion(judged: pl.DataFrame) -> Figure:
+    """How much of the picture moves, under words that teach and under other words; the line is where rules say so."""
     figure, axes = style.figure(style.COLUMN_IN, 1.9)
     edges = np.linspace(-3, 0, 31)
     for kind in ("none", "correct", "incorrect"):
@@ -50,8 +50,8 @@ def motion(judged: pl.DataFrame, *, min_score: float) -> Figure:
             np.log10(np.clip(moved, 1e-3, 1)), edges, label=f"{label} ({len(moved):,})", histtype="step",
             color=COLOURS[kind], linewidth=1.2, linestyle="--" if kind == "none" else "-",
         )  # fmt: skip
-    axes.axvline(np.log10(moved_at(min_score)), color=style.BLACK, linewidth=0.8)
-    axes.annotate("shows something →", (np.log10(moved_at(min_score)), 1), xycoords=("data", "axes fraction"),
+    axes.axvline(np.log10(HALF_MOVED), color=style.BLACK, linewidth=0.8)
+    axes.annotate("shows something →", (np.log10(HALF_MOVED), 1), xycoords=("data", "axes fraction"),
                   xytext=(3, -8), textcoords="offset points", fontsize=6)  # fmt: skip
     axes.set_xticks([-3, -2, -1, 0], ["≤ 0.1 %", "1 %", "10 %", "100 %"])
     axes.set_xlabel("share of the picture that something moves across")

@@ -67,22 +67,22 @@ def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     )
 
 
-def find_cuts(change: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Indices of the first frames of new shots, from :func:`changes`; the middle of a dissolve.
+def find_cuts(change: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
+    """First and last changed frame of every shot boundary, from :func:`changes`: the same frame for a hard cut.
 
     Such a frame changes most of the picture (a limb does not), and far more than the frames around it do (a moving
-    camera does not). In a dissolve several frames in a row do.
+    camera does not). In a dissolve several frames in a row do: the shots are pure before the first and from the last.
     """
     reach = max(2, round(CUT_AROUND_S * rate_hz))
-    runs: list[list[int]] = []
-    for i in np.flatnonzero(change > CUT_LEVEL):
+    runs: list[tuple[int, int]] = []
+    for i in map(int, np.flatnonzero(change > CUT_LEVEL)):
         around = np.concatenate([change[max(1, i - reach) : i], change[i + 1 : i + 1 + reach]])
         if len(around) == 0 or change[i] > CUT_RATIO * max(float(np.median(around)), QUIET_LEVEL):
-            if runs and i - runs[-1][-1] <= 2:
-                runs[-1].append(int(i))
+            if runs and i - runs[-1][1] <= 2:
+                runs[-1] = (runs[-1][0], i)
             else:
-                runs.append([int(i)])
-    return np.array([round(float(np.average(run, weights=change[run]))) for run in runs], dtype=np.int64)
+                runs.append((i, i))
+    return runs
 
 
 def measure(frames: np.ndarray) -> Motion:

@@ -1,4 +1,4 @@
-"""One video, read once: cuts, lag, windows, what each shows, and the frames kept. Runs in a worker process."""
+"""One video, read once: cuts, lag, windows, what moves in each, and the frames kept. Runs in a worker process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.compute import Value
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import demonstrations, motion, windows
+from sportskills_lib.pairing import demonstrations, motion, shots, windows
 from sportskills_lib.pairing.duplicates import describe_clip
 
 BUFFER_BYTES = 256 * 2**20  # a longer video is decoded again for its windows, rather than held in memory
-INSET_S = 0.1  # frames at a clip's very edges may belong to the next shot
+INSET_S = 0.1  # frames at a clip's very edges are mixed with the next shot by the encoder
+CUT_HZ = 30.0  # a cut is placed at one of the video's own frames, up to this rate
 
-JUDGED: dict[str, Any] = {
+WINDOWS: dict[str, Any] = {
     "clip_id": pl.String,
     "video_id": pl.String,
     "start_s": pl.Float64,
@@ -26,8 +27,6 @@ JUDGED: dict[str, Any] = {
     "narration_ids": pl.List(pl.String),
     "text": pl.String,
     "said": pl.String,  # correct, incorrect, none: what the words speak of
-    "demonstration": pl.String,  # correct, incorrect, none: the judge's answer
-    "score": pl.Float64,  # of the pictures alone
     "moved": pl.Float64,
     "energy": pl.Float64,
     "camera": pl.Float64,
@@ -47,25 +46,25 @@ class VideoTask:
 
 
 def read_video(task: VideoTask) -> Value:
-    """Every window of the video, judged; frames [n, T, S, S, 3] and descriptors of the windows that show something."""
+    """Every window of the video; frames [n, T, S, S, 3] and descriptors of the n windows under words that teach."""
     config, size = task.config, task.config.size_px
     try:
         info = video.probe(task.path, reader=task.reader)
         film = _Film(info, min(config.signal_hz, info.fps), max(size, motion.SIDE_PX))
-        shots = windows.make_shots(film.cuts_s(), info.duration_s)
+        scenes = windows.make_shots(film.cuts_s(), info.duration_s)
         said = [windows.Said(name, start, end, _kind(text, on)) for name, start, end, text, on in task.sentences]
-        lag_s = windows.estimate_lag(said, shots, max_lag_s=config.max_lag_s)
+        lag_s = windows.estimate_lag(said, scenes, max_lag_s=config.max_lag_s)
         found, lost = windows.make_windows(
-            said, shots, lag_s=lag_s, min_clip_s=config.min_clip_s, max_clip_s=config.max_clip_s
+            said, scenes, lag_s=lag_s, min_clip_s=config.min_clip_s, max_clip_s=config.max_clip_s
         )
         texts = {name: text for name, _, _, text, _ in task.sentences}
         rows, kept = list[dict[str, Any]](), list[np.ndarray]()
         for window in found:
-            row = _judge(task, film, window, texts, lag_s)
+            row = _measure(task, film, window, texts, lag_s)
             if any(row["clip_id"] == other["clip_id"] for other in rows):
                 continue
             rows.append(row)
-            if row["demonstration"] != "none":
+            if row["said"] != "none":
                 kept.append(film.sample(window.start_s, window.end_s, config.frames, size))
     except video.UnreadableVideo as error:
         return _value([], [], [("video", task.video_id, "unreadable", str(error))], config)
@@ -80,32 +79,45 @@ def _kind(text: str, actionable: bool) -> str:
 
 
 class _Film:
-    """A video at an even rate: its changes, and its frames from memory, or from the file where they are too many."""
+    """A video at an even rate: its changes, and its frames from memory, or from the file where they are too many.
+
+    All frames (up to ``CUT_HZ``) are looked at for where exactly a cut lies; those at ``rate_hz`` are kept.
+    """
 
     def __init__(self, info: video.VideoInfo, rate_hz: float, size_px: int):
         self.info, self.rate_hz, self.size_px = info, rate_hz, size_px
-        self.times_s = video.grid_times(info, rate_hz)
-        keep = len(self.times_s) * size_px * size_px * 3 <= BUFFER_BYTES
-        changes, batches, before = [], [], None
-        for batch in video.stream_frames(info, rate_hz, size_px):
-            changes.append(motion.changes(batch, before))
+        fine_hz = max(rate_hz, min(info.fps, CUT_HZ))
+        self.fine_s = video.grid_times(info, fine_hz)
+        on_grid = np.searchsorted(self.fine_s, video.grid_times(info, rate_hz) + 1e-6, side="right") - 1
+        self.grid, self.times_s = on_grid, self.fine_s[on_grid]
+        keep = len(on_grid) * size_px * size_px * 3 <= BUFFER_BYTES
+        fine, batches, first = [], [], 0
+        before: np.ndarray | None = None
+        self._finder = shots.ShotFinder(rate_hz, info.width_px, info.height_px)
+        for batch in video.stream_frames(info, fine_hz, size_px):
+            fine.append(motion.changes(batch, before))
             before = batch[-1]
+            low, high = np.searchsorted(on_grid, [first, first + len(batch)])
+            part = batch[on_grid[low:high] - first]
+            first += len(batch)
+            self._finder.look(part)
             if keep:
-                batches.append(batch)
-        self.change = np.concatenate(changes)
+                batches.append(part)
+        self._change = np.concatenate(fine)
         self.frames = np.concatenate(batches) if keep else None
 
-    def cuts_s(self) -> np.ndarray:
-        """Shot boundaries: the middle one of the frames that can be the first of the new shot."""
-        cuts = []
-        for index in motion.find_cuts(self.change, self.rate_hz):
-            first, last = np.searchsorted(self.info.times_s, self.times_s[[index - 1, index]] + video.EPSILON_S)
-            cuts.append(
-                self.info.times_s[min((first + last) // 2, len(self.info.times_s) - 1)]
-                if last > first
-                else self.times_s[index]
-            )
-        return np.asarray(cuts)
+    def cuts_s(self) -> list[tuple[float, float]]:
+        """End of the shot before and start of the shot after each boundary, at the frames that change most."""
+        found = []
+        for first, last in self._finder.boundaries():
+            out = self._changed_frame(first)
+            found.append((float(self.fine_s[out]), float(self.fine_s[max(out, self._changed_frame(last))])))
+        return found
+
+    def _changed_frame(self, index: int) -> int:
+        """Of the video's frames after the grid's frame ``index - 1``, up to ``index``: the one that changes most."""
+        low, high = self.grid[index - 1] + 1, self.grid[index] + 1
+        return int(low + np.argmax(self._change[low:high]))
 
     def between(self, start_s: float, end_s: float) -> np.ndarray:
         """All frames of the grid from ``start_s`` until before ``end_s``: uint8 [n, S, S, 3]."""
@@ -131,10 +143,11 @@ class _Film:
         return video.read_frames(self.info, self.times_s[index], self.size_px)
 
 
-def _judge(task: VideoTask, film: _Film, window: windows.Window, texts: dict[str, str], lag_s: float) -> dict[str, Any]:
+def _measure(
+    task: VideoTask, film: _Film, window: windows.Window, texts: dict[str, str], lag_s: float
+) -> dict[str, Any]:
     inset = min(INSET_S, (window.end_s - window.start_s) / 8)
     seen = motion.measure(film.between(window.start_s + inset, window.end_s - inset))
-    score = demonstrations.motion_score(seen)
     start_s, end_s = round(window.start_s, 3), round(min(window.end_s, film.info.duration_s), 3)
     return {
         "clip_id": tables.span_id(task.video_id, start_s, end_s),
@@ -144,8 +157,6 @@ def _judge(task: VideoTask, film: _Film, window: windows.Window, texts: dict[str
         "narration_ids": list(window.narration_ids),
         "text": " ".join(texts[name] for name in window.narration_ids),
         "said": window.kind,
-        "demonstration": window.kind if score >= task.config.min_score else "none",
-        "score": score,
         "moved": seen.moved,
         "energy": seen.energy,
         "camera": seen.camera,
@@ -161,7 +172,7 @@ def _value(
     described = [describe_clip(clip) for clip in kept]
     empty = np.empty((0, 2, config.frames * 256), np.float16)
     return {
-        "judged": pl.DataFrame(rows, schema=JUDGED, orient="row"),
+        "windows": pl.DataFrame(rows, schema=WINDOWS, orient="row"),
         "frames": frames,
         "descriptors": np.stack(described) if described else empty,
         "dropped": tables.dropped_rows(dropped),

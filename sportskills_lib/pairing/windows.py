@@ -7,7 +7,7 @@ next one's.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +37,14 @@ class Window:
     kind: str
 
 
-def make_shots(cuts_s: np.ndarray, duration_s: float) -> list[tuple[float, float]]:
-    """Shots between the cuts, covering the video."""
-    edges = [0.0, *(float(cut) for cut in cuts_s if 0 < cut < duration_s), duration_s]
-    return list(itertools.pairwise(edges))
+def make_shots(cuts_s: Sequence[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
+    """Shots of the video, from the ends of the shots before the cuts and the starts of those after them.
+
+    The two are one time at a hard cut; what lies between them (a dissolve) belongs to no shot.
+    """
+    inside = [(end, start) for end, start in cuts_s if 0 < end <= start < duration_s]
+    starts, ends = [0.0, *(start for _, start in inside)], [*(end for end, _ in inside), duration_s]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
 def estimate_lag(sentences: list[Said], shots: list[tuple[float, float]], *, max_lag_s: float) -> float:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sportskills_lib.models import quoted
 from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
-from sportskills_lib.retrieval.relevance import CANDIDATES_A_ROW, VisionLanguageModel, quoted
+from sportskills_lib.retrieval.relevance import CANDIDATES_A_ROW, VisionLanguageModel
 from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sportskills_lib.models import load_vision_language, quoted
 from sportskills_lib.retrieval import visual
 from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, pack
 from sportskills_lib.retrieval.visual import Grid
@@ -27,13 +28,6 @@ INSTRUCTION = "A learner tries a skill. Answer yes if the coach's clip helps thi
 CANDIDATE = "Coach:"
 QUESTION = "Does it help?"
 CANDIDATES_A_ROW = 6
-QUOTE_LIMIT = 300  # characters of a narration that are quoted
-
-
-def quoted(narration: str) -> str:
-    """One line without quotation marks or special tokens: a sentence from a stranger stays data."""
-    plain = narration.replace("<|", "< |").replace('"', "'")
-    return " ".join(plain.split())[:QUOTE_LIMIT]
 
 
 def relevance_messages(narration: str | None) -> list[dict[str, Any]]:
@@ -151,15 +145,7 @@ class VisionLanguageModel:
 
 def load_vlm(name: str, *, device: str = "cpu", adapter: Path | None = None) -> VisionLanguageModel:
     """A Qwen2.5-VL by hub id or folder: safetensors only, no code from the checkpoint; bfloat16 on an accelerator."""
-    import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
-    )
-    model = model.to(device)
-    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    model, processor = load_vision_language(name, device=device)
     if adapter is not None:
         from peft import PeftModel
 

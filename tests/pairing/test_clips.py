@@ -86,6 +86,37 @@ def test_frames_are_those_of_their_clip(world, tmp_path: Path) -> None:
             assert np.abs(film - frame).mean(axis=(1, 2, 3)).min() < 1
 
 
+class Sure:
+    """A chat client that calls everything correct, and counts."""
+
+    model, asked = "stub", 0
+
+    def ask_many(self, prompts, schema, /):
+        self.asked += len(prompts)
+        answers = [
+            schema(demonstration="correct", confidence=0.4 if "mistake" in each.user else 0.9) for each in prompts
+        ]
+        return [type("Answer", (), {"value": value})() for value in answers]
+
+
+def test_a_model_judges_what_teaches_and_is_asked_once(world, tmp_path: Path) -> None:
+    folder, videos, narrations = world
+    config, client = PairingConfig(workers=0, judge="chat"), Sure()
+    paired = clips.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
+    taught = paired.judged.filter(pl.col("said") != "none")
+    assert client.asked == taught.height == 12
+    assert set(paired.clips["verifier"]) == {"chat-1 stub"}
+    assert set(paired.clips["demonstration"].cast(pl.String)) == {"correct"}
+    undecided = paired.dropped.filter(pl.col("reason") == "undecided")
+    assert set(undecided["item_id"]) == set(taught.filter(pl.col("undecided"))["clip_id"])
+    assert undecided.height == 4
+    shape = clips.write_frames(tmp_path / "frames.npy", paired, config, shards=tmp_path)
+    assert shape[0] == paired.clips.height > 0
+    again = clips.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
+    assert client.asked == 12  # found in the shards
+    assert again.judged.equals(paired.judged)
+
+
 def test_a_video_that_turns_unreadable_is_dropped(world, tmp_path: Path) -> None:
     folder, videos, narrations = world
     broken = videos.with_columns(
@@ -104,7 +135,7 @@ def test_nothing_taught_gives_empty_tables(world, tmp_path: Path) -> None:
     assert clips.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path) == (0, 8, 64, 64, 3)
     assert np.load(tmp_path / "frames.npy").shape == (0, 8, 64, 64, 3)
     figures.funnel(paired).canvas.draw()
-    figures.motion(paired.judged, min_score=0.5).canvas.draw()
+    figures.motion(paired.judged).canvas.draw()
 
 
 def test_figures_are_drawn_and_strangers_words_stay_text(world, tmp_path: Path) -> None:
@@ -117,7 +148,7 @@ def test_figures_are_drawn_and_strangers_words_stay_text(world, tmp_path: Path) 
     assert "<script>" not in (tmp_path / "sheet.svg").read_text()
     assert figures.per_sport(paired.clips).row(0) == ("tennis", 3, 6, 3, 3, 2, 2, 2)
     figures.funnel(paired).savefig(tmp_path / "funnel.png")
-    figures.motion(paired.judged, min_score=0.5).savefig(tmp_path / "motion.png")
+    figures.motion(paired.judged).savefig(tmp_path / "motion.png")
 
 
 def test_a_planted_leak_is_caught(world, tmp_path: Path) -> None:

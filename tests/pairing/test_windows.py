@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sportskills_lib.pairing.windows import Said, estimate_lag, make_shots, make_windows
 
-SHOTS = make_shots(np.array([3.0, 6.0, 9.0, 12.0]), 15.0)
+SHOTS = make_shots([(cut, cut) for cut in (3.0, 6.0, 9.0, 12.0)], 15.0)
 
 
 def sentences(lag_s: float = 0.0, kinds: str = "ccccc") -> list[Said]:
@@ -37,6 +36,10 @@ def test_no_lag_is_told_from_too_little() -> None:
     assert estimate_lag(sentences(0.8), SHOTS[:2], max_lag_s=1.2) == 0
 
 
+def test_a_dissolve_belongs_to_no_shot() -> None:
+    assert make_shots([(3.0, 3.3), (6.0, 6.0)], 9.0) == [(0.0, 3.0), (3.3, 6.0), (6.0, 9.0)]
+
+
 def test_a_short_shot_is_taken_whole() -> None:
     assert spans(sentences(0.5), lag_s=0.5) == [(3.0 * i, 3.0 * i + 3, f"s{i}") for i in range(5)]
 
@@ -49,14 +52,14 @@ def test_sentences_of_one_kind_share_a_short_shot_and_others_part_it() -> None:
 
 
 def test_a_window_in_a_long_shot_runs_around_its_sentence() -> None:
-    shots = make_shots(np.array([]), 60.0)
+    shots = make_shots([], 60.0)
     said = [Said("a", 10, 13, "correct"), Said("b", 14, 16, "none"), Said("c", 30, 50, "correct")]
     assert spans(said, shots) == [(9.7, 13.7, "a"), (13.7, 18.0, "b"), (29.7, 39.7, "c")]
 
 
 def test_what_gets_no_window_is_given_back_with_the_reason() -> None:
     said = [Said("short", 3.1, 3.2, "correct"), Said("late", 99, 100, "correct")]
-    windows, lost = make_windows(said, make_shots(np.array([3.0, 3.5]), 9.0), lag_s=0, min_clip_s=1, max_clip_s=10)
+    windows, lost = make_windows(said, make_shots([(3.0, 3.0), (3.5, 3.5)], 9.0), lag_s=0, min_clip_s=1, max_clip_s=10)
     assert windows == []
     assert [(item.narration_id, reason) for item, reason in lost] == [("short", "too_short"), ("late", "outside_video")]
 
@@ -71,7 +74,7 @@ def test_what_gets_no_window_is_given_back_with_the_reason() -> None:
 def test_windows_lie_in_one_shot_with_the_wanted_length(
     cuts: list[float], said: list[tuple[float, float, str]], lag_s: float
 ) -> None:
-    shots = make_shots(np.sort(np.array(cuts)), 60.0)
+    shots = make_shots([(cut, cut) for cut in sorted(cuts)], 60.0)
     items = [Said(f"s{i}", start, start + length, kind) for i, (start, length, kind) in enumerate(sorted(said))]
     windows, lost = make_windows(items, shots, lag_s=lag_s, min_clip_s=1.0, max_clip_s=10.0)
     for window in windows:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers.video_utils import VideoMetadata
 
+from sportskills_lib import models
 from sportskills_lib.retrieval import relevance
 from sportskills_lib.retrieval.relevance import NOMINAL_FPS, encode_videos, relevance_messages, score_pairs
 
@@ -61,9 +62,9 @@ def test_a_narration_stays_data(tiny_vlm, videos):
     plain = tiny_vlm.prompt_ids(relevance_messages("stop"), grid)
     for token in tiny_vlm.processor.tokenizer.all_special_ids:
         assert ids.count(token) == plain.count(token)
-    quoted = relevance.quoted(evil)
+    quoted = models.quoted(evil)
     assert '"' not in quoted and "\n" not in quoted and "<|" not in quoted
-    assert len(relevance.quoted("a" * 5000)) == relevance.QUOTE_LIMIT
+    assert len(models.quoted("a" * 5000)) == models.QUOTE_LIMIT
 
 
 def test_a_checkpoint_whose_tokenizer_splits_yes_is_refused(tiny_vlm):

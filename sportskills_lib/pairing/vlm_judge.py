@@ -1,0 +1,99 @@
+"""A vision-language model as judge: a multiple-choice question, answered by the logits of its letters.
+
+Any Qwen2.5-VL or Qwen3-VL that transformers loads, by hub id or folder; the stock processor and model, in batches. A
+letter is one token in every tokenizer of the family, where "incorrect" may be two; and a logit, other than a sampled
+word, is a probability. It is the model's own and uncalibrated: see the audit. The answers' order may sway a model; that
+is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sportskills_lib import models
+from sportskills_lib.pairing.evidence import Evidence, Mode
+
+LETTERS = "ABC"  # in the order of tables.DEMONSTRATIONS
+NOMINAL_FPS = 2.0  # every clip is presented at this rate
+SHOWN: dict[Mode, str] = {
+    "text": "A coach speaks in a video lesson.",
+    "pixels": "This is a clip from a video lesson.",
+    "both": "This is a clip from a video lesson, and what the coach says over it.",
+}
+OPTIONS = (
+    "A: it demonstrates the skill, done correctly. B: it demonstrates the skill, done with a mistake. "
+    "C: it is no demonstration (talk, other work, a still picture). Answer with one letter."
+)
+
+
+def messages(item: Evidence, mode: Mode) -> list[dict[str, Any]]:
+    """The chat about one window. What strangers wrote is quoted on one line: data, never an instruction."""
+    topic = f" The lesson is about: {models.quoted(item.topic)}." if item.topic else ""
+    content: list[dict[str, Any]] = [{"type": "text", "text": SHOWN[mode] + topic}]
+    if mode != "text":
+        content.append({"type": "video"})
+    said = "" if mode == "pixels" else f'The coach says: "{models.quoted(item.text)}" '
+    content.append({"type": "text", "text": said + OPTIONS})
+    return [{"role": "user", "content": content}]
+
+
+class VlmJudge:
+    """A model with its processor, loaded once. ValueError when the tokenizer splits an answer's letter."""
+
+    def __init__(self, name: str, *, device: str = "cpu", batch: int = 16):
+        self.name = f"vlm-1 {name}"
+        self.model, self.processor = models.load_vision_language(name, device=device)
+        self.model.eval()
+        self.batch = batch
+        ids = [self.processor.tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in LETTERS]
+        if any(len(letter) != 1 for letter in ids) or len({letter[0] for letter in ids}) < len(LETTERS):
+            raise ValueError(f"the tokenizer of {name} splits a letter of {LETTERS} ({ids}): judge by another model")
+        self.letter_ids = [letter[0] for letter in ids]
+
+    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+        """float64 [N, 3]; the batch size does not change a row beyond rounding.
+
+        ValueError for an item without frames, unless the mode is ``text``.
+        """
+        bare = [item.clip_id for item in items if item.frames is None]
+        if bare and mode != "text":
+            raise ValueError(f"{len(bare)} windows have no frames, first {bare[0]}: a model cannot look at them")
+        rows = [np.empty((0, len(LETTERS)))]
+        for first in range(0, len(items), self.batch):
+            rows.append(self._letters(items[first : first + self.batch], mode))
+        return np.concatenate(rows)
+
+    def _letters(self, items: Sequence[Evidence], mode: Mode) -> np.ndarray:
+        import torch
+
+        inputs = self._inputs(items, mode).to(self.model.device)
+        with torch.inference_mode():
+            logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        return logits[:, self.letter_ids].double().softmax(-1).cpu().numpy()
+
+    def _inputs(self, items: Sequence[Evidence], mode: Mode) -> Any:
+        """The stock processor's batch, padded on the left, so that every prompt ends in the last column."""
+        texts = [
+            self.processor.apply_chat_template(messages(item, mode), tokenize=False, add_generation_prompt=True)
+            for item in items
+        ]
+        options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
+        if mode != "text":
+            clips = [np.ascontiguousarray(item.frames) for item in items]
+            options |= {
+                "videos": clips,
+                "do_sample_frames": False,
+                "video_metadata": [_metadata(clip) for clip in clips],
+            }
+        return self.processor(text=texts, **options)
+
+
+def _metadata(clip: np.ndarray) -> dict[str, Any]:
+    count, height, width = clip.shape[:3]
+    return {
+        "fps": NOMINAL_FPS, "total_num_frames": count, "duration": count / NOMINAL_FPS, "height": height,
+        "width": width, "frames_indices": list(range(count)), "video_backend": "arrays",
+    }  # fmt: skip
