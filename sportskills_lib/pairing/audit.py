@@ -4,8 +4,8 @@ Guarantee: every true span is counted once. What the judge says of a span is the
 of it, if it covers at least half; else "none", since no clip was made of it.
 
 :func:`by_evidence` asks a judge three times about the same windows: by their words, by their pictures, by both; and
-again with the words of other lessons. A judge that looks at pictures must not change its answers by pixels then, and one that
-gains from words must lose.
+again with the words of other lessons. A judge that looks at pictures must not change its answers by pixels then, and
+one that gains from words must lose.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from sportskills_lib.compute import Result, map_shards
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import duplicates, reading, splits, verdicts
 from sportskills_lib.pairing.chat_judge import Client
+from sportskills_lib.pairing.evidence import Judge
 
 TOPIC = pl.concat_str(pl.col("sport").fill_null(""), pl.col("skill").fill_null(""), separator=" ").str.strip_chars()
 SHOWN = (pl.col("demonstration") != "none") & ~pl.col("undecided")
@@ -59,6 +60,7 @@ def pair(
 
     ``chat`` is the client of judge ``chat``. What is undecided makes no clip and is dropped with that reason.
     """
+    judge = verdicts.load_judge(config, chat=chat)
     tasks = _tasks(videos, narrations, folder, config)
     window_parts, descriptor_parts, dropped_parts = [], [], []
     lost: list[tuple[str, str, str, str]] = []
@@ -72,7 +74,7 @@ def pair(
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
     windows = pl.concat([pl.DataFrame(schema=reading.WINDOWS), *window_parts])
     windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(topic=TOPIC)
-    judged = _judge(windows, tasks, config, shards, chat)
+    judged = _judge(windows, judge, tasks, config, shards)
     framed = verdicts.framed(judged).with_row_index("row")
     shown = framed.filter(SHOWN)
     copies = duplicates.find_copies(
@@ -118,12 +120,12 @@ def _tasks(
 
 
 def _judge(
-    windows: pl.DataFrame, tasks: list[reading.VideoTask], config: PairingConfig, shards: Path, chat: Client | None
+    windows: pl.DataFrame, judge: Judge, tasks: list[reading.VideoTask], config: PairingConfig, shards: Path
 ) -> pl.DataFrame:
-    """``windows`` with the answers of the config's judge. A model's frames come from the shards, memory-mapped."""
+    """``windows`` with the judge's answers. A model's frames come from the shards, memory-mapped."""
     return verdicts.judge_windows(
         windows,
-        verdicts.load_judge(config, chat=chat),
+        judge,
         min_confidence=config.min_confidence,
         read=[] if config.judge == "rules" else list(_read(tasks, config, shards)),
         shards=shards / "verdicts",

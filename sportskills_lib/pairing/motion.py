@@ -62,6 +62,8 @@ def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     earlier = np.concatenate([first, small[:-1]])
     change = np.abs(small - earlier).mean(axis=3)
     lit = np.maximum(small, earlier).max(axis=3) > DARK_LEVEL
+    if lit.all():
+        return np.median(change.reshape(len(change), -1), axis=1).astype(np.float32)
     return np.array(
         [np.median(grid[on]) if on.any() else 0.0 for grid, on in zip(change, lit, strict=True)], np.float32
     )

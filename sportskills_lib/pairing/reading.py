@@ -100,7 +100,7 @@ class _Film:
             low, high = np.searchsorted(on_grid, [first, first + len(batch)])
             part = batch[on_grid[low:high] - first]
             first += len(batch)
-            self._finder.look(part)
+            self._finder.look(part, fine[-1] if fine_hz == rate_hz else None)
             if keep:
                 batches.append(part)
         self._change = np.concatenate(fine)

@@ -3,8 +3,8 @@
 Two finders look at the same frames, at the rate and size at which the video is read anyway. PySceneDetect's
 AdaptiveDetector finds hard cuts; it misses many dissolves, which our own finder sees as a run of frames in each of
 which most of the picture changes a little (``motion.find_cuts``). In a trial of each alone, on lessons composed from
-real footage (98 joints) and on some of the demo's (340 joints, a quarter of them dissolves), the detector's recall was 0.82
-and 0.89, that of the runs 0.87 and 1.00; precision was 0.67 and 0.99 against 0.62 and 1.00.
+real footage (98 joints) and on some of the demo's (340 joints, a quarter of them dissolves), the detector's recall was
+0.82 and 0.89, that of the runs 0.87 and 1.00; precision was 0.67 and 0.99 against 0.62 and 1.00.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class ShotFinder:
     """
 
     def __init__(self, rate_hz: float, width_px: int, height_px: int):
+        from scenedetect.common import FrameTimecode
         from scenedetect.detectors import AdaptiveDetector
 
         self.rate_hz = rate_hz
@@ -34,22 +35,23 @@ class ShotFinder:
         self._detector = AdaptiveDetector(
             min_scene_len=max(1, int(APART_S * rate_hz)), window_width=max(2, round(AROUND_S * rate_hz))
         )
+        self._zero = FrameTimecode(0, float(rate_hz))
         self._cuts: list[int] = []
         self._changes: list[np.ndarray] = []
         self._count = 0
         self._before: np.ndarray | None = None
 
-    def look(self, frames: np.ndarray) -> None:
-        """The next frames, uint8 [n, S, S, 3]."""
+    def look(self, frames: np.ndarray, change: np.ndarray | None = None) -> None:
+        """The next frames, uint8 [n, S, S, 3], and how much each changes, where that is known (``motion.changes``)."""
         from scenedetect.common import FrameTimecode
 
         if not len(frames):
             return
-        self._changes.append(motion.changes(frames, self._before))
+        self._changes.append(motion.changes(frames, self._before) if change is None else change)
         self._before = frames[-1]
         for frame in frames:
             small = cv2.resize(self._inside(frame), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-            now = FrameTimecode(self._count, float(self.rate_hz))
+            now = FrameTimecode(self._count, self._zero)
             found = self._detector.process_frame(now, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
             self._cuts += [cut.frame_num for cut in found]
             self._count += 1

@@ -35,9 +35,12 @@ def load_judge(config: PairingConfig, *, chat: Client | None = None) -> Judge:
 
 def evidence(windows: pl.DataFrame, frames: np.ndarray | None = None) -> list[Evidence]:
     """Rows of the table of windows (clip_id, text, said, moved, topic) as a judge sees them; ``frames`` row by row."""
-    rows = windows.select("clip_id", "text", pl.col("said") != "none", "moved", pl.col("topic").fill_null(""))
-    shown = [None] * windows.height if frames is None else frames
-    return [Evidence(*row, clip) for row, clip in zip(rows.iter_rows(), shown, strict=True)]
+    rows = windows.select("clip_id", "text", pl.col("said") != "none", "moved", pl.col("topic").fill_null("")).rows()
+    shown = [None] * len(rows) if frames is None else frames
+    return [
+        Evidence(name, text, teaches, moved, topic, clip)
+        for (name, text, teaches, moved, topic), clip in zip(rows, shown, strict=True)
+    ]
 
 
 def judge_windows(
