@@ -75,8 +75,7 @@ def pair(
     windows = pl.concat([pl.DataFrame(schema=reading.WINDOWS), *window_parts])
     windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(topic=TOPIC)
     judged = _judge(windows, judge, tasks, config, shards)
-    framed = verdicts.framed(judged).with_row_index("row")
-    shown = framed.filter(SHOWN)
+    shown = verdicts.framed(judged).with_row_index("row").filter(SHOWN)
     copies = duplicates.find_copies(
         shown.select("clip_id", "video_id", "sport", "upload_date", "text"),
         np.concatenate(descriptor_parts)[shown["row"].to_numpy()] if descriptor_parts else np.empty((0, 2, 0), "f2"),
