@@ -53,9 +53,9 @@ def write_pid_and_sleep(item: str) -> dict[str, pl.DataFrame | np.ndarray]:
     return square(0)
 
 
-class DeadlyPath(type(Path())):  # type: ignore[misc]
-    """A path that kills the process that opens it, as some files do to their decoder."""
+class DeadlyTimes(tuple):
+    """Times that kill the process that reads frames at them, as some files do to their decoder."""
 
-    def __str__(self) -> str:
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
-        return ""
+        raise AssertionError

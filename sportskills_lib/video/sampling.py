@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,19 @@ def _planned(path: Path, wanted_s: np.ndarray, size_px: int, info: VideoInfo | N
     with container:
         if container.format.name not in SEEKABLE or (len(wanted_s) and wanted_s[0] < -EPSILON_S):
             raise _Unplanned
-        plan, shaper = _Plan(container, stream), Shaper(size_px, pixel_aspect(stream))
+        plan, shaper = _Plan(path, container, stream), Shaper(size_px, pixel_aspect(stream))
         zero_s = plan.begin()
         zero_s = zero_s if info is None else info.start_s
         ticks = np.floor((wanted_s + EPSILON_S + zero_s) / float(stream.time_base)).astype(np.int64)
         last, picture, checked = None, None, info is not None
-        for shown, frame, is_end in plan.frames(ticks):
-            if is_end and not checked:  # at or after the last frame: only all frame times say when it ends
-                checked = True
-                check_inside(probe(path, reader="pyav"), wanted_s)
-            if picture is None or shown != last:
-                last, picture = shown, shaper.square(frame)
-            yield picture
+        with closing(plan):
+            for shown, frame, is_end in plan.frames(ticks):
+                if is_end and not checked:  # at or after the last frame: only all frame times say when it ends
+                    checked = True
+                    check_inside(probe(path, reader="pyav"), wanted_s)
+                if picture is None or shown != last:
+                    last, picture = shown, shaper.square(frame)
+                yield picture
 
 
 class _Plan:
@@ -113,8 +115,9 @@ class _Plan:
     Packets are numbered as they are read; those before ``fed`` were given to the decoder or jumped over.
     """
 
-    def __init__(self, container: Any, stream: Any):
-        self.container, self.stream, self.codec = container, stream, stream.codec_context
+    def __init__(self, path: Path, container: Any, stream: Any):
+        self.path, self.container, self.stream, self.codec = path, container, stream, stream.codec_context
+        self.opened: list[tuple[Any, Any]] = []  # the file once more, to seek in while the decoder is at work
         self.packets = container.demux(stream)
         self.held: dict[int, Any] = {}  # read, but not fed
         self.shown: list[tuple[int, int]] = []  # stamp and number of the frames not yet passed, in order of showing
@@ -123,6 +126,11 @@ class _Plan:
         self.read_to: int | None = None  # no later packet is decoded, so none is shown, before this
         self.live, self.ended, self.jumped = False, False, False
         self.ready: dict[int, Any] = {}  # frames by stamp
+
+    def close(self) -> None:
+        """Close what was opened besides the container."""
+        for container, _ in self.opened:
+            container.close()
 
     def begin(self) -> float:
         """Read the first packets. Returns the stream's own time at which playback starts, in seconds."""
@@ -186,8 +194,11 @@ class _Plan:
     def _seek(self, tick: int) -> None:
         """Go on reading at a key frame before ``tick``, or where we were, if that key frame was read already."""
         margin = int(SEEK_MARGIN_S / float(self.stream.time_base))
-        self.container.seek(tick - margin, stream=self.stream, backward=True)
-        self.packets = self.container.demux(self.stream)
+        if self.live and not self.opened:  # seeking empties the decoder of the container's own stream
+            self.opened.append(open_video(self.path))
+        container, stream = self.opened[0] if self.opened else (self.container, self.stream)
+        container.seek(tick - margin, stream=stream, backward=True)
+        self.packets = container.demux(stream)
         first = next(self.packets, None)
         if first is None or first.pts is None or not first.is_keyframe:
             raise _Unplanned
