@@ -12,6 +12,7 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.compute import Value
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.pairing import demonstrations, motion, windows
 from sportskills_lib.pairing.duplicates import describe_clip
 
@@ -44,6 +45,7 @@ class VideoTask:
     sentences: tuple[tuple[str, float, float, str, bool], ...]  # narration_id, start_s, end_s, text, actionable
     config: PairingConfig
     reader: video.Reader = "auto"
+    cache: FrameCache | None = None  # of decoded films, for reruns with other judges
 
 
 def read_video(task: VideoTask) -> Value:
@@ -51,7 +53,7 @@ def read_video(task: VideoTask) -> Value:
     config, size = task.config, task.config.size_px
     try:
         info = video.probe(task.path, reader=task.reader)
-        film = _Film(info, min(config.signal_hz, info.fps), max(size, motion.SIDE_PX))
+        film = _Film(info, min(config.signal_hz, info.fps), max(size, motion.SIDE_PX), task.cache)
         shots = windows.make_shots(film.cuts_s(), info.duration_s)
         said = [windows.Said(name, start, end, _kind(text, on)) for name, start, end, text, on in task.sentences]
         lag_s = windows.estimate_lag(said, shots, max_lag_s=config.max_lag_s)
@@ -82,12 +84,12 @@ def _kind(text: str, actionable: bool) -> str:
 class _Film:
     """A video at an even rate: its changes, and its frames from memory, or from the file where they are too many."""
 
-    def __init__(self, info: video.VideoInfo, rate_hz: float, size_px: int):
+    def __init__(self, info: video.VideoInfo, rate_hz: float, size_px: int, cache: FrameCache | None = None):
         self.info, self.rate_hz, self.size_px = info, rate_hz, size_px
         self.times_s = video.grid_times(info, rate_hz)
         keep = len(self.times_s) * size_px * size_px * 3 <= BUFFER_BYTES
         changes, batches, before = [], [], None
-        for batch in video.stream_frames(info, rate_hz, size_px):
+        for batch in video.cached_film(info, rate_hz, size_px, cache if keep else None):
             changes.append(motion.changes(batch, before))
             before = batch[-1]
             if keep:
@@ -128,7 +130,7 @@ class _Film:
     def _at(self, index: np.ndarray) -> np.ndarray:
         if self.frames is not None:
             return self.frames[index]
-        return video.read_frames(self.info, self.times_s[index], self.size_px)
+        return video.read_frames(self.info, self.times_s[index], self.size_px, reader=self.info.reader)
 
 
 def _judge(task: VideoTask, film: _Film, window: windows.Window, texts: dict[str, str], lag_s: float) -> dict[str, Any]:
