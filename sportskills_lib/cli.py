@@ -143,6 +143,25 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: sportskills probe ~/lessons/*.mp4")
+def probe(
+    files: Annotated[list[Path], typer.Argument(help="Video files, of any kind and in any state.")],
+    timeout_s: Annotated[float, typer.Option(help="A file that takes longer is given up.")] = 60.0,
+) -> None:
+    """Say of each file which reader serves it and why, and its rate, frames, rotation and size."""
+    from sportskills_lib.video import examine_files
+
+    for row in examine_files(files, timeout_s=timeout_s).iter_rows(named=True):
+        if row["reader"] is None:
+            typer.echo(f"{row['file']:<44} none    {row['why']}")
+            continue
+        typer.echo(
+            f"{row['file']:<44} {row['reader']:<7} {row['codec']:<11} {row['fps']:8.3f} fps {row['frames']:>6} frames "
+            f"({row['key_frames']} key) {row['width_px']}x{row['height_px']} turned {row['rotation_deg']} from "
+            f"{row['start_s']} s for {row['duration_s']} s; pictures {row['pictures']}; {row['why']}"
+        )
+
+
 def _existing(path: Path, option: str) -> str:
     """The folder as the notebooks name it: relative to the workspace where it lies in it, absolute otherwise."""
     from sportskills_lib.artifacts import workspace

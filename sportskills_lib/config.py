@@ -56,6 +56,7 @@ class PairingConfig(StageConfig):
     test_fraction: float = Field(0.44, description="share of channels of a sport for testing")
     timeout_s: float = Field(300.0, description="a video that takes longer to read is dropped")
     workers: int = Field(2, description="processes that read video; 0: none, for debugging")
+    frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
 
 
 class EncoderConfig(StageConfig):

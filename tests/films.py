@@ -22,12 +22,14 @@ def write_film(
     fps: float = 10,
     times_s: list[float] | None = None,
     options: dict[str, str] | None = None,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
 ) -> Path:
     """Encode uint8 [T, H, W, 3] as H.264; ``times_s`` gives each frame's own time (variable rate)."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixels
         stream.options = {"crf": "12", "preset": "veryfast"} | (options or {})
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
         for i, image in enumerate(frames):

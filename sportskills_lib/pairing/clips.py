@@ -11,9 +11,10 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 
-from sportskills_lib import tables
+from sportskills_lib import artifacts, tables
 from sportskills_lib.compute import Result, map_shards
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.pairing import duplicates, reading, splits, verdicts
 from sportskills_lib.pairing.chat_judge import Client
 from sportskills_lib.pairing.evidence import Judge
@@ -107,12 +108,15 @@ def _tasks(
     said = narrations.join(taught, on="video_id", how="semi").sort("video_id", "start_s", "end_s")
     paths = dict(videos.select("video_id", "path").iter_rows())
     columns = ("narration_id", "start_s", "end_s", "text", "actionable")
+    limit_bytes = int(config.frame_cache_gb * 1e9)
+    cache = FrameCache(artifacts.workspace() / "data/cache/frames", limit_bytes=limit_bytes) if limit_bytes else None
     return [
         reading.VideoTask(
             video_id=video_id,
             path=folder / paths[video_id],
             sentences=tuple((*row[:4], bool(row[4])) for row in rows.select(columns).iter_rows()),
             config=config,
+            cache=cache,
         )
         for (video_id,), rows in said.group_by("video_id", maintain_order=True)
     ]

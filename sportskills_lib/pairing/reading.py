@@ -12,6 +12,7 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.compute import Value
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.pairing import demonstrations, motion, shots, windows
 from sportskills_lib.pairing.duplicates import describe_clip
 
@@ -43,6 +44,7 @@ class VideoTask:
     sentences: tuple[tuple[str, float, float, str, bool], ...]  # narration_id, start_s, end_s, text, actionable
     config: PairingConfig
     reader: video.Reader = "auto"
+    cache: FrameCache | None = None  # of decoded films, for reruns with other judges
 
 
 def read_video(task: VideoTask) -> Value:
@@ -50,7 +52,7 @@ def read_video(task: VideoTask) -> Value:
     config, size = task.config, task.config.size_px
     try:
         info = video.probe(task.path, reader=task.reader)
-        film = _Film(info, min(config.signal_hz, info.fps), max(size, motion.SIDE_PX))
+        film = _Film(info, min(config.signal_hz, info.fps), max(size, motion.SIDE_PX), task.cache)
         scenes = windows.make_shots(film.cuts_s(), info.duration_s)
         said = [windows.Said(name, start, end, _kind(text, on)) for name, start, end, text, on in task.sentences]
         lag_s = windows.estimate_lag(said, scenes, max_lag_s=config.max_lag_s)
@@ -84,17 +86,18 @@ class _Film:
     All frames (up to ``CUT_HZ``) are looked at for where exactly a cut lies; those at ``rate_hz`` are kept.
     """
 
-    def __init__(self, info: video.VideoInfo, rate_hz: float, size_px: int):
+    def __init__(self, info: video.VideoInfo, rate_hz: float, size_px: int, cache: FrameCache | None = None):
         self.info, self.rate_hz, self.size_px = info, rate_hz, size_px
         fine_hz = max(rate_hz, min(info.fps, CUT_HZ))
         self.fine_s = video.grid_times(info, fine_hz)
         on_grid = np.searchsorted(self.fine_s, video.grid_times(info, rate_hz) + 1e-6, side="right") - 1
         self.grid, self.times_s = on_grid, self.fine_s[on_grid]
         keep = len(on_grid) * size_px * size_px * 3 <= BUFFER_BYTES
+        small = len(self.fine_s) * size_px * size_px * 3 <= BUFFER_BYTES
         fine, batches, first = [], [], 0
         before: np.ndarray | None = None
         self._finder = shots.ShotFinder(rate_hz, info.width_px, info.height_px)
-        for batch in video.stream_frames(info, fine_hz, size_px):
+        for batch in video.cached_film(info, fine_hz, size_px, cache if small else None):
             fine.append(motion.changes(batch, before))
             before = batch[-1]
             low, high = np.searchsorted(on_grid, [first, first + len(batch)])
@@ -140,7 +143,7 @@ class _Film:
     def _at(self, index: np.ndarray) -> np.ndarray:
         if self.frames is not None:
             return self.frames[index]
-        return video.read_frames(self.info, self.times_s[index], self.size_px)
+        return video.read_frames(self.info, self.times_s[index], self.size_px, reader=self.info.reader)
 
 
 def _measure(

@@ -40,7 +40,7 @@ def test_frames_are_those_on_screen(
     film = write_film(tmp_path / "film.mp4", grey_steps(40), times_s=times_s, options=options)
     info = video.with_reader(video.probe(film), reader)
     wanted = np.concatenate([np.linspace(0, times_s[-1], 57), [0.0, times_s[-1]]])[::-1]
-    frames = video.read_frames(info, wanted, 32)
+    frames = video.read_frames(info, wanted, 32, reader=reader)
     assert frames.shape == (59, 32, 32, 3)
     assert frames.dtype == np.uint8
     assert numbers(frames) == shown_at(times_s, wanted)
@@ -49,7 +49,10 @@ def test_frames_are_those_on_screen(
 def test_streaming_equals_reading(tmp_path: Path) -> None:
     info = video.probe(write_film(tmp_path / "film.mp4", grey_steps(40), fps=10))
     streamed = np.concatenate(list(video.stream_frames(info, 25, 32)))
-    np.testing.assert_array_equal(streamed, video.read_frames(info, video.grid_times(info, 25), 32))
+    read = video.read_frames(info, video.grid_times(info, 25), 32)
+    assert np.abs(streamed.astype(int) - read).max() <= 1  # decord streams, PyAV reads
+    by_pyav = np.concatenate(list(video.stream_frames(video.with_reader(info, "pyav"), 25, 32)))
+    np.testing.assert_array_equal(by_pyav, read)
 
 
 def test_probe_says_what_the_file_is(tmp_path: Path) -> None:
@@ -140,5 +143,5 @@ def test_rotated_films_stand_upright(turn: int, size: tuple[int, int]) -> None:
 def test_both_readers_see_the_same_pictures() -> None:
     info = video.probe(REAL / "lessons" / "golfDriver0.mp4")
     times = np.arange(0, info.duration_s, 1.7)
-    one, other = (video.read_frames(video.with_reader(info, r), times, 64).astype(int) for r in ("decord", "pyav"))
-    assert np.abs(one - other).mean() < 4  # they scale with different filters
+    one, other = (video.read_frames(info, times, 64, reader=reader).astype(int) for reader in ("decord", "pyav"))
+    assert np.abs(one - other).mean() < 1  # one filter, two versions of its library
