@@ -13,18 +13,20 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.compute import Result, map_shards
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import demonstrations, duplicates, reading, splits
+from sportskills_lib.pairing import demonstrations, duplicates, reading, signatures, splits
 
 FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or not."""
+    """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or not; ``links``
+    every two clips that were compared as possible copies (duplicates.LINKS)."""
 
     clips: dy.DataFrame[tables.Clips]
     pairs: dy.DataFrame[tables.Pairs]
     judged: pl.DataFrame
+    links: pl.DataFrame
     dropped: dy.DataFrame[tables.Dropped]
     unsplit_sports: list[str]
     tasks: list[reading.VideoTask] = field(repr=False)
@@ -47,7 +49,7 @@ def pair(
 ) -> Paired:
     """Judge a window for every sentence, keep what is taught and shown, without copies, and split it by channel."""
     tasks = _tasks(videos, narrations, folder, config)
-    judged_parts, descriptor_parts, dropped_parts = [], [], []
+    judged_parts, outline_parts, dropped_parts = [], [], []
     lost: list[tuple[str, str, str, str]] = []
     for result in _read(tasks, config, shards):
         if result.value is None:
@@ -55,18 +57,17 @@ def pair(
             continue
         judged_parts.append(result.table("judged"))
         dropped_parts.append(result.table("dropped"))
-        descriptor_parts.append(np.asarray(result.array("descriptors")))
+        outline_parts.append(np.asarray(result.array("outlines")))
     judged = pl.concat([pl.DataFrame(schema=reading.JUDGED), *judged_parts])
     shown = judged.filter(pl.col("demonstration") != "none")
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
     shown = shown.join(facts, on="video_id", how="left", maintain_order="left")
-    copies = duplicates.find_copies(
-        shown.select("clip_id", "video_id", "sport", "upload_date", "text"),
-        np.concatenate(descriptor_parts) if descriptor_parts else np.empty((0, 2, 0), np.float16),
-        similarity=config.duplicate_similarity,
-    )
+    outlines = np.concatenate(outline_parts) if outline_parts else np.empty((0, signatures.OUTLINE), np.float16)
+    uploaded = duplicates.by_upload(shown.with_row_index("row"))
+    links = _links(uploaded, outlines[uploaded["row"].to_numpy()], tasks, config, shards)
+    copies = duplicates.find_copies(uploaded, links)
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
-    clips, small = _clips(kept, config)
+    clips, small = _clips(kept, links, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
     dropped = pl.concat([tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]).sort(
         tables.Dropped.column_names()
@@ -75,6 +76,7 @@ def pair(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
         judged=judged.sort("clip_id"),
+        links=links,
         dropped=tables.Dropped.validate(dropped),
         unsplit_sports=small,
         tasks=tasks,
@@ -115,8 +117,34 @@ def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -
     )
 
 
-def _clips(kept: pl.DataFrame, config: PairingConfig) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
-    split_of, small = splits.assign_splits(kept, test_fraction=config.test_fraction, val_fraction=config.val_fraction)
+def _links(
+    clips: pl.DataFrame, outlines: np.ndarray, tasks: list[reading.VideoTask], config: PairingConfig, shards: Path
+) -> pl.DataFrame:
+    """Possible copies among ``clips``, compared; only candidates' signatures are held, the others stay on disk."""
+    pairs = duplicates.find_candidates(outlines, clips["video_id"].rank("dense").to_numpy())
+    names = clips["clip_id"].to_list()
+    wanted = {names[row] for row in np.unique(pairs)}
+    held: dict[str, np.ndarray] = {}
+    for result in _read(tasks, config, shards) if len(pairs) else ():
+        if result.value is None:
+            continue
+        shown = result.table("judged").filter(pl.col("demonstration") != "none")["clip_id"]
+        parts = np.split(result.array("signatures"), np.cumsum(result.array("lengths"))[:-1])
+        held |= {name: np.array(part) for name, part in zip(shown, parts, strict=False) if name in wanted}
+    return duplicates.compare_clips(
+        clips, pairs, lambda row: held[names[row]], similarity=config.duplicate_similarity, rate_hz=config.signal_hz
+    )
+
+
+def _clips(
+    kept: pl.DataFrame, links: pl.DataFrame, config: PairingConfig
+) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
+    split_of, small = splits.assign_splits(
+        kept,
+        test_fraction=config.test_fraction,
+        val_fraction=config.val_fraction,
+        groups=splits.channel_groups(kept, links),
+    )
     clips = kept.with_columns(
         verifier=pl.lit(demonstrations.VERIFIER),
         split=pl.col("channel").replace_strict(split_of, default=None, return_dtype=pl.String),
@@ -150,6 +178,7 @@ def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> No
     tables.check_spans(paired.clips, videos, key="clip_id")
     tables.check_no_straddling(paired.clips, "video_id")
     tables.check_no_straddling(paired.clips, "channel")
+    splits.check_no_copies_across(paired.clips, paired.links)
     tables.check_keys(paired.pairs, "clip_id", paired.clips, child_name="pairs", parent_name="clips")
     tables.check_keys(paired.pairs, "narration_id", narrations, child_name="pairs", parent_name="narrations")
 
