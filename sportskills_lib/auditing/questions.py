@@ -106,7 +106,7 @@ def _first_of(frame: pl.DataFrame, *names: str) -> pl.Expr:
 
 def _items(frame: pl.DataFrame) -> pl.DataFrame:
     missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in ITEMS.items() if name not in frame.columns]
-    return frame.with_columns(missing).select(ITEMS).cast(pl.Schema(ITEMS)).sort("item_id")
+    return frame.with_columns(missing).select(*ITEMS).cast(pl.Schema(ITEMS)).sort("item_id")
 
 
 QUESTIONS = {

@@ -1,4 +1,4 @@
-"""Exports read back by webdataset and by datasets; the same bytes however often they were cut off; names that are safe."""
+"""Exports read back by webdataset and by datasets; the same bytes however often cut off; names that are safe."""
 
 from __future__ import annotations
 
