@@ -12,6 +12,8 @@ import click
 import typer
 
 from sportskills_lib import __version__
+from sportskills_lib.auditing import commands as auditing
+from sportskills_lib.exporting import commands as exporting
 
 EPILOG = (
     "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
@@ -27,6 +29,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+)
+
+app.add_typer(auditing.app, name="audit")
+app.command("export", epilog="Example: sportskills export --run mine --to shards --format webdataset --split train")(
+    exporting.export
 )
 
 Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]

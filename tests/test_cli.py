@@ -60,7 +60,20 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["reproduce"], ["status"], ["report"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["demo"],
+        ["reproduce"],
+        ["status"],
+        ["report"],
+        ["doctor"],
+        ["export"],
+        ["audit", "sample"],
+        ["audit", "score"],
+    ],
+)
 def test_help_teaches_with_an_example(call, command: list[str]) -> None:
     ended = call(*command, "--help")
     assert ended.code == 0 and ("Example" in ended.out or not command)

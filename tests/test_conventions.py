@@ -29,7 +29,8 @@ LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 50, 12
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
 GROUND = ("tables", "artifacts", "config", "metrics", "style", "spans", "vocabulary", "fingerprints")
-ABOVE_VIEWING = ("advice", "execution", "cli", "headless", "guard", "failures", "progress", "worlds", "doctor")
+ABOVE_VIEWING = ("advice", "auditing", "exporting", "execution", "cli", "headless", "guard", "failures", "progress",
+                 "worlds", "doctor")  # fmt: skip
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
 MAY_READ_TRUTH = ("demo", "config")  # and modules called audit: config only names the folder for 05's audit
@@ -548,7 +549,11 @@ def known_commands() -> tuple[set[str], dict[str, set[str]]]:
 
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    options = {name: {opt for param in command.params for opt in param.opts} for name, command in commands.items()}
+    parts = {name: [command, *getattr(command, "commands", {}).values()] for name, command in commands.items()}
+    options = {
+        name: {opt for command in group for param in command.params for opt in param.opts}
+        for name, group in parts.items()
+    }
     return targets, options
 
 

@@ -15,7 +15,7 @@ from sportskills_lib import artifacts, tables
 from sportskills_lib.compute import Result, map_shards
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.pairing import duplicates, reading, splits, verdicts
+from sportskills_lib.pairing import duplicates, reading, signatures, splits, verdicts
 from sportskills_lib.pairing.chat_judge import Client
 from sportskills_lib.pairing.evidence import Judge
 
@@ -26,11 +26,13 @@ FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 @dataclass(frozen=True)
 class Paired:
-    """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or not."""
+    """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or not; ``links``
+    every two clips that were compared as possible copies (duplicates.LINKS)."""
 
     clips: dy.DataFrame[tables.Clips]
     pairs: dy.DataFrame[tables.Pairs]
     judged: pl.DataFrame
+    links: pl.DataFrame
     dropped: dy.DataFrame[tables.Dropped]
     unsplit_sports: list[str]
     tasks: list[reading.VideoTask] = field(repr=False)
@@ -63,7 +65,7 @@ def pair(
     """
     judge = verdicts.load_judge(config, chat=chat)
     tasks = _tasks(videos, narrations, folder, config)
-    window_parts, descriptor_parts, dropped_parts = [], [], []
+    window_parts, outline_parts, dropped_parts = [], [], []
     lost: list[tuple[str, str, str, str]] = []
     for result in _read(tasks, config, shards):
         if result.value is None:
@@ -71,19 +73,18 @@ def pair(
             continue
         window_parts.append(result.table("windows"))
         dropped_parts.append(result.table("dropped"))
-        descriptor_parts.append(np.asarray(result.array("descriptors")))
+        outline_parts.append(np.asarray(result.array("outlines")))
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
     windows = pl.concat([pl.DataFrame(schema=reading.WINDOWS), *window_parts])
     windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(topic=TOPIC)
     judged = _judge(windows, judge, tasks, config, shards)
     shown = verdicts.framed(judged).with_row_index("row").filter(SHOWN)
-    copies = duplicates.find_copies(
-        shown.select("clip_id", "video_id", "sport", "upload_date", "text"),
-        np.concatenate(descriptor_parts)[shown["row"].to_numpy()] if descriptor_parts else np.empty((0, 2, 0), "f2"),
-        similarity=config.duplicate_similarity,
-    )
+    outlines = np.concatenate(outline_parts) if outline_parts else np.empty((0, signatures.OUTLINE), np.float16)
+    uploaded = duplicates.by_upload(shown)
+    links = _links(uploaded, outlines[uploaded["row"].to_numpy()], tasks, config, shards)
+    copies = duplicates.find_copies(uploaded, links)
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
-    clips, small = _clips(kept, config)
+    clips, small = _clips(kept, links, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
     dropped = pl.concat([tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]).sort(
         tables.Dropped.column_names()
@@ -92,6 +93,7 @@ def pair(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
         judged=judged.drop(facts.columns[1:]).sort("clip_id"),
+        links=links,
         dropped=tables.Dropped.validate(dropped),
         unsplit_sports=small,
         tasks=tasks,
@@ -148,8 +150,34 @@ def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -
     )
 
 
-def _clips(kept: pl.DataFrame, config: PairingConfig) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
-    split_of, small = splits.assign_splits(kept, test_fraction=config.test_fraction, val_fraction=config.val_fraction)
+def _links(
+    clips: pl.DataFrame, outlines: np.ndarray, tasks: list[reading.VideoTask], config: PairingConfig, shards: Path
+) -> pl.DataFrame:
+    """Possible copies among ``clips``, compared; only candidates' signatures are held, the others stay on disk."""
+    pairs = duplicates.find_candidates(outlines, clips["video_id"].rank("dense").to_numpy())
+    names = clips["clip_id"].to_list()
+    wanted = {names[row] for row in np.unique(pairs)}
+    held: dict[str, np.ndarray] = {}
+    for result in _read(tasks, config, shards) if len(pairs) else ():
+        if result.value is None:
+            continue
+        shown = result.table("windows").filter(pl.col("said") != "none")["clip_id"]
+        parts = np.split(result.array("signatures"), np.cumsum(result.array("lengths"))[:-1])
+        held |= {name: np.array(part) for name, part in zip(shown, parts, strict=False) if name in wanted}
+    return duplicates.compare_clips(
+        clips, pairs, lambda row: held[names[row]], similarity=config.duplicate_similarity, rate_hz=config.signal_hz
+    )
+
+
+def _clips(
+    kept: pl.DataFrame, links: pl.DataFrame, config: PairingConfig
+) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
+    split_of, small = splits.assign_splits(
+        kept,
+        test_fraction=config.test_fraction,
+        val_fraction=config.val_fraction,
+        groups=splits.channel_groups(kept, links),
+    )
     clips = kept.with_columns(
         split=pl.col("channel").replace_strict(split_of, default=None, return_dtype=pl.String),
     ).select(tables.Clips.column_names())
@@ -182,6 +210,7 @@ def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> No
     tables.check_spans(paired.clips, videos, key="clip_id")
     tables.check_no_straddling(paired.clips, "video_id")
     tables.check_no_straddling(paired.clips, "channel")
+    splits.check_no_copies_across(paired.clips, paired.links)
     tables.check_keys(paired.pairs, "clip_id", paired.clips, child_name="pairs", parent_name="clips")
     tables.check_keys(paired.pairs, "narration_id", narrations, child_name="pairs", parent_name="narrations")
 

@@ -1,89 +1,154 @@
-"""Copies of clips across videos: re-uploads, mirrored, re-encoded, brighter or darker.
+"""Copies of clips across videos: re-uploads, mirrored, re-encoded, resized, brighter or darker, cut to begin elsewhere.
 
-Two clips of different videos are copies when their pictures agree, as they are or mirrored, in what stands still and in
-what moves, and their words agree too. Pictures alone would join clips that share a studio, words alone those that share
-a phrase. Of two copies the one uploaded first is kept (then by video id); a video most of whose clips are copies of one
-other video is a re-upload, and loses all of its clips. Only clips that would be kept are compared, so that a shared
-intro joins no videos.
+Every clip that would be kept is compared with those that look most like it (see :mod:`.signatures`). Pictures agree
+when they are alike enough, or less alike but borne out by other clips of the same two videos with the same offset in
+time. Three answers:
+*copy* where pictures and words agree: of two copies the one uploaded first is kept (then by video id), and a video most
+of whose clips are copies of one other video is a re-upload, which loses all of its clips. *same_pictures* where the
+pictures agree and the words do not: one film under two lessons. Both stay, and their channels go to one split.
+*different* otherwise. Only clips that would be kept are compared, so that a shared intro joins no videos.
+
+How it scales, for N clips: outlines take 256 bytes a clip and are compared in tiles (never N x N numbers at once); that
+takes time of order N² with a small constant; at most ``NEIGHBOURS`` comparisons a clip follow, of order N. A
+copy must be among the clips that look most like it, outside its own video: more than NEIGHBOURS look-alikes of one
+studio could push it out.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import cv2
 import numpy as np
 import polars as pl
 
-SIDE = 16  # descriptors are this many pixels wide and high
-MIN_WORDS_SHARED = 0.5  # Jaccard similarity of two clips' words
+from sportskills_lib.pairing import signatures
+
+BLOCK, TILE = 512, 32768  # clips whose outlines are compared at once
+NEIGHBOURS = 16  # candidates of a clip
+MIN_OUTLINE = 0.85  # cosine of two outlines that are worth comparing
+MIN_SUPPORTED = 0.6  # likeness of two clips where others of the two videos have the same offset
+OFFSET_SLACK_S = 0.25
+MIN_WORDS_SHARED = 0.5  # of the words of the clip that says less
 REUPLOAD_SHARE = 0.5  # of a video's clips
+LINKS: dict[str, Any] = {
+    "clip_id": pl.String,  # the later upload
+    "other_id": pl.String,
+    "similarity": pl.Float64,
+    "mirrored": pl.Boolean,
+    "offset_s": pl.Float64,  # the other video's time less this one's, where they show the same
+    "words_shared": pl.Float64,
+    "verdict": pl.String,  # copy, same_pictures, different
+}
+COPIES = {"clip_id": pl.String, "copy_of": pl.String, "similarity": pl.Float64, "mirrored": pl.Boolean}
 
 
-def describe_clip(frames: np.ndarray) -> np.ndarray:
-    """What stands still and what moves in a clip, each of unit length: float16 [2, T * SIDE * SIDE] from uint8 [T, S,
-    S, 3].
+def by_upload(clips: pl.DataFrame) -> pl.DataFrame:
+    """Clips (clip_id, video_id, upload_date, …), the earliest upload first; without a date comes last."""
+    return clips.sort(pl.col("upload_date").fill_null("99999999"), "video_id", "clip_id")
 
-    Grey and centred, so that brightness and contrast do not count.
+
+def find_candidates(outlines: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """Pairs [P, 2] of rows, first < second, that look alike and are of different videos, as they are or mirrored.
+
+    ``outlines`` [N, 128], ``videos`` [N] a number for each clip's video. Each clip brings its
+    ``NEIGHBOURS`` most alike.
     """
-    small = np.stack(
-        [
-            cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            for frame in frames
-        ]
-    ).astype(np.float32)
-    still = np.broadcast_to(small.mean(axis=0), small.shape)
-    parts = np.stack([(still - still.mean()).ravel(), (small - still).ravel()])
-    norms = np.linalg.norm(parts, axis=1, keepdims=True)
-    return (parts / np.maximum(norms, 1e-6)).astype(np.float16)
+    found = [np.empty((0, 2), np.int64)]
+    for first in range(0, len(outlines), BLOCK):
+        part = outlines[first : first + BLOCK].astype(np.float32)
+        queries = np.concatenate([part, signatures.mirrored(part)])
+        near = np.empty((0, 3))  # row of the block, row of the whole, likeness
+        for left in range(0, len(outlines), TILE):
+            alike = queries @ outlines[left : left + TILE].astype(np.float32).T
+            row, column = np.nonzero(alike >= MIN_OUTLINE)
+            hits = np.stack([row % len(part), column + left, alike[row, column]], axis=1)
+            foreign = videos[first + row % len(part)] != videos[column + left]
+            near = _strongest(np.concatenate([near, hits[foreign]]))
+        pairs = near[:, :2].astype(np.int64) + np.array([first, 0])
+        found.append(np.sort(pairs, axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
-def mirrored(descriptors: np.ndarray) -> np.ndarray:
-    """Descriptors [N, 2, D] of the same clips seen in a mirror."""
-    count = len(descriptors)
-    return descriptors.reshape(count, 2, -1, SIDE, SIDE)[..., ::-1].reshape(count, 2, -1)
+def _strongest(hits: np.ndarray) -> np.ndarray:
+    """Of hits (row, column, likeness) the ``NEIGHBOURS`` most alike of each row; ties by column."""
+    hits = hits[np.lexsort((hits[:, 1], -hits[:, 2], hits[:, 0]))]
+    starts = np.searchsorted(hits[:, 0], hits[:, 0], side="left")
+    return hits[np.arange(len(hits)) - starts < NEIGHBOURS]
 
 
-def find_copies(clips: pl.DataFrame, descriptors: np.ndarray, *, similarity: float) -> pl.DataFrame:
-    """Clips that are copies of an earlier one: clip_id, copy_of, similarity, mirrored.
+def compare_clips(
+    clips: pl.DataFrame,
+    pairs: np.ndarray,
+    signature_of: Callable[[int], np.ndarray],
+    *,
+    similarity: float,
+    rate_hz: float,
+) -> pl.DataFrame:
+    """What each candidate pair is: a table of ``LINKS``.
 
-    ``clips`` has clip_id, video_id, sport, upload_date (may be null) and text, one row for each row of ``descriptors``
-    [N, 2, D]. Clips are compared within a sport.
+    Rows of ``clips`` (clip_id, video_id, start_s, text) stand in order of upload; ``rate_hz`` is that of signatures.
     """
-    schema = {"clip_id": pl.String, "copy_of": pl.String, "similarity": pl.Float64, "mirrored": pl.Boolean}
-    order = clips.with_row_index("row").with_columns(pl.col("upload_date").fill_null("99999999"))
-    order = order.sort("upload_date", "video_id", "clip_id")
-    found: list[tuple[str, str, float, bool]] = []
-    for _, group in order.group_by("sport", maintain_order=True):
-        found += _copies_within(group, descriptors[group["row"].to_numpy()], similarity)
-    return _with_reuploads(pl.DataFrame(found, schema=schema, orient="row"), order)
+    names, starts_s = clips["clip_id"].to_list(), clips["start_s"].to_list()
+    said = [frozenset(re.findall(r"[^\W_]+(?:'\w+)?", text.lower())) for text in clips["text"].to_list()]
+    rows = []
+    for earlier, later in pairs.tolist():
+        like = signatures.compare(signature_of(later), signature_of(earlier))
+        offset_s = round(starts_s[earlier] + like.shift / rate_hz - starts_s[later], 3)
+        shared = round(_shared(said[later], said[earlier]), 3)
+        rows.append((names[later], names[earlier], like.similarity, like.mirrored, offset_s, shared, "different"))
+    links = pl.DataFrame(rows, schema=LINKS, orient="row").sort("clip_id", "other_id")
+    agree = (pl.col("similarity") >= similarity) | pl.Series(_supported(links, clips))
+    words = pl.when(pl.col("words_shared") >= MIN_WORDS_SHARED).then(pl.lit("copy")).otherwise(pl.lit("same_pictures"))
+    return links.with_columns(verdict=pl.when(agree).then(words).otherwise("verdict"))
 
 
-def _copies_within(
-    group: pl.DataFrame, descriptors: np.ndarray, similarity: float
-) -> list[tuple[str, str, float, bool]]:
-    """Copies among the clips of one sport, which stand in order of upload."""
-    vectors, turned = descriptors.astype(np.float32), mirrored(descriptors).astype(np.float32)
-    videos, names = group["video_id"].to_list(), group["clip_id"].to_list()
-    said = [frozenset(re.findall(r"[a-z0-9']+", text.lower())) for text in group["text"].to_list()]
-    alike = []
-    for others in (vectors, turned):
-        alike.append(np.minimum(vectors[:, 0] @ others[:, 0].T, vectors[:, 1] @ others[:, 1].T))
-    best = np.maximum(*alike)
-    found, copies = [], set[int]()
-    for later, earlier in zip(*np.nonzero(np.tril(best >= similarity, -1)), strict=True):
-        if later in copies or earlier in copies or videos[later] == videos[earlier]:
-            continue
-        if _shared(said[later], said[earlier]) >= MIN_WORDS_SHARED:
-            copies.add(int(later))
-            flipped = bool(alike[1][later, earlier] > alike[0][later, earlier])
-            found.append((names[later], names[earlier], float(best[later, earlier]), flipped))
-    return found
+def _supported(links: pl.DataFrame, clips: pl.DataFrame) -> np.ndarray:
+    """Links bool [L] that another link of the same two videos bears out: other clips, the same offset in time.
+
+    Chance hardly gives that, so a lower likeness will do.
+    """
+    video_of = dict(clips.select("clip_id", "video_id").iter_rows())
+    by_videos: dict[tuple[str, str, bool], list[tuple[int, str, str, float]]] = {}
+    rows = links.with_row_index("row").filter(pl.col("similarity") >= MIN_SUPPORTED)
+    for row, one, other, turned, offset_s in rows.select("row", *links.columns[:2], "mirrored", "offset_s").iter_rows():
+        by_videos.setdefault((video_of[one], video_of[other], turned), []).append((row, one, other, offset_s))
+    supported = np.zeros(links.height, bool)
+    for together in by_videos.values():
+        for row, one, other, offset_s in together:
+            supported[row] = any(
+                one != clip and other != partner and abs(offset_s - far_s) <= OFFSET_SLACK_S
+                for _, clip, partner, far_s in together
+            )
+    return supported
 
 
 def _shared(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / max(1, len(one | other))
+    """The share of words that both say, of the one that says less: a cut sentence still agrees."""
+    return len(one & other) / max(1, min(len(one), len(other)))
+
+
+def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """Clips to drop: clip_id, copy_of, similarity, mirrored (the last two null where only the video is a copy).
+
+    A copy of a copy is a copy of the first. ``clips`` has clip_id and video_id, in order of upload.
+    """
+    place = {name: row for row, name in enumerate(clips["clip_id"])}
+    copied = links.filter(pl.col("verdict") == "copy").sort(
+        "similarity", "clip_id", "other_id", descending=[True, False, False]
+    )
+    best: dict[str, tuple[str, float, bool]] = {}
+    for clip, other, similarity, turned in copied.select("clip_id", "other_id", "similarity", "mirrored").iter_rows():
+        best.setdefault(clip, (other, similarity, turned))
+    rows = []
+    for clip in sorted(best, key=place.__getitem__):
+        original, similarity, turned = best[clip]
+        while original in best:
+            original, turned = best[original][0], turned != best[original][2]
+        rows.append((clip, original, similarity, turned))
+    return _with_reuploads(pl.DataFrame(rows, schema=COPIES, orient="row"), clips)
 
 
 def _with_reuploads(found: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
@@ -103,3 +168,19 @@ def _with_reuploads(found: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
         if video in reuploads and clip not in known
     ]
     return pl.concat([found, pl.DataFrame(more, schema=found.schema, orient="row")]).sort("clip_id")
+
+
+def groups(pairs: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
+    """The group of each name, called by its first member in order of name, when ``pairs`` belong together."""
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for one, other in pairs:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+    return {name: root(name) for name in parent}

@@ -13,8 +13,7 @@ from sportskills_lib import tables, video
 from sportskills_lib.compute import Value
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.pairing import demonstrations, motion, shots, windows
-from sportskills_lib.pairing.duplicates import describe_clip
+from sportskills_lib.pairing import demonstrations, motion, shots, signatures, windows
 
 BUFFER_BYTES = 256 * 2**20  # a longer video is decoded again for its windows, rather than held in memory
 INSET_S = 0.1  # frames at a clip's very edges are mixed with the next shot by the encoder
@@ -48,7 +47,8 @@ class VideoTask:
 
 
 def read_video(task: VideoTask) -> Value:
-    """Every window of the video; frames [n, T, S, S, 3] and descriptors of the n windows under words that teach."""
+    """Every window of the video; of the n windows under words that teach frames [n, T, S, S, 3], signatures (one after
+    another, with their lengths) and outlines [n, 128]."""
     config, size = task.config, task.config.size_px
     try:
         info = video.probe(task.path, reader=task.reader)
@@ -60,7 +60,7 @@ def read_video(task: VideoTask) -> Value:
             said, scenes, lag_s=lag_s, min_clip_s=config.min_clip_s, max_clip_s=config.max_clip_s
         )
         texts = {name: text for name, _, _, text, _ in task.sentences}
-        rows, kept = list[dict[str, Any]](), list[np.ndarray]()
+        rows, kept, signed = list[dict[str, Any]](), list[np.ndarray](), list[np.ndarray]()
         for window in found:
             row = _measure(task, film, window, texts, lag_s)
             if any(row["clip_id"] == other["clip_id"] for other in rows):
@@ -68,12 +68,12 @@ def read_video(task: VideoTask) -> Value:
             rows.append(row)
             if row["said"] != "none":
                 kept.append(film.sample(window.start_s, window.end_s, config.frames, size))
+                signed.append(signatures.sign(film.between(*_inside(window))))
     except video.UnreadableVideo as error:
-        return _value([], [], [("video", task.video_id, "unreadable", str(error))], config)
+        return _value([], [], [], [("video", task.video_id, "unreadable", str(error))], config)
     dropped = [("narration", item.narration_id, reason, f"no clip of its own ({item.kind})") for item, reason in lost]
-    return _value(
-        rows, kept, [row for row in dropped if texts[row[1]] and row[3] != "no clip of its own (none)"], config
-    )
+    lost_rows = [row for row in dropped if texts[row[1]] and row[3] != "no clip of its own (none)"]
+    return _value(rows, kept, signed, lost_rows, config)
 
 
 def _kind(text: str, actionable: bool) -> str:
@@ -146,11 +146,16 @@ class _Film:
         return video.read_frames(self.info, self.times_s[index], self.size_px, reader=self.info.reader)
 
 
+def _inside(window: windows.Window) -> tuple[float, float]:
+    """The window without its very edges, in seconds."""
+    inset = min(INSET_S, (window.end_s - window.start_s) / 8)
+    return window.start_s + inset, window.end_s - inset
+
+
 def _measure(
     task: VideoTask, film: _Film, window: windows.Window, texts: dict[str, str], lag_s: float
 ) -> dict[str, Any]:
-    inset = min(INSET_S, (window.end_s - window.start_s) / 8)
-    seen = motion.measure(film.between(window.start_s + inset, window.end_s - inset))
+    seen = motion.measure(film.between(*_inside(window)))
     start_s, end_s = round(window.start_s, 3), round(min(window.end_s, film.info.duration_s), 3)
     return {
         "clip_id": tables.span_id(task.video_id, start_s, end_s),
@@ -168,15 +173,21 @@ def _measure(
 
 
 def _value(
-    rows: list[dict[str, Any]], kept: list[np.ndarray], dropped: list[tuple[str, str, str, str]], config: PairingConfig
+    rows: list[dict[str, Any]],
+    kept: list[np.ndarray],
+    signed: list[np.ndarray],
+    dropped: list[tuple[str, str, str, str]],
+    config: PairingConfig,
 ) -> Value:
     size = config.size_px
     frames = np.stack(kept) if kept else np.empty((0, config.frames, size, size, 3), np.uint8)
-    described = [describe_clip(clip) for clip in kept]
-    empty = np.empty((0, 2, config.frames * 256), np.float16)
+    outlines = [signatures.outline(one) for one in signed]
+    side = signatures.SIDE
     return {
         "windows": pl.DataFrame(rows, schema=WINDOWS, orient="row"),
         "frames": frames,
-        "descriptors": np.stack(described) if described else empty,
+        "signatures": np.concatenate([np.empty((0, side, side), np.uint8), *signed]),
+        "lengths": np.array([len(one) for one in signed], np.int64),
+        "outlines": np.stack(outlines) if outlines else np.empty((0, signatures.OUTLINE), np.float16),
         "dropped": tables.dropped_rows(dropped),
     }

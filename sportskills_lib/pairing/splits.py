@@ -1,35 +1,81 @@
 """Which channel goes to which split.
 
-Guarantee: every clip of a channel, and so of a video, stands in one split; the same channels always give the same
-splits. The rule, for each sport in alphabetical order: its channels with clips are ordered by the SHA-256 of their
-ids; the first ``round(test_fraction * n)`` go to test, the next ``max(1, round(val_fraction * n))`` to val and the
-rest to train. A channel that serves several sports keeps the split that the first of them gave it. A sport with fewer
-than three channels cannot be split and goes to test, unless another sport has placed its channel already.
+Guarantee: every clip of a channel, and so of a video, stands in one split, and so do all channels that share pictures;
+the same channels always give the same splits. Channels that share pictures form a group, called by the first of their
+ids. For each sport in alphabetical order: its groups with clips are ordered by the SHA-256 of their names; of ``n``
+groups ``round(test_fraction * n)`` are for test and ``max(1, round(val_fraction * n))`` for val. Groups that an earlier
+sport placed count towards these, the others fill up first test, then val, then train: so a sport keeps its shares even
+where its channels teach several sports. A sport with fewer than three groups cannot be split and goes to test, unless
+another sport has placed its group already.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping
 
 import polars as pl
+
+from sportskills_lib.pairing import duplicates
 
 MIN_CHANNELS = 3
 
 
+def channel_groups(clips: pl.DataFrame, links: pl.DataFrame) -> dict[str, str]:
+    """The group of each channel of the kept ``clips`` (clip_id, channel).
+
+    Clips belong together along ``links`` (clip_id, other_id, verdict) that are not *different*, also by way of a copy
+    that was dropped.
+    """
+    linked = links.filter(pl.col("verdict") != "different").select("clip_id", "other_id").rows()
+    clip_group = duplicates.groups(linked, {name for pair in linked for name in pair})
+    channels: dict[str, list[str]] = {}
+    for clip, channel in clips.select("clip_id", "channel").iter_rows():
+        if clip in clip_group:
+            channels.setdefault(clip_group[clip], []).append(channel)
+    together = [(members[0], other) for members in channels.values() for other in members[1:]]
+    return duplicates.groups(together, clips["channel"].unique().to_list())
+
+
 def assign_splits(
-    clips: pl.DataFrame, *, test_fraction: float, val_fraction: float
+    clips: pl.DataFrame, *, test_fraction: float, val_fraction: float, groups: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], list[str]]:
     """The split of each channel of ``clips`` (columns sport, channel), and the sports too small to split."""
+    group_of = dict(groups) if groups else {channel: channel for channel in clips["channel"].unique()}
+    grouped = clips.select("sport", "channel", group=pl.col("channel").replace_strict(group_of, return_dtype=pl.String))
     splits: dict[str, str] = {}
     small = []
-    by_sport = clips.group_by("sport").agg(pl.col("channel").unique()).sort("sport")
-    for sport, channels in by_sport.iter_rows():
-        ordered = sorted(channels, key=lambda channel: hashlib.sha256(channel.encode()).hexdigest())
+    by_sport = grouped.group_by("sport").agg(pl.col("group").unique()).sort("sport")
+    for sport, names in by_sport.iter_rows():
+        ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         tests, vals = round(test_fraction * len(ordered)), max(1, round(val_fraction * len(ordered)))
         if len(ordered) < MIN_CHANNELS:
             small.append(sport)
             tests, vals = len(ordered), 0
-        for place, channel in enumerate(ordered):
-            name = "test" if place < tests else "val" if place < tests + vals else "train"
-            splits.setdefault(channel, name)
-    return splits, small
+        placed = Counter(splits[name] for name in ordered if name in splits)
+        tests, vals = max(0, tests - placed["test"]), max(0, vals - placed["val"])
+        for place, name in enumerate(name for name in ordered if name not in splits):
+            splits[name] = "test" if place < tests else "val" if place < tests + vals else "train"
+    return {channel: splits[group_of[channel]] for channel in grouped["channel"].unique().sort()}, small
+
+
+def check_no_copies_across(clips: pl.DataFrame, links: pl.DataFrame) -> None:
+    """No two kept clips with the same pictures stand in two splits; else ValueError that names the first two.
+
+    ``clips``: clip_id, split; ``links``: clip_id, other_id, verdict. Clips belong together also by way of a copy that
+    was dropped.
+    """
+    linked = links.filter(pl.col("verdict") != "different").select("clip_id", "other_id").rows()
+    group = duplicates.groups(linked, {name for pair in linked for name in pair})
+    seen: dict[str, tuple[str, str]] = {}
+    kept = clips.select("clip_id", pl.col("split").cast(pl.String)).sort("clip_id")
+    for clip, split in kept.iter_rows():
+        if clip not in group:
+            continue
+        other, other_split = seen.setdefault(group[clip], (clip, split))
+        if split != other_split:
+            raise ValueError(
+                f"clips {other} ({other_split}) and {clip} ({split}) show the same pictures: a split must hold all "
+                "copies; rerun 02_pairing"
+            )

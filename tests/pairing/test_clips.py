@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from films import REAL, needs_real, write_lesson
+from films import REAL, needs_real, shot, write_film, write_lesson
 
 from sportskills_lib import tables, video
 from sportskills_lib.config import CurationConfig, PairingConfig
@@ -162,6 +162,46 @@ def test_a_planted_leak_is_caught(world, tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="stands in the splits test, train"):
         clips._check(replace(paired, clips=leak), world[1], world[2])
+
+
+def lesson_of(folder: Path, name: str, said: list[tuple[str, bool]], channel: str, seed: int, date: str) -> None:
+    write_lesson(folder, name, said, channel=channel, seed=seed, upload_date=date)
+
+
+def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(tmp_path: Path, monkeypatch) -> None:
+    """Both lessons stay, in one split, and without the joining the check finds the leak."""
+    folder = tmp_path / "lessons"
+    other = ("Turn the shoulder away and push from the back foot.", True)
+    for i in range(5):
+        lesson_of(folder, f"lesson{i}", [HELLO, SHOWN, TALKED], f"UC{i}", 10 * i, "20240101")
+    lesson_of(folder, "again", [HELLO, other, TALKED], "UCagain", 10, "20250101")
+    curated = curate(folder, CurationConfig(workers=0))
+    paired = clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "a")
+    assert paired.links.filter(pl.col("verdict") == "same_pictures").select("clip_id", "other_id").rows() == [
+        ("again:003000-006000", "lesson1:003000-006000")
+    ]
+    split = dict(paired.clips.select("video_id", pl.col("split").cast(pl.String)).rows())
+    assert len(split) == 6 and split["again"] == split["lesson1"]
+    monkeypatch.setattr(clips.splits, "channel_groups", lambda *_: None)
+    apart = {"UC1": "train", "UCagain": "test"}
+    monkeypatch.setattr(
+        clips.splits, "assign_splits", lambda kept, **_: ({c: apart.get(c, "val") for c in kept["channel"]}, [])
+    )
+    with pytest.raises(ValueError, match=r"show the same pictures: a split must hold all copies"):
+        clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "b")
+
+
+def test_a_shared_intro_joins_nothing(tmp_path: Path) -> None:
+    """The same film under a greeting in every lesson: it is no clip, so it is not compared."""
+    folder = tmp_path / "lessons"
+    for i in range(3):
+        write_lesson(folder, f"lesson{i}", [("", True), SHOWN], channel=f"UC{i}", seed=10 * i)
+        intro = np.concatenate([shot(99, 30, moves=True), shot(10 * i + 1, 30, moves=True)])
+        write_film(folder / f"lesson{i}.mp4", intro)
+    curated = curate(folder, CurationConfig(workers=0))
+    paired = clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "shards")
+    assert paired.clips["start_s"].to_list() == [3.0, 3.0, 3.0]
+    assert set(paired.links["verdict"]) <= {"different"}
 
 
 @needs_real

@@ -1,0 +1,110 @@
+"""``sportskills audit …``: draw a gold sample of a filter, and score the filter with what people said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sportskills_lib.auditing.scoring import Audit
+
+app = typer.Typer(
+    help="Measure the filters: draw a gold sample, label it (a spreadsheet or a notebook), score it.",
+    no_args_is_help=True,
+)
+Run = Annotated[str, typer.Option("--run", help="Name of the run.")]
+
+
+@app.command(epilog="Example: sportskills audit sample --run mine --filter actionability --n 200 --to gold.csv")
+def sample(
+    filter_: Annotated[str, typer.Option("--filter", help="actionability, demonstration or duplicates.")],
+    to: Annotated[Path, typer.Option(help="The CSV to write; the page with film strips goes beside it.")],
+    run: Run = "demo",
+    n: Annotated[int, typer.Option("--n", min=1, help="Items to draw, spread over verdicts and sports.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
+    strips: Annotated[bool, typer.Option("--strips/--no-strips", help="Whether the page shows film strips.")] = True,
+) -> None:
+    """Draw a stratified sample of what a filter decided, as a CSV to label and a page to look at."""
+    from sportskills_lib.auditing import questions, sampling, sheets
+    from sportskills_lib.auditing.strips import film_strips
+    from sportskills_lib.viewing import gold
+
+    if to.exists():
+        raise ValueError(f"{to} exists and may hold labels: name another file with --to")
+    drawn = sampling.draw(run, filter_, n=n, seed=seed)
+    shown = film_strips(drawn.frame, run, workers=workers) if strips else {}
+    labels = (*drawn.question.labels, questions.UNSURE)
+    page = gold.sheet(drawn.question.ask, drawn.frame, shown, labels=labels)
+    to.with_suffix(".html").write_text(page, encoding="utf-8")
+    sheets.write(to, drawn)
+    typer.echo(f"{drawn.frame.height} items in {to}; look at {to.with_suffix('.html')}; label: {', '.join(labels)}")
+
+
+@app.command(epilog="Example: sportskills audit score gold.csv --against other --to audit.html")
+def score(
+    files: Annotated[list[Path], typer.Argument(help="Labelled samples.")],
+    against: Annotated[str | None, typer.Option(help="A run whose judge is scored on the same items too.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A page with the scores and the worst mistakes.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
+) -> None:
+    """Precision and recall with Wilson intervals, the ten worst mistakes, and two judges on the same items."""
+    from sportskills_lib.auditing import scoring, sheets
+    from sportskills_lib.auditing.strips import film_strips
+    from sportskills_lib.viewing import gold
+
+    read = [sheets.read(path) for path in files]
+    audits = [
+        scoring.score(sheet, judge=f"{path.name}, run {sheet.run}") for path, sheet in zip(files, read, strict=True)
+    ]
+    if against:
+        audits += [
+            scoring.score(sheet, verdicts=scoring.verdicts_of(sheet, against), judge=f"run {against}") for sheet in read
+        ]
+    body = []
+    for number, audit in enumerate(audits):
+        _say(audit)
+        worst = audit.worst()
+        shown = film_strips(worst, read[number % len(read)].run, workers=workers) if to else {}
+        mistakes = "".join(gold.item(row, shown, verdicts=True) for row in worst.iter_rows(named=True))
+        title = gold.text(f"{audit.filter}: {audit.judge}")
+        body.append(f"<h2>{title}</h2>{gold.scores(audit.scores)}<h3>Most confident mistakes</h3>{mistakes}")
+    for number, one in enumerate(audits):
+        for other in audits[number + 1 :]:
+            if one.filter == other.filter and _shared(one, other):
+                body.append(f"<p>{gold.text(_compared(one, other))}</p>")
+    if to:
+        to.write_text(gold.page("Audit", "".join(body)), encoding="utf-8")
+        typer.echo(f"page: {to}")
+
+
+def _shared(one: Audit, other: Audit) -> bool:
+    return bool(set(one.labelled["item_id"]) & set(other.labelled["item_id"]))
+
+
+def _say(audit: Audit) -> None:
+    typer.echo(f"{audit.filter}, {audit.judge}: {audit.labelled.height} labelled, {audit.unlabelled} not, "
+               f"{audit.unsure} unsure")  # fmt: skip
+    if audit.empty_strata:
+        named = "; ".join(audit.empty_strata[:5])
+        typer.echo(f"  not represented, since none of them is labelled ({len(audit.empty_strata)}): {named}")
+    for sport, kind, measure, value, low, high, n in audit.scores.iter_rows():
+        figure = "–" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        typer.echo(f"  {sport:<16} {kind:<14} {measure:<9} {figure}  n {n}")
+    for row in audit.worst().iter_rows(named=True):
+        text = "".join(letter if letter.isprintable() else " " for letter in row["text"][:90])
+        typer.echo(f"  wrong: said {row['verdict']}, is {row['label']}: {text}")
+
+
+def _compared(one: Audit, other: Audit) -> str:
+    from sportskills_lib.auditing import scoring
+
+    table = scoring.compare(one, other)
+    line = (
+        f"{table.one} against {table.other}: both right {table.both}, only the first {table.only_one}, only the second "
+        f"{table.only_other}, neither {table.neither}; McNemar p {table.p_value:.3g}"
+    )
+    typer.echo(line)
+    return line

@@ -1,0 +1,139 @@
+"""What is asked of each filter, and everything that the filter decided in a run: the population that a sample is of.
+
+A filter's *items* are a table: item_id, verdict, sport, confidence (0 … 1, null where the judge says none), text, and
+one or two spans of video to look at. A third filter is a third entry of ``QUESTIONS`` and a function that lists items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from sportskills_lib import artifacts
+
+ITEMS: dict[str, type[pl.DataType]] = {
+    "item_id": pl.String,
+    "verdict": pl.String,
+    "sport": pl.String,
+    "confidence": pl.Float64,
+    "text": pl.String,
+    "video_id": pl.String,
+    "start_s": pl.Float64,
+    "end_s": pl.Float64,
+    "other_video_id": pl.String,  # of a pair, the clip that it may be a copy of
+    "other_start_s": pl.Float64,
+    "other_end_s": pl.Float64,
+}
+UNSURE = "unsure"  # a label that counts for nothing but itself
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked about each item of a filter, and what they may answer (the filter's verdicts)."""
+
+    filter: str
+    ask: str
+    labels: tuple[str, ...]
+    items: Callable[[str], pl.DataFrame]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """One key for each label: its first letter."""
+        return {label[0]: label for label in (*self.labels, UNSURE)}
+
+
+def question(name: str) -> Question:
+    """The question of that filter; ValueError lists those there are."""
+    if name not in QUESTIONS:
+        raise ValueError(f"there is no filter {name!r}; there are {', '.join(QUESTIONS)}")
+    return QUESTIONS[name]
+
+
+def _sentences(run: str) -> pl.DataFrame:
+    """Every sentence of 01, kept (yes), turned down (no) or left open (undecided)."""
+    curation = artifacts.open_stage(run, "01_curation")
+    said, videos = curation.table("narrations"), curation.table("videos")
+    verdict = pl.when(pl.col("actionable")).then(pl.lit("yes")).otherwise(pl.lit("no"))
+    return _items(
+        said.join(videos.select("video_id", "sport"), on="video_id").select(
+            pl.all(),
+            item_id="narration_id",
+            verdict=pl.when(pl.col("actionable").is_null()).then(pl.lit("undecided")).otherwise(verdict),
+            confidence=_first_of(said, "probability", "confidence", "score"),
+        )
+    )
+
+
+def _windows(run: str) -> pl.DataFrame:
+    """Every window of 02 over words that teach: correct, incorrect or none."""
+    judged = artifacts.open_stage(run, "02_pairing").table("judged").filter(pl.col("said") != "none")
+    videos = artifacts.open_stage(run, "01_curation").table("videos")
+    seen = _first_of(judged, "probability", "confidence", "score")
+    sure = pl.when(pl.col("demonstration") == "none").then(1 - seen).otherwise(seen)
+    return _items(
+        judged.join(videos.select("video_id", "sport"), on="video_id").select(
+            pl.all(), item_id="clip_id", verdict=pl.col("demonstration").cast(pl.String), confidence=sure
+        )
+    )
+
+
+def _pairs(run: str) -> pl.DataFrame:
+    """Every two clips of 02 that were compared: copies (also under other words), or different."""
+    pairing = artifacts.open_stage(run, "02_pairing")
+    judged, videos = pairing.table("judged"), artifacts.open_stage(run, "01_curation").table("videos")
+    spans = judged.select("clip_id", "video_id", "start_s", "end_s", "text")
+    other = spans.select(pl.all().name.prefix("other_"))
+    links = pairing.table("links").join(spans, on="clip_id").join(other, left_on="other_id", right_on="other_clip_id")
+    alike = pl.col("verdict") != "different"
+    return _items(
+        links.join(videos.select("video_id", "sport"), on="video_id").select(
+            pl.exclude("text", "verdict"),
+            item_id=pl.concat_str("clip_id", "other_id", separator=" "),
+            verdict=pl.when(alike).then(pl.lit("copy")).otherwise(pl.lit("different")),
+            confidence=pl.when(alike).then("similarity").otherwise(1 - pl.col("similarity")),
+            text=pl.concat_str("text", "other_text", separator=" / "),
+        )
+    )
+
+
+def _first_of(frame: pl.DataFrame, *names: str) -> pl.Expr:
+    """The first of these columns that the judge's table has; null where it has none."""
+    found = [name for name in names if name in frame.columns]
+    return pl.col(found[0]).cast(pl.Float64) if found else pl.lit(None, dtype=pl.Float64)
+
+
+def _items(frame: pl.DataFrame) -> pl.DataFrame:
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in ITEMS.items() if name not in frame.columns]
+    return frame.with_columns(missing).select(*ITEMS).cast(pl.Schema(ITEMS)).sort("item_id")
+
+
+QUESTIONS = {
+    "actionability": Question(
+        "actionability",
+        "Does the sentence tell how to do something with body or equipment, or what goes wrong in doing it?",
+        ("yes", "no"),
+        _sentences,
+    ),
+    "demonstration": Question(
+        "demonstration",
+        "Do the pictures show what the sentence is about, done right (correct), done wrong (incorrect), or not (none)?",
+        ("correct", "incorrect", "none"),
+        _windows,
+    ),
+    "duplicates": Question(
+        "duplicates",
+        "Are both strips the same recording (mirrored, recoloured or cut elsewhere counts as the same)?",
+        ("copy", "different"),
+        _pairs,
+    ),
+}
+
+
+def positives(name: str) -> dict[str, tuple[str, ...]]:
+    """The classes that are scored, each with the verdicts that count as it (*demonstration*: correct or incorrect)."""
+    labels = question(name).labels
+    if name == "demonstration":
+        return {"demonstration": ("correct", "incorrect")} | {label: (label,) for label in labels}
+    return {labels[0]: labels[:1]}

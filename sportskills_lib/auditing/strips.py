@@ -1,0 +1,59 @@
+"""Film strips of a sample's spans, from the source videos: small pictures, read in worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import artifacts, video
+from sportskills_lib.compute import Value, map_shards
+
+MOMENTS, SIDE_PX = 6, 112
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a video to show."""
+
+    name: str
+    path: Path
+    start_s: float
+    end_s: float
+
+
+def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: float = 60.0) -> dict[str, np.ndarray]:
+    """Pictures uint8 [MOMENTS, S, S, 3] by item_id, and by ``item_id`` + " other" of a pair's second clip.
+
+    A span whose video cannot be read has none.
+    """
+    curation = artifacts.open_stage(run, "01_curation")
+    folder = artifacts.workspace() / curation.manifest["config"]["source"]
+    paths = dict(curation.table("videos").select("video_id", "path").iter_rows())
+    wanted = []
+    for prefix, suffix in (("", ""), ("other_", " other")):
+        columns = ["item_id", *(f"{prefix}{name}" for name in ("video_id", "start_s", "end_s"))]
+        for item, video_id, start_s, end_s in frame.select(columns).iter_rows():
+            if video_id in paths:
+                wanted.append(Span(item + suffix, folder / paths[video_id], start_s, end_s))
+    results = map_shards(
+        read_span, wanted, workers=workers, timeout_s=timeout_s, describe=lambda span: span.name, label="strips"
+    )
+    return {
+        span.name: result.array("pictures")
+        for span, result in zip(wanted, results, strict=True)
+        if result.value is not None and len(result.array("pictures"))
+    }
+
+
+def read_span(span: Span) -> Value:
+    """Pictures spread evenly over the span; none where the video cannot be read."""
+    try:
+        info = video.probe(span.path)
+        end_s = min(span.end_s, info.duration_s)
+        times_s = span.start_s + (end_s - span.start_s) * (np.arange(MOMENTS) + 0.5) / MOMENTS
+        return {"pictures": video.read_frames(info, times_s, SIDE_PX)}
+    except (video.UnreadableVideo, ValueError):
+        return {"pictures": np.empty((0, SIDE_PX, SIDE_PX, 3), np.uint8)}
