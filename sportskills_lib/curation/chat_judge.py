@@ -8,6 +8,7 @@ refused, or that breaks the answer, costs no other. What stays open is undecided
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,9 +16,13 @@ from itertools import groupby
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from sportskills_lib import artifacts
+from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation.actionability import Verdict
 from sportskills_lib.language import prompts
 from sportskills_lib.language.client import Answer, ChatClient
+
+log = logging.getLogger("sportskills")
 
 BATCH = 16  # sentences in a question
 AROUND = 2  # sentences of context before and after
@@ -83,10 +88,28 @@ def judge_videos(client: ChatClient, videos: Iterable[tuple[str, list[str]]]) ->
     return verdicts
 
 
+def open_client(config: CurationConfig, *, account: str) -> ChatClient:
+    """The client that the config names; answers are kept in data/cache, for all runs of the workspace."""
+    return ChatClient(
+        url=config.chat_url,
+        model=config.chat_model,
+        cache=artifacts.workspace() / "data" / "cache" / "chat.sqlite",
+        account=f"{account}/01_curation",
+        concurrency=config.chat_concurrency,
+        timeout_s=config.chat_timeout_s,
+        budget_usd=config.chat_budget_usd,
+        usd_in=config.chat_usd_in,
+        usd_out=config.chat_usd_out,
+    )
+
+
 def judge_table(
-    client: ChatClient, narrations: pl.DataFrame, videos: pl.DataFrame
+    narrations: pl.DataFrame, videos: pl.DataFrame, config: CurationConfig, *, account: str
 ) -> tuple[pl.DataFrame, list[tuple[str, str, str, str]]]:
-    """The narrations (Narrations) with this judge's verdicts, and rows of Dropped for the verdicts that are missing."""
+    """The narrations (Narrations) with this judge's verdicts, and rows of Dropped for the verdicts that are missing.
+
+    A verdict that is missing is no missing sentence: the narration stays, with ``actionable`` null.
+    """
     about = {
         name: f"{sport or ''} {skill or ''}".strip()
         for name, sport, skill in videos.select("video_id", "sport", "skill").iter_rows()
@@ -94,12 +117,14 @@ def judge_table(
     ordered = narrations.sort("video_id", "start_s", "end_s")
     groups = ordered.group_by("video_id", maintain_order=True).agg("text")
     asked = [(about.get(video_id, ""), texts) for video_id, texts in groups.select("video_id", "text").iter_rows()]
-    verdicts = [
-        verdict
-        for first in range(0, len(asked), AT_ONCE)
-        for each in judge_videos(client, asked[first : first + AT_ONCE])
-        for verdict in each
-    ]
+    with open_client(config, account=account) as client:
+        verdicts = [
+            verdict
+            for first in range(0, len(asked), AT_ONCE)
+            for each in judge_videos(client, asked[first : first + AT_ONCE])
+            for verdict in each
+        ]
+        log.info("{} cost {} calls, {} + {} tokens, {:.4f} dollars so far".format(client.model, *client.spent()))
     judged = ordered.with_columns(
         actionable=pl.Series([verdict.actionable for verdict in verdicts], dtype=pl.Boolean),
         judge=pl.lit(judge_name(client)),
