@@ -35,6 +35,14 @@ class CurationConfig(StageConfig):
     min_words: int = Field(3, description="a shorter sentence is dropped")
     timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
     workers: int = Field(2, description="processes that open files; 0: none, for debugging")
+    judge: Literal["rules", "chat"] = Field("rules", description="who says what is actionable: rules, or a chat model")
+    chat_url: str = Field("", description="address of an OpenAI-compatible server; empty: $OPENAI_BASE_URL")
+    chat_model: str = Field("", description="the model's name at that server")
+    chat_concurrency: int = Field(4, ge=1, description="questions under way at the same time")
+    chat_timeout_s: float = Field(120.0, gt=0, description="an answer that takes longer is asked for again")
+    chat_budget_usd: float = Field(0.0, ge=0, description="most dollars that this run may spend; 0: no limit")
+    chat_usd_in: float = Field(0.0, ge=0, description="price of a million tokens read by the model")
+    chat_usd_out: float = Field(0.0, ge=0, description="price of a million tokens written by the model")
 
 
 class PairingConfig(StageConfig):

@@ -11,6 +11,8 @@ import platform
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from importlib import metadata
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from sportskills_lib.headless import cores, kernel_environment
 
 LEAST_DISK_GB = 3.0
 LEAST_MEMORY_GB = 4.0
+CHAT_PATIENCE_S = 3.0
 DECODERS = {"decord": "decord", "av": "PyAV", "cv2": "OpenCV", "torchcodec": "torchcodec"}
 _ASK_TORCH = """
 import json, torch
@@ -40,7 +43,18 @@ class Fact(NamedTuple):
 
 def examine() -> list[Fact]:
     """Every fact, in the order in which they are read."""
-    return [_python(), _packages(), *_threads(), _memory(), _disk(), *_torch(), _decoders(), _browser(), _workspace()]
+    return [
+        _python(),
+        _packages(),
+        *_threads(),
+        _memory(),
+        _disk(),
+        *_torch(),
+        _decoders(),
+        _browser(),
+        _chat(),
+        _workspace(),
+    ]
 
 
 def _python() -> Fact:
@@ -119,6 +133,21 @@ def _browser() -> Fact:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     return Fact("browser", "chromium" if found else "no chromium (only browser tests want one)")
+
+
+def _chat() -> Fact:
+    """Whether the server that the chat judges would ask by default is there; any answer of its own counts."""
+    if not (url := os.environ.get("OPENAI_BASE_URL", "")):
+        return Fact("chat server", "OPENAI_BASE_URL is not set (only chat judges want one)")
+    if not url.startswith(("http://", "https://")):
+        return Fact("chat server", url, "OPENAI_BASE_URL is no http address: mend or unset it")
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/models", timeout=CHAT_PATIENCE_S).close()
+    except urllib.error.HTTPError:
+        pass  # it wants a key, or lists no models: it is there
+    except (OSError, ValueError) as error:
+        return Fact("chat server", f"{url} does not answer ({error})", "start it, or unset OPENAI_BASE_URL")
+    return Fact("chat server", f"{url} answers")
 
 
 def _workspace() -> Fact:

@@ -142,7 +142,7 @@ class Scores(dy.Schema):
 class Dropped(dy.Schema):
     """One thing that a stage did not keep, and why: nothing vanishes."""
 
-    item_kind = dy.String(nullable=False)  # file, video, cue, narration, clip, pair, take, learner
+    item_kind = dy.String(nullable=False)  # file, video, cue, narration, verdict, clip, pair, take, learner
     item_id = dy.String(nullable=False)
     reason = dy.String(nullable=False)  # a short name, counted in the manifest
     detail = dy.String(nullable=False)

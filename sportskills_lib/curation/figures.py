@@ -26,7 +26,8 @@ def funnel(curated: Curated) -> Figure:
         ("actionable", int(said["actionable"].sum()), "sentences"),
         ("undecided", int(said["actionable"].is_null().sum()), "sentences"),
     ]
-    judged = said.filter(~pl.col("actionable").fill_null(False)).select(
+    open_ = curated.dropped.filter(pl.col("item_kind") == "verdict")["item_id"]  # counted among what was dropped
+    judged = said.filter(~pl.col("actionable").fill_null(False), ~pl.col("narration_id").is_in(open_.implode())).select(
         item_kind=pl.lit("narration"), reason=pl.col("reason").str.split(":").list.first()
     )
     return draw_funnel(steps, pl.concat([curated.dropped.select("item_kind", "reason"), judged]))

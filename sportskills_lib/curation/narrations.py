@@ -18,7 +18,7 @@ from sportskills_lib import tables, video
 from sportskills_lib.artifacts import sha256_file
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import actionability, captions, sentences, sources
+from sportskills_lib.curation import actionability, captions, chat_judge, sentences, sources
 from sportskills_lib.curation.sources import DroppedRow, Lesson
 
 SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
@@ -52,8 +52,11 @@ class _Task:
     min_words: int
 
 
-def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) -> Curated:
-    """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is usable."""
+def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None, account: str = "") -> Curated:
+    """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is usable.
+
+    ``account`` (the run's name) is what a chat model's budget belongs to.
+    """
     lessons, dropped = sources.find_lessons(folder, language=config.language)
     tasks = [_Task(lesson, folder, config.max_gap_s, config.min_words) for lesson in lessons]
     results = list(
@@ -78,6 +81,9 @@ def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) 
         raise ValueError(
             f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the reasons, mend one"
         )
+    if config.judge == "chat":
+        narrations, undecided = chat_judge.judge_table(narrations, videos, config, account=account)
+        lost = pl.concat([lost, tables.dropped_rows(undecided)])
     checked = tables.Videos.validate(videos.sort("video_id"), cast=True)
     said = tables.Narrations.validate(narrations.sort("video_id", "start_s", "end_s"), cast=True)
     tables.check_keys(said, "video_id", checked, child_name="narrations", parent_name="videos")
