@@ -110,8 +110,9 @@ def read_lesson(task: _Task) -> Value:
     if lesson.duration_s and info.duration_s < SHORTEST_SHARE * lesson.duration_s:
         detail = f"{info.duration_s:.1f} s can be read of {lesson.duration_s:.1f} s: the download was cut short"
         return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", detail)])
-    said = captions.read_webvtt(lesson.captions, duration_s=info.duration_s)
+    said = captions.read_captions(lesson.captions, duration_s=info.duration_s)
     dropped += [("cue", f"{lesson.video_id}:line{line}", reason, detail) for line, reason, detail in said.dropped]
+    dropped += [("mended", f"{lesson.video_id}:line{line}", reason, detail) for line, reason, detail in said.mended]
     if not said.words:
         dropped.append(("video", lesson.video_id, "no_captions", f"{lesson.captions.name} holds no usable words"))
         return _lesson_value(dropped=dropped)
