@@ -32,7 +32,7 @@ UNFINISHED = (".part", ".ytdl", ".temp")
 
 @dataclass(frozen=True)
 class Lesson:
-    """A video with what its sidecar says. ``captions`` is the file to read; ``manual``: made by a person."""
+    """A video with what its sidecar says. ``captions``: the file to read, if any; ``manual``: made by a person."""
 
     video_id: str
     path: Path
@@ -45,12 +45,15 @@ class Lesson:
     licence: str | None
     upload_date: str | None
     duration_s: float | None
-    captions: Path
+    captions: Path | None
     manual: bool
 
 
-def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], list[DroppedRow]]:
-    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video."""
+def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video.
+
+    ``silent``: videos without captions are lessons too, to be listened to.
+    """
     if not folder.is_dir():
         raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -76,7 +79,7 @@ def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], l
     said = by_video(files, by_stem)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language)
+        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language, silent)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
             found = ("video", path.name, "duplicate_id", detail)
@@ -103,7 +106,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | str:
     return info if isinstance(info, dict) else "unreadable_sidecar"
 
 
-def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
+def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson | DroppedRow:
     stem = path.stem
     info = read_sidecar(path.with_name(f"{stem}.info.json"))
     if isinstance(info, str):
@@ -115,7 +118,7 @@ def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
     if spoken and not same_language(spoken, language):
         return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
     captions = choose_captions(said, info, language)
-    if captions is None:
+    if captions is None and not silent:
         return "video", video_id, "no_captions", f"no {stem}.{language}.vtt, .srt or the like beside the video"
     sport, skill = sport_and_skill(info)
     if not sport or not skill:
@@ -134,8 +137,8 @@ def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
         licence=_text(info.get("license")),
         upload_date=_text(info.get("upload_date")),
         duration_s=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
-        captions=captions[0],
-        manual=captions[1],
+        captions=captions[0] if captions else None,
+        manual=bool(captions and captions[1]),
     )
 
 

@@ -1,8 +1,8 @@
 """Timestamped plain text and Markdown: a stamp at the start of a line, in any of the shapes that people use.
 
 ``[0.88s - 5.12s] text``, ``[1.68] text``, ``[0:10]``, ``(1:02:03.5)``, ``**[0:10]**``, ``0:10 text``,
-``00:10 – 00:15``, the text beside the stamp or below it. Headings, rules and ``Name: value`` lines above the first stamp are no captions;
-a paragraph elsewhere that no stamp covers (the whole text said again, say) is a dropped row.
+``00:10 – 00:15``, the text beside the stamp or below it. Headings, rules and ``Name: value`` lines above the first
+stamp are no captions; a paragraph elsewhere that no stamp covers (the whole text said again, say) is a dropped row.
 """
 
 from __future__ import annotations
