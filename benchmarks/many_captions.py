@@ -14,6 +14,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import sys
 import threading
 import time
@@ -148,10 +149,9 @@ def main() -> int:
     """Generate where the folder is missing, run, print rate and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--folder", type=Path, required=True, help="a workspace to make and use")
+    parser.add_argument("--folder", type=Path, required=True, help="where the videos are made")
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
-    os.environ["SPORTSKILLS_HOME"] = str(asked.folder)
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from sportskills_lib import artifacts, tables
     from sportskills_lib.config import CurationConfig
@@ -163,6 +163,7 @@ def main() -> int:
         started = time.perf_counter()
         generate(source, asked.count)
         print(f"generated {asked.count} videos in {time.perf_counter() - started:.0f} s", flush=True)
+    shutil.rmtree(artifacts.run_folder("many"), ignore_errors=True)
     memory = Memory()
     memory.start()
     started = time.perf_counter()

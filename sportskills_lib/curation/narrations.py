@@ -10,7 +10,7 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,10 @@ def read_lesson(task: _Task) -> Value:
 
 def _narration(lesson: Lesson, automatic: bool, narration_id: str, sentence: sentences.Sentence) -> dict[str, Any]:
     verdict = actionability.judge_sentence(sentence.text, topic=f"{lesson.sport} {lesson.skill}")
-    return asdict(sentence) | {
+    return {
+        "start_s": sentence.start_s,
+        "end_s": sentence.end_s,
+        "text": sentence.text,
         "narration_id": narration_id,
         "video_id": lesson.video_id,
         "transcription": _transcription(lesson, automatic),

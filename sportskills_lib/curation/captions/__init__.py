@@ -6,6 +6,6 @@
 
 from sportskills_lib.curation.captions.cues import Cue
 from sportskills_lib.curation.captions.reading import SUFFIXES, Captions, parse_captions, read_captions, read_cues
-from sportskills_lib.curation.captions.words import Word
+from sportskills_lib.curation.captions.words import Word, without_tags
 
-__all__ = ["SUFFIXES", "Captions", "Cue", "Word", "parse_captions", "read_captions", "read_cues"]
+__all__ = ["SUFFIXES", "Captions", "Cue", "Word", "parse_captions", "read_captions", "read_cues", "without_tags"]

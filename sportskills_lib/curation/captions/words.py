@@ -42,6 +42,13 @@ class Word:
 _Piece = tuple[str, float | None, bool]  # text, its time, whether something parts it from what was before
 
 
+def without_tags(text: str) -> str:
+    """A cue's text without tags and inline times, entities resolved."""
+    if "<" in text or "{" in text:
+        text = _TAG.sub("", _INLINE.sub("", text))
+    return html.unescape(text) if "&" in text else text
+
+
 def plain(text: str) -> str:
     """The words of a text: no tags, entities resolved, no sounds in brackets, no names of speakers."""
     if "<" in text:
