@@ -1,8 +1,9 @@
 """Caption files a second: our parser beside webvtt-py and pysubs2, over the same WebVTT and SRT files.
 
 Each reads every file from disk to (start in ms, end in ms, text without tags) of every cue. Runs alternate, ours and
-theirs in turn, and the median of the ratios within a pair is told, since other work on the machine then meets both. The
-cues are compared first; a file that another reads otherwise, or not at all, is counted and left out of the timing. Peak memory is that of a process of its own for each reader.
+theirs in turn, and the median of the ratios within a pair is told, since other work on the machine then meets both.
+The cues are compared first; a file that another reads otherwise, or not at all, is counted and left out of the timing.
+Peak memory is that of a process of its own for each reader.
 """
 
 from __future__ import annotations
