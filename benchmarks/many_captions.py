@@ -4,7 +4,7 @@ Makes a folder in yt-dlp's layout below ``--folder`` (rolling and plain WebVTT, 
 does: begin, curate, figures, save. In the path: finding files, sidecars, captions, sentences, the rules judge, checks
 and tables. The videos themselves are hard links to tiny films (a grey frame every ten seconds): opening a real video
 costs more than its captions. Memory is the sum of the proportional set sizes of this process and its workers, sampled
-twice a second, and the highest resident size of each.
+twice a second, and the highest resident size of this process.
 """
 
 from __future__ import annotations
@@ -181,15 +181,11 @@ def main() -> int:
     stage.finish(dropped=curated.dropped, **headline)
     ended = time.perf_counter()
     memory.over = True
-    own, theirs = (
-        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(headline, flush=True)
     print(f"begin {begun - started:.1f} s, curate {read - begun:.1f} s, figures and tables {ended - read:.1f} s: "
           f"{curated.videos.height / (ended - started):.0f} videos a second")  # fmt: skip
-    print(
-        f"peak memory: {memory.peak / 2**30:.2f} GiB together; {own:.2f} GiB here, {theirs:.2f} GiB the largest worker"
-    )
+    print(f"peak memory: {memory.peak / 2**30:.2f} GiB with the workers, {own:.2f} GiB resident here")
     return 0
 
 
