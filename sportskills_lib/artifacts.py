@@ -126,6 +126,12 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def save_scan(self, name: str, scan: pl.LazyFrame) -> None:
+        """Write ``<name>.parquet`` from tables on disk, in pieces; whoever wrote those has checked them."""
+        path = self.path(f"{name}.parquet")
+        scan.sink_parquet(path)
+        self._outputs[path.name] = {"rows": pl.scan_parquet(path).select(pl.len()).collect().item()}
+
     def save(self, name: str, frame: pl.DataFrame, schema: type[dy.Schema] | None = None) -> pl.DataFrame:
         """Write ``<name>.parquet`` after checking it against ``schema``; returns the checked table."""
         checked = schema.validate(frame, cast=True) if schema else frame

@@ -33,6 +33,7 @@ class CurationConfig(StageConfig):
     language: str = Field("en", description="caption language that is read")
     max_gap_s: float = Field(1.0, description="a longer pause ends a sentence")
     min_words: int = Field(3, description="a shorter sentence is dropped")
+    speech_model: str = Field("", description="Whisper checkpoint for videos without captions; empty: dropped")
     timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
     workers: int = Field(2, description="processes that open files; 0: none, for debugging")
     judge: Literal["rules", "chat"] = Field("rules", description="who says what is actionable: rules, or a chat model")

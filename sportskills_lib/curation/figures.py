@@ -17,31 +17,34 @@ def funnel(curated: Curated) -> Figure:
     """Videos found and usable, sentences and what the judge says of them, reasons of everything dropped."""
     lost = curated.dropped.filter(pl.col("item_kind") == "video").height
     short = curated.dropped.filter(pl.col("item_kind") == "narration").height
-    said = curated.narrations
+    said = curated.headline()
     steps: list[Step] = [
         ("videos found", curated.videos.height + lost, "videos"),
         ("videos usable", curated.videos.height, "videos"),
-        ("sentences said", said.height + short, "sentences"),
-        ("long enough", said.height, "sentences"),
-        ("actionable", int(said["actionable"].sum()), "sentences"),
-        ("undecided", int(said["actionable"].is_null().sum()), "sentences"),
+        ("sentences said", said["narrations"] + short, "sentences"),
+        ("long enough", said["narrations"], "sentences"),
+        ("actionable", said["actionable"], "sentences"),
+        ("undecided", said["undecided"], "sentences"),
     ]
     open_ = curated.dropped.filter(pl.col("item_kind") == "verdict")["item_id"]  # counted among what was dropped
-    judged = said.filter(~pl.col("actionable").fill_null(False), ~pl.col("narration_id").is_in(open_.implode())).select(
-        item_kind=pl.lit("narration"), reason=pl.col("reason").str.split(":").list.first()
-    )
-    return draw_funnel(steps, pl.concat([curated.dropped.select("item_kind", "reason"), judged]))
+    left = ~pl.col("actionable").fill_null(False) & ~pl.col("narration_id").is_in(open_.implode())
+    reason = pl.col("reason").str.split(":").list.first()
+    reasons = curated.scan().filter(left).select(item_kind=pl.lit("narration"), reason=reason)
+    return draw_funnel(steps, pl.concat([curated.dropped.select("item_kind", "reason"), reasons.collect()]))
 
 
-def examples(narrations: pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:
+def examples(narrations: pl.LazyFrame | pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:
     """A few sentences with this verdict, chosen by their ids' hash, so that a rerun shows the same ones."""
-    chosen = narrations.filter(pl.col("actionable").eq_missing(actionable))
-    return chosen.sort(pl.col("narration_id").hash(seed=0)).head(count).select("text", "reason", "video_id", "start_s")
+    chosen = narrations.lazy().filter(pl.col("actionable").eq_missing(actionable))
+    order = pl.col("narration_id").hash(seed=0)
+    shown = chosen.select("text", "reason", "video_id", "start_s", order=order).bottom_k(count, by="order")
+    return shown.sort("order").drop("order").collect(engine="streaming")
 
 
-def per_sport(videos: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
+def per_sport(videos: pl.DataFrame, narrations: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Videos, channels, hours, sentences and actionable sentences of each sport."""
-    said = narrations.group_by("video_id").agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+    counts = narrations.lazy().group_by("video_id").agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+    said = counts.collect(engine="streaming")
     return (
         videos.join(said, on="video_id", how="left")
         .group_by("sport")

@@ -6,8 +6,12 @@ tables do not depend on the number of workers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import cache
+import atexit
+import itertools
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +22,37 @@ from sportskills_lib import tables, video
 from sportskills_lib.artifacts import sha256_file
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import actionability, captions, chat_judge, sentences, sources
+from sportskills_lib.curation import actionability, captions, chat_judge, sentences, sources, speech
 from sportskills_lib.curation.sources import DroppedRow, Lesson
 
+PART = 1000  # videos whose narrations are held in memory and written together
+MANY = 10_000  # from so many videos on, shards are larger: a folder for every 32 would be thousands
 SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
 FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 
 @dataclass(frozen=True)
 class Curated:
-    """The tables of stage 01, checked against each other."""
+    """The tables of stage 01, checked against each other; the narrations stand in ``parts``, files of whole videos."""
 
     videos: dy.DataFrame[tables.Videos]
-    narrations: dy.DataFrame[tables.Narrations]
+    parts: tuple[Path, ...]
     dropped: dy.DataFrame[tables.Dropped]
+
+    def scan(self) -> pl.LazyFrame:
+        """All narrations by video and time, to be read in pieces."""
+        return pl.scan_parquet(list(self.parts))
+
+    @cached_property
+    def narrations(self) -> dy.DataFrame[tables.Narrations]:
+        """All narrations at once: about 300 bytes each."""
+        return tables.Narrations.validate(self.scan().collect())
 
     def headline(self) -> dict[str, int]:
         """Counts for the manifest and `status`."""
-        verdicts = self.narrations["actionable"]
-        return {
-            "videos": self.videos.height,
-            "narrations": self.narrations.height,
-            "actionable": int(verdicts.sum()),
-            "undecided": int(verdicts.is_null().sum()),
-        }
+        verdict = pl.col("actionable")
+        counts = self.scan().select(narrations=pl.len(), actionable=verdict.sum(), undecided=verdict.is_null().sum())
+        return {"videos": self.videos.height, **counts.collect(engine="streaming").row(0, named=True)}
 
 
 @dataclass(frozen=True)
@@ -55,40 +66,91 @@ class _Task:
 def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None, account: str = "") -> Curated:
     """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is usable.
 
-    ``account`` (the run's name) is what a chat model's budget belongs to.
+    Memory grows with the number of videos, not with what is said in them: narrations go to ``shards`` (or a temporary
+    folder) a thousand videos at a time. ``account`` (the run's name) is what a chat model's budget belongs to.
     """
-    lessons, dropped = sources.find_lessons(folder, language=config.language)
-    tasks = [_Task(lesson, folder, config.max_gap_s, config.min_words) for lesson in lessons]
-    results = list(
-        map_shards(
-            read_lesson,
-            tasks,
-            workers=config.workers,
-            timeout_s=config.timeout_s,
-            describe=lambda task: task.lesson.video_id,
-            shards=shards,
-            chunk=32,
-            label="lessons opened",
-        )
+    lessons, dropped = sources.find_lessons(folder, language=config.language, silent=bool(config.speech_model))
+    target = shards or _temporary()
+    heard, unheard = _listen(lessons, config, target / "speech")
+    dropped += unheard
+    tasks = [_Task(lesson, folder, config.max_gap_s, config.min_words) for lesson in heard]
+    results = map_shards(
+        read_lesson,
+        tasks,
+        workers=config.workers,
+        timeout_s=config.timeout_s,
+        describe=lambda task: task.lesson.video_id,
+        shards=shards,
+        chunk=32 if len(tasks) < MANY else 500,
+        label="lessons opened",
     )
-    dropped += [lost_video(result) for result in results if result.reason]
-    read = [result for result in results if not result.reason]
-    videos = pl.concat([_table(tables.Videos, []), *(result.table("videos") for result in read)])
-    narrations = pl.concat([_table(tables.Narrations, []), *(result.table("narrations") for result in read)])
-    lost = pl.concat([tables.dropped_rows(dropped), *(result.table("dropped") for result in read)])
-    if videos.is_empty():
-        counts = ", ".join(f"{reason} {n}" for reason, n in lost["reason"].value_counts().sort("reason").iter_rows())
+    target = target / "narrations"
+    target.mkdir(parents=True, exist_ok=True)
+    videos, parts = [_table(tables.Videos, [])], list[Path]()
+    lost: list[pl.DataFrame] = [tables.dropped_rows(dropped)]
+    while batch := list(itertools.islice(results, PART)):
+        parts.append(target / f"{len(parts):06d}.parquet")
+        found, more = _write_part(parts[-1], batch, config, account)
+        videos.append(found)
+        lost.append(more)
+    everything = tables.Dropped.validate(pl.concat(lost).sort(tables.Dropped.column_names()))
+    checked = tables.Videos.validate(pl.concat(videos).sort("video_id"), cast=True)
+    if checked.is_empty():
+        rows = everything["reason"].value_counts().sort("reason").iter_rows()
+        counts = ", ".join(f"{reason} {n}" for reason, n in rows)
         raise ValueError(
             f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the reasons, mend one"
         )
+    return Curated(checked, tuple(parts), everything)
+
+
+def _listen(lessons: list[Lesson], config: CurationConfig, folder: Path) -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons with captions, those without one recognised into ``folder``; what is there from before is kept."""
+    silent = [lesson for lesson in lessons if lesson.captions is None]
+    if not silent:
+        return lessons, []
+    folder.mkdir(parents=True, exist_ok=True)
+    recognise = speech.load_recogniser(config.speech_model, language=config.language)
+    found, dropped = {lesson.video_id: lesson for lesson in lessons}, list[DroppedRow]()
+    for lesson in silent:
+        target = folder / f"{lesson.video_id}{speech.SUFFIX}"
+        try:
+            if not target.is_file():
+                speech.transcribe(lesson.path, recognise, target)
+            found[lesson.video_id] = replace(lesson, captions=target)
+        except speech.NoSpeech as error:
+            dropped.append(("video", lesson.video_id, error.reason, str(error)))
+            del found[lesson.video_id]
+    return list(found.values()), dropped
+
+
+def _temporary() -> Path:
+    """A folder that is gone when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="narrations-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _write_part(
+    path: Path, results: list[Result], config: CurationConfig, account: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Write the narrations of some videos, checked; returns the videos and what was dropped.
+
+    Ids of narrations begin with their video's id and a video stands in one part, so that what is unique in every part
+    is unique in all.
+    """
+    dropped = tables.dropped_rows(lost_video(result) for result in results if result.reason)
+    read = [result for result in results if not result.reason]
+    videos = pl.concat([_table(tables.Videos, []), *(result.table("videos") for result in read)])
+    rows = pl.concat([_table(tables.Narrations, []), *(result.table("narrations") for result in read)])
     if config.judge == "chat":
-        narrations, undecided = chat_judge.judge_table(narrations, videos, config, account=account)
-        lost = pl.concat([lost, tables.dropped_rows(undecided)])
-    checked = tables.Videos.validate(videos.sort("video_id"), cast=True)
-    said = tables.Narrations.validate(narrations.sort("video_id", "start_s", "end_s"), cast=True)
-    tables.check_keys(said, "video_id", checked, child_name="narrations", parent_name="videos")
-    tables.check_spans(said, checked, key="narration_id")
-    return Curated(checked, said, tables.Dropped.validate(lost.sort(tables.Dropped.column_names())))
+        rows, undecided = chat_judge.judge_table(rows, videos, config, account=account)
+        dropped = pl.concat([dropped, tables.dropped_rows(undecided)])
+    said = tables.Narrations.validate(rows.sort("video_id", "start_s", "end_s"), cast=True)
+    tables.check_keys(said, "video_id", videos, child_name="narrations", parent_name="videos")
+    tables.check_spans(said, videos, key="narration_id")
+    said.write_parquet(path)
+    return videos, pl.concat([dropped, *(result.table("dropped") for result in read)])
 
 
 def lost_video(result: Result) -> DroppedRow:
@@ -116,33 +178,44 @@ def read_lesson(task: _Task) -> Value:
     if lesson.duration_s and info.duration_s < SHORTEST_SHARE * lesson.duration_s:
         detail = f"{info.duration_s:.1f} s can be read of {lesson.duration_s:.1f} s: the download was cut short"
         return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", detail)])
-    said = captions.read_webvtt(lesson.captions, duration_s=info.duration_s)
+    assert lesson.captions is not None
+    said = captions.read_captions(lesson.captions, duration_s=info.duration_s)
     dropped += [("cue", f"{lesson.video_id}:line{line}", reason, detail) for line, reason, detail in said.dropped]
+    dropped += [("mended", f"{lesson.video_id}:line{line}", reason, detail) for line, reason, detail in said.mended]
     if not said.words:
         dropped.append(("video", lesson.video_id, "no_captions", f"{lesson.captions.name} holds no usable words"))
         return _lesson_value(dropped=dropped)
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}
     for sentence in sentences.build_sentences(said.words, max_gap_s=task.max_gap_s):
         narration_id = tables.span_id(lesson.video_id, sentence.start_s, sentence.end_s)
         if len(sentence.text.split()) < task.min_words:
             dropped.append(("narration", narration_id, "too_short", sentence.text))
-        elif any(row["narration_id"] == narration_id for row in rows):
+        elif narration_id in rows:
             dropped.append(("narration", narration_id, "same_span", sentence.text))
         else:
-            rows.append(_narration(lesson, said.automatic, narration_id, sentence))
-    return _lesson_value(_video_row(lesson, info, task.folder), rows, dropped)
+            rows[narration_id] = _narration(lesson, said.automatic, narration_id, sentence)
+    return _lesson_value(_video_row(lesson, info, task.folder), list(rows.values()), dropped)
 
 
 def _narration(lesson: Lesson, automatic: bool, narration_id: str, sentence: sentences.Sentence) -> dict[str, Any]:
     verdict = actionability.judge_sentence(sentence.text, topic=f"{lesson.sport} {lesson.skill}")
-    return asdict(sentence) | {
+    return {
+        "start_s": sentence.start_s,
+        "end_s": sentence.end_s,
+        "text": sentence.text,
         "narration_id": narration_id,
         "video_id": lesson.video_id,
-        "transcription": "automatic" if automatic or not lesson.manual else "manual",
+        "transcription": _transcription(lesson, automatic),
         "actionable": verdict.actionable,
         "judge": actionability.JUDGE,
         "reason": verdict.reason,
     }
+
+
+def _transcription(lesson: Lesson, automatic: bool) -> str:
+    if lesson.captions and lesson.captions.name.endswith(speech.SUFFIX):
+        return "recognised"
+    return "automatic" if automatic or not lesson.manual else "manual"
 
 
 def _video_row(lesson: Lesson, info: video.VideoInfo, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sportskills_lib.curation.captions import Word
+from sportskills_lib.curation.captions.words import Word
 from sportskills_lib.vocabulary import words as word_set
 
 PAUSE_S = 0.3  # ends an unpunctuated sentence

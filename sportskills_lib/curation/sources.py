@@ -1,6 +1,7 @@
 """A folder in yt-dlp's layout, as videos with sport, skill and captions.
 
-``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions. Guarantee: every
+``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions (or another
+format that :mod:`.captions` reads). Guarantee: every
 video file, and every sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from
 strangers: their ids must be safe as file names, and nothing in them may raise.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sportskills_lib import tables
+from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
 from sportskills_lib.video import SUFFIXES
 from sportskills_lib.vocabulary import words
 
@@ -30,7 +32,7 @@ UNFINISHED = (".part", ".ytdl", ".temp")
 
 @dataclass(frozen=True)
 class Lesson:
-    """A video with what its sidecar says. ``captions`` is the file to read; ``manual``: made by a person."""
+    """A video with what its sidecar says. ``captions``: the file to read, if any; ``manual``: made by a person."""
 
     video_id: str
     path: Path
@@ -43,12 +45,15 @@ class Lesson:
     licence: str | None
     upload_date: str | None
     duration_s: float | None
-    captions: Path
+    captions: Path | None
     manual: bool
 
 
-def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], list[DroppedRow]]:
-    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video."""
+def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video.
+
+    ``silent``: videos without captions are lessons too, to be listened to.
+    """
     if not folder.is_dir():
         raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -71,13 +76,10 @@ def find_lessons(folder: Path, *, language: str = "en") -> tuple[list[Lesson], l
         and path.as_posix().removesuffix(".info.json") not in by_stem
         and not _is_playlist(path)
     ]
-    said: dict[str, list[Path]] = {}
-    for path in files:
-        if path.suffix == ".vtt":
-            said.setdefault(path.with_suffix("").with_suffix("").as_posix(), []).append(path)
+    said = by_video(files, by_stem)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language)
+        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language, silent)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
             found = ("video", path.name, "duplicate_id", detail)
@@ -104,7 +106,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | str:
     return info if isinstance(info, dict) else "unreadable_sidecar"
 
 
-def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
+def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson | DroppedRow:
     stem = path.stem
     info = read_sidecar(path.with_name(f"{stem}.info.json"))
     if isinstance(info, str):
@@ -113,11 +115,11 @@ def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
     if not re.fullmatch(tables.ID_PATTERN, video_id):
         return "video", stem, "bad_id", f"{video_id[:80]!r} is not safe as a file name"
     spoken = _text(info.get("language"))
-    if spoken and not _same_language(spoken, language):
+    if spoken and not same_language(spoken, language):
         return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
     captions = choose_captions(said, info, language)
-    if captions is None:
-        return "video", video_id, "no_captions", f"no {stem}.{language}*.vtt beside the video"
+    if captions is None and not silent:
+        return "video", video_id, "no_captions", f"no {stem}.{language}.vtt, .srt or the like beside the video"
     sport, skill = sport_and_skill(info)
     if not sport or not skill:
         name = "sport" if not sport else "skill"
@@ -135,33 +137,13 @@ def _lesson(path: Path, said: list[Path], language: str) -> Lesson | DroppedRow:
         licence=_text(info.get("license")),
         upload_date=_text(info.get("upload_date")),
         duration_s=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
-        captions=captions[0],
-        manual=captions[1],
+        captions=captions[0] if captions else None,
+        manual=bool(captions and captions[1]),
     )
 
 
 def _text(value: Any) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
-
-
-def _same_language(one: str, other: str) -> bool:
-    return re.split("[-_]", one.lower())[0] == re.split("[-_]", other.lower())[0]
-
-
-def choose_captions(files: list[Path], info: dict[str, Any], language: str) -> tuple[Path, bool] | None:
-    """Of ``<name>.<language>.vtt`` files the one in ``language``, and whether a person made it.
-
-    What a person made comes first, then the exact language.
-    """
-    made = info.get("subtitles") if isinstance(info.get("subtitles"), dict) else {}
-    heard = info.get("automatic_captions") if isinstance(info.get("automatic_captions"), dict) else {}
-    found = []
-    for path in files:
-        code = path.with_suffix("").suffix.removeprefix(".")
-        if _same_language(code, language):
-            manual = code in (made or {}) or code not in (heard or {})
-            found.append((not manual, code != language, path.name, path, manual))
-    return min(found)[3:] if found else None
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -66,7 +66,7 @@ def test_the_funnel_holds_the_tables_counts(folder: Path) -> None:
     figure = figures.funnel(curated)
     drawn = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"4", "2  (50%)", "6", "4  (67%)"} <= drawn
-    assert figures.per_sport(curated.videos, curated.narrations).row(0) == ("tennis", 2, 1, 0.0, 4, 2)
+    assert figures.per_sport(curated.videos, curated.scan()).row(0) == ("tennis", 2, 1, 0.0, 4, 2)
 
 
 @needs_real

@@ -62,7 +62,20 @@ def test_captions_that_a_person_made_come_first(tmp_path: Path) -> None:
     sidecar = {"subtitles": {"en-GB": []}, "automatic_captions": {"en": [], "en-orig": []}}
     put(tmp_path, "a [b]", info=sidecar | {"id": "ab"}, captions=("en", "en-orig", "en-GB", "de"))
     lesson = find_lessons(tmp_path)[0][0]
+    assert lesson.captions is not None
     assert (lesson.captions.name, lesson.manual) == ("a [b].en-GB.vtt", True)
+
+
+def test_language_then_format_decide_between_files_of_a_kind(tmp_path: Path) -> None:
+    put(tmp_path, "one", captions=("en-GB",))
+    for suffix in ("en.json3", "en.srt", "srt", "en.txt", "info.txt"):
+        (tmp_path / f"one.{suffix}").write_text("1")
+    chosen = []
+    while found := find_lessons(tmp_path)[0]:
+        assert found[0].captions is not None
+        chosen.append(found[0].captions.name)
+        found[0].captions.unlink()
+    assert chosen == ["one.en.srt", "one.en.json3", "one.en.txt", "one.en-GB.vtt", "one.srt"]
 
 
 def test_a_video_without_a_channel_is_one_of_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""What all caption formats share: cues, rows for what was dropped or mended, stamps, and bytes as text."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+Row = tuple[int, str, str]  # line (of JSON: item), counted from 1; reason; detail
+
+UNTIL_NEXT = math.inf  # end of a cue whose file gives starts alone: it lasts until the next one
+
+_STAMP = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3})\d*)?", re.ASCII)
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+class Cue(NamedTuple):
+    """One caption as written. ``pieces``: text with a time of its own in seconds (or None), where the format has it."""
+
+    start_s: float
+    end_s: float
+    text: str
+    line: int
+    pieces: tuple[tuple[str, float | None], ...] = ()
+
+
+@dataclass
+class Parsed:
+    """The cues of a file, in its order, and what was dropped or mended on the way.
+
+    ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length, where the file tells it.
+    """
+
+    form: str
+    cues: list[Cue] = field(default_factory=list)
+    dropped: list[Row] = field(default_factory=list)
+    mended: list[Row] = field(default_factory=list)
+    automatic: bool = False
+    duration_s: float | None = None
+
+
+@lru_cache(maxsize=8192)  # the end of a cue is often the start of the next
+def stamp_s(stamp: str) -> float | None:
+    """Seconds of ``hh:mm:ss.mmm``, hours and fraction optional, comma or point; None when it is no such time."""
+    found = _STAMP.fullmatch(stamp)
+    if found is None:
+        return None
+    hours, minutes, seconds, fraction = found.groups()
+    if int(minutes) > 59 or int(seconds) > 59:
+        return None
+    whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
+    return whole + int(fraction.ljust(3, "0")) / 1000 if fraction else float(whole)
+
+
+def decode(raw: bytes) -> tuple[str, list[Row]]:
+    """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain UTF-8.
+
+    A byte order mark decides; then UTF-16 without a mark is known by its zeros; then UTF-8, with bad bytes replaced
+    when most of what is not ASCII is sound; else Windows-1252.
+    """
+    text, name = _decode(raw)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.lstrip("\ufeff")
+    mended = [(1, "odd_encoding", f"no plain UTF-8: read as {name}")] if name else []
+    if found := _CONTROL.search(text):
+        text = _CONTROL.sub(" ", text)
+        mended.append((1, "control_characters", f"{found.group()!r} and the like became spaces"))
+    return text, mended
+
+
+def _decode(raw: bytes) -> tuple[str, str]:
+    if raw.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return raw.decode("utf-32", errors="replace"), "UTF-32"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace"), "UTF-16"
+    even, odd = raw[:2000:2].count(0), raw[1:2000:2].count(0)
+    if max(even, odd) > len(raw[:2000]) / 5 and min(even, odd) < max(even, odd) / 5:
+        name = "utf-16-le" if odd > even else "utf-16-be"
+        return raw.decode(name, errors="replace"), f"{name.upper()} without a mark"
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8-sig", errors="replace")
+    bad = text.count("\ufffd")
+    sound = sum(ord(letter) > 127 for letter in text) - bad
+    if sound > bad:
+        return text, f"UTF-8 with {bad} bad places"
+    return raw.decode("cp1252", errors="replace"), "Windows-1252"

@@ -1,0 +1,116 @@
+"""Captions in JSON: YouTube's json3, and lists of segments as transcript tools and speech recognisers write them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed
+
+_LISTS = ("segments", "transcript", "chunks", "captions", "cues")
+
+
+def parse_json(text: str) -> Parsed:
+    """Cues of a JSON text; an item that cannot be used is a dropped row under its number in the list."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Parsed("json", dropped=[(1, "unreadable_json", f"{type(error).__name__}: {str(error)[:80]}")])
+    if isinstance(value, dict) and isinstance(value.get("events"), list):
+        return _json3(value["events"])
+    items = _segments(value)
+    if items is None:
+        return Parsed("json", dropped=[(1, "no_segments", f"it holds neither events nor any of {', '.join(_LISTS)}")])
+    parsed = Parsed("segments")
+    if isinstance(value, dict):
+        about = value.get("transcript")
+        parsed.automatic = isinstance(about, dict) and str(about.get("type")).startswith("auto")
+        parsed.duration_s = _number(value.get("duration")) or None
+    for number, item in enumerate(items, 1):
+        _segment(parsed, number, item)
+    return parsed
+
+
+def _segments(value: Any, *, deeper: int = 2) -> list[Any] | None:
+    """The list of segments, wherever in the upper levels it stands."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and deeper:
+        inner = (_segments(value[name], deeper=deeper - 1) for name in _LISTS if name in value)
+        return next((found for found in inner if found is not None), None)
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number of at least 0 that is not absurd, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e7 and math.isfinite(value) else None
+
+
+def _segment(parsed: Parsed, number: int, item: Any) -> None:
+    text = item.get("text") if isinstance(item, dict) else None
+    if not isinstance(text, str):
+        parsed.dropped.append((number, "no_text", f"{str(item)[:60]!r} has no text"))
+        return
+    pair = item.get("timestamp")
+    start, end = pair if isinstance(pair, list) and len(pair) == 2 else (item.get("start"), item.get("end"))
+    start_s, end_s, length_s = _number(start), _number(end), _number(item.get("duration"))
+    if start_s is None or (end is not None and end_s is None):
+        parsed.dropped.append((number, "impossible_times", f"start {str(start)[:20]!r}, end {str(end)[:20]!r}"))
+        return
+    if end_s is None:
+        end_s = UNTIL_NEXT if length_s is None else start_s + length_s
+    parsed.cues.append(Cue(start_s, end_s, _sound(text), number, _word_pieces(item.get("words"))))
+
+
+def _word_pieces(words: Any) -> tuple[tuple[str, float | None], ...]:
+    """Words with their own times; nothing unless all of them are sound, since the text then serves."""
+    if not isinstance(words, list):
+        return ()
+    pieces = [(word.get("word"), _number(word.get("start"))) for word in words if isinstance(word, dict)]
+    if len(pieces) < len(words) or not all(isinstance(text, str) and at is not None for text, at in pieces):
+        return ()
+    return tuple((_sound(str(text)), at) for text, at in pieces)
+
+
+def _sound(text: str) -> str:
+    """``text`` without halves of surrogate pairs, which JSON can hold and no file can."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _json3(events: list[Any]) -> Parsed:
+    """json3: pieces of text with offsets. Events without text lay out the screen or break a line."""
+    parsed = Parsed("json3")
+    for number, event in enumerate(events, 1):
+        said = event.get("segs") if isinstance(event, dict) else None
+        if not isinstance(said, list):
+            continue
+        pieces = [(_sound(seg["utf8"]), seg.get("tOffsetMs")) for seg in said if _has_text(seg)]
+        text = "".join(piece for piece, _ in pieces)
+        if not text.strip():
+            continue
+        start, length = _number(event.get("tStartMs")), _number_or_next(event.get("dDurationMs"))
+        if start is None or length is None:
+            detail = f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts {str(event.get('dDurationMs'))[:20]} ms"
+            parsed.dropped.append((number, "impossible_times", detail))
+            continue
+        heard = any(offset is not None for _, offset in pieces)
+        parsed.automatic |= heard
+        timed = tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
+        parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
+    return parsed
+
+
+def _has_text(seg: Any) -> bool:
+    return isinstance(seg, dict) and isinstance(seg.get("utf8"), str)
+
+
+def _number_or_next(value: Any) -> float | None:
+    return UNTIL_NEXT if value is None else _number(value)
+
+
+def _offset_s(start_ms: float, offset: Any) -> float | None:
+    after = _number(offset)
+    return None if after is None else (start_ms + after) / 1000
