@@ -18,8 +18,9 @@ from sportskills_lib import tables, video
 from sportskills_lib.artifacts import sha256_file
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import actionability, captions, sentences, sources
+from sportskills_lib.curation import actionability, captions, sentences
 from sportskills_lib.curation.sources import DroppedRow, Lesson
+from sportskills_lib.curation.sources_list import find_sources
 
 SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
 FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
@@ -53,8 +54,11 @@ class _Task:
 
 
 def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None) -> Curated:
-    """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is usable."""
-    lessons, dropped = sources.find_lessons(folder, language=config.language)
+    """Videos, judged narrations and everything dropped. ValueError when no lesson is usable.
+
+    ``folder`` is one in yt-dlp's layout, or a list of files (:mod:`sources_list`), whose videos keep absolute paths.
+    """
+    lessons, dropped = find_sources(folder, language=config.language)
     tasks = [_Task(lesson, folder, config.max_gap_s, config.min_words) for lesson in lessons]
     results = list(
         map_shards(
@@ -142,7 +146,7 @@ def _narration(lesson: Lesson, automatic: bool, narration_id: str, sentence: sen
 def _video_row(lesson: Lesson, info: video.VideoInfo, folder: Path) -> dict[str, Any]:
     kept = ("video_id", "title", "channel", "sport", "skill", "search_term", "language", "licence", "upload_date")
     return {name: getattr(lesson, name) for name in kept} | {
-        "path": lesson.path.relative_to(folder).as_posix(),
+        "path": (lesson.path.relative_to(folder) if lesson.path.is_relative_to(folder) else lesson.path).as_posix(),
         "duration_s": info.duration_s,
         "fps": info.fps,
         "width_px": info.width_px,
