@@ -35,7 +35,8 @@ def show(taxonomy: TaxonomyFile = None, sport: Sports = None) -> None:
 
     rows = counts_by_sport(read_taxonomy(_path(taxonomy)).chosen(sport or []))
     typer.echo(f"{'sport':<22} {'skills':>7} {'spellings':>10} {'searches':>9}")
-    for name, *numbers in [*rows, (f"{len(rows)} sports", *(sum(row[i] for row in rows) for i in (1, 2, 3)))]:
+    totals = [sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)]
+    for name, *numbers in [*rows, (f"{len(rows)} sports", *totals)]:
         typer.echo(f"{name:<22} {numbers[0]:>7} {numbers[1]:>10} {numbers[2]:>9}")
 
 

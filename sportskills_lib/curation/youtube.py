@@ -78,7 +78,7 @@ def _wait_s(error: BaseException) -> float:
             continue
         seen.append(each)
         response = getattr(each, "response", None)
-        asked = response.headers.get("Retry-After", "") if hasattr(response, "headers") else ""
+        asked = response.headers.get("Retry-After", "") if response is not None else ""
         if str(asked).strip().isdigit():
             return min(float(asked), LONGEST_WAIT_S)
         inner = getattr(each, "exc_info", None)
