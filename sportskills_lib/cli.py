@@ -13,6 +13,7 @@ import typer
 
 from sportskills_lib import __version__
 from sportskills_lib.auditing import commands as auditing
+from sportskills_lib.curation import commands
 from sportskills_lib.exporting import commands as exporting
 
 EPILOG = (
@@ -35,6 +36,8 @@ app.add_typer(auditing.app, name="audit")
 app.command("export", epilog="Example: sportskills export --run mine --to shards --format webdataset --split train")(
     exporting.export
 )
+app.add_typer(commands.taxonomy_app, name="taxonomy")
+app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(commands.fetch)
 
 Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]
 
@@ -82,7 +85,9 @@ def reproduce(
         str | None,
         typer.Option(help="smoke (seconds), demo (minutes), local (your folder), paper (GPU). Default: as last time."),
     ] = None,
-    source: Annotated[Path | None, typer.Option(help="Folder of lessons in yt-dlp's layout, for 01 and 02.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list.")
+    ] = None,
     learners: Annotated[Path | None, typer.Option(help="Folder of learners in Ego-Exo4D's layout, for 04.")] = None,
     from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
@@ -174,6 +179,8 @@ def _existing(path: Path, option: str) -> str:
     from sportskills_lib.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
+    if option == "--source" and folder.suffix in (".csv", ".parquet") and folder.is_file():
+        return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
     if not folder.is_dir():
         raise ValueError(f"{option} {path} is no folder: name an existing one")
     if not any(folder.iterdir()):

@@ -22,8 +22,9 @@ from sportskills_lib import tables, video
 from sportskills_lib.artifacts import sha256_file
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import actionability, captions, chat_judge, sentences, sources, speech
+from sportskills_lib.curation import actionability, captions, chat_judge, sentences, speech
 from sportskills_lib.curation.sources import DroppedRow, Lesson
+from sportskills_lib.curation.sources_list import find_sources
 
 PART = 1000  # videos whose narrations are held in memory and written together
 MANY = 10_000  # from so many videos on, shards are larger: a folder for every 32 would be thousands
@@ -66,10 +67,11 @@ class _Task:
 def curate(folder: Path, config: CurationConfig, *, shards: Path | None = None, account: str = "") -> Curated:
     """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is usable.
 
+    ``folder`` is one in yt-dlp's layout, or a list of files (:mod:`sources_list`), whose videos keep absolute paths.
     Memory grows with the number of videos, not with what is said in them: narrations go to ``shards`` (or a temporary
     folder) a thousand videos at a time. ``account`` (the run's name) is what a chat model's budget belongs to.
     """
-    lessons, dropped = sources.find_lessons(folder, language=config.language, silent=bool(config.speech_model))
+    lessons, dropped = find_sources(folder, language=config.language, silent=bool(config.speech_model))
     target = shards or _temporary()
     heard, unheard = _listen(lessons, config, target / "speech")
     dropped += unheard
@@ -139,7 +141,7 @@ def _write_part(
     Ids of narrations begin with their video's id and a video stands in one part, so that what is unique in every part
     is unique in all.
     """
-    dropped = tables.dropped_rows(lost_video(result) for result in results if result.reason)
+    dropped: pl.DataFrame = tables.dropped_rows(lost_video(result) for result in results if result.reason)
     read = [result for result in results if not result.reason]
     videos = pl.concat([_table(tables.Videos, []), *(result.table("videos") for result in read)])
     rows = pl.concat([_table(tables.Narrations, []), *(result.table("narrations") for result in read)])
@@ -221,7 +223,7 @@ def _transcription(lesson: Lesson, automatic: bool) -> str:
 def _video_row(lesson: Lesson, info: video.VideoInfo, folder: Path) -> dict[str, Any]:
     kept = ("video_id", "title", "channel", "sport", "skill", "search_term", "language", "licence", "upload_date")
     return {name: getattr(lesson, name) for name in kept} | {
-        "path": lesson.path.relative_to(folder).as_posix(),
+        "path": (lesson.path.relative_to(folder) if lesson.path.is_relative_to(folder) else lesson.path).as_posix(),
         "duration_s": info.duration_s,
         "fps": info.fps,
         "width_px": info.width_px,

@@ -1,9 +1,9 @@
 """A folder in yt-dlp's layout, as videos with sport, skill and captions.
 
 ``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions (or another
-format that :mod:`.captions` reads). Guarantee: every
-video file, and every sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from
-strangers: their ids must be safe as file names, and nothing in them may raise.
+format that :mod:`.captions` reads). Guarantee: every video file, and every sidecar, is either a :class:`Lesson` or a
+dropped row with its reason. Sidecars come from strangers: their ids must be safe as file names, and nothing in them
+may raise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from sportskills_lib import tables
 from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
+from sportskills_lib.curation.taxonomy import shipped
 from sportskills_lib.video import SUFFIXES
 from sportskills_lib.vocabulary import words
 
@@ -56,7 +57,7 @@ def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) ->
     """
     if not folder.is_dir():
         raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
     videos = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not videos:
         raise ValueError(
@@ -88,6 +89,11 @@ def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) ->
         else:
             dropped.append(found)
     return [lessons[key] for key in sorted(lessons)], sorted(dropped)
+
+
+def _hidden(path: Path) -> bool:
+    """In a folder whose name begins with a dot, such as the one in which a fetch works."""
+    return any(part.startswith(".") for part in path.parts[:-1])
 
 
 def _is_playlist(sidecar: Path) -> bool:
@@ -147,18 +153,26 @@ def _text(value: Any) -> str | None:
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Sport and skill, lower case: from two tags [sport, skill], else from the search term without connecting words.
+    """Sport and skill, lower case, by the taxonomy's names where it knows them.
 
-    A search term of several words names the sport first; where the tags begin with a sport of more than one word that
-    the term begins with too ("figure skating"), that is taken.
+    They come from what a fetch noted, else from two tags [sport, skill], else from the search term without
+    connecting words. A search term names the sport first: one that the tags begin with too, or one of the taxonomy
+    ("table tennis"), or else its first word.
     """
+    noted = info.get("sportskills") if isinstance(info.get("sportskills"), dict) else {}
     tags = info.get("tags") if isinstance(info.get("tags"), list) else []
     names = [" ".join(tag.lower().split()) for tag in tags or [] if isinstance(tag, str) and tag.strip()]
+    if (sport := _text((noted or {}).get("sport"))) and (skill := _text((noted or {}).get("skill"))):
+        names = [sport, skill]
     if len(names) == 2:
-        return names[0], names[1]
+        return shipped().canonical(names[0], names[1])
     term = (_text(info.get("playlist_title")) or "").lower()
-    sport = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
-    named = [word for word in term.removeprefix(sport or "").split() if word not in CONNECTING_WORDS]
-    if sport is None and named:
-        sport = named.pop(0)
-    return sport, " ".join(named) or None
+    tagged = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
+    known = None if tagged else shipped().leading_sport(term)
+    if known and (skill := known[0].skill_within(known[1])):
+        return known[0].name, skill
+    rest = term.removeprefix(tagged) if tagged else known[1] if known else term
+    named = [word for word in rest.split() if word not in CONNECTING_WORDS]
+    sport = tagged or (known[0].name if known else named.pop(0) if named else None)
+    skill = " ".join(named)
+    return shipped().canonical(sport, skill) if sport and skill else (sport, skill or None)

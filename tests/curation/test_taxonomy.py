@@ -1,0 +1,172 @@
+"""The taxonomy: the shipped file, what is refused, which spelling means what, searches, and what a model may add."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from films import REAL, needs_real
+
+from sportskills_lib.curation import propose
+from sportskills_lib.curation.propose import ProposedSkill, ProposedSkills, add_skill
+from sportskills_lib.curation.search_terms import CONNECTORS, counts_by_sport, search_terms
+from sportskills_lib.curation.sources import CONNECTING_WORDS, sport_and_skill
+from sportskills_lib.curation.taxonomy import SHIPPED, TaxonomyError, parse_taxonomy, plain, shipped
+from sportskills_lib.demo.skills import SPORTS
+
+SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' + "".join(
+    f'"throw {i}" = ["nage {i}"]\n' for i in range(10)
+)
+
+
+def test_the_shipped_file_has_55_sports_of_ten_skills_and_more() -> None:
+    sports = shipped().sports
+    assert len(sports) == 55
+    assert {"judo", "sprinting", "tennis", "handball"} <= {sport.name for sport in sports}
+    assert min(len(sport.skills) for sport in sports) >= 10
+    assert "our choice" in SHIPPED.read_text()
+
+
+def test_the_demo_worlds_names_are_the_taxonomys() -> None:
+    for sport in SPORTS:
+        known = shipped().sport(sport.name)
+        assert known is not None and known.name == sport.name
+        assert {skill.name for skill in sport.skills} <= set(known.skills)
+
+
+@needs_real
+def test_real_lessons_match() -> None:
+    unknown = set()
+    for path in sorted((REAL / "lessons").glob("*.info.json")):
+        info = json.loads(path.read_text())
+        sport, skill = sport_and_skill(info)
+        untagged = sport_and_skill(info | {"tags": []})
+        assert (sport, skill) == untagged or path.name.startswith("handWash")
+        known = shipped().sport(str(sport))
+        assert known is not None
+        if skill not in known.skills:
+            unknown.add((sport, skill))
+    assert unknown == {("calisthenics", "hygiene")}  # washing hands is no skill
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (("Football", "Throw in"), ("soccer", "throw-in")),
+        (("ping-pong", "Forehand Loop"), ("table tennis", "topspin loop")),
+        (("judo", "O-Soto Gari"), ("judo", "osoto sweep")),
+        (("judo", "unheard of"), ("judo", "unheard of")),
+        (("chess", "opening"), ("chess", "opening")),
+    ],
+)
+def test_spellings_mean_our_names(said: tuple[str, str], meant: tuple[str, str]) -> None:
+    assert shipped().canonical(*said) == meant
+    assert sport_and_skill({"tags": list(said)}) == (meant[0].lower(), meant[1].lower())
+
+
+def test_a_term_of_many_words_names_the_longest_sport() -> None:
+    assert sport_and_skill({"playlist_title": "Table tennis push stroke drills"}) == ("table tennis", "push stroke")
+    assert sport_and_skill({"playlist_title": "ice hockey slapshot tutorial"}) == ("ice hockey", "slap shot")
+    assert sport_and_skill({"sportskills": {"sport": "judo", "skill": "hip throw"}, "tags": ["fun", "x"]}) == (
+        "judo",
+        "hip throw",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"nage 3"', '"nage 4"'), "sport 'judo', skill 'throw 4': 'nage 4' already means 'throw 3'"),
+        (('["nage 3"]', "[]"), "sport 'judo', skill 'throw 3' has no other spelling: add one"),
+        (('["nage 3"]', '"nage 3"'), "sport 'judo', skill 'throw 3': its other spellings must be a list"),
+        (('"throw 3" = ["nage 3"]\n', ""), "sport 'judo' has 9 skills: it needs at least 10"),
+        (('"nage 3"', '"Nage 3"'), "skill 'throw 3': 'Nage 3' is no name: use lower-case"),
+        (('name = "judo"', 'label = "judo"'), "sport number 1 has no name"),
+        (("[sport.skills]", "[sport.moves]"), "sport 'judo' has the unknown key 'moves'"),
+        (('"ju-do kwai"', '"judo"'), "'judo' already means 'judo'"),
+        (('"throw 4"', '"throw 3"'), "is no TOML: .*line 9"),
+        ((SMALL, ""), "names no sport"),
+        ((SMALL, SMALL * 2), "sport 'judo': 'judo' already means 'judo'"),
+    ],
+)
+def test_a_mistake_is_named_with_sport_and_skill(change: tuple[str, str], message: str) -> None:
+    assert len(parse_taxonomy(SMALL).sports) == 1
+    with pytest.raises(TaxonomyError, match=message):
+        parse_taxonomy(SMALL.replace(*change))
+
+
+# ---------------------------------------------------------------------------------------------------------------- terms
+
+
+def test_searches_are_made_once_and_belong_to_a_sport() -> None:
+    terms = search_terms(shipped().sports)
+    assert len({plain(each.term) for each in terms}) == len(terms)
+    assert sum(row[3] for row in counts_by_sport(shipped().sports)) == len(terms)
+    golf = [each.term for each in terms if (each.sport, each.skill) == ("golf", "hip turn drill")]
+    assert "golf hip turn drill tutorial" in golf and "golf hip turn drill drills" not in golf
+    hurdles = [each.term for each in terms if each.sport == "hurdles"]
+    assert "400 hurdles stride tips" in hurdles and "how to hurdles lead leg" in hurdles
+
+
+def test_a_searchs_words_lead_back_to_its_skill() -> None:
+    assert {word for each in CONNECTORS for word in each.split() if word != "{skill}"} <= CONNECTING_WORDS
+    terms = search_terms(shipped().sports, connectors=CONNECTORS[:9])
+    lost = [each for each in terms if sport_and_skill({"playlist_title": each.term}) != (each.sport, each.skill)]
+    assert len(lost) < 0.02 * len(terms), lost[:20]
+
+
+# ------------------------------------------------------------------------------------------------------------ proposals
+
+
+def answers(**named: list[str]):
+    """A model that proposes the same skills for every sport."""
+
+    def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills:
+        assert "Known skills:" in prompt
+        return schema(skills=[ProposedSkill(name=name, synonyms=others) for name, others in named.items()])
+
+    return ask
+
+
+def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    sumo = SMALL.replace('"judo"', '"sumo"').replace('"ju-do kwai"', "")
+    path.write_text(f"# note\n{SMALL}\n# the next sport\n{sumo}")
+    before = path.read_text()
+    sports = parse_taxonomy(before).sports[:1]
+    model = answers(sweep=["Foot  Sweep"], **{"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []})
+    proposal = propose.propose(before, sports, model)
+    assert proposal.added == (("judo", "sweep"),)
+    assert [skill[:7] for _, skill, _ in proposal.refused] == ["throw 1", 'a"] = 1', "bare"]
+    diff = propose.difference(before, proposal.text, path.name)
+    changed = [line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    assert changed == ['+"sweep" = ["foot sweep"]']
+    propose.keep(path, before, proposal)
+    assert path.read_text() == before
+    assert propose.accept(path) == diff
+    assert "sweep" in parse_taxonomy(path.read_text()).sports[0].skills
+    with pytest.raises(ValueError, match="no proposal stands beside"):
+        propose.accept(path)
+
+
+def test_an_old_proposal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALL)
+    propose.keep(path, SMALL, propose.propose(SMALL, parse_taxonomy(SMALL).sports, answers(sweep=["foot sweep"])))
+    path.write_text(SMALL + "# edited\n")
+    with pytest.raises(ValueError, match="has changed since the proposal was made"):
+        propose.accept(path)
+
+
+def test_a_model_without_an_answer_adds_nothing() -> None:
+    proposal = propose.propose(SMALL, parse_taxonomy(SMALL).sports, lambda prompt, schema: None)
+    assert (proposal.text, proposal.added) == (SMALL, ())
+    assert proposal.refused == (("judo", "", "the model gave no usable answer"),)
+
+
+def test_every_shipped_sport_can_be_added_to() -> None:
+    text = SHIPPED.read_text()
+    for sport in shipped().sports:
+        longer = parse_taxonomy(add_skill(text, sport.name, "entirely new move", ["a novelty"]))
+        assert "entirely new move" in longer.chosen([sport.name])[0].skills
