@@ -121,6 +121,11 @@ def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) 
 def _make_now(parts: Sequence[DemoPart], *, again: bool) -> None:
     calls = []
     for part in parts:
+        if artifacts.workspace().resolve() not in part.target.resolve().parents:
+            raise ValueError(
+                f"{part.target} lies behind a link to {part.target.resolve()}: what is made anew is removed first, so "
+                "let the link go, or use the workspace that it points into"
+            )
         marker = part.notes / f"{part.name}.json"
         marker.unlink(missing_ok=True)
         if again or part.name != "world" or not part.target.is_dir():  # the world keeps what still fits by itself

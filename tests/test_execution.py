@@ -477,3 +477,15 @@ def test_progress_counts_down_and_is_silent_about_the_unknown() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert Progress.clock(seconds) == text
+
+
+def test_a_world_behind_a_link_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made anew is removed first: through a link that would be somebody else's."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    (other / "models" / "base_clip").mkdir(parents=True)
+    (mine / "data" / "raw").mkdir(parents=True)
+    (mine / "data" / "raw" / "demo").symlink_to(other)
+    monkeypatch.setattr(artifacts, "workspace", lambda: mine)
+    with pytest.raises(ValueError, match="lies behind a link"):
+        worlds._make_now([worlds.demo_part("base_clip")], again=False)
+    assert (other / "models" / "base_clip").is_dir()

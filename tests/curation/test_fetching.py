@@ -16,7 +16,7 @@ import pytest
 from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving, webvtt
 
 from sportskills_lib.curation import fetching
-from sportskills_lib.curation.captions import parse_webvtt
+from sportskills_lib.curation.captions import parse_captions
 from sportskills_lib.curation.fetch_status import STATUSES, status_of
 from sportskills_lib.curation.fetch_store import FetchLocked, Record, Store
 from sportskills_lib.curation.fetching import AskedTooMuch, Item, fetch, named_item, searched_items
@@ -285,11 +285,11 @@ def test_captions_are_cut_on_the_spans_clock() -> None:
         "turn<00:00:11.500><c> hips</c>\n\n1\n00:00:19.000 --> 00:00:24.000\nlast words\n\n"
         "00:30.000 --> 00:31.000\nno\n"
     )
-    cut = parse_webvtt(cut_webvtt(text, 10.0, 20.0), duration_s=10.0)
+    cut = parse_captions(cut_webvtt(text, 10.0, 20.0), duration_s=10.0)
     assert [word.text for word in cut.words] == ["turn", "hips", "last", "words"]
     assert (cut.words[0].start_s, cut.words[1].start_s, cut.words[2].start_s) == (0.0, 1.5, 9.0)
     assert cut.words[-1].end_s <= 10.0
-    assert parse_webvtt(cut_webvtt(webvtt(TEACHING), 0, 24)) == parse_webvtt(webvtt(TEACHING))
+    assert parse_captions(cut_webvtt(webvtt(TEACHING), 0, 24)) == parse_captions(webvtt(TEACHING))
 
 
 # ------------------------------------------------------------------------------------------------------------ search
@@ -384,7 +384,10 @@ def run_killed(words: list[str], folder: Path, *, after: tuple[int, ...]) -> Non
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
+LONG = pytest.mark.skipif(os.environ.get("SPORTSKILLS_SLOW") != "1", reason="set SPORTSKILLS_SLOW=1: a minute or more")
+
+
+@pytest.mark.parametrize("count", [24, pytest.param(200, marks=[pytest.mark.slow, LONG])])
 def test_a_fetch_killed_twice_ends_like_an_undisturbed_one(count: int, tmp_path: Path) -> None:
     names = [f"lesson{i:03d}" for i in range(count)]
     faults = {name: FAULTS[(i // 5) % len(FAULTS)] for i, name in enumerate(names) if i % 5 == 2}

@@ -269,7 +269,7 @@ def curve_rows(rng: np.random.Generator) -> pl.DataFrame:
                     "step": step,
                     "loss": float(4 * np.exp(-step / 200) + 0.1 * rng.normal()),
                     "learning_rate": 1e-3,
-                    "recall@10_single": float(0.1 + 0.3 * step / 400),
+                    "val_recall": float(0.1 + 0.3 * step / 400),
                 }
             )
     return pl.DataFrame(rows)

@@ -27,6 +27,6 @@ def test_a_second_reading_decodes_no_film_again(tmp_path: Path, monkeypatch: pyt
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(video.reading, "stream_frames", refuse)
-    again = reading.read_video(replace(cached, config=PairingConfig(min_score=0.4)))
+    again = reading.read_video(replace(cached, config=PairingConfig(min_confidence=0.4)))
     assert len(plain["frames"]) > 0
     np.testing.assert_array_equal(again["frames"], plain["frames"])
