@@ -26,7 +26,19 @@ class StageConfig(BaseModel):
         return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
 
 
-class CurationConfig(StageConfig):
+class ChatConfig(StageConfig):
+    """A chat model that a stage may ask; its key is read from OPENAI_API_KEY, never from here."""
+
+    chat_url: str = Field("", description="address of an OpenAI-compatible server; empty: $OPENAI_BASE_URL")
+    chat_model: str = Field("", description="the model's name at that server")
+    chat_concurrency: int = Field(4, ge=1, description="questions under way at the same time")
+    chat_timeout_s: float = Field(120.0, gt=0, description="an answer that takes longer is asked for again")
+    chat_budget_usd: float = Field(0.0, ge=0, description="most dollars that this run may spend; 0: no limit")
+    chat_usd_in: float = Field(0.0, ge=0, description="price of a million tokens read by the model")
+    chat_usd_out: float = Field(0.0, ge=0, description="price of a million tokens written by the model")
+
+
+class CurationConfig(ChatConfig):
     """01: from a folder of videos and captions to actionable narrations. All values are ours."""
 
     source: str = Field("data/raw/demo/lessons", description="folder in yt-dlp's layout, relative to the workspace")
@@ -37,16 +49,9 @@ class CurationConfig(StageConfig):
     timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
     workers: int = Field(2, description="processes that open files; 0: none, for debugging")
     judge: Literal["rules", "chat"] = Field("rules", description="who says what is actionable: rules, or a chat model")
-    chat_url: str = Field("", description="address of an OpenAI-compatible server; empty: $OPENAI_BASE_URL")
-    chat_model: str = Field("", description="the model's name at that server")
-    chat_concurrency: int = Field(4, ge=1, description="questions under way at the same time")
-    chat_timeout_s: float = Field(120.0, gt=0, description="an answer that takes longer is asked for again")
-    chat_budget_usd: float = Field(0.0, ge=0, description="most dollars that this run may spend; 0: no limit")
-    chat_usd_in: float = Field(0.0, ge=0, description="price of a million tokens read by the model")
-    chat_usd_out: float = Field(0.0, ge=0, description="price of a million tokens written by the model")
 
 
-class PairingConfig(StageConfig):
+class PairingConfig(ChatConfig):
     """02: from narrations to clips and pairs. All values are ours."""
 
     source: str = Field("data/raw/demo/lessons", description="the same folder as in 01")

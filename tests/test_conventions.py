@@ -365,7 +365,7 @@ def test_a_bad_cell_is_caught(source: str) -> None:
 
 
 def parameter_offences(source: str, stage: str) -> list[str]:
-    """How the parameters cell differs from `run` and the stage's config: names, order, types, defaults, comments."""
+    """How the parameters cell differs from `run` and the stage's config: names, types, defaults, comments."""
     fields = CONFIGS[stage].model_fields
     expected = {"run": (str, "demo")} | {
         name: (field.annotation, field.get_default(call_default_factory=True)) for name, field in fields.items()
@@ -389,7 +389,7 @@ def parameter_offences(source: str, stage: str) -> list[str]:
             found.append(f"{name} is annotated {ast.unparse(node.annotation)}")
         if node.lineno not in comments and node.end_lineno not in comments:
             found.append(f"{name} has no comment")
-    if seen != list(expected):
+    if sorted(seen) != sorted(expected):
         found.append(f"has {', '.join(seen)}; the config has {', '.join(expected)}")
     return found
 

@@ -16,11 +16,10 @@ from itertools import groupby
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from sportskills_lib import artifacts
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation.actionability import Verdict
 from sportskills_lib.language import prompts
-from sportskills_lib.language.client import Answer, ChatClient
+from sportskills_lib.language.client import Answer, ChatClient, open_client
 
 log = logging.getLogger("sportskills")
 
@@ -88,21 +87,6 @@ def judge_videos(client: ChatClient, videos: Iterable[tuple[str, list[str]]]) ->
     return verdicts
 
 
-def open_client(config: CurationConfig, *, account: str) -> ChatClient:
-    """The client that the config names; answers are kept in data/cache, for all runs of the workspace."""
-    return ChatClient(
-        url=config.chat_url,
-        model=config.chat_model,
-        cache=artifacts.workspace() / "data" / "cache" / "chat.sqlite",
-        account=f"{account}/01_curation",
-        concurrency=config.chat_concurrency,
-        timeout_s=config.chat_timeout_s,
-        budget_usd=config.chat_budget_usd,
-        usd_in=config.chat_usd_in,
-        usd_out=config.chat_usd_out,
-    )
-
-
 def judge_table(
     narrations: pl.DataFrame, videos: pl.DataFrame, config: CurationConfig, *, account: str
 ) -> tuple[pl.DataFrame, list[tuple[str, str, str, str]]]:
@@ -117,7 +101,7 @@ def judge_table(
     ordered = narrations.sort("video_id", "start_s", "end_s")
     groups = ordered.group_by("video_id", maintain_order=True).agg("text")
     asked = [(about.get(video_id, ""), texts) for video_id, texts in groups.select("video_id", "text").iter_rows()]
-    with open_client(config, account=account) as client:
+    with open_client(config, account=f"{account}/01_curation") as client:
         verdicts = [
             verdict
             for first in range(0, len(asked), AT_ONCE)

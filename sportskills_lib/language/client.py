@@ -26,6 +26,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sportskills_lib import artifacts
+from sportskills_lib.config import ChatConfig
 from sportskills_lib.language.cache import AnswerCache, Spent
 from sportskills_lib.language.retries import Trouble, trouble_of, wait_s
 
@@ -360,3 +362,18 @@ def _in_a_thread(work: Coroutine[Any, Any, list[Answer[Shape]]]) -> list[Answer[
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+def open_client(config: ChatConfig, *, account: str) -> ChatClient:
+    """The client that a stage's config names; answers are kept in data/cache, for all runs of the workspace."""
+    return ChatClient(
+        url=config.chat_url,
+        model=config.chat_model,
+        cache=artifacts.workspace() / "data" / "cache" / "chat.sqlite",
+        account=account,
+        concurrency=config.chat_concurrency,
+        timeout_s=config.chat_timeout_s,
+        budget_usd=config.chat_budget_usd,
+        usd_in=config.chat_usd_in,
+        usd_out=config.chat_usd_out,
+    )

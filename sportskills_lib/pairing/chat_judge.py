@@ -6,9 +6,7 @@ a malformed answer or none leaves the window without probabilities: undecided, a
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import cv2
@@ -16,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from sportskills_lib import models
+from sportskills_lib.language.client import Prompt, data_url
 from sportskills_lib.pairing.evidence import Evidence, Mode
 from sportskills_lib.tables import DEMONSTRATIONS
 
@@ -37,16 +36,6 @@ class DemonstrationAnswer(BaseModel):
 
     demonstration: Literal["correct", "incorrect", "none"]
     confidence: float = Field(ge=0, le=1)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One prompt in the chat client's form: our words, the data, pictures as data URLs."""
-
-    version: str
-    system: str
-    user: str
-    images: tuple[str, ...] = ()
 
 
 class Client(Protocol):
@@ -75,7 +64,7 @@ class ChatJudge:
         return rows
 
 
-def question(item: Evidence, mode: Mode) -> Question:
+def question(item: Evidence, mode: Mode) -> Prompt:
     """The prompt about one window. ValueError for an item without frames, unless the mode is ``text``."""
     if item.frames is None and mode != "text":
         raise ValueError(f"window {item.clip_id} has no frames: a model cannot look at it")
@@ -86,11 +75,11 @@ def question(item: Evidence, mode: Mode) -> Question:
     if mode != "text" and item.frames is not None:
         chosen = np.linspace(0, len(item.frames) - 1, min(FRAMES, len(item.frames))).round().astype(int)
         pictures = tuple(_picture(item.frames[index]) for index in chosen)
-    return Question(VERSION, SYSTEM, "\n".join(lines), pictures)
+    return Prompt(VERSION, SYSTEM, "\n".join(lines), pictures)
 
 
 def _picture(frame: np.ndarray) -> str:
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     written, data = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR), options)
     assert written
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return data_url(data.tobytes())

@@ -57,49 +57,55 @@ def pair(
     config: PairingConfig,
     *,
     shards: Path,
+    account: str = "",
     chat: Client | None = None,
 ) -> Paired:
     """Judge a window for every sentence, keep what is taught and shown, without copies, and split it by channel.
 
-    ``chat`` is the client of judge ``chat``. What is undecided makes no clip and is dropped with that reason.
+    ``account`` (the run's name) is whose budget judge ``chat`` spends; ``chat`` is a client other than the config's.
+    What is undecided makes no clip and is dropped with that reason.
     """
-    judge = verdicts.load_judge(config, chat=chat)
+    judge = verdicts.load_judge(config, account=account, chat=chat)
     tasks = _tasks(videos, narrations, folder, config)
-    window_parts, outline_parts, dropped_parts = [], [], []
-    lost: list[tuple[str, str, str, str]] = []
-    for result in _read(tasks, config, shards):
-        if result.value is None:
-            lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
-            continue
-        window_parts.append(result.table("windows"))
-        dropped_parts.append(result.table("dropped"))
-        outline_parts.append(np.asarray(result.array("outlines")))
+    windows, outlines, unread = _gather(tasks, config, shards)
     facts = videos.select("video_id", "channel", "sport", "skill", "upload_date")
-    windows = pl.concat([pl.DataFrame(schema=reading.WINDOWS), *window_parts])
     windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(topic=TOPIC)
     judged = _judge(windows, judge, tasks, config, shards)
     shown = verdicts.framed(judged).with_row_index("row").filter(SHOWN)
-    outlines = np.concatenate(outline_parts) if outline_parts else np.empty((0, signatures.OUTLINE), np.float16)
     uploaded = duplicates.by_upload(shown)
     links = _links(uploaded, outlines[uploaded["row"].to_numpy()], tasks, config, shards)
     copies = duplicates.find_copies(uploaded, links)
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
     clips, small = _clips(kept, links, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
-    dropped = pl.concat([tables.dropped_rows([*lost, *_not_shown(judged), *_copied(copies)]), *dropped_parts]).sort(
-        tables.Dropped.column_names()
-    )
+    dropped = pl.concat([unread, tables.dropped_rows([*_not_shown(judged), *_copied(copies)])])
     paired = Paired(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
         judged=judged.drop(facts.columns[1:]).sort("clip_id"),
         links=links,
-        dropped=tables.Dropped.validate(dropped),
+        dropped=tables.Dropped.validate(dropped.sort(tables.Dropped.column_names())),
         unsplit_sports=small,
         tasks=tasks,
     )
     _check(paired, videos, narrations)
     return paired
+
+
+def _gather(
+    tasks: list[reading.VideoTask], config: PairingConfig, shards: Path
+) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+    """All windows, the outlines [n, 128] of those under words that teach, and what could not be read."""
+    windows, outlines = [pl.DataFrame(schema=reading.WINDOWS)], [np.empty((0, signatures.OUTLINE), np.float16)]
+    dropped, lost = list[pl.DataFrame](), list[tuple[str, str, str, str]]()
+    for result in _read(tasks, config, shards):
+        if result.value is None:
+            lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
+            continue
+        windows.append(result.table("windows"))
+        dropped.append(result.table("dropped"))
+        outlines.append(np.asarray(result.array("outlines")))
+    return pl.concat(windows), np.concatenate(outlines), pl.concat([tables.dropped_rows(lost), *dropped])
 
 
 def _tasks(

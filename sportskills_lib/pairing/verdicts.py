@@ -10,6 +10,7 @@ import polars as pl
 
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.language.client import open_client
 from sportskills_lib.pairing.chat_judge import ChatJudge, Client
 from sportskills_lib.pairing.demonstrations import RulesJudge
 from sportskills_lib.pairing.evidence import Evidence, Judge, Mode, decide
@@ -18,8 +19,8 @@ from sportskills_lib.tables import DEMONSTRATIONS
 VIDEOS_A_ROUND = 16  # a model is asked about so many videos' windows at once
 
 
-def load_judge(config: PairingConfig, *, chat: Client | None = None) -> Judge:
-    """The judge that the config names. ValueError when it lacks its model or its client."""
+def load_judge(config: PairingConfig, *, account: str = "", chat: Client | None = None) -> Judge:
+    """The judge that the config names; ``account`` is whose budget a chat model spends. ValueError without a model."""
     if config.judge == "rules":
         return RulesJudge()
     if config.judge == "vlm":
@@ -28,9 +29,7 @@ def load_judge(config: PairingConfig, *, chat: Client | None = None) -> Judge:
         if not config.judge_model:
             raise ValueError("judge 'vlm' needs judge_model: a Qwen2.5-VL or Qwen3-VL, by hub id or folder")
         return VlmJudge(config.judge_model, device=config.device)
-    if chat is None:
-        raise ValueError("judge 'chat' needs a chat client: pass chat=ChatClient(...), or set judge to 'rules'")
-    return ChatJudge(chat)
+    return ChatJudge(chat or open_client(config, account=f"{account}/02_pairing"))
 
 
 def evidence(windows: pl.DataFrame, frames: np.ndarray | None = None) -> list[Evidence]:

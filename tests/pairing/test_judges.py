@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_server import Reply, chat_server
 
 from sportskills_lib import models
 from sportskills_lib.config import PairingConfig
@@ -105,5 +107,24 @@ def test_the_config_names_the_judge() -> None:
     assert verdicts.load_judge(PairingConfig(judge="chat"), chat=Scripted()).name == "chat-1 stub"
     with pytest.raises(ValueError, match="needs judge_model"):
         verdicts.load_judge(PairingConfig(judge="vlm"))
-    with pytest.raises(ValueError, match="needs a chat client"):
+    with pytest.raises(ValueError, match="chat model has no address"):
         verdicts.load_judge(PairingConfig(judge="chat"))
+
+
+def test_a_server_is_asked_through_the_config_and_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+
+    def answer(request: dict[str, Any], number: int) -> Reply:
+        pictures = [part for part in request["messages"][-1]["content"] if part["type"] == "image_url"]
+        assert len(pictures) == 4 and EVIL not in request["messages"][0]["content"]
+        return Reply('{"demonstration": "incorrect", "confidence": 0.9}')
+
+    said = [Evidence("x", EVIL, True, 0.1, "", items(1)[0].frames)]
+    with chat_server(answer) as server:
+        config = PairingConfig(judge="chat", chat_url=server.url, chat_model="tiny")
+        for _ in range(2):
+            rows = verdicts.load_judge(config, account="mine").probabilities(said)
+            np.testing.assert_allclose(rows, [[0.05, 0.9, 0.05]])
+        assert len(server.requests) == 1
