@@ -196,7 +196,7 @@ def reproduce(
         headless.check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
     for stage in STAGES[: STAGES.index(first)]:
         artifacts.open_stage(run, stage)
-    with full_disk_named(run_folder(run).parent), _only_runner(run):
+    with full_disk_named(run_folder(run)), _only_runner(run):
         _save_settings(run, preset, chosen)
         progress = Progress(say)
         pending = {stage: _planned_seconds(run, stage, preset) for stage in wanted}

@@ -202,7 +202,7 @@ def test_a_full_disk_is_code_4(call, toy_workspace: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(execution, "run_stage", full)
     ended = call("reproduce", "--run", "t", "--preset", "demo", *toy_words())
-    assert ended.code == 4 and "the disk is full: data/runs has" in ended.err and ended.err.count("\n") == 1
+    assert ended.code == 4 and "the disk is full: data/runs" in ended.err and ended.err.count("\n") == 1
 
 
 def test_an_interrupt_is_code_130(call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
