@@ -254,7 +254,7 @@ def test_a_kernel_that_dies_is_named(toy_workspace: Path) -> None:
 
 
 def test_a_full_disk_in_a_notebook_is_one_line_with_the_folder(toy_workspace: Path) -> None:
-    with pytest.raises(failures.DiskFull, match=r"data/runs has \d+ MB free .* finished stages and shards are kept"):
+    with pytest.raises(failures.DiskFull, match=r"data/runs/demo has \d+ MB free .* stages and shards are kept"):
         run_first(toy_workspace, "raise OSError(28, 'No space left on device')")
 
 
