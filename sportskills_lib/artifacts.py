@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import StageConfig
+from sportskills_lib.files import write_whole
 from sportskills_lib.fingerprints import digest, fingerprint_folder, reached, sha256_file
 
 FORMAT = 1
@@ -249,10 +250,8 @@ def _promote(partial: Path, final: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` under a temporary name first: a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=False, default=str) + "\n")
-    temporary.replace(path)
+    """Write ``value`` as JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, sort_keys=False, default=str) + "\n")
 
 
 def provenance() -> dict[str, Any]:

@@ -32,6 +32,7 @@ log = logging.getLogger("sportskills")
 Value = dict[str, pl.DataFrame | np.ndarray]  # what a worker returns: named tables and arrays
 START_TIMEOUT_S = 120.0  # a worker imports its libraries within this
 LOG_EVERY_S = 10.0
+LOST_READER = {"crashed": "reader_crashed", "timeout": "reader_timeout"}  # Result.reason → reason in dropped.parquet
 
 
 @dataclass(frozen=True)

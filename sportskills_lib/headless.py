@@ -22,6 +22,7 @@ from typing import Any
 from sportskills_lib import guard
 from sportskills_lib.artifacts import write_json
 from sportskills_lib.failures import NotebookError
+from sportskills_lib.files import write_whole
 
 KERNEL = "sportskills-headless"
 THREADS_CAP = 8
@@ -214,6 +215,4 @@ def write_html(executed: Path, html: Path) -> None:
     exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="", mermaid_js_url="")
     body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))
     html.parent.mkdir(parents=True, exist_ok=True)
-    temporary = html.with_name(f".{html.name}.tmp")
-    temporary.write_text(body, encoding="utf-8")
-    temporary.replace(html)
+    write_whole(html, body)

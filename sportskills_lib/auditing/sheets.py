@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sportskills_lib.auditing import questions
+from sportskills_lib.files import write_whole
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 SAMPLE = ["filter", "run", "stratum_size", *questions.ITEMS, "label", "note"]
@@ -62,9 +62,7 @@ def write(path: Path, sheet: Sheet) -> None:
     writer.writerow(SAMPLE)
     for row in sheet.frame.select(SAMPLE).iter_rows():
         writer.writerow(["" if value is None else guarded(str(value)) for value in row])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(file.getvalue().encode("utf-8-sig"))  # the mark tells spreadsheets the encoding
-    temporary.replace(path)
+    write_whole(path, file.getvalue().encode("utf-8-sig"))  # the mark tells spreadsheets the encoding
 
 
 def read(path: Path) -> Sheet:

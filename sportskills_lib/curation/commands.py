@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sportskills_lib.curation.fetching import Item
     from sportskills_lib.curation.propose import Ask
     from sportskills_lib.curation.search_terms import SearchTerm
+    from sportskills_lib.language.client import ChatClient
 
 taxonomy_app = typer.Typer(
     help="The sports and skills that are searched for: show them, or let a chat model propose more.",
@@ -77,7 +78,8 @@ def propose(
         return
     sports = read_taxonomy(path).chosen(sport or [])
     before = path.read_text(encoding="utf-8")
-    proposal = proposing.propose(before, sports, chat_asker(url, model), count=count)
+    with _chat(url, model) as client:
+        proposal = proposing.propose(before, sports, chat_asker(client), count=count)
     typer.echo(proposing.difference(before, proposal.text, path.name), nl=False)
     for name, skill, why in proposal.refused:
         typer.echo(f"refused: {name}, {skill or 'no answer'}: {why}", err=True)
@@ -88,13 +90,17 @@ def propose(
         )
 
 
-def chat_asker(url: str, model: str) -> Ask:
-    """Asks an OpenAI-compatible server through the library's chat client."""
-    from sportskills_lib.artifacts import workspace
-    from sportskills_lib.curation.propose import PROMPT_VERSION, ProposedSkills
-    from sportskills_lib.language.client import ChatClient, Prompt  # type: ignore[import-not-found,unused-ignore]
+def _chat(url: str, model: str) -> ChatClient:
+    from sportskills_lib.config import ChatConfig
+    from sportskills_lib.language.client import open_client
 
-    client = ChatClient(url=url, model=model, cache=workspace() / "data" / "taxonomy_answers.sqlite")
+    return open_client(ChatConfig.from_parameters({"chat_url": url, "chat_model": model}), account="taxonomy")
+
+
+def chat_asker(client: ChatClient) -> Ask:
+    """Asks through the library's chat client, one prompt at a time."""
+    from sportskills_lib.curation.propose import PROMPT_VERSION, ProposedSkills
+    from sportskills_lib.language.client import Prompt
 
     def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills | None:
         system = "You help to list the physical skills of sports. Answer in JSON of the given schema only."

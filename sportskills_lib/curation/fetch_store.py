@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -26,6 +25,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from sportskills_lib.curation.fetch_status import STATUSES
+from sportskills_lib.files import write_whole
 from sportskills_lib.tables import ID_PATTERN
 
 TABLE = "fetch.parquet"
@@ -162,14 +162,4 @@ class Store:
 
 def write_json(path: Path, value: Any) -> None:
     """Write so that the file is whole or not there, and on disk when this returns."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True), durable=True)

@@ -28,6 +28,7 @@ from sportskills_lib.curation.search_terms import SearchTerm
 from sportskills_lib.curation.sentences import build_sentences
 from sportskills_lib.curation.wanted import Judge, Span, cut_webvtt, judge_by_rules, wanted_spans
 from sportskills_lib.curation.youtube import YOUTUBE_ID, Asker, FetchSettings, Refused
+from sportskills_lib.files import write_whole
 from sportskills_lib.video import SUFFIXES
 
 LONGEST_ID = 100
@@ -255,9 +256,7 @@ def _installed(path: Path, span: Span | None, name: str, said: Path, sidecar: di
         sidecar = sidecar | {"id": stem, "duration": round(span[1] - span[0], 3), "sportskills": noted}
     write_json(folder / f"{stem}.info.json", sidecar)
     track = said.with_suffix("").suffix
-    partial = said.with_name("captions.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / f"{stem}{track}.vtt")
+    write_whole(folder / f"{stem}{track}.vtt", text)
     path.replace(folder / f"{stem}{path.suffix.lower()}")
     return f"{stem}{path.suffix.lower()}"
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from sportskills_lib import tables, video
 from sportskills_lib.artifacts import sha256_file
-from sportskills_lib.compute import Result, Value, map_shards
+from sportskills_lib.compute import LOST_READER, Result, Value, map_shards
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import actionability, captions, chat_judge, sentences, speech
 from sportskills_lib.curation.sources import DroppedRow, Lesson
@@ -29,7 +29,6 @@ from sportskills_lib.curation.sources_list import find_sources
 PART = 1000  # videos whose narrations are held in memory and written together
 MANY = 10_000  # from so many videos on, shards are larger: a folder for every 32 would be thousands
 SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
-FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _write_part(
 
 def lost_video(result: Result) -> DroppedRow:
     """The dropped row of a video whose worker died or hung."""
-    return "video", result.name, FAILURES[str(result.reason)], result.detail
+    return "video", result.name, LOST_READER[str(result.reason)], result.detail
 
 
 @cache

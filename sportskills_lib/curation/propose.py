@@ -17,6 +17,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sportskills_lib.curation.taxonomy import Sport, TaxonomyError, parse_taxonomy
+from sportskills_lib.files import write_whole
 
 PROMPT_VERSION = "taxonomy-1"
 MOST_SPELLINGS = 4
@@ -126,9 +127,7 @@ def accept(path: Path) -> str:
     if first != f"# made from {_digest(before)}":
         raise ValueError(f"{path.name} has changed since the proposal was made: make it again")
     parse_taxonomy(text, name=kept.name)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text)
     kept.unlink()
     return difference(before, text, path.name)
 

@@ -15,6 +15,8 @@ from typing import Any
 import av
 import numpy as np
 
+from sportskills_lib.files import write_whole
+
 RATE_HZ = 16_000  # what Whisper was trained on
 WINDOW_S, SEARCH_S, QUIET_S = 30.0, 5.0, 0.2  # longest window; its last part, where a quiet place is looked for
 
@@ -123,6 +125,4 @@ def transcribe(path: Path, recognise: Recogniser, target: Path) -> None:
                 segments.append({"start": start_s + begin, "end": start_s + until, "text": heard["text"]})
     if not segments:
         raise NoSpeech("no_speech", f"nothing is said in {path.name}, as far as the recogniser hears")
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(json.dumps({"segments": segments}))
-    temporary.replace(target)
+    write_whole(target, json.dumps({"segments": segments}))

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from sportskills_lib.demo import coaches, film, learners, lessons, speech, truth
 from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.files import write_whole
 
 __all__ = ["DemoConfig", "make_world"]
 
@@ -72,7 +73,7 @@ def make_world(
             message = f"no space left below {folder} for the demo world (300 MB): make room and run it again"
             raise OSError(errno.ENOSPC, message) from error
         shutil.rmtree(folder / ".partial", ignore_errors=True)
-        _write(
+        write_whole(
             folder / "world.json",
             json.dumps({"key": key, "config": config.model_dump(mode="json", exclude={"workers"})}, indent=2),
         )
@@ -105,7 +106,7 @@ def _clear_unless(folder: Path, key: str) -> None:
             path.unlink(missing_ok=True)
     shutil.rmtree(folder / ".partial", ignore_errors=True)  # files that were being written when it was cut off
     marker.parent.mkdir(parents=True)
-    _write(marker, json.dumps({"key": key}))
+    write_whole(marker, json.dumps({"key": key}))
 
 
 # ------------------------------------------------------------------------------------------------------ processes
@@ -179,12 +180,6 @@ def _make_chunk(folder: Path, tasks: list[Task], config: DemoConfig) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------- files
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    temporary.replace(path)
 
 
 def _lesson_files(lesson: lessons.Lesson) -> dict[str, str]:
@@ -288,16 +283,16 @@ def _write_tables(folder: Path, videos: list[lessons.Lesson], takes: list[learne
     annotations, kept = folder / "learners" / "annotations", folder / "truth"
     for path in (annotations, kept):
         path.mkdir(parents=True, exist_ok=True)
-    _write(folder / "learners" / "takes.json", json.dumps(learners.takes_json(takes, config), indent=1))
+    write_whole(folder / "learners" / "takes.json", json.dumps(learners.takes_json(takes, config), indent=1))
     for split in learners.SPLITS:
         of_split = [take for take in takes if take.split == split]
         commentary = learners.commentary_json(of_split, split, config)
-        _write(annotations / f"expert_commentary_{split}.json", json.dumps(commentary, indent=1))
+        write_whole(annotations / f"expert_commentary_{split}.json", json.dumps(commentary, indent=1))
         proficiency = learners.proficiency_json(of_split, split, config)
-        _write(annotations / f"proficiency_demonstration_{split}.json", json.dumps(proficiency, indent=1))
+        write_whole(annotations / f"proficiency_demonstration_{split}.json", json.dumps(proficiency, indent=1))
     channels = {sport.name: lessons.sport_channels(sport, config) for sport in lessons.SPORTS[: config.sports]}
     judged = list(coaches.pools(takes, videos, channels, config))
-    _write(folder / "ratings.csv", _csv(coaches.rated(judged, config)))
+    write_whole(folder / "ratings.csv", _csv(coaches.rated(judged, config)))
     tables = {
         "segments": truth.segments_table(videos, config),
         "videos": truth.videos_table(videos, config),

@@ -29,10 +29,9 @@ def info_nce(
     logits_BB = scale * clip_BD @ text_BD.T
     target_BB = (group_B[:, None] == group_B[None, :]).float()
     if allowed_BB is not None:
-        logits_BB = logits_BB.masked_fill(~allowed_BB, float("-inf"))
+        # finite, since cross_entropy multiplies the logit of a pair without weight by 0; e^-10000 is 0 all the same
+        logits_BB = logits_BB.masked_fill(~allowed_BB, -1e4)
         target_BB = target_BB * allowed_BB
-        # cross_entropy multiplies 0 by -inf: the forbidden pairs get a finite logit that has no weight any more
-        logits_BB = logits_BB.clamp(min=-1e4)
     target_BB = target_BB / target_BB.sum(1, keepdim=True)
     return (F.cross_entropy(logits_BB, target_BB) + F.cross_entropy(logits_BB.T, target_BB.T)) / 2
 

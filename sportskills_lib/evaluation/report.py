@@ -18,6 +18,7 @@ import polars as pl
 from sportskills_lib import artifacts
 from sportskills_lib.evaluation import report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
+from sportskills_lib.files import write_whole
 
 NAME = "05_evaluation"
 CSV_TABLES = ("per_sport_recall", "headline", "differences_by_sport", "across_sports", "median_ranks", "galleries")
@@ -50,9 +51,7 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
     _write_tables(place, folder)
     _copy_figures(place, folder)
     page = _render(_context(run, place, folder, config))
-    temporary = place / ".index.html.tmp"
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(place / "index.html")
+    write_whole(place / "index.html", page)
     return place / "index.html"
 
 

@@ -64,7 +64,7 @@ def load_items(run: str, *, side_px: int) -> dict[str, list[Item]]:
     texts = ordered.agg(text=pl.col("text").str.join(" "))
     kept = ["path", "title", "licence", "language", "upload_date", "search_term"]
     rows = clips.join(texts, on="clip_id", how="left").join(videos.select("video_id", *kept), on="video_id")
-    folder = artifacts.workspace() / pairing.manifest["config"]["source"]
+    source = artifacts.workspace() / pairing.manifest["config"]["source"]
     names = file_names(rows["clip_id"])
     items: dict[str, list[Item]] = {}
     for row in rows.sort("clip_id").iter_rows(named=True):
@@ -72,7 +72,7 @@ def load_items(run: str, *, side_px: int) -> dict[str, list[Item]]:
         items.setdefault(str(row["split"]), []).append(
             Item(
                 name=names[row["clip_id"]],
-                source=_inside(folder, row["path"]),
+                source=_inside(source, row["path"]),
                 start_s=row["start_s"],
                 end_s=row["end_s"],
                 text=row["text"] or "",
@@ -87,11 +87,16 @@ def _plain(value: Any) -> Any:
     return UNKNOWN if value is None else value
 
 
-def _inside(folder: Path, path: str) -> Path:
-    """The file below ``folder``; ValueError for a path that leaves it."""
+def _inside(source: Path, path: str) -> Path:
+    """The file of a video: below the folder ``source``, or wherever the list ``source`` says that it is.
+
+    ValueError for a path that leaves the folder.
+    """
+    if source.is_file():
+        return Path(path)
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError(f"video path {path[:80]!r} leaves the source folder: rerun 01_curation")
-    return folder / path
+    return source / path
 
 
 def cut(item: Item) -> Value:

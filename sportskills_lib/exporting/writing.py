@@ -7,7 +7,6 @@ bytes, in whichever order and however often the export was cut off.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -18,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.compute import Result, map_shards
+from sportskills_lib.compute import LOST_READER, Result, map_shards
 from sportskills_lib.exporting import items
 from sportskills_lib.exporting.items import Item
+from sportskills_lib.fingerprints import sha256_file
 
 Format = Literal["webdataset", "hf"]
 FORMATS: tuple[Format, ...] = ("webdataset", "hf")
 RECORDS = ".parts"  # what each finished part holds; removed from nothing, so that an export can be extended
-FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 MTIME = 0  # of every member of a tar
 
 
@@ -124,7 +123,9 @@ def _write_part(folder: Path, kind: Format, part: Part, films: Iterator[Result])
     kept, dropped = list[tuple[Item, bytes]](), []
     for item in part.items:
         result = next(films)
-        failed = FAILURES[result.reason] if result.reason else "unreadable" if result.table("dropped").height else None
+        failed = (
+            LOST_READER[result.reason] if result.reason else "unreadable" if result.table("dropped").height else None
+        )
         if failed:
             detail = result.detail if result.reason else result.table("dropped")["detail"][0]
             dropped.append({"clip_id": item.facts["clip_id"], "reason": failed, "detail": detail})
@@ -179,13 +180,12 @@ def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, made: in
             (folder / split / "metadata.jsonl").write_text(text)
     else:
         shards = [
-            {"name": f"{part.name}.tar", "clips": len(record["clips"]), "sha256": _sha256(folder / f"{part.name}.tar")}
+            {
+                "name": f"{part.name}.tar",
+                "clips": len(record["clips"]),
+                "sha256": sha256_file(folder / f"{part.name}.tar"),
+            }
             for part, record in records
         ]
         artifacts.write_json(folder / "shards.json", {"shards": shards, "clips": clips})
     return Exported(folder, clips, dropped, made)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.compute import Result, map_shards
+from sportskills_lib.compute import LOST_READER, Result, map_shards
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.pairing import duplicates, reading, signatures, splits, verdicts
@@ -21,7 +21,6 @@ from sportskills_lib.pairing.evidence import Judge
 
 TOPIC = pl.concat_str(pl.col("sport").fill_null(""), pl.col("skill").fill_null(""), separator=" ").str.strip_chars()
 SHOWN = (pl.col("demonstration") != "none") & ~pl.col("undecided")
-FAILURES = {"crashed": "reader_crashed", "timeout": "reader_timeout"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _gather(
     dropped, lost = list[pl.DataFrame](), list[tuple[str, str, str, str]]()
     for result in _read(tasks, config, shards):
         if result.value is None:
-            lost.append(("video", result.name, FAILURES[str(result.reason)], result.detail))
+            lost.append(("video", result.name, LOST_READER[str(result.reason)], result.detail))
             continue
         windows.append(result.table("windows"))
         dropped.append(result.table("dropped"))

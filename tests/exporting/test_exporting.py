@@ -156,3 +156,13 @@ def test_a_cut_film_is_upright_whole_and_the_same_each_time(tmp_path: Path) -> N
     seen = video.read_frames(info, [0.1, 0.7], 120)[:, 60]
     assert seen[0].mean() < 20 and seen[1, :40].mean() < 20 and seen[1, 80:].mean() > 230
     assert np.array_equal(film, items.cut(item)["film"])
+
+
+def test_videos_of_a_list_are_exported_from_where_they_lie(home: Path, tmp_path: Path) -> None:
+    """A run over a CSV of files keeps absolute paths: there is no folder that they could leave."""
+    named = tmp_path / "films.csv"
+    named.write_text("path,sport,skill\n")
+    outside = str(tmp_path / "elsewhere" / "a.mp4")
+    assert items._inside(named, outside) == Path(outside)
+    with pytest.raises(ValueError, match="leaves the source folder"):
+        items._inside(tmp_path, outside)
