@@ -1,0 +1,305 @@
+"""Training steps and embedding of clips, ours against what a user would otherwise run, side by side in one call.
+
+    python benchmarks/training.py [--width 192] [--layers 6] [--size 112] [--batch 48] [--rounds 3]
+
+Training: our trainer of one arm; open_clip's own trainer (``open_clip_train.main``) on a CSV of JPEG files;
+sentence-transformers' trainer with a CLIP module, on pictures in memory. Embedding: our towers over the frames that
+stage 02 keeps; a loop over clips with open_clip, and one with transformers, each with the preprocessing that its own
+documentation shows. One architecture (a ViT and a text transformer with the same sizes) in the three forms, random
+weights, the same pictures and sentences, float32, the same number of torch threads. open_clip and sentence-transformers
+train on single pictures, so in training a clip has one frame; in embedding it has ``--frames``.
+
+Each side runs in a process of its own, the sides take turns, and a run is timed twice, with few and with more steps:
+seconds a step are the difference over the difference of steps, so that imports, loading and saving do not count. The
+ratio is the median over rounds of the other's seconds over ours. ``waits`` is the share of a step in which the model
+had no data yet, where the trainer measures it. Needs benchmarks/requirements.lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SENTENCES = ("bend your knees", "keep the elbow high", "turn the hips first", "look at the ball", "drop the racket head")
+FEW, MORE = 2, 10  # steps of the two timed runs
+CLIPS = 64  # clips that are embedded
+Side = Callable[[argparse.Namespace, int], dict[str, float]]  # arguments and steps → extra facts
+
+# ---------------------------------------------------------------------------------------------- model and data, made
+
+
+def make(args: argparse.Namespace, folder: Path) -> None:
+    """The same pictures, sentences and architecture in the forms that the three trainers read."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    count = args.batch * (MORE + 2)
+    coarse = rng.integers(0, 255, (count, args.size // 8, args.size // 8, 3), dtype=np.uint8)
+    frames = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
+    np.save(folder / "frames.npy", frames[:, None])
+    np.save(folder / "clips.npy", np.stack([frames[rng.integers(0, count, args.frames)] for _ in range(CLIPS)]))
+    texts = [f"{SENTENCES[i % len(SENTENCES)]}, number {i}" for i in range(count)]
+    lines = ["filepath\ttitle"]
+    (folder / "jpeg").mkdir()
+    for i, (frame, text) in enumerate(zip(frames, texts, strict=True)):
+        path = folder / "jpeg" / f"{i:06d}.jpg"
+        Image.fromarray(frame).save(path, quality=95)
+        lines.append(f"{path}\t{text}")
+    for steps in (FEW, MORE):
+        (folder / f"train{steps}.csv").write_text("\n".join(lines[: 1 + steps * args.batch]) + "\n")
+    (folder / "texts.json").write_text(json.dumps(texts))
+    _open_clip_form(args, folder)
+    _transformers_form(args, folder)
+
+
+def _open_clip_form(args: argparse.Namespace, folder: Path) -> None:
+    from sportskills_lib import models
+
+    heads = args.width // 64
+    model_cfg = {
+        "embed_dim": args.width,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": args.size, "layers": args.layers, "width": args.width, "patch_size": 16},
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": args.width,
+            "heads": heads,
+            "layers": args.layers,
+        },
+    }
+    pixels = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    models.new_tower({"model_cfg": model_cfg, "preprocess_cfg": pixels}, seed=0).save(folder / "tower")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "bench.json").write_text(json.dumps(model_cfg))
+
+
+def _transformers_form(args: argparse.Namespace, folder: Path) -> None:
+    from open_clip.tokenizer import SimpleTokenizer
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    sizes = {"hidden_size": args.width, "intermediate_size": args.width * 4, "num_hidden_layers": args.layers}
+    sizes |= {"num_attention_heads": args.width // 64, "projection_dim": args.width}
+    config = CLIPConfig(
+        text_config=sizes | {"vocab_size": 49408, "max_position_embeddings": 77},
+        vision_config=sizes | {"image_size": args.size, "patch_size": 16},
+        projection_dim=args.width,
+    )
+    CLIPModel(config).save_pretrained(folder / "hf")
+    words = SimpleTokenizer()
+    names = {("<|startoftext|>" if k == "<start_of_text>" else "<|endoftext|>" if k == "<end_of_text>" else k): v
+             for k, v in words.encoder.items()}  # fmt: skip
+    (folder / "hf" / "vocab.json").write_text(json.dumps(names))
+    merges = sorted(words.bpe_ranks, key=words.bpe_ranks.get)
+    (folder / "hf" / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+    tokenizer = CLIPTokenizer(str(folder / "hf" / "vocab.json"), str(folder / "hf" / "merges.txt"))
+    size = {"height": args.size, "width": args.size}
+    crop = {"do_center_crop": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    images = CLIPImageProcessor(size=size, crop_size=size, **crop)
+    CLIPProcessor(images, tokenizer).save_pretrained(folder / "hf")
+
+
+# ------------------------------------------------------------------------------------------------------- the trainers
+
+
+def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
+    """One arm of stage 03, frames from the memory map."""
+    import polars as pl
+
+    from sportskills_lib.config import EncoderConfig
+    from sportskills_lib.encoder.training import Material, train
+
+    texts = json.loads((args.folder / "texts.json").read_text())
+    split = pl.Series(["train"] * len(texts))
+    names = [f"v{i:05d}" for i in range(len(texts))]
+    clips = pl.DataFrame({"clip_id": names, "video_id": names, "sport": "one", "skill": "one", "text": texts})
+    config = EncoderConfig(
+        model=str(args.folder / "tower"), frozen=[], sports_a_batch=1, clips_a_sport=args.batch, train_frames=1,
+        shift_px=0, steps=steps, warmup_steps=1, jobs=1,
+    )  # fmt: skip
+    material = Material(clips.with_columns(split=split), str(args.folder / "frames.npy"))
+    train(config, material, texts, arm="narrations", peak=1e-4, steps=steps, evaluate=False)
+    return {}
+
+
+def open_clip_trainer(args: argparse.Namespace, steps: int) -> dict[str, float]:
+    """open_clip's own command, in this process."""
+    import logging
+
+    import open_clip
+    from open_clip_train.main import main
+
+    open_clip.add_model_config(args.folder / "configs")
+    waits: list[str] = []
+    logging.getLogger().addFilter(lambda record: bool(waits.append(record.getMessage())) or True)
+    options = {
+        "model": "bench", "train-data": str(args.folder / f"train{steps}.csv"), "dataset-type": "csv",
+        "csv-separator": "\t", "csv-img-key": "filepath", "csv-caption-key": "title", "batch-size": str(args.batch),
+        "epochs": "1", "workers": str(args.workers), "precision": "fp32", "lr": "1e-4", "wd": "0.05", "warmup": "1",
+        "logs": "none", "device": "cpu", "grad-clip-norm": "1.0", "seed": "0", "log-every-n-steps": "1000",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    main([*words, "--image-mean", "0.5", "0.5", "0.5", "--image-std", "0.5", "0.5", "0.5"])
+    told = [re.search(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+)", line) for line in waits]
+    found = [match for match in told if match]
+    return {"waits": float(found[-1][1]) / float(found[-1][2])} if found else {}
+
+
+def sentence_transformers_trainer(args: argparse.Namespace, steps: int) -> dict[str, float]:
+    """sentence-transformers with its CLIP module, as its page on multimodal training shows."""
+    from datasets import Dataset
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.sentence_transformer.modules import CLIPModel
+
+    texts = json.loads((args.folder / "texts.json").read_text())[: steps * args.batch]
+    pictures = [Image.open(args.folder / "jpeg" / f"{i:06d}.jpg") for i in range(len(texts))]
+    model = SentenceTransformer(modules=[CLIPModel(str(args.folder / "hf"))], device="cpu")
+    arguments = Arguments(
+        output_dir=str(args.folder / "st"), max_steps=steps, per_device_train_batch_size=args.batch, learning_rate=1e-4,
+        report_to=[], save_strategy="no", logging_strategy="no", use_cpu=True, dataloader_num_workers=args.workers,
+        disable_tqdm=True,
+    )  # fmt: skip
+    data = Dataset.from_dict({"anchor": texts, "positive": pictures})
+    loss = losses.MultipleNegativesSymmetricRankingLoss(model)
+    SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss).train()
+    return {}
+
+
+# ------------------------------------------------------------------------------------------------------ the embedders
+
+
+def embed_ours(args: argparse.Namespace, clips: int) -> dict[str, float]:
+    """Our tower over the frames that stage 02 keeps."""
+    from sportskills_lib import models
+
+    frames = np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]
+    models.load_tower(str(args.folder / "tower")).encode_frames(frames)
+    return {}
+
+
+def embed_open_clip(args: argparse.Namespace, clips: int) -> dict[str, float]:
+    """A loop over clips: preprocess each frame, encode, average."""
+    import open_clip
+    import torch
+    from PIL import Image
+
+    open_clip.add_model_config(args.folder / "configs")
+    model, _, preprocess = open_clip.create_model_and_transforms("bench")
+    model.eval()
+    with torch.no_grad():
+        for clip in np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]:
+            pixels = torch.stack([preprocess(Image.fromarray(frame)) for frame in clip])
+            features = model.encode_image(pixels).mean(0)
+            features /= features.norm()
+    return {}
+
+
+def embed_transformers(args: argparse.Namespace, clips: int) -> dict[str, float]:
+    """The same loop with transformers' processor and model."""
+    import torch
+    from PIL import Image
+    from transformers import CLIPModel, CLIPProcessor
+
+    model, processor = CLIPModel.from_pretrained(args.folder / "hf"), CLIPProcessor.from_pretrained(args.folder / "hf")
+    model.eval()
+    with torch.no_grad():
+        for clip in np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]:
+            inputs = processor(images=[Image.fromarray(frame) for frame in clip], return_tensors="pt")
+            features: Any = model.get_image_features(**inputs)
+            mean = (features if torch.is_tensor(features) else features.pooler_output).mean(0)
+            mean /= mean.norm()
+    return {}
+
+
+TRAINERS: dict[str, Side] = {
+    "ours": ours, "open_clip": open_clip_trainer, "sentence_transformers": sentence_transformers_trainer,
+}  # fmt: skip
+EMBEDDERS: dict[str, Side] = {"ours": embed_ours, "open_clip": embed_open_clip, "transformers": embed_transformers}
+
+# -------------------------------------------------------------------------------------------------------- the contest
+
+
+def run_side(args: argparse.Namespace) -> None:
+    """One side, twice, in this process; prints JSON: seconds a step (a clip), and what the side says of waiting."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    side = (TRAINERS if args.task == "train" else EMBEDDERS)[args.side]
+    few, more = (FEW, MORE) if args.task == "train" else (CLIPS // 8, CLIPS)
+    side(args, few)  # imports, caches
+    seconds, facts = [], dict[str, float]()
+    for count in (few, more):
+        started = time.perf_counter()
+        facts = side(args, count)
+        seconds.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    each = (seconds[1] - seconds[0]) / (more - few)
+    print("RESULT " + json.dumps({"each_s": each, "peak_mib": peak} | facts))
+
+
+def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
+    """The sides take turns, ``rounds`` times; prints seconds, ratios, memory and waiting."""
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for _ in range(args.rounds):
+        for name in sides:
+            words = [sys.executable, __file__, *sys.argv[1:], "--task", task, "--side", name, "--folder", args.folder]
+            env = os.environ | {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+            env |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+            done = subprocess.run([str(word) for word in words], env=env, capture_output=True, text=True, cwd=args.folder)
+            lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+            if not lines:
+                sys.exit(f"{task} {name} failed:\n{done.stderr[-3000:]}")
+            results[name].append(json.loads(lines[-1].removeprefix("RESULT ")))
+    unit, rate = ("step", args.batch) if task == "train" else ("clip", 1)
+    print(f"\n{task}: {args.rounds} rounds, {args.threads} threads")
+    for name in sides:
+        each = [result["each_s"] for result in results[name]]
+        ratios = [result["each_s"] / own["each_s"] for result, own in zip(results[name], results["ours"], strict=True)]
+        waits = [f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result]
+        print(
+            f"{name:>22}  {1000 * np.median(each):8.1f} ms a {unit}  {rate / np.median(each):7.1f} clips/s  "
+            f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
+            f"peak {max(result['peak_mib'] for result in results[name]):.0f} MiB  waits {waits[-1] if waits else 'not told'}"
+        )
+
+
+def main() -> None:
+    """Make the data, then run the contests; with ``--side``, be one of the sides."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    for name, value in {
+        "width": 192, "layers": 6, "size": 112, "batch": 48, "frames": 8, "rounds": 3, "threads": 2, "workers": 0,
+    }.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--task", choices=["train", "embed"])
+    parser.add_argument("--side")
+    parser.add_argument("--folder", type=Path)
+    args = parser.parse_args()
+    if args.side:
+        run_side(args)
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        args.folder = Path(folder)
+        make(args, args.folder)
+        for task, sides in (("train", TRAINERS), ("embed", EMBEDDERS)):
+            if args.task in (None, task):
+                contest(args, task, list(sides))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    main()
