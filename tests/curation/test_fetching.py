@@ -365,7 +365,7 @@ def command(site: Site, names: list[str], folder: Path) -> list[str]:
     flags = [word for name, value in HASTY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return [
         *(sys.executable, "-m", "sportskills_lib.cli", "fetch", "--from-file", str(listed), "--to", str(folder)),
-        *("--extractor", "generic", "--attempts", "2", "--timeout-s", "1", *flags),
+        *("--extractor", "generic", "--attempts", "2", "--timeout-s", "2", *flags),
     ]
 
 

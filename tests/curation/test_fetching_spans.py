@@ -142,7 +142,9 @@ def test_what_ffmpeg_is_asked_for(site: Site, tmp_path: Path, monkeypatch: pytes
         [23.63, 17.64, 20e6, url, 57.4, 14.57, 20e6, url]
     )
     assert "copy" not in words  # encoded anew, so that the file begins where it was asked to
-    texts = [[said.text for said in sentences_of(each) if said.text in TEACHING] for each in find_lessons(tmp_path / "to")[0]]
+    texts = [
+        [said.text for said in sentences_of(each) if said.text in TEACHING] for each in find_lessons(tmp_path / "to")[0]
+    ]
     assert texts == [list(TEACHING[:2]), [TEACHING[2]]]
 
 
