@@ -9,8 +9,8 @@ opens the file for each clip ("clip"), and then reads all clips' pictures at onc
 same clip in one process; the ratio is the median over clips and rounds of the other's seconds over ours, of the wall
 clock and of processor time. Peak memory is that of a process which does nothing but read these clips with one reader.
 "exact": the share of pictures that are the frame on screen at the wanted time, upright. "differs": the mean distance,
-in levels of 255, from the right frame at full size averaged down by OpenCV. Last, two processes at a time read the clips, each all of them, with
-as many decoding threads as each reader takes, as a stage's workers do: clips a second of both together.
+in levels of 255, from the right frame at full size averaged down by OpenCV. Last, two processes read all clips at the
+same time, as a stage's workers do: clips a second of both together. That figure needs a machine with nothing else to do.
 """
 
 from __future__ import annotations
