@@ -10,7 +10,7 @@ same clip in one process; the ratio is the median over clips and rounds of the o
 clock and of processor time. Peak memory is that of a process which does nothing but read these clips with one reader.
 "exact": the share of pictures that are the frame on screen at the wanted time, upright. "differs": the mean distance,
 in levels of 255, from the right frame at full size averaged down by OpenCV. Last, two processes read all clips at the
-same time, as a stage's workers do: clips a second of both together. That figure needs a machine with nothing else to do.
+same time, as a stage's workers do: clips a second of both together. That figure needs an idle machine.
 """
 
 from __future__ import annotations
