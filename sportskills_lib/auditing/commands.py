@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sportskills_lib.auditing.scoring import Audit
 
 app = typer.Typer(
@@ -50,7 +52,7 @@ def score(
     to: Annotated[Path | None, typer.Option(help="A page with the scores and the worst mistakes.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
 ) -> None:
-    """Precision and recall with Wilson intervals, the ten worst mistakes, and two judges on the same items."""
+    """Precision and recall with 95 % intervals, the ten worst mistakes, and two judges on the same items."""
     from sportskills_lib.auditing import scoring, sheets
     from sportskills_lib.auditing.strips import film_strips
     from sportskills_lib.viewing import gold
@@ -74,7 +76,8 @@ def score(
     for number, one in enumerate(audits):
         for other in audits[number + 1 :]:
             if one.filter == other.filter and _shared(one, other):
-                body.append(f"<p>{gold.text(_compared(one, other))}</p>")
+                title = gold.text(f"{one.filter}: {one.judge} less {other.judge}")
+                body.append(f"<h2>{title}</h2>{gold.compared(_compared(one, other))}")
     if to:
         to.write_text(gold.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")
@@ -98,13 +101,16 @@ def _say(audit: Audit) -> None:
         typer.echo(f"  wrong: said {row['verdict']}, is {row['label']}: {text}")
 
 
-def _compared(one: Audit, other: Audit) -> str:
+def _compared(one: Audit, other: Audit) -> pl.DataFrame:
+    """The paired table of two judges, which is also said."""
     from sportskills_lib.auditing import scoring
 
     table = scoring.compare(one, other)
-    line = (
-        f"{table.one} against {table.other}: both right {table.both}, only the first {table.only_one}, only the second "
-        f"{table.only_other}, neither {table.neither}; McNemar p {table.p_value:.3g}"
-    )
-    typer.echo(line)
-    return line
+    typer.echo(f"{one.judge} less {other.judge}, share right on the same items:")
+    for row in table.iter_rows(named=True):
+        typer.echo(
+            f"  {row['sport']:<16} {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]  n {row['n']}: "
+            f"both right {row['both']}, only the first {row['only_one']}, only the second {row['only_other']}, "
+            f"neither {row['neither']}; McNemar p {row['p_value']:.3g}"
+        )
+    return table

@@ -1,8 +1,9 @@
 """Which items a person is shown: a stratified draw, the same for the same seed.
 
 Strata are verdict and sport. Every verdict gets an equal share of the sample (a rare one would else hardly be seen);
-within a verdict the sports get equal shares, as far as there are items. Each item carries the size of its stratum, so
-that scores can be weighted back to the population.
+within a verdict the sports get equal shares, as far as there are items. Where a verdict has more sports than items to
+draw, it is one stratum: some sports would else never be drawn, and nothing would say so. Each item carries its stratum
+and the size of it, so that scores can be weighted back to the population.
 """
 
 from __future__ import annotations
@@ -29,27 +30,21 @@ def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
 
 
 def stratified(items: pl.DataFrame, *, n: int, seed: int) -> pl.DataFrame:
-    """``n`` of the items with ``stratum_size``, mixed."""
+    """``n`` of the items with ``stratum`` and ``stratum_size``, mixed."""
     keys = [hashlib.sha256(f"{seed}|{item}".encode()).hexdigest() for item in items["item_id"]]
-    mixed = items.with_columns(
-        order=pl.Series(keys, dtype=pl.String), stratum_size=pl.len().over("verdict", "sport").cast(pl.Int64)
-    ).sort("order")
-    sizes = mixed.group_by("verdict", "sport").len().sort("verdict", "sport")
-    by_verdict = dict(sizes.group_by("verdict").agg(pl.col("len").sum()).iter_rows())
-    shares = even_shares(by_verdict, n)
-    quotas = []
-    for (verdict,), part in sizes.group_by("verdict", maintain_order=True):
-        named = {sport or "": count for sport, count in part.select("sport", "len").iter_rows()}
-        given = even_shares(named, shares[str(verdict)])
-        quotas += [(verdict, sport or None, given[sport]) for sport in named]
-    wanted = pl.DataFrame(quotas, schema={"verdict": pl.String, "sport": pl.String, "quota": pl.Int64}, orient="row")
-    place = pl.int_range(pl.len()).over("verdict", "sport")
-    return (
-        mixed.with_columns(place=place)
-        .join(wanted, on=["verdict", "sport"], nulls_equal=True, maintain_order="left")
-        .filter(pl.col("place") < pl.col("quota"))
-        .drop("place", "quota")
-    )
+    mixed = items.with_columns(order=pl.Series(keys, dtype=pl.String)).sort("order")
+    shares = even_shares(dict(items.group_by("verdict").len().iter_rows()), n)
+    sports = pl.struct("verdict", "sport").n_unique().over("verdict")
+    told = pl.concat_str("verdict", pl.col("sport").fill_null("no sport"), separator=", ")
+    share = pl.col("verdict").replace_strict(shares, default=0, return_dtype=pl.Int64)
+    mixed = mixed.with_columns(stratum=pl.when(sports <= share).then(told).otherwise("verdict"))
+    mixed = mixed.with_columns(stratum_size=pl.len().over("stratum").cast(pl.Int64))
+    quotas = dict[str, int]()
+    for (verdict,), part in mixed.group_by("verdict", maintain_order=True):
+        sizes = dict(part.group_by("stratum").len().iter_rows())
+        quotas |= even_shares(sizes, shares[str(verdict)])
+    wanted = pl.col("stratum").replace_strict(quotas, default=0, return_dtype=pl.Int64)
+    return mixed.filter(pl.int_range(pl.len()).over("stratum") < wanted)
 
 
 def even_shares(sizes: dict[str, int], n: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ import polars as pl
 from sportskills_lib.auditing import questions
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-SAMPLE = ["filter", "run", "stratum_size", *questions.ITEMS, "label", "note"]
+SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import make_run
 
-from sportskills_lib.auditing import labels, questions, sampling, scoring, sheets
+from sportskills_lib.auditing import intervals, labels, questions, sampling, scoring, sheets
 
 HOSTILE = '=HYPERLINK("http://x","y")'
 
@@ -45,6 +44,7 @@ def labelled(items: pl.DataFrame, truth: dict[str, str], filter_: str = "actiona
     frame = items.with_columns(
         filter=pl.lit(filter_), run=pl.lit("t"), note=pl.lit(""),
         label=pl.col("item_id").replace_strict(truth, default="", return_dtype=pl.String),
+        **({} if "stratum" in items.columns else {"stratum": pl.concat_str("verdict", "sport", separator=", ")}),
     )  # fmt: skip
     return sheets.Sheet(filter_, "t", frame.select(sheets.SAMPLE))
 
@@ -168,9 +168,9 @@ def test_an_unknown_label_is_named(tmp_path: Path) -> None:
 
 
 def test_wilson_is_the_published_interval() -> None:
-    low, high = scoring.wilson(0.8, 10)  # 8 of 10: Newcombe (1998) and every table since
+    low, high = intervals.wilson(0.8, 10)  # 8 of 10: Newcombe (1998) and every table since
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
-    assert scoring.wilson(0.0, 20)[0] == 0.0 and scoring.wilson(1.0, 20)[1] == 1.0
+    assert intervals.wilson(0.0, 20)[0] == 0.0 and intervals.wilson(1.0, 20)[1] == 1.0
 
 
 def test_scores_by_hand_are_weighted_back_to_the_population() -> None:
@@ -183,34 +183,75 @@ def test_scores_by_hand_are_weighted_back_to_the_population() -> None:
     truth[kept[0]], truth[lost[0]] = "no", "yes"
     audit = scoring.score(labelled(drawn, truth))
     got = {(sport, measure): (value, low, high, n) for sport, _, measure, value, low, high, n in audit.scores.rows()}
-    spread = 0.09 * 10 / 9  # variance of nine ones and a zero
-    effective = min(10, 0.09 / ((1 - 10 / 100) * spread / 10))
-    assert got["all", "precision"] == pytest.approx((0.9, *scoring.wilson(0.9, effective), 10))
-    kept_part = 100**2 * 0.9 * (0.25**2) * spread / 10  # residuals 0.25 (nine times) and 0
-    lost_part = 300**2 * (1 - 10 / 300) * (0.75**2) * spread / 10  # residuals 0 (nine times) and -0.75
-    effective = 0.75 * 0.25 * 120**2 / (kept_part + lost_part)
-    assert got["all", "recall"] == pytest.approx((90 / 120, *scoring.wilson(0.75, effective), 10))
+    # 10 items, and 10 % of the stratum seen
+    assert got["all", "precision"] == pytest.approx((0.9, *intervals.wilson(0.9, 10 / 0.9), 10))
+    value, low, high, n = got["all", "recall"]
+    assert (value, n) == (pytest.approx(90 / 120), 10)
+    assert 0.40 < low < 0.47 and 0.95 < high < 0.99  # one miss of ten drawn: 3 to 110 of the 300, see below
     assert got["golf", "precision"] == got["all", "precision"]
     assert audit.worst()["item_id"].to_list()[0] in (kept[0], lost[0])
     assert audit.worst().height == 2
 
 
-def test_a_weighted_estimate_is_right_on_average() -> None:
-    rng = np.random.default_rng(0)
-    items = population({("yes", "golf"): 200, ("yes", "judo"): 50, ("no", "golf"): 900, ("undecided", "golf"): 50})
-    chance = {"yes": 0.9, "no": 0.05, "undecided": 0.4}
-    verdicts = dict(items.select("item_id", "verdict").rows())
-    truth = {item: "yes" if rng.random() < chance[verdict] else "no" for item, verdict in verdicts.items()}
-    said = {item for item, verdict in verdicts.items() if verdict == "yes"}
-    true = {item for item, label in truth.items() if label == "yes"}
-    recalls, inside = [], 0
-    for seed in range(60):
-        audit = scoring.score(labelled(sampling.stratified(items, n=300, seed=seed), truth))
-        value, low, high = audit.scores.filter(sport="all", measure="recall").select("value", "low", "high").row(0)
-        recalls.append(value)
-        inside += low <= len(said & true) / len(true) <= high
-    assert np.mean(recalls) == pytest.approx(len(said & true) / len(true), abs=0.02)
-    assert inside >= 48  # of 60: few misses in a large stratum make recall skewed, see scoring.py
+def test_equal_weights_give_plain_wilson_and_a_run_labelled_whole_leaves_no_doubt() -> None:
+    weight, stratum = np.full(40, 1e6), np.repeat([0, 1], 20)
+    said, true = stratum == 0, np.arange(40) % 20 < 16
+    for recall in (False, True):
+        n = 32 if recall else 20
+        got = intervals.of_ratio(weight, stratum, said, true, recall=recall)
+        assert got == pytest.approx(intervals.wilson(16 / n, n), abs=1e-4)
+        all_seen = intervals.of_ratio(np.ones(40), stratum, said, true, recall=recall)
+        assert all_seen == pytest.approx((16 / n, 16 / n), abs=1e-3)
+
+
+def test_recall_after_a_few_misses_of_a_large_stratum_agrees_with_a_posterior_drawn_otherwise() -> None:
+    """All 20 kept are right, 1 of 20 turned down is a miss, and those stand for five times as many."""
+    from scipy.stats import beta
+
+    stratum, true = np.repeat([0, 1], 20), np.arange(40) <= 20
+    low, high = intervals.of_ratio(1e6 * np.repeat([1.0, 5.0], 20), stratum, stratum == 0, true, recall=True)
+    grid = (np.arange(400) + 0.5) / 400
+    right, missed = np.meshgrid(beta.ppf(grid, 20.5, 0.5), 5 * beta.ppf(grid, 1.5, 19.5))
+    assert (low, high) == pytest.approx(np.quantile(right / (right + missed), [0.025, 0.975]), abs=0.01)
+
+
+CORPORA = {  # items by verdict and sport, and how often a label is yes
+    "few misses in a large stratum": (
+        {("yes", "golf"): 200, ("yes", "judo"): 50, ("no", "golf"): 900, ("undecided", "golf"): 50},
+        {"yes": 0.9, "no": 0.05, "undecided": 0.4},
+    ),
+    "twenty sports of many sizes": (
+        {(verdict, f"s{i:02}"): size * (1 + i % 7)
+         for verdict, size in (("yes", 60), ("no", 40), ("undecided", 3)) for i in range(20)},
+        {"yes": 0.92, "no": 0.06, "undecided": 0.5},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize(("n", "draws", "least", "most"), [(200, 300, 0.93, 0.97), (40, 150, 0.92, 1.0)])
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    corpus: str, n: int, draws: int, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "MIN_N", 1000)  # no figures for each sport
+    counts, chance = CORPORA[corpus]
+    rng, items = np.random.default_rng(n), population(counts)
+    verdict = items["verdict"].to_numpy()
+    chances = np.array([chance[name] for name in verdict])
+    seen: dict[str, list[tuple[bool, float]]] = {"precision": [], "recall": []}
+    for seed in range(draws):
+        if seed % 10 == 0:  # another corpus, so that no single true value decides
+            true = rng.random(len(chances)) < chances
+            kept = (true & (verdict == "yes")).sum()
+            whole = {"precision": kept / (verdict == "yes").sum(), "recall": kept / true.sum()}
+            truth = dict(zip(items["item_id"], np.where(true, "yes", "no").tolist(), strict=True))
+        scores = scoring.score(labelled(sampling.stratified(items, n=n, seed=seed), truth)).scores
+        for measure, value, low, high in scores.filter(sport="all").select("measure", "value", "low", "high").rows():
+            seen[measure].append((low <= whole[measure] <= high, value - whole[measure]))
+    for measure, drawn in seen.items():
+        inside, error = np.mean(drawn, axis=0)
+        assert least <= inside <= most, measure
+        assert abs(error) < 0.02, measure
 
 
 def test_unsure_unlabelled_and_empty_strata_are_said() -> None:
@@ -248,14 +289,40 @@ def test_two_judges_on_the_same_items() -> None:
     other = pl.DataFrame({"item_id": names, "verdict": ["yes"] * 7 + ["no"] * 5, "confidence": [None] * 12},
                          schema_overrides={"confidence": pl.Float64})  # fmt: skip
     one, two = scoring.score(sheet), scoring.score(sheet, verdicts=other, judge="b")
-    table = scoring.compare(one, two)
-    assert (table.both, table.only_one, table.only_other, table.neither) == (7, 1, 4, 0)
-    assert table.p_value == pytest.approx(2 * (1 + 5) / 32)
+    all_, golf = scoring.compare(one, two).rows(named=True)
+    assert (all_["both"], all_["only_one"], all_["only_other"], all_["neither"]) == (7, 1, 4, 0)
+    assert all_["difference"] == pytest.approx(-3 / 12) and golf == {**all_, "sport": "golf"}
+    assert all_["p_value"] == pytest.approx(2 * (1 + 5) / 32)
+    back = scoring.compare(two, one).row(0, named=True)
+    assert back["difference"] == -all_["difference"]
     assert two.scores.filter(sport="all")["value"].to_list() == [1.0, 7 / 8]
     clash = scoring.score(sheet.labelled(names[0], "no"))
     with pytest.raises(ValueError, match="agree on one label first"):
         scoring.compare(one, clash)
-    assert math.isclose(scoring.Comparison("a", "b", 5, 0, 0, 0).p_value, 1.0)
+    assert scoring.mcnemar(0, 0) == 1.0
+
+
+def test_the_difference_of_two_judges_is_weighted_and_its_interval_holds_it() -> None:
+    """Kept items stand for 10 each, the others for 90 each: being right on those others counts nine times as much."""
+    items = population({("yes", "golf"): 200, ("no", "golf"): 1800})
+    drawn = sampling.stratified(items, n=40, seed=0)
+    rows = drawn.select("item_id", "verdict").rows()
+    truth = {item: "yes" if verdict == "yes" or place % 4 == 0 else "no" for place, (item, verdict) in enumerate(rows)}
+    sheet = labelled(drawn, truth)
+    lenient = drawn.select("item_id", "confidence", verdict=pl.lit("yes"))
+    row = scoring.compare(scoring.score(sheet), scoring.score(sheet, verdicts=lenient, judge="b")).row(0, named=True)
+    misses = sum(truth[item] == "yes" for item, verdict in rows if verdict == "no")
+    assert row["difference"] == pytest.approx((1800 * (20 - 2 * misses) / 20) / 2000)
+    assert row["low"] < row["difference"] < row["high"] and row["high"] - row["low"] < 0.8
+
+
+def test_more_sports_than_items_are_drawn_at_random_and_not_from_a_to_m() -> None:
+    items = population({(verdict, f"s{i:02}"): 30 for verdict in ("yes", "no") for i in range(30)})
+    drawn = sampling.stratified(items, n=40, seed=0)
+    assert drawn["stratum"].unique().sort().to_list() == ["no", "yes"]
+    assert drawn["stratum_size"].unique().to_list() == [900]
+    assert drawn["sport"].n_unique() > 10 and drawn["sport"].max() > "s25"  # type: ignore[operator]
+    assert sampling.stratified(items, n=80, seed=0)["stratum"].n_unique() == 60
 
 
 def test_another_runs_judge_is_found_by_id_and_by_span(run: str) -> None:
