@@ -116,11 +116,13 @@ def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
     an item that the other run does not have counts as turned down.
     """
     items = sheet.question.items(run)
-    known = items.select("item_id", "verdict", "confidence")
+    if sheet.filter != "demonstration":
+        items = items.filter(pl.col("item_id").is_in(sheet.frame["item_id"].to_list()))
+    known = items.select("item_id", "verdict", "confidence").collect()
     found = sheet.frame.select("item_id", "video_id", "start_s", "end_s").join(known, on="item_id", how="left")
     if sheet.filter == "demonstration":
         lost = found.filter(pl.col("verdict").is_null())
-        near = spans.match_spans(lost, items.with_columns(clip_id="item_id"))
+        near = spans.match_spans(lost, items.with_columns(clip_id="item_id").collect())
         by_span = near.select("video_id", "start_s", "end_s", other="clip_id").join(
             known.rename({"item_id": "other", "verdict": "near", "confidence": "near_confidence"}), on="other"
         )
