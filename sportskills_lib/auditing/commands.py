@@ -83,6 +83,43 @@ def score(
         typer.echo(f"page: {to}")
 
 
+@app.command(
+    epilog="Example: sportskills audit evidence gold.csv --run mine --judge vlm --model Qwen/Qwen2.5-VL-3B-Instruct"
+)
+def evidence(
+    truth: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
+    run: Run = "demo",
+    judge: Annotated[str | None, typer.Option(help="rules, vlm or chat. Default: the run's.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model of judge vlm or chat. Default: the run's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where judge vlm runs: cpu or cuda.")] = None,
+    lessons: Annotated[int, typer.Option(min=0, help="Lessons to draw; 0: all with a known truth.")] = 0,
+    to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
+) -> None:
+    """Score the demonstration judge on words only, pictures only and both, and again with other lessons' words."""
+    from sportskills_lib.auditing import evidence as audited
+
+    changes = {name: value for name, value in {"judge": judge, "device": device}.items() if value is not None}
+    spans = audited.read_truth(truth)
+    scores, reliability = audited.by_evidence(run, spans, model=model, lessons=lessons, **changes)
+    _table(scores)
+    typer.echo("Stated probability against how often it is right, of the windows by both:")
+    _table(reliability)
+    if to:
+        scores.write_csv(to)
+
+
+def _table(frame: pl.DataFrame) -> None:
+    """Print a small table: columns aligned, numbers with three decimals."""
+    rows = [
+        ["–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.iter_rows()
+    ]
+    columns = [[name, *cells] for name, cells in zip(frame.columns, zip(*rows, strict=True), strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    for line in [frame.columns, *rows]:
+        typer.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
 def _shared(one: Audit, other: Audit) -> bool:
     return bool(set(one.labelled["item_id"]) & set(other.labelled["item_id"]))
 

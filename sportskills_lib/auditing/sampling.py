@@ -16,13 +16,17 @@ from sportskills_lib.auditing.sheets import SAMPLE, Sheet
 BATCH = 500_000  # items in memory at once
 
 
+class NothingDrawn(ValueError):
+    """The filter decided nothing in this run."""
+
+
 def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
     """``n`` items of the filter (all, if there are fewer), in an order that tells nothing of the verdict."""
     if n < 1:
         raise ValueError(f"a sample of {n} items tells nothing: draw at least one")
     drawn = stratified(questions.question(filter_).items(run), n=n, seed=seed)
     if drawn.is_empty():
-        raise ValueError(f"run {run!r} holds nothing that the filter {filter_!r} decided: nothing can be drawn")
+        raise NothingDrawn(f"run {run!r} holds nothing that the filter {filter_!r} decided: nothing can be drawn")
     return Sheet(filter_, run, drawn.select(
         pl.lit(filter_).alias("filter"), pl.lit(run).alias("run"), pl.exclude("order"),
         pl.lit("").alias("label"), pl.lit("").alias("note"),
