@@ -86,7 +86,7 @@ class VlmJudge:
         ]
         options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
         if mode != "text":
-            clips = [np.ascontiguousarray(item.frames) for item in items]
+            clips = [np.array(item.frames) for item in items]  # copied: it may be a map
             options |= {
                 "videos": clips,
                 "do_sample_frames": False,
