@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,7 +98,9 @@ def evidence(
     """Score the demonstration judge on words only, pictures only and both, and again with other lessons' words."""
     from sportskills_lib.auditing import evidence as audited
 
-    changes = {name: value for name, value in {"judge": judge, "device": device}.items() if value is not None}
+    changes: dict[str, Any] = {
+        name: value for name, value in {"judge": judge, "device": device}.items() if value is not None
+    }
     spans = audited.read_truth(truth)
     scores, reliability = audited.by_evidence(run, spans, model=model, lessons=lessons, **changes)
     _table(scores)

@@ -6,6 +6,7 @@ The judge is the run's own, or another one that has not run yet.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,14 @@ def read_truth(path: Path) -> pl.DataFrame:
             raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
         known = sheet.frame.filter(~pl.col("label").is_in(["", questions.UNSURE]))
         return known.select("video_id", "start_s", "end_s", demonstration="label")
-    readers = {".csv": pl.read_csv, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet}
+    readers: dict[str, Callable[..., pl.DataFrame]] = {
+        ".csv": pl.read_csv,
+        ".jsonl": pl.read_ndjson,
+        ".parquet": pl.read_parquet,
+    }
     if path.suffix not in readers:
         raise ValueError(f"{path} is no truth: give a .parquet, .csv or .jsonl with the columns {', '.join(SPAN)}")
-    table: pl.DataFrame = readers[path.suffix](path)
+    table = readers[path.suffix](path)
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
     spans = table.select(SPAN).with_columns(pl.col("demonstration").cast(pl.String)).drop_nulls()

@@ -419,3 +419,31 @@ def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:
     assert "demonstration, gold.csv, run t: 8 labelled" in scored.output
     assert "McNemar p 1" in scored.output and "wrong: said incorrect, is correct: A common mistake" in scored.output
     assert "Most confident mistakes" in (tmp_path / "audit.html").read_text()
+
+
+def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from sportskills_lib.auditing.commands import app
+
+    path = tmp_path / "gold.csv"
+    sheet = sampling.draw(run, "demonstration", n=100, seed=0)
+    for item, verdict in sheet.frame.select("item_id", "verdict").rows():
+        sheet = sheet.labelled(item, verdict)
+    sheets.write(path, sheet)
+    words = ["evidence", str(path), "--run", run, "--to", str(tmp_path / "table.csv")]
+    assert "Stated probability" in CliRunner().invoke(app, words, catch_exceptions=False).output
+    rows = {(row["evidence"], row["words"]): row for row in pl.read_csv(tmp_path / "table.csv").iter_rows(named=True)}
+    assert len(rows) == 6 and rows["both", "own"]["macro_f1"] == 1
+    assert rows["pixels", "shuffled"]["changed"] == 0
+
+
+def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
+    home: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    for name in questions.QUESTIONS:
+        shown = labels.label_here(run, name, n=5, pictures=name != "actionability").data
+        assert "sportskills audit score" in shown and "audit score <bdi>data/gold/t/" in shown
+        assert ("<img" in shown) == (name != "actionability")
+    assert not (home / "data/gold").exists()
