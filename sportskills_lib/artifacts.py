@@ -72,18 +72,25 @@ def notebook_path(stage: str) -> Path:
     return workspace() / "notebooks" / f"{stage}.ipynb"
 
 
+def deciding_cells(stage: str) -> list[tuple[str, str]]:
+    """Kind and source of the notebook's cells up to the one that finishes the stage: those after it only look at it."""
+    cells = [
+        (cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook_path(stage).read_text())["cells"]
+    ]
+    last = next((at for at, (kind, source) in enumerate(cells) if kind == "code" and "stage.finish(" in source), None)
+    return cells if last is None else cells[: last + 1]
+
+
 def code_files(stage: str) -> list[Path]:
-    """Every library module that the stage's notebook imports, directly or through another."""
-    cells = json.loads(notebook_path(stage).read_text())["cells"]
-    return reached("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    """Every library module that those cells import, directly or through another."""
+    return reached("\n".join(source for kind, source in deciding_cells(stage) if kind == "code"))
 
 
 def code_parts(stage: str) -> dict[str, str]:
     """What the stage's code is made of, each with a digest: notebook, the modules that it reaches, the lock file."""
     root, notebook, lock = Path(__file__).parent.parent, notebook_path(stage), workspace() / "requirements.lock"
     parts = {path.relative_to(root).as_posix(): sha256_file(path)[:16] for path in code_files(stage)}
-    cells = json.loads(notebook.read_text())["cells"]
-    parts[f"notebooks/{notebook.name}"] = digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    parts[f"notebooks/{notebook.name}"] = digest([list(cell) for cell in deciding_cells(stage)])
     if lock.is_file():
         parts[lock.name] = sha256_file(lock)[:16]
     return dict(sorted(parts.items()))
