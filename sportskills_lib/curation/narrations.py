@@ -138,8 +138,8 @@ def _write_part(
     """Write the narrations of some videos, checked; returns the videos and what was dropped.
 
     Ids of narrations begin with their video's id and a video stands in one part, so that what is unique in every part
-    is unique in all. What is returned is one piece of memory: left as a chunk per video, a row costs twenty times its
-    size.
+    is unique in all. What is returned is one piece of memory: left as a chunk per video, a row costs more than ten
+    times its size.
     """
     dropped: pl.DataFrame = tables.dropped_rows(lost_video(result) for result in results if result.reason)
     read = [result for result in results if not result.reason]
