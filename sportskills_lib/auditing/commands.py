@@ -83,6 +83,24 @@ def score(
         typer.echo(f"page: {to}")
 
 
+@app.command("truth", epilog="Example: sportskills audit truth data/raw/demo/truth/segments.parquet --run demo")
+def truth_(
+    truth: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
+    run: Run = "demo",
+    videos: Annotated[str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")] = "*",
+) -> None:
+    """Compare a run's clips with spans whose truth is known: what was found, what it was called, where it was cut."""
+    from sportskills_lib.auditing import evidence as audited
+
+    found = audited.against_truth(run, audited.read_truth(truth), videos=videos)
+    _table(found.confusion())
+    _table(found.scores())
+    macro = found.macro_f1()
+    typer.echo("macro F1 over what there is of correct, incorrect and none: " + (f"{macro:.3f}" if macro else "–"))
+    typer.echo("Edges of the demonstrations found, in seconds:")
+    _table(found.boundaries())
+
+
 @app.command(
     epilog="Example: sportskills audit evidence gold.csv --run mine --judge vlm --model Qwen/Qwen2.5-VL-3B-Instruct"
 )

@@ -6,6 +6,7 @@ The judge is the run's own, or another one that has not run yet.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def read_truth(path: Path) -> pl.DataFrame:
     if wrong := sorted(set(spans["demonstration"]) - set(DEMONSTRATIONS)):
         raise ValueError(f"{path} says demonstration {wrong[0]!r}; it may say {', '.join(DEMONSTRATIONS)}")
     return spans
+
+
+def against_truth(run: str, truth: pl.DataFrame, *, videos: str = "*") -> audit.Audit:
+    """What the run made of the spans of ``truth`` in its videos whose id matches the pattern ``videos``."""
+    judged = artifacts.open_stage(run, "02_pairing").table("judged")
+    known = artifacts.open_stage(run, "01_curation").table("videos")["video_id"].to_list()
+    chosen = pl.Series("video_id", fnmatch.filter(known, videos), dtype=pl.String)
+    mine = truth.filter(pl.col("video_id").is_in(chosen.implode()))
+    if mine.is_empty():
+        raise ValueError(f"no video of run {run!r} that matches {videos!r} has a known truth: name other --videos")
+    return audit.audit_demonstrations(judged.filter(pl.col("video_id").is_in(chosen.implode())), mine)
 
 
 def by_evidence(
