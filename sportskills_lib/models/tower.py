@@ -61,10 +61,6 @@ class Tower(ABC):
     def save(self, folder: str | Path) -> None:
         """Write a folder that :func:`load_tower` reads without a network: weights as safetensors, tokenizer, config."""
 
-    @abstractmethod
-    def note_logit_bias(self, value: float) -> None:
-        """Have the saved folder say that the model has a ``logit_bias`` which started at ``value``."""
-
     def pixels(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
         """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width]."""
         return model_pixels(frames_BTHWC, self.preprocess, self.device)
