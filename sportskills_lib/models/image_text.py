@@ -138,7 +138,7 @@ def _network(model_cfg: dict[str, Any], *, hf_text: Path | None = None) -> Any:
         if hf_text:
             cfg["text_cfg"]["hf_model_name"] = str(hf_text)
     network = CoCa if "multimodal_cfg" in cfg else CustomTextCLIP if custom else CLIP
-    return network(**cfg, output_dict=False)
+    return network(**cfg)
 
 
 def _tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Any:
