@@ -52,7 +52,7 @@ def make_base_clip(
         frame_BTD = tower.frame_features(frames_BTHWC)
         return frame_BTD.flatten(0, 1), tower.pool(frame_BTD)
 
-    recipe = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 2e-3}
+    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 2e-3}
     train_base(tower, features, name="base_clip", frames=2, width=tower.width, **recipe)
     tower.save(folder)
     return folder

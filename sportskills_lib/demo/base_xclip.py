@@ -1,6 +1,6 @@
 """The stand-in for a public X-CLIP checkpoint: the same architecture, small, trained for a moment on generic motions.
 
-It is no pretrained model: it has seen what ``base_clip`` saw (:mod:`.generic`), for fewer steps, so it walks every code
+It is no pretrained model: it has seen what ``base_clip`` saw (:mod:`.generic`), for a shorter time, so it walks every code
 path of a native video model and is a weaker start than a public checkpoint would be. Made only where a config names it.
 Its tokenizer is CLIP's own, from the vocabulary inside open_clip. Size and recipe are ours.
 """
@@ -26,7 +26,7 @@ def make_base_xclip(folder: Path, *, steps: int = 150, corpus: int = 1500, batch
         seen = tower.model.vision_model(tower.pixels(frames_BTHWC)).pooler_output
         return seen, tower.clip_features(frames_BTHWC)
 
-    recipe = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 1e-3}
+    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 1e-3}
     train_base(tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], **recipe)
     tower.save(folder)
     return folder
@@ -56,9 +56,7 @@ def new_xclip(
             "vocab_size": len(tokenizer),
             "num_hidden_layers": text_layers,
             "max_position_embeddings": context_length,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
+            **{f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")},
         },
         vision_config=common
         | {
