@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sportskills_lib.files import write_whole
 from sportskills_lib.models.pooling import new_pooling, pooled
-from sportskills_lib.models.tower import Tower
+from sportskills_lib.models.tower import Tower, as_readable_as
 
 if TYPE_CHECKING:
     import torch
@@ -71,11 +71,10 @@ class OpenClipTower(Tower):
             self.tokenizer.save_pretrained(str(folder))
         if hf_config := getattr(getattr(self.model, "text", None), "config", None):
             hf_config.save_pretrained(folder / HF_TEXT)
-        bias = (
-            {"init_logit_bias": float(state["logit_bias"])} if "logit_bias" in state else {}
-        )  # open_clip then has one
+        bias = {"init_logit_bias": float(state["logit_bias"])} if "logit_bias" in state else {}  # so open_clip has one
         config = self.config | {"model_cfg": bias | self.config["model_cfg"]}
         write_whole(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        as_readable_as(folder / CONFIG)
 
 
 def _first(features: Any) -> torch.Tensor:

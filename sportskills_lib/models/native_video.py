@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sportskills_lib.models.tower import Tower
+from sportskills_lib.models.tower import Tower, as_readable_as
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +94,7 @@ class NativeVideoTower(Tower):
         self.model.save_pretrained(folder, state_dict=state)
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
+        as_readable_as(Path(folder) / "config.json")
 
 
 def _preprocess(processor: Any) -> dict[str, Any]:

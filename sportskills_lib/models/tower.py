@@ -98,3 +98,9 @@ class Tower(ABC):
                     chunk = torch.from_numpy(np.array(chunk))  # copied: it may be a map
                 rows.append(encode(chunk).float().cpu().numpy())
         return np.concatenate(rows)
+
+
+def as_readable_as(config: Path) -> None:
+    """Give the weights beside ``config`` its permissions: safetensors makes files that their owner alone can read."""
+    for weights in config.parent.glob("*.safetensors"):
+        weights.chmod(config.stat().st_mode)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sportskills_lib import models
+from sportskills_lib import models, worlds
+from sportskills_lib.config import EncoderConfig, StageConfig
 from sportskills_lib.demo.base_xclip import clip_tokenizer, make_base_xclip, new_xclip
 
 TEXTS = ["Bend your knees.", "Reach for the ball and turn slowly", "a " * 60, "Don't lock your elbow!"]
@@ -102,6 +103,7 @@ def test_round_trip_with_a_bias_and_safetensors_only(tower: models.NativeVideoTo
     assert np.array_equal(tower.encode_texts(TEXTS), again.encode_texts(TEXTS))
     assert again.model.logit_bias.item() == -7.5 and again.width == 16
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
 
 
 def test_training_moves_all_but_the_prompt_generator(tower: models.NativeVideoTower) -> None:
@@ -140,6 +142,13 @@ def test_what_is_no_x_clip_is_an_error_with_a_remedy(tmp_path, monkeypatch: pyte
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "xclip"}))
     with pytest.raises(ValueError, match="could be fetched as safetensors"):
         models.load_tower(tmp_path)
+
+
+def test_the_stand_in_is_a_part_of_the_demo_only_where_a_config_names_it() -> None:
+    configs: dict[str, StageConfig] = {"03_encoder": EncoderConfig()}
+    assert "base_xclip" not in [part.name for part in worlds.demo_parts(configs)]
+    configs["03_encoder"] = EncoderConfig(model="data/raw/demo/models/base_xclip")
+    assert [part.name for part in worlds.demo_parts(configs)] == ["base_xclip"]
 
 
 def test_the_stand_in_is_made_once_and_loads(tmp_path) -> None:

@@ -158,6 +158,7 @@ def test_round_trip_and_open_clip_still_loads_the_folder(kind: str, tmp_path) ->
     assert np.array_equal(tower.encode_frames(frames), again.encode_frames(frames))
     assert json.loads((tmp_path / "open_clip_config.json").read_text())["pooling_cfg"]["kind"] == kind
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
     theirs = open_clip.create_model(f"local-dir:{tmp_path}").eval()
     with torch.inference_mode():
         pixels = again.pixels(torch.from_numpy(frames))
