@@ -78,7 +78,7 @@ def embed(
     texts = said["text"].to_list()
     jobs = [_Embedding(group, material, texts, folder, config, shards) for group in _sharing(systems, config)]
     options: Any = {"workers": config.jobs, "timeout_s": 7 * 86400, "describe": _name, "shards": shards, "chunk": 1}
-    parts = []
+    parts: dict[System, list[pl.DataFrame]] = {system: [] for system in systems}
     for job, result in zip(jobs, compute.map_shards(_embed, jobs, label="arms", **options), strict=True):
         if result.value is None:
             raise RuntimeError(f"{_name(job)} {result.reason}: {result.detail}")
@@ -86,8 +86,8 @@ def embed(
             for kind, ids in (("clip", material.clips["clip_id"]), ("narration", said["narration_id"])):
                 vectors = pl.Series(list(result.array(f"{kind}-{system.encoder}")), dtype=pl.List(pl.Float32))
                 names = {"model_id": pl.lit(system.model_id), "item_kind": pl.lit(kind)}
-                parts.append(pl.DataFrame({"item_id": ids, "vector": vectors}).with_columns(**names))
-    return pl.concat(parts).select(tables.Embeddings.column_names())
+                parts[system].append(pl.DataFrame({"item_id": ids, "vector": vectors}).with_columns(**names))
+    return pl.concat(part for system in systems for part in parts[system]).select(tables.Embeddings.column_names())
 
 
 def sentences(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> pl.DataFrame:

@@ -91,6 +91,13 @@ def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) 
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
 
 
+def recall_table(trained: Trained) -> pl.DataFrame:
+    """The last validation recall@10 of each arm, a row a sport and a column a system."""
+    last = trained.by_sport.sort("step").group_by("encoder", "arm", "sport", maintain_order=True).last()
+    named = last.with_columns(system=pl.concat_str("encoder", "arm", separator=":"))
+    return named.pivot(on="system", index=["sport", "clips"], values="val_recall").sort("sport")
+
+
 # ------------------------------------------------------------------------------------------------------- training
 
 

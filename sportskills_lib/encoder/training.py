@@ -2,8 +2,8 @@
 
 Every arm gets the same clips, batches, steps and loss; only the texts differ. By default the last weights are kept,
 not the best on validation (``keep``): validation asks with narrations, which would stop the activity arms at once;
-``patience`` would do the same. The learning rate is chosen for each arm from the same grid, by a short trial each and its
-loss on validation clips: after few steps a recall over some hundred queries is noise, and chose rates at which the
+``patience`` would do the same. The learning rate is chosen for each arm from the same grid, by a short trial each and
+its loss on validation clips: after few steps a recall over some hundred queries is noise, and chose rates at which the
 activity arms stayed under-trained.
 """
 
