@@ -78,10 +78,16 @@ class EncoderConfig(StageConfig):
 
     model: str = Field("data/raw/demo/models/base_clip", description="open_clip model name, or a folder with one")
     pretrained: str = Field("", description="open_clip tag of public weights; empty for a folder")
-    arms: list[str] = Field(
-        ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"],
-        description="what the training texts are",
+    native_model: str = Field(
+        "data/raw/demo/models/base_xclip", description="X-CLIP for encoder native: hub id or folder"
     )
+    encoders: list[Literal["image", "video", "native"]] = Field(
+        ["image", "video"], description="frames averaged, frames joined in time, a model of its own for video"
+    )
+    arms: list[str] = Field(
+        ["activity_sport", "activity_skill", "narrations"], description="what the training texts are"
+    )
+    train_sports: list[str] = Field([], description="sports that the arms train on; empty: all")
     learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
     trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
     steps: int = Field(160, ge=1, description="optimiser steps")
@@ -89,15 +95,33 @@ class EncoderConfig(StageConfig):
     frozen: list[str] = Field(
         ["visual.conv", "visual.bn", "visual.layer1"], description="beginnings of names of frozen weights"
     )
+    layer_decay: float = Field(1.0, gt=0, le=1, description="rate of each layer as a share of the next one's")
+    lora_rank: int = Field(0, ge=0, description="rank of adapters, merged before saving; 0: whole weights are trained")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
     skip_same_video: bool = Field(False, description="whether clips of one video are no negatives of one another")
     chunk: int = Field(0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch")
-    sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
+    sports_a_batch: int = Field(4, ge=1, description="sports in a batch, all processes together")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
-    train_frames: int = Field(2, ge=1, description="random frames of each clip in training; all of them when encoding")
+    accumulate: int = Field(1, ge=1, description="batches a step, each with its own negatives")
+    train_frames: int = Field(2, ge=1, description="random frames of each clip for image; video and native see all")
     shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
+    video_start: Literal["image_arm", "model"] = Field(
+        "image_arm", description="a video arm starts from the image arm of its texts, frame tower frozen, or from model"
+    )
+    video_pooling: Literal["temporal", "attention", "mean"] = Field("temporal", description="how video joins frames")
+    video_layers: int = Field(2, ge=1, description="layers of the temporal transformer")
+    video_heads: int = Field(4, ge=1, description="heads of its attention")
+    video_learning_rates: list[float] = Field([1e-3], min_length=1, description="the grid of the video arms")
+    video_steps: int = Field(200, ge=1, description="optimiser steps of the video arms")
     evaluate_every: int = Field(40, ge=1, description="steps between validations")
+    keep: Literal["last", "best"] = Field("last", description="weights of the last step, or of the best validation")
+    patience: int = Field(0, ge=0, description="validations without a better recall before an arm stops; 0: never")
+    checkpoint_every: int = Field(40, ge=1, description="steps between checkpoints, from which a killed arm goes on")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
+    processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
+    loader_threads: int = Field(1, ge=0, description="threads that make batches ahead of the model")
+    trackers: list[str] = Field([], description="of accelerate: tensorboard, wandb, trackio …")
     jobs: int = Field(2, ge=1, description="arms trained at the same time")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
