@@ -17,6 +17,7 @@ from sportskills_lib.evaluation.significance import Interval, Resampled
 COMPARISONS = (
     ("difference", "narrations", "activity_skill", "headline"),
     ("ratio", "narrations", "activity_sport", "ratio of macro means, not a mean of ratios"),
+    ("ratio", "narrations", "activity_skill", "the same over labels of skills"),
     ("ratio", "narrations", "activity_dataset", "over another activity-centric data set: what the paper compares with"),
     ("difference", "narrations_shuffled", "activity_skill", "control: should not be apart"),
     ("difference", "narrations", "narrations_shuffled", "what the right pairing adds"),
@@ -32,7 +33,7 @@ ORACLE = "oracle"
 
 
 def sampled_by_gallery(scores: pl.DataFrame, *, draws: int, seed: int) -> Iterator[tuple[str, Resampled]]:
-    """The galleries that have an evaluable sport, by name, with the draws of all arms (systems are encoder/training)."""
+    """The galleries that have an evaluable sport, with the draws of all arms (systems are encoder/training)."""
     for key, part in summary.slices(scores, (SINGLE,)):
         for gallery, scope in GALLERIES.items():
             if key == {"direction": "text_to_video", "scope": scope}:
@@ -92,6 +93,17 @@ def _encoders(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], I
             if one in sampled.systems and two in sampled.systems:
                 names = ("encoders", other, training, encoders[0])
                 yield names, sampled.difference(one, two), f"{other} minus {encoders[0]}, same training"
+
+
+def sampled_differences(sampled: Resampled) -> pl.DataFrame:
+    """The differences of trainings and of encoders, as rows of the headline less note and gallery; no ratios."""
+    size = (int(sampled.queries_S.sum()), len(sampled.strata))
+    rows = [
+        (*names, interval.value, interval.low, interval.high, *size, interval.excludes(0.0))
+        for names, interval, _ in (*_trainings(sampled), *_encoders(sampled))
+        if names[0] != "ratio"
+    ]
+    return pl.DataFrame(rows, schema=dict(list(_HEADLINE.items())[:-2]), orient="row")
 
 
 def gap_closed(

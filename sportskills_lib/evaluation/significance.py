@@ -102,7 +102,8 @@ class Resampled:
         if not enough:
             return Interval(float(value), None, None)
         tail = (1 - self.level) / 2
-        low, high = np.quantile(drawn_D, [tail, 1 - tail])
+        how = "linear" if np.isfinite(drawn_D).all() else "nearest"  # nothing lies between a number and infinity
+        low, high = np.quantile(drawn_D, [tail, 1 - tail], method=how)  # type: ignore[call-overload]
         return Interval(float(value), float(low), float(high))
 
 

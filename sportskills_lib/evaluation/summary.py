@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from sportskills_lib.evaluation import recall, significance
-from sportskills_lib.evaluation.recall import FIXED, RANK, SINGLE, WITHIN
+from sportskills_lib.evaluation.recall import RANK, SINGLE, WITHIN
 from sportskills_lib.evaluation.scoring import HIT, MULTIS, SINGLES
 
 MEAN = "mean"  # the macro row
@@ -122,8 +122,8 @@ _POOLED = {
 def median_ranks(scores: pl.DataFrame) -> pl.DataFrame:
     """The median rank of the own clip by arm, direction and scope, in each sport and over all queries (``mean``).
 
-    Lower is better; ``chance`` is the level of a random order. Within sport only evaluable sports count: a small gallery
-    has small ranks.
+    Lower is better; ``chance`` is the level of a random order. Within sport only evaluable sports count: a small
+    gallery has small ranks.
     """
     key = ["system", "query_id", "seed"]
     evaluable = scores.filter((pl.col("metric") == SINGLE) & pl.col("value").is_not_null()).select(key)
