@@ -166,15 +166,13 @@ def fixed_gallery_hits(ranked: ArrayLike, n_gallery: int, *, size: int, k: int =
     """
     relevant = _relevant(ranked)
     n_relevant = relevant.sum(axis=1)
-    before = np.cumsum(relevant, axis=1) - 1  # relevant items above, for those that are relevant
-    irrelevant = np.arange(relevant.shape[1]) - before
-    others, drawn = (n_gallery - n_relevant)[:, None], (size - n_relevant)[:, None]
-    found = chance_of_room(np.where(relevant, irrelevant, 0), others, drawn, np.where(relevant, k - 1 - before, -1))
-    first = chance_of_room(
-        irrelevant[np.arange(len(relevant)), relevant.argmax(axis=1)], others[:, 0], drawn[:, 0], k - 1
-    )
-    recall = _ratio(np.where(relevant, found, 0.0).sum(axis=1), np.minimum(k, n_relevant))
-    small = (drawn < 0)[:, 0] | (n_relevant == 0) | (n_gallery < size)
+    others, drawn = n_gallery - n_relevant, size - n_relevant
+    query, place = np.nonzero(relevant)
+    before = (np.cumsum(relevant, axis=1) - 1)[query, place]  # relevant items above
+    found = chance_of_room(place - before, others[query], drawn[query], k - 1 - before)
+    first = chance_of_room(relevant.argmax(axis=1), others, drawn, k - 1)
+    recall = _ratio(np.bincount(query, found, minlength=len(relevant)), np.minimum(k, n_relevant))
+    small = (drawn < 0) | (n_relevant == 0) | (n_gallery < size)
     return np.where(small, np.nan, recall), np.where(small, np.nan, first)
 
 

@@ -92,3 +92,10 @@ def oracles(
         known = own.join(alike, on="clip_id").join(n, on="sport")
         parts.append(recall.group_oracle(known, size=size).with_columns(oracle=pl.lit(oracle)))
     return pl.concat(parts).select("oracle", "query_id", "sport", "value")
+
+
+def all_oracles(queries: pl.DataFrame, clips: pl.DataFrame, groups: pl.DataFrame, *, size: int) -> pl.DataFrame:
+    """The oracles in the sport's whole gallery (``full``) and in galleries of ``size`` (``fixed``), by ``gallery``."""
+    sizes = {"full": None, "fixed": size}
+    parts = [oracles(queries, clips, groups, size=n).with_columns(gallery=pl.lit(name)) for name, n in sizes.items()]
+    return pl.concat(parts)

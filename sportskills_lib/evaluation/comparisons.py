@@ -7,6 +7,7 @@ of the run at hand: demo figures are demo figures, never results about sport.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
@@ -204,6 +205,9 @@ def ratios_by_sport(
                 )
                 values = (*(mean.value for mean in means), ratio.value, ratio.low, ratio.high)
                 rows.append((stratum or summary.MEAN, encoder, gallery, *values, n))
-    schema = dict.fromkeys(("sport", "encoder", "gallery"), pl.String)
-    schema |= dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64) | {"n": pl.Int64}
+    schema: Any = {
+        **dict.fromkeys(("sport", "encoder", "gallery"), pl.String),
+        **dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64),
+        "n": pl.Int64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")

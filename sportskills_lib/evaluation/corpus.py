@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALL = "all"
+WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, seconds or words
 
 
 def statistics(
@@ -83,9 +84,10 @@ def figure(table: pl.DataFrame, clips: pl.DataFrame, pairs: pl.DataFrame, narrat
 
 def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None:
     if len(values):
-        whole = values.dtype.kind in "iu"
-        edges = np.arange(values.min(), values.max() + 2) - 0.5 if whole and np.ptp(values) < 60 else 30
-        axes.hist(values, edges, color=style.SKY, edgecolor="white", linewidth=0.3)
+        width = next((step for step in WIDTHS if np.ptp(values) / step <= 40), np.ptp(values) / 40)
+        width = width if values.dtype.kind == "f" else max(1, round(width))
+        edges = np.arange(values.min() - width / 2, values.max() + width, width)  # round values stand in mid-bar
+        axes.hist(values, list(edges), color=style.SKY, edgecolor="white", linewidth=0.3)
         middle = float(np.median(values))
         axes.axvline(middle, color=style.BLACK, linewidth=0.8, linestyle="--")
         axes.annotate(f"median {middle:.3g}", (middle, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),

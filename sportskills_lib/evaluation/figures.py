@@ -41,10 +41,10 @@ ENCODER_LOOKS = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^"))
 TASK_NAMES = {
     ("execution_probe", "video"): "probe: correct or mistake",
     ("cue_probe", "video"): "probe: which mistake",
-    ("execution_pairs", "video_to_text"): "pairs, well or badly: clip → text",
-    ("execution_pairs", "text_to_video"): "pairs, well or badly: text → clip",
-    ("cue_pairs", "video_to_text"): "pairs, which cue: clip → text",
-    ("cue_pairs", "text_to_video"): "pairs, which cue: text → clip",
+    ("execution_pairs", "video_to_text"): "well or badly? clip → text",
+    ("execution_pairs", "text_to_video"): "well or badly? text → clip",
+    ("cue_pairs", "video_to_text"): "which cue? clip → text",
+    ("cue_pairs", "text_to_video"): "which cue? text → clip",
     ("five_way", "video_to_text"): "one of five comments",
 }
 
@@ -65,8 +65,10 @@ def understanding(table: pl.DataFrame) -> Figure:
         _points(panel, rows, list(reversed(arms)))
         panel.axvline(part["chance"][0], color="black", linewidth=0.8, linestyle=":")
         panel.set_xlim(0, 1)
+        panel.set_xticks([0, 0.5, 1])
         panel.set_title(TASK_NAMES.get((task, direction), task.replace("_", " ")), fontsize=6.5, loc="left", pad=3)
     axes[0][0].set_yticks(range(len(arms)), [sport_figures.name_of(arm) for arm in reversed(arms)])
+    axes[0][0].set_ylim(-0.6, len(arms) - 0.4)
     _encoder_legend(figure, table)
     figure.supxlabel("accuracy, macro mean over sports; dotted: chance", fontsize=7)
     return figure
@@ -88,7 +90,7 @@ def by_kind(table: pl.DataFrame) -> Figure:
         rows = part.with_columns(line=pl.col("kind"), filled=pl.col("training") == "narrations")
         _points(panel, rows, kinds)
         panel.set_xlim(0, 1)
-        panel.set_xlabel(measure)
+        panel.set_xlabel(textwrap.fill(measure, 16))
         for line, chance in part.group_by("kind").agg(pl.col("chance").first()).rows():
             place = kinds.index(line)
             panel.vlines(chance, place - 0.4, place + 0.4, color="black", linewidth=0.8, linestyle=":")
@@ -99,7 +101,7 @@ def by_kind(table: pl.DataFrame) -> Figure:
 
 
 def _points(axes: Axes, rows: pl.DataFrame, lines: list[str]) -> None:
-    """Points with intervals: a line for each name of ``lines``, encoders a little apart, hollow where not ``filled``."""
+    """Points with intervals, on the line that ``line`` names; encoders a little apart, hollow where not ``filled``."""
     shown = summary.ordered(rows["encoder"].unique(), summary.ENCODERS)
     for row in rows.iter_rows(named=True):
         index = shown.index(row["encoder"])

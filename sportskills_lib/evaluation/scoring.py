@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sportskills_lib import metrics
 
-Floats, Ints = NDArray[np.float64], NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 KS = (1, 5, 10)
 K = KS[-1]
 CHUNK, CELLS = 1024, 4_000_000  # queries scored at once, at most; similarities in memory, as far as one row fits

@@ -73,7 +73,7 @@ class Resampled:
     def ratio(self, system: str, baseline: str, *, stratum: str | None = None) -> Interval:
         """Macro mean over macro mean (never a mean of per-stratum ratios), or within one stratum; inf over 0."""
         rows = self._rows(stratum)
-        return self._quotient(*(self._means(name, rows) for name in (system, baseline)), rows)
+        return self._quotient(self._means(system, rows), self._means(baseline, rows), rows)
 
     def share(self, system: str, low: str, high: str) -> Interval:
         """How far ``system`` is on the way from ``low`` to ``high``, of macro means: 0 at ``low``, 1 at ``high``."""

@@ -20,6 +20,7 @@ narration, clustered by source video, so that everything in :mod:`.significance`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,8 @@ from sportskills_lib import tables
 from sportskills_lib.evaluation import choices, probes, recall, scoring, significance, summary
 from sportskills_lib.evaluation.comparisons import sampled_differences
 
-Floats, Ints = NDArray[np.float64], NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 ACCURACY = "accuracy"
 TASKS = ("execution_probe", "cue_probe", "execution_pairs", "cue_pairs", "five_way")
 WRONG = 4
@@ -44,7 +46,7 @@ def score_all(
     test = known.filter(pl.col("split").cast(pl.String) == "test").sort("clip_id")
     texts = queries.sort("query_id").with_columns(clip_id=pl.col("own").list.first(), item_id=pl.col("query_id"))
     texts = texts.join(test.select("clip_id", "execution", "cue"), on="clip_id", how="left", maintain_order="left")
-    parts = [tables.Scores.create_empty()]
+    parts: list[pl.DataFrame] = [tables.Scores.create_empty()]
     for model, encoder, training, seed in recall.arms(embeddings):
         vectors = embeddings.filter(pl.col("model_id") == model)
         all_clips = recall.matrix(vectors, "clip", known.select(item_id="clip_id"))
@@ -196,12 +198,11 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     return _in_order(pl.DataFrame(rows, schema=_TABLE, orient="row"))
 
 
-_TABLE = dict.fromkeys(("task", "direction", "encoder", "training"), pl.String)
-_TABLE |= dict.fromkeys(("value", "low", "high"), pl.Float64) | {
-    "n": pl.Int64,
-    "sports": pl.Int64,
-    "chance": pl.Float64,
-}
+_TABLE: dict[str, Any] = {
+    **dict.fromkeys(("task", "direction", "encoder", "training"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    "n": pl.Int64, "sports": pl.Int64, "chance": pl.Float64,
+}  # fmt: skip
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
