@@ -126,7 +126,7 @@ def chance_of_room(better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room:
     total = np.zeros(better.shape)
     for x in range(int(room.max(initial=-1)) + 1):
         total += np.where(x <= room, _hypergeometric(x, better, others, drawn), 0.0)
-    return np.where((drawn > others) | (drawn < 0), np.nan, np.minimum(total, 1.0))
+    return np.where((drawn > others) | (drawn < 0), np.nan, np.round(np.minimum(total, 1.0), 12))
 
 
 def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:
@@ -186,7 +186,7 @@ def fixed_gallery_guess(alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k:
     drawn = np.full_like(alike, size - 1)
     for x in range(int(alike.max(initial=1))):
         expected += min(1.0, k / (1 + x)) * _hypergeometric(x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn)
-    return np.where(n_gallery >= size, expected, np.nan)
+    return np.where(n_gallery >= size, np.round(expected, 12), np.nan)
 
 
 def drawn_gallery_recall(

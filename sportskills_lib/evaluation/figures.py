@@ -222,7 +222,7 @@ def _picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> None:
         top, left = (moment // 2) * (height_px + 1), (moment % 2) * (width_px + 1)
         picture[top : top + height_px, left : left + width_px] = frame
     panel.set_axis_on()
-    panel.imshow(picture, interpolation="lanczos")
+    panel.imshow(picture, interpolation="bilinear")
     panel.set_xticks([])
     panel.set_yticks([])
     for spine in panel.spines.values():

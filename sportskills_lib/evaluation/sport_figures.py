@@ -60,6 +60,7 @@ def pages(
     and the paper's figure, image and video with and without narrations. ``oracles``: by gallery (full, fixed).
     """
     found: dict[str, Page] = {}
+    four: dict[str, tuple[pl.DataFrame, list[str], int | None]] = {}
     for gallery, scope in comparisons.GALLERIES.items():
         rows = summary.of_figure(table, scope=scope).filter(pl.col("value").is_not_null())
         sports = summary.shown_sports(table, sizes, scope=scope)
@@ -74,13 +75,11 @@ def pages(
         found["macro_means" + end] = Page(
             macro_means(rows, known, size=n), rows.filter(pl.col("sport") == summary.MEAN)
         )
-        four = _four(rows)
-        if four.height:
-            for name, shown in (("encoders", sports[:SHOWN]), ("encoders_appendix", sports[SHOWN:])):
-                if shown:
-                    data = four.filter(pl.col("sport").is_in([*shown, summary.MEAN]))
-                    found[name + end] = Page(encoders(data, sports=shown, size=n), data)
-    return found
+        for name, shown in (("encoders", sports[:SHOWN]), ("encoders_appendix", sports[SHOWN:])):
+            data = _four(rows).filter(pl.col("sport").is_in([*shown, summary.MEAN]))
+            if shown and data.height:  # drawn once: in galleries of one size, if a sport is large enough for them
+                four[name] = (data, shown, n)
+    return found | {name: Page(encoders(data, sports=s, size=n), data) for name, (data, s, n) in four.items()}
 
 
 _NO_ORACLES = pl.DataFrame(schema={"oracle": pl.String, "query_id": pl.String, "sport": pl.String, "value": pl.Float64})
