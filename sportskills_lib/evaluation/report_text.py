@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import summary
+from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
 FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
@@ -102,10 +102,9 @@ def _main(rows: dict, fixed: dict, encoder: str) -> str:
         text += f" The ratio of macro means over sport labels{where} is {said}."
     gap = rows.get(("gap_closed", "narrations", "skill to cue oracle"))
     if gap is not None:
-        said = interval(
-            100 * gap["value"], *(None if x is None else 100 * x for x in (gap["low"], gap["high"])), sign=False
-        )
-        text += f" Narrations close {said} % of the gap between the skill oracle and the cue oracle."
+        low, high = gap["low"], gap["high"]
+        said = f"{gap['value']:.0%}" + ("" if low is None else f" [{low:.0%}, {high:.0%}]")
+        text += f" Narrations close {said} of the gap between the skill oracle and the cue oracle."
     return text
 
 
@@ -167,13 +166,22 @@ def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], c
 
 def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
     lines = []
-    within = per_sport.filter((pl.col("scope") == "within_sport") & (pl.col("direction") == "text_to_video"))
-    out = sorted(within.filter(pl.col("value").is_null())["sport"].unique())
+    asked = per_sport.filter(pl.col("direction") == "text_to_video")
+    missing = {
+        scope: set(asked.filter((pl.col("scope") == scope) & pl.col("value").is_null())["sport"])
+        for scope in (recall.WITHIN, recall.FIXED)
+    }
+    out = sorted(missing[recall.WITHIN])
     if out:
         lines.append(
             f"Not evaluable at 10 (fewer than {config.get('min_gallery')} test clips), in no figure and no mean: "
             + ", ".join(out)
             + "."
+        )
+    if apart := sorted(missing[recall.FIXED] - missing[recall.WITHIN]):
+        lines.append(
+            f"Fewer than {config.get('gallery_size')} test clips, so only in the figures of whole galleries, not in "
+            "those of one size: " + ", ".join(apart) + "."
         )
     thin = sizes.filter(
         ~pl.col("sport").is_in(out) & ((pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS))

@@ -110,6 +110,7 @@ def compare(
     for run in runs:
         sports = artifacts.open_stage(run, "03_encoder").manifest["config"].get("train_sports") or ()
         trained.setdefault(groups[run], tuple(sorted(sports)))
+    trained = dict(sorted(trained.items(), key=lambda group: not group[1]))  # all sports last
     scores = read_scores(runs, groups, encoder=encoder, training=training)
     tested = sorted(scores.filter(pl.col("value").is_not_null())["sport"].unique())
     covered = {sport for sports in trained.values() for sport in sports}
@@ -133,11 +134,12 @@ def heat_map(gains: pl.DataFrame) -> Figure:
     for row in gains.iter_rows(named=True):
         at = rows.index(row["trained_on"]), columns.index(row["tested_on"])
         shades[at] = row["gain"]
+        number = f"{row['value']:.2f}".removeprefix("0" if wide else "")
         weight = "bold" if row["inside"] else "normal"
         strong = (
             abs(row["gain"]) > 0.6 * np.nanmax(np.abs(gains["gain"].to_numpy())) if row["gain"] is not None else False
         )
-        axes.text(at[1], at[0], f"{row['value']:.2f}", ha="center", va="center", fontsize=5.2 if wide else 6.5,
+        axes.text(at[1], at[0], number, ha="center", va="center", fontsize=5.2 if wide else 6.5,
                   fontweight=weight, color="white" if strong else "black")  # fmt: skip
     limit = np.nanmax(np.abs(shades)) if np.isfinite(shades).any() else 1.0
     picture = axes.imshow(shades, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")

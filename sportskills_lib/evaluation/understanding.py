@@ -90,8 +90,9 @@ def _probes(vectors: Floats, known: pl.DataFrame) -> Iterator[tuple[str, str, pl
         label_N = label.to_numpy().astype(np.int64)
         right, _ = probes.probe(vectors, label_N, skills, split)
         asked = ~np.isnan(right)
-        classes = {group: len(np.unique(label_N[asked & (skills == group)])) for group in np.unique(skills[asked])}
-        chance = np.array([1 / max(classes.get(group, 1), 1) for group in skills])
+        taught = (split == "train") & (label_N >= 0)
+        classes = {group: len(np.unique(label_N[taught & (skills == group)])) for group in np.unique(skills[asked])}
+        chance = np.array([1 / classes.get(group, 1) for group in skills])
         yield "video", task, _rows(known, "clip_id", right * probes.balance(label_N, skills, asked), chance)
 
 

@@ -129,6 +129,9 @@ def test_the_page_opens_from_a_file_and_escapes_what_strangers_wrote(done):
     assert "simulated raters" in shown.text
     assert "demo figures, never results about sport" in shown.text
     assert "archery" in shown.text
+    assert "Narrations close" in shown.text and "of the gap between the skill oracle and the cue oracle" in shown.text
+    assert "the video encoder minus the image encoder" in shown.text
+    assert "Understanding beyond retrieval" in shown.text and "By the kind of cue" in shown.text
 
 
 def test_rows_without_the_truth_are_the_same(_done, workspace):
@@ -181,6 +184,19 @@ def test_no_test_clips_at_all(tmp_path, monkeypatch):
     stage_outputs.write_stages(tmp_path, sports=("golf",), learners=False, only_train=True)
     execute(ratings="", truth="")
     assert "No sport" in page().text
+
+
+def test_a_sport_below_the_size_of_all_galleries_is_shown_apart(done):
+    per_sport = done["per_sport"].with_columns(
+        value=pl.when((pl.col("sport") == "golf") & (pl.col("scope") == "within_sport_fixed"))
+        .then(None)
+        .otherwise("value")
+    )
+    found = {name: pl.DataFrame() for name in ("raters", "seeds", "leaks")}
+    found |= {"per_sport_recall": per_sport, "galleries": done["sizes"]}
+    lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50, "gallery_size": 100})
+    assert any(line.startswith("Fewer than 100 test clips") and line.endswith(": golf.") for line in lines)
+    assert any(line.startswith("Not evaluable at 10") and "archery" in line for line in lines)
 
 
 def test_a_planted_leak_is_a_warning_on_the_page(done):
