@@ -162,6 +162,8 @@ class EvaluationConfig(StageConfig):
     ratings: str = Field("data/raw/demo/ratings.csv", description="coaches' grades; empty: none")
     truth: str = Field("data/raw/demo/truth", description="the demo's truth, for audits only; may be missing or empty")
     min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
+    gallery_size: int = Field(100, ge=11, description="clips in a gallery of the size that all sports share")
+    gallery_draws: int = Field(0, ge=0, description="draws of such galleries; 0: their exact expectation")
     draws: int = Field(2000, description="bootstrap draws over source videos within sport")
     seed: int = 0
 
@@ -199,6 +201,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "ratings": "data/raw/smoke/ratings.csv",
             "truth": "data/raw/smoke/truth",
             "min_gallery": 12,  # so that every path is walked; far too few for a figure that means anything
+            "gallery_size": 12,
             "draws": 200,
         },
     },
