@@ -214,6 +214,8 @@ def begin(
     shards are kept. ValueError when an input is missing or when another process writes this run; the process that holds
     the lock may begin again (a cell that is run twice in JupyterLab).
     """
+    if (owner := holder(run, stage)) != run:
+        raise ValueError(f"run {run!r} reads {stage} of its base {owner!r}: run it there, or name another run")
     inputs = input_digests(run, source=source, optional=optional, after=after)
     _lock(run)
     key = stage_key(stage, config, inputs)

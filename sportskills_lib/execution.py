@@ -140,6 +140,7 @@ def load_settings(run: str) -> tuple[str, Settings] | None:
 
 def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> None:
     """Remember how the run is made; ``notes`` (base, left_out) are kept until others replace them."""
+    run_folder(run).mkdir(parents=True, exist_ok=True)
     kept = artifacts.run_notes(run) | {"preset": preset, "settings": settings} | notes
     artifacts.write_json(run_folder(run) / "run.json", kept)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SWEEP_EPILOG = (
     "Examples: sportskills sweep 03 --grid learning_rates=1e-3,2e-3 loss=info_nce,siglip --seeds 3 --jobs 2 · "
     "sportskills sweep 03 --base mine --grid 'frozen=[visual.conv,visual.bn],[]' --plan. Commas part values, brackets "
-    "make one value of a list (quote them). The table is data/sweeps/<name>/members.csv, the page reports/<name>/index.html"
+    "make a list (quote them). The table is data/sweeps/<name>/members.csv, the page reports/<name>/index.html"
 )
 STUDY_EPILOG = "Example: sportskills study --only ablations --plan"
 PLAN_EPILOG = (

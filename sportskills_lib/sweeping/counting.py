@@ -21,6 +21,7 @@ from typing import Any
 
 CONFIG = "open_clip_config.json"
 TIMEOUT_S = 600.0
+TWO = 2  # items in a counted pass: batch normalisation refuses one
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def count_here(model: str, frozen: Sequence[str] = ()) -> Counts:
         trained[part] += 0 if name.startswith(tuple(frozen)) and frozen else value.numel()
     size_px = network.visual.image_size
     size_px = int(size_px if isinstance(size_px, int) else max(size_px))
-    frame = torch.zeros(1, 3, size_px, size_px, device="meta")
-    words = torch.zeros(1, int(config["text_cfg"].get("context_length", 77)), dtype=torch.long, device="meta")
+    frame = torch.zeros(TWO, 3, size_px, size_px, device="meta")
+    words = torch.zeros(TWO, int(config["text_cfg"].get("context_length", 77)), dtype=torch.long, device="meta")
     frame_flop, frame_bytes = _cost(network, lambda: network.encode_image(frame))
     text_flop, text_bytes = _cost(network, lambda: network.encode_text(words))
     whole = (image, text, other, sum(trained.values()), trained["image"], trained["text"])
@@ -107,7 +108,7 @@ def _network(model: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _cost(network: Any, forward: Callable[[], Any]) -> tuple[float, int]:
-    """Operations of a forward pass, and the bytes of what it keeps for the backward pass, weights left out."""
+    """Of one item: operations forward, and the bytes of what is kept for the backward pass, weights left out."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -122,7 +123,8 @@ def _cost(network: Any, forward: Callable[[], Any]) -> tuple[float, int]:
     network.train()
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         forward()
-    return float(counter.get_total_flops()), sum(value.untyped_storage().nbytes() for value in kept.values())
+    kept_bytes = sum(value.untyped_storage().nbytes() for value in kept.values())
+    return counter.get_total_flops() / TWO, round(kept_bytes / TWO)
 
 
 if __name__ == "__main__":

@@ -248,7 +248,8 @@ def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
         chance = over.filter(pl.col("encoder") == encoder)["chance"].mean()
         axes.axvline(chance, color=style.GREY, linewidth=0.7, linestyle=":")
         axes.set_title(f"{style.plain(encoder)} encoder")
-        axes.set_xlabel(f"{found.metric.replace('_', ', ')}, {found.scope.replace('_', ' ')}")
+        words = (found.metric, found.direction.replace("_to_", " → "), found.scope)
+        axes.set_xlabel(", ".join(word.replace("_", " ") for word in words))
         axes.set_xlim(left=0)
         for edge in np.arange(len(labels) - 1) + 0.5:
             axes.axhline(edge, color="#E4E4E4", linewidth=0.5, zorder=0)
@@ -268,7 +269,7 @@ def _arm(axes: Any, rows: pl.DataFrame, dots: pl.DataFrame, labels: list[str], *
             axes.plot([low, high], [place[row["label"]]] * 2, color=colour, linewidth=1.0, zorder=2)
     several = dots.join(rows.filter(pl.col("n") > 1).select("label"), on="label", how="semi")
     spots = [place[label] for label in several["label"]]
-    axes.scatter(several["value"], spots, s=5, color=colour, alpha=0.55, linewidths=0, zorder=3)
+    axes.scatter(several["value"], spots, s=7, color=colour, edgecolors="black", linewidths=0.25, zorder=3)
     look = {"s": 20, "color": colour, "edgecolors": "black", "linewidths": 0.4, "marker": "D", "zorder": 4}
     axes.scatter(rows["mean"], [place[label] for label in rows["label"]], label=NAMES.get(arm, arm), **look)
 

@@ -89,7 +89,6 @@ def prepare(sweep: Sweep, jobs: int) -> None:
     artifacts.write_json(sweep.folder / "sweep.json", describe(sweep, jobs))
     base = {"run": sweep.base, "stages": sweep.base_stages}
     for member in sweep.members:
-        artifacts.run_folder(member.run).mkdir(parents=True, exist_ok=True)
         notes = {"base": base, "left_out": sweep.left_out, "sweep": sweep.name}
         execution.save_settings(member.run, sweep.preset, member.settings, **notes)
 

@@ -214,8 +214,9 @@ def copy(study: Study, found: list[tuple[Entry, Sweep]], folder: Path) -> None:
 _HEAD = """# The study, as it was run
 
 Written by `make study` over run `{base}`; do not edit it. Demo figures are demo figures, never results about sport.
-Every number comes from the CSV files beside it; a member's settings are in `data/runs/<run>/run.json` and in the manifests of
-its stages. Intervals are 95 %, from resampling source videos within sport; ± is the standard deviation over seeds.
+Every number comes from the CSV files beside it; a member's settings are in `data/runs/<run>/run.json` and in the
+manifests of its stages. Intervals are 95 %, from resampling source videos within sport; ± is the standard deviation
+over seeds.
 """
 
 
