@@ -8,8 +8,8 @@ sport), with seeds averaged per query first.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ import polars as pl
 
 from sportskills_lib import artifacts, style, tables
 from sportskills_lib.evaluation import recall, significance, summary
-from sportskills_lib.evaluation.figures import NAMES
 from sportskills_lib.sweeping.grid import sweep_folder
 from sportskills_lib.sweeping.running import DONE, WAITING, states
 
@@ -29,6 +28,18 @@ if TYPE_CHECKING:
 EVALUATION = "05_evaluation"
 ARM = ["encoder", "training"]
 LABEL_LETTERS = 44
+GALLERIES = ("within_sport", "within_sport_fixed")  # whole galleries, and galleries of one size
+COMPARED = (
+    ("difference", "narrations", "activity_skill"),
+    ("ratio", "narrations", "activity_skill"),
+    ("ratio", "narrations", "activity_sport"),
+    ("ratio", "narrations", "activity_dataset"),
+    ("difference", "narrations", "narrations_shuffled"),
+    ("difference", "narrations_shuffled", "activity_skill"),
+    ("difference", "narrations", "zero_shot"),
+    ("difference", "both", "narrations"),
+)
+_COLUMNS = tables.Scores.column_names()
 
 
 @dataclass(frozen=True)
@@ -181,18 +192,43 @@ def _scores(found: Found, members: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 def arm_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """The comparisons of fair play within each point, its seeds averaged per query: differences and ratios, paired."""
-    parts = []
+    """The comparisons of fair play within each point, its seeds averaged per query: differences and ratios, paired.
+
+    In the sport's whole gallery and, where 05 has it, in galleries of one size; encoders are compared on each training.
+    """
+    rows = []
     for label in found.labels:
         members = found.done(label)
-        if not members:
-            continue
-        stands_for = [pl.lit(part) for part in ("text_to_video", "within_sport")]  # headline looks at these alone
-        system = pl.concat_str(*ARM, *stands_for, separator="/")
-        scores = _scores(found, members).with_columns(system=system, metric=pl.lit(recall.SINGLE))
-        table = summary.headline(scores.select(tables.Scores.column_names()), draws=draws, seed=seed)
-        parts.append(table.select(pl.lit(label).alias("label"), pl.lit(len(members)).alias("seeds"), *table.columns))
-    return pl.concat(parts) if parts else pl.DataFrame()
+        for scope in dict.fromkeys((found.scope, *GALLERIES)) if members else ():
+            scores = _scores(replace(found, scope=scope), members)
+            scores = scores.with_columns(system=pl.concat_str(*ARM, separator="/"))
+            sampled = significance.resample(scores.select(_COLUMNS), draws=draws, seed=seed)
+            size = (int(sampled.queries_S.sum()), len(members))
+            for kind, one, two in _compared(sampled.systems) if sampled.strata else ():
+                gap = sampled.ratio(one, two) if kind == "ratio" else sampled.difference(one, two)
+                apart = gap.excludes(1.0 if kind == "ratio" else 0.0)
+                rows.append((label, scope, kind, one, two, gap.value, gap.low, gap.high, *size, apart))
+    return pl.DataFrame(rows, schema=_ARMS, orient="row")
+
+
+def _compared(systems: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Which of the systems (encoder/training) are set against each other, and as what."""
+    encoders = sorted({system.split("/")[0] for system in systems})
+    for encoder in encoders:
+        for kind, training, baseline in COMPARED:
+            if {f"{encoder}/{training}", f"{encoder}/{baseline}"} <= set(systems):
+                yield kind, f"{encoder}/{training}", f"{encoder}/{baseline}"
+    for system in systems:
+        encoder, training = system.split("/")
+        if encoder != encoders[0] and f"{encoders[0]}/{training}" in systems:
+            yield "difference", system, f"{encoders[0]}/{training}"
+
+
+_ARMS = {
+    "label": pl.String, "scope": pl.String, "kind": pl.String, "arm": pl.String, "baseline": pl.String,
+    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64, "seeds": pl.Int64,
+    "apart": pl.Boolean,
+}  # fmt: skip
 
 
 def point_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -208,7 +244,7 @@ def point_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.D
         arms = [set(scores.filter(pl.col("label") == one).select(ARM).rows()) for one in (first, label)]
         for encoder, training in sorted(arms[0] & arms[1]):
             part = scores.filter((pl.col("encoder") == encoder) & (pl.col("training") == training))
-            part = part.with_columns(system=pl.col("label")).select(tables.Scores.column_names())
+            part = part.with_columns(system=pl.col("label")).select(_COLUMNS)
             sampled = significance.resample(part, draws=draws, seed=seed)
             if not sampled.strata:
                 continue
@@ -271,7 +307,7 @@ def _arm(axes: Any, rows: pl.DataFrame, dots: pl.DataFrame, labels: list[str], *
     spots = [place[label] for label in several["label"]]
     axes.scatter(several["value"], spots, s=7, color=colour, edgecolors="black", linewidths=0.25, zorder=3)
     look = {"s": 20, "color": colour, "edgecolors": "black", "linewidths": 0.4, "marker": "D", "zorder": 4}
-    axes.scatter(rows["mean"], [place[label] for label in rows["label"]], label=NAMES.get(arm, arm), **look)
+    axes.scatter(rows["mean"], [place[label] for label in rows["label"]], label=arm.replace("_", " "), **look)
 
 
 # -------------------------------------------------------------------------------------------------------------- keep

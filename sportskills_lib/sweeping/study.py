@@ -29,20 +29,21 @@ from sportskills_lib.sweeping.grid import Point, Sweep, plan_sweep
 
 STAGE, BEFORE = STAGES[2], STAGES[1]
 KEYS = {"base", "preset", "jobs", "limit_minutes", "sweep"}
-SWEEP_KEYS = {"name", "title", "seeds", "set", "points", "figures"}
+SWEEP_KEYS = {"name", "title", "seeds", "set", "points", "together", "transfer"}
 COPIED = ("members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png", "sweep.svg")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One sweep of the list; ``figures`` of 05 are copied from the first member of each."""
+    """One sweep of the list, and which of 05's figures over several runs it ends with."""
 
     name: str
     title: str
     seeds: list[int]
     fixed: Settings
     points: dict[str, Settings]
-    figures: list[str]
+    together: bool  # figures by sport over all members, which must differ in the seed alone
+    transfer: bool  # which group of sports helps which, over members trained on groups
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _entry(words: dict[str, Any], left_out: list[str]) -> Entry | None:
             left_out.append(f"{name}, {label}: {', '.join(unknown)}")
         else:
             points[label] = settings
-    title = words.get("title", name)
-    return Entry(name, title, words.get("seeds", [0]), fixed, points, words.get("figures", []))
+    more = bool(words.get("together")), bool(words.get("transfer"))
+    return Entry(name, words.get("title", name), words.get("seeds", [0]), fixed, points, *more)
 
 
 def _settings(values: dict[str, Any]) -> tuple[Settings, list[str]]:
@@ -207,7 +208,7 @@ def copy(study: Study, found: list[tuple[Entry, Sweep]], folder: Path) -> None:
         for name in COPIED:
             if (sweep.folder / name).is_file():
                 shutil.copyfile(sweep.folder / name, place / name)
-        page += [*_section(sweep, place), *_copied_figures(entry, sweep, place)]
+        page += [*_section(sweep, place), *_figures(entry, sweep, place)]
     write_whole(folder / "README.md", "\n".join(page).rstrip() + "\n")
 
 
@@ -242,17 +243,29 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
         yield f"- {label}: `{' '.join(word for word in words if not word.startswith('03.seed='))}`"
 
 
-def _copied_figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:
-    """The figures of 05 that the list asks for, from the first member that has them."""
-    for member in sweep.members:
-        figures = artifacts.run_folder(member.run) / "05_evaluation" / "figures"
-        paths = [path for name in entry.figures for path in sorted(figures.glob(f"{name}*.png"))]
-        if paths:
-            for path in dict.fromkeys(paths):
-                for suffix in (".png", ".svg"):
-                    shutil.copyfile(path.with_suffix(suffix), place / f"{path.stem}{suffix}")
-                yield f"\n![{path.stem}]({sweep.name}/{path.name})\n\n{path.stem}: run `{member.run}`, one seed.\n"
-            return
+def _figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:
+    """05's figures and tables over several runs, where the list asks for them; none while a member has no numbers."""
+    done = [member["run"] for member in results.open_sweep(sweep.name).done()]
+    if not (entry.together or entry.transfer) or len(done) < len(sweep.members):
+        return
+    written: list[Path] = []
+    if entry.together:
+        from sportskills_lib.evaluation import study as together  # type: ignore[attr-defined]
+
+        written += together.write(done, place)
+    if entry.transfer:
+        from sportskills_lib.evaluation import transfer  # type: ignore[attr-defined]
+
+        written += transfer.write(done, place, names=_group_names(sweep))
+    yield f"\nOver these {len(done)} runs together:\n"
+    for path in sorted(path for path in written if path.suffix == ".png"):
+        yield f"![{path.stem.replace('_', ' ')}]({place.name}/{path.relative_to(place).as_posix()})\n"
+
+
+def _group_names(sweep: Sweep) -> dict[tuple[str, ...], str]:
+    """The label of each group of training sports."""
+    groups = {member.label: member.settings.get(STAGE, {}).get("train_sports", []) for member in sweep.members}
+    return {tuple(sorted(sports)): label for label, sports in groups.items()}
 
 
 def markdown(frame: pl.DataFrame) -> str:

@@ -27,7 +27,6 @@ seeds = [0, 1]
 
 [[sweep]]
 name = "study-parts"
-figures = ["macro_means"]
 set = { "03.steps" = 5 }
 [sweep.points]
 "as it is" = {}

@@ -220,8 +220,9 @@ def test_seeds_are_taken_together_with_their_spread(found: results.Found) -> Non
 
 def test_differences_are_paired_between_arms_and_between_points(found: results.Found) -> None:
     arms = results.arm_differences(found, draws=50)
-    row = arms.filter((pl.col("baseline") == "activity_skill") & (pl.col("training") == "narrations"))
-    assert row["value"].to_list() == [pytest.approx(0.25)] * 2 and row["seeds"].to_list() == [2, 2]
+    row = arms.filter((pl.col("baseline") == "image/activity_skill") & (pl.col("arm") == "image/narrations"))
+    assert row["kind"].to_list() == ["difference", "ratio"] * 2 and set(row["seeds"]) == {2}
+    assert row["value"].to_list() == pytest.approx([0.25, 8.5 / 5.5, 0.25, 9.5 / 6.5])
     points = results.point_differences(found, draws=50)
     gaps = {row["training"]: row["difference"] for row in points.iter_rows(named=True)}
     assert gaps == {
