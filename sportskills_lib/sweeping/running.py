@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,24 +45,30 @@ class Running:
 
 
 class Clock:
-    """How long is left: the estimate of what is to come, corrected by how long what was done has taken."""
+    """How long is left: what is to come takes its estimate, times how much longer than theirs the finished ones took.
 
-    def __init__(self, expected_s: dict[str, float | None]):
-        self._expected, self._started, self._done = expected_s, time.monotonic(), 0.0
+    Before one has finished, members at a time are taken to slow one another down as much as there are of them.
+    """
 
-    def ended(self, run: str) -> None:
-        """Count a member's estimate as done."""
-        self._done += self._expected.pop(run, None) or 0.0
+    def __init__(self, expected_s: dict[str, float | None], jobs: int):
+        self._expected, self._jobs, self._took, self._planned = expected_s, jobs, 0.0, 0.0
 
-    def left(self, running: Sequence[Running] = ()) -> str:
-        """``; about 4 min left``, or nothing where a member's time is unknown or none is left."""
+    def ended(self, run: str, seconds: float) -> None:
+        """Learn from a member that took so long."""
+        if planned := self._expected.pop(run, None):
+            self._took, self._planned = self._took + seconds, self._planned + planned
+
+    def left(self, begun_s: Mapping[str, float] | None = None) -> str:
+        """``; about 4 min left``, or nothing where a member's time is unknown or none is left.
+
+        ``begun_s``: seconds since each running member began.
+        """
         if not self._expected or any(value is None for value in self._expected.values()):
             return ""
-        elapsed = time.monotonic() - self._started
-        rate = elapsed / self._done if self._done else 1.0
-        to_come = sum(value or 0.0 for value in self._expected.values()) * rate
-        begun = sum(time.monotonic() - each.started for each in running) / max(1, len(running))
-        return f"; about {Progress.clock(max(to_come - min(begun, 0.9 * to_come), 1.0))} left"
+        slower = self._took / self._planned if self._planned else float(self._jobs)
+        begun = begun_s or {}
+        to_come = [max(0.0, (value or 0.0) * slower - begun.get(run, 0.0)) for run, value in self._expected.items()]
+        return f"; about {Progress.clock(max(1.0, sum(to_come) / self._jobs))} left"
 
 
 # ------------------------------------------------------------------------------------------------------------ states
@@ -115,7 +121,7 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
         _make_worlds(sweep, say)
         pending = [member for member in sweep.members if not stands(sweep, member)]
         known = {m.run: states(sweep.name).get(m.run, {}) | {"state": WAITING, "error": "", "log": ""} for m in pending}
-        clock = Clock({member.run: member_seconds(sweep, member) for member in pending})
+        clock = Clock({member.run: member_seconds(sweep, member) for member in pending}, jobs)
         say(f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a time{clock.left()}")
         for number, member in enumerate(sweep.members, start=1):
             if member not in pending:
@@ -191,9 +197,10 @@ def _run_all(
                 running.remove(each)
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
-                clock.ended(each.member.run)
+                clock.ended(each.member.run, outcome["seconds"])
+                begun = {one.member.run: time.monotonic() - one.started for one in running}
                 place = _place(sweep, sweep.members.index(each.member) + 1, each.member)
-                say(f"{place}{_line(each, outcome)}{clock.left(running)}")
+                say(f"{place}{_line(each, outcome)}{clock.left(begun)}")
                 if each.process.returncode == DiskFull.exit_code:
                     raise DiskFull(outcome["error"])
     finally:

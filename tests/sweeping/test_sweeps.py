@@ -155,6 +155,17 @@ def test_members_share_the_cores(base: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert running.gpus() == ["0", "3"]
 
 
+def test_the_time_left_is_learnt_from_members_that_have_ended() -> None:
+    clock = running.Clock({"a": 60.0, "b": 60.0, "c": 120.0}, jobs=2)
+    assert clock.left() == "; about 4 min 0 s left"  # 240 s of all cores
+    clock.ended("a", 240.0)  # four times its estimate: b has 240 - 100 to come, c 480
+    assert clock.left({"b": 100.0}) == "; about 5 min 10 s left"
+    clock.ended("b", 240.0)
+    clock.ended("c", 480.0)
+    assert clock.left() == ""
+    assert running.Clock({"a": None, "b": 1.0}, jobs=1).left() == ""
+
+
 def test_a_second_sweeper_of_the_same_name_is_refused(base: str) -> None:
     sweep = sweep_of(base)
     sweep.folder.mkdir(parents=True)
