@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,11 +134,12 @@ def member_table(found: Found, measured: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seconds(found: Found, run: str) -> dict[str, Any]:
-    """Seconds of each stage that the member executed, and the commit that made the last of them."""
+    """Seconds of each stage that the member executed, and the commit of the last of them (+: with changes on top)."""
     facts: dict[str, Any] = {}
     for stage in found.notes["stages"]:
         manifest = artifacts.open_stage(run, stage).manifest if artifacts.is_complete(run, stage) else {}
-        facts |= {f"seconds_{stage[:2]}": manifest.get("seconds"), "commit": (manifest.get("commit") or "")[:10]}
+        commit = (manifest.get("commit") or "")[:10] + ("+" if manifest.get("dirty") else "")
+        facts |= {f"seconds_{stage[:2]}": manifest.get("seconds"), "commit": commit}
     return facts
 
 
@@ -314,13 +316,34 @@ def _arm(axes: Any, rows: pl.DataFrame, dots: pl.DataFrame, labels: list[str], *
 
 
 def show(frame: pl.DataFrame) -> HTML:
-    """The whole table for a notebook: every row and column, numbers to three places, what is empty left empty."""
+    """The whole table for a notebook, escaped: every row and column, an arm's low and high behind its value."""
     from IPython.display import HTML
 
-    rounded = frame.with_columns(pl.col(pl.Float64).round(3))
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=200, tbl_hide_column_data_types=True):
-        text = rounded.with_columns(pl.all().cast(pl.String).fill_null(""))._repr_html_()
-    return HTML(f'<div style="overflow-x:auto">{text}</div>' if frame.height else "<p>None.</p>")
+    arms = [name for name in frame.columns if f"{name} low" in frame.columns]
+    columns = [name for name in frame.columns if name.removesuffix(" low").removesuffix(" high") not in arms]
+    columns = [name for name in frame.columns if name in columns or name in arms]
+    lines = [[_cell(row, name) for name in columns] for row in frame.iter_rows(named=True)]
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return HTML(f'<div style="overflow-x:auto;white-space:nowrap">{table}</div>' if lines else "<p>None.</p>")
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    if f"{name} low" in row:
+        return summary.spoken(value, row[f"{name} low"], row[f"{name} high"]) if value is not None else ""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def describe(found: Found) -> HTML:
+    """What was swept, over which base, and how many members have numbers."""
+    from IPython.display import HTML
+
+    notes, count = found.notes, len(found.members)
+    words = f"{len(found.done())} of {count} members have numbers; base run {notes['base']}, preset {notes['preset']}; "
+    words += f"members ran {', '.join(notes['stages'])}, {notes['jobs']} at a time."
+    return HTML(f"<h2>{escape(notes['title'] or found.name)}</h2><p>{escape(words)}</p>")
 
 
 def keep_tables(found: Found, **frames: pl.DataFrame) -> None:

@@ -78,6 +78,7 @@ def read(
     if unknown := sorted(set(only or []) - {name for each in entries for name in _names(each)}):
         raise ValueError(f"the study has no sweep {', '.join(unknown)}; it has {', '.join(e.name for e in entries)}")
     chosen = [entry for entry in entries if not only or set(_names(entry)) & set(only)]
+    left_out = [text for text in left_out if any(text.startswith(entry.name) for entry in chosen)]
     facts = (base or text.get("base", "demo"), preset or text.get("preset", "demo"), int(text.get("jobs", 1)))
     return Study(*facts, float(text.get("limit_minutes", 0)), chosen, left_out)
 
@@ -237,10 +238,19 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
     table = results.member_table(found, measured)
     seconds = [name for name in table.columns if name.startswith("seconds_")]
     yield markdown(table.select("run", "label", "seed", "state", *seconds, "commit"))
-    yield f"\nSettings that differ from the preset `{sweep.preset}`:\n"
-    for label, settings in {member.label: member.settings for member in sweep.members}.items():
-        words = [f"{stage[:2]}.{name}={value!r}" for stage, each in settings.items() for name, value in each.items()]
-        yield f"- {label}: `{' '.join(word for word in words if not word.startswith('03.seed='))}`"
+    yield f"\nSettings over the preset `{sweep.preset}`, of all members, then of each point:\n"
+    whole = {member.label: _words(member.settings) for member in sweep.members}
+    common = set.intersection(*(set(words) for words in whole.values()))
+    yield f"- all: `{' '.join(word for word in next(iter(whole.values())) if word in common)}`"
+    for label, words in whole.items():
+        if own := [word for word in words if word not in common]:
+            yield f"- {label}: `{' '.join(own)}`"
+
+
+def _words(settings: Settings) -> list[str]:
+    """Settings as --set takes them, without the seed."""
+    words = [f"{stage[:2]}.{name}={value!r}" for stage, each in settings.items() for name, value in each.items()]
+    return [word for word in words if not word.startswith(f"{STAGE[:2]}.seed=")]
 
 
 def _figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:
