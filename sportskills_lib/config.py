@@ -224,6 +224,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "evaluate_every": 500,
             "jobs": 1,
             "device": "cuda",
+            "chunk": 32,  # 256 clips of 8 frames at once need more than any GPU has: see `sportskills plan 03`
         },
         "04_retrieval": {
             "learners": "data/raw/egoexo4d",

@@ -72,6 +72,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ["export"],
         ["audit", "sample"],
         ["audit", "score"],
+        ["sweep"],
+        ["study"],
+        ["plan"],
     ],
 )
 def test_help_teaches_with_an_example(call, command: list[str]) -> None:

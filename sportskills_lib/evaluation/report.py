@@ -131,7 +131,7 @@ def _copy_figures(place: Path, folder: Path) -> None:
 def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
     found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
-    folders = {name: artifacts.run_folder(run) / name for name in artifacts.STAGES[:4]}
+    folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
     dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
     retrievals = folder / "retrievals.html"
     shown = {
