@@ -91,10 +91,16 @@ class EncoderConfig(StageConfig):
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
-    skip_same_video: bool = Field(False, description="whether clips of one video are no negatives of one another")
+    false_negatives: list[Literal["video", "skill_cue", "similarity"]] = Field(
+        [], description="which pairs are no negatives: of one video, of one skill and cue, or with similar texts"
+    )
+    text_ceiling: float = Field(0.95, gt=0, le=1, description="texts more similar to the start tower say the same")
+    positive_margin: float = Field(0.0, ge=0, description="no negative scores higher above its positive; 0: any may")
+    hard_negatives: float = Field(0.0, ge=0, le=1, description="share of a sport's clips in a batch that look alike")
     chunk: int = Field(0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch")
     sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
+    one_clip_a_video: bool = Field(False, description="whether a batch never holds two clips of one video")
     train_frames: int = Field(2, ge=1, description="random frames of each clip in training; all of them when encoding")
     shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
     evaluate_every: int = Field(40, ge=1, description="steps between validations")
@@ -189,7 +195,8 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "steps": 10000,
             "warmup_steps": 500,
             "frozen": [],
-            "skip_same_video": True,
+            "false_negatives": ["video", "skill_cue"],
+            "one_clip_a_video": True,
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,
