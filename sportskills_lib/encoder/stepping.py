@@ -9,7 +9,7 @@ import numpy as np
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
-from sportskills_lib.encoder.losses import info_nce, siglip
+from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 
 if TYPE_CHECKING:
     import torch
@@ -42,9 +42,13 @@ def backward(
 
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         scale = tower.model.logit_scale.exp().clamp(max=100)
+        counted = allowed
+        if config.positive_margin:
+            counted = not_above_positive(clip_BD, text_BD, config.positive_margin) | (groups[:, None] == groups)
+            counted = counted if allowed is None else counted & allowed
         if config.loss == "siglip":
-            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, allowed)
-        return info_nce(clip_BD, text_BD, scale, groups, allowed)
+            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
+        return info_nce(clip_BD, text_BD, scale, groups, counted)
 
     if not config.chunk or config.chunk >= len(texts):
         value = loss(tower.clip_features(frames), tower.text_features(texts))

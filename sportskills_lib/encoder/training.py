@@ -18,8 +18,8 @@ import polars as pl
 
 from sportskills_lib import metrics, models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.batches import sport_batches
-from sportskills_lib.encoder.losses import allowed_pairs, info_nce
+from sportskills_lib.encoder.draws import Draws
+from sportskills_lib.encoder.losses import info_nce
 from sportskills_lib.encoder.stepping import backward, prepare
 from sportskills_lib.encoder.texts import text_groups
 
@@ -105,25 +105,23 @@ def train(
     fixed = prepare(tower, config)
     frames, train_rows, val_rows = material.frames(), material.rows("train"), material.rows("val")
     rng = np.random.default_rng([config.seed, 41])
-    groups, videos = text_groups(material.clips, texts, arm), material.clips["video_id"].to_numpy()
+    groups = text_groups(material.clips, texts, arm)
+    draws = Draws(material.clips, train_rows, texts, config, arm=arm, start=tower, frames=frames)
     parameters = [p for p in tower.model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True)
-    sizes = (config.sports_a_batch, config.clips_a_sport)
-    batches = sport_batches(material.clips[train_rows], *sizes, steps=steps, seed=config.seed)
     asked = (material, val_rows, frames, texts, groups)
     curve = [_row(arm, peak, 0, [], validate(tower, *asked))] if evaluate else []
     started, losses = time.monotonic(), list[float]()
-    for step, batch in enumerate(batches):
+    for step in range(steps):
+        batch = draws.at(step)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, steps, peak, config.warmup_steps)
-        rows = train_rows[batch]
         tower.model.train()
         for module in fixed:  # their statistics stay as they are, too
             module.eval()
         optimiser.zero_grad(set_to_none=True)
-        allowed = allowed_pairs(groups[rows], video_B=videos[rows]) if config.skip_same_video else None
-        batch_texts = [texts[i] for i in rows]
-        losses.append(backward(tower, _sample(frames, rows, config, rng), batch_texts, groups[rows], allowed, config))
+        pictures = _sample(frames, batch.rows, config, rng)
+        losses.append(backward(tower, pictures, batch.texts, batch.group_B, batch.allowed_BB, config))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         last = step + 1 == steps
