@@ -24,11 +24,11 @@ class Likeness:
 
 
 class SportBatches:
-    """The clips of each step: ``at(step)`` depends on the clips, the settings, the seed and the step, on nothing before.
+    """The clips of each step: ``at(step)`` depends on the clips, the settings, the seed and the step alone.
 
     A batch holds ``sports_a_batch`` sports with ``clips_a_sport`` clips each (a sport with fewer gives what it has).
-    Sports come evenly: of any two, one never leads by more than one batch. A sport's clips come in shuffled rounds of as
-    many hands as can be dealt without a clip coming twice; what is left over sits the round out. With
+    Sports come evenly: of any two, one never leads by more than one batch. A sport's clips come in shuffled rounds of
+    as many hands as can be dealt without a clip coming twice; what is left over sits the round out. With
     ``one_clip_a_video`` no hand holds two clips of one video (a sport with fewer videos gives one of each). The same
     seed gives the same batches whatever the texts are, so that arms differ in nothing else.
 

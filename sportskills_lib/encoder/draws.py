@@ -1,7 +1,7 @@
 """What each optimiser step sees: clips, the text that each is told with, and which of the pairs may be negatives.
 
-``Draws.at(step)`` depends on the material, the settings and the step alone, so that a run that goes on from a checkpoint
-sees what it would have seen, without walking through the steps before.
+``Draws.at(step)`` depends on the material, the settings and the step alone, so that a run that goes on from a
+checkpoint sees what it would have seen, without walking through the steps before.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Draws:
     """The batches of one arm's training.
 
     ``clips`` is the whole material, ``rows`` the training clips among them, ``texts`` the arm's text of every clip.
-    ``start`` is the tower before its first step, asked once for what "similarity" and hard negatives need; its vectors are
-    kept, also for the next training with the same start and the same texts (trials of learning rates).
+    ``start`` is the tower before its first step, asked once for what "similarity" and hard negatives need; its vectors
+    are kept, also for the next training with the same start and the same texts (trials of learning rates).
 
-    The arm ``both`` draws, for each clip of each batch, either its narration or a prompt of its skill, with even chances.
-    So it reads as many texts in as many steps as the other arms; two texts a clip would double what it reads in a step.
+    The arm ``both`` draws, for each clip of each batch, either its narration or a prompt of its skill, with even
+    chances. So it reads as many texts in as many steps as the other arms; two texts a clip would double what it reads.
     A prompt is true of every clip of its skill, whichever text was drawn for that one: such a pair is no negative.
     """
 
@@ -64,9 +64,8 @@ class Draws:
         self.kinds = sentence_kinds(train, told) if "skill_cue" in wanted else None
         self.vectors = _text_vectors(start, config, told) if "similarity" in wanted else None
         likeness = _likeness(start, frames, rows, train, config) if config.hard_negatives else None
-        sizes = (config.sports_a_batch, config.clips_a_sport)
-        options = {"one_clip_a_video": config.one_clip_a_video, "likeness": likeness}
-        self.batches = SportBatches(train, *sizes, seed=config.seed, **options)
+        sizes, apart = (config.sports_a_batch, config.clips_a_sport), config.one_clip_a_video
+        self.batches = SportBatches(train, *sizes, seed=config.seed, one_clip_a_video=apart, likeness=likeness)
 
     def at(self, step: int) -> Batch:
         """The batch of ``step``."""

@@ -1,4 +1,4 @@
-"""Batches by count: every sport as often as every other, every clip once a round, no two of a video, any step at once."""
+"""Batches by count: every sport as often as every other, every clip once a round, any step asked for at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ from sportskills_lib.encoder.batches import Likeness, SportBatches, hands_in
 
 def _clips(videos: dict[str, list[int]]) -> pl.DataFrame:
     """A table with so many clips of each video of each sport."""
-    rows = [
-        (sport, f"{sport}{video}")
-        for sport, counts in videos.items()
-        for video, n in enumerate(counts)
-        for _ in range(n)
-    ]
+    counted = [(sport, f"{sport}{v}", n) for sport, counts in videos.items() for v, n in enumerate(counts)]
+    rows = [(sport, video) for sport, video, n in counted for _ in range(n)]
     return pl.DataFrame(rows, schema=["sport", "video_id"], orient="row")
 
 

@@ -84,6 +84,7 @@ def test_labels_are_known_so_that_only_the_video_can_make_a_doubt(clips: pl.Data
 
 def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(clips: pl.DataFrame) -> None:
     draws, prompts, drawn = _draws(clips, "both"), skill_prompts(clips, seed=0), []
+    skills = list(clips.select("sport", "skill").iter_rows())
     for step in range(60):
         batch = draws.at(step)
         assert len(batch.texts) == 16  # as many texts as in any arm
@@ -94,10 +95,7 @@ def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(clips: 
         assert batch.allowed_BB is not None
         for i, a in enumerate(batch.rows):
             for j, b in enumerate(batch.rows):
-                same = (
-                    clips["sport"][int(a)] == clips["sport"][int(b)]
-                    and clips["skill"][int(a)] == clips["skill"][int(b)]
-                )
+                same = skills[int(a)] == skills[int(b)]
                 assert batch.allowed_BB[i, j] == (not (same and prompt_B[i] != prompt_B[j]))
                 equal = same if prompt_B[i] and prompt_B[j] else batch.texts[i] == batch.texts[j]
                 assert (batch.group_B[i] == batch.group_B[j]) == equal
