@@ -82,6 +82,7 @@ class EncoderConfig(StageConfig):
         ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"],
         description="what the training texts are",
     )
+    activity_source: str = Field("", description="videos and their labels, for the arm activity_dataset")
     learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
     trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
     steps: int = Field(160, ge=1, description="optimiser steps")

@@ -15,10 +15,12 @@ import polars as pl
 
 from sportskills_lib import artifacts, compute, models, tables
 from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder import activity_data
 from sportskills_lib.encoder.texts import training_texts
 from sportskills_lib.encoder.training import Material, train
 
 ZERO_SHOT = "zero_shot"
+OTHER_DATA = "activity_dataset"  # the one arm that trains on other clips
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,27 @@ def start_folder(config: EncoderConfig) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def sources(config: EncoderConfig) -> list[Path]:
+    """The raw folders that the stage depends on: the start, if it is one, and the activity data set, if it is used."""
+    other = [artifacts.workspace() / config.activity_source] if OTHER_DATA in config.arms else []
+    return [*filter(None, [start_folder(config)]), *other]
+
+
+def other_material(
+    material: Material, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
+) -> tuple[Material | None, pl.DataFrame]:
+    """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of them, with reasons.
+
+    ``videos``: those of the study, none of which may be among them. ValueError where ``activity_source`` is missing.
+    """
+    if OTHER_DATA not in config.arms:
+        return None, tables.dropped_rows([])
+    if not config.activity_source:
+        raise ValueError(f"the arm {OTHER_DATA} needs activity_source: a folder of videos with a list of their labels")
+    folder = artifacts.workspace() / config.activity_source
+    return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
+
+
 def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
     """The texts that each arm reads beside a few training clips, evenly spaced over the sports."""
     rows = material.rows("train")
@@ -65,19 +88,25 @@ def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) 
     columns = {
         arm: pl.Series([training_texts(material.clips, material.clips["text"], arm, seed=config.seed)[i] for i in rows])
         for arm in config.arms
+        if arm != OTHER_DATA
     }
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
 
 
-def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shards: Path) -> Trained:
+def train_arms(
+    material: Material, config: EncoderConfig, *, folder: Path, shards: Path, other: Material | None = None
+) -> Trained:
     """Train every arm of ``config.arms``; towers go to ``folder/<arm>``, the common start to ``folder/zero_shot``.
+
+    All arms train on ``material`` but ``activity_dataset``, which trains on ``other``, as long and in such batches.
 
     Without training clips (a small folder of one's own) no arm is trained, and zero_shot alone is there.
     """
     start = models.load_tower(_start(config), pretrained=config.pretrained)
     start.save(folder / ZERO_SHOT)
     arms = config.arms if len(material.rows("train")) else []
-    jobs = [(arm, material, config.model_copy(update={"model": _start(config)})) for arm in arms]
+    of = {arm: other if other is not None and arm == OTHER_DATA else material for arm in arms}
+    jobs = [(arm, of[arm], config.model_copy(update={"model": _start(config)})) for arm in arms]
     results = compute.map_shards(
         _train_arm, jobs, workers=config.jobs, timeout_s=7 * 86400, describe=_name, shards=shards, chunk=1, label="arms"
     )
