@@ -25,18 +25,18 @@ from sportskills_lib.failures import NotebookError
 from sportskills_lib.progress import Progress
 
 WORLDS = ("demo", "smoke")  # folders of data/raw
-PLANNED_S = {"world": 55.0, "activity": 40.0, "base_clip": 130.0, "base_vlm": 190.0}  # two cores, first estimate
+PLANNED_S = {"world": 55.0, "base_clip": 130.0, "base_vlm": 190.0, "activity": 40.0}  # two cores, first estimate
 FILES = ("world", "activity")  # parts that are files; the others are models
 DEFAULT = ("world", "base_clip", "base_vlm")  # what `sportskills demo` makes unasked
 POLL_S = 0.1
-PLANNED_SMOKE_S = {"world": 5.0, "activity": 5.0, "base_clip": 15.0, "base_vlm": 15.0}
+PLANNED_SMOKE_S = {"world": 5.0, "base_clip": 15.0, "base_vlm": 15.0, "activity": 5.0}
 
 
 @dataclass(frozen=True)
 class DemoPart:
     """One part of a demo world: what makes it, where its files lie and how it is known to be complete."""
 
-    name: str  # world, activity, base_clip, base_vlm
+    name: str  # world, base_clip, base_vlm, activity
     world: str = "demo"
 
     @property
