@@ -65,11 +65,18 @@ def numbered(keys: Iterable[object]) -> np.ndarray:
 
 
 def label_prompts(labels: pl.Series, rng: np.random.Generator) -> list[str]:
-    """A prompt a label, of a random template; which templates fit depends on whether the label is a deed or a thing."""
-    drawn = rng.random(len(labels))
-    pools = [DEED_PROMPTS if str(label).split()[0].lower().endswith("ing") else PROMPTS for label in labels]
-    prompts = [pool[int(u * len(pool))].format(it=label) for pool, u, label in zip(pools, drawn, labels, strict=True)]
-    return [prompt[0].upper() + prompt[1:] for prompt in prompts]
+    """A prompt a label, of a random template; which templates fit depends on whether the label is a deed or a thing.
+
+    Labels are read as words: "brush_hair", "ApplyEyeMakeup" and "Chopping wood" as public lists write them.
+    """
+    drawn, prompts = rng.random(len(labels)), []
+    for label, u in zip(labels, drawn, strict=True):
+        words = re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", str(label))
+        deed = "".join(words.split()[:1]).lower().endswith("ing")
+        pool = DEED_PROMPTS if deed else PROMPTS
+        prompt = pool[int(u * len(pool))].format(it=words[0].lower() + words[1:] if deed else words)
+        prompts.append(prompt[0].upper() + prompt[1:])
+    return prompts
 
 
 def skill_prompts(clips: pl.DataFrame, *, seed: int) -> list[str]:

@@ -133,9 +133,13 @@ def test_sentences_of_one_skill_are_one_kind_whatever_case_and_punctuation(clips
 
 
 def test_prompts_of_a_data_sets_labels_are_sentences(clips: pl.DataFrame) -> None:
-    told = label_prompts(pl.Series(["playing tennis", "archery", "Holding a {thing}"]), np.random.default_rng(0))
-    assert "playing tennis" in told[0].lower() and "doing playing" not in told[0]
-    assert "archery" in told[1] and "Holding a {thing}" in told[2]
+    labels = pl.Series(["playing tennis", "archery", "Holding a {thing}", "brush_hair", "HorseRiding", "BMX", "_"])
+    for seed in range(9):
+        told = label_prompts(labels, np.random.default_rng(seed))
+        wanted = ("playing tennis", "archery", "holding a {thing}", "brush hair", "horse riding", "bmx", " ")
+        assert all(words in text.lower() for words, text in zip(wanted, told, strict=True))
+        assert not any("doing playing" in text or "_" in text or " Holding" in text for text in told)
+        assert all(text[0].isupper() and text.endswith(".") for text in told)
     assert training_texts(clips, clips["text"], "activity_dataset", seed=0) != clips["text"].to_list()
     groups = [_draws(clips, "activity_dataset").at(0).group_B, _draws(clips, "activity_sport").at(0).group_B]
     assert all(len(set(group)) == 2 for group in groups)
