@@ -62,7 +62,10 @@ def _common(
 
 @app.command(epilog="Example: sportskills demo --part world --again")
 def demo(
-    part: Annotated[str, typer.Option(help="world, base_clip, base_vlm, or all three; base_xclip.")] = "all",
+    part: Annotated[
+        str, typer.Option(help="world, base_clip, base_vlm, base_xclip, activity, or all of the first three.")
+    ] = "all",
+    activity: Annotated[bool, typer.Option("--activity", help="The activity data set, too.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="The small world of the smoke preset.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Make it even when it stands.")] = False,
 ) -> None:
@@ -71,7 +74,7 @@ def demo(
     from sportskills_lib.failures import failures_named, full_disk_named
     from sportskills_lib.progress import Progress
 
-    names = [name for name in worlds.PLANNED_S if name not in worlds.ON_REQUEST] if part == "all" else [part]
+    names = [*(worlds.DEFAULT if part == "all" else [part]), *(["activity"] if activity else [])]
     parts = [worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
     progress = Progress(print)
     progress.expect(worlds.planned([each for each in parts if again or each.reasons()]))

@@ -240,6 +240,9 @@ def test_demo_makes_the_parts_that_are_asked_for(call, toy_workspace: Path, monk
     assert call("demo").code == 0
     assert made == [(name, "demo", False) for name in ("world", "base_clip", "base_vlm")]
     made.clear()
+    assert call("demo", "--part", "world", "--activity").code == 0
+    assert made == [(name, "demo", False) for name in ("world", "activity")]
+    made.clear()
     assert call("demo", "--part", "world", "--smoke", "--again").code == 0
     assert made == [("world", "smoke", True)]
     ended = call("demo", "--part", "moon")
