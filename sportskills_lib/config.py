@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PresetName = Literal["smoke", "demo", "local", "paper"]
 
@@ -73,6 +73,9 @@ class PairingConfig(ChatConfig):
     frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
 
 
+FALSE_NEGATIVES = ("video", "skill_cue", "similarity")  # rules for pairs that are no negatives
+
+
 class EncoderConfig(StageConfig):
     """03: the towers, trained on pairs. All values are ours."""
 
@@ -100,7 +103,7 @@ class EncoderConfig(StageConfig):
     lora_rank: int = Field(0, ge=0, description="rank of adapters, merged before saving; 0: whole weights are trained")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
-    false_negatives: list[Literal["video", "skill_cue", "similarity"]] = Field(
+    false_negatives: list[str] = Field(
         [], description="which pairs are no negatives: of one video, of one skill and cue, or with similar texts"
     )
     text_ceiling: float = Field(0.95, gt=0, le=1, description="texts more similar to the start tower say the same")
@@ -132,6 +135,13 @@ class EncoderConfig(StageConfig):
     jobs: int = Field(2, ge=1, description="arms trained at the same time")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
+
+    @field_validator("false_negatives")
+    @classmethod
+    def _known_rules(cls, rules: list[str]) -> list[str]:
+        if unknown := sorted(set(rules) - set(FALSE_NEGATIVES)):
+            raise ValueError(f"no rule {', '.join(unknown)}: there are {', '.join(FALSE_NEGATIVES)}")
+        return rules
 
 
 class RetrievalConfig(StageConfig):

@@ -73,6 +73,11 @@ def test_false_negatives_are_left_out_as_by_hand(clips: pl.DataFrame) -> None:
                 assert batch.allowed_BB[i, j] == (positive or not any(rules[rule](a, b) for rule in chosen))
 
 
+def test_an_unknown_rule_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no rule videos: there are video, skill_cue, similarity"):
+        EncoderConfig(false_negatives=["videos"])
+
+
 def test_labels_are_known_so_that_only_the_video_can_make_a_doubt(clips: pl.DataFrame) -> None:
     everything = ["video", "skill_cue", "similarity"]
     batch = _draws(clips, "activity_skill", false_negatives=everything, text_ceiling=0.1).at(0)
