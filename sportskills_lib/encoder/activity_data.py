@@ -71,7 +71,7 @@ def gather(
         raise ValueError(f"activity_source {folder} gave no clip: {tables.dropped_rows(lost)['reason'].value_counts()}")
     clips = _clips(kept, study)
     path = _write_frames(shards / "activity.npy", clips, tasks, study, workers, shards)
-    return Material(clips, str(path)), tables.dropped_rows(lost)
+    return Material(clips, str(path), study.sports), tables.dropped_rows(lost)
 
 
 # ---------------------------------------------------------------------------------------------------------- reading

@@ -32,9 +32,9 @@ MARK_SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", 
 
 def optional(
     name: str, draw: Callable[..., Figure], table: pl.DataFrame, *rest: Any, **options: Any
-) -> dict[str, Figure]:
-    """``draw(table, …)`` under ``name``, or nothing where the table is empty."""
-    return {} if table.is_empty() else {name: draw(table, *rest, **options)}
+) -> dict[str, sport_figures.Page]:
+    """``draw(table, …)`` with its rows under ``name``, or nothing where the table is empty."""
+    return {} if table.is_empty() else {name: sport_figures.Page(draw(table, *rest, **options), table)}
 
 
 ENCODER_LOOKS = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^"))

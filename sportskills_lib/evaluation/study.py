@@ -50,13 +50,10 @@ def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0
     written = [path for name, frame in tables.items() for path in outputs.write_data(folder, name, frame)]
     pages = sport_figures.pages(per_sport, first.table("galleries"), by_gallery, size=size)
     by_sport = comparisons.differences_by_sport(scores, **how)
-    if by_sport.height:
-        title = "recall@10: narrations − skill labels"
-        pages["differences"] = sport_figures.Page(sport_figures.sport_differences(by_sport, title=title), by_sport)
-    if means.height:
-        pages["understanding"] = sport_figures.Page(figures.understanding(means), means)
-    if told.height:
-        pages["cue_kinds"] = sport_figures.Page(figures.by_kind(told), told)
+    title = "recall@10: narrations − skill labels"
+    pages |= figures.optional("differences", sport_figures.sport_differences, by_sport, title=title)
+    pages |= figures.optional("understanding", figures.understanding, means)
+    pages |= figures.optional("cue_kinds", figures.by_kind, told)
     for name, page in pages.items():
         written += outputs.write_page(folder, name, page.figure, page.data)
     return written

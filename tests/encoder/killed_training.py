@@ -1,8 +1,8 @@
 """Trainings that die: `python killed_training.py <folder of a job> <step> <step> …`, each in a process of its own.
 
 At each step given, a forked process is killed at the beginning of that step; the third one while it writes a
-checkpoint, when the tensors are there and the JSON that names them is not. Forked before any training, since autograd's threads do
-not survive a fork.
+checkpoint, when the tensors are there and the JSON that names them is not. Forked before any training, since autograd's
+threads do not survive a fork.
 """
 
 from __future__ import annotations

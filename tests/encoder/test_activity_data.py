@@ -168,7 +168,12 @@ def test_the_arm_trains_on_the_other_clips_and_is_asked_about_the_studys(
     models.new_tower(TINY, seed=3).save(tmp_path / "start")
     shape = {"steps": 3, "evaluate_every": 2, "sports_a_batch": 2, "clips_a_sport": 8, "learning_rates": [1e-3]}
     config = EncoderConfig(
-        model=str(tmp_path / "start"), arms=["activity_dataset"], activity_source=str(folder), jobs=1, **shape
+        model=str(tmp_path / "start"),
+        arms=["activity_dataset"],
+        activity_source=str(folder),
+        jobs=1,
+        encoders=["image"],
+        **shape,
     )
     with pytest.raises(ValueError, match="needs activity_source"):
         arms.other_material(material, videos, config.model_copy(update={"activity_source": ""}), shards=tmp_path)
@@ -178,9 +183,13 @@ def test_the_arm_trains_on_the_other_clips_and_is_asked_about_the_studys(
     monkeypatch.setattr(compute, "_in_pool", compute._in_process)
     folders = {"folder": tmp_path / "models", "shards": tmp_path / "shards"}
     found = arms.train_arms(material, config, other=other, **folders)
-    assert found.arms == ("zero_shot", "activity_dataset") and found.curves["step"].to_list() == [0, 2, 3]
+    assert [s.arm for s in found.systems] == ["zero_shot", "activity_dataset"] and found.curves["step"].to_list() == [
+        0,
+        2,
+        3,
+    ]
     assert found.curves["val_recall"].is_not_nan().all()
     none, nothing = arms.other_material(material, videos, config.model_copy(update={"arms": ["both"]}), shards=tmp_path)
     assert none is None and nothing.height == 0
     both = config.model_copy(update={"arms": ["both"]})
-    assert arms.train_arms(material, both, **folders).arms == ("zero_shot", "both")
+    assert [s.arm for s in arms.train_arms(material, both, **folders).systems] == ["zero_shot", "both"]

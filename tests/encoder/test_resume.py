@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ def test_killed_at_five_random_steps_the_weights_are_those_of_an_undisturbed_run
     launching.write_job(job, tmp_path / "cut")
     moments = sorted(np.random.default_rng(len(changes)).choice(np.arange(1, STEPS), 5, replace=False).tolist())
     command = [sys.executable, str(Path(__file__).with_name("killed_training.py")), job.folder, *map(str, moments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # this checkout, whatever is installed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr
     assert 0 < json.loads((tmp_path / "cut/checkpoint.json").read_text())["step"] < STEPS
     mended, same_curve = small_train(config, material, steps=STEPS, folder=job.folder)
