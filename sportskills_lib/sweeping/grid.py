@@ -177,6 +177,8 @@ def plan_sweep(
     if stored is None:
         first = STAGES[max(0, STAGES.index(stage) - 1)][:2]
         raise ValueError(f"there is no run {base!r}: `sportskills reproduce --run {base} --until {first}` makes it")
+    if execution.load_settings(name) is not None:
+        raise ValueError(f"sweep {name!r} has the name of a run, whose report it would replace: choose another --name")
     preset, settings = stored
     seeded = "seed" in CONFIGS[stage].model_fields
     if not seeded and len(seeds) > 1:

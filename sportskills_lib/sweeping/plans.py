@@ -84,6 +84,9 @@ def known_clips(run: str, preset: str) -> int | None:
 def encoder_lines(config: EncoderConfig, pairing: PairingConfig, *, clips: int | None, gpu: Gpu) -> Iterator[str]:
     """Sizes, steps, memory, time and disk of 03."""
     folder = artifacts.workspace() / config.model
+    if config.model.startswith("data/raw/") and not folder.is_dir():
+        yield f"    model {config.model} is not there yet: `make demo` makes it, then it can be counted"
+        return
     try:
         counts = counting.count(str(folder) if folder.is_dir() else config.model, config.frozen)
     except ValueError as error:

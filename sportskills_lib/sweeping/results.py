@@ -277,7 +277,7 @@ def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
     if not encoders:
         return None
     height = 0.7 + 0.13 * len(labels) * (len(arms) + 1)
-    figure, panels = style.figure(style.PAGE_IN, height, ncols=len(encoders), sharey=True, squeeze=False)
+    figure, panels = style.figure(style.PAGE_IN, height, ncols=len(encoders), sharex=True, sharey=True, squeeze=False)
     for axes, encoder in zip(panels[0], encoders, strict=True):
         for index, arm in enumerate(arms):
             rows = over.filter((pl.col("encoder") == encoder) & (pl.col("training") == arm))

@@ -53,9 +53,9 @@ class Clock:
     def __init__(self, expected_s: dict[str, float | None], jobs: int):
         self._expected, self._jobs, self._took, self._planned = expected_s, jobs, 0.0, 0.0
 
-    def ended(self, run: str, seconds: float) -> None:
-        """Learn from a member that took so long."""
-        if planned := self._expected.pop(run, None):
+    def ended(self, run: str, seconds: float, *, done: bool = True) -> None:
+        """Learn from a member that took so long; nothing from one that failed on its way."""
+        if (planned := self._expected.pop(run, None)) and done:
             self._took, self._planned = self._took + seconds, self._planned + planned
 
     def left(self, begun_s: Mapping[str, float] | None = None) -> str:
@@ -197,7 +197,7 @@ def _run_all(
                 running.remove(each)
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
-                clock.ended(each.member.run, outcome["seconds"])
+                clock.ended(each.member.run, outcome["seconds"], done=outcome["state"] == DONE)
                 begun = {one.member.run: time.monotonic() - one.started for one in running}
                 place = _place(sweep, sweep.members.index(each.member) + 1, each.member)
                 say(f"{place}{_line(each, outcome)}{clock.left(begun)}")
@@ -260,8 +260,10 @@ def _outcome(each: Running) -> dict[str, Any]:
     if code == 0:
         return {"state": DONE, "seconds": seconds, "error": "", "log": ""}
     last = (each.log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
-    last = last if code > 0 else f"killed by signal {-code}"
-    return {"state": FAILED, "seconds": seconds, "error": last.removeprefix("FAILED "), "log": shown(each.log)}
+    error, named, log = last.removeprefix("FAILED ").rpartition("; log: ")
+    if code < 0 or not named:  # no notebook failed: what there is to read is what the member itself printed
+        error, log = (f"killed by signal {-code}" if code < 0 else last), shown(each.log)
+    return {"state": FAILED, "seconds": seconds, "error": error, "log": log}
 
 
 def _line(each: Running, outcome: dict[str, Any]) -> str:

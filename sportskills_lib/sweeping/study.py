@@ -230,6 +230,9 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
     yield markdown(results.spoken(results.over_seeds(measured)))
     if (place / "sweep.png").is_file():
         yield f"\n![{sweep.title}]({sweep.name}/sweep.png)\n"
+    if len(found.labels) == 1 and (arms := results.arm_differences(found)).height:
+        yield "\nArms against each other, paired over queries, seeds averaged per query first:\n"
+        yield markdown(arms.drop("label"))
     points = results.point_differences(found)
     if points.height:
         yield "\nEvery point minus the first, paired over queries:\n"

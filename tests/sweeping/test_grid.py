@@ -102,6 +102,8 @@ def test_every_member_is_checked_before_anything_runs(base: str) -> None:
         plan_sweep("s", ENCODER, points, base=base)
     with pytest.raises(ValueError, match="there is no run 'nobody': `sportskills reproduce --run nobody --until 02`"):
         plan_sweep("s", ENCODER, grid_points(ENCODER, {}), base="nobody")
+    with pytest.raises(ValueError, match="sweep 'demo' has the name of a run"):
+        plan_sweep("demo", ENCODER, grid_points(ENCODER, {}), base=base)
     assert "seed" not in CONFIGS[STAGES[1]].model_fields
     with pytest.raises(ValueError, match="02_pairing draws nothing"):
         plan_sweep("s", STAGES[1], grid_points(STAGES[1], {}), base=base, seeds=range(2))

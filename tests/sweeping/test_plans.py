@@ -134,6 +134,8 @@ def test_a_model_that_is_not_there_is_named(toy_workspace: Path, monkeypatch: py
     config = stage_config("03_encoder", "demo", model="nowhere")
     assert isinstance(config, EncoderConfig)
     lines = list(plans.encoder_lines(config, PairingConfig(), clips=None, gpu=GPUS["h100"]))
+    demo = EncoderConfig()
+    assert "`make demo` makes it" in next(plans.encoder_lines(demo, PairingConfig(), clips=None, gpu=GPUS["h100"]))
     assert len(lines) == 1 and "'nowhere' is neither a folder with open_clip_config.json" in lines[0]
 
 

@@ -125,6 +125,7 @@ def test_the_study_runs_copies_and_stands_the_second_time(file: Path, toy_worksp
     assert "0.708 ± 0.059 (n = 2)" in page and "![Seeds | of everything](study-seeds/sweep.png)" in page
     assert "not_yet" in page and "sigmoid loss: `" in page and "03.loss='siglip'" in page
     assert str(toy_workspace) not in page
+    assert page.count("| within_sport | difference | image/narrations | image/activity_skill | 0.250 |") == 1
     copied = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     assert copied >= {f"study-{name}/{file}" for name in ("seeds", "parts") for file in ("members.csv", "sweep.png")}
     runs = pl.read_csv(folder / "study-parts" / "members.csv")["run"].to_list()

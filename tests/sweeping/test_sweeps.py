@@ -116,7 +116,7 @@ def test_a_base_that_is_gone_is_named_and_so_is_a_circle(base: str) -> None:
 def test_a_sweep_runs_skips_extends_and_survives_a_failure(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_FAILS", "siglip")
     both = sweep_of(base, "loss=info_nce,siglip")
-    words = r"1 of 2 members failed, first s\.siglip.*a toy failure.*log: data/sweeps/s/logs"
+    words = r"1 of 2 members failed, first s\.siglip.*a toy failure.*log: data/runs/s\.siglip"
     with pytest.raises(RunError, match=words):
         run(both)
     known = running.states("s")
@@ -125,7 +125,7 @@ def test_a_sweep_runs_skips_extends_and_survives_a_failure(base: str, monkeypatc
     table = results.member_table(found, results.recalls(found))
     assert table["state"].to_list() == ["done", "failed"]
     assert table["image:narrations"].to_list() == [pytest.approx(0.75), None]
-    assert "cell 4" in table["error"][1] and Path(table["log"][1]).name == f"{both.members[1].run}.log"
+    assert "cell 4" in table["error"][1] and table["log"][1] == f"data/runs/{both.members[1].run}/logs/{ENCODER}.log"
     assert results.failures(table)["run"].to_list() == [both.members[1].run]
 
     before = stamp(both.members[0])
