@@ -12,6 +12,7 @@ every ``fixed_gallery_*`` the expectation over galleries of one size that are dr
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -122,11 +123,27 @@ def chance_of_room(better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room:
     With ``better`` the number of items that a query ranks above its own, it is the chance that at most ``room`` of them
     stand in a gallery drawn at random. Arrays broadcast; NaN where more are drawn than there are; 0 for room < 0.
     """
-    better, others, drawn, room = np.broadcast_arrays(*(np.asarray(x, np.int64) for x in (better, others, drawn, room)))
-    total = np.zeros(better.shape)
-    for x in range(int(room.max(initial=-1)) + 1):
-        total += np.where(x <= room, _hypergeometric(x, better, others, drawn), 0.0)
-    return np.where((drawn > others) | (drawn < 0), np.nan, np.round(np.minimum(total, 1.0), 12))
+    better, others, drawn, room = np.broadcast_arrays(
+        *(np.asarray(number, np.int64) for number in (better, others, drawn, room))
+    )
+    chance = np.where((drawn > others) | (drawn < 0), np.nan, 0.0)
+    asked = (room >= 0) & ~np.isnan(chance)
+    deep = int(room.max(initial=0)) + 1
+    sizes = others * (int(drawn.max(initial=0)) + 1) + drawn
+    for size in np.unique(sizes[asked]):  # few: sports have few sizes
+        at = asked & (sizes == size)
+        table = _room_table(int(others[at][0]), int(drawn[at][0]), deep)
+        chance[at] = table[better[at], room[at]]
+    return chance
+
+
+@lru_cache(maxsize=256)
+def _room_table(others: int, drawn: int, rooms: int) -> Floats:
+    """P(X ≤ room) for every number of better items and every room, [others + 1, rooms]."""
+    better = np.arange(others + 1)
+    each = [_hypergeometric(x, better, np.full_like(better, others), np.full_like(better, drawn)) for x in range(rooms)]
+    found: Floats = np.minimum(np.cumsum(each, axis=0).T, 1.0)
+    return np.round(found, 12)
 
 
 def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:

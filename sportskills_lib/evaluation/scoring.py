@@ -96,8 +96,10 @@ class Chunk:
         query_P, column_P = _pairs_of(self.rows_C, self.layout.own_P2)
         scores_PN = self.scores_CN[query_P]
         own_P = np.take_along_axis(scores_PN, column_P[:, None], axis=1)
-        earlier_PN = np.arange(scores_PN.shape[1]) < column_P[:, None]
-        above_PN = (scores_PN > own_P) | ((scores_PN == own_P) & earlier_PN)
+        above_PN = scores_PN > own_P
+        tied_PN = scores_PN == own_P
+        if tied_PN.sum() > len(column_P):  # beside each with itself
+            above_PN |= tied_PN & (np.arange(scores_PN.shape[1]) < column_P[:, None])
         same_PN = self.layout.sport_N == self.layout.sport_Q[self.rows_C][query_P][:, None]
         gallery_P = self.layout.gallery_Q[self.rows_C][query_P]
         ranks = {ACROSS: 1 + above_PN.sum(axis=1), WITHIN: 1 + (above_PN & same_PN).sum(axis=1)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -52,8 +53,17 @@ class Resampled:
     def stratum(self, system: str, stratum: str) -> Interval:
         """The system's mean in one stratum, with its interval; without one when there is a single cluster."""
         row, column = self.strata.index(stratum), self.systems.index(system)
-        enough = bool(self.clusters_S[row] > 1)
-        return self._interval(self.measured_SA[row, column], self.drawn_SAD[row, column], enough)
+        value = float(self.measured_SA[row, column])
+        if not self.clusters_S[row] > 1:
+            return Interval(value, None, None)
+        low, high = self._bounds_SA[:, row, column]
+        return Interval(value, float(low), float(high))
+
+    @cached_property
+    def _bounds_SA(self) -> Floats:
+        """The percentiles of every system in every stratum at once, [2, S, A]."""
+        tail = (1 - self.level) / 2
+        return np.quantile(self.drawn_SAD, [tail, 1 - tail], axis=2)
 
     def macro(self, system: str) -> Interval:
         """The mean over strata of the stratum's mean: every sport counts once."""
