@@ -26,7 +26,9 @@ from sportskills_lib.files import write_whole
 if TYPE_CHECKING:
     from sportskills_lib.encoder.training import Job
 
+log = logging.getLogger("sportskills")
 PARENT = "SPORTSKILLS_LAUNCHER"
+MODULE = "sportskills_lib.encoder.launching"
 
 
 def launched() -> bool:
@@ -47,7 +49,7 @@ def launch(job: Job) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
     with (folder / "launch.log").open("w") as out:
         done = subprocess.run(
-            [*command, "-m", "sportskills_lib.encoder.launching", str(folder)],
+            [*command, "-m", MODULE, str(folder)],
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {PARENT: str(os.getpid())},
@@ -96,6 +98,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder = Path(sys.argv[1])
     train(replace(read_job(folder), folder=str(folder)))
+    log.info("trained in %d processes", torch.distributed.get_world_size())
     torch.distributed.destroy_process_group()
 
 
