@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sportskills_lib.files import write_whole
 from sportskills_lib.models.pooling import new_pooling, pooled
-from sportskills_lib.models.tower import Tower
+from sportskills_lib.models.tower import Tower, as_readable_as
 
 if TYPE_CHECKING:
     import torch
@@ -55,10 +55,6 @@ class OpenClipTower(Tower):
         features = _first(self.model.encode_text(self.tokenizer(texts).to(self.device)))
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
-    def note_logit_bias(self, value: float) -> None:
-        """Have the saved config say that the model has a ``logit_bias`` which started at ``value``."""
-        self.config = self.config | {"model_cfg": self.config["model_cfg"] | {"init_logit_bias": value}}
-
     def save(self, folder: str | Path) -> None:
         """Write open_clip's folder form, the pooling beside it; the config last."""
         from safetensors.torch import save_file
@@ -75,7 +71,10 @@ class OpenClipTower(Tower):
             self.tokenizer.save_pretrained(str(folder))
         if hf_config := getattr(getattr(self.model, "text", None), "config", None):
             hf_config.save_pretrained(folder / HF_TEXT)
-        write_whole(folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
+        bias = {"init_logit_bias": float(state["logit_bias"])} if "logit_bias" in state else {}  # so open_clip has one
+        config = self.config | {"model_cfg": bias | self.config["model_cfg"]}
+        write_whole(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        as_readable_as(folder / CONFIG)
 
 
 def _first(features: Any) -> torch.Tensor:
@@ -103,12 +102,11 @@ def add_pooling(
 
 
 def add_logit_bias(tower: Tower, *, value: float = -10.0) -> None:
-    """Give a tower without one the bias that a sigmoid loss learns (SigLIP starts it at -10); its config says so."""
+    """Give a tower without one the bias that a sigmoid loss learns (SigLIP starts it at -10); it is saved with it."""
     import torch
 
     if getattr(tower.model, "logit_bias", None) is None:
         tower.model.logit_bias = torch.nn.Parameter(torch.tensor(value, device=tower.device))
-        tower.note_logit_bias(value)
 
 
 def new_tower(config: dict[str, Any], *, seed: int | None = None, device: str = "cpu") -> OpenClipTower:
@@ -139,7 +137,7 @@ def _network(model_cfg: dict[str, Any], *, hf_text: Path | None = None) -> Any:
         if hf_text:
             cfg["text_cfg"]["hf_model_name"] = str(hf_text)
     network = CoCa if "multimodal_cfg" in cfg else CustomTextCLIP if custom else CLIP
-    return network(**cfg, output_dict=False)
+    return network(**cfg)
 
 
 def _tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sportskills_lib.models.tower import Tower
+from sportskills_lib.models.tower import Tower, as_readable_as
 
 if TYPE_CHECKING:
     import torch
@@ -83,15 +83,18 @@ class NativeVideoTower(Tower):
         ).pooler_output
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
-    def note_logit_bias(self, value: float) -> None:
-        """Have the saved config say that the model has a ``logit_bias`` which started at ``value``."""
-        self.model.config.init_logit_bias = value
-
     def save(self, folder: str | Path) -> None:
-        """Write transformers' folder form: safetensors, config, tokenizer and image processor."""
-        self.model.save_pretrained(folder)
+        """Write transformers' folder form: safetensors, config, tokenizer and image processor.
+
+        A ``logit_bias``, which transformers' X-CLIP has not, is a number in the config.
+        """
+        state = self.model.state_dict()
+        if (bias := state.pop("logit_bias", None)) is not None:
+            self.model.config.logit_bias = float(bias)
+        self.model.save_pretrained(folder, state_dict=state)
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
+        as_readable_as(Path(folder) / "config.json")
 
 
 def _preprocess(processor: Any) -> dict[str, Any]:
@@ -130,4 +133,6 @@ def from_pretrained(name: str, device: str) -> NativeVideoTower:
             f"model {name!r} is neither a folder with open_clip_config.json or X-CLIP's files, nor a model of "
             f"open_clip, nor a hub id that could be fetched as safetensors ({error})"
         ) from error
+    if (bias := getattr(config, "logit_bias", None)) is not None:
+        model.logit_bias = torch.nn.Parameter(torch.tensor(bias))
     return NativeVideoTower(model.eval(), tokenizer, processor, device)

@@ -61,10 +61,6 @@ class Tower(ABC):
     def save(self, folder: str | Path) -> None:
         """Write a folder that :func:`load_tower` reads without a network: weights as safetensors, tokenizer, config."""
 
-    @abstractmethod
-    def note_logit_bias(self, value: float) -> None:
-        """Have the saved folder say that the model has a ``logit_bias`` which started at ``value``."""
-
     def pixels(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
         """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width]."""
         return model_pixels(frames_BTHWC, self.preprocess, self.device)
@@ -102,3 +98,9 @@ class Tower(ABC):
                     chunk = torch.from_numpy(np.array(chunk))  # copied: it may be a map
                 rows.append(encode(chunk).float().cpu().numpy())
         return np.concatenate(rows)
+
+
+def as_readable_as(config: Path) -> None:
+    """Give the weights beside ``config`` its permissions: safetensors makes files that their owner alone can read."""
+    for weights in config.parent.glob("*.safetensors"):
+        weights.chmod(config.stat().st_mode)

@@ -158,6 +158,7 @@ def test_round_trip_and_open_clip_still_loads_the_folder(kind: str, tmp_path) ->
     assert np.array_equal(tower.encode_frames(frames), again.encode_frames(frames))
     assert json.loads((tmp_path / "open_clip_config.json").read_text())["pooling_cfg"]["kind"] == kind
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
     theirs = open_clip.create_model(f"local-dir:{tmp_path}").eval()
     with torch.inference_mode():
         pixels = again.pixels(torch.from_numpy(frames))
@@ -207,3 +208,29 @@ def test_adding_a_pooling_leaves_other_draws_as_they_were() -> None:
     torch.manual_seed(0)
     first, second = (_pooled_tower("temporal").model.pooling.state_dict() for _ in range(2))
     assert torch.equal(torch.rand(3), wanted) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_order_is_learnt_from_samples_of_frames_and_read_from_all() -> None:
+    """Six classes, three prototypes in six orders: trained on 2 of 6 frames with their times, asked with all six."""
+    generator = torch.Generator().manual_seed(0)
+    prototype_3D = torch.randn(3, 32, generator=generator)
+    order_63 = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+    accuracy = {}
+    for kind in ("mean", "temporal"):
+        torch.manual_seed(0)
+        own = pooling.new_pooling(32, kind, layers=1, heads=2, max_frames=8) if kind != "mean" else None
+        label_6D = torch.nn.Parameter(torch.randn(6, 32))
+        weights = [label_6D, *(own.parameters() if own is not None else [])]
+        optimiser = torch.optim.AdamW(weights, lr=3e-3)
+        for _ in range(120):
+            y = torch.randint(6, (48,), generator=generator)
+            frame_BTD = prototype_3D[order_63[y].repeat_interleave(2, 1)]
+            moment = torch.rand(48, 6, generator=generator).topk(2).indices.sort().values
+            sample = frame_BTD[torch.arange(48)[:, None], moment] + 0.3 * torch.randn(48, 2, 32, generator=generator)
+            clip_BD = pooling.pooled(sample, own, (moment + 0.5) / 6)
+            optimiser.zero_grad()
+            F.cross_entropy(20 * clip_BD @ F.normalize(label_6D, dim=-1).T, y).backward()
+            optimiser.step()
+        whole = pooling.pooled(prototype_3D[order_63.repeat_interleave(2, 1)], own)
+        accuracy[kind] = (whole @ label_6D.T / label_6D.norm(dim=1)).argmax(1).eq(torch.arange(6)).float().mean().item()
+    assert accuracy["temporal"] == 1 and accuracy["mean"] < 0.5
