@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PresetName = Literal["smoke", "demo", "local", "paper"]
 
@@ -73,6 +73,9 @@ class PairingConfig(ChatConfig):
     frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
 
 
+FALSE_NEGATIVES = ("video", "skill_cue", "similarity")  # rules for pairs that are no negatives
+
+
 class EncoderConfig(StageConfig):
     """03: the towers, trained on pairs. All values are ours."""
 
@@ -88,6 +91,7 @@ class EncoderConfig(StageConfig):
         ["activity_sport", "activity_skill", "narrations"], description="what the training texts are"
     )
     train_sports: list[str] = Field([], description="sports that the arms train on; empty: all")
+    activity_source: str = Field("", description="videos and their labels, for the arm activity_dataset")
     learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
     trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
     steps: int = Field(160, ge=1, description="optimiser steps")
@@ -99,11 +103,17 @@ class EncoderConfig(StageConfig):
     lora_rank: int = Field(0, ge=0, description="rank of adapters, merged before saving; 0: whole weights are trained")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
-    skip_same_video: bool = Field(False, description="whether clips of one video are no negatives of one another")
+    false_negatives: list[str] = Field(
+        [], description="which pairs are no negatives: of one video, of one skill and cue, or with similar texts"
+    )
+    text_ceiling: float = Field(0.95, gt=0, le=1, description="texts more similar to the start tower say the same")
+    positive_margin: float = Field(0.0, ge=0, description="no negative scores higher above its positive; 0: any may")
+    hard_negatives: float = Field(0.0, ge=0, le=1, description="share of a sport's clips in a batch that look alike")
     chunk: int = Field(0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch")
     sports_a_batch: int = Field(4, ge=1, description="sports in a batch, all processes together")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
     accumulate: int = Field(1, ge=1, description="batches a step, each with its own negatives")
+    one_clip_a_video: bool = Field(False, description="whether a batch never holds two clips of one video")
     train_frames: int = Field(2, ge=1, description="random frames of each clip for image; video and native see all")
     shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
     video_start: Literal["image_arm", "model"] = Field(
@@ -125,6 +135,13 @@ class EncoderConfig(StageConfig):
     jobs: int = Field(2, ge=1, description="arms trained at the same time")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
+
+    @field_validator("false_negatives")
+    @classmethod
+    def _known_rules(cls, rules: list[str]) -> list[str]:
+        if unknown := sorted(set(rules) - set(FALSE_NEGATIVES)):
+            raise ValueError(f"no rule {', '.join(unknown)}: there are {', '.join(FALSE_NEGATIVES)}")
+        return rules
 
 
 class RetrievalConfig(StageConfig):
@@ -162,6 +179,8 @@ class EvaluationConfig(StageConfig):
     ratings: str = Field("data/raw/demo/ratings.csv", description="coaches' grades; empty: none")
     truth: str = Field("data/raw/demo/truth", description="the demo's truth, for audits only; may be missing or empty")
     min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
+    gallery_size: int = Field(100, ge=11, description="clips in a gallery of the size that all sports share")
+    gallery_draws: int = Field(0, ge=0, description="draws of such galleries; 0: their exact expectation")
     draws: int = Field(2000, description="bootstrap draws over source videos within sport")
     seed: int = 0
 
@@ -199,6 +218,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "ratings": "data/raw/smoke/ratings.csv",
             "truth": "data/raw/smoke/truth",
             "min_gallery": 12,  # so that every path is walked; far too few for a figure that means anything
+            "gallery_size": 12,
             "draws": 200,
         },
     },
@@ -213,7 +233,8 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "steps": 10000,
             "warmup_steps": 500,
             "frozen": [],
-            "skip_same_video": True,
+            "false_negatives": ["video", "skill_cue"],
+            "one_clip_a_video": True,
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,
@@ -221,6 +242,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "evaluate_every": 500,
             "jobs": 1,
             "device": "cuda",
+            "chunk": 32,  # 256 clips of 8 frames at once need more than any GPU has: see `sportskills plan 03`
         },
         "04_retrieval": {
             "learners": "data/raw/egoexo4d",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sportskills_lib.config import EncoderConfig
@@ -95,7 +96,7 @@ def check_trackers(names: list[str]) -> None:
 
 def _shares(count: int, size: int) -> list[slice]:
     bounds = [round(count * i / size) for i in range(size + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def _gathering() -> Any:

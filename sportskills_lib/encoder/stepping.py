@@ -12,7 +12,7 @@ from sportskills_lib.encoder import adapting
 from sportskills_lib.encoder.crew import Crew
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
 from sportskills_lib.encoder.loading import Drawn
-from sportskills_lib.encoder.losses import info_nce, siglip
+from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +57,13 @@ def backward(
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         clip_BD, text_BD = crew.gathered(clip_BD, len(groups)), crew.gathered(text_BD, len(groups))
         scale = tower.model.logit_scale.exp().clamp(max=100)
+        counted = allowed
+        if config.positive_margin:
+            counted = not_above_positive(clip_BD, text_BD, config.positive_margin) | (groups[:, None] == groups)
+            counted = counted if allowed is None else counted & allowed
         if config.loss == "siglip":
-            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, allowed)
-        return info_nce(clip_BD, text_BD, scale, groups, allowed)
+            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
+        return info_nce(clip_BD, text_BD, scale, groups, counted)
 
     def clip_features(part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         with crew.accelerator.autocast():

@@ -17,12 +17,14 @@ import polars as pl
 
 from sportskills_lib import artifacts, compute, models, tables
 from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder import activity_data
 from sportskills_lib.encoder.embedding import ZERO_SHOT, System, features_file, keep_features, share_cores, work_folder
 from sportskills_lib.encoder.texts import training_texts
 from sportskills_lib.encoder.training import Job, Outcome, start_tower, train
 from sportskills_lib.encoder.validation import Material
 
 WEEK_S = 7 * 86400
+OTHER_DATA = "activity_dataset"  # the one arm that trains on other clips
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,6 @@ def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame, config: Enc
     return Material(told, str(pairing.path("frames.npy")), tuple(config.train_sports))
 
 
-def start_folders(config: EncoderConfig) -> list[Path]:
-    """The folders of the common starts, if they are such: part of what the stage depends on."""
-    names = {_start_name(config, encoder) for encoder in config.encoders}
-    return [folder for name in sorted(names) if (folder := artifacts.workspace() / name).is_dir()]
-
-
 def _start_name(config: EncoderConfig, encoder: str) -> str:
     return config.native_model if encoder == "native" else config.model
 
@@ -80,6 +76,28 @@ def _starting(config: EncoderConfig, encoder: str) -> EncoderConfig:
     return config.model_copy(update={"model": str(folder) if folder.is_dir() else name})
 
 
+def sources(config: EncoderConfig) -> list[Path]:
+    """The raw folders that the stage depends on: the common starts, if they are such, and the activity data set."""
+    names = {_start_name(config, encoder) for encoder in config.encoders}
+    starts = [folder for name in sorted(names) if (folder := artifacts.workspace() / name).is_dir()]
+    return [*starts, *([artifacts.workspace() / config.activity_source] if OTHER_DATA in config.arms else [])]
+
+
+def other_material(
+    material: Material, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
+) -> tuple[Material | None, pl.DataFrame]:
+    """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of them, with reasons.
+
+    ``videos``: those of the study, none of which may be among them. ValueError where ``activity_source`` is missing.
+    """
+    if OTHER_DATA not in config.arms:
+        return None, tables.dropped_rows([])
+    if not config.activity_source:
+        raise ValueError(f"the arm {OTHER_DATA} needs activity_source: a folder of videos with a list of their labels")
+    folder = artifacts.workspace() / config.activity_source
+    return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
+
+
 def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
     """The texts that each arm reads beside a few training clips, evenly spaced over the sports."""
     rows = material.rows("train")
@@ -87,6 +105,7 @@ def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) 
     columns = {
         arm: pl.Series([training_texts(material.clips, material.clips["text"], arm, seed=config.seed)[i] for i in rows])
         for arm in config.arms
+        if arm != OTHER_DATA
     }
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
 
@@ -112,10 +131,17 @@ class _Arm(NamedTuple):
 
 
 def train_arms(
-    material: Material, config: EncoderConfig, *, folder: Path, shards: Path, logs: Path | None = None
+    material: Material,
+    config: EncoderConfig,
+    *,
+    folder: Path,
+    shards: Path,
+    logs: Path | None = None,
+    other: Material | None = None,
 ) -> Trained:
     """Train every encoder of ``config`` with every arm; towers go to ``folder/<encoder>/<arm>``, starts to zero_shot.
 
+    All arms train on ``material`` but ``activity_dataset``, which trains on ``other``, as long and in such batches.
     Without training clips (a small folder of one's own) no arm is trained, and zero_shot alone is there. ``logs`` is
     where trackers write.
     """
@@ -123,8 +149,9 @@ def train_arms(
     for encoder in config.encoders:
         start_tower(_starting(config, encoder), encoder, frames).save(folder / encoder / ZERO_SHOT)
     arms = config.arms if len(material.rows("train")) else []
+    of = {arm: other if other is not None and arm == OTHER_DATA else material for arm in arms}
     systems = [System(encoder, arm) for encoder in _needed(config) for arm in arms]
-    jobs = [_Arm(system, material, config, shards, str(logs or "")) for system in systems]
+    jobs = [_Arm(system, of[system.arm], config, shards, str(logs or "")) for system in systems]
     results = compute.map_shards(
         _train_arm, jobs, workers=config.jobs, timeout_s=WEEK_S, describe=_name, shards=shards, chunk=1, label="arms"
     )
@@ -169,11 +196,14 @@ def _train_arm(job: _Arm) -> compute.Value:
     features = ""
     if encoder == "video" and config.video_start == "image_arm":
         whole = config.model_copy(update={"model": str(_image_arm(job.shards, arm)), "pretrained": ""})
-        features = str(keep_features(whole, job.material, features_file(job.shards, arm)))
+        shown = (
+            work / "features.npy" if arm == OTHER_DATA else features_file(job.shards, arm)
+        )  # those of 02 are embedded
+        features = str(keep_features(whole, job.material, shown))
     texts = training_texts(job.material.clips, job.material.clips["text"], arm, seed=config.seed)
     grid = config.video_learning_rates if encoder == "video" else config.learning_rates
     steps = config.video_steps if encoder == "video" else config.steps
-    shared: Any = {"arm": arm, "encoder": encoder, "features": features}
+    shared: Any = {"arm": arm, "encoder": encoder, "features": features, "start": _starting(config, encoder).model}
 
     def run(peak: float, name: str, **more: Any) -> Outcome:
         return train(Job(whole, job.material, texts, peak=peak, folder=str(work / name), **shared, **more))

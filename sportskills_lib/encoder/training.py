@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ import polars as pl
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder import adapting, checkpoints, launching
-from sportskills_lib.encoder.batches import sport_batches
 from sportskills_lib.encoder.crew import Crew
+from sportskills_lib.encoder.draws import Batch, Draws
 from sportskills_lib.encoder.loading import Drawn, Waiting, ahead, drawn
-from sportskills_lib.encoder.losses import allowed_pairs
 from sportskills_lib.encoder.stepping import backward, memory_advice, out_of_memory, prepare
 from sportskills_lib.encoder.texts import text_groups
 from sportskills_lib.encoder.validation import Material, mean_over_sports, validate
@@ -46,6 +44,7 @@ class Job:
     steps: int
     encoder: str = "image"
     evaluate: bool = True  # whether to validate at step 0 and on the way, not only at the end
+    start: str = ""  # the common start, where ``model`` is another: what hard negatives are chosen by
     features: str = ""  # file of frame features [N, T, D] that stand for the frames: the frame tower is frozen
     folder: str = ""  # where checkpoints are kept; empty: nowhere
     logs: str = ""  # where trackers write; empty: no trackers
@@ -129,13 +128,22 @@ class _Training:
         self.fixed = prepare(self.tower, job.config, features=bool(job.features))
         self.train_rows, self.val_rows = job.material.rows("train"), job.material.rows("val")
         self.groups = text_groups(job.material.clips, job.texts, job.arm)
-        self.videos = job.material.clips["video_id"].to_numpy()
+        self.draws = self._draws(frames)
         groups = adapting.parameter_groups(self.tower.module, job.config.layer_decay)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         settings: Any = {"weight_decay": job.config.weight_decay, "betas": (0.9, 0.98), "fused": True}
         self.optimiser = crew.accelerator.prepare(torch.optim.AdamW(groups, lr=job.peak, **settings))
         self._scaler = crew.accelerator.scaler  # of fp16
         self.record, self.best, self.waiting = _Record(), dict[str, Any](), Waiting()
+
+    def _draws(self, frames: np.ndarray) -> Draws:
+        """Batches for every step; likeness is judged by the start that all arms share, so that it says the same."""
+        job, config = self.job, self.job.config
+        start = None
+        if config.hard_negatives or "similarity" in config.false_negatives:
+            name, device = job.start or config.model, self.crew.device
+            start = models.load_tower(name, pretrained=config.pretrained, device=device)
+        return Draws(job.material.clips, self.train_rows, job.texts, config, arm=job.arm, start=start, frames=frames)
 
     def run(self) -> Outcome:
         """Steps, validations and checkpoints from where the last checkpoint stands."""
@@ -163,30 +171,27 @@ class _Training:
         tables = [pl.DataFrame(rows) for rows in (self.record.curve, self.record.by_sport)]
         return Outcome(self.tower, tables[0], tables[1], seconds, self.waiting.seconds)
 
-    def _steps(self) -> Iterator[tuple[int, list[Drawn]]]:
+    def _steps(self) -> Iterator[tuple[int, list[tuple[Batch, Drawn]]]]:
         """The steps that are left, each with this process's part of its batches, made ahead in threads."""
         config, first = self.config, 0 if self.record.done else self.record.step
         if self.record.done:
             return
-        sizes, count = (config.sports_a_batch, config.clips_a_sport), config.accumulate
-        told = self.job.material.clips[self.train_rows]
-        dealt = sport_batches(told, *sizes, steps=self.job.steps * count, seed=config.seed)
+        count = config.accumulate
         frames = config.train_frames if self.job.encoder == "image" else self.clips.shape[1]
 
-        def make(item: tuple[int, np.ndarray]) -> Drawn:
+        def make(item: tuple[int, Batch]) -> tuple[Batch, Drawn]:
             place, batch = item
-            rows, rng = self.train_rows[batch], np.random.default_rng([config.seed, 41, place])
-            share = self.crew.share(len(rows))
-            return drawn(self.clips, rows, share, count=frames, shift_px=config.shift_px, rng=rng)
+            share, rng = self.crew.share(len(batch.rows)), np.random.default_rng([config.seed, 41, place])
+            return batch, drawn(self.clips, batch.rows, share, count=frames, shift_px=config.shift_px, rng=rng)
 
-        left = islice(enumerate(dealt), first * count, None)
+        left = ((place, self.draws.at(place)) for place in range(first * count, self.job.steps * count))
         stream = ahead(make, left, threads=config.loader_threads, waiting=self.waiting)
         yield from enumerate(map(list, zip(*[stream] * count, strict=False)), start=first)
 
-    def _step(self, step: int, batches: list[Drawn]) -> None:
+    def _step(self, step: int, batches: list[tuple[Batch, Drawn]]) -> None:
         import torch
 
-        config, told = self.config, self.job.texts
+        config = self.config
         torch.manual_seed(int(np.random.default_rng([config.seed, 43, step, self.crew.rank]).integers(2**62)))
         rate = learning_rate_at(step, self.job.steps, self.job.peak, config.warmup_steps)
         for group in self.optimiser.param_groups:
@@ -196,19 +201,17 @@ class _Training:
             module.eval()
         self.optimiser.zero_grad(set_to_none=True)
         losses = []
-        for batch in batches:
-            rows = batch.rows
-            own = [told[i] for i in rows[self.crew.share(len(rows))]]
-            allowed = allowed_pairs(self.groups[rows], video_B=self.videos[rows]) if config.skip_same_video else None
+        for batch, part in batches:
+            own = batch.texts[self.crew.share(len(batch.rows))]
             try:
-                losses.append(backward(self.tower, batch, own, self.groups[rows], allowed, config, self.crew))
+                losses.append(backward(self.tower, part, own, batch.group_B, batch.allowed_BB, config, self.crew))
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 said = str(error)
             else:
                 continue
-            raise MemoryError(f"{memory_advice(self.tower, batch, own, config, self.crew)} ({said})")
+            raise MemoryError(f"{memory_advice(self.tower, part, own, config, self.crew)} ({said})")
         self.crew.average_gradients(self.parameters)
         self.crew.accelerator.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()

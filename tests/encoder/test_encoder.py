@@ -10,7 +10,6 @@ from small_training import small_config, small_train
 
 from sportskills_lib import compute, models
 from sportskills_lib.encoder import study, texts, training
-from sportskills_lib.encoder.batches import sport_batches
 from sportskills_lib.encoder.losses import info_nce
 
 
@@ -30,25 +29,6 @@ def test_equal_texts_are_positives_of_one_another() -> None:
     apart = torch.eye(2)
     punished, right = (info_nce(apart, apart, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
     assert right.item() < 1e-5 < punished.item()  # clips of one text that lie apart are drawn together
-
-
-def test_batches_hold_few_sports_and_use_every_clip_before_any_comes_twice(material: training.Material) -> None:
-    clips = material.clips.filter(split="train")
-    batches = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
-    for rows in batches:
-        assert clips[rows]["sport"].n_unique() == 2
-        assert len(set(rows)) == len(rows) == 8
-    first_nine = np.concatenate(batches)  # 6 batches x 2 sports = 12 deals, 4 a sport: 16 of 12 clips
-    counts = np.bincount(first_nine, minlength=clips.height)
-    assert counts.min() >= 1 and counts.max() <= 2
-    again = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-
-
-def test_batches_of_a_corpus_with_fewer_sports_than_asked(material: training.Material) -> None:
-    clips = material.clips.filter(sport="golf", split="train")
-    (rows,) = sport_batches(clips, steps=1, sports_a_batch=4, clips_a_sport=99, seed=0)
-    assert sorted(rows) == list(range(12))
 
 
 def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(material: training.Material) -> None:
@@ -198,7 +178,7 @@ def test_chunks_and_batch_statistics_do_not_go_together(tiny: str, material: tra
 
 def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(tiny, material, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(compute, "_in_pool", compute._in_process)
-    config = small_config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], skip_same_video=True)
+    config = small_config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], false_negatives=["video"])
     found = study.train_arms(material, config, folder=tmp_path / "m", shards=tmp_path / "s")
     assert [system.arm for system in found.systems] == ["zero_shot", "narrations"]
     bias = models.load_tower(tmp_path / "m/image/narrations").model.logit_bias
