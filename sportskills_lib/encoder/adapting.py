@@ -51,7 +51,7 @@ def add_adapters(module: Any, rank: int, frozen: list[str]) -> None:
     ]
     targets = [name for name in (*attentions, *linear) if not name.startswith((*frozen, *WHOLE))]
     if not targets:
-        raise ValueError("lora_rank: the model has no linear layer to adapt beside the frozen ones; set lora_rank to 0")
+        raise ValueError("lora_rank: the model has no linear layer beside the frozen ones; set lora_rank to 0")
     pattern = "|".join(
         map(re.escape, targets)
     )  # a list would match ends of names: the text tower's, in the image tower

@@ -65,7 +65,7 @@ def write_job(job: Job, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clips = job.material.clips.with_columns(pl.Series("_told", job.texts, dtype=pl.String))
     clips.write_parquet(folder / "clips.parquet")
-    names = ("arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs")
+    names = ("arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs", "start")
     told: dict[str, Any] = {name: getattr(job, name) for name in names}
     told |= {"config": job.config.model_dump(), "frames_path": job.material.frames_path, "sports": job.material.sports}
     write_whole(folder / "job.json", json.dumps(told))

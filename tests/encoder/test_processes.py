@@ -44,13 +44,24 @@ def test_a_failed_process_is_an_error_with_the_end_of_its_log(tiny: str, materia
 
 def test_a_job_is_read_back_as_it_was_written(tiny: str, material: training.Material, tmp_path: Path) -> None:
     some = training.Material(material.clips, material.frames_path, ("golf",))
-    job = training.Job(
-        small_config(tiny), some, ["a"] * material.clips.height, "both", 1e-3, 7, "video", False, "f", "w"
-    )
+    told = ["a"] * material.clips.height
+    job = training.Job(small_config(tiny), some, told, "both", 1e-3, 7, "video", False, "f", "w", "l", "s")
     launching.write_job(job, tmp_path)
     again = launching.read_job(tmp_path)
     assert again.material.clips.equals(job.material.clips) and again.material.sports == ("golf",)
-    for name in ("config", "texts", "arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs"):
+    for name in (
+        "config",
+        "texts",
+        "arm",
+        "peak",
+        "steps",
+        "encoder",
+        "evaluate",
+        "features",
+        "folder",
+        "logs",
+        "start",
+    ):
         assert getattr(again, name) == getattr(job, name)
 
 
