@@ -49,20 +49,8 @@ def test_a_job_is_read_back_as_it_was_written(tiny: str, material: training.Mate
     launching.write_job(job, tmp_path)
     again = launching.read_job(tmp_path)
     assert again.material.clips.equals(job.material.clips) and again.material.sports == ("golf",)
-    for name in (
-        "config",
-        "texts",
-        "arm",
-        "peak",
-        "steps",
-        "encoder",
-        "evaluate",
-        "features",
-        "folder",
-        "logs",
-        "start",
-    ):
-        assert getattr(again, name) == getattr(job, name)
+    names = ("config", "texts", "arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs", "start")
+    assert all(getattr(again, name) == getattr(job, name) for name in names)
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 2), (8, 3), (2, 4), (0, 2)])
