@@ -73,6 +73,7 @@ class PairingConfig(ChatConfig):
     frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
 
 
+ENCODERS = ("image", "video", "native")
 FALSE_NEGATIVES = ("video", "skill_cue", "similarity")  # rules for pairs that are no negatives
 
 
@@ -84,7 +85,7 @@ class EncoderConfig(StageConfig):
     native_model: str = Field(
         "data/raw/demo/models/base_xclip", description="X-CLIP for encoder native: hub id or folder"
     )
-    encoders: list[Literal["image", "video", "native"]] = Field(
+    encoders: list[str] = Field(
         ["image", "video"], description="frames averaged, frames joined in time, a model of its own for video"
     )
     arms: list[str] = Field(
@@ -122,8 +123,8 @@ class EncoderConfig(StageConfig):
     video_pooling: Literal["temporal", "attention", "mean"] = Field("temporal", description="how video joins frames")
     video_layers: int = Field(2, ge=1, description="layers of the temporal transformer")
     video_heads: int = Field(4, ge=1, description="heads of its attention")
-    video_learning_rates: list[float] = Field([1e-3], min_length=1, description="the grid of the video arms")
-    video_steps: int = Field(200, ge=1, description="optimiser steps of the video arms")
+    video_learning_rates: list[float] = Field([3e-3], min_length=1, description="the grid of the video arms")
+    video_steps: int = Field(160, ge=1, description="optimiser steps of the video arms")
     evaluate_every: int = Field(40, ge=1, description="steps between validations")
     keep: Literal["last", "best"] = Field("last", description="weights of the last step, or of the best validation")
     patience: int = Field(0, ge=0, description="validations without a better recall before an arm stops; 0: never")
@@ -135,6 +136,13 @@ class EncoderConfig(StageConfig):
     jobs: int = Field(2, ge=1, description="arms trained at the same time")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
+
+    @field_validator("encoders")
+    @classmethod
+    def _known_encoders(cls, names: list[str]) -> list[str]:
+        if unknown := sorted(set(names) - set(ENCODERS)):
+            raise ValueError(f"no encoder {', '.join(unknown)}: there are {', '.join(ENCODERS)}")
+        return names
 
     @field_validator("false_negatives")
     @classmethod
@@ -206,6 +214,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "evaluate_every": 2,
             "sports_a_batch": 2,
             "clips_a_sport": 8,
+            "video_steps": 4,
         },
         "04_retrieval": {
             "learners": "data/raw/smoke/learners",
@@ -233,13 +242,22 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "steps": 10000,
             "warmup_steps": 500,
             "frozen": [],
+            "native_model": "microsoft/xclip-base-patch32",
             "false_negatives": ["video", "skill_cue"],
             "one_clip_a_video": True,
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,
             "shift_px": 12,
+            "video_layers": 4,
+            "video_heads": 8,
+            "video_learning_rates": [1e-4, 3e-4],
+            "video_steps": 10000,
             "evaluate_every": 500,
+            "checkpoint_every": 500,
+            "precision": "bf16",
+            "loader_threads": 8,
+            "trackers": ["tensorboard"],
             "jobs": 1,
             "device": "cuda",
             "precision": "bf16",

@@ -51,9 +51,12 @@ def add_adapters(module: Any, rank: int, frozen: list[str]) -> None:
     ]
     targets = [name for name in (*attentions, *linear) if not name.startswith((*frozen, *WHOLE))]
     if not targets:
-        raise ValueError("lora_rank: the model has no linear layer to adapt beside the frozen ones; set lora_rank to 0")
+        raise ValueError("lora_rank: the model has no linear layer beside the frozen ones; set lora_rank to 0")
+    pattern = "|".join(
+        map(re.escape, targets)
+    )  # a list would match ends of names: the text tower's, in the image tower
     moving = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), module)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), module)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_("lora_" in name or (name in moving and name.startswith(WHOLE)))
 
@@ -62,11 +65,18 @@ def merge_adapters(module: Any) -> None:
     """Add the adapters to the weights that they stand beside and take them out: names are as before them."""
     from peft.tuners.lora import LoraLayer
 
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, LoraLayer):
+    adapted = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer)]
+    outer = tuple(f"{name}." for name, _ in adapted)
+    for name, layer in adapted:
+        if name.startswith(outer):  # an attention's own output layer: merged with it
+            continue
+        if hasattr(layer, "unload_and_optionally_merge_module"):  # an attention
+            plain = layer.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
+        else:
             layer.merge()
-            parent, _, last = name.rpartition(".")
-            setattr(module.get_submodule(parent), last, layer.get_base_layer())
+            plain = layer.get_base_layer()
+        parent, _, last = name.rpartition(".")
+        setattr(module.get_submodule(parent), last, plain)
 
 
 def parameter_groups(module: Any, decay: float) -> list[dict[str, Any]]:

@@ -15,9 +15,14 @@ from sportskills_lib.files import write_whole
 
 
 def moving_state(module: Any) -> dict[str, Any]:
-    """Copies on the CPU of the weights in training and of all buffers that belong to the model, by name."""
+    """Copies on the CPU of the weights in training and of all buffers that belong to the model, by name.
+
+    With adapters, of all weights: peft adds an attention's adapter to its weights and takes it off again in every pass,
+    which changes them by rounding.
+    """
     saved = set(module.state_dict())
-    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
+    whole = any("lora_" in name for name in saved)
+    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad or whole]
     named += [(name, value) for name, value in module.named_buffers() if name in saved]
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named}
 

@@ -33,7 +33,7 @@ class Crew:
             mixed_precision=config.precision,
             gradient_accumulation_steps=config.accumulate,
             cpu=config.device == "cpu",
-            log_with=list(config.trackers) if logs else None,
+            log_with=(list(config.trackers) or None) if logs else None,
             project_dir=logs or None,
         )
         self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes

@@ -26,7 +26,9 @@ from sportskills_lib.files import write_whole
 if TYPE_CHECKING:
     from sportskills_lib.encoder.training import Job
 
+log = logging.getLogger("sportskills")
 PARENT = "SPORTSKILLS_LAUNCHER"
+MODULE = "sportskills_lib.encoder.launching"
 
 
 def launched() -> bool:
@@ -47,7 +49,7 @@ def launch(job: Job) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
     with (folder / "launch.log").open("w") as out:
         done = subprocess.run(
-            [*command, "-m", "sportskills_lib.encoder.launching", str(folder)],
+            [*command, "-m", MODULE, str(folder)],
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {PARENT: str(os.getpid())},
@@ -63,7 +65,7 @@ def write_job(job: Job, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clips = job.material.clips.with_columns(pl.Series("_told", job.texts, dtype=pl.String))
     clips.write_parquet(folder / "clips.parquet")
-    names = ("arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs")
+    names = ("arm", "peak", "steps", "encoder", "evaluate", "features", "folder", "logs", "start")
     told: dict[str, Any] = {name: getattr(job, name) for name in names}
     told |= {"config": job.config.model_dump(), "frames_path": job.material.frames_path, "sports": job.material.sports}
     write_whole(folder / "job.json", json.dumps(told))
@@ -96,6 +98,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder = Path(sys.argv[1])
     train(replace(read_job(folder), folder=str(folder)))
+    log.info("trained in %d processes", torch.distributed.get_world_size())
     torch.distributed.destroy_process_group()
 
 

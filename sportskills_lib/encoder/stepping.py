@@ -57,10 +57,7 @@ def backward(
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         clip_BD, text_BD = crew.gathered(clip_BD, len(groups)), crew.gathered(text_BD, len(groups))
         scale = tower.model.logit_scale.exp().clamp(max=100)
-        counted = allowed
-        if config.positive_margin:
-            counted = not_above_positive(clip_BD, text_BD, config.positive_margin) | (groups[:, None] == groups)
-            counted = counted if allowed is None else counted & allowed
+        counted = _counted(clip_BD, text_BD, groups, allowed, config.positive_margin)
         if config.loss == "siglip":
             return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
         return info_nce(clip_BD, text_BD, scale, groups, counted)
@@ -85,6 +82,16 @@ def backward(
     words = [texts[i : i + size] for i in range(0, len(texts), size)]
     own = crew.accelerator.backward
     return backward_in_chunks(loss, (clip_features, parts), (text_features, words), backward=own)
+
+
+def _counted(
+    clip_BD: torch.Tensor, text_BD: torch.Tensor, groups: torch.Tensor, allowed: torch.Tensor | None, margin: float
+) -> torch.Tensor | None:
+    """Which pairs count [B, B], now that embeddings are known; None: all."""
+    if not margin:
+        return allowed
+    counted = not_above_positive(clip_BD, text_BD, margin) | (groups[:, None] == groups)
+    return counted if allowed is None else counted & allowed
 
 
 def clip_embeddings(tower: models.Tower, clips: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:

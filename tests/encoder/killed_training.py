@@ -1,8 +1,7 @@
-"""Trainings that die: `python killed_training.py <folder of a job> <step> <step> …`, each in a process of its own.
+"""A training that dies: `python killed_training.py <folder of a job> <step> <where>`, by SIGKILL.
 
-At each step given, a forked process is killed at the beginning of that step; the third one while it writes a
-checkpoint, when the tensors are there and the JSON that names them is not. Forked before any training, since autograd's
-threads do not survive a fork.
+``where``: ``step``, at the beginning of that step; ``checkpoint``, while the next checkpoint is written, when its
+tensors are there and the JSON that names them is not.
 """
 
 from __future__ import annotations
@@ -10,30 +9,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from sportskills_lib.encoder import checkpoints, launching, training
 
 
-def _die(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _train_until(folder: Path, moment: int, *, writing: bool) -> None:
+def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
+    """Have the next training call ``die`` at that moment."""
     rate = training.learning_rate_at
-    if writing:
-        checkpoints.write_whole = _die
+    if where == "checkpoint":
+        patch.setattr(checkpoints, "write_whole", die)
     else:
-        training.learning_rate_at = lambda step, *a: _die() if step >= moment else rate(step, *a)
-    training.train(launching.read_job(folder))
+        patch.setattr(training, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a))
 
 
 if __name__ == "__main__":
-    for number, word in enumerate(sys.argv[2:]):
-        child = os.fork()
-        if child == 0:
-            _train_until(Path(sys.argv[1]), int(word), writing=number == 2)
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
-        if not os.WIFSIGNALED(status):
-            sys.exit(f"the training that was to die at step {word} lived on")
+    folder, moment, where = sys.argv[1:]
+    die_at(pytest.MonkeyPatch(), int(moment), where, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    training.train(launching.read_job(Path(folder)))
