@@ -260,11 +260,6 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "trackers": ["tensorboard"],
             "jobs": 1,
             "device": "cuda",
-            "precision": "bf16",
-            "video_steps": 5000,
-            "video_learning_rates": [1e-4],
-            "checkpoint_every": 500,
-            "loader_threads": 8,
             "chunk": 32,  # 256 clips of 8 frames at once need more than any GPU has: see `sportskills plan 03`
         },
         "04_retrieval": {
