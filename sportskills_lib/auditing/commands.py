@@ -83,16 +83,16 @@ def score(
         typer.echo(f"page: {to}")
 
 
-@app.command("truth", epilog="Example: sportskills audit truth data/raw/demo/truth/segments.parquet --run demo")
-def truth_(
-    truth: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
+@app.command(epilog="Example: sportskills audit spans my_spans.csv --run mine")
+def spans(
+    known: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
     run: Run = "demo",
     videos: Annotated[str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")] = "*",
 ) -> None:
     """Compare a run's clips with spans whose truth is known: what was found, what it was called, where it was cut."""
     from sportskills_lib.auditing import evidence as audited
 
-    found = audited.against_truth(run, audited.read_truth(truth), videos=videos)
+    found = audited.against_truth(run, audited.read_truth(known), videos=videos)
     _table(found.confusion())
     _table(found.scores())
     macro = found.macro_f1()

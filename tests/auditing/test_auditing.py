@@ -436,10 +436,10 @@ def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_pat
     rows = {(row["evidence"], row["words"]): row for row in pl.read_csv(tmp_path / "table.csv").iter_rows(named=True)}
     assert len(rows) == 6 and rows["both", "own"]["macro_f1"] == 1
     assert rows["pixels", "shuffled"]["changed"] == 0
-    said = CliRunner().invoke(app, ["truth", str(path), "--run", run], catch_exceptions=False).output
+    said = CliRunner().invoke(app, ["spans", str(path), "--run", run], catch_exceptions=False).output
     assert "macro F1 over what there is of correct, incorrect and none: 1.000" in said
     with pytest.raises(ValueError, match="other --videos"):
-        CliRunner().invoke(app, ["truth", str(path), "--run", run, "--videos", "zzz*"], catch_exceptions=False)
+        CliRunner().invoke(app, ["spans", str(path), "--run", run, "--videos", "zzz*"], catch_exceptions=False)
 
 
 def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
