@@ -169,6 +169,7 @@ def train_arms(
             raise RuntimeError(f"training {system.model_id} {result.reason}: {result.detail}")
         for name, kinds in TABLES.items():
             parts[name].append(pl.DataFrame(result.value[name], schema=kinds))
+        shutil.rmtree(folder.joinpath(*system), ignore_errors=True)  # of a cell that is run again
         shutil.copytree(work_folder(shards, system) / "tower", folder.joinpath(*system), copy_function=os.link)
     kept = [System(encoder, arm) for encoder in config.encoders for arm in (ZERO_SHOT, *arms)]
     return Trained(**{name: pl.concat(found) for name, found in parts.items()}, systems=tuple(kept))
