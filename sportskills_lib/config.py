@@ -82,9 +82,7 @@ class EncoderConfig(StageConfig):
 
     model: str = Field("data/raw/demo/models/base_clip", description="open_clip model name, or a folder with one")
     pretrained: str = Field("", description="open_clip tag of public weights; empty for a folder")
-    native_model: str = Field(
-        "data/raw/demo/models/base_xclip", description="X-CLIP for encoder native: hub id or folder"
-    )
+    native_model: str = Field("", description="X-CLIP for encoder native: hub id or folder; empty: none")
     encoders: list[str] = Field(
         ["image", "video"], description="frames averaged, frames joined in time, a model of its own for video"
     )
@@ -125,10 +123,10 @@ class EncoderConfig(StageConfig):
     video_heads: int = Field(4, ge=1, description="heads of its attention")
     video_learning_rates: list[float] = Field([3e-3], min_length=1, description="the grid of the video arms")
     video_steps: int = Field(160, ge=1, description="optimiser steps of the video arms")
-    evaluate_every: int = Field(40, ge=1, description="steps between validations")
+    evaluate_every: int = Field(80, ge=1, description="steps between validations")
     keep: Literal["last", "best"] = Field("last", description="weights of the last step, or of the best validation")
     patience: int = Field(0, ge=0, description="validations without a better recall before an arm stops; 0: never")
-    checkpoint_every: int = Field(40, ge=1, description="steps between checkpoints, from which a killed arm goes on")
+    checkpoint_every: int = Field(80, ge=1, description="steps between checkpoints, from which a killed arm goes on")
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
     processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
     loader_threads: int = Field(1, ge=0, description="threads that make batches ahead of the model")

@@ -66,14 +66,22 @@ def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame, config: Enc
 
 
 def _start_name(config: EncoderConfig, encoder: str) -> str:
-    return config.native_model if encoder == "native" else config.model
+    if encoder != "native":
+        return config.model
+    if not config.native_model:
+        raise ValueError("the encoder native needs native_model: the hub id or the folder of an X-CLIP model")
+    return config.native_model
 
 
 def _starting(config: EncoderConfig, encoder: str) -> EncoderConfig:
-    """The config whose ``model`` is the encoder's start: a folder below the workspace, or a public name."""
+    """The config whose ``model`` is the encoder's start: a folder below the workspace, or a public name.
+
+    ``frozen`` names weights of open_clip's towers: a native model is trained whole.
+    """
     name = _start_name(config, encoder)
     folder = artifacts.workspace() / name
-    return config.model_copy(update={"model": str(folder) if folder.is_dir() else name})
+    own: dict[str, Any] = {"frozen": [], "pretrained": ""} if encoder == "native" else {}
+    return config.model_copy(update={"model": str(folder) if folder.is_dir() else name} | own)
 
 
 def sources(config: EncoderConfig) -> list[Path]:
@@ -161,6 +169,7 @@ def train_arms(
             raise RuntimeError(f"training {system.model_id} {result.reason}: {result.detail}")
         for name, kinds in TABLES.items():
             parts[name].append(pl.DataFrame(result.value[name], schema=kinds))
+        shutil.rmtree(folder.joinpath(*system), ignore_errors=True)  # of a cell that is run again
         shutil.copytree(work_folder(shards, system) / "tower", folder.joinpath(*system), copy_function=os.link)
     kept = [System(encoder, arm) for encoder in config.encoders for arm in (ZERO_SHOT, *arms)]
     return Trained(**{name: pl.concat(found) for name, found in parts.items()}, systems=tuple(kept))

@@ -131,10 +131,10 @@ def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Mater
     first = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
 
     monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: (item for item in ()))
-    again = study.train_arms(material, config, folder=tmp_path / "again", shards=tmp_path / "shards")
+    again = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
     assert again.curves.equals(first.curves) and again.by_sport.equals(first.by_sport)
     assert again.systems == (("image", "zero_shot"), ("image", "narrations"))
-    start, trained = (models.load_tower(tmp_path.joinpath("again", *system)) for system in again.systems)
+    start, trained = (models.load_tower(tmp_path.joinpath("models", *system)) for system in again.systems)
     before, after = start.model.state_dict(), trained.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert "text_projection" in moved and any(name.startswith("visual.layer4") for name in moved)

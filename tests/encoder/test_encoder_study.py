@@ -79,6 +79,26 @@ def test_every_sport_has_a_row_in_the_table_of_recalls(both) -> None:
     assert table.columns[2:] == ["image:narrations", "video:narrations"]
 
 
+def test_a_native_model_is_trained_whole_beside_the_others(tiny: str, material, tmp_path: Path) -> None:
+    from sportskills_lib.demo.base_xclip import make_base_xclip
+
+    model = str(make_base_xclip(tmp_path / "xclip", steps=1, corpus=8, batch=4))
+    config = small_config(tiny, encoders=["native"], native_model=model, arms=["narrations"], learning_rates=[1e-3])
+    where = {"folder": tmp_path / "models", "shards": tmp_path / "shards"}
+    found = study.train_arms(material, config, **where)
+    assert found.systems == (System("native", "zero_shot"), System("native", "narrations"))
+    start, now = (models.load_tower((tmp_path / "models").joinpath(*system)).module for system in found.systems)
+    moved = {n for n, value in start.state_dict().items() if not torch.equal(value, now.state_dict()[n])}
+    assert any(name.startswith("vision_model.") for name in moved)
+    said = pl.DataFrame({"narration_id": ["n0"], "text": ["bend the knee"]})
+    table = embedding.embed(material, said, config, systems=found.systems, **where)
+    tower = models.load_tower(tmp_path / "models/native/narrations")
+    got = np.array(table.filter(model_id="native:narrations", item_kind="clip")["vector"].to_list())
+    assert np.allclose(got, tower.encode_frames(material.frames()), atol=1e-5)
+    with pytest.raises(ValueError, match="the encoder native needs native_model"):
+        study.sources(config.model_copy(update={"native_model": ""}))
+
+
 def test_only_the_sports_asked_for_are_trained_on(material: training.Material) -> None:
     some = training.Material(material.clips, material.frames_path, ("golf", "judo"))
     assert set(material.clips[some.rows("train")]["sport"]) == {"golf", "judo"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from small_training import small_config, small_train
@@ -146,3 +147,25 @@ def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
     kept = loading.drawn(frames[:, :, 0, 0], rows, slice(0, 3), count=9, shift_px=3, rng=np.random.default_rng(1))
     assert np.array_equal(kept.clips, frames[rows][:, :, 0, 0])
     assert kept.time_BT[0].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_mixed_precision_stays_near_and_weights_stay_float32(vit: str, material: training.Material) -> None:
+    whole, mixed = (
+        small_train(small_config(vit, frozen=[], precision=name), material, steps=2) for name in ("no", "bf16")
+    )
+    assert all(p.dtype == torch.float32 for p in mixed[0].module.parameters())
+    for name in ("loss", "val_loss"):
+        assert whole[1][name][-1] != mixed[1][name][-1]
+        assert whole[1][name][-1] == pytest.approx(mixed[1][name][-1], rel=0.02)
+
+
+def test_two_batches_a_step_have_the_mean_of_their_gradients(vit: str, material: training.Material) -> None:
+    """Twice the same batch is that batch once: nothing is counted twice."""
+    clips = material.clips.filter((pl.col("split") != "train") | pl.col("clip_id").is_in(["c000", "c001", "c002"]))
+    rows = np.flatnonzero(material.clips["clip_id"].is_in(clips["clip_id"].implode()).to_numpy())
+    few = training.Material(clips, str(Path(material.frames_path).with_name("few.npy")))
+    np.save(few.frames_path, material.frames()[rows])
+    options = {"frozen": [], "train_frames": 4, "shift_px": 0, "sports_a_batch": 1}
+    towers = [small_train(small_config(vit, **options, accumulate=n), few, steps=1)[0] for n in (1, 2)]
+    a, b = (tower.module.state_dict() for tower in towers)
+    assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
