@@ -65,7 +65,7 @@ def test_shares_are_consecutive_and_differ_by_one_at_most(count: int, size: int)
 def test_a_tracker_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from accelerate import tracking
 
-    with pytest.raises(ValueError, match="trackers: 'papers' is unknown; there are .*tensorboard"):
+    with pytest.raises(ValueError, match=r"trackers: 'papers' is unknown; there are .*tensorboard"):
         crew.check_trackers(["papers"])
     monkeypatch.setattr(tracking, "get_available_trackers", lambda: [])
     with pytest.raises(ValueError, match="trackers: 'wandb' is not installed: `pip install wandb`"):
