@@ -28,7 +28,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MPLBACKEND=agg
 TEST_WORKERS ?= 2
 TESTS ?=
 
-.PHONY: help reproduce demo test lint format lab gpu lock clean setup
+.PHONY: help reproduce study demo test lint format lab gpu lock clean setup
 
 help: ## show this list
 	@echo "SportSkills: learn physical skills from instructional video"
@@ -39,6 +39,9 @@ help: ## show this list
 
 reproduce: $(READY) ## run the whole pipeline on the built-in demo world; ends with reports/demo/index.html
 	@$(SPORTSKILLS) reproduce --run $(RUN) --preset $(PRESET) $(ARGS)
+
+study: $(READY) ## run the sweeps of notebooks/study.toml over the demo run; tables and figures go to docs/study
+	@$(SPORTSKILLS) study $(ARGS)
 
 demo: $(READY) ## only make the demo world in data/raw/demo (reproduce does it too)
 	@$(SPORTSKILLS) demo $(ARGS)

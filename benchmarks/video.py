@@ -9,12 +9,14 @@ opens the file for each clip ("clip"), and then reads all clips' pictures at onc
 same clip in one process; the ratio is the median over clips and rounds of the other's seconds over ours, of the wall
 clock and of processor time. Peak memory is that of a process which does nothing but read these clips with one reader.
 "exact": the share of pictures that are the frame on screen at the wanted time, upright. "differs": the mean distance,
-in levels of 255, from the right frame at full size averaged down by OpenCV.
+in levels of 255, from the right frame at full size averaged down by OpenCV. Last, two processes read all clips at the
+same time, as a stage's workers do: clips a second of both together. That figure needs an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -23,6 +25,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -219,6 +222,29 @@ def alone(name: str, path: str, end_s: float) -> None:
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
+def together(name: str, path: Path, times_s: np.ndarray, barrier: Any, rates: Any) -> None:
+    """One of two processes: its own clips a second, put into ``rates``, once both have read a first clip."""
+    READERS[name](str(path), clips(times_s)[0])
+    barrier.wait()
+    start = time.perf_counter()
+    for wanted in clips(times_s):
+        READERS[name](str(path), wanted)
+    rates.put(CLIPS / (time.perf_counter() - start))
+
+
+def pair_rate(name: str, path: Path, times_s: np.ndarray) -> float:
+    """Clips a second of two processes that read at the same time."""
+    context = multiprocessing.get_context("spawn")
+    barrier, rates = context.Barrier(2), context.Queue()
+    pair = [context.Process(target=together, args=(name, path, times_s, barrier, rates)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    rate = sum(rates.get(timeout=300) for _ in pair)
+    for process in pair:
+        process.join()
+    return rate
+
+
 def compare(name: str, path: Path, times_s: np.ndarray, size: tuple[int, int], rounds: int) -> None:
     """Print one film's table."""
     readers, right = {}, {}
@@ -244,6 +270,11 @@ def compare(name: str, path: Path, times_s: np.ndarray, size: tuple[int, int], r
             f"{reader:<11} {rate:8.2f} {one[0]:11.2f} {one[1]:10.2f} | {every[0]:15.2f} {every[1]:10.2f} | "
             f"{peak_mib(reader, path, times_s):8.0f} {right[reader][0]:6.2f} {right[reader][1]:8.2f}"
         )
+    rates = {each: [] for each in ("ours", "decord") if each in readers}
+    for _ in range(rounds):  # in turns
+        for each, found in rates.items():
+            found.append(pair_rate(each, path, times_s))
+    print("two processes: clips/s " + ", ".join(f"{each} {np.median(found):.2f}" for each, found in rates.items()))
 
 
 def main() -> None:

@@ -56,6 +56,26 @@ def run_folder(run: str) -> Path:
     return workspace() / "data" / "runs" / run
 
 
+def run_notes(run: str) -> dict[str, Any]:
+    """run.json of a run: its preset and settings and, of a sweep's member, ``base`` and ``left_out``; {} without."""
+    path = run_folder(run) / "run.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def holder(run: str, stage: str) -> str:
+    """The run whose folder holds the stage: ``run`` itself, or the base that its run.json names for this stage.
+
+    A sweep's members differ in the later stages alone. They read the earlier ones where the base wrote them, so that no
+    gigabyte is copied, and with the base's manifest, so that hashes are checked as ever.
+    """
+    passed = [run]
+    while stage in (base := run_notes(passed[-1]).get("base", {})).get("stages", ()):
+        if base["run"] in passed:
+            raise ValueError(f"runs {' → '.join([*passed, base['run']])} name each other as base: mend their run.json")
+        passed.append(base["run"])
+    return passed[-1]
+
+
 def _sources(source: Source) -> list[str]:
     """The sources as text, relative to the workspace where they lie in it; an empty one (no learners) is left out."""
     listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
@@ -72,18 +92,25 @@ def notebook_path(stage: str) -> Path:
     return workspace() / "notebooks" / f"{stage}.ipynb"
 
 
+def deciding_cells(stage: str) -> list[tuple[str, str]]:
+    """Kind and source of the notebook's cells up to the one that finishes the stage: those after it only look at it."""
+    cells = [
+        (cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook_path(stage).read_text())["cells"]
+    ]
+    last = next((at for at, (kind, source) in enumerate(cells) if kind == "code" and "stage.finish(" in source), None)
+    return cells if last is None else cells[: last + 1]
+
+
 def code_files(stage: str) -> list[Path]:
-    """Every library module that the stage's notebook imports, directly or through another."""
-    cells = json.loads(notebook_path(stage).read_text())["cells"]
-    return reached("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    """Every library module that those cells import, directly or through another."""
+    return reached("\n".join(source for kind, source in deciding_cells(stage) if kind == "code"))
 
 
 def code_parts(stage: str) -> dict[str, str]:
     """What the stage's code is made of, each with a digest: notebook, the modules that it reaches, the lock file."""
     root, notebook, lock = Path(__file__).parent.parent, notebook_path(stage), workspace() / "requirements.lock"
     parts = {path.relative_to(root).as_posix(): sha256_file(path)[:16] for path in code_files(stage)}
-    cells = json.loads(notebook.read_text())["cells"]
-    parts[f"notebooks/{notebook.name}"] = digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    parts[f"notebooks/{notebook.name}"] = digest([list(cell) for cell in deciding_cells(stage)])
     if lock.is_file():
         parts[lock.name] = sha256_file(lock)[:16]
     return dict(sorted(parts.items()))
@@ -194,6 +221,8 @@ def begin(
     shards are kept. ValueError when an input is missing or when another process writes this run; the process that holds
     the lock may begin again (a cell that is run twice in JupyterLab).
     """
+    if (owner := holder(run, stage)) != run:
+        raise ValueError(f"run {run!r} reads {stage} of its base {owner!r}: run it there, or name another run")
     inputs = input_digests(run, source=source, optional=optional, after=after)
     _lock(run)
     key = stage_key(stage, config, inputs)
@@ -327,10 +356,12 @@ def is_complete(run: str, stage: str) -> bool:
 
 
 def open_stage(run: str, stage: str) -> StageReader:
-    """The complete stage of a run; ValueError with the remedy when it is not there."""
-    if not is_complete(run, stage):
-        raise ValueError(f"run {run!r} has no complete {stage}: run `sportskills reproduce --run {run}` first")
-    return StageReader(run_folder(run) / stage)
+    """The complete stage of a run, or of its base (:func:`holder`); ValueError with the remedy when it is not there."""
+    owner = holder(run, stage)
+    if not is_complete(owner, stage):
+        who = f"run {run!r} reads {stage} of its base: run {owner!r}" if owner != run else f"run {run!r}"
+        raise ValueError(f"{who} has no complete {stage}: run `sportskills reproduce --run {owner}` first")
+    return StageReader(run_folder(owner) / stage)
 
 
 def input_digests(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from sportskills_lib import __version__
 from sportskills_lib.auditing import commands as auditing
 from sportskills_lib.curation import commands
 from sportskills_lib.exporting import commands as exporting
+from sportskills_lib.sweeping import commands as sweeping
 
 EPILOG = (
     "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
@@ -37,6 +39,9 @@ app.command("export", epilog="Example: sportskills export --run mine --to shards
     exporting.export
 )
 app.add_typer(commands.taxonomy_app, name="taxonomy")
+app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
+app.command(epilog=sweeping.STUDY_EPILOG)(sweeping.study)
+app.command(epilog=sweeping.PLAN_EPILOG)(sweeping.plan)
 app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(commands.fetch)
 
 Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]
@@ -57,7 +62,10 @@ def _common(
 
 @app.command(epilog="Example: sportskills demo --part world --again")
 def demo(
-    part: Annotated[str, typer.Option(help="world, base_clip, base_vlm, or all three.")] = "all",
+    part: Annotated[
+        str, typer.Option(help="world, base_clip, base_vlm, base_xclip, activity, or all of the first three.")
+    ] = "all",
+    activity: Annotated[bool, typer.Option("--activity", help="The activity data set, too.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="The small world of the smoke preset.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Make it even when it stands.")] = False,
 ) -> None:
@@ -66,7 +74,7 @@ def demo(
     from sportskills_lib.failures import failures_named, full_disk_named
     from sportskills_lib.progress import Progress
 
-    names = list(worlds.PLANNED_S) if part == "all" else [part]
+    names = [*(worlds.DEFAULT if part == "all" else [part]), *(["activity"] if activity else [])]
     parts = [worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
     progress = Progress(print)
     progress.expect(worlds.planned([each for each in parts if again or each.reasons()]))
@@ -95,6 +103,8 @@ def reproduce(
         list[str] | None, typer.Option("--set", help="<stage>.<parameter>=<value>; may be given often.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of every stage that draws.")] = None,
+    until: Annotated[str | None, typer.Option(help="End with this stage.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done, and for how long.")] = False,
 ) -> None:
     """Run the five notebooks; what stands is skipped, what was cut off goes on."""
     from sportskills_lib import execution
@@ -105,7 +115,10 @@ def reproduce(
         execution.everywhere("seed", seed) if seed is not None else {},
         execution.parse_settings(set_ or []),
     )
-    execution.reproduce(run, preset, settings=settings, from_stage=from_stage, only=only)
+    if plan:
+        sweeping.show_plan(run, preset, settings, only or from_stage, only or until)
+        return
+    execution.reproduce(run, preset, settings=settings, from_stage=from_stage, only=only, until=until)
 
 
 @app.command(epilog="Example: sportskills status --run mine")
@@ -195,6 +208,8 @@ def _terminated(number: int, frame: FrameType | None) -> Any:
 def main() -> None:
     """The console script: every failure that we know ends with one line on stderr and its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a line that says what is left is worth nothing when it comes late
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:

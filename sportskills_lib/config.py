@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PresetName = Literal["smoke", "demo", "local", "paper"]
 
@@ -73,15 +73,24 @@ class PairingConfig(ChatConfig):
     frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
 
 
+ENCODERS = ("image", "video", "native")
+FALSE_NEGATIVES = ("video", "skill_cue", "similarity")  # rules for pairs that are no negatives
+
+
 class EncoderConfig(StageConfig):
     """03: the towers, trained on pairs. All values are ours."""
 
     model: str = Field("data/raw/demo/models/base_clip", description="open_clip model name, or a folder with one")
     pretrained: str = Field("", description="open_clip tag of public weights; empty for a folder")
-    arms: list[str] = Field(
-        ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"],
-        description="what the training texts are",
+    native_model: str = Field("", description="X-CLIP for encoder native: hub id or folder; empty: none")
+    encoders: list[str] = Field(
+        ["image", "video"], description="frames averaged, frames joined in time, a model of its own for video"
     )
+    arms: list[str] = Field(
+        ["activity_sport", "activity_skill", "narrations"], description="what the training texts are"
+    )
+    train_sports: list[str] = Field([], description="sports that the arms train on; empty: all")
+    activity_source: str = Field("", description="videos and their labels, for the arm activity_dataset")
     learning_rates: list[float] = Field([5e-4, 1e-3, 2e-3], min_length=1, description="grid of highest learning rates")
     trial_steps: int = Field(40, ge=1, description="steps of the short trial that chooses from the grid")
     steps: int = Field(160, ge=1, description="optimiser steps")
@@ -89,18 +98,56 @@ class EncoderConfig(StageConfig):
     frozen: list[str] = Field(
         ["visual.conv", "visual.bn", "visual.layer1"], description="beginnings of names of frozen weights"
     )
+    layer_decay: float = Field(1.0, gt=0, le=1, description="rate of each layer as a share of the next one's")
+    lora_rank: int = Field(0, ge=0, description="rank of adapters, merged before saving; 0: whole weights are trained")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field("info_nce", description="softmax over the batch, or yes/no a pair")
-    skip_same_video: bool = Field(False, description="whether clips of one video are no negatives of one another")
+    false_negatives: list[str] = Field(
+        [], description="which pairs are no negatives: of one video, of one skill and cue, or with similar texts"
+    )
+    text_ceiling: float = Field(0.95, gt=0, le=1, description="texts more similar to the start tower say the same")
+    positive_margin: float = Field(0.0, ge=0, description="no negative scores higher above its positive; 0: any may")
+    hard_negatives: float = Field(0.0, ge=0, le=1, description="share of a sport's clips in a batch that look alike")
     chunk: int = Field(0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch")
-    sports_a_batch: int = Field(4, ge=1, description="sports in a batch")
+    sports_a_batch: int = Field(4, ge=1, description="sports in a batch, all processes together")
     clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
-    train_frames: int = Field(2, ge=1, description="random frames of each clip in training; all of them when encoding")
+    accumulate: int = Field(1, ge=1, description="batches a step, each with its own negatives")
+    one_clip_a_video: bool = Field(False, description="whether a batch never holds two clips of one video")
+    train_frames: int = Field(2, ge=1, description="random frames of each clip for image; video and native see all")
     shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
-    evaluate_every: int = Field(40, ge=1, description="steps between validations")
+    video_start: Literal["image_arm", "model"] = Field(
+        "image_arm", description="a video arm starts from the image arm of its texts, frame tower frozen, or from model"
+    )
+    video_pooling: Literal["temporal", "attention", "mean"] = Field("temporal", description="how video joins frames")
+    video_layers: int = Field(2, ge=1, description="layers of the temporal transformer")
+    video_heads: int = Field(4, ge=1, description="heads of its attention")
+    video_learning_rates: list[float] = Field([3e-3], min_length=1, description="the grid of the video arms")
+    video_steps: int = Field(160, ge=1, description="optimiser steps of the video arms")
+    evaluate_every: int = Field(80, ge=1, description="steps between validations")
+    keep: Literal["last", "best"] = Field("last", description="weights of the last step, or of the best validation")
+    patience: int = Field(0, ge=0, description="validations without a better recall before an arm stops; 0: never")
+    checkpoint_every: int = Field(80, ge=1, description="steps between checkpoints, from which a killed arm goes on")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
+    processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
+    loader_threads: int = Field(1, ge=0, description="threads that make batches ahead of the model")
+    trackers: list[str] = Field([], description="of accelerate: tensorboard, wandb, trackio …")
     jobs: int = Field(2, ge=1, description="arms trained at the same time")
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
+
+    @field_validator("encoders")
+    @classmethod
+    def _known_encoders(cls, names: list[str]) -> list[str]:
+        if unknown := sorted(set(names) - set(ENCODERS)):
+            raise ValueError(f"no encoder {', '.join(unknown)}: there are {', '.join(ENCODERS)}")
+        return names
+
+    @field_validator("false_negatives")
+    @classmethod
+    def _known_rules(cls, rules: list[str]) -> list[str]:
+        if unknown := sorted(set(rules) - set(FALSE_NEGATIVES)):
+            raise ValueError(f"no rule {', '.join(unknown)}: there are {', '.join(FALSE_NEGATIVES)}")
+        return rules
 
 
 class RetrievalConfig(StageConfig):
@@ -138,6 +185,8 @@ class EvaluationConfig(StageConfig):
     ratings: str = Field("data/raw/demo/ratings.csv", description="coaches' grades; empty: none")
     truth: str = Field("data/raw/demo/truth", description="the demo's truth, for audits only; may be missing or empty")
     min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
+    gallery_size: int = Field(100, ge=11, description="clips in a gallery of the size that all sports share")
+    gallery_draws: int = Field(0, ge=0, description="draws of such galleries; 0: their exact expectation")
     draws: int = Field(2000, description="bootstrap draws over source videos within sport")
     seed: int = 0
 
@@ -163,6 +212,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "evaluate_every": 2,
             "sports_a_batch": 2,
             "clips_a_sport": 8,
+            "video_steps": 4,
         },
         "04_retrieval": {
             "learners": "data/raw/smoke/learners",
@@ -175,6 +225,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "ratings": "data/raw/smoke/ratings.csv",
             "truth": "data/raw/smoke/truth",
             "min_gallery": 12,  # so that every path is walked; far too few for a figure that means anything
+            "gallery_size": 12,
             "draws": 200,
         },
     },
@@ -189,14 +240,25 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "steps": 10000,
             "warmup_steps": 500,
             "frozen": [],
-            "skip_same_video": True,
+            "native_model": "microsoft/xclip-base-patch32",
+            "false_negatives": ["video", "skill_cue"],
+            "one_clip_a_video": True,
             "sports_a_batch": 8,
             "clips_a_sport": 32,
             "train_frames": 8,
             "shift_px": 12,
+            "video_layers": 4,
+            "video_heads": 8,
+            "video_learning_rates": [1e-4, 3e-4],
+            "video_steps": 10000,
             "evaluate_every": 500,
+            "checkpoint_every": 500,
+            "precision": "bf16",
+            "loader_threads": 8,
+            "trackers": ["tensorboard"],
             "jobs": 1,
             "device": "cuda",
+            "chunk": 32,  # 256 clips of 8 frames at once need more than any GPU has: see `sportskills plan 03`
         },
         "04_retrieval": {
             "learners": "data/raw/egoexo4d",

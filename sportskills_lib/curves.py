@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,22 +13,34 @@ if TYPE_CHECKING:
 
 
 def learning_curves(curves: pl.DataFrame, *, score: str = "val_recall", label: str = "") -> Figure:
-    """Training loss and the validation ``score`` by optimiser step, a line an arm.
+    """Training loss and the validation ``score`` by optimiser step: a line an arm, a row of panels an encoder.
 
-    ``curves``: arm, step, loss, the score and perhaps trial (short runs that chose a learning rate: left out). Nulls
-    and NaNs are passed over. ``label`` says what the score is, if not within-sport recall@10.
+    ``curves``: arm, step, loss, the score, perhaps encoder and trial (short runs that chose a learning rate: left out).
+    Nulls and NaNs are passed over. ``label`` says what the score is, if not within-sport recall@10.
     """
     if "trial" in curves.columns:
         curves = curves.filter(~pl.col("trial"))
-    figure, axes = style.figure(style.PAGE_IN, 2.4, ncols=2)
-    panels = {"loss": "training loss", score: label or "within-sport recall@10 (validation)"}
-    for panel, (column, meaning) in zip(axes, panels.items(), strict=True):
-        told = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan()).sort("arm", "step")
-        for arm, line in told.group_by("arm", maintain_order=True):
-            name = str(arm[0])
-            look = {"color": style.ARM_COLOURS.get(name, style.BLACK), "marker": ".", "label": style.plain(name)}
-            panel.plot(line["step"], line[column], "--" if name in style.ARM_HATCHES else "-", **look)
-        panel.set(xlabel="optimiser step", ylabel=meaning)
-    if axes[0].lines:
-        axes[0].legend()
+    encoders = curves["encoder"].unique(maintain_order=True).to_list() if "encoder" in curves.columns else []
+    rows = max(1, len(encoders))
+    figure, axes = style.figure(style.PAGE_IN, 0.2 + 2.2 * rows, nrows=rows, ncols=2, squeeze=False)
+    meanings = {"loss": "training loss", score: label or "within-sport recall@10 (validation)"}
+    for row, panels in enumerate(axes):
+        part = curves.filter(encoder=encoders[row]) if encoders else curves
+        for panel, (column, meaning) in zip(panels, meanings.items(), strict=True):
+            _lines(panel, part, column)
+            panel.set(xlabel="optimiser step", ylabel=meaning)
+            if rows > 1:
+                panel.set_title(style.plain(encoders[row]))
+        if panels[0].lines:
+            panels[0].legend()
+    for panel in axes[1:, 1]:
+        panel.sharey(axes[0, 1])  # recalls of encoders are compared; their losses are not
     return figure
+
+
+def _lines(panel: Any, curves: pl.DataFrame, column: str) -> None:
+    told = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan()).sort("arm", "step")
+    for arm, line in told.group_by("arm", maintain_order=True):
+        name = str(arm[0])
+        look = {"color": style.ARM_COLOURS.get(name, style.BLACK), "marker": ".", "label": style.plain(name)}
+        panel.plot(line["step"], line[column], "--" if name in style.ARM_HATCHES else "-", **look)

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
+import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from sportskills_lib import artifacts, headless, worlds
+from sportskills_lib import artifacts, headless, tables, worlds
 from sportskills_lib.artifacts import STAGES, run_folder, workspace
 from sportskills_lib.config import CONFIGS, PRESETS, PresetName, StageConfig, stage_config
 from sportskills_lib.failures import NotebookError, RunLocked, failures_named, full_disk_named, shown
@@ -75,14 +76,18 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
 
 def _typed(stage: str, values: dict[str, Any]) -> dict[str, Any]:
     """Values from the command line are text: where the stage wants a list, commas part it."""
-    fields = CONFIGS[stage].model_fields
-    lists = {name for name in values if name in fields and get_origin(fields[name].annotation) is list}
     return {
         name: [item.strip() for item in value.split(",") if item.strip()]
-        if name in lists and isinstance(value, str)
+        if isinstance(value, str) and takes_list(stage, name)
         else value
         for name, value in values.items()
     }
+
+
+def takes_list(stage: str, parameter: str) -> bool:
+    """Whether the stage wants a list for this parameter; False for one that it does not have."""
+    field = CONFIGS[stage].model_fields.get(parameter)
+    return field is not None and get_origin(field.annotation) is list
 
 
 def parameters(run: str, config: StageConfig) -> dict[str, Any]:
@@ -129,18 +134,19 @@ def report_folder(run: str) -> Path:
 
 def load_settings(run: str) -> tuple[str, Settings] | None:
     """The preset and settings that this run was last made with; None for a new run."""
-    path = run_folder(run) / "run.json"
-    if not path.is_file():
-        return None
-    stored = json.loads(path.read_text())
-    return stored["preset"], stored["settings"]
+    stored = artifacts.run_notes(run)
+    return (stored["preset"], stored["settings"]) if stored else None
 
 
-def _save_settings(run: str, preset: str, settings: Settings) -> None:
-    artifacts.write_json(run_folder(run) / "run.json", {"preset": preset, "settings": settings})
+def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> None:
+    """Remember how the run is made; ``notes`` (base, left_out) are kept until others replace them."""
+    run_folder(run).mkdir(parents=True, exist_ok=True)
+    kept = artifacts.run_notes(run) | {"preset": preset, "settings": settings} | notes
+    artifacts.write_json(run_folder(run) / "run.json", kept)
 
 
-def _planned_seconds(run: str, stage: str, preset: str) -> float | None:
+def planned_seconds(run: str, stage: str, preset: str) -> float | None:
+    """Seconds that the stage took in this run, else those that the preset is known to take; None where nothing is."""
     try:
         manifest = json.loads((run_folder(run) / stage / "manifest.json").read_text())
         return float(manifest["seconds"])
@@ -175,32 +181,32 @@ def reproduce(
     settings: Settings | None = None,
     from_stage: str | None = None,
     only: str | None = None,
+    until: str | None = None,
     say: Say = print,
 ) -> Path:
     """Bring the run up to date and return its report folder.
 
     Without ``preset``, an existing run keeps the preset and settings that it was made with. ``from_stage`` runs that
     stage and those after it again, ``only`` that one alone, even when nothing changed; the stages before must be
-    complete. ValueError for what the caller can put right, RunError when a stage fails, the run is locked or the disk
-    is full.
+    complete. ``until`` ends with that stage. Stages of a base (see artifacts.holder) are read there and never run here;
+    those that the run leaves out get empty tables. ValueError for what the caller can put right, RunError when a stage
+    fails, the run is locked or the disk is full.
     """
-    if only and from_stage:
-        raise ValueError("--only and --from exclude each other: name one of them")
     started = time.monotonic()
-    preset, chosen = _chosen(run, preset, settings or {})
+    preset, chosen = chosen_settings(run, preset, settings or {})
     configs = stage_configs(preset, chosen)
-    first, last = stage_name(only or from_stage or STAGES[0]), stage_name(only) if only else STAGES[-1]
-    wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    wanted = _wanted(run, only=only, from_stage=from_stage, until=until)
     forced = bool(only or from_stage)
     for stage in wanted:
         headless.check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
-    for stage in STAGES[: STAGES.index(first)]:
+    for stage in STAGES[: STAGES.index(wanted[0])]:
         artifacts.open_stage(run, stage)
     with full_disk_named(run_folder(run)), _only_runner(run):
-        _save_settings(run, preset, chosen)
+        save_settings(run, preset, chosen)
         progress = Progress(say)
-        pending = {stage: _planned_seconds(run, stage, preset) for stage in wanted}
-        needed = worlds.demo_parts({stage: configs[stage] for stage in wanted})
+        executed = [stage for stage in wanted if stage not in left_out(run)]
+        pending = {stage: planned_seconds(run, stage, preset) for stage in executed}
+        needed = worlds.demo_parts({stage: configs[stage] for stage in executed})
         progress.expect(worlds.planned([part for part in needed if part.reasons()]) | pending)
         with failures_named():
             for world in worlds.WORLDS:
@@ -214,7 +220,38 @@ def reproduce(
     return report_folder(run)
 
 
-def _chosen(run: str, preset: str | None, settings: Settings) -> tuple[str, Settings]:
+def _wanted(run: str, *, only: str | None, from_stage: str | None, until: str | None) -> list[str]:
+    """The stages that a call is about, in order; those that a base holds are none of them."""
+    if only and (from_stage or until):
+        raise ValueError("--only and --from exclude each other, and so do --only and --until: name one of them")
+    first, last = stage_name(only or from_stage or STAGES[0]), stage_name(only or until or STAGES[-1])
+    if STAGES.index(last) < STAGES.index(first):
+        raise ValueError(f"--until {until} comes before --from {from_stage}")
+    if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
+        raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
+    named = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    if found := [stage for stage in named if artifacts.holder(run, stage) == run]:
+        return found
+    raise ValueError(f"run {run!r} reads {', '.join(named)} of its base: there is nothing to run here")
+
+
+def left_out(run: str) -> list[str]:
+    """The stages that this run does not execute: 05 finds their tables, with no rows."""
+    return list(artifacts.run_notes(run).get("left_out", ()))
+
+
+def leave_out(run: str, stage: str, config: StageConfig) -> None:
+    """Write the empty tables that 05 reads of a retrieval stage which was not run; its headline says so."""
+    if stage != "04_retrieval":
+        raise ValueError(f"{stage} cannot be left out of a run: only 04_retrieval can, for nothing but 05 reads it")
+    writer = artifacts.begin(run, stage, config)
+    writer.save("learners", tables.Learners.create_empty(), tables.Learners)
+    writer.save("rankings", tables.Rankings.create_empty(), tables.Rankings)
+    np.save(writer.path("learner_frames.npy"), np.zeros((0, 1, 1, 1, 3), np.uint8))
+    writer.finish(dropped=tables.dropped_rows([]), left_out="this run measures recall only")
+
+
+def chosen_settings(run: str, preset: str | None, settings: Settings) -> tuple[str, Settings]:
     """The preset and all settings: those of now over those that the run was made with, unless a preset is named."""
     stored = None if preset else load_settings(run)
     name, known = stored or (preset or "demo", {})
@@ -227,12 +264,12 @@ def _chosen(run: str, preset: str | None, settings: Settings) -> tuple[str, Sett
 def _stage_or_error(run: str, stage: str, config: StageConfig, why: list[str], progress: Progress) -> None:
     if not why:
         _tidy(run, stage)
-        progress.skip(stage, f"skipped, nothing changed{_headline(run, stage)}")
+        progress.skip(stage, f"skipped, nothing changed{headline(run, stage)}")
         return
     with progress.step(stage, why) as result:
         with failures_named():
-            run_stage(run, stage, config)
-        result.append(_headline(run, stage))
+            (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
+        result.append(headline(run, stage))
 
 
 def run_stage(run: str, stage: str, config: StageConfig) -> None:
@@ -266,7 +303,8 @@ def _readable(notebook: Path) -> bool:
         return False
 
 
-def _headline(run: str, stage: str) -> str:
+def headline(run: str, stage: str) -> str:
+    """The stage's headline metrics as the end of a line."""
     manifest = artifacts.open_stage(run, stage).manifest
     facts = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
@@ -299,22 +337,32 @@ def overview(run: str) -> list[StageRow]:
 
 
 def _stage_row(run: str, stage: str, config: StageConfig) -> StageRow:
+    if (owner := artifacts.holder(run, stage)) != run:
+        try:
+            manifest = artifacts.open_stage(run, stage).manifest
+        except ValueError as error:
+            return StageRow(stage, f"of {owner}", why=str(error))
+        return StageRow(stage, f"of {owner}", manifest["finished"][:16].replace("T", " "), "", _facts(manifest))
     partial = (run_folder(run) / f".{stage}.partial").is_dir()
     if not artifacts.is_complete(run, stage):
         return StageRow(stage, ("being made" if _is_running(run) else "cut off") if partial else "not made")
     manifest = artifacts.open_stage(run, stage).manifest
+    found = reasons(run, stage, config)
+    state = "being made" if partial and _is_running(run) else "changed" if found else "complete"
+    why = ("differs: " + ", ".join(found[:4])) if found else headline(run, stage).removeprefix(" · ")
+    when = manifest["finished"][:16].replace("T", " ")
+    return StageRow(stage, state, when, Progress.clock(manifest["seconds"]), _facts(manifest), why)
+
+
+def _facts(manifest: dict[str, Any]) -> str:
+    """How many rows each table has, and what was dropped for which reason."""
     rows = [
         f"{name.removesuffix('.parquet')} {entry['rows']}"
         for name, entry in manifest["outputs"].items()
         if "rows" in entry
     ]
     dropped = [f"{reason} {count}" for reason, count in manifest["dropped"].items()]
-    facts = "; ".join(filter(None, (", ".join(rows), f"dropped: {', '.join(dropped)}" if dropped else "")))
-    found = reasons(run, stage, config)
-    state = "being made" if partial and _is_running(run) else "changed" if found else "complete"
-    why = ("differs: " + ", ".join(found[:4])) if found else _headline(run, stage).removeprefix(" · ")
-    when = manifest["finished"][:16].replace("T", " ")
-    return StageRow(stage, state, when, Progress.clock(manifest["seconds"]), facts, why)
+    return "; ".join(filter(None, (", ".join(rows), f"dropped: {', '.join(dropped)}" if dropped else "")))
 
 
 def _is_running(run: str) -> bool:

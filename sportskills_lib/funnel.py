@@ -19,7 +19,7 @@ Step = tuple[str, int, str]  # label, count, unit: bars are drawn as shares of t
 MOST_REASONS = 12
 
 
-def draw_funnel(steps: list[Step], dropped: pl.DataFrame) -> Figure:
+def draw_funnel(steps: list[Step], dropped: pl.DataFrame | pl.LazyFrame) -> Figure:
     """Steps on the left, reasons of ``dropped`` (item_kind, reason) with their counts on the right."""
     reasons = count_reasons(dropped)
     rows = max(len(steps), min(reasons.height, MOST_REASONS), 3)
@@ -29,12 +29,14 @@ def draw_funnel(steps: list[Step], dropped: pl.DataFrame) -> Figure:
     return figure
 
 
-def count_reasons(dropped: pl.DataFrame) -> pl.DataFrame:
-    """item_kind, reason and count, most frequent first."""
+def count_reasons(dropped: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """item_kind, reason and count, most frequent first; of a scan no more than the counts is held."""
     return (
-        dropped.group_by("item_kind", "reason")
-        .len("count")
+        dropped.lazy()
+        .group_by("item_kind", "reason")
+        .agg(count=pl.len())
         .sort("count", "item_kind", "reason", descending=[True, False, False])
+        .collect(engine="streaming")
     )
 
 

@@ -6,11 +6,13 @@ document id descending (``tie="descending"``). NaN never ranks: it is an error.
 
 Two kinds of input: ``scores`` with the column of one positive, or ``ranked``, an array [Q, K] that says of the items at
 rank 1 … K whether they are relevant (bool) or how much (gain). Every metric returns one number per query, NaN where it
-is not defined (no relevant item); every ``chance_*`` returns the expectation under a random order, in closed form.
+is not defined (no relevant item); every ``chance_*`` returns the expectation under a random order, in closed form, and
+every ``fixed_gallery_*`` the expectation over galleries of one size that are drawn from a larger one.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -42,14 +44,12 @@ def ranking(scores: ArrayLike, *, k: int | None = None, tie: Tie = "ascending") 
         return width - 1 - ranking(array[:, ::-1], k=k)
     if k is None or k >= width:
         return np.argsort(-array, axis=1, kind="stable").astype(np.int64)
-    # Everything above the k-th score is in; of those equal to it, the earliest columns fill the rest.
-    kth = -np.partition(-array, k - 1, axis=1)[:, k - 1 : k]
-    above, equal = array > kth, array == kth
-    room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(len(array), k)
-    order = np.argsort(-np.take_along_axis(array, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1).astype(np.int64)
+    # Everything from the k-th score up, in order of row, score and column: the first k of each row.
+    kth = np.partition(array, width - k, axis=1)[:, width - k, None]
+    rows, columns = np.nonzero(array >= kth)
+    order = np.lexsort((columns, -array[rows, columns], rows))
+    first = np.searchsorted(rows, np.arange(len(array)))
+    return columns[order][first[:, None] + np.arange(k)].astype(np.int64)
 
 
 def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascending") -> Ints:
@@ -112,6 +112,118 @@ def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = 10) 
 def median_rank(ranks: ArrayLike) -> float:
     """The middle rank of the positives: lower is better, (N + 1) / 2 by chance."""
     return float(np.median(np.asarray(ranks)))
+
+
+# -------------------------------------------------------------------------------------- galleries of one size for all
+
+
+def chance_of_room(better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room: ArrayLike) -> Floats:
+    """P(X ≤ room), X of ``better`` among ``drawn`` items drawn without replacement from ``others`` (hypergeometric).
+
+    With ``better`` the number of items that a query ranks above its own, it is the chance that at most ``room`` of them
+    stand in a gallery drawn at random. Arrays broadcast; NaN where more are drawn than there are; 0 for room < 0.
+    """
+    better, others, drawn, room = np.broadcast_arrays(
+        *(np.asarray(number, np.int64) for number in (better, others, drawn, room))
+    )
+    chance = np.where((drawn > others) | (drawn < 0), np.nan, 0.0)
+    asked = (room >= 0) & ~np.isnan(chance)
+    deep = int(room.max(initial=0)) + 1
+    sizes = others * (int(drawn.max(initial=0)) + 1) + drawn
+    for size in np.unique(sizes[asked]):  # few: sports have few sizes
+        at = asked & (sizes == size)
+        table = _room_table(int(others[at][0]), int(drawn[at][0]), deep)
+        chance[at] = table[better[at], room[at]]
+    return chance
+
+
+@lru_cache(maxsize=256)
+def _room_table(others: int, drawn: int, rooms: int) -> Floats:
+    """P(X ≤ room) for every number of better items and every room, [others + 1, rooms]."""
+    better = np.arange(others + 1)
+    each = [_hypergeometric(x, better, np.full_like(better, others), np.full_like(better, drawn)) for x in range(rooms)]
+    found: Floats = np.minimum(np.cumsum(each, axis=0).T, 1.0)
+    return np.round(found, 12)
+
+
+def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:
+    """P(X = x), from logarithms of factorials."""
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(others.max(initial=1)) + 1)))])
+
+    def log_choose(n: Ints, k: Ints) -> Floats:
+        possible = (k >= 0) & (k <= n)
+        n, k = np.where(possible, n, 0), np.where(possible, k, 0)
+        return np.where(possible, log_factorial[n] - log_factorial[k] - log_factorial[n - k], -np.inf)
+
+    ways = log_choose(better, np.full_like(better, x)) + log_choose(others - better, drawn - x)
+    return np.exp(ways - np.where((drawn >= 0) & (drawn <= others), log_choose(others, drawn), 0.0))
+
+
+def fixed_gallery_recall(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10) -> Floats:
+    """The expected recall@k of an item in a gallery of ``size``: the item and size − 1 others drawn at random.
+
+    ``ranks``: the item's rank among all ``n_gallery``. Exact: the mean over seeded draws tends to this number, and
+    their noise is no part of it. NaN where the gallery has fewer than ``size`` items.
+    """
+    return chance_of_room(np.asarray(ranks) - 1, np.asarray(n_gallery) - 1, size - 1, k - 1)
+
+
+def fixed_gallery_rank(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int) -> Floats:
+    """The expected rank of the item in such a gallery: 1 + (rank − 1) (size − 1) / (n_gallery − 1)."""
+    ranks, n_gallery = np.broadcast_arrays(np.asarray(ranks, np.float64), np.asarray(n_gallery, np.float64))
+    spread = 1 + (ranks - 1) * (size - 1) / np.maximum(n_gallery - 1, 1)
+    return np.where(n_gallery >= size, spread, np.nan)
+
+
+def fixed_gallery_hits(ranked: ArrayLike, n_gallery: int, *, size: int, k: int = 10) -> tuple[Floats, Floats]:
+    """Expected recall@k_multi and hit@k in a gallery of ``size`` that holds all relevant items and others at random.
+
+    ``ranked`` [Q, n_gallery]: whether the item at each rank is relevant. NaN without a relevant item, and where the
+    gallery has fewer than ``size`` items or more relevant ones than ``size``.
+    """
+    relevant = _relevant(ranked)
+    n_relevant = relevant.sum(axis=1)
+    others, drawn = n_gallery - n_relevant, size - n_relevant
+    query, place = np.nonzero(relevant)
+    before = (np.cumsum(relevant, axis=1) - 1)[query, place]  # relevant items above
+    found = chance_of_room(place - before, others[query], drawn[query], k - 1 - before)
+    first = chance_of_room(relevant.argmax(axis=1), others, drawn, k - 1)
+    recall = _ratio(np.bincount(query, found, minlength=len(relevant)), np.minimum(k, n_relevant))
+    small = (drawn < 0) | (n_relevant == 0) | (n_gallery < size)
+    return np.where(small, np.nan, recall), np.where(small, np.nan, first)
+
+
+def fixed_gallery_guess(alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10) -> Floats:
+    """The expected recall@k of one who knows the item's group of ``alike`` items and guesses among them.
+
+    E min(1, k / (1 + X)), X: how many of the alike − 1 others stand in a gallery of ``size`` drawn as above.
+    """
+    alike, n_gallery = np.broadcast_arrays(np.asarray(alike, np.int64), np.asarray(n_gallery, np.int64))
+    expected = np.zeros(alike.shape)
+    drawn = np.full_like(alike, size - 1)
+    for x in range(int(alike.max(initial=1))):
+        expected += min(1.0, k / (1 + x)) * _hypergeometric(x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn)
+    return np.where(n_gallery >= size, np.round(expected, 12), np.nan)
+
+
+def drawn_gallery_recall(
+    better: ArrayLike, own: ArrayLike, *, size: int, k: int = 10, draws: int = 20, seed: Any = 0
+) -> Floats:
+    """:func:`fixed_gallery_recall` by lot: the mean over ``draws`` galleries that are in fact drawn, [P].
+
+    ``better`` [P, N]: which of the N items stand above the item ``own`` [P]. The same seed draws the same galleries
+    whatever is better, so that all models are asked with the same ones.
+    """
+    above, column = np.asarray(better, dtype=bool), np.asarray(own, dtype=np.int64)
+    if above.shape[1] < size:
+        return np.full(len(above), np.nan)
+    generator, found = np.random.default_rng(seed), np.zeros(len(above))
+    for _ in range(draws):
+        key = generator.random(above.shape)
+        key[np.arange(len(above)), column] = -1.0  # the item itself is always there
+        chosen = np.argpartition(key, size - 1, axis=1)[:, :size]
+        found += np.take_along_axis(above, chosen, axis=1).sum(axis=1) < k
+    return found / draws
 
 
 # ----------------------------------------------------------------------------------------------- chance levels

@@ -7,6 +7,7 @@ so that a black-and-white print can be read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY, BLACK)
 # What each training arm, and the kept / dropped bars of a funnel, look like in every figure.
 ARM_COLOURS = {
     "zero_shot": "#BDBDBD",
+    "activity_dataset": VERMILION,
     "activity_sport": YELLOW,
     "activity_skill": ORANGE,
     "narrations_shuffled": PURPLE,
     "narrations": BLUE,
     "both": GREEN,
 }
-ARM_HATCHES = {"narrations_shuffled": "////"}
+ARM_HATCHES = {"narrations_shuffled": "////", "activity_dataset": "...."}
+OTHER_ARMS = (SKY, "#5D4037", "#404040")  # for arms of other names, by place
 KEPT, DROPPED = BLUE, "#BDBDBD"
 
 RC: dict[str, Any] = {
@@ -56,6 +59,19 @@ RC: dict[str, Any] = {
     "svg.hashsalt": "sportskills",  # the same figure gives the same file
     "pdf.fonttype": 42,
 }
+
+
+def arm_look(arm: str, others: Sequence[str] = ()) -> dict[str, Any]:
+    """Colour and hatch of an arm's bars; an arm of another name takes its place among ``others``."""
+    place = list(others).index(arm) if arm in others else 0
+    colour = ARM_COLOURS.get(arm, OTHER_ARMS[place % len(OTHER_ARMS)])
+    return {"color": colour, "hatch": ARM_HATCHES.get(arm, "" if arm in ARM_COLOURS else "xxxx")}
+
+
+def lighter(colour: str, share: float = 0.55) -> str:
+    """The colour mixed with ``share`` of white."""
+    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
 
 
 def figure(width_in: float = COLUMN_IN, height_in: float = 2.2, **subplots: Any) -> tuple[Figure, Any]:

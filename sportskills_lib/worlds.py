@@ -1,4 +1,4 @@
-"""Makes the demo worlds that a run reads: files, and two stand-ins for public checkpoints, each only when it must.
+"""Makes the demo worlds that a run reads: files, and stand-ins for public checkpoints, each only when it must.
 
 A part stands when it was made to its end by the code of now. It is made in a guarded process of its own, so that its
 memory ends with it and it dies with whoever asked for it; a part that was cut off is made again.
@@ -25,16 +25,18 @@ from sportskills_lib.failures import NotebookError
 from sportskills_lib.progress import Progress
 
 WORLDS = ("demo", "smoke")  # folders of data/raw
-PLANNED_S = {"world": 55.0, "base_clip": 130.0, "base_vlm": 190.0}  # on two cores, for the first estimate
+PLANNED_S = {"world": 55.0, "base_clip": 130.0, "base_vlm": 190.0, "base_xclip": 100.0, "activity": 40.0}  # two cores
+FILES = ("world", "activity")  # parts that are files; the others are models
+DEFAULT = ("world", "base_clip", "base_vlm")  # what `sportskills demo` makes unasked
 POLL_S = 0.1
-PLANNED_SMOKE_S = {"world": 5.0, "base_clip": 15.0, "base_vlm": 15.0}
+PLANNED_SMOKE_S = {"world": 5.0, "base_clip": 15.0, "base_vlm": 15.0, "base_xclip": 15.0, "activity": 5.0}
 
 
 @dataclass(frozen=True)
 class DemoPart:
     """One part of a demo world: what makes it, where its files lie and how it is known to be complete."""
 
-    name: str  # world, base_clip, base_vlm
+    name: str  # world, base_clip, base_vlm, base_xclip, activity
     world: str = "demo"
 
     @property
@@ -45,7 +47,7 @@ class DemoPart:
     @property
     def target(self) -> Path:
         """What is there when the part is there."""
-        return self.folder / ("lessons" if self.name == "world" else f"models/{self.name}")
+        return self.folder / {"world": "lessons", "activity": "activity"}.get(self.name, f"models/{self.name}")
 
     @property
     def notes(self) -> Path:
@@ -86,7 +88,8 @@ def demo_parts(configs: Mapping[str, StageConfig]) -> list[DemoPart]:
         for value in config.model_dump().values():
             parts = Path(value).parts if isinstance(value, str) else ()
             if parts[:2] == ("data", "raw") and len(parts) > 3 and parts[2] in WORLDS:
-                found.add(demo_part(parts[4] if parts[3] == "models" and len(parts) > 4 else "world", parts[2]))
+                name = parts[4] if parts[3] == "models" and len(parts) > 4 else "world"
+                found.add(demo_part("activity" if parts[3] == "activity" else name, parts[2]))
     return sorted(found, key=lambda part: (part.world, list(PLANNED_S).index(part.name)))
 
 
@@ -97,8 +100,9 @@ def planned(parts: Sequence[DemoPart]) -> dict[str, float]:
 
 def _steps(parts: Sequence[DemoPart]) -> list[tuple[str, list[DemoPart]]]:
     """Files are made by several processes; models, of one thread each on two cores, side by side."""
-    files, models = [p for p in parts if p.name == "world"], [p for p in parts if p.name != "world"]
-    return [("demo world", files), ("demo models", models)]
+    steps = [("demo world", "world"), ("demo activity", "activity")]
+    models = [p for p in parts if p.name not in FILES]
+    return [*((step, [p for p in parts if p.name == name]) for step, name in steps), ("demo models", models)]
 
 
 def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) -> None:
@@ -150,7 +154,7 @@ class Call(NamedTuple):
 def run_guarded(calls: Sequence[Call]) -> None:
     """Run these side by side so that they die with this process; NotebookError when one fails, the others then end."""
     environment = headless.kernel_environment(artifacts.workspace()) | guard.watched_environment()
-    if len(calls) > 1 or calls[0].words[0] != "world":  # alone or not, a model has as many threads: the same weights
+    if len(calls) > 1 or calls[0].words[0] not in FILES:  # alone or not, a model has as many threads: the same weights
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, headless.cores() // 2)))
     processes: list[subprocess.Popen[bytes]] = []
     try:

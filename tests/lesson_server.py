@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import films
 
 FAULTS = ("404", "403", "429", "truncated", "slow", "no_captions", "too_long", "idle")
-DURATION_S, LONG_S = 24.0, 4000.0
+DURATION_S, LONG_S, STEP_S = 24.0, 4000.0, 2.0
 TEACHING = (
     "Bend your knees before you throw.",
     "Keep your elbow high and your wrist loose.",
@@ -27,24 +26,39 @@ TEACHING = (
 IDLE = ("Welcome back to the channel.", "Thanks to our sponsor.", "I bought this in my favourite shop last year.")
 
 
-def webvtt(sentences: tuple[str, ...], *, every_s: float = 4.0) -> str:
+def webvtt(sentences: Sequence[str], *, every_s: float = 4.0) -> str:
     """Captions with one sentence every few seconds."""
     cues = [
-        f"00:{i * every_s:06.3f} --> 00:{(i + 1) * every_s - 0.5:06.3f}\n{text}\n" for i, text in enumerate(sentences)
+        f"{films.stamp(i * every_s)} --> {films.stamp((i + 1) * every_s - 0.5)}\n{text}\n"
+        for i, text in enumerate(sentences)
     ]
     return "\n".join(["WEBVTT\n", *cues])
 
 
 class Site:
-    """Lessons by name; ``faults`` says what is wrong with some. ``asked`` counts requests by path."""
+    """Lessons by name; ``faults`` says what is wrong with some. ``asked`` counts requests by path.
 
-    def __init__(self, faults: dict[str, str], *, slow_s: float = 1.0):
-        self.faults, self.slow_s = faults, slow_s
+    All show the same film, whose grey is 20, 25, 30 … as :data:`STEP_S` after :data:`STEP_S` goes by, and say ``said``.
+    What is slow never comes. The answer to ``hold``, a path, stops half way, which ``held`` tells; so a test may kill
+    whoever asked without a race.
+    """
+
+    def __init__(
+        self,
+        faults: dict[str, str],
+        *,
+        said: Sequence[str] = TEACHING,
+        every_s: float = 4.0,
+        duration_s: float = DURATION_S,
+    ):
+        self.faults, self.duration_s = faults, duration_s
+        self.said = webvtt(said, every_s=every_s)
         self.asked: Counter[str] = Counter()
         with tempfile.TemporaryDirectory() as folder:
-            frames = films.grey_steps(12).repeat(int(DURATION_S * 10) // 12, axis=0)
+            frames = films.grey_steps(int(duration_s / STEP_S)).repeat(int(10 * STEP_S), axis=0)
             self.film = films.write_film(Path(folder) / "film.mp4", frames, options={"g": "30"}).read_bytes()
-        self.address = ""
+        self.address, self.hold = "", ""
+        self.held, self.stopped = threading.Event(), threading.Event()
 
     def url(self, name: str) -> str:
         """The page of a lesson."""
@@ -61,11 +75,11 @@ class Site:
         if fault == "429" and kind == "captions" and first:
             return 429, {"Retry-After": "0"}, b"", 0
         if fault == "slow":
-            time.sleep(self.slow_s)
+            self.stopped.wait()
         if kind == "watch":
             return self._whole("text/html", self._page(name, fault).encode())
         if kind == "captions":
-            return self._whole("text/vtt", webvtt(IDLE if fault == "idle" else TEACHING).encode())
+            return self._whole("text/vtt", (webvtt(IDLE) if fault == "idle" else self.said).encode())
         start = int(ranged.removeprefix("bytes=").split("-")[0]) if ranged.startswith("bytes=") else 0
         body, size = self.film[start:], len(self.film)
         kept = max(0, size // 2 - start) if fault == "truncated" else len(body)
@@ -81,7 +95,7 @@ class Site:
         track = [] if fault == "no_captions" else [{"file": f"/captions/{name}.vtt", "kind": "captions", "label": "en"}]
         lesson = {
             "title": f"Lesson {name}",
-            "duration": LONG_S if fault == "too_long" else DURATION_S,
+            "duration": LONG_S if fault == "too_long" else self.duration_s,
             "sources": [{"file": f"/film/{name}.mp4", "type": "video/mp4", "height": 64, "width": 64}],
             "tracks": track,
         }
@@ -103,7 +117,11 @@ def serving(site: Site) -> Iterator[Site]:
                     self.send_header(key, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if self.command == "GET":
+                if self.command == "GET" and self.path == site.hold:
+                    self.wfile.write(body[: kept // 2])
+                    site.held.set()
+                    site.stopped.wait()
+                elif self.command == "GET":
                     self.wfile.write(body[:kept])
             self.close_connection = True
 
@@ -120,6 +138,7 @@ def serving(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
+        site.stopped.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -72,6 +72,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ["export"],
         ["audit", "sample"],
         ["audit", "score"],
+        ["sweep"],
+        ["study"],
+        ["plan"],
     ],
 )
 def test_help_teaches_with_an_example(call, command: list[str]) -> None:
@@ -236,6 +239,9 @@ def test_demo_makes_the_parts_that_are_asked_for(call, toy_workspace: Path, monk
     monkeypatch.setattr(worlds, "make", make)
     assert call("demo").code == 0
     assert made == [(name, "demo", False) for name in ("world", "base_clip", "base_vlm")]
+    made.clear()
+    assert call("demo", "--part", "world", "--activity").code == 0
+    assert made == [(name, "demo", False) for name in ("world", "activity")]
     made.clear()
     assert call("demo", "--part", "world", "--smoke", "--again").code == 0
     assert made == [("world", "smoke", True)]

@@ -67,5 +67,9 @@ def test_a_notebook_s_other_variables_are_left_alone() -> None:
 def test_local_and_paper_read_nothing_of_the_demo_but_stand_in_weights(stage: str) -> None:
     for preset in ("local", "paper"):
         for name, value in stage_config(stage, preset).model_dump().items():
-            if isinstance(value, str) and value.startswith("data/raw/demo") and name not in ("source", "model"):
+            if (
+                isinstance(value, str)
+                and value.startswith("data/raw/demo")
+                and name not in ("source", "model", "native_model")
+            ):
                 pytest.fail(f"{preset}: {stage}.{name} is {value}")

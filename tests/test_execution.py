@@ -22,6 +22,7 @@ from toys import make_toy_workspace, toy_notebook, toy_settings, toy_words
 
 from sportskills_lib import artifacts, execution, failures, guard, headless, worlds
 from sportskills_lib.artifacts import STAGES
+from sportskills_lib.config import EncoderConfig
 from sportskills_lib.progress import Progress
 
 
@@ -412,6 +413,8 @@ def test_the_parts_of_the_demo_world_follow_from_the_configs(toy_workspace: Path
     assert [part.name for part in worlds.demo_parts(configs)] == ["world", "base_clip", "base_vlm"]
     only = {stage: configs[stage] for stage in STAGES[:2]}
     assert [part.name for part in worlds.demo_parts(only)] == ["world"]
+    chosen = {"03_encoder": EncoderConfig(activity_source="data/raw/demo/activity")}
+    assert [part.target.name for part in worlds.demo_parts(chosen)] == ["base_clip", "activity"]
     assert worlds.demo_parts(execution.stage_configs("demo", toy_settings())) == []
     with pytest.raises(ValueError, match="no part 'video'; it has world, base_clip, base_vlm"):
         worlds.demo_part("video")

@@ -172,3 +172,70 @@ def test_the_tie_rule_matters_on_trec_data(trec):
     """Were there no ties in the example, agreement would prove nothing about them."""
     run = trec[1]
     assert any(len(set(scores.values())) < len(scores) for scores in run.values())
+
+
+# -------------------------------------------------------------------------------------- galleries of one size for all
+
+
+def every_gallery(n_gallery: int, size: int, kept: tuple[int, ...]):
+    """All galleries of ``size`` that hold the items at the ranks ``kept`` (from 0), as sorted ranks."""
+    others = [rank for rank in range(n_gallery) if rank not in kept]
+    for drawn in itertools.combinations(others, size - len(kept)):
+        yield sorted((*kept, *drawn))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=60)
+def test_fixed_galleries_equal_the_mean_over_all_galleries(n_gallery, size, k, random):
+    size = min(size, n_gallery)
+    own = random.randrange(n_gallery)
+    drawn = [gallery.index(own) + 1 for gallery in every_gallery(n_gallery, size, (own,))]
+    assert metrics.fixed_gallery_recall([own + 1], [n_gallery], size=size, k=k)[0] == pytest.approx(
+        np.mean([rank <= k for rank in drawn])
+    )
+    assert metrics.fixed_gallery_rank([own + 1], [n_gallery], size=size)[0] == pytest.approx(np.mean(drawn))
+    relevant = tuple(sorted(random.sample(range(n_gallery), random.randint(1, size))))
+    tops = [gallery[:k] for gallery in every_gallery(n_gallery, size, relevant)]
+    hits = [len(set(top) & set(relevant)) for top in tops]
+    flags = [[rank in relevant for rank in range(n_gallery)]]
+    recall, hit = metrics.fixed_gallery_hits(flags, n_gallery, size=size, k=k)
+    assert recall[0] == pytest.approx(np.mean(hits) / min(k, len(relevant)))
+    assert hit[0] == pytest.approx(np.mean([found > 0 for found in hits]))
+    others = every_gallery(n_gallery, size, relevant[:1])
+    guess = [min(1.0, k / len(set(gallery) & set(relevant))) for gallery in others]
+    assert metrics.fixed_gallery_guess([len(relevant)], [n_gallery], size=size, k=k)[0] == pytest.approx(np.mean(guess))
+
+
+def test_a_random_ranking_reaches_the_chance_level_of_a_fixed_gallery():
+    """Every rank equally likely: the mean over ranks is k / size, for whatever full gallery."""
+    for n_gallery in (100, 101, 108, 5000):
+        ranks = np.arange(1, n_gallery + 1)
+        for k in (1, 5, 10):
+            value = metrics.fixed_gallery_recall(ranks, n_gallery, size=100, k=k).mean()
+            assert value == pytest.approx(metrics.chance_recall(100, k=k)), (n_gallery, k)
+        assert metrics.fixed_gallery_rank(ranks, n_gallery, size=100).mean() == pytest.approx(metrics.chance_rank(100))
+
+
+def test_drawn_galleries_agree_with_the_expectation_and_are_the_same_for_all_models():
+    rng = np.random.default_rng(3)
+    scores, own = rng.normal(size=(300, 160)), rng.integers(160, size=300)
+    scores[np.arange(300), own] += 1.0
+    better = scores > scores[np.arange(300), own][:, None]
+    exact = metrics.fixed_gallery_recall(better.sum(axis=1) + 1, 160, size=100)
+    drawn = metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7])
+    # The error of a mean of 20 draws of 300 queries: 5 standard errors of the binomial draws.
+    assert abs(exact.mean() - drawn.mean()) < 5 * np.sqrt((exact * (1 - exact)).sum() / 20) / 300
+    many = metrics.drawn_gallery_recall(better, own, size=100, draws=2000, seed=1)
+    np.testing.assert_allclose(many, exact, atol=0.06)
+    np.testing.assert_array_equal(drawn, metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7]))
+    assert np.isnan(metrics.drawn_gallery_recall(better, own, size=161, draws=20)).all()
+
+
+def test_a_gallery_smaller_than_the_fixed_size_has_no_value():
+    assert np.isnan(metrics.fixed_gallery_recall([1], [99], size=100))[0]
+    assert np.isnan(metrics.fixed_gallery_rank([1], [99], size=100))[0]
+    assert np.isnan(metrics.fixed_gallery_guess([1], [99], size=100))[0]
+    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=6))
+    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[False] * 5], 5, size=5))
+    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=4))
+    assert metrics.fixed_gallery_recall([7], [100], size=100)[0] == pytest.approx(1.0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sportskills_lib.auditing.scoring import Audit
 
 app = typer.Typer(
@@ -50,7 +52,7 @@ def score(
     to: Annotated[Path | None, typer.Option(help="A page with the scores and the worst mistakes.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
 ) -> None:
-    """Precision and recall with Wilson intervals, the ten worst mistakes, and two judges on the same items."""
+    """Precision and recall with 95 % intervals, the ten worst mistakes, and two judges on the same items."""
     from sportskills_lib.auditing import scoring, sheets
     from sportskills_lib.auditing.strips import film_strips
     from sportskills_lib.viewing import gold
@@ -74,10 +76,68 @@ def score(
     for number, one in enumerate(audits):
         for other in audits[number + 1 :]:
             if one.filter == other.filter and _shared(one, other):
-                body.append(f"<p>{gold.text(_compared(one, other))}</p>")
+                title = gold.text(f"{one.filter}: {one.judge} less {other.judge}")
+                body.append(f"<h2>{title}</h2>{gold.compared(_compared(one, other))}")
     if to:
         to.write_text(gold.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")
+
+
+@app.command(epilog="Example: sportskills audit spans my_spans.csv --run mine")
+def spans(
+    known: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
+    run: Run = "demo",
+    videos: Annotated[str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")] = "*",
+) -> None:
+    """Compare a run's clips with spans whose truth is known: what was found, what it was called, where it was cut."""
+    from sportskills_lib.auditing import evidence as audited
+
+    found = audited.against_truth(run, audited.read_truth(known), videos=videos)
+    _table(found.confusion())
+    _table(found.scores())
+    macro = found.macro_f1()
+    typer.echo("macro F1 over what there is of correct, incorrect and none: " + (f"{macro:.3f}" if macro else "–"))
+    typer.echo("Edges of the demonstrations found, in seconds:")
+    _table(found.boundaries())
+
+
+@app.command(
+    epilog="Example: sportskills audit evidence gold.csv --run mine --judge vlm --model Qwen/Qwen2.5-VL-3B-Instruct"
+)
+def evidence(
+    truth: Annotated[Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")],
+    run: Run = "demo",
+    judge: Annotated[str | None, typer.Option(help="rules, vlm or chat. Default: the run's.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model of judge vlm or chat. Default: the run's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where judge vlm runs: cpu or cuda.")] = None,
+    lessons: Annotated[int, typer.Option(min=0, help="Lessons to draw; 0: all with a known truth.")] = 0,
+    to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
+) -> None:
+    """Score the demonstration judge on words only, pictures only and both, and again with other lessons' words."""
+    from sportskills_lib.auditing import evidence as audited
+
+    changes: dict[str, Any] = {
+        name: value for name, value in {"judge": judge, "device": device}.items() if value is not None
+    }
+    spans = audited.read_truth(truth)
+    scores, reliability = audited.by_evidence(run, spans, model=model, lessons=lessons, **changes)
+    _table(scores)
+    typer.echo("Stated probability against how often it is right, of the windows by both:")
+    _table(reliability)
+    if to:
+        scores.write_csv(to)
+
+
+def _table(frame: pl.DataFrame) -> None:
+    """Print a small table: columns aligned, numbers with three decimals."""
+    rows = [
+        ["–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.iter_rows()
+    ]
+    columns = [[name, *cells] for name, cells in zip(frame.columns, zip(*rows, strict=True), strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    for line in [frame.columns, *rows]:
+        typer.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _shared(one: Audit, other: Audit) -> bool:
@@ -98,13 +158,16 @@ def _say(audit: Audit) -> None:
         typer.echo(f"  wrong: said {row['verdict']}, is {row['label']}: {text}")
 
 
-def _compared(one: Audit, other: Audit) -> str:
+def _compared(one: Audit, other: Audit) -> pl.DataFrame:
+    """The paired table of two judges, which is also said."""
     from sportskills_lib.auditing import scoring
 
     table = scoring.compare(one, other)
-    line = (
-        f"{table.one} against {table.other}: both right {table.both}, only the first {table.only_one}, only the second "
-        f"{table.only_other}, neither {table.neither}; McNemar p {table.p_value:.3g}"
-    )
-    typer.echo(line)
-    return line
+    typer.echo(f"{one.judge} less {other.judge}, share right on the same items:")
+    for row in table.iter_rows(named=True):
+        typer.echo(
+            f"  {row['sport']:<16} {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]  n {row['n']}: "
+            f"both right {row['both']}, only the first {row['only_one']}, only the second {row['only_other']}, "
+            f"neither {row['neither']}; McNemar p {row['p_value']:.3g}"
+        )
+    return table

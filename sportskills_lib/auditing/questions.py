@@ -1,7 +1,8 @@
 """What is asked of each filter, and everything that the filter decided in a run: the population that a sample is of.
 
-A filter's *items* are a table: item_id, verdict, sport, confidence (0 … 1, null where the judge says none), text, and
-one or two spans of video to look at. A third filter is a third entry of ``QUESTIONS`` and a function that lists items.
+A filter's *items* are a lazy table: item_id, verdict, sport, confidence (0 … 1, null where the judge says none), text,
+and one or two spans of video to look at; a run may hold millions. One more filter is one more entry of ``QUESTIONS``
+and a function that lists items.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Question:
     filter: str
     ask: str
     labels: tuple[str, ...]
-    items: Callable[[str], pl.DataFrame]
+    items: Callable[[str], pl.LazyFrame]
 
     @property
     def keys(self) -> dict[str, str]:
@@ -51,10 +52,10 @@ def question(name: str) -> Question:
     return QUESTIONS[name]
 
 
-def _sentences(run: str) -> pl.DataFrame:
+def _sentences(run: str) -> pl.LazyFrame:
     """Every sentence of 01, kept (yes), turned down (no) or left open (undecided)."""
     curation = artifacts.open_stage(run, "01_curation")
-    said, videos = curation.table("narrations"), curation.table("videos")
+    said, videos = pl.scan_parquet(curation.path("narrations.parquet")), curation.table("videos").lazy()
     verdict = pl.when(pl.col("actionable")).then(pl.lit("yes")).otherwise(pl.lit("no"))
     return _items(
         said.join(videos.select("video_id", "sport"), on="video_id").select(
@@ -66,10 +67,10 @@ def _sentences(run: str) -> pl.DataFrame:
     )
 
 
-def _windows(run: str) -> pl.DataFrame:
+def _windows(run: str) -> pl.LazyFrame:
     """Every window of 02 over words that teach: correct, incorrect or none."""
-    judged = artifacts.open_stage(run, "02_pairing").table("judged").filter(pl.col("said") != "none")
-    videos = artifacts.open_stage(run, "01_curation").table("videos")
+    judged = artifacts.open_stage(run, "02_pairing").table("judged").lazy().filter(pl.col("said") != "none")
+    videos = artifacts.open_stage(run, "01_curation").table("videos").lazy()
     seen = _first_of(judged, "probability", "confidence", "score")
     sure = pl.when(pl.col("demonstration") == "none").then(1 - seen).otherwise(seen)
     return _items(
@@ -79,13 +80,18 @@ def _windows(run: str) -> pl.DataFrame:
     )
 
 
-def _pairs(run: str) -> pl.DataFrame:
+def _pairs(run: str) -> pl.LazyFrame:
     """Every two clips of 02 that were compared: copies (also under other words), or different."""
     pairing = artifacts.open_stage(run, "02_pairing")
-    judged, videos = pairing.table("judged"), artifacts.open_stage(run, "01_curation").table("videos")
+    judged, videos = pairing.table("judged").lazy(), artifacts.open_stage(run, "01_curation").table("videos").lazy()
     spans = judged.select("clip_id", "video_id", "start_s", "end_s", "text")
     other = spans.select(pl.all().name.prefix("other_"))
-    links = pairing.table("links").join(spans, on="clip_id").join(other, left_on="other_id", right_on="other_clip_id")
+    links = (
+        pairing.table("links")
+        .lazy()
+        .join(spans, on="clip_id")
+        .join(other, left_on="other_id", right_on="other_clip_id")
+    )
     alike = pl.col("verdict") != "different"
     return _items(
         links.join(videos.select("video_id", "sport"), on="video_id").select(
@@ -98,15 +104,17 @@ def _pairs(run: str) -> pl.DataFrame:
     )
 
 
-def _first_of(frame: pl.DataFrame, *names: str) -> pl.Expr:
+def _first_of(frame: pl.LazyFrame, *names: str) -> pl.Expr:
     """The first of these columns that the judge's table has; null where it has none."""
-    found = [name for name in names if name in frame.columns]
+    columns = frame.collect_schema().names()
+    found = [name for name in names if name in columns]
     return pl.col(found[0]).cast(pl.Float64) if found else pl.lit(None, dtype=pl.Float64)
 
 
-def _items(frame: pl.DataFrame) -> pl.DataFrame:
-    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in ITEMS.items() if name not in frame.columns]
-    return frame.with_columns(missing).select(*ITEMS).cast(pl.Schema(ITEMS)).sort("item_id")
+def _items(frame: pl.LazyFrame) -> pl.LazyFrame:
+    columns = frame.collect_schema().names()
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in ITEMS.items() if name not in columns]
+    return frame.with_columns(missing).select(*ITEMS).cast(pl.Schema(ITEMS))
 
 
 QUESTIONS = {

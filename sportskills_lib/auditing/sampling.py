@@ -1,55 +1,61 @@
 """Which items a person is shown: a stratified draw, the same for the same seed.
 
 Strata are verdict and sport. Every verdict gets an equal share of the sample (a rare one would else hardly be seen);
-within a verdict the sports get equal shares, as far as there are items. Each item carries the size of its stratum, so
-that scores can be weighted back to the population.
+within a verdict the sports get equal shares, as far as there are items. Where a verdict has more sports than items to
+draw, it is one stratum: some sports would else never be drawn, and nothing would say so. Each item carries its stratum
+and the size of it, so that scores can be weighted back to the population.
 """
 
 from __future__ import annotations
-
-import hashlib
 
 import polars as pl
 
 from sportskills_lib.auditing import questions
 from sportskills_lib.auditing.sheets import SAMPLE, Sheet
 
+BATCH = 500_000  # items in memory at once
+
+
+class NothingDrawn(ValueError):
+    """The filter decided nothing in this run."""
+
 
 def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
     """``n`` items of the filter (all, if there are fewer), in an order that tells nothing of the verdict."""
     if n < 1:
         raise ValueError(f"a sample of {n} items tells nothing: draw at least one")
-    items = questions.question(filter_).items(run)
-    if items.is_empty():
-        raise ValueError(f"run {run!r} holds nothing that the filter {filter_!r} decided: nothing can be drawn")
-    return Sheet(filter_, run, stratified(items, n=n, seed=seed).select(
+    drawn = stratified(questions.question(filter_).items(run), n=n, seed=seed)
+    if drawn.is_empty():
+        raise NothingDrawn(f"run {run!r} holds nothing that the filter {filter_!r} decided: nothing can be drawn")
+    return Sheet(filter_, run, drawn.select(
         pl.lit(filter_).alias("filter"), pl.lit(run).alias("run"), pl.exclude("order"),
         pl.lit("").alias("label"), pl.lit("").alias("note"),
     ).select(SAMPLE))  # fmt: skip
 
 
-def stratified(items: pl.DataFrame, *, n: int, seed: int) -> pl.DataFrame:
-    """``n`` of the items with ``stratum_size``, mixed."""
-    keys = [hashlib.sha256(f"{seed}|{item}".encode()).hexdigest() for item in items["item_id"]]
-    mixed = items.with_columns(
-        order=pl.Series(keys, dtype=pl.String), stratum_size=pl.len().over("verdict", "sport").cast(pl.Int64)
-    ).sort("order")
-    sizes = mixed.group_by("verdict", "sport").len().sort("verdict", "sport")
-    by_verdict = dict(sizes.group_by("verdict").agg(pl.col("len").sum()).iter_rows())
+def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
+    """``n`` of the items with ``stratum`` and ``stratum_size``, mixed; never more than a batch is in memory."""
+    key, order = ["verdict", "sport"], ["order", "item_id"]
+    first, sizes = list[pl.DataFrame](), list[pl.DataFrame]()
+    for batch in items.with_columns(order=pl.col("item_id").hash(seed)).collect_batches(chunk_size=BATCH):
+        sizes = [pl.concat([*sizes, batch.group_by(key).len()]).group_by(key).agg(pl.col("len").sum())]
+        sorted_ = pl.concat([*first, batch]).sort(order)
+        first = [sorted_.filter(pl.int_range(pl.len()).over(key) < n)]
+    if not sizes:
+        return items.collect()
+    known = sizes[0].with_columns(told=pl.concat_str("verdict", pl.col("sport").fill_null("no sport"), separator=", "))
+    by_verdict = dict(known.group_by("verdict").agg(pl.col("len").sum()).iter_rows())
     shares = even_shares(by_verdict, n)
-    quotas = []
-    for (verdict,), part in sizes.group_by("verdict", maintain_order=True):
-        named = {sport or "": count for sport, count in part.select("sport", "len").iter_rows()}
-        given = even_shares(named, shares[str(verdict)])
-        quotas += [(verdict, sport or None, given[sport]) for sport in named]
-    wanted = pl.DataFrame(quotas, schema={"verdict": pl.String, "sport": pl.String, "quota": pl.Int64}, orient="row")
-    place = pl.int_range(pl.len()).over("verdict", "sport")
-    return (
-        mixed.with_columns(place=place)
-        .join(wanted, on=["verdict", "sport"], nulls_equal=True, maintain_order="left")
-        .filter(pl.col("place") < pl.col("quota"))
-        .drop("place", "quota")
-    )
+    share = pl.col("verdict").replace_strict(shares, default=0, return_dtype=pl.Int64)
+    fits = pl.len().over("verdict") <= share  # else the verdict is one stratum
+    known = known.with_columns(stratum=pl.when(fits).then("told").otherwise("verdict"))
+    known = known.with_columns(stratum_size=pl.col("len").sum().over("stratum").cast(pl.Int64))
+    quotas = dict[str, int]()
+    for (verdict,), part in known.group_by("verdict", maintain_order=True):
+        quotas |= even_shares(dict(part.select("stratum", "stratum_size").iter_rows()), shares[str(verdict)])
+    mixed = first[0].join(known.select(*key, "stratum", "stratum_size"), on=key, nulls_equal=True).sort(order)
+    quota = pl.col("stratum").replace_strict(quotas, default=0, return_dtype=pl.Int64)
+    return mixed.filter(pl.int_range(pl.len()).over("stratum") < quota)
 
 
 def even_shares(sizes: dict[str, int], n: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ from sportskills_lib.auditing import questions
 from sportskills_lib.files import write_whole
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-SAMPLE = ["filter", "run", "stratum_size", *questions.ITEMS, "label", "note"]
+SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,14 @@ MOMENTS, SIDE_PX = 6, 112
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a video to show."""
+    """A stretch of a video to show: so many moments, so many pixels high and wide."""
 
     name: str
     path: Path
     start_s: float
     end_s: float
+    moments: int = MOMENTS
+    side_px: int = SIDE_PX
 
 
 def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: float = 60.0) -> dict[str, np.ndarray]:
@@ -29,15 +31,24 @@ def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: f
 
     A span whose video cannot be read has none.
     """
-    curation = artifacts.open_stage(run, "01_curation")
-    folder = artifacts.workspace() / curation.manifest["config"]["source"]
-    paths = dict(curation.table("videos").select("video_id", "path").iter_rows())
-    wanted = []
+    paths, wanted = video_paths(run), []
     for prefix, suffix in (("", ""), ("other_", " other")):
         columns = ["item_id", *(f"{prefix}{name}" for name in ("video_id", "start_s", "end_s"))]
         for item, video_id, start_s, end_s in frame.select(columns).iter_rows():
             if video_id in paths:
-                wanted.append(Span(item + suffix, folder / paths[video_id], start_s, end_s))
+                wanted.append(Span(item + suffix, paths[video_id], start_s, end_s))
+    return read_spans(wanted, workers=workers, timeout_s=timeout_s)
+
+
+def video_paths(run: str) -> dict[str, Path]:
+    """Where the run's videos lie, by video_id."""
+    curation = artifacts.open_stage(run, "01_curation")
+    folder = artifacts.workspace() / curation.manifest["config"]["source"]
+    return {name: folder / path for name, path in curation.table("videos").select("video_id", "path").iter_rows()}
+
+
+def read_spans(wanted: list[Span], *, workers: int, timeout_s: float) -> dict[str, np.ndarray]:
+    """Pictures uint8 [moments, side_px, side_px, 3] by the span's name, read in worker processes."""
     results = map_shards(
         read_span, wanted, workers=workers, timeout_s=timeout_s, describe=lambda span: span.name, label="strips"
     )
@@ -53,7 +64,7 @@ def read_span(span: Span) -> Value:
     try:
         info = video.probe(span.path)
         end_s = min(span.end_s, info.duration_s)
-        times_s = span.start_s + (end_s - span.start_s) * (np.arange(MOMENTS) + 0.5) / MOMENTS
-        return {"pictures": video.read_frames(info, times_s, SIDE_PX)}
+        times_s = span.start_s + (end_s - span.start_s) * (np.arange(span.moments) + 0.5) / span.moments
+        return {"pictures": video.read_frames(info, times_s, span.side_px)}
     except (video.UnreadableVideo, ValueError):
-        return {"pictures": np.empty((0, SIDE_PX, SIDE_PX, 3), np.uint8)}
+        return {"pictures": np.empty((0, span.side_px, span.side_px, 3), np.uint8)}

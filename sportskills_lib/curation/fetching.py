@@ -29,11 +29,12 @@ from sportskills_lib.curation.sentences import build_sentences
 from sportskills_lib.curation.wanted import Judge, Span, cut_webvtt, judge_by_rules, wanted_spans
 from sportskills_lib.curation.youtube import YOUTUBE_ID, Asker, FetchSettings, Refused
 from sportskills_lib.files import write_whole
-from sportskills_lib.video import SUFFIXES
+from sportskills_lib.video import SUFFIXES, UnreadableVideo, probe
 
 LONGEST_ID = 100
 LONGEST_PAUSE_S = 600.0
 MAX_GAP_S = 1.0  # as in 01
+WHOLE = "the whole video, since no ffmpeg is installed to cut its wanted spans out"
 # What the sidecar keeps of yt-dlp's metadata: addresses in the rest expire, and name whoever asked.
 KEPT = (
     *("id", "title", "channel", "channel_id", "uploader_id", "duration", "language", "license", "upload_date", "tags"),
@@ -181,15 +182,13 @@ def _steps(item: Item, record: Record, store: Store, asker: Asker, owners: dict[
         said.replace(store.hidden / "said" / said.name)
         detail = f"{record.actionable} of {record.sentences} sentences instruct; {settings.min_actionable} are wanted"
         raise Refused("not_likely", detail)
-    whole = (
-        not asker.cuts or not record.duration_s or (record.wanted_s or 0) >= settings.spans_below * record.duration_s
-    )
-    files = asker.video(info, () if whole else spans)
+    short = (record.wanted_s or 0) < settings.spans_below * (record.duration_s or 0)
+    files = asker.video(info, spans if short and asker.cuts else ())
     for path, span in files:
         record.files.append(_installed(path, span, name, said, sidecar, store.folder))
     record.files = sorted(set(record.files))
     asker.archive(info)
-    record.status, record.detail = "ok", ""
+    record.status, record.detail = "ok", WHOLE if short and not asker.cuts else ""
     owners[record.video_id] = item.name
 
 
@@ -244,21 +243,33 @@ def _sidecar(info: dict[str, Any], item: Item, said: Path, manual: bool) -> dict
 
 
 def _installed(path: Path, span: Span | None, name: str, said: Path, sidecar: dict[str, Any], folder: Path) -> str:
-    """Move one file into the folder, its sidecar and captions first; the video's name there, relative to the folder."""
+    """Move one file into the folder, its sidecar and captions first; the video's name there, relative to the folder.
+
+    A span's file is a lesson of its own: its captions are cut to the clock of its pictures, whose zero is its first
+    frame (as all who read it take it), and the sidecar says where on the video's clock that is.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise Refused("no_format", f"the file ends in {path.suffix!r}: no kind of video that is read here")
     text, stem = said.read_text(encoding="utf-8", errors="replace"), name
     if span:
         stem = f"{name}_{round(span[0] * 1000):06d}-{round(span[1] * 1000):06d}"
-        text = cut_webvtt(text, *span)
-        part = {"source_id": name, "start_s": span[0], "end_s": span[1]}
-        noted = sidecar["sportskills"] | part
-        sidecar = sidecar | {"id": stem, "duration": round(span[1] - span[0], 3), "sportskills": noted}
+        start_s = round(span[0] + _begins_s(path), 3)
+        text = cut_webvtt(text, start_s, span[1])
+        noted = sidecar["sportskills"] | {"source_id": name, "start_s": start_s, "end_s": span[1]}
+        sidecar = sidecar | {"id": stem, "duration": round(span[1] - start_s, 3), "sportskills": noted}
     write_json(folder / f"{stem}.info.json", sidecar)
     track = said.with_suffix("").suffix
     write_whole(folder / f"{stem}{track}.vtt", text)
     path.replace(folder / f"{stem}{path.suffix.lower()}")
     return f"{stem}{path.suffix.lower()}"
+
+
+def _begins_s(path: Path) -> float:
+    """When a cut file's first frame is shown by the file's own clock: where no frame begins at the cut, after 0."""
+    try:
+        return max(0.0, probe(path, reader="pyav").start_s)
+    except UnreadableVideo as error:
+        raise Refused("truncated", f"what ffmpeg cut out cannot be read: {error}") from error
 
 
 def counts(table: dy.DataFrame[FetchTable]) -> list[tuple[str, int]]:

@@ -30,7 +30,7 @@ def funnel(curated: Curated) -> Figure:
     left = ~pl.col("actionable").fill_null(False) & ~pl.col("narration_id").is_in(open_.implode())
     reason = pl.col("reason").str.split(":").list.first()
     reasons = curated.scan().filter(left).select(item_kind=pl.lit("narration"), reason=reason)
-    return draw_funnel(steps, pl.concat([curated.dropped.select("item_kind", "reason"), reasons.collect()]))
+    return draw_funnel(steps, pl.concat([curated.dropped.lazy().select("item_kind", "reason"), reasons]))
 
 
 def examples(narrations: pl.LazyFrame | pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:

@@ -153,10 +153,16 @@ class Asker:
         return path, manual
 
     def video(self, info: dict[str, Any], spans: Sequence[Span] = ()) -> list[tuple[Path, Span | None]]:
-        """The video's file; or of ``spans`` (seconds) one file each, where :attr:`cuts` says that yt-dlp can."""
+        """The video's file; or of ``spans`` (seconds) one file each, where :attr:`cuts` says that yt-dlp can.
+
+        A span's file begins with the first frame at or after the span's start, by its own clock near 0. ffmpeg cuts it
+        and encodes it anew; it takes no notice of ``rate_bytes_s``.
+        """
         from yt_dlp.utils import download_range_func
 
         if spans:
+            for left in self.work.glob("*.part"):  # an ffmpeg that outlived a kill may still write there
+                left.unlink()
             self._ydl.params["download_ranges"] = download_range_func(None, [list(span) for span in spans])
         try:
             with _asking():
@@ -201,6 +207,7 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
         "cookiefile": str(settings.cookies) if settings.cookies else None,
         "allowed_extractors": list(settings.extractors),
         "force_keyframes_at_cuts": True,
+        "external_downloader_args": {"ffmpeg_i": ["-rw_timeout", str(round(settings.timeout_s * 1e6))]},  # else: never
         "noplaylist": True,
         "updatetime": False,
         "fixup": "never",

@@ -8,6 +8,7 @@ sits at ln B for minutes. No sport, no skill and no fault of the study is in it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CONFIG: dict[str, Any] = {
     },
     "preprocess_cfg": {"mean": [0.55, 0.55, 0.55], "std": [0.2, 0.2, 0.2]},
 }
+Features = Callable[[Any], tuple[Any, Any]]  # frames [B, T, H, W, 3] → of frames [B * T, width], of clips [B, D]
 JOINT_SCALE = 0.1  # joints are predicted as offsets from their mean, in tenths of the frame
 
 
@@ -38,59 +40,84 @@ def make_base_clip(
     """
     if (folder / "open_clip_config.json").is_file():
         return folder
-    import torch
-
     from sportskills_lib import models
 
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
-    rng = np.random.default_rng([seed, 23])
-    pictures, joints, states = generic_corpus(corpus, rng, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"])
     tower = models.new_tower(CONFIG, seed=seed)
+
+    def features(frames_BTHWC: Any) -> tuple[Any, Any]:
+        frame_BTD = tower.frame_features(frames_BTHWC)
+        return frame_BTD.flatten(0, 1), tower.pool(frame_BTD)
+
+    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 2e-3}
+    train_base(tower, features, name="base_clip", frames=2, width=tower.width, **recipe)
+    tower.save(folder)
+    return folder
+
+
+def train_base(
+    tower: Any,
+    features: Features,
+    *,
+    name: str,
+    frames: int,
+    width: int,
+    steps: int,
+    corpus: int,
+    batch: int,
+    seed: int,
+    rate: float,
+) -> None:
+    """Train a stand-in on generic motions, ``frames`` random frames a clip; ``features`` of frames have ``width``."""
+    import torch
+
+    rng = np.random.default_rng([seed, 23])
+    corpus_of = generic_corpus(corpus, rng, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"])
     torch.manual_seed(seed)
-    head = torch.nn.Linear(tower.width, joints.shape[2] * 2)
-    parameters = [*tower.model.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    head = torch.nn.Linear(width, corpus_of[1].shape[2] * 2)
+    parameters = [*(p for p in tower.model.parameters() if p.requires_grad), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
     tower.model.train()
     losses = []
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
+            group["lr"] = rate * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
         rows = rng.choice(corpus, batch, replace=False)
-        loss = _loss(tower, head, pictures, joints, states, rows, rng)
+        loss = _loss(tower, features, head, corpus_of, rows, frames, rng)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         losses.append(float(loss.detach()))
         if (step + 1) % 50 == 0:
-            log.info("base_clip: step %d of %d, loss %.2f", step + 1, steps, np.mean(losses[-50:]))
-    tower.save(folder)
-    return folder
+            log.info("%s: step %d of %d, loss %.2f", name, step + 1, steps, np.mean(losses[-50:]))
 
 
 def _loss(
     tower: Any,
+    features: Features,
     head: Any,
-    pictures: np.ndarray,
-    joints: np.ndarray,
-    states: list[list[str]],
+    corpus_of: tuple[np.ndarray, np.ndarray, list[list[str]]],
     rows: np.ndarray,
+    frames: int,
     rng: np.random.Generator,
 ) -> Any:
-    """Captions against clips, plus ten times the joints' error, on two random frames of each row's movement."""
+    """Captions against clips, plus ten times the joints' error, on some random frames of each row's movement."""
     import torch
     import torch.nn.functional as F
 
     from sportskills_lib.encoder.losses import info_nce
 
-    moments = np.sort(np.stack([rng.choice(pictures.shape[1], 2, replace=False) for _ in rows]), axis=1)
+    pictures, joints, states = corpus_of
+    moments = np.sort(np.stack([rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]), axis=1)
     frames_BTHWC = torch.from_numpy(pictures[rows[:, None], moments])
     wanted = (joints[rows[:, None], moments] - joints.mean((0, 1))) / JOINT_SCALE
     texts = [caption([str(s) for s in rng.permutation(states[i])[: int(rng.integers(1, 3))]], rng) for i in rows]
-    frame_features = tower.model.encode_image(tower.pixels(frames_BTHWC)).float()
+    frame_features, clip_BD = features(frames_BTHWC)
     pose = F.smooth_l1_loss(head(frame_features), torch.from_numpy(wanted).reshape(len(frame_features), -1))
-    clip_BD = F.normalize(frame_features.view(len(rows), 2, -1).mean(1), dim=-1)
     group_B = torch.from_numpy(np.unique(texts, return_inverse=True)[1])
     scale = tower.model.logit_scale.exp().clamp(max=100)
     return info_nce(clip_BD, tower.text_features(texts), scale, group_B) + 10 * pose

@@ -51,6 +51,11 @@ TIMINGS = ("full_finish", "short_finish", "full_backswing", "no_backswing")
 SHORT, SKIPPED = 0.42, 0.55
 
 
+def cue_kind(cue: str) -> str:
+    """What one has to see to tell this cue: a ``pose``, which a single picture shows, or the ``timing`` of a movement."""
+    return "timing" if cue in TIMINGS else "pose"
+
+
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong: ``bad`` in place of ``good`` (names of states or timings), at the key poses ``at``."""

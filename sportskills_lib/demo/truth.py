@@ -10,13 +10,15 @@ from sportskills_lib.demo.coaches import Judged
 from sportskills_lib.demo.learners import Take, comment
 from sportskills_lib.demo.lessons import Lesson
 from sportskills_lib.demo.settings import DemoConfig
+from sportskills_lib.demo.skills import cue_kind
 
 
 def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
     """Every shot of every video, in picture time, with what is said over it and when.
 
     ``demonstration`` is that of the pair of picture and words: correct or incorrect only where a skill is both shown
-    and taught. ``execution`` is what is shown, if anything. ``actionable`` is null for instruction about no sport.
+    and taught. ``execution`` is what is shown, if anything; ``cue_kind`` is pose or timing, where there is a cue.
+    ``actionable`` is null for instruction about no sport.
     """
     rows = [
         {
@@ -36,6 +38,7 @@ def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFram
             "text": segment.text or None,
             "execution": segment.execution,
             "cue": segment.cue,
+            "cue_kind": cue_kind(segment.cue) if segment.cue else None,
             "demonstration": segment.demonstration,
             "actionable": segment.actionable if segment.text else None,
             "caption_form": lesson.form,
@@ -43,7 +46,8 @@ def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFram
         for lesson in lessons
         for number, segment in enumerate(lesson.segments)
     ]
-    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"actionable": pl.Boolean})
+    kinds = {"actionable": pl.Boolean, "cue_kind": pl.String}
+    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides=kinds)
 
 
 def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:

@@ -20,19 +20,22 @@ def backward_in_chunks(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     clips: tuple[Encode, Sequence[Any]],
     texts: tuple[Encode, Sequence[Any]],
+    *,
+    backward: Callable[[torch.Tensor], Any] | None = None,
 ) -> float:
     """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``; returns the loss.
 
     ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds one chunk's graph
     at a time besides all embeddings. Parameters that ``loss`` itself uses (a temperature) get their gradient too. Not
     for layers that mix rows of a batch, as BatchNorm in training does: see :func:`refuse_batch_statistics`.
+    ``backward`` is called on the loss in place of its own method (accelerate's, which scales it for fp16).
     """
     import torch
 
     passes = [_first_pass(encode, chunks) for encode, chunks in (clips, texts)]
     whole = [torch.cat(embeddings).requires_grad_() for embeddings, _ in passes]
     value = loss(*whole)
-    value.backward()
+    (backward or torch.Tensor.backward)(value)
     for (encode, chunks), (_, states), all_BD in zip((clips, texts), passes, whole, strict=True):
         assert all_BD.grad is not None
         start = 0
@@ -46,7 +49,7 @@ def backward_in_chunks(
 
 
 def refuse_batch_statistics(model: torch.nn.Module) -> None:
-    """ValueError when a layer in training takes statistics over the batch: chunks would see others than the batch.
+    """ValueError when a layer in training takes statistics over the batch: a part of it would see others.
 
     Call after ``model.train()``; layers in eval mode (frozen statistics) pass.
     """
@@ -55,8 +58,8 @@ def refuse_batch_statistics(model: torch.nn.Module) -> None:
     mixed = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
     if mixed:
         raise ValueError(
-            f"chunk needs rows that do not depend on the batch, but {len(mixed)} BatchNorm layers train on it "
-            f"(first {mixed[0]!r}): name them in frozen, use a ViT tower, or set chunk to 0"
+            f"chunk and several processes need rows that do not depend on the batch, but {len(mixed)} BatchNorm layers "
+            f"train on it (first {mixed[0]!r}): name them in frozen, use a ViT, or set chunk to 0 and processes to 1"
         )
 
 

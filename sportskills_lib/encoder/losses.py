@@ -79,3 +79,16 @@ def allowed_pairs(
     if text_BD is not None:
         forbidden_BB |= text_BD @ text_BD.T > ceiling
     return positive_BB | ~forbidden_BB
+
+
+def not_above_positive(clip_BD: torch.Tensor, text_BD: torch.Tensor, margin: float) -> torch.Tensor:
+    """Pairs that are not more alike than the positives of both their clip and their text by ``margin``: bool [B, B].
+
+    A "negative" that scores so high is probably none. Judged by the embeddings of now, without gradient; a step's own
+    pairs are always in. As Qwen3-VL-Embedding does with 0.1, there for the query's positive alone.
+    """
+    import torch
+
+    alike_BB = clip_BD.detach() @ text_BD.detach().T
+    own_B = alike_BB.diagonal()
+    return alike_BB <= torch.maximum(own_B[:, None], own_B[None, :]) + margin

@@ -1,4 +1,4 @@
-"""One optimiser step's gradients: which weights move, which loss, and how much of a batch is in memory at once."""
+"""One batch's gradients: which loss, over which processes, how much of it in memory at once, and what if too much."""
 
 from __future__ import annotations
 
@@ -8,64 +8,154 @@ import numpy as np
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder import adapting
+from sportskills_lib.encoder.crew import Crew
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
-from sportskills_lib.encoder.losses import info_nce, siglip
+from sportskills_lib.encoder.loading import Drawn
+from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 
 if TYPE_CHECKING:
     import torch
 
 
-def prepare(tower: models.Tower, config: EncoderConfig) -> list[Any]:
-    """Freeze what ``config.frozen`` names, give a sigmoid loss its bias; returns the modules to keep in eval mode."""
+def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = False) -> list[Any]:
+    """Freeze what ``config.frozen`` names, add adapters, give a sigmoid loss its bias.
+
+    ``features``: clips come as features of a frozen frame tower, so all of that is frozen. Returns the modules to keep
+    in eval mode. ValueError when the model does not go with the config.
+    """
     if config.loss == "siglip":
         models.add_logit_bias(tower)
-    return freeze(tower.model, config.frozen)
+    frozen = [*config.frozen, "visual."] if features else config.frozen
+    fixed = adapting.freeze(tower.module, frozen)
+    if config.lora_rank:
+        adapting.add_adapters(tower.module, config.lora_rank, frozen)
+        fixed = adapting.wholly_frozen(tower.module)
+    return fixed
 
 
 def backward(
     tower: models.Tower,
-    frames_BTHWC: np.ndarray,
+    batch: Drawn,
     texts: list[str],
     group_B: np.ndarray,
     allowed_BB: np.ndarray | None,
     config: EncoderConfig,
+    crew: Crew,
 ) -> float:
-    """Add the batch's gradient to the weights in training; returns the loss.
+    """Add the batch's gradient to the weights in training; returns the loss of the whole batch.
 
-    With ``config.chunk`` clips at a time: the same gradient from less memory, at the price of a second forward pass.
-    ValueError for layers that take statistics over the batch, which chunks would change.
+    ``batch`` and ``texts`` are this process's part, ``group_B`` and ``allowed_BB`` the whole. With ``config.chunk``
+    clips at a time: the same gradient from less memory, at the price of a second forward pass. ValueError for layers
+    that take statistics over the batch, which chunks and processes would change.
     """
     import torch
 
-    frames, groups = torch.from_numpy(frames_BTHWC), torch.from_numpy(group_B).to(tower.device)
+    groups = torch.from_numpy(group_B).to(tower.device)
     allowed = None if allowed_BB is None else torch.from_numpy(allowed_BB).to(tower.device)
 
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+        clip_BD, text_BD = crew.gathered(clip_BD, len(groups)), crew.gathered(text_BD, len(groups))
         scale = tower.model.logit_scale.exp().clamp(max=100)
+        counted = _counted(clip_BD, text_BD, groups, allowed, config.positive_margin)
         if config.loss == "siglip":
-            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, allowed)
-        return info_nce(clip_BD, text_BD, scale, groups, allowed)
+            return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
+        return info_nce(clip_BD, text_BD, scale, groups, counted)
 
-    if not config.chunk or config.chunk >= len(texts):
-        value = loss(tower.clip_features(frames), tower.text_features(texts))
-        value.backward()
+    def clip_features(part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        with crew.accelerator.autocast():
+            return clip_embeddings(tower, *part).float()
+
+    def text_features(part: list[str]) -> torch.Tensor:
+        with crew.accelerator.autocast():
+            return tower.text_features(part).float()
+
+    inputs = tensors(batch, tower.device)
+    size = config.chunk or len(texts)
+    if config.chunk or crew.size > 1:
+        refuse_batch_statistics(tower.module)
+    if size >= len(texts):
+        value = loss(clip_features(inputs), text_features(texts))
+        crew.accelerator.backward(value)
         return float(value.detach())
-    refuse_batch_statistics(tower.model)
-    parts = [texts[i : i + config.chunk] for i in range(0, len(texts), config.chunk)]
-    return backward_in_chunks(loss, (tower.clip_features, frames.split(config.chunk)), (tower.text_features, parts))
+    parts = list(zip(*(each.split(size) for each in inputs), strict=True))
+    words = [texts[i : i + size] for i in range(0, len(texts), size)]
+    own = crew.accelerator.backward
+    return backward_in_chunks(loss, (clip_features, parts), (text_features, words), backward=own)
 
 
-def freeze(model: Any, prefixes: list[str]) -> list[Any]:
-    """Take the parameters whose names begin with a prefix out of training; returns the modules that are wholly frozen.
+def _counted(
+    clip_BD: torch.Tensor, text_BD: torch.Tensor, groups: torch.Tensor, allowed: torch.Tensor | None, margin: float
+) -> torch.Tensor | None:
+    """Which pairs count [B, B], now that embeddings are known; None: all."""
+    if not margin:
+        return allowed
+    counted = not_above_positive(clip_BD, text_BD, margin) | (groups[:, None] == groups)
+    return counted if allowed is None else counted & allowed
 
-    ValueError for a prefix that names no parameter of the model.
+
+def clip_embeddings(tower: models.Tower, clips: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
+    """Normalised [B, D] of frames uint8 [B, T, H, W, 3], or of kept frame features [B, T, D]."""
+    if clips.ndim == 5:
+        return tower.clip_features(clips, time_BT)
+    return tower.pool(clips.to(tower.device).float(), time_BT)
+
+
+def tensors(batch: Drawn, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clips and times on the device, copied from pinned memory where that is a GPU."""
+    import torch
+
+    pair = torch.from_numpy(batch.clips), torch.from_numpy(batch.time_BT)
+    if device.startswith("cuda"):
+        pair = pair[0].pin_memory().to(device, non_blocking=True), pair[1].to(device)
+    return pair
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory, or the machine's, did not suffice."""
+    import torch
+
+    told = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told
+
+
+def fitting(tower: models.Tower, batch: Drawn, texts: list[str], config: EncoderConfig, crew: Crew) -> int:
+    """How many clips at a time fit: halved until a dry step of so many (forward and backward, no update) succeeds.
+
+    0 when not even one does. Gradients are emptied afterwards.
     """
-    for prefix in prefixes:
-        named = [parameter for name, parameter in model.named_parameters() if name.startswith(prefix)]
-        if not named:
-            known = sorted({".".join(name.split(".")[:2]) for name, _ in model.named_parameters()})
-            raise ValueError(f"frozen={prefix!r} names no parameter of the model; they begin with {', '.join(known)}")
-        for parameter in named:
-            parameter.requires_grad_(False)
-    held = [(module, list(module.parameters())) for module in model.modules()]
-    return [module for module, own in held if own and not any(parameter.requires_grad for parameter in own)]
+    import torch
+
+    count = min(config.chunk or len(texts), len(texts)) // 2
+    whole = config.model_copy(update={"chunk": 0})
+    while count:
+        if tower.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        try:
+            part = Drawn(batch.rows[:count], batch.clips[:count], batch.time_BT[:count])
+            backward(tower, part, texts[:count], np.arange(count), None, whole, crew.alone())
+            return count
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        finally:
+            tower.module.zero_grad(set_to_none=True)
+        count //= 2
+    return 0
+
+
+def memory_advice(tower: models.Tower, batch: Drawn, texts: list[str], config: EncoderConfig, crew: Crew) -> str:
+    """What to say, and which line of the config to set, when a step did not fit in memory."""
+    shape = "x".join(str(n) for n in batch.clips.shape[1:])
+    tried = min(config.chunk or len(texts), len(texts))
+    said = f"out of memory with {tried} clips of {shape} at a time on {tower.device}"
+    count = fitting(tower, batch, texts, config, crew)
+    if not count:
+        return f"{said}; not even one clip fits: use a smaller model, smaller frames or precision bf16"
+    try:
+        refuse_batch_statistics(tower.module)
+    except ValueError:  # then chunks would change the gradient
+        sports = max(1, config.sports_a_batch)
+        line = f"clips_a_sport = {max(1, count * crew.size // sports)} (with sports_a_batch = {sports})"
+        return f"{said}; a batch of {count} fits: set {line}, and accumulate to keep the pairs a step"
+    return f"{said}; {count} fit: set chunk = {count} (the same gradient from a batch of the same size)"

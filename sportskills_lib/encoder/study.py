@@ -1,46 +1,59 @@
-"""The study of stage 03: every arm from one common start, trained in processes of their own.
+"""The study of stage 03: every encoder with every arm from one start, trained in processes of their own.
 
-A finished arm is a shard on disk: a run killed in the middle of another finds it again.
+A finished arm is a shard on disk, a half-finished one a checkpoint there: a run that was killed goes on from both.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib import artifacts, compute, models, tables
 from sportskills_lib.config import EncoderConfig
+from sportskills_lib.encoder import activity_data
+from sportskills_lib.encoder.embedding import ZERO_SHOT, System, features_file, keep_features, share_cores, work_folder
 from sportskills_lib.encoder.texts import training_texts
-from sportskills_lib.encoder.training import Material, train
+from sportskills_lib.encoder.training import Job, Outcome, start_tower, train
+from sportskills_lib.encoder.validation import Material
 
-ZERO_SHOT = "zero_shot"
+WEEK_S = 7 * 86400
+OTHER_DATA = "activity_dataset"  # the one arm that trains on other clips
 
 
 @dataclass(frozen=True)
 class Trained:
     """What stage 03 found: curves of every arm (and of the trials before it), and where the towers are."""
 
-    curves: pl.DataFrame  # arm, peak, trial, step, loss, val_loss, val_recall, val_mrr
-    chosen: pl.DataFrame  # arm, peak, val_loss of each trial, whether it was chosen
-    arms: tuple[str, ...]
+    curves: pl.DataFrame  # encoder, arm, peak, trial, step, loss, val_loss, val_recall, val_mrr
+    by_sport: pl.DataFrame  # encoder, arm, peak, step, sport, clips, val_loss, val_recall, val_mrr
+    trials: pl.DataFrame  # encoder, arm, peak, val_loss of each trial, whether it was chosen
+    times: pl.DataFrame  # encoder, arm, seconds in steps, of these waited for data
+    systems: tuple[System, ...]
 
     def headline(self) -> dict[str, Any]:
-        """The last validation recall of each arm, for the manifest."""
-        last = self.curves.filter(~pl.col("trial")).sort("step").group_by("arm", maintain_order=True).last()
-        return {f"val_recall_{row['arm']}": round(row["val_recall"], 3) for row in last.sort("arm").to_dicts()}
+        """The last validation recall of each arm and the share of time that waited for data, for the manifest."""
+        last = self.curves.filter(~pl.col("trial")).sort("step").group_by("encoder", "arm", maintain_order=True).last()
+        told = {f"val_recall_{r['encoder']}_{r['arm']}": round(r["val_recall"], 3) for r in last.to_dicts()}
+        seconds, waited = float(self.times["seconds"].sum()), float(self.times["waited_s"].sum())
+        return dict(sorted(told.items())) | ({"data_wait_share": round(waited / seconds, 4)} if seconds else {})
 
 
-def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> Material:
+def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame, config: EncoderConfig) -> Material:
     """The clips of 02 with the text of their narration (the first by id where a clip has several), and their frames.
 
-    Only frames.npy holds pixels; row i belongs to row i of the clips.
+    Only frames.npy holds pixels; row i belongs to row i of the clips. ValueError when ``train_sports`` names a sport
+    that is not there.
     """
     clips = pairing.table("clips", tables.Clips)
+    if unknown := sorted(set(config.train_sports) - set(clips["sport"])):
+        raise ValueError(f"train_sports: no clip of {unknown[0]!r}; there are {', '.join(sorted(set(clips['sport'])))}")
     said = (
         pairing.table("pairs", tables.Pairs)
         .sort("clip_id", "narration_id")
@@ -49,13 +62,48 @@ def gather(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> Material
         .join(narrations.select("narration_id", "text"), on="narration_id", how="left")
     )
     told = clips.join(said.select("clip_id", "text"), on="clip_id", how="left", maintain_order="left")
-    return Material(told, str(pairing.path("frames.npy")))
+    return Material(told, str(pairing.path("frames.npy")), tuple(config.train_sports))
 
 
-def start_folder(config: EncoderConfig) -> Path | None:
-    """The folder of the common start, if it is one: part of what the stage depends on."""
-    folder = artifacts.workspace() / config.model
-    return folder if folder.is_dir() else None
+def _start_name(config: EncoderConfig, encoder: str) -> str:
+    if encoder != "native":
+        return config.model
+    if not config.native_model:
+        raise ValueError("the encoder native needs native_model: the hub id or the folder of an X-CLIP model")
+    return config.native_model
+
+
+def _starting(config: EncoderConfig, encoder: str) -> EncoderConfig:
+    """The config whose ``model`` is the encoder's start: a folder below the workspace, or a public name.
+
+    ``frozen`` names weights of open_clip's towers: a native model is trained whole.
+    """
+    name = _start_name(config, encoder)
+    folder = artifacts.workspace() / name
+    own: dict[str, Any] = {"frozen": [], "pretrained": ""} if encoder == "native" else {}
+    return config.model_copy(update={"model": str(folder) if folder.is_dir() else name} | own)
+
+
+def sources(config: EncoderConfig) -> list[Path]:
+    """The raw folders that the stage depends on: the common starts, if they are such, and the activity data set."""
+    names = {_start_name(config, encoder) for encoder in config.encoders}
+    starts = [folder for name in sorted(names) if (folder := artifacts.workspace() / name).is_dir()]
+    return [*starts, *([artifacts.workspace() / config.activity_source] if OTHER_DATA in config.arms else [])]
+
+
+def other_material(
+    material: Material, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
+) -> tuple[Material | None, pl.DataFrame]:
+    """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of them, with reasons.
+
+    ``videos``: those of the study, none of which may be among them. ValueError where ``activity_source`` is missing.
+    """
+    if OTHER_DATA not in config.arms:
+        return None, tables.dropped_rows([])
+    if not config.activity_source:
+        raise ValueError(f"the arm {OTHER_DATA} needs activity_source: a folder of videos with a list of their labels")
+    folder = artifacts.workspace() / config.activity_source
+    return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
 
 
 def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
@@ -65,134 +113,141 @@ def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) 
     columns = {
         arm: pl.Series([training_texts(material.clips, material.clips["text"], arm, seed=config.seed)[i] for i in rows])
         for arm in config.arms
+        if arm != OTHER_DATA
     }
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
 
 
-def train_arms(material: Material, config: EncoderConfig, *, folder: Path, shards: Path) -> Trained:
-    """Train every arm of ``config.arms``; towers go to ``folder/<arm>``, the common start to ``folder/zero_shot``.
+def recall_table(trained: Trained) -> pl.DataFrame:
+    """The last validation recall@10 of each arm, a row a sport and a column a system."""
+    last = trained.by_sport.sort("step").group_by("encoder", "arm", "sport", maintain_order=True).last()
+    named = last.with_columns(system=pl.concat_str("encoder", "arm", separator=":"))
+    return named.pivot(on="system", index=["sport", "clips"], values="val_recall").sort("sport")
 
-    Without training clips (a small folder of one's own) no arm is trained, and zero_shot alone is there.
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+class _Arm(NamedTuple):
+    """What a worker trains."""
+
+    system: System
+    material: Material
+    config: EncoderConfig
+    shards: Path
+    logs: str
+
+
+def train_arms(
+    material: Material,
+    config: EncoderConfig,
+    *,
+    folder: Path,
+    shards: Path,
+    logs: Path | None = None,
+    other: Material | None = None,
+) -> Trained:
+    """Train every encoder of ``config`` with every arm; towers go to ``folder/<encoder>/<arm>``, starts to zero_shot.
+
+    All arms train on ``material`` but ``activity_dataset``, which trains on ``other``, as long and in such batches.
+    Without training clips (a small folder of one's own) no arm is trained, and zero_shot alone is there. ``logs`` is
+    where trackers write.
     """
-    start = models.load_tower(_start(config), pretrained=config.pretrained)
-    start.save(folder / ZERO_SHOT)
+    frames = material.frames().shape[1]
+    for encoder in config.encoders:
+        start_tower(_starting(config, encoder), encoder, frames).save(folder / encoder / ZERO_SHOT)
     arms = config.arms if len(material.rows("train")) else []
-    jobs = [(arm, material, config.model_copy(update={"model": _start(config)})) for arm in arms]
+    of = {arm: other if other is not None and arm == OTHER_DATA else material for arm in arms}
+    systems = [System(encoder, arm) for encoder in _needed(config) for arm in arms]
+    jobs = [_Arm(system, of[system.arm], config, shards, str(logs or "")) for system in systems]
     results = compute.map_shards(
-        _train_arm, jobs, workers=config.jobs, timeout_s=7 * 86400, describe=_name, shards=shards, chunk=1, label="arms"
+        _train_arm, jobs, workers=config.jobs, timeout_s=WEEK_S, describe=_name, shards=shards, chunk=1, label="arms"
     )
-    curves, chosen = [pl.DataFrame(schema=CURVES)], [pl.DataFrame(schema=TRIALS)]
-    for (arm, _, _), result in zip(jobs, results, strict=True):
+    parts: dict[str, list[pl.DataFrame]] = {name: [pl.DataFrame(schema=kinds)] for name, kinds in TABLES.items()}
+    for system, result in zip(systems, results, strict=True):
         if result.value is None:
-            raise RuntimeError(f"training the arm {arm} {result.reason}: {result.detail}")
-        if config.loss == "siglip":
-            models.add_logit_bias(start)
-        start.model.load_state_dict(_tensors(result.value, start.model.state_dict()))
-        start.save(folder / arm)
-        curves.append(pl.DataFrame(result.value["curve"], schema=CURVES))
-        chosen.append(pl.DataFrame(result.value["trials"], schema=TRIALS))
-    return Trained(pl.concat(curves), pl.concat(chosen), (ZERO_SHOT, *arms))
+            raise RuntimeError(f"training {system.model_id} {result.reason}: {result.detail}")
+        for name, kinds in TABLES.items():
+            parts[name].append(pl.DataFrame(result.value[name], schema=kinds))
+        shutil.rmtree(folder.joinpath(*system), ignore_errors=True)  # of a cell that is run again
+        shutil.copytree(work_folder(shards, system) / "tower", folder.joinpath(*system), copy_function=os.link)
+    kept = [System(encoder, arm) for encoder in config.encoders for arm in (ZERO_SHOT, *arms)]
+    return Trained(**{name: pl.concat(found) for name, found in parts.items()}, systems=tuple(kept))
 
 
-CURVES: Any = {
-    "arm": pl.String,
-    "peak": pl.Float64,
-    "trial": pl.Boolean,
-    "step": pl.Int64,
-    "loss": pl.Float64,
-    "val_loss": pl.Float64,
-    "val_recall": pl.Float64,
-    "val_mrr": pl.Float64,
+_NAMES: Any = {"encoder": pl.String, "arm": pl.String}
+_SCORES: Any = {"val_loss": pl.Float64, "val_recall": pl.Float64, "val_mrr": pl.Float64}
+TABLES: Any = {
+    "curves": {**_NAMES, "peak": pl.Float64, "trial": pl.Boolean, "step": pl.Int64, "loss": pl.Float64, **_SCORES},
+    "by_sport": {**_NAMES, "peak": pl.Float64, "step": pl.Int64, "sport": pl.String, "clips": pl.Int64, **_SCORES},
+    "trials": {**_NAMES, "peak": pl.Float64, "val_loss": pl.Float64, "chosen": pl.Boolean},
+    "times": {**_NAMES, "seconds": pl.Float64, "waited_s": pl.Float64},
 }
-TRIALS: Any = {"arm": pl.String, "peak": pl.Float64, "val_loss": pl.Float64, "chosen": pl.Boolean}
 
 
-def _start(config: EncoderConfig) -> str:
-    """The common start: a folder below the workspace, or a name that open_clip knows."""
-    return str(start_folder(config) or config.model)
+def _needed(config: EncoderConfig) -> list[str]:
+    """The encoders to train, image first: video arms may start from its arms."""
+    wanted = set(config.encoders)
+    if "video" in wanted and config.video_start == "image_arm":
+        wanted.add("image")
+    return [encoder for encoder in ("image", "native", "video") if encoder in wanted]
 
 
-def _name(job: tuple[str, Material, EncoderConfig]) -> str:
-    return job[0]
+def _name(job: Any) -> str:
+    return job.system.model_id
 
 
-def _train_arm(job: tuple[str, Material, EncoderConfig]) -> compute.Value:
+def _train_arm(job: _Arm) -> compute.Value:
     """One arm, in a process of its own: short trials of the grid of learning rates, then the training."""
-    arm, material, config = job
-    _share_cores(config)
-    texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
-    curves, trials = [], []
-    grid = config.learning_rates
-    for peak in grid if len(grid) > 1 else []:
-        _, curve = train(config, material, texts, arm=arm, peak=peak, steps=config.trial_steps, evaluate=False)
-        curves.append(curve.with_columns(trial=True))
-        trials.append((arm, peak, curve["val_loss"][-1]))
-    best = min(trials, key=lambda row: (row[2], row[1]))[1] if trials else grid[0]
-    tower, curve = train(config, material, texts, arm=arm, peak=best, steps=config.steps)
-    curves.append(curve.with_columns(trial=False))
-    table = pl.concat([c.select(list(CURVES)).cast(CURVES) for c in curves])
-    tried = pl.DataFrame([(*row, row[1] == best) for row in trials], schema=TRIALS, orient="row")
-    state = {
-        f"weights-{name}": value.detach().cpu().reshape(-1).numpy() for name, value in tower.model.state_dict().items()
-    }
-    return {"curve": table, "trials": tried, **state}
+    (encoder, arm), config, work = job.system, job.config, work_folder(job.shards, job.system)
+    share_cores(config)
+    whole = _starting(config, encoder)
+    features = ""
+    if encoder == "video" and config.video_start == "image_arm":
+        whole = config.model_copy(update={"model": str(_image_arm(job.shards, arm)), "pretrained": ""})
+        shown = (
+            work / "features.npy" if arm == OTHER_DATA else features_file(job.shards, arm)
+        )  # those of 02 are embedded
+        features = str(keep_features(whole, job.material, shown))
+    texts = training_texts(job.material.clips, job.material.clips["text"], arm, seed=config.seed)
+    grid = config.video_learning_rates if encoder == "video" else config.learning_rates
+    steps = config.video_steps if encoder == "video" else config.steps
+    shared: Any = {"arm": arm, "encoder": encoder, "features": features, "start": _starting(config, encoder).model}
 
+    def run(peak: float, name: str, **more: Any) -> Outcome:
+        return train(Job(whole, job.material, texts, peak=peak, folder=str(work / name), **shared, **more))
 
-def _tensors(value: compute.Value, like: dict[str, Any]) -> dict[str, Any]:
-    import torch
-
+    outcomes = [
+        run(peak, f"trial-{peak:g}", steps=config.trial_steps, evaluate=False) for peak in (grid if grid[1:] else [])
+    ]
+    trials = [(encoder, arm, peak, o.curve["val_loss"][-1]) for peak, o in zip(grid, outcomes, strict=False)]
+    best = min(trials, key=lambda row: (row[3], row[2]))[2] if trials else grid[0]
+    chosen = run(best, "training", steps=steps, logs=job.logs and f"{job.logs}/{encoder}-{arm}")
+    _save_whole(chosen.tower, work / "tower")
+    curves = [o.curve.with_columns(trial=pl.lit(o is not chosen)) for o in (*outcomes, chosen)]
+    times = [(encoder, arm, o.seconds, o.waited_s) for o in (*outcomes, chosen)]
     return {
-        name: torch.from_numpy(np.array(value[f"weights-{name}"])).to(old.dtype).reshape(old.shape)
-        for name, old in like.items()
+        "curves": pl.concat([c.select(list(TABLES["curves"])).cast(TABLES["curves"]) for c in curves]),
+        "by_sport": chosen.by_sport.select(list(TABLES["by_sport"])).cast(TABLES["by_sport"]),
+        "trials": pl.DataFrame([(*row, row[2] == best) for row in trials], schema=TABLES["trials"], orient="row"),
+        "times": pl.DataFrame(times, schema=TABLES["times"], orient="row"),
     }
 
 
-def embed(
-    material: Material, said: pl.DataFrame, config: EncoderConfig, *, folder: Path, arms: tuple[str, ...], shards: Path
-) -> pl.DataFrame:
-    """Embeddings of all clips and of the sentences ``said`` (narration_id, text), by every arm: tables.Embeddings."""
-    jobs = [(arm, material, said["text"].to_list(), str(folder / arm), config) for arm in arms]
-    results = compute.map_shards(
-        _embed_arm,
-        jobs,
-        workers=config.jobs,
-        timeout_s=7 * 86400,
-        describe=_embedding,
-        shards=shards,
-        chunk=1,
-        label="arms",
-    )
-    parts = []
-    for (arm, *_), result in zip(jobs, results, strict=True):
-        if result.value is None:
-            raise RuntimeError(f"embedding with the arm {arm} {result.reason}: {result.detail}")
-        for kind, ids in (("clip", material.clips["clip_id"]), ("narration", said["narration_id"])):
-            vectors = pl.Series(list(np.asarray(result.value[kind])), dtype=pl.List(pl.Float32))
-            names = {"model_id": pl.lit(f"image:{arm}"), "item_kind": pl.lit(kind)}
-            parts.append(pl.DataFrame({"item_id": ids, "vector": vectors}).with_columns(**names))
-    return pl.concat(parts).select(tables.Embeddings.column_names())
+def _save_whole(tower: models.Tower, folder: Path) -> None:
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    tower.save(temporary)
+    temporary.rename(folder)
 
 
-def sentences(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> pl.DataFrame:
-    """narration_id and text of every sentence that belongs to a pair, in order of the id."""
-    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
-    return said.join(narrations.select("narration_id", "text"), on="narration_id", how="left", maintain_order="left")
+def _image_arm(shards: Path, arm: str) -> Path:
+    """The tower of the image arm, once it is there: arms are dealt image first, so it is done or being trained.
 
-
-def _embedding(job: tuple[Any, ...]) -> str:
-    return f"embed {job[0]}"
-
-
-def _embed_arm(job: tuple[str, Material, list[str], str, EncoderConfig]) -> compute.Value:
-    _, material, texts, folder, config = job
-    _share_cores(config)
-    tower = models.load_tower(folder, device=config.device)
-    return {"clip": tower.encode_frames(material.frames()), "narration": tower.encode_texts(texts)}
-
-
-def _share_cores(config: EncoderConfig) -> None:
-    """The processes that work at the same time share the machine's cores."""
-    import torch
-
-    if config.device == "cpu":
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // max(1, config.jobs)))
+    If its training fails, the main process ends this one.
+    """
+    folder = work_folder(shards, System("image", arm)) / "tower"
+    while not folder.is_dir():
+        time.sleep(0.2)
+    return folder

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
 
-ARMS = ("activity_sport", "activity_skill", "narrations", "narrations_shuffled")
+ARMS = ("activity_sport", "activity_skill", "narrations", "narrations_shuffled", "both", "activity_dataset")
+LABELS = {"activity_sport": ["sport"], "activity_skill": ["sport", "skill"], "activity_dataset": ["label"]}
 
 # Class-name prompts with several templates, as is usual for Kinetics and CLIP (Radford et al. 2021); wordings ours.
 # Many, so that the activity arms meet a class name in as many surroundings as the narrations do.
 _TEMPLATES = ("A person doing {it}.", "A video of {it}.", "Somebody does {it}.", "This is {it}.", "Watch {it} here.")
 _IN_SENTENCE = ("What you see during {it}.", "On {it}, see what happens.", "When you do {it}, it looks like this.")
 PROMPTS = _TEMPLATES + _IN_SENTENCE
+# For labels that are deeds ("playing tennis", "Holding a potato"), as most of Kinetics' and Something-Something's are.
+DEED_PROMPTS = (
+    "A person {it}.", "A video of {it}.", "Somebody is {it}.", "This is {it}.", "What you see is somebody {it}.",
+    "Here they are {it}.", "{it}.", "Watch them {it} here.",
+)  # fmt: skip
 
 
 def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed: int) -> list[str]:
     """One text a clip, in the order of ``clips`` (sport, skill); ``narrations`` are the clips' own sentences.
 
     ``narrations_shuffled`` deals the sentences anew among the clips of one skill: it keeps the words and loses what
-    they say of the clip. ValueError for an arm that does not exist.
+    they say of the clip. ``both`` gives the narrations; half of its draws in training take a prompt instead (see
+    :mod:`.draws`). ``activity_dataset`` has prompts of the clips' ``label`` and nothing of the lessons' words: it is
+    another data set. ValueError for an arm that does not exist.
     """
     rng = np.random.default_rng([seed, 37])
-    if arm == "narrations":
+    if arm in ("narrations", "both"):
         return narrations.to_list()
+    if arm == "activity_dataset":
+        return label_prompts(clips["label"], rng)
     if arm == "narrations_shuffled":
         shuffled = np.array(narrations.to_list(), dtype=object)
         rows = clips.with_row_index("row").group_by("sport", "skill", maintain_order=True).agg("row")
@@ -44,10 +55,46 @@ def text_groups(clips: pl.DataFrame, texts: list[str], arm: str) -> np.ndarray:
 
     Two wordings of one label must not be negatives of each other; of two narrations nobody knows whether they agree.
     """
-    labels = {"activity_sport": ["sport"], "activity_skill": ["sport", "skill"]}.get(arm)
-    keys = list(clips.select(labels).iter_rows()) if labels else texts
+    return numbered(clips.select(LABELS[arm]).iter_rows() if arm in LABELS else texts)
+
+
+def numbered(keys: Iterable[object]) -> np.ndarray:
+    """Equal keys get equal numbers, counted from 0 in order of appearance."""
     place: dict[object, int] = {}
     return np.array([place.setdefault(key, len(place)) for key in keys])
+
+
+def label_prompts(labels: pl.Series, rng: np.random.Generator) -> list[str]:
+    """A prompt a label, of a random template; which templates fit depends on whether the label is a deed or a thing.
+
+    Labels are read as words: "brush_hair", "ApplyEyeMakeup" and "Chopping wood" as public lists write them.
+    """
+    drawn, prompts = rng.random(len(labels)), []
+    for label, u in zip(labels, drawn, strict=True):
+        words = re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", str(label))
+        deed = "".join(words.split()[:1]).lower().endswith("ing")
+        pool = DEED_PROMPTS if deed else PROMPTS
+        prompt = pool[int(u * len(pool))].format(it=words[0].lower() + words[1:] if deed else words)
+        prompts.append(prompt[0].upper() + prompt[1:])
+    return prompts
+
+
+def skill_prompts(clips: pl.DataFrame, *, seed: int) -> list[str]:
+    """A class-name prompt of each clip's skill, for the arm ``both``: its narrations need no carried sentences."""
+    rng = np.random.default_rng([seed, 39])
+    chosen = rng.integers(len(PROMPTS), size=clips.height)
+    return [PROMPTS[i].format(it=name) for i, name in zip(chosen, _skill_names(clips, rng), strict=True)]
+
+
+def sentence_kinds(clips: pl.DataFrame, texts: list[str]) -> np.ndarray:
+    """A number for each clip: equal where sport and skill are, and the cue, where the table has one, or the words are.
+
+    Words are compared without case, punctuation and spaces. Two such texts are probably true of both clips.
+    """
+    said = clips["cue"].to_list() if "cue" in clips.columns else [None] * clips.height
+    words = [" ".join(re.findall(r"[^\W_]+", str(text).lower())) for text in texts]
+    kinds = [("cue", cue) if cue is not None else ("words", text) for cue, text in zip(said, words, strict=True)]
+    return numbered(zip(clips["sport"], clips["skill"], kinds, strict=True))
 
 
 def _carried(

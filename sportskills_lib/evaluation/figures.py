@@ -14,21 +14,12 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import style
-from sportskills_lib.evaluation import cases, feedback, summary
+from sportskills_lib.evaluation import cases, feedback, sport_figures, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAMES = {
-    "zero_shot": "zero-shot",
-    "activity_sport": "sport labels",
-    "activity_skill": "skill labels",
-    "narrations_shuffled": "narrations, shuffled",
-    "narrations": "narrations",
-    "both": "both",
-}
-SHOWN = 20  # sports in the main figure; the rest go to the appendix
 MARK_COLOURS = {
     cases.OWN: style.GREEN,
     cases.SAME_CUE: style.BLUE,
@@ -39,157 +30,99 @@ GRADE_COLOURS = (style.VERMILION, style.ORANGE, style.BLUE, style.GREEN)  # mean
 MARK_SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
 
 
-def per_sport_recall(
-    table: pl.DataFrame, sizes: pl.DataFrame, oracles: pl.DataFrame, *, encoder: str, sports: list[str]
-) -> Figure:
-    """Grouped bars: recall@10_single of every arm in each of ``sports``, then the macro mean over *all* evaluable ones.
-
-    Bars carry 95 % intervals; lines show chance, the skill oracle and, where the truth is known, the cue oracle.
-    """
-    rows = summary.of_figure(table, encoder).filter(pl.col("value").is_not_null())
-    arms = [name for name in summary.TRAININGS if name in rows["training"].unique().to_list()]
-    groups = [*sports, summary.MEAN]
-    width_in = style.PAGE_IN * min(1.0, (len(groups) + 5) / (SHOWN + 6))  # bars keep their width where sports are few
-    figure, axes = style.figure(max(width_in, style.COLUMN_IN), 2.7)
-    x = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) == len(sports))  # the mean stands a little apart
-    width = 0.84 / max(len(arms), 1)
-    for index, arm in enumerate(arms):
-        place = x - 0.42 + width * (index + 0.5)
-        values, low, high = _bars(rows.filter(pl.col("training") == arm), groups)
-        look: dict[str, Any] = {"color": style.ARM_COLOURS[arm], "hatch": style.ARM_HATCHES.get(arm), "linewidth": 0.3}
-        axes.bar(place, values, width, label=NAMES[arm], edgecolor="white", **look)
-        bars = {"elinewidth": 0.5, "ecolor": "black", "fmt": "none", "capsize": 0}
-        axes.errorbar(place, values, yerr=[values - low, high - values], **bars)
-    _levels(axes, x, groups, rows, oracles, sports)
-    counts = {sport: n for sport, n in rows.select("sport", "n").unique().rows()}
-    galleries = dict(sizes.select("sport", "gallery").rows())
-    labels = [f"{style.plain(sport, limit=22)} ({galleries[sport]}, {counts[sport]})" for sport in sports]
-    axes.set_xticks(x, [*labels, f"macro mean\n(n = {counts.get(summary.MEAN, 0)})"], rotation=50, ha="right")
-    axes.set_xlim(-0.6, x[-1] + 0.6)
-    axes.set_ylim(0, 1.0)
-    axes.set_ylabel("recall@10, text → video")
-    axes.set_xlabel("sport (test clips N, queries n)")
-    axes.tick_params(axis="x", length=0, pad=1)
-    columns = 8 if width_in > 6.5 else 4 if width_in > 4.5 else 3
-    figure.legend(loc="outside upper left", ncols=columns, columnspacing=1.0, handlelength=1.3)
-    return figure
-
-
-def per_sport_pages(table: pl.DataFrame, sizes: pl.DataFrame, oracles: pl.DataFrame) -> dict[str, Figure]:
-    """The figures of recall by sport, by name: of each encoder the 20 largest sports, an appendix, and macro means.
-
-    Empty when no sport is evaluable: there is nothing to draw then, and no mean either.
-    """
-    pages: dict[str, Figure] = {}
-    for encoder in sorted(table["encoder"].unique()):
-        own = table.filter(pl.col("encoder") == encoder)
-        sports = summary.shown_sports(own, sizes)
-        if not sports:
-            continue
-        suffix = f"_{encoder}" if pages else ""
-        for name, shown in (("per_sport_recall", sports[:SHOWN]), ("per_sport_recall_appendix", sports[SHOWN:])):
-            if shown:
-                pages[name + suffix] = per_sport_recall(own, sizes, oracles, encoder=encoder, sports=shown)
-        pages["macro_means" + suffix] = macro_means(own, oracles, encoder=encoder)
-    return pages
-
-
 def optional(
     name: str, draw: Callable[..., Figure], table: pl.DataFrame, *rest: Any, **options: Any
-) -> dict[str, Figure]:
-    """``draw(table, …)`` under ``name``, or nothing where the table is empty."""
-    return {} if table.is_empty() else {name: draw(table, *rest, **options)}
+) -> dict[str, sport_figures.Page]:
+    """``draw(table, …)`` with its rows under ``name``, or nothing where the table is empty."""
+    return {} if table.is_empty() else {name: sport_figures.Page(draw(table, *rest, **options), table)}
 
 
-def _bars(rows: pl.DataFrame, groups: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    known = {row[0]: row[1:] for row in rows.select("sport", "value", "low", "high").rows()}
-    triples = [known.get(name, (np.nan, None, None)) for name in groups]
-    value = np.array([triple[0] for triple in triples], dtype=float)
-    low = np.array([np.nan if triple[1] is None else triple[1] for triple in triples], dtype=float)
-    high = np.array([np.nan if triple[2] is None else triple[2] for triple in triples], dtype=float)
-    return value, np.where(np.isnan(low), value, low), np.where(np.isnan(high), value, high)
+ENCODER_LOOKS = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^"))
+TASK_NAMES = {
+    ("execution_probe", "video"): "probe: correct or mistake",
+    ("cue_probe", "video"): "probe: which mistake",
+    ("execution_pairs", "video_to_text"): "well or badly? clip → text",
+    ("execution_pairs", "text_to_video"): "well or badly? text → clip",
+    ("cue_pairs", "video_to_text"): "which cue? clip → text",
+    ("cue_pairs", "text_to_video"): "which cue? text → clip",
+    ("five_way", "video_to_text"): "one of five comments",
+}
 
 
-def _levels(
-    axes: Axes, x: np.ndarray, groups: list[str], rows: pl.DataFrame, oracles: pl.DataFrame, sports: list[str]
-) -> None:
-    """A short line over each group: chance, and what oracles reach."""
-    chance = dict(rows.select("sport", "chance").unique("sport").rows())
-    lines = {"chance": chance}
-    evaluable = chance.keys() - {summary.MEAN}
-    for oracle, label in (("skill", "skill oracle"), ("cue", "cue oracle")):
-        values = dict(oracle_levels(oracles, oracle, sorted(evaluable)).rows())
-        if values:
-            lines[label] = values
-    looks: dict[str, tuple[str, Any]] = {
-        "chance": ("black", ":"),
-        "skill oracle": ("black", "-"),
-        "cue oracle": (style.GREEN, "-"),
-    }
-    for label, known in lines.items():
-        colour, dash = looks[label]
-        at = [index for index, name in enumerate(groups) if name in known]
-        heights = [known[groups[index]] for index in at]
-        left, right = x[at] - 0.46, x[at] + 0.46
-        axes.hlines(heights, left, right, colors=colour, linestyles=dash, linewidth=0.9, label=label, clip_on=False)
-
-
-def oracle_levels(oracles: pl.DataFrame, oracle: str, sports: list[str]) -> pl.DataFrame:
-    """sport, value: what the oracle reaches in each sport, and the macro mean; empty where it is not known."""
-    part = oracles.filter((pl.col("oracle") == oracle) & pl.col("sport").is_in(sports))
-    by_sport = part.group_by("sport").agg(pl.col("value").mean()).sort("sport")
-    if by_sport.is_empty():
-        return by_sport
-    return pl.concat([by_sport, pl.DataFrame({"sport": [summary.MEAN], "value": [by_sport["value"].mean()]})])
-
-
-def macro_means(table: pl.DataFrame, oracles: pl.DataFrame, *, encoder: str) -> Figure:
-    """One column wide: the macro mean of each arm with its interval, against chance and the oracles."""
-    rows = summary.of_figure(table, encoder).filter(pl.col("value").is_not_null())
-    sports = sorted(set(rows["sport"].unique().to_list()) - {summary.MEAN})
-    mean = rows.filter(pl.col("sport") == summary.MEAN)
-    arms = [name for name in summary.TRAININGS if name in mean["training"].to_list()]
-    known = {row[0]: row[1:] for row in mean.select("training", "value", "low", "high").rows()}
-    figure, axes = style.figure(style.COLUMN_IN, 0.55 + 0.24 * len(arms))
-    for place, arm in enumerate(reversed(arms)):
-        value, low, high = known[arm]
-        axes.barh(place, value, 0.7, color=style.ARM_COLOURS[arm], hatch=style.ARM_HATCHES.get(arm), edgecolor="white")
-        if low is not None:
-            axes.errorbar(value, place, xerr=[[value - low], [high - value]], color="black", elinewidth=0.8)
-        axes.text((high or value) + 0.015, place, f"{value:.2f}", va="center")
-    _upright(axes, "chance", mean["chance"][0] if mean.height else None, ":", "right")
-    for oracle, side in (("skill", "left"), ("cue", "right")):
-        level = dict(oracle_levels(oracles, oracle, sports).rows()).get(summary.MEAN)
-        _upright(axes, f"{oracle} oracle", level, "-", side)
-    axes.set_yticks(range(len(arms)), [NAMES[arm] for arm in reversed(arms)])
-    axes.set_xlim(0, 1.04)
-    n = mean["n"][0] if mean.height else 0
-    axes.set_xlabel(f"recall@10, macro mean of {len(sports)} sports (n = {n})")
+def understanding(table: pl.DataFrame) -> Figure:
+    """A panel for each task: every arm of every encoder as a point with its interval; dotted: chance."""
+    arms = summary.ordered(table["training"].unique())
+    tasks = list(dict.fromkeys(table.select("task", "direction").rows()))
+    columns = min(4, len(tasks))
+    lines = -(-len(tasks) // columns)
+    height_in = 0.45 + lines * (0.42 + 0.15 * len(arms))
+    figure, axes = style.figure(style.PAGE_IN, height_in, nrows=lines, ncols=columns, squeeze=False, sharey=True)
+    for panel in axes.ravel()[len(tasks) :]:
+        panel.set_axis_off()
+    for panel, (task, direction) in zip(axes.ravel(), tasks, strict=False):
+        part = table.filter((pl.col("task") == task) & (pl.col("direction") == direction))
+        rows = part.with_columns(line=pl.col("training"), filled=pl.lit(True))
+        _points(panel, rows, list(reversed(arms)))
+        panel.axvline(part["chance"][0], color="black", linewidth=0.8, linestyle=":")
+        panel.set_xlim(0, 1)
+        panel.set_xticks([0, 0.5, 1])
+        panel.set_title(TASK_NAMES.get((task, direction), task.replace("_", " ")), fontsize=6.5, loc="left", pad=3)
+    axes[0][0].set_yticks(range(len(arms)), [sport_figures.name_of(arm) for arm in reversed(arms)])
+    axes[0][0].set_ylim(-0.6, len(arms) - 0.4)
+    _encoder_legend(figure, table)
+    figure.supxlabel("accuracy, macro mean over sports; dotted: chance", fontsize=7)
     return figure
 
 
-def _upright(axes: Axes, label: str, at: float | None, dash: str, side: Any) -> None:
-    if at is None:
-        return
-    axes.axvline(at, color="black", linestyle=dash, linewidth=0.8)
-    axes.annotate(label, (at, 1.0), xycoords=("data", "axes fraction"), ha=side, va="bottom", fontsize=6)
+def by_kind(table: pl.DataFrame) -> Figure:
+    """A panel for each measure: the kinds of cue, every encoder after narrations (filled) and skill labels (hollow)."""
+    kinds = list(reversed(summary.ordered(table["kind"].unique(), ("pose", "timing", "order"))))
+    shown = table.filter(pl.col("training").is_in(["narrations", "activity_skill"]))
+    shown = shown.filter((pl.col("measure") != "cue pairs") | (pl.col("direction") == "video_to_text"))
+    shown = shown.filter(~pl.col("measure").str.starts_with("recall") | (pl.col("direction") == "text_to_video"))
+    measures = list(dict.fromkeys(shown["measure"]))
+    counts = dict(table.group_by("kind").agg(pl.col("n").max()).rows())
+    figure, axes = style.figure(
+        style.PAGE_IN, 0.85 + 0.3 * len(kinds), ncols=max(len(measures), 1), squeeze=False, sharey=True
+    )
+    for panel, measure in zip(axes[0], measures, strict=False):
+        part = shown.filter(pl.col("measure") == measure)
+        rows = part.with_columns(line=pl.col("kind"), filled=pl.col("training") == "narrations")
+        _points(panel, rows, kinds)
+        panel.set_xlim(0, 1)
+        panel.set_xlabel(textwrap.fill(measure, 16))
+        for line, chance in part.group_by("kind").agg(pl.col("chance").first()).rows():
+            place = kinds.index(line)
+            panel.vlines(chance, place - 0.4, place + 0.4, color="black", linewidth=0.8, linestyle=":")
+    axes[0][0].set_yticks(range(len(kinds)), [f"{style.plain(kind, limit=12)} (n ≤ {counts[kind]})" for kind in kinds])
+    axes[0][0].set_ylim(-0.6, len(kinds) - 0.4)
+    _encoder_legend(figure, table, " (hollow: skill labels)")
+    return figure
 
 
-def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
-    """A paired difference and its interval for each sport, largest on top; hollow where it is not apart from 0."""
-    ordered = gaps.sort("difference", "sport")
-    figure, axes = style.figure(style.COLUMN_IN, 0.6 + 0.135 * max(ordered.height, 1))
-    for place, row in enumerate(ordered.iter_rows(named=True)):
-        colour = style.BLUE if row["apart"] else style.GREY
+def _points(axes: Axes, rows: pl.DataFrame, lines: list[str]) -> None:
+    """Points with intervals, on the line that ``line`` names; encoders a little apart, hollow where not ``filled``."""
+    shown = summary.ordered(rows["encoder"].unique(), summary.ENCODERS)
+    for row in rows.iter_rows(named=True):
+        index = shown.index(row["encoder"])
+        colour, sign = ENCODER_LOOKS[index % len(ENCODER_LOOKS)]
+        place = lines.index(row["line"]) + 0.5 * (0.5 - (index + 0.5) / len(shown))
         if row["low"] is not None:
-            axes.hlines(place, row["low"], row["high"], color=colour, linewidth=1.1)
-        axes.plot(row["difference"], place, "o", color=colour, markersize=3.2, mfc=colour if row["apart"] else "white")
-    axes.axvline(0, color="black", linewidth=0.6, linestyle=":")
-    labels = [f"{style.plain(sport, limit=20)} ({n})" for sport, n in ordered.select("sport", "n").rows()]
-    axes.set_yticks(range(ordered.height), labels)
-    axes.set_ylim(-0.7, ordered.height - 0.3)
-    axes.set_xlabel(title)
-    return figure
+            axes.hlines(place, row["low"], row["high"], color=colour, linewidth=0.9)
+        axes.plot(
+            row["value"], place, sign, color=colour, markersize=2.8, mew=0.8, mfc=colour if row["filled"] else "white"
+        )
+
+
+def _encoder_legend(figure: Figure, table: pl.DataFrame, note: str = "") -> None:
+    from matplotlib.lines import Line2D
+
+    shown = summary.ordered(table["encoder"].unique(), summary.ENCODERS)
+    handles = [
+        Line2D([], [], color=colour, marker=sign, markersize=3, label=f"{style.plain(encoder, limit=16)} encoder{note}")
+        for encoder, (colour, sign) in zip(shown, ENCODER_LOOKS, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
 
 
 def feedback_bars(table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool) -> Figure:
@@ -289,7 +222,7 @@ def _picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> None:
         top, left = (moment // 2) * (height_px + 1), (moment % 2) * (width_px + 1)
         picture[top : top + height_px, left : left + width_px] = frame
     panel.set_axis_on()
-    panel.imshow(picture, interpolation="lanczos")
+    panel.imshow(picture, interpolation="bilinear")
     panel.set_xticks([])
     panel.set_yticks([])
     for spine in panel.spines.values():

@@ -2,10 +2,15 @@
 
 *Query*: one narration of a test clip; a text that several narrations share counts once, and its own clips are the test
 clips of any of them. *Gallery*: all test clips of the sport (within_sport) or of all sports (across_sports), correct
-and incorrect. *recall@10_single*: the share of a query's own clips that stand in the top 10, which is 1 or 0 for the
-usual query with one clip; chance is 10/N for any number of own clips. *rank*: of the first own clip (by clip_id);
-chance (N + 1) / 2. Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the distinct
-texts.
+and incorrect. *recall@k_single*, k of 1, 5, 10: the share of a query's own clips that stand in the top k, which is 1 or
+0 for the usual query with one clip; chance is k/N for any number of own clips. *rank*: of the first own clip (by
+clip_id); chance (N + 1) / 2. Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the
+distinct texts. *recall@k_multi* and *hit@10* count all that is relevant, where the caller knows it.
+
+*within_sport_fixed*: galleries of one size N in every sport, so that sports can be compared: the query's own item (for
+multi: all that is relevant) and others of the sport drawn at random. A mean over seeded draws estimates an expectation
+that has a closed form (hypergeometric in the full rank), so that is what is reported; ``FixedGallery(draws=20)`` draws.
+A sport with fewer than N items has no value there.
 
 A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep the chance level and
 have no value (ranks exist all the same). The gallery across sports is no sport: it only has to be larger than 10, and
@@ -14,7 +19,7 @@ its chance level says how little a small one is worth. Nothing here knows the de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +27,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sportskills_lib import metrics, tables
+from sportskills_lib.evaluation import scoring
+from sportskills_lib.evaluation.scoring import ACROSS, FIXED, RANK, WITHIN, FixedGallery, K, Layout
 
-K = 10
-SINGLE, RANK = "recall@10_single", "rank"
-DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), ("within_sport", "across_sports")
-CHUNK = 1024  # queries scored at once
+SINGLE = scoring.SINGLES[K]
+AS_PUBLISHED = FixedGallery()
+DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 
 
 @dataclass(frozen=True)
@@ -138,60 +144,104 @@ def arms(embeddings: pl.DataFrame) -> list[tuple[str, str, str, int]]:
 
 
 def score_all(
-    embeddings: pl.DataFrame, queries: pl.DataFrame, clips: pl.DataFrame, *, min_gallery: int
+    embeddings: pl.DataFrame,
+    queries: pl.DataFrame,
+    clips: pl.DataFrame,
+    *,
+    min_gallery: int,
+    fixed: FixedGallery = AS_PUBLISHED,
+    relevant: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores of every arm, direction and scope, and the top 10 of every text→video query (Rankings).
 
-    Every arm answers the same queries against the same galleries.
+    Every arm answers the same queries against the same galleries. ``relevant``: by direction, all that is right for a
+    query (query_id, gallery_id), where somebody knows it; without it there are no rows of recall_multi and hit.
     """
-    scores, rankings = [], []
-    for model, encoder, training, seed in arms(embeddings):
+    scores, rankings = [], [_NO_RANKINGS]
+    found = arms(embeddings)
+    layouts = []
+    for task in (text_to_video(queries, clips), video_to_text(queries, clips)):
+        layouts.append((task, lay_out(task, (relevant or {}).get(task.direction))))
+    for model, encoder, training, seed in found:
         vectors = embeddings.filter(pl.col("model_id") == model)
-        for task in (text_to_video(queries, clips), video_to_text(queries, clips)):
-            for scope in SCOPES:
-                system = system_name(encoder, training, task.direction, scope)
-                part, top = score_task(task, vectors, scope, min_gallery=min_gallery)
-                scores.append(part.with_columns(system=pl.lit(system), seed=pl.lit(seed, dtype=pl.Int64)))
-                if task.direction == "text_to_video" and seed == min(row[3] for row in arms(embeddings)):
-                    rankings.append(top.with_columns(system=pl.lit(system)))
+        for task, layout in layouts:
+            part, top = score_task(task, vectors, layout, min_gallery=min_gallery, fixed=fixed)
+            name = pl.concat_str(pl.lit(f"{encoder}/{training}/{task.direction}/"), "scope")
+            scores.append(part.with_columns(system=name, seed=pl.lit(seed, dtype=pl.Int64)))
+            if task.direction == "text_to_video" and seed == min(row[3] for row in found):
+                rankings.append(top.with_columns(system=name).select(_NO_RANKINGS.columns))
     if not scores:
         raise ValueError("03_encoder saved no embeddings: rerun 03_encoder")
-    columns = tables.Scores.column_names()
-    return pl.concat(scores).select(columns), pl.concat(rankings).select(tables.Rankings.column_names())
+    return pl.concat(scores).select(tables.Scores.column_names()), pl.concat(rankings)
 
 
-def score_task(task: Task, vectors: pl.DataFrame, scope: str, *, min_gallery: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One arm on one task and scope: rows of Scores and of Rankings, less the system and seed."""
-    groups = [(None, task.queries, task.gallery)] if scope == "across_sports" else list(_by_sport(task))
+def lay_out(task: Task, relevant: pl.DataFrame | None = None) -> Layout:
+    """The task as rows and columns; ValueError names an own item that is not in the gallery."""
+    column = pl.DataFrame({"gallery_id": task.gallery["gallery_id"], "column": np.arange(task.gallery.height)})
+    rows = task.queries.select("query_id", "own").with_row_index("query")
+    own = rows.explode("own").rename({"own": "gallery_id"}).join(column, on="gallery_id", how="left")
+    if own["column"].null_count():
+        raise ValueError(
+            f"{own.filter(pl.col('column').is_null())['gallery_id'][0]} is a query's own item but not in the gallery"
+        )
+    known = own.head(0) if relevant is None else rows.join(relevant, on="query_id").join(column, on="gallery_id")
+    names = {sport: code for code, sport in enumerate(sorted({*task.queries["sport"], *task.gallery["sport"]}))}
+    return Layout(
+        *(
+            frame["sport"].replace_strict(names, return_dtype=pl.Int64).to_numpy()
+            for frame in (task.queries, task.gallery)
+        ),
+        *(
+            frame.select(pl.col("query", "column").cast(pl.Int64)).sort("query", "column").to_numpy()
+            for frame in (own, known)
+        ),
+    )
+
+
+def score_task(
+    task: Task, vectors: pl.DataFrame, layout: Layout, *, min_gallery: int, fixed: FixedGallery
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One arm on one task: rows of Scores and of Rankings with their scope, less the system and seed."""
+    if not task.queries.height:
+        return _NO_SCORES, _NO_RANKINGS.drop("system").with_columns(scope=pl.lit(""))
     kinds = ("narration", "clip") if task.direction == "text_to_video" else ("clip", "narration")
-    scores, rankings = [_NO_SCORES], [_NO_RANKINGS]
-    for _, queries, gallery in groups:
-        if not queries.height:
-            continue
-        evaluable = gallery.height >= (min_gallery if scope == "within_sport" else K + 1)
-        ranks, top, best = _ranks(
-            _matrix(vectors, kinds[0], queries), _matrix(vectors, kinds[1], gallery), queries, gallery
-        )
-        rows = ranks.group_by("query", maintain_order=True).agg(
-            pl.col("found").mean().alias(SINGLE), pl.col("rank").first().cast(pl.Float64).alias(RANK)
-        )
-        chance = {SINGLE: metrics.chance_recall(gallery.height, k=K), RANK: metrics.chance_rank(gallery.height)}
-        for metric in (SINGLE, RANK):
-            scores.append(
-                queries.select("query_id", "sport", "cluster")
-                .with_columns(
-                    metric=pl.lit(metric),
-                    value=rows[metric] if evaluable or metric == RANK else pl.lit(None, dtype=pl.Float64),
-                    chance=pl.lit(float(chance[metric])),
-                )
-                .select(_NO_SCORES.columns)
-            )
-        rankings.append(_top_rows(queries, gallery, top, best))
-    return pl.concat(scores), pl.concat(rankings)
+    asked, offered = matrix(vectors, kinds[0], task.queries), matrix(vectors, kinds[1], task.gallery)
+    scored = scoring.score(asked, offered, layout, fixed)
+    parts, asks = [_NO_SCORES], task.queries.select("query_id", "sport", "cluster")
+    size_Q = np.bincount(layout.relevant_P2[:, 0], minlength=task.queries.height)
+    for (scope, metric), value in sorted(scored.values.items()):
+        gallery = {
+            WITHIN: layout.gallery_Q,
+            FIXED: np.full(len(value), fixed.size),
+            ACROSS: np.full(len(value), len(offered)),
+        }[scope]
+        enough = layout.gallery_Q >= (min_gallery if scope == WITHIN else fixed.size)
+        enough = np.full(len(value), len(offered) > K) if scope == ACROSS else enough
+        shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
+        rows = asks.with_columns(
+            scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),
+            chance=pl.Series(_chance(metric, gallery, size_Q)),
+        )  # fmt: skip
+        counts_all = metric in (*scoring.MULTIS.values(), scoring.HIT)
+        parts.append(rows.filter(pl.Series(size_Q > 0)) if counts_all else rows)
+    return pl.concat([part.select(_NO_SCORES.columns) for part in parts]), _top_rows(task, scored)
+
+
+def _chance(metric: str, gallery: NDArray[np.int64], relevant: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The closed form of each metric under a random order."""
+    if metric == RANK:
+        return metrics.chance_rank(gallery)
+    if metric == scoring.HIT:
+        return metrics.chance_hit(relevant, gallery, k=K)
+    k = int(metric.removeprefix("recall@").split("_")[0])
+    if metric in scoring.MULTIS.values():
+        return metrics.chance_recall_multi(relevant, gallery, k=k)
+    return metrics.chance_recall(gallery, k=k)
 
 
 _NO_SCORES = pl.DataFrame(
     schema={
+        "scope": pl.String,
         "query_id": pl.String,
         "sport": pl.String,
         "cluster": pl.String,
@@ -200,16 +250,13 @@ _NO_SCORES = pl.DataFrame(
         "chance": pl.Float64,
     }
 )
-_NO_RANKINGS = pl.DataFrame(schema={"query_id": pl.String, "rank": pl.Int64, "clip_id": pl.String, "score": pl.Float64})
+_NO_RANKINGS = pl.DataFrame(
+    schema={"system": pl.String, "query_id": pl.String, "rank": pl.Int64, "clip_id": pl.String, "score": pl.Float64}
+)
 
 
-def _by_sport(task: Task) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-    for sport in sorted(task.queries["sport"].unique()):
-        yield sport, task.queries.filter(pl.col("sport") == sport), task.gallery.filter(pl.col("sport") == sport)
-
-
-def _matrix(vectors: pl.DataFrame, kind: str, items: pl.DataFrame) -> NDArray[np.float64]:
-    """Vectors of the items' rows, in order, at unit length; ValueError names an item without one."""
+def matrix(vectors: pl.DataFrame, kind: str, items: pl.DataFrame) -> NDArray[np.float64]:
+    """Vectors of the items' rows (by item_id), in order, at unit length; ValueError names an item without one."""
     kept = vectors.filter(pl.col("item_kind").cast(pl.String) == kind).select("item_id", "vector")
     joined = items.select("item_id").join(kept, on="item_id", how="left", maintain_order="left")
     missing = joined.filter(pl.col("vector").is_null())
@@ -217,51 +264,29 @@ def _matrix(vectors: pl.DataFrame, kind: str, items: pl.DataFrame) -> NDArray[np
         raise ValueError(
             f"03_encoder has no vector for {missing.height} {kind}s, first {missing['item_id'][0]!r}: rerun 03_encoder"
         )
-    matrix = np.array(joined["vector"].to_list(), dtype=np.float64)
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    if not joined.height:
+        return np.zeros((0, 1))
+    found = joined["vector"].explode().to_numpy().reshape(joined.height, -1).astype(np.float64)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
-def similarity(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosines, rounded to 1e-9: equal vectors then tie exactly, whatever order the processor adds in."""
-    return np.round(one @ two.T, 9)
-
-
-def _ranks(
-    asked: NDArray[np.float64], offered: NDArray[np.float64], queries: pl.DataFrame, gallery: pl.DataFrame
-) -> tuple[pl.DataFrame, NDArray[np.int64], NDArray[np.float64]]:
-    """A row for each query and own item (query, rank, found), the top k columns and their scores, [Q, k]."""
-    column = pl.DataFrame({"own": gallery["gallery_id"], "column": np.arange(gallery.height)})
-    own = queries.select("own").with_row_index("query").explode("own")
-    own = own.join(column, on="own", how="left", maintain_order="left")
-    if own["column"].null_count():
-        raise ValueError(
-            f"{own.filter(pl.col('column').is_null())['own'][0]} is a query's own item but not in the gallery"
+def _top_rows(task: Task, scored: scoring.Scored) -> pl.DataFrame:
+    parts = []
+    for scope, top in scored.tops.items():
+        rows, places = np.nonzero(top >= 0)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "scope": np.full(len(rows), scope),
+                    "query_id": task.queries["query_id"].to_numpy()[rows],
+                    "rank": places + 1,
+                    "clip_id": task.gallery["gallery_id"].to_numpy()[top[rows, places]],
+                    "score": scored.best[scope][rows, places],
+                },
+                schema={"scope": pl.String} | dict(list(_NO_RANKINGS.schema.items())[1:]),
+            )
         )
-    ranks, tops, bests = [], [], []
-    for start in range(0, len(asked), CHUNK):
-        scores = similarity(asked[start : start + CHUNK], offered)
-        part = own.filter(pl.col("query").is_between(start, start + len(scores) - 1))
-        rows = part["query"].to_numpy().astype(np.int64) - start
-        rank = metrics.positive_ranks(scores[rows], part["column"].to_numpy())
-        ranks.append(part.select("query", rank=pl.Series(rank), found=pl.Series(rank <= K)))
-        tops.append(metrics.ranking(scores, k=K))
-        bests.append(np.take_along_axis(scores, tops[-1], axis=1))
-    return pl.concat(ranks), np.concatenate(tops), np.concatenate(bests)
-
-
-def _top_rows(
-    queries: pl.DataFrame, gallery: pl.DataFrame, top: NDArray[np.int64], best: NDArray[np.float64]
-) -> pl.DataFrame:
-    depth = top.shape[1]
-    return pl.DataFrame(
-        {
-            "query_id": np.repeat(queries["query_id"].to_numpy(), depth),
-            "rank": np.tile(np.arange(1, depth + 1), len(top)),
-            "clip_id": gallery["gallery_id"].to_numpy()[top.ravel()],
-            "score": best.ravel(),
-        },
-        schema=_NO_RANKINGS.schema,
-    )
+    return pl.concat(parts)
 
 
 def galleries(clips: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
@@ -271,22 +296,21 @@ def galleries(clips: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
     return counted.join(asked, on="sport", how="left").with_columns(pl.col("queries").fill_null(0)).sort("sport")
 
 
-def skill_oracle(queries: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
+def skill_oracle(queries: pl.DataFrame, clips: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
     """The expected recall@10_single of one who knows the skill and nothing else: min(1, 10 / clips of that skill).
 
-    Returns query_id, sport, value. Needs no truth, since clips carry their skill.
+    Returns query_id, sport, value; in galleries of ``size`` where it is given. Needs no truth: clips carry their skill.
     """
-    test = _test(clips)
-    sizes = test.group_by("sport", "skill").agg(size=pl.len())
-    own = (
-        queries.select("query_id", "sport", clip_id="own")
-        .explode("clip_id")
-        .join(test.select("clip_id", "skill"), on="clip_id")
-    )
-    return group_oracle(own.join(sizes, on=["sport", "skill"]))
+    test = _test(clips).with_columns(alike=pl.len().over("sport", "skill"), n=pl.len().over("sport"))
+    own = queries.select("query_id", clip_id="own").explode("clip_id")
+    return group_oracle(own.join(test.select("clip_id", "sport", "alike", "n"), on="clip_id"), size=size)
 
 
-def group_oracle(own: pl.DataFrame) -> pl.DataFrame:
-    """query_id, sport, value: the mean over own clips of min(1, 10 / ``size``), the size of the clip's group."""
-    value = (K / pl.col("size")).clip(upper_bound=1.0)
-    return own.group_by("query_id", "sport").agg(value=value.mean()).sort("query_id")
+def group_oracle(own: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
+    """query_id, sport, value: the mean over own clips of guessing among the ``alike`` clips that look right.
+
+    ``n`` is the sport's gallery; a gallery below ``size`` has no value.
+    """
+    guess = metrics.fixed_gallery_guess(own["alike"], own["n"], size=size, k=K) if size else K / own["alike"].to_numpy()
+    rows = own.with_columns(value=pl.Series(np.minimum(guess, 1.0)))
+    return rows.group_by("query_id", "sport").agg(pl.col("value").mean().fill_nan(None)).sort("query_id")

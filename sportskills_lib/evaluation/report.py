@@ -16,15 +16,23 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import artifacts
-from sportskills_lib.evaluation import report_text, summary
+from sportskills_lib.evaluation import outputs, recall, report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
 from sportskills_lib.files import write_whole
 
 NAME = "05_evaluation"
-CSV_TABLES = ("per_sport_recall", "headline", "differences_by_sport", "across_sports", "median_ranks", "galleries")
+CSV_TABLES = (
+    "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports", "median_ranks",
+    "galleries", "understanding_means", "understanding_differences", "cue_kinds", "cue_kind_differences", "corpus",
+)  # fmt: skip
 FEEDBACK_TABLES = ("feedback_retrieval", "feedback_differences", "raters")
 CAPTIONS = {
+    "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
     "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
+    "encoders": "Every encoder with and without narrations, by sport, in galleries of one size; dotted: chance.",
+    "encoders_appendix": "The remaining sports.",
+    "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one comment among five.",
+    "cue_kinds": "Clips and narrations of mistakes, by what one has to see to tell them: a pose, or timing.",
     "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
     "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
     "feedback_filmstrips": "Learners, and the first five clips that two systems offer them, with mean grades. "
@@ -34,7 +42,16 @@ CAPTIONS = {
     "n queries. The mean is over all evaluable sports. Dotted: chance.",
     "per_sport_recall_appendix": "The remaining evaluable sports.",
     "macro_means": "Macro means over all evaluable sports.",
+    "per_sport_recall_fixed": "The same in galleries of one size in every sport (exact expectation over draws).",
+    "per_sport_recall_appendix_fixed": "The remaining sports, in galleries of one size.",
+    "macro_means_fixed": "Macro means in galleries of one size.",
 }
+
+
+RECALL_FIGURES = (
+    "macro_means", "per_sport_recall", "per_sport_recall_appendix", "encoders", "encoders_appendix",
+    "per_sport_recall_fixed", "per_sport_recall_appendix_fixed",
+)  # fmt: skip
 
 
 def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
@@ -79,14 +96,19 @@ def _write_tables(place: Path, folder: Path) -> None:
         if frame.width:
             frame.write_csv(place / f"{name}.csv")
     per_sport, sizes = _table(folder, "per_sport_recall"), _table(folder, "galleries")
+    scopes = {recall.WITHIN: "within sport", recall.FIXED: "in galleries of one size"}
     parts = [
         summary.latex(
-            summary.wide(per_sport, sizes, encoder=encoder),
-            caption=f"recall@10, text to video, within sport, {encoder} encoder, with 95 % intervals.",
+            summary.wide(per_sport, sizes, encoder=encoder, scope=scope),
+            caption=f"recall@10, text to video, {said}, {encoder} encoder, with 95 % intervals.",
         )
-        for encoder in sorted(per_sport["encoder"].unique())
+        for scope, said in scopes.items()
+        for encoder in summary.ordered(per_sport["encoder"].unique(), summary.ENCODERS)
     ]
     (place / "per_sport_recall.tex").write_text("\n".join(parts))
+    for name in ("headline", "ratios_by_sport", "understanding_means", "cue_kinds", "corpus"):
+        if (frame := _table(folder, name)).height:
+            outputs.write_data(place, name, frame)
     feedback = _table(folder, "feedback_retrieval")
     if feedback.height:
         rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
@@ -99,7 +121,7 @@ def _copy_figures(place: Path, folder: Path) -> None:
     (place / "figures").mkdir()
     for path in sorted((folder / "figures").glob("*.*")) if (folder / "figures").is_dir() else []:
         shutil.copyfile(path, place / "figures" / path.name)
-        if path.stem == "per_sport_recall":
+        if path.stem == "per_sport_recall" and path.suffix in (".png", ".svg"):
             shutil.copyfile(path, place / path.name)
 
 
@@ -109,14 +131,20 @@ def _copy_figures(place: Path, folder: Path) -> None:
 def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
     found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
-    folders = {name: artifacts.run_folder(run) / name for name in artifacts.STAGES[:4]}
+    folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
     dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
     retrievals = folder / "retrievals.html"
     shown = {
         "headline": report_text.shown(found["headline"]),
         "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], found["galleries"])),
-        "across": report_text.shown(found["across_sports"].drop("scope", strict=False)),
-        "ranks": report_text.shown(found["median_ranks"]),
+        "across": report_text.shown(report_text.at_ten(found["across_sports"])),
+        "ranks": report_text.shown(found["median_ranks"].filter(pl.col("sport") == summary.MEAN).drop("sport")),
+        "ratios": report_text.shown(report_text.fixed_ratios(found["ratios_by_sport"])),
+        "understanding": report_text.shown(found["understanding_means"]),
+        "understanding_differences": report_text.shown(found["understanding_differences"]),
+        "kinds": report_text.shown(found["cue_kinds"]),
+        "kind_differences": report_text.shown(report_text.between_encoders(found["cue_kind_differences"])),
+        "corpus": report_text.shown(found["corpus"]),
         "seeds": report_text.shown(found["seeds"]),
         "feedback": report_text.shown(found["feedback_retrieval"]),
         "feedback_differences": report_text.shown(found["feedback_differences"]),
@@ -133,7 +161,8 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "n_clips": int(found["galleries"]["gallery"].sum()),
         "min_gallery": config.get("min_gallery"),
         "tables": shown,
-        "per_sport_figures": _figures(folder, ("macro_means", "per_sport_recall", "per_sport_recall_appendix")),
+        "per_sport_figures": _figures(folder, RECALL_FIGURES),
+        "gallery_size": config.get("gallery_size"),
         "figures": {name: next(iter(_figures(folder, (name,))), None) for name in CAPTIONS},
         "stage_figures": {name: _figures(path, None) for name, path in folders.items()},
         "retrievals": retrievals.read_text() if retrievals.is_file() else "",
@@ -146,8 +175,8 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
 
 
 def _links(place: Path) -> list[tuple[str, str]]:
-    names = [("recall", "#recall"), ("retrievals", "#retrievals"), ("feedback", "#feedback"), ("funnel", "#funnel")]
-    names += [("checks", "#checks"), ("provenance", "#provenance")]
+    sections = ("recall", "understanding", "retrievals", "feedback", "corpus", "funnel", "checks", "provenance")
+    names = [(name, f"#{name}") for name in sections]
     notebooks = [name for name in artifacts.STAGES if (place / "nb" / f"{name}.html").is_file()]
     if notebooks and NAME not in notebooks:
         notebooks.append(NAME)  # the runner writes it when this notebook has ended

@@ -48,17 +48,36 @@ details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 excludes 0 (1 for a ratio).</p>
 {{ show(tables.headline) }}
 {{ plot(figures.differences) }}
+<h3>Ratio over sport labels, by sport</h3>
+<p>In galleries of {{ gallery_size }} clips in every sport, where sports can be compared; the mean is a ratio of macro means.</p>
+{{ show(tables.ratios) }}
 {% else %}<p>No sport is evaluable at 10 in this run: each has fewer than {{ min_gallery }} test clips or no fresh query,
 so there is no per-sport figure and no mean. The galleries are below, and the table across sports.</p>{% endif %}
 <h3>By sport</h3>
 <p>recall@10 of a narration's own clip among all test clips of its sport (N); n: queries; 95 % intervals. CSV and LaTeX
 of this table lie beside this page.</p>
-{{ show(tables.per_sport) }}
+{{ show(tables.per_sport, 130) }}
 <h3>Across sports</h3>
 <p>All {{ n_clips }} test clips are one gallery and every query counts once. The median rank is that of the query's own
 clip.</p>
 {{ show(tables.across) }}
 <details><summary>Median ranks, spread over seeds</summary>{{ show(tables.ranks) }}{{ show(tables.seeds) }}</details>
+
+<h2 id="understanding">Understanding beyond retrieval</h2>
+{% if tables.understanding.rows %}
+<p>The encoders are frozen. A linear probe for each skill says whether a test clip is a correct demonstration, and which
+mistake it shows; minimal pairs ask for the right one among narrations (or clips) of the same skill that differ in the cue
+or in the execution alone; and one comment of five is the clip's own, as in ExAct.</p>
+{{ plot(figures.understanding) }}
+{{ show(tables.understanding) }}
+<details><summary>Paired differences</summary>{{ show(tables.understanding_differences, 200) }}</details>
+{% else %}<p>No test clip could be asked about in this run.</p>{% endif %}
+{% if tables.kinds.rows %}<h3>By the kind of cue</h3>
+<p>Clips and narrations of mistakes, split by what one has to see. Encoders that see the order of frames should gain where
+timing matters.</p>
+{{ plot(figures.cue_kinds) }}
+{{ show(tables.kind_differences) }}
+<details><summary>All means by kind of cue</summary>{{ show(tables.kinds, 200) }}</details>{% endif %}
 
 <h2 id="retrievals">Retrievals</h2>
 <p>Picked by rule: the best, typical ones, and the worst. {{ mark_note }}</p>
@@ -78,6 +97,10 @@ clip.</p>
 <h2 id="training">Training</h2>
 {% if figures.curves %}{{ plot(figures.curves) }}{% else %}<p>03 recorded no curves.</p>{% endif %}
 {% for figure in stage_figures["03_encoder"] + stage_figures["04_retrieval"] %}{{ plot(figure) }}{% endfor %}
+
+<h2 id="corpus">The corpus</h2>
+{{ plot(figures.corpus) }}
+{{ show(tables.corpus) }}
 
 <h2 id="funnel">What was kept, and what was dropped</h2>
 {% for figure in stage_figures["01_curation"] + stage_figures["02_pairing"] %}{{ plot(figure) }}{% endfor %}

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
 FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
@@ -36,6 +37,26 @@ def _cell(value: Any, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
+def fixed_ratios(table: pl.DataFrame) -> pl.DataFrame:
+    """The ratios in galleries of one size, or in whole ones where no sport is large enough."""
+    fixed = table.filter(pl.col("gallery") == "fixed") if table.width else table
+    return fixed if fixed.height else table
+
+
+def between_encoders(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows that compare encoders, of narrations and skill labels."""
+    if table.is_empty():
+        return table
+    shown = (pl.col("comparison") == "encoders") & pl.col("training").is_in(["narrations", "activity_skill"])
+    return table.filter(shown).drop("comparison")
+
+
+def at_ten(across: pl.DataFrame) -> pl.DataFrame:
+    """The table across sports, less the scope and recall at 1 and 5, which its file has."""
+    short = across.filter(~pl.col("metric").str.contains("@[15]_")) if across.width else across
+    return short.drop("scope", strict=False)
+
+
 def settings(config: Mapping[str, Any]) -> Shown:
     """Every setting of the stage, as a table."""
     return Shown([("setting", True), ("value", True)], [[name, str(value)] for name, value in config.items()])
@@ -50,16 +71,19 @@ def interval(value: float, low: float | None, high: float | None, *, sign: bool 
 def summary_sentences(headline: pl.DataFrame, gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     """The headline with its interval and n, the ratio, the control, and the feedback finding."""
     sentences: list[str] = []
-    for encoder in sorted(headline["encoder"].unique()) if headline.height else []:
-        rows = {(row["kind"], row["training"], row["baseline"]): row for row in headline.iter_rows(named=True)
-                if row["encoder"] == encoder}  # fmt: skip
-        sentences += filter(None, (_main(rows, encoder), _control(rows)))
+    for encoder in summary.ordered(headline["encoder"].unique(), summary.ENCODERS) if headline.height else []:
+        own = headline.filter(pl.col("encoder") == encoder)
+        rows, fixed = (
+            {(row["kind"], row["training"], row["baseline"]): row for row in own.iter_rows(named=True)
+             if row["gallery"] == gallery} for gallery in ("full", "fixed")
+        )  # fmt: skip
+        sentences += filter(None, (_main(rows, fixed, encoder), _control(rows), _against_first(rows, encoder)))
     if not sentences:
         sentences.append("No sport of this run is evaluable at 10, so there is no headline difference.")
     return sentences + _feedback_sentences(gaps, raters)
 
 
-def _main(rows: dict, encoder: str) -> str:
+def _main(rows: dict, fixed: dict, encoder: str) -> str:
     row = rows.get(("difference", "narrations", "activity_skill"))
     if row is None:
         return ""
@@ -69,11 +93,29 @@ def _main(rows: dict, encoder: str) -> str:
         f"sport, macro mean of {row['sports']} sports, n = {row['n']} queries) by "
         f"{interval(row['value'], row['low'], row['high'])}, {apart}."
     )
-    ratio = rows.get(("ratio", "narrations", "activity_sport"))
+    same = fixed.get(("ratio", "narrations", "activity_sport"))
+    ratio, where = (
+        (same, " in galleries of one size") if same else (rows.get(("ratio", "narrations", "activity_sport")), "")
+    )
     if ratio is not None:
         said = interval(ratio["value"], ratio["low"], ratio["high"], sign=False)
-        text += f" The ratio of macro means over sport labels is {said}."
+        text += f" The ratio of macro means over sport labels{where} is {said}."
+    gap = rows.get(("gap_closed", "narrations", "skill to cue oracle"))
+    if gap is not None:
+        low, high = gap["low"], gap["high"]
+        said = f"{gap['value']:.0%}" + ("" if low is None else f" [{low:.0%}, {high:.0%}]")
+        text += f" Narrations close {said} of the gap between the skill oracle and the cue oracle."
     return text
+
+
+def _against_first(rows: dict, encoder: str) -> str:
+    found = [row for (kind, training, _), row in rows.items() if kind == "encoders" and training == "narrations"]
+    if not found:
+        return ""
+    row = found[0]
+    said = interval(row["value"], row["low"], row["high"])
+    apart = "apart from 0" if row["apart"] else "not apart from 0"
+    return f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: {said}, {apart}."
 
 
 def _control(rows: dict) -> str:
@@ -124,13 +166,22 @@ def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], c
 
 def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
     lines = []
-    within = per_sport.filter((pl.col("scope") == "within_sport") & (pl.col("direction") == "text_to_video"))
-    out = sorted(within.filter(pl.col("value").is_null())["sport"].unique())
+    asked = per_sport.filter(pl.col("direction") == "text_to_video")
+    missing = {
+        scope: set(asked.filter((pl.col("scope") == scope) & pl.col("value").is_null())["sport"])
+        for scope in (recall.WITHIN, recall.FIXED)
+    }
+    out = sorted(missing[recall.WITHIN])
     if out:
         lines.append(
             f"Not evaluable at 10 (fewer than {config.get('min_gallery')} test clips), in no figure and no mean: "
             + ", ".join(out)
             + "."
+        )
+    if apart := sorted(missing[recall.FIXED] - missing[recall.WITHIN]):
+        lines.append(
+            f"Fewer than {config.get('gallery_size')} test clips, so only in the figures of whole galleries, not in "
+            "those of one size: " + ", ".join(apart) + "."
         )
     thin = sizes.filter(
         ~pl.col("sport").is_in(out) & ((pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS))

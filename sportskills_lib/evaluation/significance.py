@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -52,8 +53,17 @@ class Resampled:
     def stratum(self, system: str, stratum: str) -> Interval:
         """The system's mean in one stratum, with its interval; without one when there is a single cluster."""
         row, column = self.strata.index(stratum), self.systems.index(system)
-        enough = bool(self.clusters_S[row] > 1)
-        return self._interval(self.measured_SA[row, column], self.drawn_SAD[row, column], enough)
+        value = float(self.measured_SA[row, column])
+        if not self.clusters_S[row] > 1:
+            return Interval(value, None, None)
+        low, high = self._bounds_SA[:, row, column]
+        return Interval(value, float(low), float(high))
+
+    @cached_property
+    def _bounds_SA(self) -> Floats:
+        """The percentiles of every system in every stratum at once, [2, S, A]."""
+        tail = (1 - self.level) / 2
+        return np.quantile(self.drawn_SAD, [tail, 1 - tail], axis=2)
 
     def macro(self, system: str) -> Interval:
         """The mean over strata of the stratum's mean: every sport counts once."""
@@ -70,13 +80,30 @@ class Resampled:
         row = self.strata.index(stratum)
         return self._interval(measured[row], drawn[row], bool(self.clusters_S[row] > 1))
 
-    def ratio(self, system: str, baseline: str) -> Interval:
-        """Macro mean over macro mean (never a mean of per-stratum ratios); infinite where the baseline is 0."""
-        one, two = self.systems.index(system), self.systems.index(baseline)
+    def ratio(self, system: str, baseline: str, *, stratum: str | None = None) -> Interval:
+        """Macro mean over macro mean (never a mean of per-stratum ratios), or within one stratum; inf over 0."""
+        rows = self._rows(stratum)
+        return self._quotient(self._means(system, rows), self._means(baseline, rows), rows)
+
+    def share(self, system: str, low: str, high: str) -> Interval:
+        """How far ``system`` is on the way from ``low`` to ``high``, of macro means: 0 at ``low``, 1 at ``high``."""
+        rows = self._rows(None)
+        (here, drawn_D), (start, starts_D), (end, ends_D) = (self._means(name, rows) for name in (system, low, high))
+        return self._quotient((here - start, drawn_D - starts_D), (end - start, ends_D - starts_D), rows)
+
+    def _rows(self, stratum: str | None) -> slice:
+        first = 0 if stratum is None else self.strata.index(stratum)
+        return slice(first, len(self.strata) if stratum is None else first + 1)
+
+    def _means(self, system: str, rows: slice) -> tuple[float, Floats]:
+        column = self.systems.index(system)
+        return float(self.measured_SA[rows, column].mean()), self.drawn_SAD[rows, column].mean(axis=0)
+
+    def _quotient(self, above: tuple[float, Floats], below: tuple[float, Floats], rows: slice) -> Interval:
         with np.errstate(divide="ignore", invalid="ignore"):
-            measured = self.measured_SA[:, one].mean() / self.measured_SA[:, two].mean()
-            drawn = self.drawn_SAD[:, one].mean(axis=0) / self.drawn_SAD[:, two].mean(axis=0)
-        return self._interval(measured, np.nan_to_num(drawn, nan=1.0, posinf=np.inf), bool((self.clusters_S > 1).all()))
+            measured, drawn_D = np.float64(above[0]) / below[0], above[1] / below[1]
+        drawn_D = np.nan_to_num(drawn_D, nan=1.0, posinf=np.inf, neginf=-np.inf)
+        return self._interval(measured, drawn_D, bool((self.clusters_S[rows] > 1).all()))
 
     def _macro(self, measured_S: Floats, drawn_SD: Floats) -> Interval:
         return self._interval(measured_S.mean(), drawn_SD.mean(axis=0), bool((self.clusters_S > 1).all()))
@@ -85,7 +112,8 @@ class Resampled:
         if not enough:
             return Interval(float(value), None, None)
         tail = (1 - self.level) / 2
-        low, high = np.quantile(drawn_D, [tail, 1 - tail])
+        how = "linear" if np.isfinite(drawn_D).all() else "nearest"  # nothing lies between a number and infinity
+        low, high = np.quantile(drawn_D, [tail, 1 - tail], method=how)  # type: ignore[call-overload]
         return Interval(float(value), float(low), float(high))
 
 

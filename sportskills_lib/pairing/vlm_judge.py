@@ -2,8 +2,9 @@
 
 Any Qwen2.5-VL or Qwen3-VL that transformers loads, by hub id or folder; the stock processor and model, in batches. A
 letter is one token in every tokenizer of the family, where "incorrect" may be two; and a logit, other than a sampled
-word, is a probability. It is the model's own and uncalibrated: see the audit. The answers' order may sway a model; that
-is left as it is.
+word, is a probability: that of each letter over that of all three. It is the model's own and uncalibrated: see
+`sportskills audit evidence`. Where the three together hold less than half of what the model would say next, it gave no
+answer to the question: the window is undecided. The answers' order may sway a model; that is left as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sportskills_lib import models
 from sportskills_lib.pairing.evidence import Evidence, Mode
 
 LETTERS = "ABC"  # in the order of tables.DEMONSTRATIONS
+ANSWERED = 0.5  # probability that the three letters must hold together
 NOMINAL_FPS = 2.0  # every clip is presented at this rate
 SHOWN: dict[Mode, str] = {
     "text": "A coach speaks in a video lesson.",
@@ -54,7 +56,7 @@ class VlmJudge:
         self.letter_ids = [letter[0] for letter in ids]
 
     def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
-        """float64 [N, 3]; the batch size does not change a row beyond rounding.
+        """float64 [N, 3]; NaN where the model would not answer; the batch size changes no row beyond rounding.
 
         ValueError for an item without frames, unless the mode is ``text``.
         """
@@ -72,7 +74,9 @@ class VlmJudge:
         inputs = self._inputs(items, mode).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-        return logits[:, self.letter_ids].double().softmax(-1).cpu().numpy()
+        said = logits.double().softmax(-1)[:, self.letter_ids].cpu().numpy()
+        held = said.sum(axis=1, keepdims=True)
+        return np.where(held >= ANSWERED, said / np.maximum(held, 1e-300), np.nan)
 
     def _inputs(self, items: Sequence[Evidence], mode: Mode) -> Any:
         """The stock processor's batch, padded on the left, so that every prompt ends in the last column."""
@@ -82,7 +86,7 @@ class VlmJudge:
         ]
         options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
         if mode != "text":
-            clips = [np.ascontiguousarray(item.frames) for item in items]
+            clips = [np.array(item.frames) for item in items]  # copied: it may be a map
             options |= {
                 "videos": clips,
                 "do_sample_frames": False,

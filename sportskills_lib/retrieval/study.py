@@ -226,7 +226,7 @@ def candidates(pools: pl.DataFrame, supervision: pl.DataFrame, learners: pl.Data
 
 def learner_embeddings(library: Library, arm: str, learner_frames: np.ndarray, device: str) -> np.ndarray:
     """float32 [M, D]: the learners' clips through the tower of one arm of 03."""
-    tower = models.load_tower(library.encoder / "models" / arm, device=device)
+    tower = models.load_tower(library.encoder / "models" / "image" / arm, device=device)
     return tower.encode_frames(learner_frames)
 
 

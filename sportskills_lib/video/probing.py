@@ -57,8 +57,11 @@ def reading(path: Path) -> Iterator[None]:
         raise UnreadableVideo(f"{path.name} cannot be read as video ({type(error).__name__}: {text})") from error
 
 
-def open_video(path: Path) -> tuple[Any, Any]:
-    """The container and its video stream, with one decoding thread: the workers are the parallel part."""
+def open_video(path: Path, *, threads: int = 1) -> tuple[Any, Any]:
+    """The container and its video stream.
+
+    With more than one decoding thread any damage is an error, since damage is patched otherwise by several threads.
+    """
     import av
 
     av.logging.set_level(None)
@@ -67,7 +70,10 @@ def open_video(path: Path) -> tuple[Any, Any]:
     if stream is None:
         container.close()
         raise UnreadableVideo(f"{path.name} has no video stream: download it again with its pictures")
-    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_count = threads
+    if threads > 1:
+        stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.options = {"err_detect": "explode"}
     return container, stream
 
 

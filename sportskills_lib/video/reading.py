@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from sportskills_lib.video.shaping import inner_size, square
 log = logging.getLogger("sportskills")
 
 VERSION = "video-2"  # part of every cache key: a change of pictures or of times changes it
+MOST_THREADS = 8
 BATCH = 64  # frames in memory at once while streaming
 
 
@@ -30,7 +32,8 @@ def read_frames(
     """The pictures on screen at ``times_s``: uint8 ``[T, size_px, size_px, 3]``, in the order asked.
 
     The picture at t is the last frame presented at or before t; before the first frame it is the first. ValueError for
-    a time outside the video, UnreadableVideo when decoding fails. PyAV reads, by a plan, unless decord is asked for.
+    a time outside the video, UnreadableVideo when decoding fails. PyAV reads, by a plan, unless decord is asked for; it
+    decodes with all cores, but in a worker process with one thread, since the workers are the parallel part.
     """
     wanted = np.asarray(times_s, dtype=np.float64)
     info = path if isinstance(path, VideoInfo) else None
@@ -43,10 +46,16 @@ def read_frames(
     if info is not None and reader == "decord":
         pictures = _by_decord(info, wanted[order], size_px)
     else:
-        pictures = sample(info.path if info else Path(path), wanted[order], size_px, info=info)  # type: ignore[arg-type]
+        file = info.path if info else Path(path)  # type: ignore[arg-type]
+        pictures = sample(file, wanted[order], size_px, info=info, threads=_threads())
     for place, picture in zip(order, pictures, strict=True):
         frames[place] = picture
     return frames
+
+
+def _threads() -> int:
+    """Decoding threads of a lone read: the cores that this process may use, or one where it has siblings."""
+    return 1 if multiprocessing.parent_process() else min(len(os.sched_getaffinity(0)), MOST_THREADS)
 
 
 def grid_times(info: VideoInfo, rate_hz: float) -> np.ndarray:

@@ -44,22 +44,26 @@ class _Unplanned(Exception):
     """The packets do not allow a plan, or a planned frame did not come out."""
 
 
-def sample(path: Path, wanted_s: np.ndarray, size_px: int, *, info: VideoInfo | None = None) -> Iterator[np.ndarray]:
+def sample(
+    path: Path, wanted_s: np.ndarray, size_px: int, *, info: VideoInfo | None = None, threads: int = 1
+) -> Iterator[np.ndarray]:
     """Squares [size_px, size_px, 3] on screen at ascending ``wanted_s``; from the packets alone, or with a probe.
 
-    ValueError for a time outside the video, UnreadableVideo when decoding fails.
+    The number of ``threads`` changes no picture. ValueError for a time outside the video, UnreadableVideo when decoding
+    fails.
     """
     done = 0
     with reading(path):
         from av import FFmpegError
 
-        try:
-            for picture in _planned(path, wanted_s, size_px, info):
-                yield picture
-                done += 1
-            return
-        except (_Unplanned, FFmpegError):
-            pass  # the thorough way can, or says what is wrong
+        for count in (threads, 1) if threads > 1 else (1,):
+            try:
+                for picture in _planned(path, wanted_s[done:], size_px, info, threads=count):
+                    yield picture
+                    done += 1
+                return
+            except (_Unplanned, FFmpegError):
+                pass  # one thread, or the thorough way, can, or says what is wrong
         info = info or probe(path, reader="pyav")
         check_inside(info, wanted_s)
         yield from _thorough(info, wanted_s[done:], size_px)
@@ -89,8 +93,10 @@ def check_inside(info: VideoInfo, wanted_s: np.ndarray) -> None:
         )
 
 
-def _planned(path: Path, wanted_s: np.ndarray, size_px: int, info: VideoInfo | None) -> Iterator[np.ndarray]:
-    container, stream = open_video(path)
+def _planned(
+    path: Path, wanted_s: np.ndarray, size_px: int, info: VideoInfo | None, *, threads: int = 1
+) -> Iterator[np.ndarray]:
+    container, stream = open_video(path, threads=threads)
     with container:
         if container.format.name not in SEEKABLE or (len(wanted_s) and wanted_s[0] < -EPSILON_S):
             raise _Unplanned

@@ -6,7 +6,7 @@ around them. What the judge said is not shown while labelling, so that it cannot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -54,13 +54,31 @@ def sheet(ask: str, frame: pl.DataFrame, strips: Strips, *, labels: tuple[str, .
 
 def scores(frame: pl.DataFrame) -> str:
     """Precision and recall with their intervals, as a table."""
-    head = "".join(f"<th>{name}</th>" for name in ("sport", "class", "measure", "value", "95 % interval", "items"))
     rows = []
     for sport, kind, measure, value, low, high, n in frame.iter_rows():
         figures = ("–", "–") if value is None else (f"{value:.3f}", f"{low:.3f} to {high:.3f}")
-        cells = (sport, kind, measure, *figures, str(n))
-        rows.append("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+        rows.append((sport, kind, measure, *figures, str(n)))
+    return table(("sport", "class", "measure", "value", "95 % interval", "items"), rows)
+
+
+def compared(frame: pl.DataFrame) -> str:
+    """Two judges in pairs (auditing.scoring.compare), as a table."""
+    rows = [
+        (
+            row["sport"], f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}",
+            *(str(row[name]) for name in ("n", "both", "only_one", "only_other", "neither")), f"{row['p_value']:.3g}",
+        )
+        for row in frame.iter_rows(named=True)
+    ]  # fmt: skip
+    head = ("sport", "difference of shares right", "95 % interval", "items", "both right", "only the first",
+            "only the second", "neither", "McNemar p")  # fmt: skip
+    return table(head, rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts."""
+    cells = [f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table><tr>{''.join(f'<th>{text(cell)}</th>' for cell in head)}</tr>{''.join(cells)}</table>"
 
 
 def page(title: str, body: str) -> str:

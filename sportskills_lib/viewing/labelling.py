@@ -19,7 +19,8 @@ class Labeller:
     """Items one after another; type a key or press a button. ``widget`` is what a notebook displays.
 
     ``frame`` has item_id, label and what gold.item shows; ``keys`` gives each key's label; ``save(item_id, label)`` is
-    called for each answer before the next item is shown, and what it raises is raised.
+    called for each answer before the next item is shown. What it raises is shown and raised: JupyterLab keeps what a
+    callback raises out of sight.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Labeller:
         self.place = next((i for i, row in enumerate(self.rows) if not row["label"]), 0)
         self.view = ipywidgets.HTML()
         self.state = ipywidgets.HTML()
-        self.key = ipywidgets.Text(placeholder="type a key here", continuous_update=True, layout={"width": "9em"})
+        self.key = ipywidgets.Text(placeholder="type keys here", continuous_update=True, layout={"width": "9em"})
         self.key.observe(self._typed, "value")
         buttons = []
         for key, label in {**self.keys, BACK: "back"}.items():
@@ -58,18 +59,23 @@ class Labeller:
             return
         elif self.rows:
             row = self.rows[self.place]
-            self.save(row["item_id"], self.keys[key])
+            try:
+                self.save(row["item_id"], self.keys[key])
+            except Exception as error:
+                named = gold.text(f"{type(error).__name__}: {error}")
+                self.state.value = f"<p><b>Not saved:</b> {named}</p>"
+                raise
             row["label"] = self.keys[key]
             self.place = min(self.place + 1, len(self.rows) - 1)
         self._show()
 
     def _typed(self, change: Mapping[str, Any]) -> None:
-        typed = str(change["new"])
-        if not typed:
-            return
-        self.key.value = ""
-        for key in typed.lower():
-            self.press(key)
+        """Take what was typed behind what stood there. The box is never emptied: a browser that types on meanwhile
+        would send the same key twice."""
+        old, new = str(change["old"]), str(change["new"])
+        if new.startswith(old):
+            for key in new[len(old) :].lower():
+                self.press(key)
 
     def _show(self) -> None:
         done = sum(bool(row["label"]) for row in self.rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import make_run
 
-from sportskills_lib.auditing import labels, questions, sampling, scoring, sheets
+from sportskills_lib.auditing import intervals, labels, questions, sampling, scoring, sheets
 
 HOSTILE = '=HYPERLINK("http://x","y")'
 
@@ -27,6 +26,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SPORTSKILLS_HOME", str(home))
     return "t"
+
+
+def stratified(items: pl.DataFrame, *, n: int, seed: int) -> pl.DataFrame:
+    return sampling.stratified(items.lazy(), n=n, seed=seed)
 
 
 def population(counts: dict[tuple[str, str], int]) -> pl.DataFrame:
@@ -45,6 +48,7 @@ def labelled(items: pl.DataFrame, truth: dict[str, str], filter_: str = "actiona
     frame = items.with_columns(
         filter=pl.lit(filter_), run=pl.lit("t"), note=pl.lit(""),
         label=pl.col("item_id").replace_strict(truth, default="", return_dtype=pl.String),
+        **({} if "stratum" in items.columns else {"stratum": pl.concat_str("verdict", "sport", separator=", ")}),
     )  # fmt: skip
     return sheets.Sheet(filter_, "t", frame.select(sheets.SAMPLE))
 
@@ -60,25 +64,25 @@ def test_a_sample_of_each_filter_is_drawn_written_and_read_back(run: str, filter
     assert drawn.frame["text"].null_count() == 0 and drawn.frame["start_s"].null_count() == 0
     sheets.write(tmp_path / "gold.csv", drawn)
     assert sheets.read(tmp_path / "gold.csv").frame.equals(drawn.frame)
-    items = questions.question(filter_).items(run)
+    items = questions.question(filter_).items(run).collect()
     assert drawn.frame["stratum_size"].max() <= items.height  # type: ignore[operator]
 
 
 def test_the_planted_copy_is_in_the_population_of_pairs(run: str) -> None:
-    items = questions.question("duplicates").items(run).filter(pl.col("verdict") == "copy")
+    items = questions.question("duplicates").items(run).filter(pl.col("verdict") == "copy").collect()
     assert {(row["video_id"], row["other_video_id"]) for row in items.iter_rows(named=True)} == {("-copy", "lesson1")}
 
 
 def test_rare_verdicts_and_sports_are_drawn_as_often_as_there_are(tmp_path: Path) -> None:
     items = population({("yes", "golf"): 500, ("yes", "judo"): 5, ("no", "golf"): 20, ("undecided", "golf"): 3})
-    drawn = sampling.stratified(items, n=43, seed=0)
+    drawn = stratified(items, n=43, seed=0)
     counts = dict(drawn.group_by(pl.concat_str("verdict", "sport", separator=" ")).len().iter_rows())
     assert counts == {"yes golf": 15, "yes judo": 5, "no golf": 20, "undecided golf": 3}
     assert dict(drawn.select("verdict", "stratum_size").filter(pl.col("verdict") != "yes").unique().iter_rows()) == {
         "no": 20, "undecided": 3,
     }  # fmt: skip
-    assert not sampling.stratified(items, n=43, seed=1)["item_id"].equals(drawn["item_id"])
-    assert sampling.stratified(items, n=10_000, seed=0).height == 528
+    assert not stratified(items, n=43, seed=1)["item_id"].equals(drawn["item_id"])
+    assert stratified(items, n=10_000, seed=0).height == 528
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 30), max_size=6), st.integers(0, 100))
@@ -88,6 +92,14 @@ def test_even_shares(sizes: dict[str, int], n: int) -> None:
     assert all(given_[name] <= sizes[name] for name in sizes)
     full = [given_[name] for name in sizes if given_[name] < sizes[name]]
     assert not full or max(given_.values()) - min(full) <= max(1, max(given_.values()) - min(full))
+
+
+def test_a_draw_in_many_batches_is_the_draw_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = population({("yes", "golf"): 300, ("yes", "judo"): 40, ("no", "golf"): 90, ("undecided", "judo"): 5})
+    whole = {n: stratified(items, n=n, seed=3) for n in (4, 60, 400)}
+    monkeypatch.setattr(sampling, "BATCH", 17)
+    for n, drawn in whole.items():
+        assert stratified(items, n=n, seed=3).equals(drawn)
 
 
 def test_wrong_use_is_named(run: str) -> None:
@@ -168,49 +180,120 @@ def test_an_unknown_label_is_named(tmp_path: Path) -> None:
 
 
 def test_wilson_is_the_published_interval() -> None:
-    low, high = scoring.wilson(0.8, 10)  # 8 of 10: Newcombe (1998) and every table since
+    low, high = intervals.wilson(0.8, 10)  # 8 of 10: Newcombe (1998) and every table since
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
-    assert scoring.wilson(0.0, 20)[0] == 0.0 and scoring.wilson(1.0, 20)[1] == 1.0
+    assert intervals.wilson(0.0, 20)[0] == 0.0 and intervals.wilson(1.0, 20)[1] == 1.0
 
 
 def test_scores_by_hand_are_weighted_back_to_the_population() -> None:
     """100 kept (10 drawn, 9 right) and 300 turned down (10 drawn, 1 wrong): recall is not 9 of 10."""
     items = population({("yes", "golf"): 100, ("no", "golf"): 300})
-    drawn = sampling.stratified(items, n=20, seed=0)
+    drawn = stratified(items, n=20, seed=0)
     truth = dict(drawn.select("item_id", "verdict").iter_rows())
     kept = [name for name, verdict in truth.items() if verdict == "yes"]
     lost = [name for name, verdict in truth.items() if verdict == "no"]
     truth[kept[0]], truth[lost[0]] = "no", "yes"
     audit = scoring.score(labelled(drawn, truth))
     got = {(sport, measure): (value, low, high, n) for sport, _, measure, value, low, high, n in audit.scores.rows()}
-    spread = 0.09 * 10 / 9  # variance of nine ones and a zero
-    effective = min(10, 0.09 / ((1 - 10 / 100) * spread / 10))
-    assert got["all", "precision"] == pytest.approx((0.9, *scoring.wilson(0.9, effective), 10))
-    kept_part = 100**2 * 0.9 * (0.25**2) * spread / 10  # residuals 0.25 (nine times) and 0
-    lost_part = 300**2 * (1 - 10 / 300) * (0.75**2) * spread / 10  # residuals 0 (nine times) and -0.75
-    effective = 0.75 * 0.25 * 120**2 / (kept_part + lost_part)
-    assert got["all", "recall"] == pytest.approx((90 / 120, *scoring.wilson(0.75, effective), 10))
+    # 10 items, and 10 % of the stratum seen
+    assert got["all", "precision"] == pytest.approx((0.9, *intervals.wilson(0.9, 10 / 0.9), 10))
+    value, low, high, n = got["all", "recall"]
+    assert (value, n) == (pytest.approx(90 / 120), 10)
+    assert 0.40 < low < 0.47 and 0.95 < high < 0.99  # one miss of ten drawn: 3 to 110 of the 300, see below
     assert got["golf", "precision"] == got["all", "precision"]
     assert audit.worst()["item_id"].to_list()[0] in (kept[0], lost[0])
     assert audit.worst().height == 2
 
 
+def test_equal_weights_give_plain_wilson_and_a_run_labelled_whole_leaves_no_doubt() -> None:
+    weight, stratum = np.full(40, 1e6), np.repeat([0, 1], 20)
+    said, true = stratum == 0, np.arange(40) % 20 < 16
+    for recall in (False, True):
+        n = 32 if recall else 20
+        got = intervals.of_ratio(weight, stratum, said, true, recall=recall)
+        assert got == pytest.approx(intervals.wilson(16 / n, n), abs=1e-4)
+        all_seen = intervals.of_ratio(np.ones(40), stratum, said, true, recall=recall)
+        assert all_seen == pytest.approx((16 / n, 16 / n), abs=1e-3)
+
+
+def test_recall_after_a_few_misses_of_a_large_stratum_agrees_with_a_posterior_drawn_otherwise() -> None:
+    """All 20 kept are right, 1 of 20 turned down is a miss, and those stand for five times as many."""
+    from scipy.stats import beta
+
+    stratum, true = np.repeat([0, 1], 20), np.arange(40) <= 20
+    low, high = intervals.of_ratio(1e6 * np.repeat([1.0, 5.0], 20), stratum, stratum == 0, true, recall=True)
+    grid = (np.arange(400) + 0.5) / 400
+    right, missed = np.meshgrid(beta.ppf(grid, 20.5, 0.5), 5 * beta.ppf(grid, 1.5, 19.5))
+    assert (low, high) == pytest.approx(np.quantile(right / (right + missed), [0.025, 0.975]), abs=0.01)
+
+
+CORPORA = {  # items by verdict and sport, and how often a label is yes
+    "few misses in a large stratum": (
+        {("yes", "golf"): 200, ("yes", "judo"): 50, ("no", "golf"): 900, ("undecided", "golf"): 50},
+        {"yes": 0.9, "no": 0.05, "undecided": 0.4},
+    ),
+    "twenty sports of many sizes": (
+        {(verdict, f"s{i:02}"): size * (1 + i % 7)
+         for verdict, size in (("yes", 60), ("no", 40), ("undecided", 3)) for i in range(20)},
+        {"yes": 0.92, "no": 0.06, "undecided": 0.5},
+    ),
+}  # fmt: skip
+
+
+def sample_of(
+    rng: np.random.Generator, labels_: dict[tuple[str, str], np.ndarray], n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight, verdict and label of ``n`` items drawn as ``stratified`` does where sports are fewer than items."""
+    verdicts = sorted({verdict for verdict, _ in labels_})
+    shares = sampling.even_shares(
+        {name: sum(len(x) for (v, _), x in labels_.items() if v == name) for name in verdicts}, n
+    )
+    parts = []
+    for place, name in enumerate(verdicts):
+        sports = {sport: x for (v, sport), x in labels_.items() if v == name}
+        if len(sports) > shares[name]:
+            sports = {"": np.concatenate(list(sports.values()))}
+        for sport, count in sampling.even_shares({sport: len(x) for sport, x in sports.items()}, shares[name]).items():
+            got = rng.choice(sports[sport], count, replace=False)
+            parts.append((np.full(count, len(sports[sport]) / max(count, 1)), np.full(count, place), got))
+    weight, verdict, label = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return weight, verdict, label
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize(("n", "least", "most"), [(200, 0.93, 0.97), (40, 0.93, 0.99)])
+@pytest.mark.parametrize("recall", [False, True])
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    corpus: str, n: int, least: float, most: float, recall: bool
+) -> None:
+    counts, chance = CORPORA[corpus]
+    rng, inside = np.random.default_rng(n), []
+    kept = sorted(chance).index("yes")
+    for draw in range(800):
+        if draw % 8 == 0:  # another corpus, so that no single true value decides
+            truth = {key: rng.random(size) < chance[key[0]] for key, size in counts.items()}
+            right = sum(x.sum() for (verdict, _), x in truth.items() if verdict == "yes")
+            whole = sum(x.sum() if recall else len(x) for (v, _), x in truth.items() if recall or v == "yes")
+        weight, verdict, label = sample_of(rng, truth, n)
+        low, high = intervals.of_ratio(weight, verdict, verdict == kept, label, recall=recall)
+        inside.append(low <= right / whole <= high)
+    assert least <= np.mean(inside) <= most
+
+
 def test_a_weighted_estimate_is_right_on_average() -> None:
-    rng = np.random.default_rng(0)
-    items = population({("yes", "golf"): 200, ("yes", "judo"): 50, ("no", "golf"): 900, ("undecided", "golf"): 50})
-    chance = {"yes": 0.9, "no": 0.05, "undecided": 0.4}
+    counts, chance = CORPORA["few misses in a large stratum"]
+    items, rng = population(counts), np.random.default_rng(0)
     verdicts = dict(items.select("item_id", "verdict").rows())
     truth = {item: "yes" if rng.random() < chance[verdict] else "no" for item, verdict in verdicts.items()}
-    said = {item for item, verdict in verdicts.items() if verdict == "yes"}
     true = {item for item, label in truth.items() if label == "yes"}
-    recalls, inside = [], 0
-    for seed in range(60):
-        audit = scoring.score(labelled(sampling.stratified(items, n=300, seed=seed), truth))
-        value, low, high = audit.scores.filter(sport="all", measure="recall").select("value", "low", "high").row(0)
-        recalls.append(value)
-        inside += low <= len(said & true) / len(true) <= high
-    assert np.mean(recalls) == pytest.approx(len(said & true) / len(true), abs=0.02)
-    assert inside >= 48  # of 60: few misses in a large stratum make recall skewed, see scoring.py
+    found = len({item for item in true if verdicts[item] == "yes"}) / len(true)
+    rows = [
+        scoring.score(labelled(stratified(items, n=300, seed=seed), truth)).scores
+        .filter(sport="all", measure="recall").select("value", "low", "high").row(0)
+        for seed in range(60)
+    ]  # fmt: skip
+    assert np.mean([value for value, _, _ in rows]) == pytest.approx(found, abs=0.02)
+    assert sum(low <= found <= high for _, low, high in rows) >= 54
 
 
 def test_unsure_unlabelled_and_empty_strata_are_said() -> None:
@@ -248,14 +331,40 @@ def test_two_judges_on_the_same_items() -> None:
     other = pl.DataFrame({"item_id": names, "verdict": ["yes"] * 7 + ["no"] * 5, "confidence": [None] * 12},
                          schema_overrides={"confidence": pl.Float64})  # fmt: skip
     one, two = scoring.score(sheet), scoring.score(sheet, verdicts=other, judge="b")
-    table = scoring.compare(one, two)
-    assert (table.both, table.only_one, table.only_other, table.neither) == (7, 1, 4, 0)
-    assert table.p_value == pytest.approx(2 * (1 + 5) / 32)
+    all_, golf = scoring.compare(one, two).rows(named=True)
+    assert (all_["both"], all_["only_one"], all_["only_other"], all_["neither"]) == (7, 1, 4, 0)
+    assert all_["difference"] == pytest.approx(-3 / 12) and golf == {**all_, "sport": "golf"}
+    assert all_["p_value"] == pytest.approx(2 * (1 + 5) / 32)
+    back = scoring.compare(two, one).row(0, named=True)
+    assert back["difference"] == -all_["difference"]
     assert two.scores.filter(sport="all")["value"].to_list() == [1.0, 7 / 8]
     clash = scoring.score(sheet.labelled(names[0], "no"))
     with pytest.raises(ValueError, match="agree on one label first"):
         scoring.compare(one, clash)
-    assert math.isclose(scoring.Comparison("a", "b", 5, 0, 0, 0).p_value, 1.0)
+    assert scoring.mcnemar(0, 0) == 1.0
+
+
+def test_the_difference_of_two_judges_is_weighted_and_its_interval_holds_it() -> None:
+    """Kept items stand for 10 each, the others for 90 each: being right on those others counts nine times as much."""
+    items = population({("yes", "golf"): 200, ("no", "golf"): 1800})
+    drawn = stratified(items, n=40, seed=0)
+    rows = drawn.select("item_id", "verdict").rows()
+    truth = {item: "yes" if verdict == "yes" or place % 4 == 0 else "no" for place, (item, verdict) in enumerate(rows)}
+    sheet = labelled(drawn, truth)
+    lenient = drawn.select("item_id", "confidence", verdict=pl.lit("yes"))
+    row = scoring.compare(scoring.score(sheet), scoring.score(sheet, verdicts=lenient, judge="b")).row(0, named=True)
+    misses = sum(truth[item] == "yes" for item, verdict in rows if verdict == "no")
+    assert row["difference"] == pytest.approx((1800 * (20 - 2 * misses) / 20) / 2000)
+    assert row["low"] < row["difference"] < row["high"] and row["high"] - row["low"] < 0.8
+
+
+def test_more_sports_than_items_are_drawn_at_random_and_not_from_a_to_m() -> None:
+    items = population({(verdict, f"s{i:02}"): 30 for verdict in ("yes", "no") for i in range(30)})
+    drawn = stratified(items, n=40, seed=0)
+    assert drawn["stratum"].unique().sort().to_list() == ["no", "yes"]
+    assert drawn["stratum_size"].unique().to_list() == [900]
+    assert drawn["sport"].n_unique() > 10 and drawn["sport"].max() > "s25"  # type: ignore[operator]
+    assert stratified(items, n=80, seed=0)["stratum"].n_unique() == 60
 
 
 def test_another_runs_judge_is_found_by_id_and_by_span(run: str) -> None:
@@ -280,9 +389,9 @@ def test_the_labelling_widget_saves_each_key(run: str, tmp_path: Path) -> None:
     made = labels.labeller(path)
     assert "data:image/webp" in made.view.value
     made.key.value = "y"
-    made.key.value = "N"
+    made.key.value = "yN"
     assert sheets.read(path).frame["label"].to_list() == ["yes", "no", ""]
-    assert made.key.value == "" and "2 labelled" in made.state.value
+    assert "2 labelled" in made.state.value
     again = labels.labeller(path)  # goes on where it stopped
     again.press("z")
     again.press("u")
@@ -310,3 +419,35 @@ def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:
     assert "demonstration, gold.csv, run t: 8 labelled" in scored.output
     assert "McNemar p 1" in scored.output and "wrong: said incorrect, is correct: A common mistake" in scored.output
     assert "Most confident mistakes" in (tmp_path / "audit.html").read_text()
+
+
+def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from sportskills_lib.auditing.commands import app
+
+    path = tmp_path / "gold.csv"
+    sheet = sampling.draw(run, "demonstration", n=100, seed=0)
+    for item, verdict in sheet.frame.select("item_id", "verdict").rows():
+        sheet = sheet.labelled(item, verdict)
+    sheets.write(path, sheet)
+    words = ["evidence", str(path), "--run", run, "--to", str(tmp_path / "table.csv")]
+    assert "Stated probability" in CliRunner().invoke(app, words, catch_exceptions=False).output
+    rows = {(row["evidence"], row["words"]): row for row in pl.read_csv(tmp_path / "table.csv").iter_rows(named=True)}
+    assert len(rows) == 6 and rows["both", "own"]["macro_f1"] == 1
+    assert rows["pixels", "shuffled"]["changed"] == 0
+    said = CliRunner().invoke(app, ["spans", str(path), "--run", run], catch_exceptions=False).output
+    assert "macro F1 over what there is of correct, incorrect and none: 1.000" in said
+    with pytest.raises(ValueError, match="other --videos"):
+        CliRunner().invoke(app, ["spans", str(path), "--run", run, "--videos", "zzz*"], catch_exceptions=False)
+
+
+def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
+    home: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    for name in questions.QUESTIONS:
+        shown = labels.label_here(run, name, n=5, pictures=name != "actionability").data
+        assert "sportskills audit score" in shown and "audit score <bdi>data/gold/t/" in shown
+        assert ("<img" in shown) == (name != "actionability")
+    assert not (home / "data/gold").exists()

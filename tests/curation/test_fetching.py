@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -49,7 +48,7 @@ def fetched(folder: Path, items: list[Item], settings: FetchSettings | None = No
 
 @pytest.fixture(scope="module")
 def site():
-    with serving(Site({f"bad{kind}": kind for kind in FAULTS}, slow_s=0.8)) as running:
+    with serving(Site({f"bad{kind}": kind for kind in FAULTS})) as running:
         yield running
 
 
@@ -366,22 +365,27 @@ def command(site: Site, names: list[str], folder: Path) -> list[str]:
     flags = [word for name, value in HASTY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return [
         *(sys.executable, "-m", "sportskills_lib.cli", "fetch", "--from-file", str(listed), "--to", str(folder)),
-        *("--extractor", "generic", "--attempts", "2", "--timeout-s", "1", *flags),
+        *("--extractor", "generic", "--attempts", "2", "--timeout-s", "2", *flags),
     ]
 
 
-def run_killed(words: list[str], folder: Path, *, after: tuple[int, ...]) -> None:
-    """Run the command, kill it each time that so many items are done, then let it end."""
-    for done in after:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        until = time.monotonic() + 60
-        while len(list((folder / ".fetch/done").glob("*.json"))) < done:
-            assert process.poll() is None and time.monotonic() < until, process.stderr.read().decode()  # type: ignore[union-attr]
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=120)
+def killed(words: list[str], site: Site, path: str) -> None:
+    """Run the command until half of ``path`` has been sent to it, and kill it there."""
+    site.hold = path
+    site.held.clear()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        asked = site.held.wait(timeout=90)
+    finally:
+        process.kill()
+        said = process.communicate()[1].decode()
+    assert asked and process.returncode == -signal.SIGKILL, f"{path} was never asked for\n{said}"
+    site.hold = ""
+
+
+def run(words: list[str]) -> None:
+    """Let the command end."""
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=240)
 
 
 LONG = pytest.mark.skipif(os.environ.get("SPORTSKILLS_SLOW") != "1", reason="set SPORTSKILLS_SLOW=1: a minute or more")
@@ -392,10 +396,15 @@ def test_a_fetch_killed_twice_ends_like_an_undisturbed_one(count: int, tmp_path:
     names = [f"lesson{i:03d}" for i in range(count)]
     faults = {name: FAULTS[(i // 5) % len(FAULTS)] for i, name in enumerate(names) if i % 5 == 2}
     assert len(faults) == pytest.approx(count / 5, abs=1)
-    with serving(Site(faults, slow_s=2)) as site:
-        run_killed(command(site, names, tmp_path / "a/to"), tmp_path / "a/to", after=())
+    with serving(Site(faults)) as site:
+        run(command(site, names, tmp_path / "a/to"))
         site.asked.clear()
-        run_killed(command(site, names, tmp_path / "b/to"), tmp_path / "b/to", after=(count // 4, count // 2))
+        words, done = command(site, names, tmp_path / "b/to"), tmp_path / "b/to/.fetch/done"
+        for at, path in ((count // 4, "/film/{}.mp4"), (count // 2 + 1, "/captions/{}.vtt")):
+            assert names[at] not in faults
+            killed(words, site, path.format(names[at]))
+            assert len(list(done.glob("*.json"))) == at  # what came before is done, and nothing else
+        run(words)
         asked = sum(path.startswith("/watch") for path in site.asked.elements())
     table = pl.read_parquet(tmp_path / "b/to/fetch.parquet")
     assert table.equals(pl.read_parquet(tmp_path / "a/to/fetch.parquet"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from films import REAL, needs_real, write_lesson
 
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import figures
+from sportskills_lib.curation import figures, narrations
 from sportskills_lib.curation.narrations import Curated, curate
 
 SHOTS = [("Hello and welcome to my channel.", False), ("Bend your knees and drop the hips.", True), ("Okay.", False)]
@@ -52,6 +53,18 @@ def test_tables_do_not_depend_on_the_number_of_workers(folder: Path, tmp_path: P
         assert one.videos.equals(other.videos)
         assert one.narrations.equals(other.narrations)
         assert one.dropped.equals(other.dropped)
+
+
+def test_what_is_kept_of_a_part_is_one_piece_of_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, kept = narrations._write_part, list[pl.DataFrame]()
+
+    def noted(*arguments: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
+        kept.extend(written := write(*arguments))
+        return written
+
+    monkeypatch.setattr(narrations, "_write_part", noted)
+    curate(folder, CurationConfig(workers=0))
+    assert [(table.height, table.n_chunks()) for table in kept] == [(2, 1), (5, 1)]
 
 
 def test_a_folder_with_nothing_usable_is_an_error_that_counts_reasons(folder: Path) -> None:

@@ -6,45 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from small_training import small_config, small_train
 
 from sportskills_lib import compute, models
-from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import stepping, study, texts, training
-from sportskills_lib.encoder.batches import sport_batches
+from sportskills_lib.encoder import study, texts, training
 from sportskills_lib.encoder.losses import info_nce
-
-TINY = {
-    "model_cfg": {
-        "embed_dim": 16,
-        "vision_cfg": {"layers": [1, 1, 1, 1], "width": 4, "image_size": 32, "head_width": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-    },
-    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
-}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("tiny")
-    models.new_tower(TINY, seed=3).save(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> training.Material:
-    rng = np.random.default_rng(0)
-    rows = [
-        {"clip_id": f"c{i:03d}", "video_id": f"v{i // 4}", "sport": sport, "skill": f"skill{i % 2}", "split": split,
-         "text": f"do {sport} thing {i}"}
-        for i, (sport, split) in enumerate(
-            (sport, split)
-            for sport in ("golf", "judo", "tennis")
-            for split in ["train"] * 12 + ["val"] * 4 + ["test"] * 4
-        )
-    ]  # fmt: skip
-    path = tmp_path_factory.mktemp("frames") / "frames.npy"
-    np.save(path, rng.integers(0, 255, (len(rows), 4, 32, 32, 3), dtype=np.uint8))
-    return training.Material(pl.DataFrame(rows), str(path))
 
 
 def test_info_nce_is_clips_loss_when_all_texts_differ() -> None:
@@ -63,25 +29,6 @@ def test_equal_texts_are_positives_of_one_another() -> None:
     apart = torch.eye(2)
     punished, right = (info_nce(apart, apart, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
     assert right.item() < 1e-5 < punished.item()  # clips of one text that lie apart are drawn together
-
-
-def test_batches_hold_few_sports_and_use_every_clip_before_any_comes_twice(material: training.Material) -> None:
-    clips = material.clips.filter(split="train")
-    batches = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
-    for rows in batches:
-        assert clips[rows]["sport"].n_unique() == 2
-        assert len(set(rows)) == len(rows) == 8
-    first_nine = np.concatenate(batches)  # 6 batches x 2 sports = 12 deals, 4 a sport: 16 of 12 clips
-    counts = np.bincount(first_nine, minlength=clips.height)
-    assert counts.min() >= 1 and counts.max() <= 2
-    again = list(sport_batches(clips, steps=6, sports_a_batch=2, clips_a_sport=4, seed=1))
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-
-
-def test_batches_of_a_corpus_with_fewer_sports_than_asked(material: training.Material) -> None:
-    clips = material.clips.filter(sport="golf", split="train")
-    (rows,) = sport_batches(clips, steps=1, sports_a_batch=4, clips_a_sport=99, seed=0)
-    assert sorted(rows) == list(range(12))
 
 
 def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(material: training.Material) -> None:
@@ -162,22 +109,9 @@ def test_an_unknown_model_is_an_error_with_a_remedy() -> None:
         models.load_tower("no/such/model")
 
 
-def _config(tiny: str, **changes) -> EncoderConfig:
-    shape = {
-        "steps": 3,
-        "trial_steps": 2,
-        "evaluate_every": 2,
-        "sports_a_batch": 2,
-        "clips_a_sport": 4,
-        "train_frames": 2,
-    }
-    return EncoderConfig(model=tiny, **(shape | changes))
-
-
 def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(tiny: str, material: training.Material) -> None:
-    config = _config(tiny)
     told = material.clips["text"].to_list()
-    runs = [training.train(config, material, told, arm="narrations", peak=1e-3, steps=3) for _ in range(2)]
+    runs = [small_train(small_config(tiny), material, told, steps=3) for _ in range(2)]
     assert runs[0][1]["step"].to_list() == [0, 2, 3]
     assert runs[0][1].equals(runs[1][1])
     first, second = (run[0].model.state_dict() for run in runs)
@@ -185,39 +119,32 @@ def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(tiny: str,
 
 
 def test_texts_of_other_splits_do_not_touch_training(tiny: str, material: training.Material) -> None:
-    config, told = _config(tiny), material.clips["text"].to_list()
+    told = material.clips["text"].to_list()
     changed = [t if s == "train" else "leak" for t, s in zip(told, material.clips["split"], strict=True)]
-    curves = [
-        training.train(config, material, words, arm="narrations", peak=1e-3, steps=2)[1] for words in (told, changed)
-    ]
+    curves = [small_train(small_config(tiny), material, words, steps=2)[1] for words in (told, changed)]
     own = "val_loss"  # asks with the arm's own texts of the validation clips
     assert curves[0].drop(own).equals(curves[1].drop(own)) and not curves[0].equals(curves[1])
 
 
 def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Material, tmp_path, monkeypatch) -> None:
-    config = _config(tiny, arms=["narrations"], learning_rates=[1e-3], steps=1)
-    options = {"folder": tmp_path / "models", "shards": tmp_path / "shards"}
-    first = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
+    config = small_config(tiny, arms=["narrations"], learning_rates=[1e-3], steps=1)
+    first = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
 
     monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: (item for item in ()))
-    again = study.train_arms(material, config.model_copy(update={"jobs": 1}), **options)
-    assert again.curves.equals(first.curves) and again.arms == ("zero_shot", "narrations")
-    start, trained = (models.load_tower(tmp_path / "models" / arm) for arm in again.arms)
+    again = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
+    assert again.curves.equals(first.curves) and again.by_sport.equals(first.by_sport)
+    assert again.systems == (("image", "zero_shot"), ("image", "narrations"))
+    start, trained = (models.load_tower(tmp_path.joinpath("models", *system)) for system in again.systems)
     before, after = start.model.state_dict(), trained.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert "text_projection" in moved and any(name.startswith("visual.layer4") for name in moved)
     assert not any(name.startswith(tuple(config.frozen)) for name in moved)  # statistics included
 
 
-def test_a_frozen_name_that_is_not_there_is_an_error_with_a_remedy(tiny: str) -> None:
-    with pytest.raises(ValueError, match=r"frozen='visual.layer9' names no parameter .* visual.layer1"):
-        stepping.freeze(models.load_tower(tiny).model, ["visual.layer9"])
-
-
 def test_without_training_clips_only_the_start_is_there(tiny: str, material: training.Material, tmp_path) -> None:
     alone = training.Material(material.clips.with_columns(split=pl.lit("test")), material.frames_path)
-    found = study.train_arms(alone, _config(tiny), folder=tmp_path / "m", shards=tmp_path / "s")
-    assert found.arms == ("zero_shot",) and found.curves.is_empty() and found.headline() == {}
+    found = study.train_arms(alone, small_config(tiny), folder=tmp_path / "m", shards=tmp_path / "s")
+    assert found.systems == (("image", "zero_shot"),) and found.curves.is_empty() and found.headline() == {}
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
@@ -233,31 +160,27 @@ def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(materi
         assert len(set(texts.text_groups(clips, told, arm))) == groups
 
 
-PATCHES = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32}
-VIT = {**TINY, "model_cfg": {**TINY["model_cfg"], "vision_cfg": PATCHES}}
-
-
-def test_chunks_give_a_step_the_same_weights(material: training.Material, tmp_path) -> None:
-    models.new_tower(VIT, seed=3).save(tmp_path)
+def test_chunks_give_a_step_the_same_weights(vit: str, material: training.Material) -> None:
     told, weights = material.clips["text"].to_list(), []
     for chunk in (0, 3):
-        config = _config(str(tmp_path), frozen=[], chunk=chunk)
-        tower, curve = training.train(config, material, told, arm="narrations", peak=1e-3, steps=2, evaluate=False)
+        config = small_config(vit, frozen=[], chunk=chunk)
+        tower, curve = small_train(config, material, told, steps=2, evaluate=False)
         weights.append((curve["loss"][-1], tower.model.state_dict()))
     assert weights[0][0] == pytest.approx(weights[1][0], abs=1e-5)
     assert all(torch.allclose(weights[0][1][name], weights[1][1][name], atol=1e-4) for name in weights[0][1])
 
 
 def test_chunks_and_batch_statistics_do_not_go_together(tiny: str, material: training.Material) -> None:
-    config = _config(tiny, chunk=2)
+    config = small_config(tiny, chunk=2)
     with pytest.raises(ValueError, match="BatchNorm layers train on it"):
-        training.train(config, material, material.clips["text"].to_list(), arm="narrations", peak=1e-3, steps=1)
+        small_train(config, material, material.clips["text"].to_list(), steps=1)
 
 
-def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(tiny: str, material, tmp_path) -> None:
-    config = _config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], jobs=1, skip_same_video=True)
+def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(tiny, material, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(compute, "_in_pool", compute._in_process)
+    config = small_config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], false_negatives=["video"])
     found = study.train_arms(material, config, folder=tmp_path / "m", shards=tmp_path / "s")
-    assert found.arms == ("zero_shot", "narrations")
-    bias = models.load_tower(tmp_path / "m" / "narrations").model.logit_bias
+    assert [system.arm for system in found.systems] == ["zero_shot", "narrations"]
+    bias = models.load_tower(tmp_path / "m/image/narrations").model.logit_bias
     assert bias is not None and bias.item() != -10.0
-    assert models.load_tower(tmp_path / "m" / "zero_shot").model.logit_bias is None
+    assert models.load_tower(tmp_path / "m/image/zero_shot").model.logit_bias is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
-from sportskills_lib.encoder.losses import allowed_pairs, info_nce, siglip
+from sportskills_lib.encoder.losses import allowed_pairs, info_nce, not_above_positive, siglip
 
 
 def _features(rows: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,3 +119,13 @@ def test_batch_statistics_are_refused_unless_frozen() -> None:
         refuse_batch_statistics(model)
     model[1].eval()
     refuse_batch_statistics(model)
+
+
+def test_a_negative_far_above_both_its_positives_is_left_out() -> None:
+    clip, text = _features(6, seed=2)
+    allowed = not_above_positive(clip, text, 0.1)
+    alike = (clip @ text.T).numpy()
+    for i in range(6):
+        for j in range(6):
+            assert allowed[i, j] == (alike[i, j] <= max(alike[i, i], alike[j, j]) + 0.1 + 1e-7)
+    assert allowed.diagonal().all() and not allowed.all() and not_above_positive(clip, text, 2.0).all()

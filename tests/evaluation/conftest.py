@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import stage_outputs
 
+from sportskills_lib import style
+
 
 @pytest.fixture(scope="session")
 def _pristine(tmp_path_factory) -> Path:
@@ -16,6 +18,14 @@ def _pristine(tmp_path_factory) -> Path:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
         stage_outputs.write_stages(folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_pictures():
+    """Pictures of fewer pixels: what is drawn is tested, not how finely."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.RC, "savefig.dpi", 60)
+        yield
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ ARMS = {
     "narrations": (1.0, 0.8, 0.9, 0.1),
     "narrations_shuffled": (1.0, 0.8, 0.0, 0.0),
 }
+# The other encoder knows a little more of the execution after narrations.
+VIDEO_ARMS = {name: ARMS[name] for name in ("zero_shot", "activity_sport", "activity_skill")}
+VIDEO_ARMS["narrations"] = (1.0, 0.8, 1.1, 0.1)
 SYSTEMS = {
     "random": 0.0,
     "same_skill_random": 0.3,
@@ -104,7 +107,9 @@ def embedding_rows(clips: pl.DataFrame, rng: np.random.Generator, width: int = 3
     )
     known = [vectors(parts[name].to_list(), width, rng) for name in parts.columns]
     frames = []
-    for arm, weights in ARMS.items():
+    models = {f"image:{arm}": weights for arm, weights in ARMS.items()}
+    models |= {f"video:{arm}": weights for arm, weights in VIDEO_ARMS.items()}
+    for model, weights in models.items():
         clean = sum(
             weight * np.array([vector[name] for name in parts[column]])
             for weight, vector, column in zip(weights, known, parts.columns, strict=True)
@@ -116,7 +121,7 @@ def embedding_rows(clips: pl.DataFrame, rng: np.random.Generator, width: int = 3
                 pl.DataFrame(
                     {"item_id": ids, "vector": noisy.astype(np.float32).tolist()},
                     schema={"item_id": pl.String, "vector": pl.List(pl.Float32)},
-                ).with_columns(model_id=pl.lit(f"image:{arm}"), item_kind=pl.lit(kind))
+                ).with_columns(model_id=pl.lit(model), item_kind=pl.lit(kind))
             )
     return pl.concat(frames).select("model_id", "item_kind", "item_id", "vector")
 
@@ -240,8 +245,9 @@ def write_stages(
     stage.finish(seed=0)
     _write_04(full, sports if learners else (), raw, rng)
     truth = full.select(
-        "video_id", "start_s", "end_s", "sport", "skill", "execution", "cue", kind=pl.lit("demonstration")
-    )
+        "video_id", "start_s", "end_s", "sport", "skill", "execution", "cue", kind=pl.lit("demonstration"),
+        cue_kind=pl.when(pl.col("cue") == "cue 0").then(pl.lit("timing")).otherwise(pl.lit("pose")),
+    )  # fmt: skip
     truth.write_parquet(raw / "truth" / "segments.parquet")
 
 

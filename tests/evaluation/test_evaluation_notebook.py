@@ -13,7 +13,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import leakage, report, report_text, summary
+from sportskills_lib.evaluation import comparisons, leakage, report, report_text, scoring, summary
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_evaluation.ipynb"
 RUN = stage_outputs.RUN
@@ -78,7 +78,9 @@ def test_leaves_the_tables_that_others_rely_on(done):
     recall = pl.read_csv(place() / "per_sport_recall.csv")
     assert tuple(recall.columns) == summary.COLUMNS
     assert set(recall["training"]) == set(stage_outputs.ARMS)
-    assert set(recall["metric"]) == {"recall@10_single", "recall@10_multi", "hit@10"}
+    assert set(recall["encoder"]) == {"image", "video"}
+    assert set(recall["metric"]) == {*scoring.SINGLES.values(), *scoring.MULTIS.values(), "hit@10"}
+    assert set(recall["scope"]) == {"within_sport", "within_sport_fixed", "across_sports"}
     assert set(recall["sport"]) == {"archery", "golf", "judo", "tennis", "mean"}
     archery = recall.filter((pl.col("sport") == "archery") & (pl.col("scope") == "within_sport"))
     assert archery["value"].is_null().all()
@@ -88,7 +90,10 @@ def test_leaves_the_tables_that_others_rely_on(done):
     feedback = pl.read_csv(place() / "feedback_retrieval.csv")
     assert feedback.columns == ["system", "metric", "value", "low", "high", "n"]
     assert set(feedback["system"]) == set(stage_outputs.SYSTEMS)
-    for name in ("per_sport_recall.png", "per_sport_recall.svg", "per_sport_recall.tex", "headline.csv", "index.html"):
+    for name in ("per_sport_recall.png", "per_sport_recall.svg", "per_sport_recall.tex", "headline.csv", "index.html",
+                 "ratios_by_sport.csv", "understanding_means.csv", "understanding_differences.csv", "cue_kinds.csv",
+                 "corpus.csv", "figures/corpus.png", "figures/understanding.svg", "figures/cue_kinds.png",
+                 "figures/encoders.csv", "figures/per_sport_recall_fixed.tex"):  # fmt: skip
         assert (place() / name).stat().st_size > 100, name
     assert "not evaluable" in (place() / "per_sport_recall.tex").read_text()
     stage = artifacts.open_stage(RUN, "05_evaluation")
@@ -104,7 +109,7 @@ def test_the_macro_mean_is_the_mean_of_evaluable_sports(done):
     mean = rows.row(by_predicate=pl.col("sport") == "mean", named=True)
     assert mean["value"] == pytest.approx(sports["value"].mean())
     assert mean["n"] == sports["n"].sum()
-    facts = summary.headline_facts(done["headline"], done["feedback_table"])
+    facts = comparisons.headline_facts(done["headline"], done["feedback_table"])
     other = summary.of_figure(done["per_sport"], "image").filter(
         (pl.col("training") == "activity_skill") & (pl.col("sport") == "mean")
     )
@@ -124,10 +129,13 @@ def test_the_page_opens_from_a_file_and_escapes_what_strangers_wrote(done):
     assert "simulated raters" in shown.text
     assert "demo figures, never results about sport" in shown.text
     assert "archery" in shown.text
+    assert "Narrations close" in shown.text and "of the gap between the skill oracle and the cue oracle" in shown.text
+    assert "the video encoder minus the image encoder" in shown.text
+    assert "Understanding beyond retrieval" in shown.text and "By the kind of cue" in shown.text
 
 
 def test_rows_without_the_truth_are_the_same(_done, workspace):
-    before = _done[1]["per_sport"].filter(pl.col("metric") == "recall@10_single")
+    before = _done[1]["per_sport"].filter(pl.col("metric").str.ends_with("single"))
     shutil.rmtree(workspace / "data" / "raw" / "demo" / "truth")
     after = execute()["per_sport"]
     assert after.equals(before)
@@ -176,6 +184,19 @@ def test_no_test_clips_at_all(tmp_path, monkeypatch):
     stage_outputs.write_stages(tmp_path, sports=("golf",), learners=False, only_train=True)
     execute(ratings="", truth="")
     assert "No sport" in page().text
+
+
+def test_a_sport_below_the_size_of_all_galleries_is_shown_apart(done):
+    per_sport = done["per_sport"].with_columns(
+        value=pl.when((pl.col("sport") == "golf") & (pl.col("scope") == "within_sport_fixed"))
+        .then(None)
+        .otherwise("value")
+    )
+    found = {name: pl.DataFrame() for name in ("raters", "seeds", "leaks")}
+    found |= {"per_sport_recall": per_sport, "galleries": done["sizes"]}
+    lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50, "gallery_size": 100})
+    assert any(line.startswith("Fewer than 100 test clips") and line.endswith(": golf.") for line in lines)
+    assert any(line.startswith("Not evaluable at 10") and "archery" in line for line in lines)
 
 
 def test_a_planted_leak_is_a_warning_on_the_page(done):

@@ -11,18 +11,21 @@ import polars as pl
 import pytest
 
 from sportskills_lib import style
-from sportskills_lib.evaluation import figures, summary
+from sportskills_lib.evaluation import figures, sport_figures, summary
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
 
-def table(sports: list[str], *, arms=summary.TRAININGS[:5]) -> pl.DataFrame:
+ARMS = ("zero_shot", "activity_sport", "activity_skill", "narrations_shuffled", "narrations")
+
+
+def table(sports: list[str], *, arms=ARMS, encoder="image", scope="within_sport") -> pl.DataFrame:
     rng = np.random.default_rng(0)
     rows = []
     for sport in [*sports, summary.MEAN]:
         for arm in arms:
             value = float(rng.uniform(0.1, 0.8))
-            key = {"encoder": "image", "training": arm, "direction": "text_to_video", "scope": "within_sport"}
+            key = {"encoder": encoder, "training": arm, "direction": "text_to_video", "scope": scope}
             interval = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 90, "chance": 0.1}
             rows.append({"sport": sport} | key | {"metric": "recall@10_single"} | interval)
     return pl.DataFrame(rows)
@@ -47,6 +50,10 @@ def _warnings_are_errors():
         yield
 
 
+def draw(rows: pl.DataFrame, sports: list[str], levels: pl.DataFrame) -> dict[str, sport_figures.Page]:
+    return sport_figures.pages(rows, sizes(sports), {"full": levels}, size=100)
+
+
 def texts(figure) -> str:
     file = io.BytesIO()
     figure.savefig(file, format="svg")
@@ -55,8 +62,15 @@ def texts(figure) -> str:
 
 def test_twenty_largest_sports_and_the_rest_in_an_appendix():
     sports = [f"sport{index:02d}" for index in range(24)]
-    pages = figures.per_sport_pages(table(sports), sizes(sports), oracles(sports, "skill", "cue"))
-    assert list(pages) == ["per_sport_recall", "per_sport_recall_appendix", "macro_means"]
+    both = pl.concat([table(sports), table(sports, encoder="video"), table(sports, scope="within_sport_fixed")])
+    drawn = draw(both, sports, oracles(sports, "skill", "cue"))
+    names = ["per_sport_recall", "per_sport_recall_appendix", "macro_means"]
+    assert list(drawn) == [*names, *(f"{name}_fixed" for name in names), "encoders", "encoders_appendix"]
+    assert drawn["encoders"].data["scope"].unique().to_list() == ["within_sport_fixed"]
+    assert drawn["encoders"].data.height == 2 * 21  # two arms, one encoder, 20 sports and the mean
+    assert set(drawn["encoders"].data["training"]) == {"activity_sport", "narrations"}
+    pages = {name: page.figure for name, page in drawn.items()}
+    assert "among 100" in texts(pages["macro_means_fixed"])
     main, rest = texts(pages["per_sport_recall"]), texts(pages["per_sport_recall_appendix"])
     assert all(sport in main for sport in sports[:20])
     assert all(sport in rest and sport not in main for sport in sports[20:])
@@ -67,12 +81,10 @@ def test_twenty_largest_sports_and_the_rest_in_an_appendix():
 
 def test_bars_are_the_values_of_the_table():
     rows = table(["golf", "judo"])
-    figure = figures.per_sport_recall(
-        rows, sizes(["golf", "judo"]), oracles([]), encoder="image", sports=["golf", "judo"]
-    )
+    figure = sport_figures.per_sport_recall(rows, sizes(["golf", "judo"]), oracles([]), sports=["golf", "judo"])
     bars = figure.axes[0].containers
-    for arm in summary.TRAININGS[:5]:
-        container = next(one for one in bars if one.get_label() == figures.NAMES[arm])
+    for arm in ARMS:
+        container = next(one for one in bars if one.get_label() == sport_figures.NAMES[arm])
         heights = [bar.get_height() for bar in container]
         wanted = rows.filter(pl.col("training") == arm)["value"].to_list()
         np.testing.assert_allclose(heights, wanted)
@@ -80,27 +92,43 @@ def test_bars_are_the_values_of_the_table():
 
 def test_no_evaluable_sport_gives_no_figure_and_unknown_oracles_no_line():
     empty = table(["golf"]).with_columns(value=pl.lit(None, dtype=pl.Float64))
-    assert figures.per_sport_pages(empty, sizes(["golf"]), oracles([])) == {}
-    pages = figures.per_sport_pages(table(["golf"]), sizes(["golf"]), oracles(["golf"], "skill"))
-    assert "cue oracle" not in texts(pages["per_sport_recall"])
-    assert "skill oracle" in texts(pages["macro_means"])
+    assert draw(empty, ["golf"], oracles([])) == {}
+    pages = draw(table(["golf"]), ["golf"], oracles(["golf"], "skill"))
+    assert "cue oracle" not in texts(pages["per_sport_recall"].figure)
+    assert "skill oracle" in texts(pages["macro_means"].figure)
 
 
-def test_two_encoders_get_a_figure_each():
-    both = pl.concat([table(["golf"]), table(["golf"]).with_columns(encoder=pl.lit("video"))])
-    assert set(figures.per_sport_pages(both, sizes(["golf"]), oracles([]))) == {
-        "per_sport_recall", "macro_means", "per_sport_recall_video", "macro_means_video",
-    }  # fmt: skip
+def test_two_encoders_get_a_panel_each_and_arms_of_any_name_a_bar():
+    arms = ("my_own arm", "another", *ARMS)
+    both = pl.concat([table(["golf"], arms=arms), table(["golf"], arms=arms[1:], encoder="somebody's")])
+    pages = draw(both, ["golf"], oracles([]))
+    figure = pages["per_sport_recall"].figure
+    assert len(figure.axes) == 2
+    assert [len(panel.containers) for panel in figure.axes] == [7, 7]
+    said = texts(figure)
+    assert "my own arm" in said and "another" in said and "somebody's encoder" in said
+    assert summary.ordered([*arms, "both"]) == [*ARMS, "both", "another", "my_own arm"]
+    gaps = pl.DataFrame({"sport": "golf", "encoder": ["image", "video"], "difference": 0.1, "low": None, "high": None,
+                         "n": 9, "apart": None}, schema_overrides={"low": pl.Float64})  # fmt: skip
+    assert "video" in texts(sport_figures.sport_differences(gaps, title="x"))
 
 
 def test_hostile_names_are_drawn_as_they_stand():
     sports = list(HOSTILE)
-    pages = figures.per_sport_pages(table(sports), sizes(sports), oracles([]))
-    assert "$\\frac{1}{" in texts(pages["per_sport_recall"])
+    pages = draw(table(sports), sports, oracles([]))
+    assert "$\\frac{1}{" in texts(pages["per_sport_recall"].figure)
     gaps = pl.DataFrame(
-        {"sport": sports, "difference": 0.1, "low": 0.05, "high": 0.2, "n": 90, "apart": [True, False, True, True]}
+        {
+            "sport": sports,
+            "encoder": "image",
+            "difference": 0.1,
+            "low": 0.05,
+            "high": 0.2,
+            "n": 90,
+            "apart": [True, False, True, True],
+        }
     )
-    figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
+    sport_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
     clips = pl.DataFrame({"clip_id": ["a", "b"]})
     frames = np.zeros((2, 4, 16, 16, 3), dtype=np.uint8)
     case = {"kind": "good", "sport": HOSTILE[0], "text": HOSTILE[3], "own_rank": 3.0, "baseline_rank": None,
@@ -120,7 +148,7 @@ def test_arms_differ_in_lightness_or_hatch():
         red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    arms = [arm for arm in summary.TRAININGS[:5] if arm not in style.ARM_HATCHES]
+    arms = [arm for arm in summary.TRAININGS if arm not in style.ARM_HATCHES]
     levels = sorted(lightness(style.ARM_COLOURS[arm]) for arm in arms)
     assert min(np.diff(levels)) > 0.05
 

@@ -7,8 +7,15 @@ import polars as pl
 import pytest
 import stage_outputs
 
-from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import recall
+from sportskills_lib import artifacts, metrics, tables
+from sportskills_lib.evaluation import recall, scoring
+from sportskills_lib.evaluation.recall import FixedGallery
+
+
+def score_in(task, vectors, scope, *, min_gallery=50, fixed=recall.AS_PUBLISHED):
+    """One arm on one task, in one scope."""
+    parts = recall.score_task(task, vectors, recall.lay_out(task), min_gallery=min_gallery, fixed=fixed)
+    return [part.filter(pl.col("scope") == scope) for part in parts]
 
 
 @pytest.fixture
@@ -47,10 +54,10 @@ def test_what_is_not_asked_is_listed(data):
     assert queries.height + left_out.height == test
 
 
-@pytest.mark.parametrize("scope", recall.SCOPES)
+@pytest.mark.parametrize("scope", ["within_sport", "across_sports"])
 def test_text_to_video_equals_the_definition(data, queries, scope):
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
-    scores, top = recall.score_task(recall.text_to_video(queries, data["clips"]), vectors, scope, min_gallery=50)
+    scores, top = score_in(recall.text_to_video(queries, data["clips"]), vectors, scope)
     value = {(q, m): v for q, m, v in scores.select("query_id", "metric", "value").rows()}
     known = {(kind, item): np.array(v) for kind, item, v in vectors.select("item_kind", "item_id", "vector").rows()}
     test = data["clips"].filter(pl.col("split") == "test")
@@ -64,11 +71,10 @@ def test_text_to_video_equals_the_definition(data, queries, scope):
             scored.append((-round(float(asked @ (vector / np.linalg.norm(vector))), 9), clip))
         order = [clip for _, clip in sorted(scored)]
         assert value[query["query_id"], recall.RANK] == order.index(query["own"][0]) + 1
-        found = np.mean([clip in order[:10] for clip in query["own"]])
-        if gallery.height >= 50:
-            assert value[query["query_id"], recall.SINGLE] == pytest.approx(found)
-        else:
-            assert value[query["query_id"], recall.SINGLE] is None
+        for k in (1, 5, 10):
+            found = np.mean([clip in order[:k] for clip in query["own"]])
+            wanted = pytest.approx(found) if gallery.height >= 50 else None
+            assert value[query["query_id"], f"recall@{k}_single"] == wanted
         got = top.filter(pl.col("query_id") == query["query_id"]).sort("rank")["clip_id"].to_list()
         assert got == order[:10]
 
@@ -76,7 +82,7 @@ def test_text_to_video_equals_the_definition(data, queries, scope):
 def test_video_to_text_asks_each_clip_for_its_own_texts(data, queries):
     task = recall.video_to_text(queries, data["clips"])
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations")
-    scores, _ = recall.score_task(task, vectors, "within_sport", min_gallery=50)
+    scores, _ = score_in(task, vectors, "within_sport")
     golf = scores.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE))
     texts = queries.filter(pl.col("sport") == "golf").height
     assert golf.height == 108
@@ -88,6 +94,7 @@ def test_arms_that_know_nothing_score_at_chance_and_the_skill_arm_at_its_oracle(
     scores, _ = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
     tables.Scores.validate(scores, cast=True)
     split = recall.split_system(scores.filter(pl.col("metric") == recall.SINGLE))
+    split = split.filter(pl.col("encoder") == "image")
     text = split.filter((pl.col("direction") == "text_to_video") & (pl.col("scope") == "within_sport"))
     mean = dict(text.group_by("training").agg(pl.col("value").mean()).rows())
     chance = text["chance"].filter(text["value"].is_not_null()).mean()
@@ -122,7 +129,7 @@ def test_all_rankings_obey_the_tie_rule_even_for_a_collapsed_model(data, queries
 
 def test_chunks_do_not_change_anything(data, queries, monkeypatch):
     whole = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
-    monkeypatch.setattr(recall, "CHUNK", 7)
+    monkeypatch.setattr(scoring, "CHUNK", 7)
     parts = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
     for one, two in zip(whole, parts, strict=True):
         assert one.equals(two)
@@ -148,3 +155,55 @@ def test_no_query_at_all_is_no_error(data, queries):
     scores, rankings = recall.score_all(data["embeddings"], queries.head(0), data["clips"], min_gallery=50)
     assert scores.is_empty()
     assert rankings.is_empty()
+
+
+def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(data, queries):
+    """Recall in galleries that are really drawn, query by query, for a mean of many; and chance is k over the size."""
+    vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations_shuffled")
+    task = recall.text_to_video(queries, data["clips"])
+    fixed, size = FixedGallery(60), 60
+    exact, _ = score_in(task, vectors, recall.FIXED, fixed=fixed)
+    golf = exact.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE)).sort("query_id")
+    assert golf["chance"].unique().to_list() == [pytest.approx(10 / 60)]
+    rows = task.queries.filter(pl.col("sport") == "golf").sort("query_id")
+    gallery = task.gallery.filter(pl.col("sport") == "golf")
+    scores = scoring.similarity(
+        recall.matrix(vectors, "narration", rows), recall.matrix(vectors, "clip", gallery.rename({"sport": "s"}))
+    )
+    rng = np.random.default_rng(0)
+    place = {clip: row for row, clip in enumerate(gallery["gallery_id"])}
+    drawn = []
+    for row, own in enumerate(rows["own"].to_list()):
+        found = []
+        for clip in own:
+            others = np.delete(np.arange(gallery.height), place[clip])
+            for _ in range(400):
+                chosen = np.sort(np.append(rng.choice(others, size - 1, replace=False), place[clip]))
+                at = int(np.searchsorted(chosen, place[clip]))
+                found.append(metrics.positive_ranks(scores[row : row + 1, chosen], [at])[0] <= 10)
+        drawn.append(np.mean(found))
+    np.testing.assert_allclose(golf["value"], drawn, atol=0.1)
+    assert golf["value"].mean() == pytest.approx(np.mean(drawn), abs=0.01)
+
+
+def test_twenty_draws_estimate_the_exact_expectation_whatever_the_chunks(data, queries, monkeypatch):
+    vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
+    task = recall.text_to_video(queries, data["clips"])
+    exact, _ = score_in(task, vectors, recall.FIXED)
+    drawn, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
+    means = [part.filter(pl.col("metric") == recall.SINGLE)["value"].drop_nulls().mean() for part in (exact, drawn)]
+    assert means[0] == pytest.approx(means[1], abs=0.01)
+    monkeypatch.setattr(scoring, "CHUNK", 11)
+    again, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
+    assert again.sort("query_id", "metric").equals(drawn.sort("query_id", "metric"))
+
+
+def test_the_whole_gallery_is_the_gallery_of_its_own_size_and_smaller_sports_have_no_value(data, queries):
+    vectors = data["embeddings"].filter(pl.col("model_id") == "video:narrations")
+    task = recall.text_to_video(queries, data["clips"])
+    parts = [score_in(task, vectors, scope, fixed=FixedGallery(108))[0] for scope in ("within_sport", recall.FIXED)]
+    full, fixed = (part.sort("query_id", "metric") for part in parts)
+    large = pl.col("sport") != "archery"
+    np.testing.assert_allclose(full.filter(large)["value"], fixed.filter(large)["value"])
+    assert fixed.filter(~large)["value"].is_null().all()
+    assert fixed.filter(pl.col("metric") == recall.SINGLE)["chance"].unique().to_list() == [pytest.approx(10 / 108)]

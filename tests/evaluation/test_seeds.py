@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib import artifacts, config, tables
-from sportskills_lib.evaluation import seeds, significance, summary
+from sportskills_lib.evaluation import comparisons, seeds, significance
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_headline_over_seeds_is_that_of_the_per_query_means(runs):
     for run, shift in (("a", 0.0), ("b", 0.1), ("c", 0.2)):
         runs(run, shift)
     stacked = seeds.stack_runs(["a", "b", "c"])
-    headline = summary.headline(stacked, draws=100, seed=0)
+    headline = comparisons.headline(stacked, draws=100, seed=0)
     row = headline.row(by_predicate=pl.col("note") == "headline", named=True)
     assert (row["value"], row["n"], row["apart"]) == (pytest.approx(0.2), 40, True)
     spread = significance.seed_spread(stacked).filter(pl.col("system").str.contains("/narrations/")).row(0, named=True)

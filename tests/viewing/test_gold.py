@@ -67,13 +67,21 @@ def test_keys_and_buttons_label_one_after_another() -> None:
     saved: list[tuple[str, str]] = []
     made = labeller(saved)
     made.key.value = "y"
-    made.key.value = "x"
+    made.key.value = "yx"
     assert "is none of" in made.state.value
     made.buttons[1].click()
     made.press("z")
     made.press("y")
     assert saved == [("0words", "yes"), ("1words", "no"), ("1words", "yes")]
     assert "3 of 3, 2 labelled" in made.state.value
+
+
+def test_keys_that_arrive_together_or_are_taken_back_count_once() -> None:
+    saved: list[tuple[str, str]] = []
+    made = labeller(saved, rows(count=5))
+    for typed in ("y", "yn", "ynny", "ynn", "ny"):  # two keys in one message; one taken away; another text put in
+        made.key.value = typed
+    assert [label for _, label in saved] == ["yes", "no", "no", "yes"]
 
 
 def test_what_saving_raises_comes_out_and_nothing_is_skipped() -> None:
@@ -84,6 +92,7 @@ def test_what_saving_raises_comes_out_and_nothing_is_skipped() -> None:
     with pytest.raises(OSError, match="disk full"):
         made.press("y")
     assert made.place == 0 and not made.rows[0]["label"]
+    assert "Not saved:</b> <bdi>OSError: disk full" in made.state.value
 
 
 def test_a_sheet_without_items_opens() -> None:

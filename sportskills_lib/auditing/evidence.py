@@ -1,0 +1,101 @@
+"""What a judge of demonstrations lives on: words, pictures or both, on windows of a run whose truth is known.
+
+Truth is a table of spans (video_id, start_s, end_s, demonstration), or a labelled sample of the filter demonstration.
+The judge is the run's own, or another one that has not run yet.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import artifacts
+from sportskills_lib.auditing import questions, sheets, strips
+from sportskills_lib.config import PairingConfig
+from sportskills_lib.pairing import audit, verdicts
+from sportskills_lib.tables import DEMONSTRATIONS
+
+SPAN = ("video_id", "start_s", "end_s", "demonstration")
+
+
+def read_truth(path: Path) -> pl.DataFrame:
+    """The spans of a Parquet, CSV or JSONL table, or of a labelled sample; ValueError names what is missing."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: give a table with the columns {', '.join(SPAN)}")
+    if path.suffix == ".csv" and "stratum" in pl.read_csv(path, n_rows=1, infer_schema=False).columns:
+        sheet = sheets.read(path)
+        if sheet.filter != "demonstration":
+            raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
+        known = sheet.frame.filter(~pl.col("label").is_in(["", questions.UNSURE]))
+        return known.select("video_id", "start_s", "end_s", demonstration="label")
+    readers: dict[str, Callable[..., pl.DataFrame]] = {
+        ".csv": pl.read_csv,
+        ".jsonl": pl.read_ndjson,
+        ".parquet": pl.read_parquet,
+    }
+    if path.suffix not in readers:
+        raise ValueError(f"{path} is no truth: give a .parquet, .csv or .jsonl with the columns {', '.join(SPAN)}")
+    table = readers[path.suffix](path)
+    if missing := [name for name in SPAN if name not in table.columns]:
+        raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
+    spans = table.select(SPAN).with_columns(pl.col("demonstration").cast(pl.String)).drop_nulls()
+    if wrong := sorted(set(spans["demonstration"]) - set(DEMONSTRATIONS)):
+        raise ValueError(f"{path} says demonstration {wrong[0]!r}; it may say {', '.join(DEMONSTRATIONS)}")
+    return spans
+
+
+def against_truth(run: str, truth: pl.DataFrame, *, videos: str = "*") -> audit.Audit:
+    """What the run made of the spans of ``truth`` in its videos whose id matches the pattern ``videos``."""
+    judged = artifacts.open_stage(run, "02_pairing").table("judged")
+    known = artifacts.open_stage(run, "01_curation").table("videos")["video_id"].to_list()
+    chosen = pl.Series("video_id", fnmatch.filter(known, videos), dtype=pl.String)
+    mine = truth.filter(pl.col("video_id").is_in(chosen.implode()))
+    if mine.is_empty():
+        raise ValueError(f"no video of run {run!r} that matches {videos!r} has a known truth: name other --videos")
+    return audit.audit_demonstrations(judged.filter(pl.col("video_id").is_in(chosen.implode())), mine)
+
+
+def by_evidence(
+    run: str, truth: pl.DataFrame, *, model: str | None = None, lessons: int = 0, seed: int = 0, **changes: Any
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores of the judge by words, pictures and both, with the lessons' own words and with others'; and reliability.
+
+    ``lessons`` draws so many of the run's lessons with a known truth (0: all); ``changes`` are settings of stage 02
+    (judge, device, chat_url …) in place of the run's, ``model`` the one that judge vlm or chat asks. A model
+    sees the frames that stage 02 would show it; a window whose video cannot be read is left out.
+    """
+    manifest = artifacts.open_stage(run, "02_pairing").manifest
+    config = PairingConfig.model_validate(manifest["config"] | changes)
+    if model:
+        config = config.model_copy(update={"chat_model" if config.judge == "chat" else "judge_model": model})
+    windows = artifacts.open_stage(run, "02_pairing").table("judged").join(truth, on="video_id", how="semi")
+    names = windows["video_id"].unique().sort()
+    if names.is_empty():
+        raise ValueError(f"no window of run {run!r} lies in a video whose truth is given: it is of other videos")
+    if lessons:
+        chosen = np.random.default_rng(seed).permutation(len(names))[:lessons]
+        windows = windows.filter(pl.col("video_id").is_in(names[chosen].to_list()))
+    frames = None
+    if config.judge != "rules":
+        seen = _frames(run, windows, config)
+        windows = windows.filter(pl.col("clip_id").is_in(list(seen)))
+        frames = np.stack([seen[name] for name in windows["clip_id"]])
+    mine = truth.join(windows, on="video_id", how="semi")
+    judge = verdicts.load_judge(config, account=run)
+    scores = audit.by_evidence(windows, mine, judge, min_confidence=config.min_confidence, frames=frames)
+    both = verdicts.answers_by_mode(windows, judge, "both", frames=frames, min_confidence=config.min_confidence)
+    return scores, audit.reliability(both, mine)
+
+
+def _frames(run: str, windows: pl.DataFrame, config: PairingConfig) -> dict[str, np.ndarray]:
+    paths = strips.video_paths(run)
+    spans = [
+        strips.Span(name, paths[video_id], start_s, end_s, config.frames, config.size_px)
+        for name, video_id, start_s, end_s in windows.select("clip_id", "video_id", "start_s", "end_s").iter_rows()
+    ]
+    return strips.read_spans(spans, workers=config.workers, timeout_s=config.timeout_s)

@@ -1,0 +1,213 @@
+"""Arms against each other on recall@10_single, text→video, within sport: paired, over the same queries and draws.
+
+The same comparisons in the sport's whole gallery (``full``) and in galleries of one size (``fixed``). All numbers are
+of the run at hand: demo figures are demo figures, never results about sport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from sportskills_lib.evaluation import significance, summary
+from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
+from sportskills_lib.evaluation.significance import Interval, Resampled
+
+COMPARISONS = (
+    ("difference", "narrations", "activity_skill", "headline"),
+    ("ratio", "narrations", "activity_sport", "ratio of macro means, not a mean of ratios"),
+    ("ratio", "narrations", "activity_skill", "the same over labels of skills"),
+    ("ratio", "narrations", "activity_dataset", "over another activity-centric data set: what the paper compares with"),
+    ("difference", "narrations_shuffled", "activity_skill", "control: should not be apart"),
+    ("difference", "narrations", "narrations_shuffled", "what the right pairing adds"),
+    ("difference", "narrations", "zero_shot", "what training adds"),
+    ("difference", "both", "narrations", "what labels add to narrations"),
+)
+GAPS = (
+    ("cue", "share of the way from the skill oracle to the cue oracle; the goal is half"),
+    ("look", "the same, to the oracle that knows all that pictures can tell"),
+)
+GALLERIES = {"full": WITHIN, "fixed": FIXED}
+ORACLE = "oracle"
+
+
+def sampled_by_gallery(scores: pl.DataFrame, *, draws: int, seed: int) -> Iterator[tuple[str, Resampled]]:
+    """The galleries that have an evaluable sport, with the draws of all arms (systems are encoder/training)."""
+    for key, part in summary.slices(scores, (SINGLE,)):
+        for gallery, scope in GALLERIES.items():
+            if key == {"direction": "text_to_video", "scope": scope}:
+                sampled = significance.resample(part, draws=draws, seed=seed)
+                if sampled.strata:
+                    yield gallery, sampled
+
+
+def headline(
+    scores: pl.DataFrame, oracles: dict[str, pl.DataFrame] | None = None, *, draws: int, seed: int
+) -> pl.DataFrame:
+    """The comparisons of fair play; empty when no sport is evaluable.
+
+    kind (difference, ratio, encoders: video minus image, gap_closed), encoder, training, baseline, value, low, high, n
+    (queries), sports, apart (the interval excludes 0, or 1 for a ratio), note, gallery. ``oracles``: by gallery, as
+    audit.oracles gives them; without the truth's there is no gap.
+    """
+    rows: list[tuple] = []
+    for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
+        size = (int(sampled.queries_S.sum()), len(sampled.strata))
+        for names, interval, note in (*_trainings(sampled), *_encoders(sampled)):
+            apart = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
+            rows.append((*names, interval.value, interval.low, interval.high, *size, apart, note, gallery))
+        known = (oracles or {}).get(gallery)
+        if known is not None:
+            rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)
+    return pl.DataFrame(rows, schema=_HEADLINE, orient="row").sort(pl.col("gallery") == "fixed", maintain_order=True)
+
+
+_HEADLINE = {
+    "kind": pl.String, "encoder": pl.String, "training": pl.String, "baseline": pl.String, "value": pl.Float64,
+    "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "sports": pl.Int64, "apart": pl.Boolean, "note": pl.String,
+    "gallery": pl.String,
+}  # fmt: skip
+
+
+def _named(sampled: Resampled) -> tuple[list[str], list[str]]:
+    pairs = [system.split("/") for system in sampled.systems]
+    return summary.ordered((p[0] for p in pairs), summary.ENCODERS), summary.ordered(p[1] for p in pairs)
+
+
+def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
+    for encoder in _named(sampled)[0]:
+        for kind, training, baseline, note in COMPARISONS:
+            one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
+            if one in sampled.systems and two in sampled.systems:
+                interval = sampled.difference(one, two) if kind == "difference" else sampled.ratio(one, two)
+                yield (kind, encoder, training, baseline), interval, note
+
+
+def _encoders(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
+    """Every other encoder minus the first, for each training that both have."""
+    encoders, trainings = _named(sampled)
+    for other in encoders[1:]:
+        for training in trainings:
+            one, two = f"{other}/{training}", f"{encoders[0]}/{training}"
+            if one in sampled.systems and two in sampled.systems:
+                names = ("encoders", other, training, encoders[0])
+                yield names, sampled.difference(one, two), f"{other} minus {encoders[0]}, same training"
+
+
+def sampled_differences(sampled: Resampled) -> pl.DataFrame:
+    """The differences of trainings and of encoders, as rows of the headline less note and gallery; no ratios."""
+    size = (int(sampled.queries_S.sum()), len(sampled.strata))
+    rows = [
+        (*names, interval.value, interval.low, interval.high, *size, interval.excludes(0.0))
+        for names, interval, _ in (*_trainings(sampled), *_encoders(sampled))
+        if names[0] != "ratio"
+    ]
+    return pl.DataFrame(rows, schema=dict(list(_HEADLINE.items())[:-2]), orient="row")
+
+
+def gap_closed(
+    scores: pl.DataFrame, oracles: pl.DataFrame, gallery: str, *, draws: int, seed: int, training: str = "narrations"
+) -> list[tuple]:
+    """Rows of the headline: (training − skill oracle) / (cue oracle − skill oracle), of macro means, for each encoder.
+
+    The oracles answer the same queries in the same draws; queries whose clip the truth does not know are left out.
+    """
+    parts = [part for key, part in summary.slices(scores, (SINGLE,))
+             if key == {"direction": "text_to_video", "scope": GALLERIES[gallery]}]  # fmt: skip
+    if not parts or "cue" not in oracles["oracle"].unique().to_list():
+        return []
+    asked = parts[0].filter(pl.col("value").is_not_null() & (pl.col("training") == training))
+    known = oracles.filter(pl.col("value").is_not_null()).pivot("oracle", index="query_id", values="value").drop_nulls()
+    asked = asked.join(known.select("query_id"), on="query_id", how="semi")
+    if asked.is_empty():
+        return []
+    one = asked.filter(pl.col("system") == asked["system"].min()).drop("value")
+    levels = [
+        one.join(known.select("query_id", value=name), on="query_id").with_columns(system=pl.lit(f"{ORACLE}/{name}"))
+        for name in ("skill", "look", "cue")
+    ]
+    rows = pl.concat([asked, *(level.select(asked.columns) for level in levels)])
+    sampled = significance.resample(rows, draws=draws, seed=seed)
+    size, found = (int(sampled.queries_S.sum()), len(sampled.strata)), []
+    for encoder in summary.ordered(asked["encoder"].unique(), summary.ENCODERS):
+        for oracle, note in GAPS:
+            share = sampled.share(f"{encoder}/{training}", f"{ORACLE}/skill", f"{ORACLE}/{oracle}")
+            names = ("gap_closed", encoder, training, f"skill to {oracle} oracle")
+            found.append((*names, share.value, share.low, share.high, *size, share.excludes(0.0), note, gallery))
+    return found
+
+
+def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, float]:
+    """The numbers worth a line in `status`: the headline difference, the ratio, the gap closed, nDCG@10 of the LoRA.
+
+    Of the first encoder under plain names, of others with their name behind.
+    """
+    facts: dict[str, float] = {}
+    encoders = summary.ordered(table["encoder"].unique(), summary.ENCODERS)
+    wanted = (
+        ("difference", "activity_skill", "full", "gain"),
+        ("ratio", "activity_sport", "fixed", "ratio"),
+        ("gap_closed", "skill to cue oracle", "full", "gap_closed"),
+    )
+    for kind, baseline, gallery, name in wanted:
+        rows = table.filter(
+            (pl.col("kind") == kind) & (pl.col("training") == "narrations") & (pl.col("baseline") == baseline)
+        )
+        chosen = rows.filter(pl.col("gallery") == gallery)
+        for row in (chosen if chosen.height else rows.head(0)).iter_rows(named=True):
+            facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(row["value"], 4)
+    judged = feedback.filter((pl.col("system") == "vlm_lora") & (pl.col("metric") == "ndcg@10"))
+    if judged.height:
+        facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
+    return facts
+
+
+def differences_by_sport(
+    scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_skill"
+) -> pl.DataFrame:
+    """The headline difference in each sport, paired: sport, encoder, difference, low, high, n, videos, apart."""
+    rows = []
+    for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
+        for encoder in _named(sampled)[0] if gallery == "full" else ():
+            one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
+            if one not in sampled.systems or two not in sampled.systems:
+                continue
+            for index, sport in enumerate(sampled.strata):
+                gap = sampled.difference(one, two, stratum=sport)
+                size = (int(sampled.queries_S[index]), int(sampled.clusters_S[index]))
+                rows.append((sport, encoder, gap.value, gap.low, gap.high, *size, gap.excludes(0.0)))
+    columns = ["sport", "encoder", "difference", "low", "high", "n", "videos", "apart"]
+    types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Boolean]
+    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def ratios_by_sport(
+    scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_sport"
+) -> pl.DataFrame:
+    """``training`` over ``baseline`` in each sport and of macro means (sport ``mean``), in both galleries.
+
+    sport, encoder, gallery, training, baseline (the recalls), ratio, low, high, n. The ratio is infinite over 0; one
+    sport's ratio rests on few hits of the baseline, hence its wide interval.
+    """
+    rows = []
+    for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
+        for encoder in _named(sampled)[0]:
+            one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
+            if one not in sampled.systems or two not in sampled.systems:
+                continue
+            for stratum in (*sampled.strata, None):
+                ratio = sampled.ratio(one, two, stratum=stratum)
+                means = [sampled.stratum(x, stratum) if stratum else sampled.macro(x) for x in (one, two)]
+                n = int(
+                    sampled.queries_S.sum() if stratum is None else sampled.queries_S[sampled.strata.index(stratum)]
+                )
+                values = (*(mean.value for mean in means), ratio.value, ratio.low, ratio.high)
+                rows.append((stratum or summary.MEAN, encoder, gallery, *values, n))
+    schema: Any = {
+        **dict.fromkeys(("sport", "encoder", "gallery"), pl.String),
+        **dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64),
+        "n": pl.Int64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

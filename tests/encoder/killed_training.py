@@ -1,0 +1,33 @@
+"""A training that dies: `python killed_training.py <folder of a job> <step> <where>`, by SIGKILL.
+
+``where``: ``step``, at the beginning of that step; ``checkpoint``, while the next checkpoint is written, when its
+tensors are there and the JSON that names them is not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sportskills_lib.encoder import checkpoints, launching, training
+
+
+def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
+    """Have the next training call ``die`` at that moment."""
+    rate = training.learning_rate_at
+    if where == "checkpoint":
+        patch.setattr(checkpoints, "write_whole", die)
+    else:
+        patch.setattr(training, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a))
+
+
+if __name__ == "__main__":
+    folder, moment, where = sys.argv[1:]
+    die_at(pytest.MonkeyPatch(), int(moment), where, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    training.train(launching.read_job(Path(folder)))

@@ -1,0 +1,159 @@
+"""The study: the list as it is, what is refused in it, what is left out loudly, what is copied when it has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import sweep_stand_in
+from toys import toy_settings
+
+from sportskills_lib import execution
+from sportskills_lib.artifacts import STAGES
+from sportskills_lib.failures import RunError
+from sportskills_lib.sweeping import results, running, study
+from sportskills_lib.sweeping.grid import Sweep
+
+LIST = Path(__file__).parents[2] / "notebooks" / "study.toml"
+TOML = """
+base = "demo"
+limit_minutes = 90
+
+[[sweep]]
+name = "study-seeds"
+title = "Seeds | of everything"
+seeds = [0, 1]
+
+[[sweep]]
+name = "study-parts"
+set = { "03.steps" = 5 }
+[sweep.points]
+"as it is" = {}
+"sigmoid loss" = { "03.loss" = "siglip" }
+"of tomorrow" = { "03.not_yet" = 1 }
+"""
+
+
+@pytest.fixture
+def file(toy_workspace: Path) -> Path:
+    path = toy_workspace / "notebooks" / "study.toml"
+    path.write_text(TOML)
+    return path
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members, stand-ins, run one after the other in this process; the page is what the notebook would keep."""
+
+    def run_all(sweep: Sweep, pending: list, jobs: int, known: dict, clock: object, say: object) -> None:
+        for member in pending:
+            execution.reproduce(member.run, say=lambda text: None)
+            known[member.run] = {"state": "done", "error": "", "log": ""}
+        sweep_stand_in.artifacts.write_json(sweep.folder / "states.json", known)
+
+    def make_page(sweep: Sweep) -> Path:
+        found = results.open_sweep(sweep.name)
+        measured = results.recalls(found)
+        results.keep_tables(found, members=results.member_table(found, measured))
+        results.keep_figure(found, "sweep", results.points_figure(found, measured))
+        return execution.report_folder(sweep.name) / "index.html"
+
+    monkeypatch.setattr(running, "_run_all", run_all)
+    monkeypatch.setattr(running, "make_page", make_page)
+    monkeypatch.setattr(execution, "run_stage", sweep_stand_in.run_stage)
+
+
+def test_the_list_of_the_house_can_be_read() -> None:
+    found = study.read(LIST)
+    assert [entry.name for entry in found.entries] == [
+        "study-seeds", "study-ablations", "study-activity-data", "study-groups",
+    ]  # fmt: skip
+    assert found.entries[0].seeds == [0, 1, 2] and found.limit_minutes == 90
+    names = [name for entry in found.entries for name in (entry.fixed, *entry.points.values())]
+    assert all(set(settings) <= set(STAGES) for settings in names)
+
+
+def test_groups_of_sports_hold_every_sport_of_the_demo_once() -> None:
+    import tomllib
+
+    from sportskills_lib.demo.skills import SPORTS
+
+    groups = next(each for each in tomllib.loads(LIST.read_text())["sweep"] if each["name"] == "study-groups")
+    sports = [sport for values in groups["points"].values() for sport in values.get("03.train_sports", [])]
+    assert sorted(sports) == sorted(sport.name for sport in SPORTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("limit_minutes", "limit_hours"), "unknown key limit_hours; known are base, jobs"),
+        (("seeds = [0, 1]", "seed = 0"), "sweep study-seeds has the unknown key seed"),
+        (("base =", "base"), "study.toml: "),
+        (('"03.loss"', '"30.loss"'), "there is no stage '30'"),
+    ],
+)
+def test_a_wrong_list_is_refused_by_name(file: Path, change: tuple[str, str], words: str) -> None:
+    file.write_text(TOML.replace(*change))
+    with pytest.raises(ValueError, match=words):
+        study.read(file)
+
+
+def test_a_part_of_the_list_is_chosen_by_name(file: Path) -> None:
+    assert [entry.name for entry in study.read(file, only=["parts"]).entries] == ["study-parts"]
+    with pytest.raises(ValueError, match="the study has no sweep nothing; it has study-seeds, study-parts"):
+        study.read(file, only=["nothing"])
+    with pytest.raises(ValueError, match="there is no list of sweeps"):
+        study.read(file.with_name("other.toml"))
+
+
+def test_what_no_config_has_is_left_out_and_told(file: Path) -> None:
+    found = study.read(file)
+    assert found.left_out == ["study-parts, of tomorrow: 03_encoder has no parameter not_yet"]
+    assert list(found.entries[1].points) == ["as it is", "sigmoid loss"]
+    lines = study.planned(found, toy_settings())
+    assert "not_yet" in lines[0] and "run demo is not made yet" in lines[1]
+
+
+def test_the_study_runs_copies_and_stands_the_second_time(file: Path, toy_workspace: Path, in_process: None) -> None:
+    found, said = study.read(file), list[str]()
+    execution.save_settings("demo", "demo", toy_settings())
+    folder = study.run(found, {}, say=said.append)
+    assert folder == toy_workspace / "docs" / "study"
+    assert "4 members, 0 stand" in next(line for line in said if line.startswith("study:"))
+    page = (folder / "README.md").read_text()
+    assert "0.708 ± 0.059 (n = 2)" in page and "![Seeds | of everything](study-seeds/sweep.png)" in page
+    assert "not_yet" in page and "sigmoid loss: `" in page and "03.loss='siglip'" in page
+    assert str(toy_workspace) not in page
+    assert page.count("| within_sport | difference | image/narrations | image/activity_skill | 0.250 |") == 1
+    copied = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    assert copied >= {f"study-{name}/{file}" for name in ("seeds", "parts") for file in ("members.csv", "sweep.png")}
+    runs = pl.read_csv(folder / "study-parts" / "members.csv")["run"].to_list()
+    assert all(f"| {run} |" in page for run in runs)
+    again: list[str] = []
+    study.run(found, {}, say=again.append)
+    assert "4 members, 4 stand; about 0.0 s to come" in next(line for line in again if line.startswith("study:"))
+    assert "4 members, 4 stand" in study.planned(found, {})[-1]
+
+
+def test_a_failed_sweep_does_not_stop_the_study(
+    file: Path, toy_workspace: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = running.run
+
+    def fails(sweep: Sweep, **options: object) -> Path:
+        run(sweep, **options)  # type: ignore[arg-type]
+        if sweep.name == "study-seeds":
+            raise RunError("1 of 2 members failed")
+        return Path()
+
+    monkeypatch.setattr(running, "run", fails)
+    execution.save_settings("demo", "demo", toy_settings())
+    with pytest.raises(RunError, match="1 of 2 sweeps have failed members; first: 1 of 2 members failed"):
+        study.run(study.read(file), {}, say=lambda text: None)
+    assert (toy_workspace / "docs/study/study-parts/members.csv").is_file()
+
+
+def test_markdown_holds_what_strangers_wrote() -> None:
+    frame = pl.DataFrame({"a|b": ["x|y", None], "n": [0.12345, 2.0]})
+    assert study.markdown(frame) == "| a\\|b | n |\n| --- | --- |\n| x\\|y | 0.123 |\n|  | 2.000 |"
