@@ -32,7 +32,13 @@ from typing import Any
 
 import numpy as np
 
-SENTENCES = ("bend your knees", "keep the elbow high", "turn the hips first", "look at the ball", "drop the racket head")
+SENTENCES = (
+    "bend your knees",
+    "keep the elbow high",
+    "turn the hips first",
+    "look at the ball",
+    "drop the racket head",
+)
 FEW, MORE = 2, 10  # steps of the two timed runs
 CLIPS = 64  # clips that are embedded
 Side = Callable[[argparse.Namespace, int], dict[str, float]]  # arguments and steps → extra facts
@@ -260,7 +266,9 @@ def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
             words = [sys.executable, __file__, *sys.argv[1:], "--task", task, "--side", name, "--folder", args.folder]
             env = os.environ | {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "PASSIVE"}
             env |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
-            done = subprocess.run([str(word) for word in words], env=env, capture_output=True, text=True, cwd=args.folder)
+            done = subprocess.run(
+                [str(word) for word in words], env=env, capture_output=True, text=True, cwd=args.folder
+            )
             lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
             if not lines:
                 sys.exit(f"{task} {name} failed:\n{done.stderr[-3000:]}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.retrieval import relevance
@@ -13,14 +12,6 @@ TINY = base_vlm.Recipe(
     scenes=6, vision_steps=2, language_steps=2, batch=2, size_px=32, width=32, layers=2, vision_width=32,
     vision_layers=2, patch_px=8, merge=2, vocabulary=400,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
