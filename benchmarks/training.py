@@ -125,19 +125,20 @@ def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
     import polars as pl
 
     from sportskills_lib.config import EncoderConfig
-    from sportskills_lib.encoder.training import Material, train
+    from sportskills_lib.encoder.training import Job, train
+    from sportskills_lib.encoder.validation import Material
 
     texts = json.loads((args.folder / "texts.json").read_text())
-    split = pl.Series(["train"] * len(texts))
     names = [f"v{i:05d}" for i in range(len(texts))]
+    split = pl.Series(["train"] * (len(texts) - 2) + ["val"] * 2)
     clips = pl.DataFrame({"clip_id": names, "video_id": names, "sport": "one", "skill": "one", "text": texts})
     config = EncoderConfig(
         model=str(args.folder / "tower"), frozen=[], sports_a_batch=1, clips_a_sport=args.batch, train_frames=1,
         shift_px=0, steps=steps, warmup_steps=1, jobs=1,
     )  # fmt: skip
     material = Material(clips.with_columns(split=split), str(args.folder / "frames.npy"))
-    train(config, material, texts, arm="narrations", peak=1e-4, steps=steps, evaluate=False)
-    return {}
+    done = train(Job(config, material, texts, "narrations", 1e-4, steps, evaluate=False))
+    return {"waits": done.waited_s / done.seconds}
 
 
 def open_clip_trainer(args: argparse.Namespace, steps: int) -> dict[str, float]:
@@ -278,11 +279,12 @@ def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
     for name in sides:
         each = [result["each_s"] for result in results[name]]
         ratios = [result["each_s"] / own["each_s"] for result, own in zip(results[name], results["ours"], strict=True)]
-        waits = [f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result]
+        waits = [f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result] or ["not told"]
+        peak = max(result["peak_mib"] for result in results[name])
         print(
             f"{name:>22}  {1000 * np.median(each):8.1f} ms a {unit}  {rate / np.median(each):7.1f} clips/s  "
             f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
-            f"peak {max(result['peak_mib'] for result in results[name]):.0f} MiB  waits {waits[-1] if waits else 'not told'}"
+            f"peak {peak:.0f} MiB  waits {waits[-1]}"
         )
 
 
