@@ -31,8 +31,9 @@ def learning_curves(curves: pl.DataFrame, *, score: str = "val_recall", label: s
             panel.set(xlabel="optimiser step", ylabel=meaning)
             if rows > 1:
                 panel.set_title(style.plain(encoders[row]))
-        if panels[0].lines:
-            panels[0].legend()
+    named = {line.get_label(): line for panel in axes[:, 0] for line in panel.lines}
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=4)
     for panel in axes[1:, 1]:
         panel.sharey(axes[0, 1])  # recalls of encoders are compared; their losses are not
     return figure
