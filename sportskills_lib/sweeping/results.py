@@ -288,9 +288,9 @@ def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
         axes.set_title(f"{style.plain(encoder)} encoder")
         words = (found.metric, found.direction.replace("_to_", " → "), found.scope)
         axes.set_xlabel(", ".join(word.replace("_", " ") for word in words))
-        axes.set_xlim(left=0)
         for edge in np.arange(len(labels) - 1) + 0.5:
             axes.axhline(edge, color="#E4E4E4", linewidth=0.5, zorder=0)
+    panels[0][0].set_xlim(left=0)  # shared, so not before every encoder is drawn: it ends the automatic limits
     panels[0][0].set_yticks(range(len(labels)), [style.plain(label, limit=LABEL_LETTERS) for label in labels])
     panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
     handles, names = panels[0][-1].get_legend_handles_labels()

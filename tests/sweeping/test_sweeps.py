@@ -256,6 +256,7 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: results.Found) 
     assert figure is not None
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["loss=info_nce", "loss=siglip"]
+    assert all(panel.dataLim.x1 <= panel.get_xlim()[1] for panel in figure.axes)  # nothing is drawn outside
     results.keep_figure(found, "sweep", figure)
     results.keep_tables(found, members=results.member_table(found, measured))
     report = execution.report_folder("s")
