@@ -40,12 +40,28 @@ def read_truth(path: Path) -> pl.DataFrame:
     }
     if path.suffix not in readers:
         raise ValueError(f"{path} is no truth: give a .parquet, .csv or .jsonl with the columns {', '.join(SPAN)}")
-    table = readers[path.suffix](path)
+    try:
+        table = readers[path.suffix](path)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"{path} cannot be read ({' '.join(str(error).split())[:120]}): commas part its cells"
+        ) from None
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
+    numbered = table.select(SPAN[:3]).with_row_index("row", offset=1)
+    if (empty := numbered.filter(pl.any_horizontal(pl.all().is_null()))).height:
+        raise ValueError(f"{path}: row {empty['row'][0]} lacks a video_id, start_s or end_s: mend it, or take it out")
     spans = table.select(SPAN).with_columns(pl.col("demonstration").cast(pl.String)).drop_nulls()
     if wrong := sorted(set(spans["demonstration"]) - set(DEMONSTRATIONS)):
         raise ValueError(f"{path} says demonstration {wrong[0]!r}; it may say {', '.join(DEMONSTRATIONS)}")
+    if not all(spans[name].dtype.is_numeric() for name in ("start_s", "end_s")):
+        raise ValueError(f"{path}: start_s and end_s must be seconds, with a point before decimals")
+    start, end = pl.col("start_s").cast(pl.Float64), pl.col("end_s").cast(pl.Float64)
+    if (bad := spans.filter(~((start >= 0) & (end > start) & end.is_finite()))).height:
+        row = bad.row(0, named=True)
+        raise ValueError(
+            f"{path}: {row['video_id']} from {row['start_s']} to {row['end_s']} s is no span: mend its times"
+        )
     return spans
 
 

@@ -119,7 +119,12 @@ def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson
         return "video", stem, info, f"{stem}.info.json: download it again with --write-info-json"
     video_id = _text(info.get("id")) or stem
     if not re.fullmatch(tables.ID_PATTERN, video_id):
-        return "video", stem, "bad_id", f"{video_id[:80]!r} is not safe as a file name"
+        return (
+            "video",
+            stem,
+            "bad_id",
+            f"{video_id[:80]!r} is not safe as a file name: set another `id` in {stem}.info.json",
+        )
     spoken = _text(info.get("language"))
     if spoken and not same_language(spoken, language):
         return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
@@ -130,7 +135,6 @@ def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson
     if not sport or not skill:
         name = "sport" if not sport else "skill"
         return "video", video_id, f"missing_{name}", f"neither tags nor the search term name a {name}"
-    duration = info.get("duration")
     return Lesson(
         video_id=video_id,
         path=path,
@@ -142,14 +146,24 @@ def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson
         language=spoken,
         licence=_text(info.get("license")),
         upload_date=_text(info.get("upload_date")),
-        duration_s=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
+        duration_s=_seconds(info.get("duration")),
         captions=captions[0] if captions else None,
         manual=bool(captions and captions[1]),
     )
 
 
 def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    """The text, without halves of surrogate pairs, which JSON can hold and no file can; None for anything else."""
+    return value.encode("utf-8", "replace").decode().strip() or None if isinstance(value, str) else None
+
+
+def _seconds(value: Any) -> float | None:
+    """A length above 0, if that is what a sidecar says: it may say infinity, or a number that no float holds."""
+    try:
+        seconds = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return None
+    return seconds if 0 < seconds < float("inf") else None
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -161,7 +175,7 @@ def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
     """
     noted = info.get("sportskills") if isinstance(info.get("sportskills"), dict) else {}
     tags = info.get("tags") if isinstance(info.get("tags"), list) else []
-    names = [" ".join(tag.lower().split()) for tag in tags or [] if isinstance(tag, str) and tag.strip()]
+    names = [" ".join(text.lower().split()) for tag in tags or [] if (text := _text(tag))]
     if (sport := _text((noted or {}).get("sport"))) and (skill := _text((noted or {}).get("skill"))):
         names = [sport, skill]
     if len(names) == 2:

@@ -70,7 +70,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"list {path} cannot be read ({reason}): mend it, or save it again as UTF-8 CSV") from None
-    frame = frame.rename({name: name.lstrip("\ufeff").strip() for name in frame.columns})
+    names = [name.lstrip("\ufeff").strip() for name in frame.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"list {path} has the column {twice[0]!r} twice: take one out")
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     if missing := [name for name in NEEDED if name not in frame.columns]:
         have = ", ".join(frame.columns)
         raise ValueError(f"list {path} has no column {', '.join(missing)} (it has {have}): add it")

@@ -438,6 +438,11 @@ def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_pat
     assert rows["pixels", "shuffled"]["changed"] == 0
     said = CliRunner().invoke(app, ["spans", str(path), "--run", run], catch_exceptions=False).output
     assert "macro F1 over what there is of correct, incorrect and none: 1.000" in said
+    for line in ("lesson1,9,3,incorrect", "lesson1,nan,4,none", "lesson1,0,inf,none", "lesson1;0;1;none;x"):
+        wrong = tmp_path / "wrong.csv"
+        wrong.write_text(f"video_id,start_s,end_s,demonstration\nlesson1,0,1,none\n{line}\n")
+        with pytest.raises(ValueError, match=r"is no span|lacks a video_id|seconds"):
+            CliRunner().invoke(app, ["spans", str(wrong), "--run", run], catch_exceptions=False)
     with pytest.raises(ValueError, match="other --videos"):
         CliRunner().invoke(app, ["spans", str(path), "--run", run, "--videos", "zzz*"], catch_exceptions=False)
 

@@ -58,6 +58,16 @@ def test_everything_is_a_lesson_or_dropped_with_a_reason(tmp_path: Path) -> None
     }  # fmt: skip
 
 
+def test_half_a_character_and_an_absurd_length_cost_no_video(tmp_path: Path) -> None:
+    put(tmp_path, "half", info={"title": "bad \ud800 title", "channel_id": "UC\udfff", "tags": ["golf", "putt\ud83d"]})
+    put(tmp_path, "long", info={"duration": 10**400})
+    put(tmp_path, "endless", info={"duration": float("inf")})
+    lessons, dropped = find_lessons(tmp_path)
+    assert [lesson.video_id for lesson in lessons] == ["endless", "half", "long"] and not dropped
+    assert [lesson.duration_s for lesson in lessons] == [None, None, None]
+    assert lessons[1].title == "bad ? title" and lessons[1].channel == "UC?" and lessons[1].sport == "golf"
+
+
 def test_captions_that_a_person_made_come_first(tmp_path: Path) -> None:
     sidecar = {"subtitles": {"en-GB": []}, "automatic_captions": {"en": [], "en-orig": []}}
     put(tmp_path, "a [b]", info=sidecar | {"id": "ab"}, captions=("en", "en-orig", "en-GB", "de"))
