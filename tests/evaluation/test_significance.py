@@ -45,7 +45,7 @@ def small():
 def test_equals_a_plain_loop_over_draws(small):
     """Same weights, drawn the same way, applied query by query: means, differences and ratios agree."""
     scores, clusters, sports = small
-    got = significance.resample(scores, draws=50, seed=3)
+    got = significance.resample(scores, draws=50, seed=3, kind="percentile")
     value = {system: scores.filter(pl.col("system") == system)["value"].to_numpy() for system in ("one", "two")}
     means = {}
     for system in ("one", "two"):
@@ -148,9 +148,9 @@ def test_queries_without_a_value_are_left_out(small):
     assert nothing.strata == ()
 
 
-def coverage(*, clustered: bool, trials: int = 400, sports: int = 4, clusters: int = 12, size: int = 9) -> float:
+def coverage(kind: significance.Kind, *, clustered: bool = True, trials: int = 400, sports: int = 4) -> float:
     """How often the interval of the macro mean holds the true mean, when clips of one video resemble each other."""
-    rng = np.random.default_rng(7)
+    rng, clusters, size = np.random.default_rng(7), 12, 9
     sport = np.repeat(np.arange(sports), clusters * size)
     video = np.repeat(np.arange(sports * clusters), size)
     single = np.arange(len(video))
@@ -159,17 +159,44 @@ def coverage(*, clustered: bool, trials: int = 400, sports: int = 4, clusters: i
         ability = rng.normal(0.0, 1.0, sports * clusters)
         values = (ability[video] + rng.normal(size=len(video)) > 0.0).astype(float)  # true mean 0.5
         rows = score_rows({"one": values}, video if clustered else single, sport)
-        interval = significance.resample(rows, draws=300, seed=int(rng.integers(2**31))).macro("one")
+        interval = significance.resample(rows, draws=300, seed=int(rng.integers(2**31)), kind=kind).macro("one")
         held += interval.low <= 0.5 <= interval.high
     return held / trials
 
 
 @pytest.mark.slow
 def test_the_clustered_interval_covers_and_the_naive_one_does_not():
-    clustered, naive = coverage(clustered=True), coverage(clustered=False)
-    assert clustered >= 0.915
-    assert naive <= 0.80
-    assert clustered <= 0.985
+    """400 trials know a coverage of 95 % to 1.1 points."""
+    assert 0.93 <= coverage("expanded") <= 0.97
+    assert coverage("expanded", clustered=False) <= 0.80
+    assert 0.93 <= coverage("expanded", sports=1) <= 0.975
+    assert coverage("percentile", sports=1) < coverage("expanded", sports=1)
+
+
+def test_bca_is_scipys_where_each_query_is_its_own_cluster():
+    """One stratum of independent queries is the textbook case: the ends agree but for the draws' own noise."""
+    from scipy.stats import bootstrap
+
+    value = np.random.default_rng(0).exponential(size=40)
+    rows = score_rows({"one": value}, np.arange(40), np.repeat("golf", 40))
+    got = significance.resample(rows, draws=40_000, seed=0, kind="bca").macro("one")
+    theirs = bootstrap((value,), np.mean, n_resamples=40_000, method="BCa", rng=np.random.default_rng(1))
+    assert got.low == pytest.approx(theirs.confidence_interval.low, abs=0.01)
+    assert got.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["expanded", "percentile", "bca"])
+def test_the_pull_of_each_cluster_is_what_leaving_it_out_changes(small, kind):
+    """The influences, by differences: for a ratio and a share too."""
+    rng = np.random.default_rng(0)
+    clusters, sports = np.repeat(np.arange(60), 3), np.repeat(["golf", "judo"], 90)
+    values = {"one": rng.random(180) + 1, "two": rng.random(180) + 0.5, "three": rng.random(180) + 3}
+    got = significance.resample(score_rows(values, clusters, sports), draws=400, seed=0, kind=kind)
+    for statistic in (got._mean("one", None) / got._mean("two", None), got._mean("one", None) - got._mean("two", None)):
+        assert statistic.pull_C.sum() == pytest.approx(0.0, abs=1e-9)
+        assert np.sqrt((statistic.pull_C**2).sum()) == pytest.approx(statistic.drawn_D.std(), rel=0.15)
+    share = got.share("one", "two", "three")
+    assert share.low < share.value < share.high
 
 
 def test_a_demo_sized_bootstrap_takes_seconds():
