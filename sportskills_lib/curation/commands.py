@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sportskills_lib.curation.fetching import Item
     from sportskills_lib.curation.propose import Ask
     from sportskills_lib.curation.search_terms import SearchTerm
+    from sportskills_lib.curation.youtube import FetchSettings
     from sportskills_lib.language.client import ChatClient
 
 taxonomy_app = typer.Typer(
@@ -142,24 +143,30 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch lessons: captions first, then the video where they teach; the same command goes on after a kill."""
-    from sportskills_lib.curation import fetching
-    from sportskills_lib.curation.fetch_store import Store
-    from sportskills_lib.curation.youtube import WATCH, Asker, FetchSettings
-    from sportskills_lib.failures import full_disk_named
+    from sportskills_lib.curation.youtube import FetchSettings
 
     given = locals()
     settings = FetchSettings(
         **{name: given[name] for name in FetchSettings.__dataclass_fields__ if name in given},
         extractors=tuple(extractor or ("default",)),
     )
-    named = _named(items or [], from_file, sport or [], skill)
-    if not extractor and (other := next((item.url for item in named if not item.url.startswith(WATCH)), "")):
-        raise ValueError(f"{other} is no address of YouTube: name yt-dlp's extractor for that site with --extractor")
+    named = _named(items or [], from_file, sport or [], skill, elsewhere=bool(extractor))
     searches = _searches(taxonomy, sport or [], skill, term or [], terms if search else 0)
     if not named and not searches:
         raise ValueError("nothing to fetch: name ids or addresses, --from-file, --term, or --search with --sport")
+    _fetched(to, settings, named, searches, each=each, retry=retry)
+
+
+def _fetched(
+    to: Path, settings: FetchSettings, named: list[Item], searches: list[SearchTerm], *, each: int, retry: bool
+) -> None:
+    """Search and fetch into ``to``. SearchFailed at the end where a search failed."""
+    from sportskills_lib.curation import fetching
+    from sportskills_lib.curation.fetch_store import Store
+    from sportskills_lib.curation.youtube import Asker
+
     store = Store(to)
-    with full_disk_named(to), store.opened(), Asker(settings, store.work) as asker:
+    with store.opened(), Asker(settings, store.work) as asker:
         found, lost = fetching.searched_items(searches, store, asker, each=each)
         for name, why in lost.items():
             typer.echo(f"search {name!r} failed: {why}", err=True)
@@ -173,9 +180,13 @@ def fetch(
         )
 
 
-def _named(items: list[str], from_file: Path | None, sports: list[str], skill: str) -> list[Item]:
-    """Items of the command line and of a file of lines: id or address, and perhaps sport and skill after tabs."""
+def _named(items: list[str], from_file: Path | None, sports: list[str], skill: str, *, elsewhere: bool) -> list[Item]:
+    """Items of the command line and of a file of lines: id or address, and perhaps sport and skill after tabs.
+
+    ValueError for an address outside YouTube, unless ``elsewhere``: sites that nobody named are not asked.
+    """
     from sportskills_lib.curation.fetching import named_item
+    from sportskills_lib.curation.youtube import WATCH
     from sportskills_lib.files import decoded
 
     sport = sports[0] if len(sports) == 1 else None
@@ -192,6 +203,8 @@ def _named(items: list[str], from_file: Path | None, sports: list[str], skill: s
                 found.append(named_item(words[0], sport=own_sport or sport, skill=own_skill or skill or None))
             except ValueError as error:
                 raise ValueError(f"{from_file.name}, line {number}: {error}") from None
+    if other := "" if elsewhere else next((item.url for item in found if not item.url.startswith(WATCH)), ""):
+        raise ValueError(f"{other} is no address of YouTube: name yt-dlp's extractor for that site with --extractor")
     return found
 
 

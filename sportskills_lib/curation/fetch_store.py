@@ -113,6 +113,9 @@ class Store:
             raise ValueError(f"--to {self.folder} cannot be written ({error.strerror}): name another folder") from None
         try:
             yield
+        except OSError as error:
+            raise_if_disk_is_full(error)
+            raise
         finally:
             lock.release()
 

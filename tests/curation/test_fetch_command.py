@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
 import pytest
 
 from sportskills_lib import cli
+from sportskills_lib.curation.fetch_store import Store
 from sportskills_lib.curation.youtube import Asker, Refused
 
 
@@ -62,3 +64,15 @@ def test_a_failed_search_is_said_and_ends_with_1(
     assert "too_long 1" in out  # the other search went on
     assert "search 'judo throw' failed: blocked: HTTP Error 403" in err
     assert err.strip().splitlines()[-1].startswith("FAILED 1 of 2 searches (blocked: HTTP Error 403: Forbidden): run")
+
+
+def test_a_full_disk_ends_with_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Asker, "search", lambda *_: [])
+    monkeypatch.setattr(Store, "keep_search", full)
+    assert ended(["--term", "judo throw", "--to", tmp_path], monkeypatch) == 4
+    assert "make room and run the same command again" in capsys.readouterr().err
