@@ -192,7 +192,7 @@ def _existing(path: Path, option: str) -> str:
     from sportskills_lib.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
-    if option == "--source" and folder.suffix in (".csv", ".parquet") and folder.is_file():
+    if option == "--source" and folder.suffix.lower() in (".csv", ".tsv", ".parquet") and folder.is_file():
         return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
     if not folder.is_dir():
         raise ValueError(f"{option} {path} is no folder: name an existing one")

@@ -1,9 +1,17 @@
-"""Writing files so that a reader, or the next run after a kill, sees the old file or the new one and never half."""
+"""Files at the edges: written so that nobody ever sees half of one, and read as strangers' programs save them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DELIMITERS = ",;\t|"
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
@@ -24,3 +32,71 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def decoded(raw: bytes) -> tuple[str, str]:
+    """Any bytes as text, and the name of their encoding where it is no plain UTF-8 (else "").
+
+    A byte order mark decides; then UTF-16 without a mark is known by its zeros; then UTF-8, with bad bytes replaced
+    when most of what is not ASCII is sound; else Windows-1252.
+    """
+    if raw.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return raw.decode("utf-32", errors="replace"), "UTF-32"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace"), "UTF-16"
+    even, odd = raw[:2000:2].count(0), raw[1:2000:2].count(0)
+    if max(even, odd) > len(raw[:2000]) / 5 and min(even, odd) < max(even, odd) / 5:
+        name = "utf-16-le" if odd > even else "utf-16-be"
+        return raw.decode(name, errors="replace"), f"{name.upper()} without a mark"
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8-sig", errors="replace")
+    bad = text.count("\ufffd")
+    sound = sum(ord(letter) > 127 for letter in text) - bad
+    if sound > bad:
+        return text, f"UTF-8 with {bad} bad places"
+    return raw.decode("cp1252", errors="replace"), "Windows-1252"
+
+
+def read_delimited(path: Path) -> pl.DataFrame:
+    """A table of texts from a file of delimited cells, in whatever encoding and with whatever delimiter it was saved.
+
+    The delimiter is what a first line ``sep=;`` says, else the one of ``DELIMITERS`` that the header has most of.
+    Names of columns and cells are stripped; columns without a name are left out. Every row after the header stays, a
+    short one filled up with empty cells, so that rows can be counted. ValueError names file, line and remedy.
+    """
+    import polars as pl
+
+    text, skipped = decoded(path.read_bytes())[0], 0
+    first, _, rest = text.partition("\n")
+    if first.strip().strip('"').lower().startswith("sep="):
+        text, skipped, delimiter = rest, 1, (first.strip().strip('"')[4:] or "\t")[0]
+    else:
+        header = next((line for line in text.splitlines() if line.strip()), "")
+        delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    begins = 1 + skipped
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            width = len(rows[0]) if rows else len(cells)
+            if any(cells[width:]):
+                raise csv.Error(f"{len(cells)} cells, where the header has {width}")
+            if any(cells) or rows:
+                rows.append([*cells[:width], *[""] * (width - len(cells))])
+            begins = reader.line_num + skipped + 1
+    except csv.Error as error:
+        remedy = f"put double quotes around cells that hold {delimiter!r}, and close each quote"
+        raise ValueError(f"{path.name}, line {begins}: {error}: {remedy}") from None
+    names = rows[0] if rows else []
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ValueError(f"{path.name} has the column {twice!r} twice: take one out")
+    columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(names) if name}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def printable(name: str) -> str:
+    """A file's name in one line that every table and terminal can hold: what cannot be printed is escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)

@@ -19,10 +19,12 @@ ACTIONABLE, UNDECIDED = 2.0, 1.5  # points from which a sentence is actionable, 
 SPONSOR = re.compile(
     r"\b(subscrib\w*|like button|comments?|notification\w*|description|discount|coupon|promo\w*|percent off|% off"
     r"|sponsor\w*|giveaway|merch\w*|patreon|affiliate|link (?:is )?(?:in|below)|links?\b.*\bbelow|sign up|free trial"
+    r"|while (?:stocks|supplies) last|with every (?:order|purchase)"
     r"|brought to you|use (?:the|my|our) code|checkout|membership|our store|for sale|order (?:now|today|yours))\b"
 )
 GREETING = re.compile(
     r"\b(welcome|hello|hi (?:guys|everyone|everybody|there|friends)|hey (?:guys|everyone|everybody|there|friends|folks)"
+    r"|ladies and gentlemen|we(?:'ll| will) (?:be|come) (?:right )?back"
     r"|what's up|good (?:morning|evening|afternoon)|thanks?\b|thank you|see you|bye|goodbye|cheers|take care"
     r"|until next time|next (?:week|video|episode)|that's (?:it|all) for|stay tuned|my name is|let me know"
     r"|in (?:this|today's|the next|my last|our next) (?:video|episode|lesson)|today's (?:video|episode|lesson))\b"

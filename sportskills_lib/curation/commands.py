@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sportskills_lib.curation.fetching import Item
     from sportskills_lib.curation.propose import Ask
     from sportskills_lib.curation.search_terms import SearchTerm
+    from sportskills_lib.curation.youtube import FetchSettings
     from sportskills_lib.language.client import ChatClient
 
 taxonomy_app = typer.Typer(
@@ -69,7 +70,7 @@ def propose(
 ) -> None:
     """Show what a chat model would add to the taxonomy, as a diff; --accept writes just that."""
     from sportskills_lib.curation import propose as proposing
-    from sportskills_lib.curation.taxonomy import read_taxonomy
+    from sportskills_lib.curation.taxonomy import read_taxonomy, taxonomy_text
 
     path = _path(taxonomy)
     if accept:
@@ -77,7 +78,7 @@ def propose(
         typer.echo(f"written to {path.name}")
         return
     sports = read_taxonomy(path).chosen(sport or [])
-    before = path.read_text(encoding="utf-8")
+    before = taxonomy_text(path)
     with _chat(url, model) as client:
         proposal = proposing.propose(before, sports, chat_asker(client), count=count)
     typer.echo(proposing.difference(before, proposal.text, path.name), nl=False)
@@ -137,39 +138,63 @@ def fetch(
     cookies: Annotated[Path | None, typer.Option(help="Cookies in Netscape's format, for yt-dlp.")] = None,
     cookies_from_browser: Annotated[str, typer.Option(help="A browser whose cookies yt-dlp reads.")] = "",
     archive: Annotated[Path | None, typer.Option(help="yt-dlp's archive file: what it names is not fetched.")] = None,
-    extractor: Annotated[list[str] | None, typer.Option(help="yt-dlp extractors that may be used.")] = None,
+    extractor: Annotated[
+        list[str] | None, typer.Option(help="yt-dlp extractors that may be used, for other sites.")
+    ] = None,
 ) -> None:
     """Fetch lessons: captions first, then the video where they teach; the same command goes on after a kill."""
-    from sportskills_lib.curation import fetching
-    from sportskills_lib.curation.fetch_store import Store
-    from sportskills_lib.curation.youtube import Asker, FetchSettings
+    from sportskills_lib.curation.youtube import FetchSettings
 
     given = locals()
     settings = FetchSettings(
         **{name: given[name] for name in FetchSettings.__dataclass_fields__ if name in given},
         extractors=tuple(extractor or ("default",)),
     )
-    named = _named(items or [], from_file, sport or [], skill)
+    named = _named(items or [], from_file, sport or [], skill, elsewhere=bool(extractor))
     searches = _searches(taxonomy, sport or [], skill, term or [], terms if search else 0)
     if not named and not searches:
         raise ValueError("nothing to fetch: name ids or addresses, --from-file, --term, or --search with --sport")
+    _fetched(to, settings, named, searches, each=each, retry=retry)
+
+
+def _fetched(
+    to: Path, settings: FetchSettings, named: list[Item], searches: list[SearchTerm], *, each: int, retry: bool
+) -> None:
+    """Search and fetch into ``to``. SearchFailed at the end where a search failed."""
+    from sportskills_lib.curation import fetching
+    from sportskills_lib.curation.fetch_store import Store
+    from sportskills_lib.curation.youtube import Asker
+
     store = Store(to)
     with store.opened(), Asker(settings, store.work) as asker:
-        wanted = {item.name: item for item in (*named, *fetching.searched_items(searches, store, asker, each=each))}
+        found, lost = fetching.searched_items(searches, store, asker, each=each)
+        for name, why in lost.items():
+            typer.echo(f"search {name!r} failed: {why}", err=True)
+        wanted = {item.name: item for item in (*named, *found)}
         table = fetching.fetch(list(wanted.values()), store, asker, retry=retry, report=typer.echo)
     typer.echo(f"{to}: " + ", ".join(f"{status} {number}" for status, number in fetching.counts(table)))
+    if lost:
+        raise fetching.SearchFailed(
+            f"{len(lost)} of {len(searches)} searches ({next(iter(lost.values()))}): run the same command again, which "
+            "asks only those"
+        )
 
 
-def _named(items: list[str], from_file: Path | None, sports: list[str], skill: str) -> list[Item]:
-    """Items of the command line and of a file of lines: id or address, and perhaps sport and skill after tabs."""
+def _named(items: list[str], from_file: Path | None, sports: list[str], skill: str, *, elsewhere: bool) -> list[Item]:
+    """Items of the command line and of a file of lines: id or address, and perhaps sport and skill after tabs.
+
+    ValueError for an address outside YouTube, unless ``elsewhere``: sites that nobody named are not asked.
+    """
     from sportskills_lib.curation.fetching import named_item
+    from sportskills_lib.curation.youtube import WATCH
+    from sportskills_lib.files import decoded
 
     sport = sports[0] if len(sports) == 1 else None
     found = [named_item(each, sport=sport, skill=skill or None) for each in items]
     if from_file:
         if not from_file.is_file():
             raise ValueError(f"--from-file {from_file} does not exist: name an existing file")
-        for number, line in enumerate(from_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(decoded(from_file.read_bytes())[0].splitlines(), start=1):
             words = [word.strip() for word in line.split("\t")]
             if not words[0] or words[0].startswith("#"):
                 continue
@@ -178,6 +203,8 @@ def _named(items: list[str], from_file: Path | None, sports: list[str], skill: s
                 found.append(named_item(words[0], sport=own_sport or sport, skill=own_skill or skill or None))
             except ValueError as error:
                 raise ValueError(f"{from_file.name}, line {number}: {error}") from None
+    if other := "" if elsewhere else next((item.url for item in found if not item.url.startswith(WATCH)), ""):
+        raise ValueError(f"{other} is no address of YouTube: name yt-dlp's extractor for that site with --extractor")
     return found
 
 

@@ -79,7 +79,14 @@ def status_of(text: str) -> tuple[str, str]:
     return status, line[:LONGEST_DETAIL]
 
 
+class FullDisk(OSError):
+    """There is no room left to write."""
+
+    exit_code = 4
+
+
 def raise_if_disk_is_full(error: BaseException) -> None:
-    """A full disk is no id's fault: OSError with ENOSPC, so that the run stops instead of failing id after id."""
+    """A full disk is no id's fault: FullDisk, so that the run stops instead of failing id after id."""
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _FULL_DISK.search(str(error)):
-        raise OSError(errno.ENOSPC, "No space left on device") from error
+        remedy = "make room and run the same command again; what was fetched is kept"
+        raise FullDisk(errno.ENOSPC, f"No space left on device: {remedy}") from error

@@ -24,7 +24,7 @@ import dataframely as dy
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sportskills_lib.curation.fetch_status import STATUSES
+from sportskills_lib.curation.fetch_status import STATUSES, raise_if_disk_is_full
 from sportskills_lib.files import write_whole
 from sportskills_lib.tables import ID_PATTERN
 
@@ -98,18 +98,24 @@ class Store:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """The folders, made where they are missing, and held against other processes."""
-        for name in ("done", "searches", "work", "said"):
-            (self.hidden / name).mkdir(parents=True, exist_ok=True)
+        """The folders, made where they are missing, and held against other processes. ValueError: not to be written."""
         lock = FileLock(self.hidden / "lock")
         try:
+            for name in ("done", "searches", "work", "said"):
+                (self.hidden / name).mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise FetchLocked(
                 f"another process fetches into {self.folder}: wait for it, or name another --to"
             ) from None
+        except OSError as error:
+            raise_if_disk_is_full(error)
+            raise ValueError(f"--to {self.folder} cannot be written ({error.strerror}): name another folder") from None
         try:
             yield
+        except OSError as error:
+            raise_if_disk_is_full(error)
+            raise
         finally:
             lock.release()
 

@@ -27,7 +27,7 @@ from sportskills_lib.curation.fetch_store import FetchTable, Record, Store, writ
 from sportskills_lib.curation.search_terms import SearchTerm
 from sportskills_lib.curation.sentences import build_sentences
 from sportskills_lib.curation.wanted import Judge, Span, cut_webvtt, judge_by_rules, wanted_spans
-from sportskills_lib.curation.youtube import YOUTUBE_ID, Asker, FetchSettings, Refused
+from sportskills_lib.curation.youtube import WATCH, YOUTUBE_ID, Asker, FetchSettings, Refused, youtube_id
 from sportskills_lib.files import write_whole
 from sportskills_lib.video import SUFFIXES, UnreadableVideo, probe
 
@@ -48,6 +48,12 @@ class AskedTooMuch(Exception):
     exit_code = 1
 
 
+class SearchFailed(Exception):
+    """Some searches failed; what the others found was fetched."""
+
+    exit_code = 1
+
+
 @dataclass(frozen=True)
 class Item:
     """One video to fetch. ``name`` is safe as a file name; what a search said of it may save a request."""
@@ -62,30 +68,43 @@ class Item:
 
 
 def named_item(text: str, *, sport: str | None = None, skill: str | None = None) -> Item:
-    """An item from a YouTube id or an address. ValueError when it is neither."""
+    """An item from a YouTube id or an address. ValueError when it is neither, or an address of many videos."""
     text = text.strip()
-    if YOUTUBE_ID.fullmatch(text):
-        return Item(f"yt_{text}", f"https://www.youtube.com/watch?v={text}", sport, skill)
+    found = text if YOUTUBE_ID.fullmatch(text) else None
+    if not found and re.match(r"https?://|[\w.-]+\.\w+/", text):
+        found = youtube_id(text)
+    if found:
+        return Item(f"yt_{found}", f"{WATCH}{found}", sport, skill)
     if not re.fullmatch(r"https?://[^\s/]+/\S*", text):
         raise ValueError(f"{text!r} is neither a YouTube id nor an http address: mend it")
-    found = re.search(
-        r"(?:youtube\.com/(?:watch\?(?:\S*&)?v=|shorts/|embed/)|youtu\.be/)([A-Za-z0-9_-]{11})(?![\w-])", text
-    )
-    if found:
-        return named_item(found.group(1), sport=sport, skill=skill)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(text).path).stem)[:40]
     return Item(f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill)
 
 
 def searched_items(
     terms: Iterable[SearchTerm], store: Store, asker: Asker, *, each: int, pause: Callable[[float], None] = time.sleep
-) -> list[Item]:
-    """Items that the searches find, each video once, for the first search that finds it. What is found is kept."""
+) -> tuple[list[Item], dict[str, str]]:
+    """Items that the searches find, each video once, for the first search that finds it; and why searches failed.
+
+    What is found is kept, so that the same command asks only what failed. After ``most_refusals`` in a row of the kind
+    "asked too much" no more is asked.
+    """
     items: dict[str, Item] = {}
+    lost: dict[str, str] = {}
+    refusals = 0
     for term in terms:
         found = store.search(term.term)
+        if found is None and refusals >= asker.settings.most_refusals:
+            lost[term.term] = "not asked, since those before were refused"
+            continue
         if found is None:
-            found = _tried(lambda term=term: asker.search(term.term, each), asker.settings, pause)  # type: ignore[misc]
+            try:
+                found = _tried(lambda term=term: asker.search(term.term, each), asker.settings, pause)  # type: ignore[misc]
+            except Refused as refused:
+                lost[term.term] = str(refused)
+                refusals = refusals + 1 if refused.status in ASKED_TOO_MUCH else 0
+                continue
+            refusals = 0
             store.keep_search(term.term, found)
         for entry in found[:each]:
             if isinstance(entry.get("id"), str) and YOUTUBE_ID.fullmatch(entry["id"]):
@@ -97,7 +116,7 @@ def searched_items(
                     "live": entry.get("live_status") in ("is_live", "is_upcoming"),
                 }
                 items.setdefault(bare.name, Item(**values))
-    return list(items.values())
+    return list(items.values()), lost
 
 
 def fetch(

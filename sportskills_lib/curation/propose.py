@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from sportskills_lib.curation.taxonomy import Sport, TaxonomyError, parse_taxonomy
+from sportskills_lib.curation.taxonomy import Sport, TaxonomyError, parse_taxonomy, taxonomy_text
 from sportskills_lib.files import write_whole
 
 PROMPT_VERSION = "taxonomy-1"
@@ -123,7 +123,7 @@ def accept(path: Path) -> str:
     if not kept.is_file():
         raise ValueError(f"no proposal stands beside {path.name}: make one with `sportskills taxonomy propose` first")
     first, _, text = kept.read_text(encoding="utf-8").partition("\n")
-    before = path.read_text(encoding="utf-8")
+    before = taxonomy_text(path)
     if first != f"# made from {_digest(before)}":
         raise ValueError(f"{path.name} has changed since the proposal was made: make it again")
     parse_taxonomy(text, name=kept.name)

@@ -8,15 +8,19 @@ may raise.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from sportskills_lib import tables
 from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
 from sportskills_lib.curation.taxonomy import shipped
+from sportskills_lib.files import printable
 from sportskills_lib.video import SUFFIXES
 from sportskills_lib.vocabulary import words
 
@@ -29,6 +33,10 @@ CONNECTING_WORDS = words(
     for your in of with and proper properly form exercises"""
 )
 UNFINISHED = (".part", ".ytdl", ".temp")
+WITHOUT_SIDECAR = (
+    "films of your own are named in a CSV list with the columns path, sport, skill (captions, channel and others may "
+    "follow), given as --source; a download gets one with yt-dlp --write-info-json"
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,12 @@ def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) ->
         )
     by_stem = {path.with_suffix("").as_posix(): path for path in videos}
     dropped: list[DroppedRow] = [
-        ("file", path.name, "unfinished_download", "yt-dlp did not finish it: run the download again")
+        ("file", printable(path.name), "unfinished_download", "yt-dlp did not finish it: run the download again")
         for path in files
         if path.suffix.lower() in UNFINISHED
     ]
     dropped += [
-        ("video", path.name.removesuffix(".info.json"), "missing_video", "sidecar without a video")
+        ("video", printable(path.name.removesuffix(".info.json")), "missing_video", "sidecar without a video")
         for path in files
         if path.name.endswith(".info.json")
         and path.as_posix().removesuffix(".info.json") not in by_stem
@@ -80,10 +88,10 @@ def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) ->
     said = by_video(files, by_stem)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(path, said.get(path.with_suffix("").as_posix(), []), language, silent)
+        found = _lesson(path, folder, said.get(path.with_suffix("").as_posix(), []), language, silent)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
-            found = ("video", path.name, "duplicate_id", detail)
+            found = ("video", printable(path.name), "duplicate_id", detail)
         if isinstance(found, Lesson):
             lessons[found.video_id] = found
         else:
@@ -112,12 +120,31 @@ def read_sidecar(path: Path) -> dict[str, Any] | str:
     return info if isinstance(info, dict) else "unreadable_sidecar"
 
 
-def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson | DroppedRow:
-    stem = path.stem
-    info = read_sidecar(path.with_name(f"{stem}.info.json"))
+def made_id(path: Path, folder: Path) -> str:
+    """The file's name as an id where it is safe as one, else a safe one that begins like it.
+
+    It is the same wherever ``folder`` lies, and whichever way the system writes an accent; files of one name in two
+    folders below it have two. What somebody *states* as an id is never mended: it is refused.
+    """
+    if re.fullmatch(tables.ID_PATTERN, path.stem):
+        return path.stem
+    named = path.relative_to(folder) if path.is_relative_to(folder) else path
+    whole = unicodedata.normalize("NFC", named.as_posix()).encode("utf-8", "surrogateescape")
+    plain = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", plain)[:40].strip("_") or "video"
+    return f"{slug}-{hashlib.sha256(whole).hexdigest()[:8]}"
+
+
+def _lesson(path: Path, folder: Path, said: list[Path], language: str, silent: bool) -> Lesson | DroppedRow:
+    stem = printable(path.stem)
+    if not _storable(path):
+        return "video", stem, "bad_name", f"{printable(path.name)} is named in no UTF-8: rename the file"
+    info = read_sidecar(path.with_name(f"{path.stem}.info.json"))
+    if info == "missing_sidecar":
+        return "video", stem, info, f"no {stem}.info.json beside it: {WITHOUT_SIDECAR}"
     if isinstance(info, str):
         return "video", stem, info, f"{stem}.info.json: download it again with --write-info-json"
-    video_id = _text(info.get("id")) or stem
+    video_id = _text(info.get("id")) or made_id(path, folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
         return (
             "video",
@@ -145,7 +172,7 @@ def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson
         search_term=_text(info.get("playlist_title")),
         language=spoken,
         licence=_text(info.get("license")),
-        upload_date=_text(info.get("upload_date")),
+        upload_date=day(_text(info.get("upload_date"))),
         duration_s=_seconds(info.get("duration")),
         captions=captions[0] if captions else None,
         manual=bool(captions and captions[1]),
@@ -155,6 +182,23 @@ def _lesson(path: Path, said: list[Path], language: str, silent: bool) -> Lesson
 def _text(value: Any) -> str | None:
     """The text, without halves of surrogate pairs, which JSON can hold and no file can; None for anything else."""
     return value.encode("utf-8", "replace").decode().strip() or None if isinstance(value, str) else None
+
+
+def _storable(path: Path) -> bool:
+    """Whether the path can stand in a table: a name in another encoding than UTF-8 cannot."""
+    try:
+        path.as_posix().encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def day(text: str | None) -> str | None:
+    """The text where it is a day of the calendar as YYYYMMDD, else None: of two copies the earlier one is kept."""
+    try:
+        return text if text and re.fullmatch(r"\d{8}", text, re.ASCII) and date.fromisoformat(text) else None
+    except ValueError:
+        return None
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,10 +1,12 @@
 """A CSV or Parquet list of files, as videos with sport, skill and captions.
 
-Columns: ``path``, ``sport`` and ``skill`` are needed. Others may be missing or empty: ``video_id`` (the file's name),
-``captions`` (``<name>.<language>.vtt`` beside the video), ``manual`` (true: a person made the captions), ``channel`` (a
-channel of its own), ``title``, ``search_term``, ``language``, ``licence``, ``upload_date`` (YYYYMMDD), ``duration_s``
-(seconds). Paths are absolute, or relative to the list's folder. A list that cannot be read is a ValueError; a row
-that cannot be used is dropped, and its detail names row, value and remedy. Rows count from 1, the header apart.
+Columns: ``path``, ``sport`` and ``skill`` are needed. Others may be missing or empty: ``video_id`` (made of the
+file's name), ``captions`` (``<name>.<language>.vtt`` beside the video), ``manual`` (true: a person made the captions),
+``channel`` (a channel of its own), ``title``, ``search_term``, ``language``, ``licence``, ``upload_date`` (YYYYMMDD),
+``duration_s`` (seconds). Paths are absolute, or relative to the list's folder; names of columns may be in capitals.
+Cells of a CSV may be parted by commas, semicolons or tabs, in any encoding that spreadsheets save. A list that cannot
+be read is a ValueError; a row that cannot be used is dropped, and its detail names row, value and remedy. Rows count
+from 1, the header apart.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
-from sportskills_lib.curation.sources import DroppedRow, Lesson, find_lessons
+from sportskills_lib.curation.sources import DroppedRow, Lesson, day, find_lessons, made_id
 from sportskills_lib.curation.taxonomy import shipped
+from sportskills_lib.files import read_delimited
 from sportskills_lib.video import SUFFIXES
 
 NEEDED = ("path", "sport", "skill")
@@ -26,7 +29,7 @@ OPTIONAL = (
     *("video_id", "captions", "manual", "channel", "title", "search_term", "language", "licence", "upload_date"),
     "duration_s",
 )
-LISTS = (".csv", ".parquet")
+LISTS = (".csv", ".tsv", ".parquet")
 
 
 def find_sources(source: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
@@ -43,6 +46,8 @@ def read_list(path: Path, *, language: str = "en", silent: bool = False) -> tupl
     rows: dict[str, int] = {}
     dropped: list[DroppedRow] = []
     for number, row in enumerate(_rows(path), start=1):
+        if not any(row.values()):
+            continue  # a spreadsheet's empty row
         found = _lesson(path.parent, row, number, language, silent)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = (
@@ -61,22 +66,19 @@ def read_list(path: Path, *, language: str = "en", silent: bool = False) -> tupl
 def _rows(path: Path) -> list[dict[str, str]]:
     """The list's rows as texts, stripped; ValueError when it cannot be read or lacks a column."""
     if path.suffix.lower() not in LISTS:
-        raise ValueError(f"list {path} ends in {path.suffix!r}: name a {' or '.join(LISTS)} file")
+        raise ValueError(f"list {path} ends in {path.suffix!r}: name a {', '.join(LISTS)} file")
     try:
-        if path.suffix.lower() == ".csv":
-            frame = pl.read_csv(path, infer_schema=False, encoding="utf8", truncate_ragged_lines=False)
-        else:
-            frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path) if path.suffix.lower() == ".parquet" else read_delimited(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"list {path} cannot be read ({reason}): mend it, or save it again as UTF-8 CSV") from None
-    names = [name.lstrip("\ufeff").strip() for name in frame.columns]
+        raise ValueError(f"list {path} cannot be read ({reason}): mend it, or save it again as CSV") from None
+    names = [name.strip().lower() for name in frame.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"list {path} has the column {twice[0]!r} twice: take one out")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     if missing := [name for name in NEEDED if name not in frame.columns]:
-        have = ", ".join(frame.columns)
-        raise ValueError(f"list {path} has no column {', '.join(missing)} (it has {have}): add it")
+        have = ", ".join(frame.columns) or "none"
+        raise ValueError(f"list {path} has no column {', '.join(missing)} (it has {have}): add it to the first line")
     if nested := [name for name, kind in frame.schema.items() if kind.is_nested() and name in (*NEEDED, *OPTIONAL)]:
         raise ValueError(f"list {path}: column {nested[0]} holds {frame.schema[nested[0]]}: it must hold plain values")
     kept = [name for name in (*NEEDED, *OPTIONAL) if name in frame.columns]
@@ -91,16 +93,18 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
     for name in NEEDED:
         if not row[name]:
             return refused(f"missing_{name}", f"{name} is empty: fill it in")
-    path = (folder / row["path"]).resolve()
-    if path.suffix.lower() not in SUFFIXES:
+    if Path(row["path"]).suffix.lower() not in SUFFIXES:
         return refused(
             "unknown_format", f"path {row['path']!r} is no video: it must end in {', '.join(sorted(SUFFIXES))}"
         )
-    if not path.is_file():
+    path = _file(folder, row["path"])
+    if path is None:
         return refused("missing_video", f"path {row['path']!r} does not exist: mend it (relative to the list's folder)")
-    video_id = row.get("video_id") or path.stem
+    video_id = row.get("video_id") or made_id(folder / row["path"], folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
-        return "video", f"row{number}", "bad_id", f"row {number}: id {video_id[:80]!r} is not safe as a file name"
+        remedy = "write another, of letters, digits, _ and -, or leave it empty"
+        detail = f"row {number}: id {video_id[:80]!r} is not safe as a file name: {remedy}"
+        return "video", f"row{number}", "bad_id", detail
     spoken = row.get("language") or None
     if spoken and not same_language(spoken, language):
         return refused("foreign_language", f"spoken in {spoken!r}; {language!r} is wanted")
@@ -109,12 +113,11 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
         return refused("no_captions", captions)
     try:
         duration_s, manual = _duration_s(row.get("duration_s", "")), _flag(row.get("manual", ""))
+        uploaded = _date(row.get("upload_date", ""))
     except ValueError as error:
         return refused("bad_value", str(error))
     sport, skill = shipped().canonical(*(" ".join(row[name].lower().split()) for name in ("sport", "skill")))
-    others: dict[str, Any] = {
-        name: row.get(name) or None for name in ("title", "search_term", "licence", "upload_date")
-    }
+    others: dict[str, Any] = {name: row.get(name) or None for name in ("title", "search_term", "licence")}
     return Lesson(
         video_id=video_id,
         path=path,
@@ -122,6 +125,7 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
         sport=sport,
         skill=skill,
         language=spoken,
+        upload_date=uploaded,
         duration_s=duration_s,
         captions=None if isinstance(captions, str) else captions,
         manual=manual,
@@ -129,11 +133,19 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
     )
 
 
+def _file(folder: Path, named: str) -> Path | None:
+    """The file, or None where there is none, or no file can have such a name."""
+    try:
+        path = (folder / named).resolve()
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
 def _captions(folder: Path, video: Path, row: dict[str, str], language: str) -> Path | str:
     """The captions' file, or why there is none."""
     if named := row.get("captions"):
-        path = (folder / named).resolve()
-        return path if path.is_file() else f"captions {named!r} do not exist: mend the path, or leave it empty"
+        return _file(folder, named) or f"captions {named!r} do not exist: mend the path, or leave it empty"
     stem = video.with_suffix("").as_posix()
     beside = by_video(sorted(video.parent.iterdir()), [stem]).get(stem, [])
     found = choose_captions(beside, {}, language)
@@ -150,6 +162,13 @@ def _duration_s(text: str) -> float | None:
     if not 0 < value < float("inf"):
         raise ValueError(f"duration_s {text!r} is no number of seconds above 0: mend it or leave it empty")
     return value
+
+
+def _date(text: str) -> str | None:
+    """The day as YYYYMMDD, which a spreadsheet may have written as YYYY-MM-DD."""
+    if text and not (found := day(re.sub(r"^(\d{4})-(\d\d)-(\d\d)(?:[T ].*)?$", r"\1\2\3", text))):
+        raise ValueError(f"upload_date {text!r} is no day as YYYYMMDD: mend it or leave it empty")
+    return found if text else None
 
 
 def _flag(text: str) -> bool:

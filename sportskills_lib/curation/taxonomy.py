@@ -16,6 +16,7 @@ from typing import Any
 
 SHIPPED = Path(__file__).with_name("taxonomy.toml")
 FEWEST_SKILLS = 10
+_REMEDY = 'it needs [[sport]], name = "judo", [sport.skills] and lines such as "hip throw" = ["hip toss"]'
 _NAME = re.compile(r"[a-z0-9][a-z0-9 '.-]*")
 
 
@@ -102,11 +103,21 @@ def shipped() -> Taxonomy:
 
 def read_taxonomy(path: Path) -> Taxonomy:
     """The taxonomy in a file. TaxonomyError when it cannot be read or breaks a rule; ValueError when it is missing."""
+    return parse_taxonomy(taxonomy_text(path), name=path.name)
+
+
+def taxonomy_text(path: Path) -> str:
+    """The file's text without a byte order mark; TaxonomyError names the first line that is no UTF-8."""
+    if not path.is_file():
+        raise ValueError(f"taxonomy {path} does not exist, or is no file: name an existing file with --taxonomy")
+    raw = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"taxonomy {path} does not exist: name an existing file with --taxonomy") from None
-    return parse_taxonomy(text, name=path.name)
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TaxonomyError(
+            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is no UTF-8: save the file as UTF-8"
+        ) from None
 
 
 def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
@@ -114,7 +125,10 @@ def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
     try:
         entries = tomllib.loads(text).get("sport")
     except tomllib.TOMLDecodeError as error:
-        raise TaxonomyError(f"{name} is no TOML: {error}") from None
+        found = re.search(r"line (\d+)", str(error))
+        line = text.split("\n")[int(found[1]) - 1].strip()[:60] if found else ""
+        shown = f", which reads {line!r}" if line else ""
+        raise TaxonomyError(f"{name} is no TOML: {error}{shown}: {_REMEDY}") from None
     if not isinstance(entries, list) or not entries:
         raise TaxonomyError(f"{name} names no sport: it needs [[sport]] tables")
     sports, wrong = [], list[str]()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from sportskills_lib.curation.caption_files import same_language
 from sportskills_lib.curation.fetch_status import raise_if_disk_is_full, status_of
@@ -21,6 +22,9 @@ from sportskills_lib.curation.wanted import Span
 log = logging.getLogger("sportskills")
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+WATCH = "https://www.youtube.com/watch?v="
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_HOST = re.compile(r"(?:(?:www|m|music)\.)?(?:youtube\.com|youtube-nocookie\.com|youtu\.be)", re.IGNORECASE)
 LONGEST_WAIT_S = 600.0
 
 
@@ -45,6 +49,40 @@ class FetchSettings:
     cookies_from_browser: str = ""
     archive: Path | None = None
     extractors: tuple[str, ...] = ("default",)
+
+    def __post_init__(self) -> None:
+        """ValueError for what yt-dlp would take without a word, or with a traceback later."""
+        if not LANGUAGE.fullmatch(self.language):
+            raise ValueError(f"--language {self.language!r} is no language: name one such as en, pt-BR or zh-Hans")
+        if self.cookies and not self.cookies.is_file():
+            raise ValueError(f"--cookies {self.cookies} is no file: name one in Netscape's format")
+        if self.archive and (self.archive.is_dir() or not self.archive.absolute().parent.is_dir()):
+            raise ValueError(f"--archive {self.archive} can be no file: name one in a folder that is there")
+
+
+def youtube_id(address: str) -> str | None:
+    """The id of the video at an address of YouTube, with or without ``https://``; None for an address of another host.
+
+    ValueError where the address is YouTube's and names no one video.
+    """
+    parts = urlsplit(address if "://" in address else f"https://{address}")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
+        return None
+    first, second = [*parts.path.split("/")[1:], "", ""][:2]
+    if (parts.hostname or "").lower().endswith("youtu.be"):
+        found = first
+    elif first in ("shorts", "live", "embed", "v"):
+        found = second
+    else:
+        found = parse_qs(parts.query).get("v", [""])[0] if first == "watch" else ""
+    if YOUTUBE_ID.fullmatch(found):
+        return found
+    if first in ("playlist", "channel", "c", "user", "results", "feed") or first.startswith("@"):
+        raise ValueError(
+            f"{address!r} is a list of videos: write their ids with `yt-dlp --flat-playlist --print id {address} > "
+            "ids.txt`, then give --from-file ids.txt"
+        )
+    raise ValueError(f"{address!r} names no video of YouTube: its address looks like {WATCH}<11 letters and digits>")
 
 
 class Refused(Exception):
@@ -96,14 +134,24 @@ class _Quiet:
 
 
 class Asker:
-    """One yt-dlp with our settings, writing below ``work``. Close it, or use it in ``with``."""
+    """One yt-dlp with our settings, writing below ``work``. Close it, or use it in ``with``.
+
+    ValueError where yt-dlp cannot use the cookies, the archive or the names of extractors.
+    """
 
     def __init__(self, settings: FetchSettings, work: Path):
         from yt_dlp import YoutubeDL
         from yt_dlp.downloader.external import FFmpegFD
+        from yt_dlp.utils import YoutubeDLError
 
         self.settings, self.work = settings, work
-        self._ydl = YoutubeDL(_options(settings, work))  # type: ignore[arg-type]
+        try:
+            self._ydl = YoutubeDL(_options(settings, work))  # type: ignore[arg-type]
+            _ = self._ydl.cookiejar  # read now, not within the first item
+        except (YoutubeDLError, OSError, ValueError) as error:
+            raise_if_disk_is_full(error)
+            said = " ".join(str(error).removeprefix("ERROR: ").split())
+            raise ValueError(f"{said}: mend --cookies, --cookies-from-browser, --archive or --extractor") from error
         self.cuts = bool(FFmpegFD.available())
 
     def __enter__(self) -> Asker:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.compute import Value, map_shards
+from sportskills_lib.files import printable
 from sportskills_lib.video.probing import UnreadableVideo, probe
 from sportskills_lib.video.reading import stream_frames
 from sportskills_lib.video.sampling import how_sampled
@@ -69,4 +70,4 @@ def _examine(path: Path) -> Value:
 
 
 def _row(path: Path, **facts: object) -> pl.DataFrame:
-    return pl.DataFrame([{"file": path.name, **facts}], schema=SCHEMA)
+    return pl.DataFrame([{"file": printable(path.name), **facts}], schema=SCHEMA)

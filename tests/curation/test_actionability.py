@@ -33,6 +33,10 @@ def test_instruction_is_actionable(text: str) -> None:
     [
         ("Hit the like button and subscribe to the channel.", "sponsor"),
         ("use code KNEES for ten percent off your first order", "sponsor"),
+        ("You get a free grip with every order.", "sponsor"),
+        ("Grab one of our new racket bags while stocks last.", "sponsor"),
+        ("Ladies and gentlemen, put your hands together for our guest.", "greeting"),
+        ("We will come back after a short break.", "greeting"),
         ("Hello everyone, welcome back to another lesson!", "greeting"),
         ("Thanks for watching and see you in the next one.", "greeting"),
         ("I broke my wrist three years ago on a rainy day.", "story"),

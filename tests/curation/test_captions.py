@@ -198,6 +198,35 @@ def test_names_of_speakers_break_and_are_not_said() -> None:
     assert [word.text for word in words if word.breaks] == ["bend", "how"]
 
 
+def test_marks_that_nobody_sees_are_no_part_of_a_word() -> None:
+    text = vtt("00:01.000 --> 00:02.000\nbe\u202end &rlm;your\u00ad \u2066kn\u2069ees\U000e0041 \u200f")
+    assert said(text) == "bend your knees"
+
+
+def test_junk_is_not_held_for_hours() -> None:
+    for junk, longest_s in (("a" * 100_000, 3), ("abc " * 100_000, 301)):
+        assert parse_captions(f"[0:01] {junk}").words[-1].end_s - 1 < longest_s
+    lines = "".join(f"[0:{i}0 - 9:59] {'a' * 9000}\n" for i in range(4))  # ends that tell nothing
+    assert max(word.end_s - word.start_s for word in parse_captions(lines).words) < 3
+
+
+def test_an_arrow_that_is_said_stays_in_its_caption() -> None:
+    text = vtt(
+        "NOTE from a --> b",
+        "1\n00:01.000 --> 00:02.000\ngo from low --> high now",
+        "2\n00:03.000 --> 00:04.000\n--> 3 steps\nthen, 2 --> 1",
+        "00:0x.000 --> 00:09.000\nlost",
+        "--> 00:10.000\nlost, too",
+        "00:11.000 --> 00:12.000\nlast",
+    )
+    captions = parse_captions(text)
+    assert said(text) == "go from low --> high now --> 3 steps then, 2 --> 1 last"
+    assert [row[:2] for row in captions.dropped] == [(14, "impossible_times"), (17, "impossible_times")]
+    assert [row[1] for row in parse_captions(vtt("low --> high", "00:01.000 --> 00:02.000\nnow")).dropped] == [
+        "no_times"
+    ]
+
+
 def test_damaged_json_and_unknown_formats_say_so() -> None:
     for text, reason in [
         ('{"events": [', "unreadable_json"), ("[" * 100_000, "unreadable_json"), ('{"a": 1}', "no_segments"),

@@ -189,6 +189,12 @@ def test_a_damaged_record_is_made_again(site: Site, tmp_path: Path) -> None:
         ("-Qw4w9WgX_Q", "yt_-Qw4w9WgX_Q", "https://www.youtube.com/watch?v=-Qw4w9WgX_Q"),
         ("https://youtu.be/dQw4w9WgXcQ?t=3", "yt_dQw4w9WgXcQ", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"),
         ("https://m.youtube.com/watch?a=b&v=dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", None),
+        ("m.youtube.com/watch?v=dQw4w9WgXcQ&list=PLx", "yt_dQw4w9WgXcQ", None),
+        ("https://www.youtube.com/live/dQw4w9WgXcQ?feature=share", "yt_dQw4w9WgXcQ", None),
+        ("youtube.com/shorts/dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", None),
+        ("youtu.be/dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", None),
+        ("https://www.youtube-nocookie.com/embed/dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", None),
+        ("http://127.0.0.1/?u=youtube.com/watch?v=dQw4w9WgXcQ", "page_bce649fa14", None),
     ],
 )
 def test_youtube_ids_are_found_in_addresses(text: str, name: str, url: str | None) -> None:
@@ -199,6 +205,20 @@ def test_youtube_ids_are_found_in_addresses(text: str, name: str, url: str | Non
 @pytest.mark.parametrize("text", ["", "../x", "file:///etc/passwd", "javascript:1", "short", "ytsearch5:judo"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither a YouTube id nor an http address"):
+        named_item(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("https://www.youtube.com/playlist?list=PLx", "is a list of videos: .*--flat-playlist .* --from-file ids.txt"),
+        ("youtube.com/@coach/videos", "is a list of videos"),
+        ("https://youtu.be/short", "names no video of YouTube"),
+        ("https://www.youtube.com/", "names no video of YouTube"),
+    ],
+)
+def test_an_address_of_no_one_video_says_so(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         named_item(text)
 
 
@@ -328,8 +348,8 @@ def test_a_search_gives_each_video_once_and_is_not_repeated(found: list[str], tm
     store = Store(tmp_path)
     for _ in range(2):
         with store.opened(), Asker(hasty(extractors=("default",)), store.work) as asker:
-            items = searched_items(terms, store, asker, each=2)
-    assert found == ["judo hip throw drills", "judo o goshi"]
+            items, lost = searched_items(terms, store, asker, each=2)
+    assert (found, lost) == (["judo hip throw drills", "judo o goshi"], {})
     assert [(item.name, item.duration_s, item.search_term) for item in items] == [
         ("yt_aaaaaaaaaaa", 245, "judo hip throw drills"), ("yt_bbbbbbbbbbb", 4200, "judo hip throw drills"),
     ]  # fmt: skip
@@ -345,9 +365,27 @@ def test_what_a_search_shows_to_be_too_long_costs_no_request(
     monkeypatch.setattr(Asker, "metadata", never)
     store = Store(tmp_path)
     with store.opened(), Asker(hasty(extractors=("default",)), store.work) as asker:
-        items = searched_items([SearchTerm("judo", "judo", "hip throw")], store, asker, each=2)
+        items, _ = searched_items([SearchTerm("judo", "judo", "hip throw")], store, asker, each=2)
         table = fetch(items, store, asker, report=lambda line: None)
     assert table["status"].to_list() == ["gone", "too_long"]
+
+
+def test_a_search_that_fails_costs_no_other(found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Asker.search
+
+    def search(self, term: str, most: int) -> list[dict]:
+        if term.startswith("bad"):
+            raise Refused("bot_check", "Sign in to confirm you’re not a bot")
+        return honest(self, term, most)
+
+    monkeypatch.setattr(Asker, "search", search)
+    store = Store(tmp_path)
+    with store.opened(), Asker(hasty(extractors=("default",), most_refusals=2), store.work) as asker:
+        terms = [SearchTerm(name, "judo", "hip throw") for name in ("bad 1", "good 1", "bad 2", "bad 3", "good 2")]
+        items, lost = searched_items(terms, store, asker, each=2)
+    assert [item.search_term for item in items] == ["good 1", "good 1"]
+    assert list(lost) == ["bad 1", "bad 2", "bad 3", "good 2"]
+    assert lost["bad 1"].startswith("bot_check: Sign in") and lost["good 2"].startswith("not asked")
 
 
 # ------------------------------------------------------------------------------------------------------------- kills

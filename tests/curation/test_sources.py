@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sportskills_lib.curation.sources import find_lessons, sport_and_skill
+from sportskills_lib.tables import dropped_rows
 
 
 def put(folder: Path, stem: str, *, info: Any = (), captions: tuple[str, ...] = ("en",), video: bool = True) -> None:
@@ -66,6 +68,35 @@ def test_half_a_character_and_an_absurd_length_cost_no_video(tmp_path: Path) -> 
     assert [lesson.video_id for lesson in lessons] == ["endless", "half", "long"] and not dropped
     assert [lesson.duration_s for lesson in lessons] == [None, None, None]
     assert lessons[1].title == "bad ? title" and lessons[1].channel == "UC?" and lessons[1].sport == "golf"
+
+
+def test_a_name_that_is_no_id_gets_one_and_a_stated_one_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "Hip throw, part 2", info={"id": None})
+    put(tmp_path, "stated", info={"id": "Hip throw, part 2"})
+    lessons, dropped = find_lessons(tmp_path)
+    assert [each.video_id.rpartition("-")[0] for each in lessons] == ["Hip_throw_part_2"]
+    assert [each[2] for each in dropped] == ["bad_id"]
+
+
+def test_films_without_sidecars_are_told_of_the_list(tmp_path: Path) -> None:
+    put(tmp_path, "own\nfilm", info=None)
+    assert [(each[1], each[2]) for each in find_lessons(tmp_path)[1]] == [("own\\nfilm", "missing_sidecar")]
+    assert "CSV list with the columns path, sport, skill" in find_lessons(tmp_path)[1][0][3]
+
+
+def test_a_name_in_another_encoding_costs_its_video(tmp_path: Path) -> None:
+    put(tmp_path, "good")
+    put(tmp_path, os.fsdecode(b"caf\xe9"))
+    lessons, dropped = find_lessons(tmp_path)
+    assert [each.video_id for each in lessons] == ["good"]
+    assert [each[1:3] for each in dropped] == [("caf\\udce9", "bad_name")]
+    dropped_rows(dropped)
+
+
+@pytest.mark.parametrize(("given", "kept"), [("20240229", "20240229"), ("20230229", None), ("2024-02-29", None)])
+def test_only_days_of_the_calendar_are_kept(given: str, kept: str | None, tmp_path: Path) -> None:
+    put(tmp_path, "one", info={"upload_date": given})
+    assert find_lessons(tmp_path)[0][0].upload_date == kept
 
 
 def test_captions_that_a_person_made_come_first(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_rows_become_lessons(folder: Path) -> None:
         ("a.mp4,judo,throw,,x.vtt,", "no_captions", "row 2: captions 'x.vtt' do not exist"),
         ("a.mp4,judo,throw,,,soon", "bad_value", "row 2: duration_s 'soon' is no number of seconds"),
         ("a.mp4,judo,throw,,,nan", "bad_value", "row 2: duration_s 'nan'"),
+        ("a\0.mp4,judo,throw,,,", "missing_video", "row 2: path 'a\\x00.mp4' does not exist"),
+        (f"{'a' * 300}.mp4,judo,throw,,,", "missing_video", "row 2: path 'aaa"),
+        ("a.mp4,judo,throw,,x\0.vtt,", "no_captions", "row 2: captions 'x\\x00.vtt' do not exist"),
     ],
 )
 def test_a_bad_row_is_dropped_with_row_and_remedy(folder: Path, row: str, reason: str, detail: str) -> None:
@@ -73,9 +76,18 @@ def test_a_bad_row_is_dropped_with_row_and_remedy(folder: Path, row: str, reason
     ("text", "message"),
     [
         ("path,sport\na.mp4,judo\n", r"has no column skill \(it has path, sport\): add it"),
-        ("", "cannot be read"),
+        ("", r"has no column path, sport, skill \(it has none\)"),
+        ("path;sport\na.mp4;judo\n", r"has no column skill \(it has path, sport\)"),
         ("path,sport,skill\n", "has no rows"),
-        ("path,sport,skill\na.mp4,judo,throw,more,and more\n", "cannot be read"),
+        (
+            "path,sport,skill\na.mp4,judo,throw,more,and more\n",
+            r"list.csv, line 2: 5 cells, where the header has 3: put",
+        ),
+        (
+            'path,sport,skill\n"a.mp4,judo,throw\nb.mp4,golf,putt\n',
+            "list.csv, line 2: unexpected end .* close each quote",
+        ),
+        ("path,Path,sport,skill\n", "has the column 'path' twice"),
     ],
 )
 def test_an_unusable_list_is_an_error(folder: Path, text: str, message: str) -> None:
@@ -83,8 +95,53 @@ def test_an_unusable_list_is_an_error(folder: Path, text: str, message: str) -> 
         read_list(written(folder, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Path; SPORT ;Skill;\na.mp4;judo;Würfe, hoch;\n;;;\n", "utf-8"),
+        ("sep=;\nPATH;Sport;skill\na.mp4;judo;Würfe, hoch\n", "cp1252"),
+        ("path\tsport\tskill\r\na.mp4\tjudo\tWürfe, hoch\r\n\r\n", "utf-16"),
+        ("\ufeffpath\tsport\tskill\na.mp4\tjudo\tWürfe, hoch\n", "utf-16-le"),
+        ('sep=,\npath,sport,skill\na.mp4,judo,"Würfe, hoch"', "utf-8-sig"),
+    ],
+)
+def test_a_list_is_read_as_spreadsheets_save_it(folder: Path, text: str, encoding: str) -> None:
+    path = folder / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    lessons, dropped = read_list(path)
+    assert [(each.video_id, each.sport, each.skill) for each in lessons] == [("a", "judo", "würfe, hoch")]
+    assert dropped == []
+
+
+def test_films_of_ones_own_may_be_named_as_one_likes(folder: Path) -> None:
+    names = ["Mein Wurf, links.mp4", "投げ.mp4", "line\nbreak.mp4", "sub/投げ.mp4"]
+    (folder / "sub").mkdir()
+    for name in names:
+        (folder / name).write_bytes(b"film")
+        (folder / name).with_suffix(".en.vtt").write_text("WEBVTT\n")
+    path = written(folder, "path,sport,skill\n" + "".join(f'"{name}",judo,throw\n' for name in names))
+    lessons, dropped = read_list(path)
+    assert dropped == []
+    ids = [each.video_id for each in lessons]
+    assert ids == [each.video_id for each in read_list(path)[0]] and len(set(ids)) == 4
+    assert [each.rpartition("-")[0] for each in ids] == ["Mein_Wurf_links", "line_break", "video", "video"]
+    moved = folder.rename(folder.with_name("moved")) / "list.csv"
+    assert [each.video_id for each in read_list(moved)[0]] == ids  # an id is the same wherever the folder lies
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("20240229", "20240229"), ("2024-02-29", "20240229"), ("20230229", None), ("soon", None)]
+)
+def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | None) -> None:
+    lessons, dropped = read_list(written(folder, f"path,sport,skill,upload_date\na.mp4,judo,throw,{given}\n"))
+    assert [each.upload_date for each in lessons] == ([kept] if kept else [])
+    assert [each[3] for each in dropped] == (
+        [] if kept else [f"row 1: upload_date {given!r} is no day as YYYYMMDD: mend it or leave it empty"]
+    )
+
+
 def test_other_files_are_no_lists(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"ends in '.mp4': name a .csv or .parquet file"):
+    with pytest.raises(ValueError, match=r"ends in '.mp4': name a .csv, .tsv, .parquet file"):
         read_list(folder / "a.mp4")
     (folder / "x.parquet").write_bytes(b"no parquet")
     with pytest.raises(ValueError, match=r"x.parquet cannot be read"):

@@ -12,7 +12,7 @@ from sportskills_lib.curation import propose
 from sportskills_lib.curation.propose import ProposedSkill, ProposedSkills, add_skill
 from sportskills_lib.curation.search_terms import CONNECTORS, counts_by_sport, search_terms
 from sportskills_lib.curation.sources import CONNECTING_WORDS, sport_and_skill
-from sportskills_lib.curation.taxonomy import SHIPPED, TaxonomyError, parse_taxonomy, plain, shipped
+from sportskills_lib.curation.taxonomy import SHIPPED, TaxonomyError, parse_taxonomy, plain, read_taxonomy, shipped
 from sportskills_lib.demo.skills import SPORTS
 
 SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' + "".join(
@@ -94,6 +94,20 @@ def test_a_mistake_is_named_with_sport_and_skill(change: tuple[str, str], messag
     assert len(parse_taxonomy(SMALL).sports) == 1
     with pytest.raises(TaxonomyError, match=message):
         parse_taxonomy(SMALL.replace(*change))
+
+
+def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALL, encoding="utf-8-sig")
+    assert read_taxonomy(path) == parse_taxonomy(SMALL)
+    path.write_text(SMALL.replace("nage 3", "jeté"), encoding="latin-1")
+    with pytest.raises(TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is no UTF-8: save the file as UTF-8"):
+        read_taxonomy(path)
+    with pytest.raises(ValueError, match="does not exist, or is no file"):
+        read_taxonomy(tmp_path)
+    path.write_text("sports:\n  - name: judo\n")
+    with pytest.raises(TaxonomyError, match=r"is no TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]"):
+        read_taxonomy(path)
 
 
 # ---------------------------------------------------------------------------------------------------------------- terms

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from sportskills_lib.files import decoded
+
 Row = tuple[int, str, str]  # line (of JSON: item), counted from 1; reason; detail
 
 UNTIL_NEXT = math.inf  # end of a cue whose file gives starts alone: it lasts until the next one
@@ -55,12 +57,8 @@ def stamp_s(stamp: str) -> float | None:
 
 
 def decode(raw: bytes) -> tuple[str, list[Row]]:
-    """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain UTF-8.
-
-    A byte order mark decides; then UTF-16 without a mark is known by its zeros; then UTF-8, with bad bytes replaced
-    when most of what is not ASCII is sound; else Windows-1252.
-    """
-    text, name = _decode(raw)
+    """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain UTF-8."""
+    text, name = decoded(raw)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.lstrip("\ufeff")
@@ -69,23 +67,3 @@ def decode(raw: bytes) -> tuple[str, list[Row]]:
         text = _CONTROL.sub(" ", text)
         mended.append((1, "control_characters", f"{found.group()!r} and the like became spaces"))
     return text, mended
-
-
-def _decode(raw: bytes) -> tuple[str, str]:
-    if raw.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        return raw.decode("utf-32", errors="replace"), "UTF-32"
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace"), "UTF-16"
-    even, odd = raw[:2000:2].count(0), raw[1:2000:2].count(0)
-    if max(even, odd) > len(raw[:2000]) / 5 and min(even, odd) < max(even, odd) / 5:
-        name = "utf-16-le" if odd > even else "utf-16-be"
-        return raw.decode(name, errors="replace"), f"{name.upper()} without a mark"
-    try:
-        return raw.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        text = raw.decode("utf-8-sig", errors="replace")
-    bad = text.count("\ufffd")
-    sound = sum(ord(letter) > 127 for letter in text) - bad
-    if sound > bad:
-        return text, f"UTF-8 with {bad} bad places"
-    return raw.decode("cp1252", errors="replace"), "Windows-1252"

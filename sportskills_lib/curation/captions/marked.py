@@ -14,10 +14,40 @@ from sportskills_lib.curation.captions.cues import Cue, Parsed, stamp_s
 _NO_CAPTION = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)|X-TIMESTAMP-MAP")
 _SBV_LINE = re.compile(r"\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*,\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*")
 
+_LIKE_TIME = re.compile(r"(?=.*[:.,])(?:[\d:., \t]+|[\w:.,]+)")
+_BEGINS_TIME = re.compile(r"[ \t]*\d+[:.,]\d")
+_SAID = "--\ue000>"  # stands for an arrow that parts no times; the letter is one of Unicode's private ones
+
 
 def parse_arrows(text: str, *, webvtt: bool) -> Parsed:
-    """Cues under ``start --> end``: WebVTT or SRT. Identifiers, cue settings, notes and styles are left out."""
-    parsed = Parsed("webvtt" if webvtt else "srt")
+    """Cues under ``start --> end``: WebVTT or SRT. Identifiers, cue settings, notes and styles are left out.
+
+    An arrow in a line that tells no times was said, or stands in a note: it is text like any other.
+    """
+    parsed, said = _by_arrows(text, webvtt=webvtt)
+    if not said:
+        return parsed
+    lines = (
+        line if "-->" not in line or _tells_times(line) else line.replace("-->", _SAID) for line in text.split("\n")
+    )
+    parsed, _ = _by_arrows("\n".join(lines), webvtt=webvtt)
+    parsed.cues = [cue._replace(text=cue.text.replace(_SAID, "-->")) for cue in parsed.cues]
+    parsed.dropped = [(line, reason, detail.replace(_SAID, "-->")) for line, reason, detail in parsed.dropped]
+    return parsed
+
+
+def _tells_times(line: str) -> bool:
+    """The line has the shape of ``start --> end``, however wrong the times are."""
+    start, _, end = line.partition("-->")
+    start = start.strip()
+    if not start:
+        return bool(_BEGINS_TIME.match(end))
+    return len(start) <= 60 and bool(_LIKE_TIME.fullmatch(start)) and any(map(str.isdigit, start))
+
+
+def _by_arrows(text: str, *, webvtt: bool) -> tuple[Parsed, bool]:
+    """The cues where every arrow is taken to stand between times, and whether one of them does not."""
+    parsed, said = Parsed("webvtt" if webvtt else "srt"), False
     first, *parts = text.split("-->")
     body, _, start = first.rpartition("\n") if parts else (first, "", "")
     _head(parsed, body, webvtt=webvtt, named=bool(parts))
@@ -36,13 +66,14 @@ def parse_arrows(text: str, *, webvtt: bool) -> Parsed:
         end_s = stamp_s(words[0]) if words else None
         payload = _payload(parsed, body, line + 1, last=i == last) if body else ""
         if start_s is None or end_s is None:
+            said = said or not _tells_times(f"{start}-->{end}")
             shown = f"{start}-->{end}".strip()[:80]
             parsed.dropped.append((line, "impossible_times", f"{shown!r} is no pair of times"))
         else:
             parsed.cues.append(Cue(start_s, end_s, payload, line))
         line += rest.count("\n") + 1
         start = following
-    return parsed
+    return parsed, said
 
 
 def _payload(parsed: Parsed, body: str, line: int, *, last: bool) -> str:

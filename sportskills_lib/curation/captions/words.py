@@ -22,11 +22,15 @@ _NOISES = "music|applause|laugh|cheer|inaudible|silence|whistl|sigh|crowd|grunt|
 _SOUND = re.compile(rf"\[[^\]]*\]|\((?:[\w ]{{0,20}}\s)?(?:{_NOISES})[^)]{{0,40}}\)|[♪♫]+", re.IGNORECASE)
 _CENSORED = re.compile(r"\[\s*_+\s*\]")
 _SPEAKER = re.compile(r"^\s*-\s|(?:^|(?<=\s))>>+|^\s*[A-Z][A-Z0-9.' ]{1,24}:(?=\s)")
-_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+# Unicode's format characters (Cf) but for the few that are printed: soft hyphens, joiners, marks of direction, tags.
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
+)
 _BREAK = "\x00"
 
 TOUCHING_S = 0.15  # a cue that begins this soon after the last one may repeat its lines
 SLOWEST_WORD_S, SLOWEST_LETTER_S = 0.35, 0.09  # a word is not held longer: the rest of its cue is a pause
+LONGEST_WORD, LONGEST_HELD_S = 24, 300.0  # letters that count; and a line of more than minutes is no speech but junk
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,12 @@ def _tokens(text: str) -> tuple[str, ...]:
 
 
 def held_s(text: str) -> float:
-    """The longest that these words take, said slowly."""
-    return sum(SLOWEST_WORD_S + SLOWEST_LETTER_S * len(word) for word in text.split())
+    """The longest that these words take, said slowly; never more than ``LONGEST_HELD_S``."""
+    return min(sum(map(_word_s, text.split())), LONGEST_HELD_S)
+
+
+def _word_s(word: str) -> float:
+    return SLOWEST_WORD_S + SLOWEST_LETTER_S * min(len(word), LONGEST_WORD)
 
 
 def to_words(cues: list[Cue], *, rolling: bool, spoken: bool) -> list[Word]:
@@ -175,7 +183,7 @@ def _in_order(words: list[Word], *, spoken: bool) -> Iterator[Word]:
     for i, word in enumerate(ordered):
         end_s = word.end_s
         if spoken:
-            end_s = min(end_s, word.start_s + SLOWEST_WORD_S + SLOWEST_LETTER_S * len(word.text))
+            end_s = min(end_s, word.start_s + _word_s(word.text))
         if i + 1 < len(ordered):
             end_s = min(end_s, ordered[i + 1].start_s)
         end_s = max(word.start_s, end_s)
