@@ -6,6 +6,15 @@ import os
 from pathlib import Path
 
 
+def room_for(path: Path, option: str) -> Path:
+    """``path`` as a place for a new file or folder, its folder made; ValueError in one line where it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise ValueError(f"{option} {path}: its folder cannot be made ({error.strerror}): name another place") from None
+    return path
+
+
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Write ``content`` (text as UTF-8) under a hidden temporary name, then rename it to ``path``.
 
