@@ -125,8 +125,8 @@ def code_digest(stage: str) -> str:
 
 
 def stage_key(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> dict[str, str]:
-    """What a stage depends on, by part: the same key means the same outputs."""
-    parts = {"config": digest(config.model_dump(mode="json")), "code": code_digest(stage)}
+    """What a stage depends on, by part: the same key means the same outputs. Settings of mere ease are none of it."""
+    parts = {"config": digest(config.deciding()), "code": code_digest(stage)}
     return parts | {f"input {name}": value for name, value in sorted(inputs.items())}
 
 
@@ -387,7 +387,7 @@ def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     now = {f"input {name}": value for name, value in inputs.items()}
     found = [name for name, value in now.items() if key.get(name) != value]
     old, new = manifest["config"], config.model_dump(mode="json")
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted((old.keys() - new.keys()) | config.deciding().keys()):
         if old.get(name) != new.get(name):
             found.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
     paths = sorted(code.keys() | manifest["code"].keys())

@@ -1,7 +1,8 @@
 """Map a function over many items in worker processes, so that no single item can end the run.
 
 Guarantees of :func:`map_shards`: results come in the order of the items, whatever the number of workers; an item whose
-worker dies or exceeds its time is one failed result, never an exception; finished chunks are kept on disk as Parquet
+worker dies or exceeds its time is tried once more, then is one failed result, never an exception, and is said aloud (a
+moment in which the machine was slow must not quietly cost a video); finished chunks are kept on disk as Parquet
 and ``.npy`` (written under a temporary name, then renamed), so that a killed run goes on where it stopped; workers end
 when their parent does. Why not a standard pool: ``concurrent.futures`` declares the whole pool broken when one worker
 is killed, and ``multiprocessing.Pool`` waits for ever for the lost item; decoders do crash and hang.
@@ -30,7 +31,9 @@ import polars as pl
 log = logging.getLogger("sportskills")
 
 Value = dict[str, pl.DataFrame | np.ndarray]  # what a worker returns: named tables and arrays
-START_TIMEOUT_S = 120.0  # a worker imports its libraries within this
+START_TIMEOUT_S = 300.0  # a worker imports its libraries within this
+PATIENCE = 2.0  # an item that took too long is tried once more, with so many times its limit
+NAMED = 3  # of the lost items, how many a line names
 LOG_EVERY_S = 10.0
 LOST_READER = {"crashed": "reader_crashed", "timeout": "reader_timeout"}  # Result.reason → reason in dropped.parquet
 
@@ -66,6 +69,7 @@ def map_shards(
     timeout_s: float = 120.0,
     describe: Callable[[Any], str] = str,
     on_crash: Callable[[Any], Any] | None = None,
+    prepare: Callable[[], object] | None = None,
     shards: Path | None = None,
     chunk: int = 16,
     label: str = "items",
@@ -73,9 +77,12 @@ def map_shards(
     """Yield ``function(item)`` for every item, in order.
 
     ``function`` and the items must pickle (module-level function). An item whose worker died is tried once more in a
-    fresh worker, as ``on_crash(item)`` if that is given. An exception that ``function`` raises is a mistake in our
-    code: it is raised here, with the item's name. ``workers=0`` runs in this process, without protection, for
-    debugging. With ``shards``, finished chunks of ``chunk`` items are kept there and found again by the items' names.
+    fresh worker, as ``on_crash(item)`` if that is given; one that took longer than ``timeout_s``, as it is, with twice
+    the time. ``prepare`` (module-level, too) is called in every new worker before its first item: what it imports
+    counts against no item's time. An exception that ``function`` raises is a mistake in our code: it is raised here,
+    with the item's name. ``workers=0`` runs in this process, without protection, for debugging. With ``shards``,
+    finished chunks of ``chunk`` items are kept there and found again by the items' names. If items were lost in this
+    call, its end is a warning that names the first.
     """
     names = [describe(item) for item in items]
     bounds = [range(first, min(first + chunk, len(items))) for first in range(0, len(items), chunk)]
@@ -84,19 +91,52 @@ def map_shards(
     todo = [i for part, ready in zip(bounds, done, strict=True) if not ready for i in part]
     progress = _Progress(label, len(items), len(items) - len(todo))
     run = _in_process if workers == 0 else _in_pool
-    stream = run(function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, progress)
+    plan = _Plan(function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare)
+    stream, lost = run(plan, progress), list[Result]()
     try:
         for part, folder, ready in zip(bounds, folders, done, strict=True):
             if ready and folder is not None:
-                yield from _load_chunk(folder, part.start)
-                continue
-            results = [next(stream) for _ in part]
-            if folder is not None:
-                _save_chunk(folder, results, part.start)
+                results = _load_chunk(folder, part.start)
+            else:
+                results = [next(stream) for _ in part]
+                if folder is not None:
+                    _save_chunk(folder, results, part.start)
+            lost += [result for result in results if result.reason]
             yield from results
     finally:
         stream.close()
         progress.close()
+        if progress.failed and lost:
+            log.warning(lost_line(label, [f"{each.name} {each.reason}" for each in lost], len(items)))
+
+
+def lost_line(label: str, lost: Sequence[str], total: int | None = None) -> str:
+    """The loud line about items that were lost twice to a crash or to time, with what to do about them."""
+    named = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
+    return (
+        f"{label}: {len(lost)}{f' of {total}' if total else ''} LOST ({named}): each crashed or took too long, twice. "
+        "Run it again (a stage with --from, since what stands is skipped), with a larger timeout_s, or mend the files"
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one call computes: ``function`` on the items ``todo``, in that order, and under which limits."""
+
+    function: Callable[[Any], Value]
+    items: Sequence[Any]
+    names: list[str]
+    todo: list[int]
+    workers: int
+    timeout_s: float
+    on_crash: Callable[[Any], Any] | None
+    prepare: Callable[[], object] | None
+
+    def attempt(self, index: int, lost: str | None) -> tuple[Any, float]:
+        """The item and its time limit, when it was lost before for this reason (None: it was not)."""
+        if lost == "crashed" and self.on_crash:
+            return self.on_crash(self.items[index]), self.timeout_s
+        return self.items[index], self.timeout_s * (PATIENCE if lost == "timeout" else 1)
 
 
 # ------------------------------------------------------------------------------------------------------ processes
@@ -105,10 +145,10 @@ def map_shards(
 class _Worker:
     """A process that serves one item at a time over a pipe."""
 
-    def __init__(self, function: Callable[[Any], Value]):
+    def __init__(self, function: Callable[[Any], Value], prepare: Callable[[], object] | None):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, function, prepare), daemon=True)
         self.process.start()
         theirs.close()
         self.index: int | None = None
@@ -126,10 +166,12 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, function: Callable[[Any], Value]) -> None:
+def _serve(pipe: Connection, function: Callable[[Any], Value], prepare: Callable[[], object] | None) -> None:
     """The worker's loop: items in, values out; ends with the pipe, or with the parent, even inside a hung decoder."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
+        if prepare:
+            prepare()
         pipe.send(("ready", None))
     except BrokenPipeError:
         return
@@ -154,36 +196,27 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _in_pool(
-    function: Callable[[Any], Value],
-    items: Sequence[Any],
-    names: list[str],
-    todo: list[int],
-    workers: int,
-    timeout_s: float,
-    on_crash: Callable[[Any], Any] | None,
-    progress: _Progress,
-) -> Generator[Result, None, None]:
+def _in_pool(plan: _Plan, progress: _Progress) -> Generator[Result, None, None]:
     """Results for ``todo`` in that order. At most ``8 * workers`` results wait for their turn, to bound memory."""
     crew: list[_Worker] = []
-    waiting, finished, crashed = list(reversed(todo)), dict[int, Result](), set[int]()
+    todo, workers = plan.todo, plan.workers
+    waiting, finished, lost = list(reversed(todo)), dict[int, Result](), dict[int, str]()
     try:
         for position, wanted in enumerate(todo):
             limit = todo[min(position + 8 * workers, len(todo)) - 1]
             while wanted not in finished:
                 while len(crew) < min(workers, len(waiting) + sum(w.index is not None for w in crew)):
-                    crew.append(_Worker(function))
+                    crew.append(_Worker(plan.function, plan.prepare))
                 for worker in crew:
                     if worker.ready and worker.index is None and waiting and waiting[-1] <= limit:
                         index = waiting.pop()
-                        item = on_crash(items[index]) if on_crash and index in crashed else items[index]
-                        worker.give(index, item, timeout_s)
-                for worker, result in _collect(crew, names):
+                        worker.give(index, *plan.attempt(index, lost.get(index)))
+                for worker, result in _collect(crew, plan.names):
                     if result.reason:
                         crew.remove(worker)
                         worker.end()
-                    if result.reason == "crashed" and result.index not in crashed:
-                        crashed.add(result.index)
+                    if result.reason and result.index not in lost:
+                        lost[result.index] = result.reason
                         waiting.append(result.index)
                         continue
                     finished[result.index] = result
@@ -227,20 +260,11 @@ def _collect(crew: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
     return news
 
 
-def _in_process(
-    function: Callable[[Any], Value],
-    items: Sequence[Any],
-    names: list[str],
-    todo: list[int],
-    workers: int,
-    timeout_s: float,
-    on_crash: Callable[[Any], Any] | None,
-    progress: _Progress,
-) -> Generator[Result, None, None]:
-    for index in todo:
-        value = function(items[index])
+def _in_process(plan: _Plan, progress: _Progress) -> Generator[Result, None, None]:
+    for index in plan.todo:
+        value = plan.function(plan.items[index])
         progress.step(failed=False)
-        yield Result(index, names[index], value=value)
+        yield Result(index, plan.names[index], value=value)
 
 
 # --------------------------------------------------------------------------------------------------------- shards

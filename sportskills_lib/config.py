@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PresetName = Literal["smoke", "demo", "local", "paper"]
+EASE: dict[str, Any] = {"changes_results": False}  # of a field: only how fast or with how much room a stage works
 
 
 class StageConfig(BaseModel):
@@ -24,6 +25,14 @@ class StageConfig(BaseModel):
     def from_parameters(cls, namespace: Mapping[str, Any]) -> Self:
         """Pick this stage's fields out of a notebook's variables: ``CurationConfig.from_parameters(globals())``."""
         return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+
+    def deciding(self) -> dict[str, Any]:
+        """The fields that can change what the stage makes, as JSON values: those that are not marked ``EASE``.
+
+        A stage that stands is not run again because the others changed.
+        """
+        free = {name for name, field in type(self).model_fields.items() if field.json_schema_extra == EASE}
+        return self.model_dump(mode="json", exclude=free)
 
 
 class ChatConfig(StageConfig):
@@ -47,7 +56,7 @@ class CurationConfig(ChatConfig):
     min_words: int = Field(3, description="a shorter sentence is dropped")
     speech_model: str = Field("", description="Whisper checkpoint for videos without captions; empty: dropped")
     timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
-    workers: int = Field(2, description="processes that open files; 0: none, for debugging")
+    workers: int = Field(2, description="processes that open files; 0: none, for debugging", json_schema_extra=EASE)
     judge: Literal["rules", "chat"] = Field("rules", description="who says what is actionable: rules, or a chat model")
 
 
@@ -69,8 +78,10 @@ class PairingConfig(ChatConfig):
     val_fraction: float = Field(0.11, description="share of channels of a sport for validation, at least one")
     test_fraction: float = Field(0.44, description="share of channels of a sport for testing")
     timeout_s: float = Field(300.0, description="a video that takes longer to read is dropped")
-    workers: int = Field(2, description="processes that read video; 0: none, for debugging")
-    frame_cache_gb: float = Field(0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none")
+    workers: int = Field(2, description="processes that read video; 0: none, for debugging", json_schema_extra=EASE)
+    frame_cache_gb: float = Field(
+        0.0, ge=0, description="decoded films kept for reruns with other judges; 0: none", json_schema_extra=EASE
+    )
 
 
 ENCODERS = ("image", "video", "native")
@@ -129,9 +140,11 @@ class EncoderConfig(StageConfig):
     checkpoint_every: int = Field(80, ge=1, description="steps between checkpoints, from which a killed arm goes on")
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
     processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
-    loader_threads: int = Field(1, ge=0, description="threads that make batches ahead of the model")
+    loader_threads: int = Field(
+        1, ge=0, description="threads that make batches ahead of the model", json_schema_extra=EASE
+    )
     trackers: list[str] = Field([], description="of accelerate: tensorboard, wandb, trackio …")
-    jobs: int = Field(2, ge=1, description="arms trained at the same time")
+    jobs: int = Field(2, ge=1, description="arms trained at the same time", json_schema_extra=EASE)
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
 
@@ -175,7 +188,7 @@ class RetrievalConfig(StageConfig):
     positives: int = Field(3, ge=1, description="at most so many positives in a list")
     list_size: int = Field(8, ge=2, description="candidates in a list")
     evaluate_every: int = Field(50, ge=1, description="steps between validations; the best adapter is kept")
-    workers: int = Field(2, ge=0, description="processes that read the learners' videos")
+    workers: int = Field(2, ge=0, description="processes that read the learners' videos", json_schema_extra=EASE)
     seed: int = 0
 
 

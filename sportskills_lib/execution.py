@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
+import polars as pl
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sportskills_lib import artifacts, headless, tables, worlds
 from sportskills_lib.artifacts import STAGES, run_folder, workspace
+from sportskills_lib.compute import LOST_READER, lost_line
 from sportskills_lib.config import CONFIGS, PRESETS, PresetName, StageConfig, stage_config
 from sportskills_lib.failures import NotebookError, RunLocked, failures_named, full_disk_named, shown
 from sportskills_lib.progress import Progress
@@ -264,12 +266,12 @@ def chosen_settings(run: str, preset: str | None, settings: Settings) -> tuple[s
 def _stage_or_error(run: str, stage: str, config: StageConfig, why: list[str], progress: Progress) -> None:
     if not why:
         _tidy(run, stage)
-        progress.skip(stage, f"skipped, nothing changed{headline(run, stage)}")
+        progress.skip(stage, f"skipped, nothing changed{headline(run, stage)}{lost(run, stage)}")
         return
     with progress.step(stage, why) as result:
         with failures_named():
             (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
-        result.append(headline(run, stage))
+        result.append(headline(run, stage) + lost(run, stage))
 
 
 def run_stage(run: str, stage: str, config: StageConfig) -> None:
@@ -311,6 +313,19 @@ def headline(run: str, stage: str) -> str:
         for name, value in manifest["headline"].items()
     ]
     return f" · {', '.join(facts)}" if facts else ""
+
+
+def lost(run: str, stage: str) -> str:
+    """What the stage dropped because a worker crashed or took too long, as a line below its own; "" for nothing.
+
+    It is said whenever the stage stands, too: a rerun skips the stage, and a slow moment would cost videos for good.
+    """
+    reader = artifacts.open_stage(run, stage)
+    if not set(reader.manifest["dropped"]) & set(LOST_READER.values()):
+        return ""
+    rows = reader.table("dropped").filter(pl.col("reason").is_in(list(LOST_READER.values()))).sort("item_id")
+    named = [f"{name} {reason}" for name, reason in rows.select("item_id", "reason").iter_rows()]
+    return f"\n  {lost_line(stage, named)}"
 
 
 # ---------------------------------------------------------------------------------------------------------- status

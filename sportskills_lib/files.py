@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 
 
+def room_for(path: Path, option: str) -> Path:
+    """``path`` as a place for a new file or folder, its folder made; ValueError in one line where it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise ValueError(f"{option} {path}: its folder cannot be made ({error.strerror}): name another place") from None
+    return path
+
+
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Write ``content`` (text as UTF-8) under a hidden temporary name, then rename it to ``path``.
 
@@ -59,15 +68,12 @@ def decoded(raw: bytes) -> tuple[str, str]:
     return raw.decode("cp1252", errors="replace"), "Windows-1252"
 
 
-def read_delimited(path: Path) -> pl.DataFrame:
-    """A table of texts from a file of delimited cells, in whatever encoding and with whatever delimiter it was saved.
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Rows of cells, each with the line on which it begins, in whatever encoding and with whatever delimiter.
 
     The delimiter is what a first line ``sep=;`` says, else the one of ``DELIMITERS`` that the header has most of.
-    Names of columns and cells are stripped; columns without a name are left out. Every row after the header stays, a
-    short one filled up with empty cells, so that rows can be counted. ValueError names file, line and remedy.
+    Cells are stripped; empty rows above the header are left out. ValueError names file, line and remedy.
     """
-    import polars as pl
-
     text, skipped = decoded(path.read_bytes())[0], 0
     first, _, rest = text.partition("\n")
     if first.strip().strip('"').lower().startswith("sep="):
@@ -76,25 +82,45 @@ def read_delimited(path: Path) -> pl.DataFrame:
         header = next((line for line in text.splitlines() if line.strip()), "")
         delimiter = max(DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
+    rows: list[tuple[int, list[str]]] = []
     begins = 1 + skipped
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
-            width = len(rows[0]) if rows else len(cells)
-            if any(cells[width:]):
-                raise csv.Error(f"{len(cells)} cells, where the header has {width}")
             if any(cells) or rows:
-                rows.append([*cells[:width], *[""] * (width - len(cells))])
+                rows.append((begins, cells))
             begins = reader.line_num + skipped + 1
     except csv.Error as error:
         remedy = f"put double quotes around cells that hold {delimiter!r}, and close each quote"
         raise ValueError(f"{path.name}, line {begins}: {error}: {remedy}") from None
-    names = rows[0] if rows else []
+    return rows
+
+
+def read_delimited(path: Path) -> pl.DataFrame:
+    """:func:`read_rows` as a table of texts.
+
+    Columns without a name are left out. Every row after the header stays, a short one filled up with empty cells, so
+    that rows can be counted; ValueError where a row has more cells than the header, or a column stands there twice.
+    """
+    import polars as pl
+
+    (_, names), *rows = read_rows(path) or [(1, [])]
+    for line, cells in rows:
+        if any(cells[len(names) :]):
+            raise ValueError(
+                f"{path.name}, line {line}: {len(cells)} cells, where the header has {len(names)}: put double quotes "
+                "around cells that hold the delimiter"
+            )
     if twice := next((name for name in names if name and names.count(name) > 1), None):
         raise ValueError(f"{path.name} has the column {twice!r} twice: take one out")
-    columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(names) if name}
+    filled = [cells + [""] * (len(names) - len(cells)) for _, cells in rows]
+    columns = {name: [cells[i] for cells in filled] for i, name in enumerate(names) if name}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def number(text: str) -> float:
+    """``0.25``, also written ``0,25`` as half of Europe does; ValueError for anything else."""
+    return float(text.strip().replace(",", ".") if "." not in text else text)
 
 
 def printable(name: str) -> str:

@@ -167,6 +167,17 @@ def test_changes_are_named_and_nothing_else_counts(toy_workspace: Path) -> None:
     assert "does not exist" in artifacts.changes(RUN, FIRST, CurationConfig())[0]
 
 
+def test_settings_of_mere_ease_change_no_key_and_are_kept_in_the_manifest(toy_workspace: Path) -> None:
+    make()
+    assert artifacts.changes(RUN, FIRST, CurationConfig(workers=7)) == []
+    assert artifacts.changes(RUN, FIRST, CurationConfig(workers=7, timeout_s=1)) == ["timeout_s 60.0 → 1.0"]
+    assert artifacts.open_stage(RUN, FIRST).manifest["config"]["workers"] == 2
+    stage = begin()
+    (stage.shards / "half.txt").write_text("done so far")
+    again = artifacts.begin(RUN, FIRST, CurationConfig(workers=0), source="data/raw/mine")
+    assert (again.shards / "half.txt").is_file()
+
+
 def test_a_stage_that_ran_again_alike_leaves_the_next_one_standing(toy_workspace: Path) -> None:
     make(1)
     artifacts.begin(RUN, SECOND, PairingConfig(), after=(FIRST,)).finish()

@@ -54,6 +54,31 @@ def test_a_worker_that_hangs_costs_one_item() -> None:
     assert time.monotonic() - started < 30
 
 
+def test_an_item_that_took_too_long_is_tried_once_more_with_twice_the_time(tmp_path: Path) -> None:
+    items = [(str(tmp_path), number) for number in range(4)]
+    results = list(map_shards(worker_functions.slow_at_first, items, workers=2, timeout_s=2.0))
+    assert [(r.index, r.reason) for r in results] == [(number, None) for number in range(4)]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["0", "1", "1", "2", "3", "3"]
+
+
+def test_what_a_worker_imports_first_counts_against_no_item() -> None:
+    prepare = worker_functions.prepare_slowly
+    results = list(map_shards(worker_functions.needs_preparing, range(3), workers=1, timeout_s=0.7, prepare=prepare))
+    same(results, list(range(3)))
+
+
+def test_lost_items_are_said_aloud_with_what_to_do(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    options = {"workers": 2, "shards": tmp_path, "chunk": 4, "describe": lambda item: f"v{item}"}
+    for heard in (True, False):  # the second time all of it comes from the shards
+        caplog.clear()
+        list(map_shards(worker_functions.die_on_seven, range(9), label="videos read", **options))
+        said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(said) == heard
+        if heard:
+            assert said[0].startswith("videos read: 1 of 9 LOST (v7 crashed)")
+            assert "--from" in said[0] and "timeout_s" in said[0]
+
+
 def test_an_exception_of_the_function_is_raised_with_the_item() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)^2: the worker function failed.*a mistake of ours"):
         list(map_shards(worker_functions.fail_on_two, range(5), workers=2))

@@ -38,6 +38,17 @@ def test_fields_are_flat_described_and_demo_by_default(stage: str) -> None:
     assert stage_config(stage) == CONFIGS[stage]()
 
 
+def test_what_only_eases_the_work_decides_nothing() -> None:
+    free = {stage: set(config.model_fields) - set(config().deciding()) for stage, config in CONFIGS.items()}
+    assert free == {
+        "01_curation": {"workers"},
+        "02_pairing": {"workers", "frame_cache_gb"},
+        "03_encoder": {"jobs", "loader_threads"},
+        "04_retrieval": {"workers"},
+        "05_evaluation": set(),
+    }
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_unknown_parameter_is_refused_by_name(stage: str) -> None:
     first = next(iter(CONFIGS[stage].model_fields))

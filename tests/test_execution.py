@@ -20,9 +20,9 @@ import pytest
 from filelock import FileLock
 from toys import make_toy_workspace, toy_notebook, toy_settings, toy_words
 
-from sportskills_lib import artifacts, execution, failures, guard, headless, worlds
+from sportskills_lib import artifacts, execution, failures, guard, headless, tables, worlds
 from sportskills_lib.artifacts import STAGES
-from sportskills_lib.config import EncoderConfig
+from sportskills_lib.config import CONFIGS, EncoderConfig
 from sportskills_lib.progress import Progress
 
 
@@ -95,6 +95,18 @@ def test_nothing_changed_runs_nothing(made: tuple[Path, list[str]], no_kernel: l
     assert [line.split()[0] for line in said[:5]] == list(STAGES) and all(
         "nothing changed" in line for line in said[:5]
     )
+
+
+def test_what_was_lost_to_a_crash_or_to_time_is_said_also_when_the_stage_is_skipped(toy_workspace: Path) -> None:
+    config, said = CONFIGS["01_curation"](), list[str]()
+    rows = [("video", f"v{i}", "reader_timeout", "") for i in range(4)] + [("video", "x", "no_captions", "")]
+    artifacts.begin("r", "01_curation", config).finish(dropped=tables.dropped_rows(rows))
+    execution._stage_or_error("r", "01_curation", config, [], Progress(said.append))
+    assert "skipped, nothing changed\n" in said[0]
+    assert "01_curation: 4 LOST (v0 reader_timeout, v1 reader_timeout, v2 reader_timeout and 1 more)" in said[0]
+    assert "--from" in said[0]
+    artifacts.begin("r", "01_curation", config).finish(dropped=tables.dropped_rows(rows[4:]))
+    assert execution.lost("r", "01_curation") == ""
 
 
 def test_an_existing_run_keeps_its_settings(made: tuple[Path, list[str]]) -> None:

@@ -34,6 +34,29 @@ def hang_on_five(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
     return square(item)
 
 
+def slow_at_first(item: tuple[str, int]) -> dict[str, pl.DataFrame | np.ndarray]:
+    """Hangs when it is first asked about an odd item, and answers the second time a little too late for one limit."""
+    folder, number = item
+    before = len(list(Path(folder).glob(f"{number}-*")))
+    answer = note_and_square(item)
+    if number % 2:
+        time.sleep(2.6 if before else 600)
+    return answer
+
+
+PREPARED: list[int] = []
+
+
+def prepare_slowly() -> None:
+    time.sleep(1.5)
+    PREPARED.append(os.getpid())
+
+
+def needs_preparing(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    assert [os.getpid()] == PREPARED
+    return square(item)
+
+
 def fail_on_two(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
     if item == 2:
         raise KeyError("a mistake of ours")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sportskills_lib.files import room_for
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -34,15 +36,20 @@ def sample(
     from sportskills_lib.auditing.strips import film_strips
     from sportskills_lib.viewing import gold
 
-    if to.exists():
-        raise ValueError(f"{to} exists and may hold labels: name another file with --to")
+    page_at = to.with_suffix(".html")
+    if page_at == to:
+        raise ValueError(f"--to {to} is where the page goes: name the CSV, such as {to.with_suffix('.csv')}")
+    for path in (to, page_at):
+        if path.exists():
+            raise ValueError(f"{path} exists and may hold labels: name another file with --to")
+    room_for(to, "--to")
     drawn = sampling.draw(run, filter_, n=n, seed=seed)
     shown = film_strips(drawn.frame, run, workers=workers) if strips else {}
     labels = (*drawn.question.labels, questions.UNSURE)
     page = gold.sheet(drawn.question.ask, drawn.frame, shown, labels=labels)
-    to.with_suffix(".html").write_text(page, encoding="utf-8")
+    page_at.write_text(page, encoding="utf-8")
     sheets.write(to, drawn)
-    typer.echo(f"{drawn.frame.height} items in {to}; look at {to.with_suffix('.html')}; label: {', '.join(labels)}")
+    typer.echo(f"{drawn.frame.height} items in {to}; look at {page_at}; label: {', '.join(labels)}")
 
 
 @app.command(epilog="Example: sportskills audit score gold.csv --against other --to audit.html")
@@ -57,6 +64,8 @@ def score(
     from sportskills_lib.auditing.strips import film_strips
     from sportskills_lib.viewing import gold
 
+    if to:
+        _new_file(to, files)
     read = [sheets.read(path) for path in files]
     audits = [
         scoring.score(sheet, judge=f"{path.name}, run {sheet.run}") for path, sheet in zip(files, read, strict=True)
@@ -116,6 +125,8 @@ def evidence(
     """Score the demonstration judge on words only, pictures only and both, and again with other lessons' words."""
     from sportskills_lib.auditing import evidence as audited
 
+    if to:
+        _new_file(to, [truth])
     changes: dict[str, Any] = {
         name: value for name, value in {"judge": judge, "device": device}.items() if value is not None
     }
@@ -126,6 +137,13 @@ def evidence(
     _table(reliability)
     if to:
         scores.write_csv(to)
+
+
+def _new_file(to: Path, read: list[Path]) -> None:
+    """ValueError where ``--to`` cannot be written, or is one of the files that are read, before any work is done."""
+    if to.is_dir() or any(to.resolve() == path.resolve() for path in read):
+        raise ValueError(f"--to {to} is {'a folder' if to.is_dir() else 'what is read'}: name a new file")
+    room_for(to, "--to")
 
 
 def _table(frame: pl.DataFrame) -> None:

@@ -17,6 +17,7 @@ import polars as pl
 from sportskills_lib import artifacts
 from sportskills_lib.auditing import questions, sheets, strips
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.files import number
 from sportskills_lib.pairing import audit, verdicts
 from sportskills_lib.tables import DEMONSTRATIONS
 
@@ -27,25 +28,23 @@ def read_truth(path: Path) -> pl.DataFrame:
     """The spans of a Parquet, CSV or JSONL table, or of a labelled sample; ValueError names what is missing."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give a table with the columns {', '.join(SPAN)}")
-    if path.suffix == ".csv" and "stratum" in pl.read_csv(path, n_rows=1, infer_schema=False).columns:
+    rows = sheets.sheet_rows(path) if path.suffix == ".csv" else []
+    if rows and "stratum" in rows[0][1]:
         sheet = sheets.read(path)
         if sheet.filter != "demonstration":
             raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
         known = sheet.frame.filter(~pl.col("label").is_in(["", questions.UNSURE]))
         return known.select("video_id", "start_s", "end_s", demonstration="label")
     readers: dict[str, Callable[..., pl.DataFrame]] = {
-        ".csv": pl.read_csv,
         ".jsonl": pl.read_ndjson,
         ".parquet": pl.read_parquet,
     }
-    if path.suffix not in readers:
+    if path.suffix not in {*readers, ".csv"}:
         raise ValueError(f"{path} is no truth: give a .parquet, .csv or .jsonl with the columns {', '.join(SPAN)}")
     try:
-        table = readers[path.suffix](path)
+        table = readers[path.suffix](path) if path.suffix in readers else _table(path, rows)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:120]}): commas part its cells"
-        ) from None
+        raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}): save it again") from None
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
     numbered = table.select(SPAN[:3]).with_row_index("row", offset=1)
@@ -63,6 +62,25 @@ def read_truth(path: Path) -> pl.DataFrame:
             f"{path}: {row['video_id']} from {row['start_s']} to {row['end_s']} s is no span: mend its times"
         )
     return spans
+
+
+def _table(path: Path, rows: list[tuple[int, list[str]]]) -> pl.DataFrame:
+    """The cells of a CSV, empty ones null, seconds as numbers; ValueError names the row and column of another cell."""
+    (_, header), *body = rows or [(1, [])]
+    cells = dict[str, list[str | float | None]]({name: [] for name in header})
+    for line, row in body:
+        if len(row) != len(header):
+            raise ValueError(f"{path}, row {line}: {len(header)} cells are needed, {len(row)} are there: mend the row")
+        for name, cell in zip(header, row, strict=True):
+            try:
+                value = number(cell) if name in ("start_s", "end_s") and cell.strip() else cell.strip() or None
+            except ValueError:
+                raise ValueError(f"{path}, row {line}, column {name}: {cell!r} is no number of seconds") from None
+            cells[name].append(value)
+    return pl.DataFrame({
+        name: pl.Series(name, values, pl.Float64 if name in ("start_s", "end_s") else pl.String)
+        for name, values in cells.items()
+    })  # fmt: skip
 
 
 def against_truth(run: str, truth: pl.DataFrame, *, videos: str = "*") -> audit.Audit:

@@ -46,7 +46,10 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     that stage 02 could read have any, so leave them out for stage 01.
     """
     path, live = gold_path(run, filter_), widgets.interactive()
-    sheet = sheets.read(path) if path.is_file() else None
+    try:
+        sheet = sheets.read(path) if path.is_file() else None
+    except ValueError as error:  # somebody's work: said, never drawn over, and no reason for the stage to fail
+        return _page(f"<p>{gold.text(str(error))}</p>")
     if sheet is None or not (sheet.frame["label"] != "").any():
         try:
             sheet = sampling.draw(run, filter_, n=n, seed=seed)

@@ -2,23 +2,35 @@
 
 Cells that a spreadsheet would take for a formula (they begin with =, +, -, @, a tab or a line break) get an apostrophe
 in front, as do cells that begin with one; reading takes it away again. Files are replaced whole, never half written.
+
+What was drawn is the authority, not what the cells show: the last column, ``drawn``, holds each row's facts with a
+checksum, in plain letters that no spreadsheet rewrites. A score uses those facts and of the other cells only ``label``
+and ``note``; a cell that shows something else was edited or moved, and is an error, since its label may be another's.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from sportskills_lib.auditing import questions
-from sportskills_lib.files import write_whole
+from sportskills_lib.files import number, read_rows, write_whole
+from sportskills_lib.fingerprints import digest
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
+DRAWN = "drawn"
+FREE = ("text", "label", "note")  # text is only shown; spreadsheets change its letters
+FACTS = [name for name in SAMPLE if name not in FREE]
+KINDS = dict.fromkeys(SAMPLE, pl.String) | questions.ITEMS | {"stratum_size": pl.Int64}
+NEAR = 0.01  # spreadsheets round what they show
 
 
 @dataclass(frozen=True)
@@ -59,52 +71,111 @@ def write(path: Path, sheet: Sheet) -> None:
     """Replace ``path`` by the sheet."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow(SAMPLE)
-    for row in sheet.frame.select(SAMPLE).iter_rows():
-        writer.writerow(["" if value is None else guarded(str(value)) for value in row])
+    writer.writerow([*SAMPLE, DRAWN])
+    for row in sheet.frame.select(SAMPLE).iter_rows(named=True):
+        cells = ["" if value is None else guarded(str(value)) for value in row.values()]
+        writer.writerow([*cells, seal(row, sheet.frame.height)])
     write_whole(path, file.getvalue().encode("utf-8-sig"))  # the mark tells spreadsheets the encoding
 
 
+def seal(row: Mapping[str, Any], count: int) -> str:
+    """The facts of a row of a sample of ``count`` rows, in ASCII, behind their checksum; :func:`unseal` reads it."""
+    facts = [count, *(row[name] for name in FACTS)]
+    return f"{digest(facts)}{json.dumps(facts)}"
+
+
+def unseal(cell: str) -> tuple[dict[str, Any], int]:
+    """The facts of a row, and the number of rows of its sample; ValueError for another cell."""
+    checksum, bracket, rest = cell.strip().partition("[")
+    facts = json.loads(bracket + rest)
+    if not isinstance(facts, list) or len(facts) != len(FACTS) + 1 or digest(facts) != checksum:
+        raise ValueError("the checksum differs")
+    return dict(zip(FACTS, facts[1:], strict=True)), facts[0]
+
+
+def sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows that hold something, numbered as a spreadsheet shows them; the header is the first."""
+    return [(place, cells) for place, (_, cells) in enumerate(read_rows(path), 1) if any(cells)]
+
+
 def read(path: Path) -> Sheet:
-    """The sheet, also after a spreadsheet saved it; ValueError names the row and what is wrong with it."""
+    """The sheet, also after a spreadsheet saved it; ValueError names the row, the column and what is wrong."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}: `sportskills audit sample` makes one")
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    separator = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    header = rows[0] if rows else []
-    if missing := [name for name in SAMPLE if name not in header]:
-        raise ValueError(f"{path} has no column {missing[0]}: it is no sample of `sportskills audit sample`")
-    filled = [row for row in rows[1:] if any(row)]
-    if bad := next((number for number, row in enumerate(filled, 2) if len(row) != len(header)), None):
-        raise ValueError(f"{path}, line {bad}: {len(header)} cells are needed; mend the line")
-    cells = {name: [unguarded(row[header.index(name)]) for row in filled] for name in SAMPLE}
-    kinds = dict.fromkeys(SAMPLE, pl.String) | questions.ITEMS | {"stratum_size": pl.Int64}
+    (_, header), *rows = sheet_rows(path) or [(1, [])]
+    if missing := [name for name in (*SAMPLE, DRAWN) if name not in header]:
+        raise ValueError(
+            f"{path} has no column {missing[0]}: it is no whole sample of `sportskills audit sample`; put the column "
+            "back, or draw again (the same seed draws the same items)"
+        )
+    kept, counts = list[dict[str, Any]](), set[int]()
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{path}, row {line}: {len(header)} cells are needed, {len(row)} are there: mend the row")
+        cells = dict(zip(header, map(unguarded, row), strict=True))
+        try:
+            facts, count = unseal(cells[DRAWN])
+        except (ValueError, RecursionError):
+            raise ValueError(
+                f"{path}, row {line}, column {DRAWN}: it is not what the draw wrote: copy the cell from the first file"
+            ) from None
+        _compare(f"{path}, row {line}", cells, facts)
+        label = _label(f"{path}, row {line}", facts, cells["label"])
+        kept.append({name: facts.get(name, cells[name]) for name in SAMPLE} | {"label": label})
+        counts.add(count)
+    frame = pl.DataFrame(kept, schema=pl.Schema(KINDS), orient="row").select(SAMPLE)
+    return _checked(path, frame, counts)
+
+
+def _compare(place: str, cells: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    """ValueError for the first cell that shows something else than what was drawn."""
+    for name, fact in facts.items():
+        shown = cells[name].strip()
+        if isinstance(fact, str | None):
+            same = shown == (fact or "").strip()
+        else:
+            same = _is_near(shown, fact) or (isinstance(fact, float) and _digits(shown) == _digits(str(fact)))
+        if not same:
+            raise ValueError(
+                f"{place}, column {name}: {shown[:40]!r} is there, {fact if fact is not None else ''!r} was drawn: put "
+                "that back, and see whether the row's label is still its own"
+            )
+
+
+def _digits(text: str) -> str:
+    """The digits alone: a spreadsheet of another country takes 12.345 for 12345."""
+    return "".join(letter for letter in text if letter.isdigit() or letter == "-")
+
+
+def _is_near(shown: str, fact: float) -> bool:
     try:
-        frame = pl.DataFrame(
-            {
-                name: pl.Series(name, [value or None for value in cells[name]], pl.String).cast(kind)
-                for name, kind in kinds.items()
-            }
-        ).select(SAMPLE)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} holds a number that is none ({str(error).splitlines()[0]}): mend the cell") from None
-    return _checked(path, frame)
+        return abs(number(shown) - fact) <= NEAR
+    except ValueError:
+        return False
 
 
-def _checked(path: Path, frame: pl.DataFrame) -> Sheet:
-    """One filter, one run, no item twice, and labels that the filter has, by word or by key."""
+def _label(place: str, facts: Mapping[str, Any], cell: str) -> str:
+    """The label that a cell means by word or by key; ValueError for one that the filter does not have."""
+    question, said = questions.question(facts["filter"]), cell.strip().lower()
+    known = {label: label for label in ("", *question.labels, questions.UNSURE)} | question.keys
+    if said not in known:
+        raise ValueError(
+            f"{place}, column label: item {facts['item_id']} is labelled {said!r}; labels are "
+            f"{', '.join(filter(None, known))}"
+        )
+    return known[said]
+
+
+def _checked(path: Path, frame: pl.DataFrame, counts: set[int]) -> Sheet:
+    """One filter, one run, and every item that was drawn, once."""
     for name in ("filter", "run"):
-        if frame[name].n_unique() != 1 or frame[name].has_nulls():
+        if frame[name].n_unique() != 1:
             raise ValueError(f"{path} holds {frame[name].n_unique()} values of {name}: score each sample alone")
-    if frame["item_id"].is_duplicated().any() or frame["item_id"].has_nulls():
-        raise ValueError(f"{path} lists an item twice, or one without its id: take the line out")
-    sheet = Sheet(frame["filter"][0], frame["run"][0], frame)
-    known = {label: label for label in (*sheet.question.labels, questions.UNSURE)} | sheet.question.keys
-    labels = [(label or "").strip().lower() for label in frame["label"]]
-    if wrong := next(((item, label) for item, label in zip(frame["item_id"], labels, strict=True)
-                      if label and label not in known), None):  # fmt: skip
-        raise ValueError(f"{path}: item {wrong[0]} is labelled {wrong[1]!r}; labels are {', '.join(known)}")
-    tidy: Sequence[str] = [known.get(label, "") for label in labels]
-    text = [pl.col("note").fill_null(""), pl.col("text").fill_null(""), pl.Series("label", tidy, pl.String)]
-    return replace(sheet, frame=frame.with_columns(text))
+    if (twice := frame.filter(pl.col("item_id").is_duplicated())).height:
+        raise ValueError(f"{path} lists an item twice ({twice['item_id'][0]}): take one row out")
+    if counts != {frame.height}:
+        raise ValueError(
+            f"{path} holds {frame.height} items of a sample of {max(counts)}: put the missing rows back (without a "
+            "label, if nobody gave one), since scores of what somebody picked out mean nothing"
+        )
+    return Sheet(frame["filter"][0], frame["run"][0], frame)

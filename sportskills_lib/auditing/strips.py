@@ -50,7 +50,13 @@ def video_paths(run: str) -> dict[str, Path]:
 def read_spans(wanted: list[Span], *, workers: int, timeout_s: float) -> dict[str, np.ndarray]:
     """Pictures uint8 [moments, side_px, side_px, 3] by the span's name, read in worker processes."""
     results = map_shards(
-        read_span, wanted, workers=workers, timeout_s=timeout_s, describe=lambda span: span.name, label="strips"
+        read_span,
+        wanted,
+        workers=workers,
+        timeout_s=timeout_s,
+        describe=lambda span: span.name,
+        prepare=video.load_decoders,
+        label="strips",
     )
     return {
         span.name: result.array("pictures")

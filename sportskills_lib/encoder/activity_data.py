@@ -79,7 +79,8 @@ def gather(
 
 def _results(tasks: list[_Task], workers: int, shards: Path) -> Iterator[compute.Result]:
     options = {"workers": workers, "timeout_s": TIMEOUT_S, "shards": shards / "activity", "label": "activity clips"}
-    return compute.map_shards(_read, tasks, describe=lambda task: task.row.clip_id, **options)  # type: ignore[arg-type]
+    options |= {"describe": lambda task: task.row.clip_id, "prepare": video.load_decoders}
+    return compute.map_shards(_read, tasks, **options)  # type: ignore[arg-type]
 
 
 def _read(task: _Task) -> compute.Value:

@@ -16,16 +16,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sportskills_lib import artifacts, tables
+from sportskills_lib import artifacts, tables, video
 from sportskills_lib.compute import LOST_READER, Result, map_shards
 from sportskills_lib.exporting import items
 from sportskills_lib.exporting.items import Item
+from sportskills_lib.files import room_for
 from sportskills_lib.fingerprints import sha256_file
 
 Format = Literal["webdataset", "hf"]
 FORMATS: tuple[Format, ...] = ("webdataset", "hf")
 RECORDS = ".parts"  # what each finished part holds; removed from nothing, so that an export can be extended
 MTIME = 0  # of every member of a tar
+LOADING: dict[Format, str] = {
+    "webdataset": """## Loading
+
+Each clip is three members of a tar with one name: `.mp4` (the film), `.json` (its facts) and `.txt` (what is said).
+
+    import webdataset
+    clips = webdataset.WebDataset("train-000000.tar", shardshuffle=False)
+    for clip in clips:
+        film, facts, words = clip["mp4"], clip["json"], clip["txt"]  # bytes: decode the film with any reader
+""",
+    "hf": """## Loading
+
+    from datasets import Video, load_dataset
+    clips = load_dataset("<this folder>")  # splits train, validation (val) and test
+
+To read a row is to decode its film, for which `datasets` needs the package `torchcodec` (and FFmpeg), which it does not
+install itself. Without it, ask for the file's path instead, before any row is read:
+
+    clips = clips.cast_column("video", Video(decode=False))
+    path = clips["train"][0]["video"]["path"]  # an H.264 file for any reader, such as PyAV, decord or OpenCV
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -85,13 +108,14 @@ def export(
         "inputs": {stage: artifacts.open_stage(run, stage).digest for stage in ("01_curation", "02_pairing")},
     }
     _claim(folder, key)
-    todo = [part for part in parts if not _record(folder, part).is_file()]
+    todo = [part for part in parts if not _stands(folder, part)]
     films = map_shards(
         items.cut,
         [item for part in todo for item in part.items],
         workers=workers,
         timeout_s=timeout_s,
         describe=lambda item: item.facts["clip_id"],
+        prepare=video.load_decoders,
         label="clips cut",
     )
     for part in todo:
@@ -101,6 +125,9 @@ def export(
 
 def _claim(folder: Path, key: dict[str, Any]) -> None:
     """Make the folder this export's own, or find that it is."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--to {folder} is a file: name a folder")
+    room_for(folder, "--to")
     marker = folder / RECORDS / "export.json"
     if marker.is_file() and json.loads(marker.read_text()) != key:
         raise ValueError(f"{folder} holds another export (other run, options or data): name another folder with --to")
@@ -112,6 +139,14 @@ def _claim(folder: Path, key: dict[str, Any]) -> None:
 
 def _record(folder: Path, part: Part) -> Path:
     return folder / RECORDS / f"{part.name}.json"
+
+
+def _stands(folder: Path, part: Part) -> bool:
+    """Whether the part is made, and lost no clip to a crash or to time: such a part is made again by the next call."""
+    record = _record(folder, part)
+    return record.is_file() and not any(
+        row["reason"] in LOST_READER.values() for row in json.loads(record.read_text())["dropped"]
+    )
 
 
 def _write_part(folder: Path, kind: Format, part: Part, films: Iterator[Result]) -> None:
@@ -171,7 +206,7 @@ def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, made: in
         dropped += [{"split": part.split} | row for row in record["dropped"]]
     pairing = artifacts.open_stage(run, "02_pairing")
     page = pairing.path("card.md").read_text() if "card.md" in pairing.manifest["outputs"] else ""
-    (folder / "README.md").write_text(page)
+    (folder / "README.md").write_text("\n".join([page, LOADING[kind]]).lstrip("\n"))
     (folder / "dropped.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dropped))
     if kind == "hf":
         for split in clips:

@@ -150,6 +150,7 @@ def _read(tasks: list[reading.VideoTask], config: PairingConfig, shards: Path) -
         timeout_s=config.timeout_s,
         describe=lambda task: task.video_id,
         on_crash=lambda task: replace(task, reader="pyav"),
+        prepare=reading.load_libraries,
         shards=shards,
         label="videos read",
     )

@@ -46,6 +46,13 @@ class VideoTask:
     cache: FrameCache | None = None  # of decoded films, for reruns with other judges
 
 
+def load_libraries() -> None:
+    """In a new worker: import what :func:`read_video` needs, so that no video's time limit pays for it."""
+    from scenedetect import common, detectors  # noqa: F401
+
+    video.load_decoders()
+
+
 def read_video(task: VideoTask) -> Value:
     """Every window of the video; of the n windows under words that teach frames [n, T, S, S, 3], signatures (one after
     another, with their lengths) and outlines [n, 128]."""

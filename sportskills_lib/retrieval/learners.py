@@ -256,11 +256,18 @@ def read_learner_frames(
         for row in groups.iter_rows(named=True)
     ]
     results = compute.map_shards(
-        read_take, items, workers=workers, timeout_s=timeout_s, describe=_describe, shards=shards, label="learners"
+        read_take,
+        items,
+        workers=workers,
+        timeout_s=timeout_s,
+        describe=_describe,
+        prepare=video.load_decoders,
+        shards=shards,
+        label="learners",
     )
     pictures, drops = {}, []
     for ids, result in zip(groups["learner_id"], results, strict=True):
-        reason = result.reason or ""
+        reason = compute.LOST_READER[result.reason] if result.reason else ""
         detail = result.detail
         if result.value is not None and (detail := result.value["reason"]["reason"][0]):
             reason = "unreadable"

@@ -24,6 +24,7 @@ from sportskills_lib.video.probing import (
     Reader,
     UnreadableVideo,
     VideoInfo,
+    load_decoders,
     probe,
     with_reader,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "examine_files",
     "grid_times",
     "inner_size",
+    "load_decoders",
     "probe",
     "read_clips",
     "read_frames",

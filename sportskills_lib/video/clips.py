@@ -11,7 +11,7 @@ import polars as pl
 
 from sportskills_lib.compute import Result, Value, map_shards
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.video.probing import OutsideVideo, UnreadableVideo
+from sportskills_lib.video.probing import OutsideVideo, UnreadableVideo, load_decoders
 from sportskills_lib.video.reading import VERSION, read_frames
 
 
@@ -47,7 +47,7 @@ def read_clips(
     """The clips' frames, in the order of ``clips``, whatever becomes of single ones.
 
     Clips that the cache has are not decoded again; if it has all, no worker starts. A clip whose worker died is tried
-    once more in a fresh one; a clip that takes longer than ``timeout_s`` is given up.
+    once more in a fresh one; a clip that takes longer than ``timeout_s``, and again than twice that, is given up.
     """
     missing = [clip for clip in clips if cache is None or not _is_kept(clip, cache)]
     waiting = {clip.name for clip in missing}
@@ -57,6 +57,7 @@ def read_clips(
         workers=min(workers, len(missing)),
         timeout_s=timeout_s,
         describe=lambda task: task.clip.name,
+        prepare=load_decoders,
         label="clips read",
     )
     for clip in clips:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,9 @@ SUFFIXES = frozenset(
 )
 EASY_FORMATS = ("yuv420p", "yuvj420p")  # what decord converts with the right colours
 EPSILON_S = 1e-4  # containers round times
+LONGEST_STILL_S = 600.0  # no film shows one picture longer; stamps that say so are broken
+LONG_S = 3600.0  # of a film longer than this,
+SLOWEST_S = 30.0  # a frame stands no longer on average
 
 
 class UnreadableVideo(ValueError):
@@ -43,6 +47,13 @@ class VideoInfo:
     start_s: float  # the stream's own time at which playback starts, which becomes zero
     why: str = ""  # why this reader
     key_frames: int = 0
+
+
+def load_decoders() -> None:
+    """Import what reads pictures, before a worker's first file: on a cold disk that alone may take a file's time."""
+    for name in ("av", "av.video.reformatter", "cv2", "decord"):
+        with suppress(ImportError, OSError):  # who needs it will say so
+            importlib.import_module(name)
 
 
 @contextmanager
@@ -89,7 +100,10 @@ def turn_of(frame: Any) -> int:
 
 
 def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo:
-    """What the file is, from its packets and its first frame. UnreadableVideo when there is nothing to show."""
+    """What the file is, from its packets and its first frame.
+
+    UnreadableVideo when there is nothing to show, or when its stamps cannot be true (:func:`_check_stamps`).
+    """
     path = Path(path)
     with reading(path):
         container, stream = open_video(path)
@@ -104,6 +118,7 @@ def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo
             stamps = np.sort([stamp for stamp, _ in packets])
             start_s = min((container.start_time or 0) / 1e6, float(stamps[0]))
             times_s = stamps - start_s
+            _check_stamps(path, times_s)
             frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.04
             container.seek(0)
             frame = next(container.decode(stream))
@@ -126,6 +141,23 @@ def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo
             why=obstacle or ("as asked" if reader != "auto" else "decord lists the container's own frame times"),
             key_frames=sum(key for _, key in packets),
         )
+
+
+def _check_stamps(path: Path, times_s: np.ndarray) -> None:
+    """UnreadableVideo for frames spread over a time that no film lasts.
+
+    A broken stamp among a few frames makes a day of video out of a second: whoever looks at such a film at an even
+    rate works for hours on copies of one picture.
+    """
+    ends_s = np.concatenate([[0.0], times_s])
+    widest = int(np.argmax(np.diff(ends_s)))
+    if (gap_s := ends_s[widest + 1] - ends_s[widest]) > LONGEST_STILL_S:
+        what = f"no frame from {ends_s[widest]:.0f} to {ends_s[widest + 1]:.0f} s ({gap_s:.0f} s)"
+    elif times_s[-1] > LONG_S and times_s[-1] > SLOWEST_S * len(times_s):
+        what = f"{len(times_s)} frames in {times_s[-1]:.0f} s"
+    else:
+        return
+    raise UnreadableVideo(f"{path.name} has {what}: its time stamps are broken; download it again, or remux it")
 
 
 def _obstacle(path: Path, pixels: str, rotation: int, aspect: float, times_s: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 
 from sportskills_lib.compute import Value, map_shards
 from sportskills_lib.files import printable
-from sportskills_lib.video.probing import UnreadableVideo, probe
+from sportskills_lib.video.probing import UnreadableVideo, load_decoders, probe
 from sportskills_lib.video.reading import stream_frames
 from sportskills_lib.video.sampling import how_sampled
 
@@ -35,7 +35,15 @@ SIDE_PX = 64
 
 def examine_files(paths: Sequence[Path], *, workers: int = 2, timeout_s: float = 60.0) -> pl.DataFrame:
     """One row for each file, in their order: SCHEMA. A file that no reader opens has its reason under ``why``."""
-    results = map_shards(_examine, paths, workers=workers, timeout_s=timeout_s, describe=str, label="files examined")
+    results = map_shards(
+        _examine,
+        paths,
+        workers=workers,
+        timeout_s=timeout_s,
+        describe=str,
+        prepare=load_decoders,
+        label="files examined",
+    )
     rows = [
         result.table("row") if result.value is not None else _row(path, why=f"{result.reason}: {result.detail}")
         for path, result in zip(paths, results, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -145,11 +146,16 @@ def test_a_sheet_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace('"yes-golf-1"', '"yes-golf-0"'), "lists an item twice"),
+        (lambda text: text.replace('"yes-golf-1"', '"yes-golf-0"', 1), "row 3, column item_id: 'yes-golf-0' is there"),
+        (lambda text: text + text.splitlines(keepends=True)[1], "lists an item twice"),
         (lambda text: text.replace('"label"', '"lable"'), "no column label"),
         (lambda text: text.replace('"","some words"', '"","some words","more"'), None),
-        (lambda text: text.replace('"2","yes-golf-1"', '"two","yes-golf-1"'), "number that is none"),
-        (lambda text: text[:-10] + '"perhaps",""\r\n', "cells are needed"),
+        (lambda text: text.replace('"2","yes-golf-1"', '"two","yes-golf-1"'), "row 3, column stratum_size: 'two'"),
+        (lambda text: text + '"perhaps",""\r\n', "row 4: 18 cells are needed, 2 are there"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:2]), "1 items of a sample of 2"),
+        (lambda text: text.replace(', \\""yes, golf\\""', ', \\""no, golf\\""').replace("[2,", "[3,"), "column drawn"),
+        (lambda text: text.replace('"drawn"', '"seal"'), "no column drawn"),
+        (lambda text: text.replace("some words", "x" * 200_000), r"no table of cells \(field larger"),
     ],
 )
 def test_a_broken_sheet_is_refused_by_its_line(tmp_path: Path, change, message: str | None) -> None:
@@ -162,6 +168,49 @@ def test_a_broken_sheet_is_refused_by_its_line(tmp_path: Path, change, message: 
         return
     with pytest.raises(ValueError, match=message):
         sheets.read(path)
+
+
+@pytest.mark.parametrize("place", range(len(sheets.FACTS)))
+@pytest.mark.parametrize("wrong", ["", "-1", "0", "banana", "no"])
+def test_no_cell_but_labels_and_notes_can_be_edited(tmp_path: Path, place: int, wrong: str) -> None:
+    items = population({("yes", "golf"): 2}).with_columns(
+        stratum_size=pl.lit(7, dtype=pl.Int64), start_s=pl.lit(1.5), end_s=pl.lit(2.25), video_id=pl.lit("v"),
+        other_video_id=pl.lit("w"), other_start_s=pl.lit(3.0), other_end_s=pl.lit(4.0), confidence=pl.lit(0.75),
+    )  # fmt: skip
+    path, name = tmp_path / "gold.csv", sheets.FACTS[place]
+    sheets.write(path, labelled(items, {}))
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    drawn = rows[2][rows[0].index(name)]
+    rows[2][rows[0].index(name)] = wrong
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    with pytest.raises(ValueError, match=rf"row 3, column {name}: {wrong!r} is there, '?{drawn}'? was drawn: put"):
+        sheets.read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize(
+    ("separator", "first"), [(";", ""), ("\t", ""), (",", ""), (";", "sep=;\r\n"), ("|", "sep=|\n")]
+)
+def test_sheets_of_european_spreadsheets_are_read(tmp_path: Path, encoding: str, separator: str, first: str) -> None:
+    """Decimal commas, another separator, other letters, quotes only where they must be."""
+    items = population({("yes", "pétanque"): 2}).with_columns(
+        stratum_size=pl.lit(1200, dtype=pl.Int64), start_s=pl.lit(1.512), end_s=pl.lit(12.5), text=pl.lit("a; b, »c«")
+    )
+    sheet = labelled(items, {"yes-pétanque-1": "no"})
+    path = tmp_path / "gold.csv"
+    sheets.write(path, sheet)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    decimal = [rows[0].index(name) for name in ("confidence", "start_s", "end_s")]
+    for row in rows[1:]:
+        for place in decimal:
+            row[place] = row[place].replace(".", ",")
+    with path.open("w", newline="", encoding=encoding) as file:
+        file.write(first)
+        csv.writer(file, delimiter=separator).writerows(rows)
+    assert sheets.read(path).frame.equals(sheet.frame)
 
 
 def test_an_unknown_label_is_named(tmp_path: Path) -> None:
@@ -410,6 +459,16 @@ def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:
     assert path.with_suffix(".html").read_text().count("<img") == 8
     with pytest.raises(ValueError, match="may hold labels"):
         CliRunner().invoke(app, words, catch_exceptions=False)
+    (tmp_path / "file").touch()
+    for place, said in (("x.html", "is where the page goes"), ("file/x.csv", "its folder cannot be made")):
+        with pytest.raises(ValueError, match=f"--to .*{place} *:?.*{said}|--to .*{place} {said}"):
+            CliRunner().invoke(app, [*words[:5], "--to", str(tmp_path / place), *words[7:]], catch_exceptions=False)
+    there = tmp_path / "new" / "folder" / "x.csv"
+    CliRunner().invoke(app, [*words[:5], "--to", str(there), *words[7:]], catch_exceptions=False)
+    assert there.is_file() and there.with_suffix(".html").is_file()
+    for to in (path, tmp_path):
+        with pytest.raises(ValueError, match="name a new file"):
+            CliRunner().invoke(app, ["score", str(path), "--to", str(to)], catch_exceptions=False)
     sheet = sheets.read(path)
     for item in sheet.frame["item_id"]:
         sheet = sheet.labelled(item, "correct")
@@ -436,12 +495,20 @@ def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_pat
     rows = {(row["evidence"], row["words"]): row for row in pl.read_csv(tmp_path / "table.csv").iter_rows(named=True)}
     assert len(rows) == 6 and rows["both", "own"]["macro_f1"] == 1
     assert rows["pixels", "shuffled"]["changed"] == 0
+    told = sheet.frame.select("video_id", "start_s", "end_s", "label")
+    european = tmp_path / "european.csv"
+    lines = ["video_id;start_s;end_s;demonstration"]
+    lines += [";".join(map(str, row)).replace(".", ",") for row in told.rows()]
+    european.write_text("\r\n".join(lines), encoding="utf-16")
+    for table in (path, european):
+        said = CliRunner().invoke(app, ["spans", str(table), "--run", run], catch_exceptions=False).output
+        assert "incorrect and none: 1.000" in said
     said = CliRunner().invoke(app, ["spans", str(path), "--run", run], catch_exceptions=False).output
     assert "macro F1 over what there is of correct, incorrect and none: 1.000" in said
     for line in ("lesson1,9,3,incorrect", "lesson1,nan,4,none", "lesson1,0,inf,none", "lesson1;0;1;none;x"):
         wrong = tmp_path / "wrong.csv"
         wrong.write_text(f"video_id,start_s,end_s,demonstration\nlesson1,0,1,none\n{line}\n")
-        with pytest.raises(ValueError, match=r"is no span|lacks a video_id|seconds"):
+        with pytest.raises(ValueError, match=r"is no span|lacks a video_id|cells are needed"):
             CliRunner().invoke(app, ["spans", str(wrong), "--run", run], catch_exceptions=False)
     with pytest.raises(ValueError, match="other --videos"):
         CliRunner().invoke(app, ["spans", str(path), "--run", run, "--videos", "zzz*"], catch_exceptions=False)
@@ -456,3 +523,14 @@ def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
         assert "sportskills audit score" in shown and "audit score <bdi>data/gold/t/" in shown
         assert ("<img" in shown) == (name != "actionability")
     assert not (home / "data/gold").exists()
+
+
+def test_a_damaged_sheet_is_said_in_the_notebook_and_not_drawn_over(home: Path, run: str) -> None:
+    path = labels.gold_path(run, "duplicates")
+    path.parent.mkdir(parents=True)
+    path.write_text("item_id,label\nx,copy\n")
+    try:
+        assert "has no column filter" in labels.label_here(run, "duplicates", n=5).data
+        assert path.read_text() == "item_id,label\nx,copy\n"
+    finally:
+        shutil.rmtree(home / "data/gold")

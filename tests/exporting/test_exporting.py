@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -101,12 +102,37 @@ def test_an_export_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(tmp_pat
     assert contents(tmp_path / "steps") == contents(tmp_path / "whole")
 
 
+def test_a_clip_lost_to_time_is_cut_by_the_next_call(tmp_path: Path, monkeypatch) -> None:
+    def loses_the_first(*words, **options):
+        for result in map_shards(*words, **options):
+            yield result if result.index else replace(result, value=None, reason="timeout", detail="late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "map_shards", loses_the_first)
+        assert [row["reason"] for row in export(tmp_path / "out", "webdataset").dropped] == ["reader_timeout"]
+    again = export(tmp_path / "out", "webdataset")
+    assert (again.made, again.dropped) == (1, [])
+    export(tmp_path / "whole", "webdataset")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_the_page_beside_an_export_says_how_to_load_it(tmp_path: Path) -> None:
+    export(tmp_path / "hf", "hf")
+    export(tmp_path / "tars", "webdataset")
+    page = (tmp_path / "hf/README.md").read_text()
+    assert "# Dataset card" in page and "torchcodec" in page and "Video(decode=False)" in page
+    assert "webdataset.WebDataset" in (tmp_path / "tars/README.md").read_text()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("precious")
     with pytest.raises(ValueError, match="not empty and no export of ours"):
         export(tmp_path / "mine", "hf")
     assert (tmp_path / "mine/thesis.txt").read_text() == "precious"
+    for place, said in (("mine/thesis.txt", "is a file: name a folder"), ("mine/thesis.txt/x", "cannot be made")):
+        with pytest.raises(ValueError, match=said):
+            export(tmp_path / place, "webdataset")
     export(tmp_path / "out", "webdataset", splits=("val",))
     with pytest.raises(ValueError, match="holds another export"):
         export(tmp_path / "out", "webdataset", side_px=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_damaged_files_are_unreadable_with_a_reason(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UnreadableVideo, match=rf"{name}\.mp4 cannot be read as video"):
             video.probe(path)
+
+
+@pytest.mark.parametrize(
+    ("times_s", "said"),
+    [
+        ([0.0, 0.1, 0.2, 100_000.0], r"no frame from 0 to 100000 s"),
+        ([50_000 + i / 10 for i in range(5)], None),  # it starts there: playback does, too
+        ([500.0 * i for i in range(40)], r"40 frames in 19500 s"),
+        ([20.0 * i for i in range(30)], None),  # slides
+    ],
+)
+def test_stamps_that_cannot_be_true_are_refused(tmp_path: Path, times_s: list[float], said: str | None) -> None:
+    film = write_film(tmp_path / "film.mkv", grey_steps(len(times_s)), times_s=times_s)
+    started = time.monotonic()
+    if said:
+        with pytest.raises(UnreadableVideo, match=rf"film\.mkv has {said}.*stamps are broken; download it again"):
+            video.probe(film)
+    else:
+        assert video.probe(film).duration_s < 700
+    assert time.monotonic() - started < 5
 
 
 # ---------------------------------------------------------------------------------------------- files from elsewhere
