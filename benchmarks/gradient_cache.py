@@ -51,9 +51,9 @@ def difference(vision: dict, double: bool, dropout: bool, batch: int = 48) -> di
     """The largest difference of any gradient between cache and one graph, as it is and over the largest gradient."""
     import torch
 
+    from sportskills_lib.encoder.adapting import freeze
     from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
     from sportskills_lib.encoder.losses import info_nce
-    from sportskills_lib.encoder.stepping import freeze
 
     tower = tower_of(vision)
     if vision is RESNET:
@@ -110,13 +110,17 @@ def one_step(batch: int, chunk: int) -> None:
     import numpy as np
 
     from sportskills_lib.config import EncoderConfig
+    from sportskills_lib.encoder.crew import Crew
+    from sportskills_lib.encoder.loading import Drawn
     from sportskills_lib.encoder.stepping import backward
 
-    tower = tower_of(LARGE)
+    tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)
     tower.model.train()
     frames, texts = pairs(batch, LARGE["image_size"])
+    drawn = Drawn(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
+    crew = Crew(config)
     start, base = time.monotonic(), peak_gib()
-    backward(tower, frames.numpy(), texts, np.arange(batch), None, EncoderConfig(chunk=chunk))
+    backward(tower, drawn, texts, np.arange(batch), None, config, crew)
     print(
         json.dumps({"gib": round(peak_gib(), 2), "before_gib": round(base, 2), "s": round(time.monotonic() - start, 1)})
     )

@@ -1,23 +1,27 @@
 """Training steps and embedding of clips, ours against what a user would otherwise run, side by side in one call.
 
-    python benchmarks/training.py [--width 192] [--layers 6] [--size 112] [--batch 48] [--rounds 3]
+    python benchmarks/training.py [--width 192] [--layers 6] [--size 112] [--batch 48] [--rounds 3] [--task films]
 
 Training: our trainer of one arm; open_clip's own trainer (``open_clip_train.main``) on a CSV of JPEG files;
-sentence-transformers' trainer with a CLIP module, on pictures in memory. Embedding: our towers over the frames that
-stage 02 keeps; a loop over clips with open_clip, and one with transformers, each with the preprocessing that its own
-documentation shows. One architecture (a ViT and a text transformer with the same sizes) in the three forms, random
-weights, the same pictures and sentences, float32, the same number of torch threads. open_clip and sentence-transformers
-train on single pictures, so in training a clip has one frame; in embedding it has ``--frames``.
+sentence-transformers' trainer with a CLIP module, on pictures in memory. Embedding, twice. From kept frames: our towers
+over the frames that stage 02 keeps; a loop over clips with open_clip, and one with transformers, each with the
+preprocessing that its own documentation shows. From films: our reader in two workers and our tower; the same loops
+over what decord reads, one open reader a film. One architecture (a ViT and a text transformer with the same sizes) in
+the three forms, random weights, the same pictures and sentences, float32 (``ours_bf16``: ours with ``bf16=True``), the
+same number of torch threads. open_clip and sentence-transformers train on single pictures, so in training a clip has
+one frame; in embedding it has ``--frames``.
 
 Each side runs in a process of its own, the sides take turns, and a run is timed twice, with few and with more steps:
 seconds a step are the difference over the difference of steps, so that imports, loading and saving do not count. The
-ratio is the median over rounds of the other's seconds over ours. ``waits`` is the share of a step in which the model
-had no data yet, where the trainer measures it. Needs benchmarks/requirements.lock.
+ratio is the median over rounds of the other's seconds over ours, of the wall clock and of processor time, which a busy
+machine disturbs less. ``waits`` is the share of a step in which the model had no data yet, where the trainer measures
+it. Needs benchmarks/requirements.lock.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -26,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,7 @@ SENTENCES = (
 )
 FEW, MORE = 2, 10  # steps of the two timed runs
 CLIPS = 64  # clips that are embedded
+FILMS, APART_S = 8, 4  # films that they are in, and seconds from a clip's start to the next one's
 Side = Callable[[argparse.Namespace, int], dict[str, float]]  # arguments and steps → extra facts
 
 # ---------------------------------------------------------------------------------------------- model and data, made
@@ -190,13 +195,70 @@ def sentence_transformers_trainer(args: argparse.Namespace, steps: int) -> dict[
 # ------------------------------------------------------------------------------------------------------ the embedders
 
 
-def embed_ours(args: argparse.Namespace, clips: int) -> dict[str, float]:
-    """Our tower over the frames that stage 02 keeps."""
+def film_clips(args: argparse.Namespace, clips: int) -> list[tuple[str, np.ndarray]]:
+    """Film and times of the pictures of each clip, film by film."""
+    inside_s = (np.arange(args.frames) + 0.5) * APART_S / args.frames
+    a_film = CLIPS // FILMS
+    return [(str(args.folder / f"film{i // a_film}.mp4"), i % a_film * APART_S + inside_s) for i in range(clips)]
+
+
+def make_films(args: argparse.Namespace) -> None:
+    """H.264 at 640 x 360 with x264's own key frames (250 apart): a panning scene with a moving ball."""
+    import video
+
+    for i in range(FILMS):
+        times_s = np.arange(30 * APART_S * CLIPS // FILMS + 30) / 30
+        video.make(args.folder / f"film{i}.mp4", times_s, (640, 360), {"g": "250"}, turned=False)
+
+
+def pictures(args: argparse.Namespace, clips: int) -> Iterator[Any]:
+    """The pictures of each clip, as a user's loop has them: frames that are kept, or read by decord."""
+    if args.task == "embed":
+        yield from np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]
+        return
+    import decord
+
+    opened, reader = "", None
+    for path, times_s in film_clips(args, clips):
+        if path != opened:
+            opened, reader = path, decord.VideoReader(path)
+        assert reader is not None
+        yield reader.get_batch((times_s * reader.get_avg_fps()).astype(int)).asnumpy()
+
+
+def embed_ours(args: argparse.Namespace, clips: int, *, bf16: bool = False) -> dict[str, float]:
+    """Our tower over the frames that stage 02 keeps, or over films as it reads them."""
+    from sportskills_lib import models, video
+
+    tower = models.load_tower(str(args.folder / "tower"))
+    if args.task == "embed":
+        tower.encode_frames(np.load(args.folder / "clips.npy", mmap_mode="r")[:clips], bf16=bf16)
+        return {}
+    wanted = [
+        video.Clip(f"{i}", Path(path), tuple(times_s), args.size)
+        for i, (path, times_s) in enumerate(film_clips(args, clips))
+    ]
+    found = video.read_clips(wanted, workers=2)
+    while part := list(itertools.islice(found, 16)):
+        tower.encode_frames(np.stack([clip.frames for clip in part]), bf16=bf16)
+    return {}
+
+
+def embed_ours_bf16(args: argparse.Namespace, clips: int) -> dict[str, float]:
+    """Ours with bfloat16."""
+    return embed_ours(args, clips, bf16=True)
+
+
+def print_nearness(args: argparse.Namespace) -> None:
+    """How near the vectors of bfloat16 are to those of float32."""
     from sportskills_lib import models
 
-    frames = np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]
-    models.load_tower(str(args.folder / "tower")).encode_frames(frames)
-    return {}
+    tower, frames = (
+        models.load_tower(str(args.folder / "tower")),
+        np.load(args.folder / "clips.npy", mmap_mode="r")[:16],
+    )
+    cosines = (tower.encode_frames(frames) * tower.encode_frames(frames, bf16=True)).sum(1)
+    print(f"bfloat16 against float32: smallest cosine {cosines.min():.6f}")
 
 
 def embed_open_clip(args: argparse.Namespace, clips: int) -> dict[str, float]:
@@ -209,7 +271,7 @@ def embed_open_clip(args: argparse.Namespace, clips: int) -> dict[str, float]:
     model, _, preprocess = open_clip.create_model_and_transforms("bench")
     model.eval()
     with torch.no_grad():
-        for clip in np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]:
+        for clip in pictures(args, clips):
             pixels = torch.stack([preprocess(Image.fromarray(frame)) for frame in clip])
             features = model.encode_image(pixels).mean(0)
             features /= features.norm()
@@ -225,7 +287,7 @@ def embed_transformers(args: argparse.Namespace, clips: int) -> dict[str, float]
     model, processor = CLIPModel.from_pretrained(args.folder / "hf"), CLIPProcessor.from_pretrained(args.folder / "hf")
     model.eval()
     with torch.no_grad():
-        for clip in np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]:
+        for clip in pictures(args, clips):
             inputs = processor(images=[Image.fromarray(frame) for frame in clip], return_tensors="pt")
             features: Any = model.get_image_features(**inputs)
             mean = (features if torch.is_tensor(features) else features.pooler_output).mean(0)
@@ -236,7 +298,9 @@ def embed_transformers(args: argparse.Namespace, clips: int) -> dict[str, float]
 TRAINERS: dict[str, Side] = {
     "ours": ours, "open_clip": open_clip_trainer, "sentence_transformers": sentence_transformers_trainer,
 }  # fmt: skip
-EMBEDDERS: dict[str, Side] = {"ours": embed_ours, "open_clip": embed_open_clip, "transformers": embed_transformers}
+EMBEDDERS: dict[str, Side] = {
+    "ours": embed_ours, "ours_bf16": embed_ours_bf16, "open_clip": embed_open_clip, "transformers": embed_transformers,
+}  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------------- the contest
 
@@ -249,14 +313,15 @@ def run_side(args: argparse.Namespace) -> None:
     side = (TRAINERS if args.task == "train" else EMBEDDERS)[args.side]
     few, more = (FEW, MORE) if args.task == "train" else (CLIPS // 8, CLIPS)
     side(args, few)  # imports, caches
-    seconds, facts = [], dict[str, float]()
+    seconds, worked, facts = [], [], dict[str, float]()
     for count in (few, more):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), sum(os.times()[:4])
         facts = side(args, count)
         seconds.append(time.perf_counter() - started)
+        worked.append(sum(os.times()[:4]) - before)  # of this process and of workers that have ended
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    each = (seconds[1] - seconds[0]) / (more - few)
-    print("RESULT " + json.dumps({"each_s": each, "peak_mib": peak} | facts))
+    each, cpu = ((more_s - few_s) / (more - few) for few_s, more_s in (seconds, worked))
+    print("RESULT " + json.dumps({"each_s": each, "cpu_s": cpu, "peak_mib": peak} | facts))
 
 
 def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
@@ -278,12 +343,14 @@ def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
     print(f"\n{task}: {args.rounds} rounds, {args.threads} threads")
     for name in sides:
         each = [result["each_s"] for result in results[name]]
-        ratios = [result["each_s"] / own["each_s"] for result, own in zip(results[name], results["ours"], strict=True)]
+        pairs = list(zip(results[name], results["ours"], strict=True))
+        ratios, worked = ([other[key] / own[key] for other, own in pairs] for key in ("each_s", "cpu_s"))
         waits = [f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result] or ["not told"]
         peak = max(result["peak_mib"] for result in results[name])
         print(
             f"{name:>22}  {1000 * np.median(each):8.1f} ms a {unit}  {rate / np.median(each):7.1f} clips/s  "
             f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
+            f"of processor time {np.median(worked):.2f} ({min(worked):.2f} to {max(worked):.2f})  "
             f"peak {peak:.0f} MiB  waits {waits[-1]}"
         )
 
@@ -295,7 +362,7 @@ def main() -> None:
         "width": 192, "layers": 6, "size": 112, "batch": 48, "frames": 8, "rounds": 3, "threads": 2, "workers": 0,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--task", choices=["train", "embed"])
+    parser.add_argument("--task", choices=["train", "embed", "films"])
     parser.add_argument("--side")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
@@ -305,9 +372,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         args.folder = Path(folder)
         make(args, args.folder)
-        for task, sides in (("train", TRAINERS), ("embed", EMBEDDERS)):
+        for task, sides in (("train", TRAINERS), ("embed", EMBEDDERS), ("films", EMBEDDERS)):
             if args.task in (None, task):
+                if task == "films":
+                    make_films(args)
                 contest(args, task, list(sides))
+        if args.task in (None, "embed"):
+            print_nearness(args)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 CONFIG, WEIGHTS, POOLING = "open_clip_config.json", "open_clip_model.safetensors", "pooling.safetensors"
+SHORT = 32  # positions of a text network that are not worth cutting
 HF_TEXT = "hf_text"  # the config of a text network that comes from transformers
 
 
@@ -52,7 +53,7 @@ class OpenClipTower(Tower):
         """Normalised text embeddings [B, D], with gradients."""
         import torch
 
-        features = _first(self.model.encode_text(self.tokenizer(texts).to(self.device)))
+        features = _text_features(self.model, self.tokenizer(texts), self.device)
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
     def save(self, folder: str | Path) -> None:
@@ -75,6 +76,31 @@ class OpenClipTower(Tower):
         config = self.config | {"model_cfg": bias | self.config["model_cfg"]}
         write_whole(folder / CONFIG, json.dumps(config, indent=2) + "\n")
         as_readable_as(folder / CONFIG)
+
+
+def _text_features(model: Any, tokens_BL: torch.Tensor, device: str) -> torch.Tensor:
+    """Features [B, D] as ``encode_text`` gives them, from no more positions than the longest text of the batch has.
+
+    open_clip pads to the context length: 77 positions for sentences of a dozen tokens. Where each token sees only those
+    before it and the last one's features are the text's, padding behind it changes nothing beyond rounding. A context
+    of up to ``SHORT`` is kept whole: there the padding costs a few percent of a step (the demo's 24: 4 %).
+    """
+    import torch
+
+    part = getattr(model, "text", model)
+    pool = getattr(part, "pool_type", None) or getattr(part, "text_pool_type", None)
+    causal = getattr(part, "attn_mask", None) is not None and getattr(part, "cls_emb", None) is None
+    if pool != "argmax" or not causal or tokens_BL.shape[1] <= SHORT:
+        return _first(model.encode_text(tokens_BL.to(device)))
+    last_B = tokens_BL.argmax(1)  # the end of a text has the highest number
+    length = int(last_B.max()) + 1
+    x_BLD = part.token_embedding(tokens_BL[:, :length].to(device)) + part.positional_embedding[:length]
+    x_BLD = part.transformer(x_BLD, attn_mask=part.attn_mask[:length, :length])
+    x_BD = part.ln_final(x_BLD[torch.arange(len(x_BLD), device=device), last_B.to(device)])
+    projection = part.text_projection
+    if projection is None:
+        return x_BD
+    return projection(x_BD) if isinstance(projection, torch.nn.Module) else x_BD @ projection
 
 
 def _first(features: Any) -> torch.Tensor:

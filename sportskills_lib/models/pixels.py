@@ -26,7 +26,7 @@ def model_pixels(frames_BTHWC: torch.Tensor, preprocess: dict[str, Any], device:
         flat = _fit(flat, height, width, preprocess)
     mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1) * 255
-    return (flat.float() - mean) / std
+    return flat.float().sub_(mean).div_(std)
 
 
 def _fit(flat: torch.Tensor, height: int, width: int, preprocess: dict[str, Any]) -> torch.Tensor:

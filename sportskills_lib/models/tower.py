@@ -78,8 +78,8 @@ class Tower(ABC):
         return self._in_batches(self.frame_features, frames_BTHWC, shape, batch, bf16)
 
     def encode_texts(self, texts: list[str], *, batch: int = 256, bf16: bool = False) -> np.ndarray:
-        """float32 [B, D] for texts; each distinct text is encoded once."""
-        distinct = sorted(set(texts))
+        """float32 [B, D] for texts; each distinct text is encoded once, beside others of its length."""
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
         table = self._in_batches(self.text_features, distinct, (self.width,), batch, bf16)
         place = {text: i for i, text in enumerate(distinct)}
         return table[[place[text] for text in texts]]

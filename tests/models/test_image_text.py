@@ -88,6 +88,29 @@ def _pictures(clips: int = 2, count: int = 1, height: int = 40, width: int = 40)
     return smooth.permute(0, 2, 3, 1).reshape(clips, count, height, width, 3).numpy()
 
 
+@pytest.mark.parametrize("custom_text", [False, True])
+def test_texts_cut_to_the_longest_of_a_batch_give_the_features_and_gradients_of_padded_ones(custom_text: bool) -> None:
+    model_cfg = ARCHITECTURES["vit"] | {"custom_text": custom_text, "text_cfg": TEXT | {"context_length": 77}}
+    tower = models.new_tower({"model_cfg": model_cfg, "preprocess_cfg": PIXELS}, seed=1)
+    positions: list[int] = []
+    part = getattr(tower.model, "text", tower.model)
+    part.transformer.register_forward_pre_hook(lambda _, given: positions.append(given[0].shape[1]))
+    tower.model.double()
+    for texts in (["Bend your knees!!", "", "!"], TEXTS):
+        found = []
+        for features in (
+            tower.model.encode_text(tower.tokenizer(texts), normalize=True),
+            tower.text_features(texts),
+        ):
+            tower.model.zero_grad()
+            features.double()[:, :5].sum().backward()
+            grads = [parameter.grad for parameter in tower.model.parameters() if parameter.grad is not None]
+            found.append([features, *grads])
+        assert len(found[0]) == len(found[1]) > 10
+        assert all(torch.allclose(a.double(), b.double(), atol=1e-6) for a, b in zip(*found, strict=True))
+    assert positions == [77, 6, 77, 77]
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_saves_loads_and_equals_open_clip(name: str, tmp_path: Path) -> None:
     tower = models.new_tower(_config(name), seed=1)
