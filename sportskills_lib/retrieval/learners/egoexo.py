@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +208,8 @@ def _words(item: dict[str, Any]) -> str:
 
 
 def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
-    """The moments that nobody calls good and bad at once."""
-    kept = []
+    """The moments that nobody calls good and bad at once, each of them once."""
+    kept: list[Moment] = []
     for moment in moments:
         against = [
             other
@@ -220,6 +220,8 @@ def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
             called = "a good execution" if moment.is_good else "a tip"
             detail = f"{called}; {against[0].item_id} says the opposite of the same moment"
             drops.append(("moment", moment.item_id, "contradictory", detail))
+        elif moment in kept:
+            drops.append(("moment", moment.item_id, "doubled", "the same words of the same moment stand there twice"))
         else:
             kept.append(moment)
     return kept
@@ -241,8 +243,11 @@ def _of_take(
         near = [row[2] for row in sorted(gaps, key=lambda row: (row[:2], row[2].is_good, row[2].text))
                 if row[0] <= settings.tip_gap_s]  # fmt: skip
         told.update(near)
-        words = " ".join([remark.text, *(moment.text for moment in near if moment.text and not moment.is_good)])
-        found.append(_learner(take, split, remark, words, near[0].is_good if near else None, settings.span_s))
+        learner = _learner(take, split, remark, remark.text, near[0].is_good if near else None, settings.span_s)
+        if not any(other.learner_id == learner.learner_id for other in found):  # else the tips are there already
+            tips = [moment.text for moment in near if moment.text and not moment.is_good]
+            learner = replace(learner, text=" ".join([remark.text, *tips]))
+        found.append(learner)
     spans = [(remark.start_s, remark.end_s, remark.learner_id) for remark in found]
     for moment in moments:
         if moment in told or not _inside(take, "moment", moment, drops):
