@@ -96,7 +96,9 @@ def reproduce(
     source: Annotated[
         Path | None, typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list.")
     ] = None,
-    learners: Annotated[Path | None, typer.Option(help="Learners for 04: Ego-Exo4D's folder, ExAct's metadata.jsonl or a table.")] = None,
+    learners: Annotated[
+        Path | None, typer.Option(help="Learners for 04: Ego-Exo4D's folder, ExAct's metadata.jsonl or a table.")
+    ] = None,
     from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
     set_: Annotated[

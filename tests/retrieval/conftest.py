@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from learner_files import write_video
+
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.retrieval import relevance
 

@@ -122,7 +122,7 @@ def tried(video: str = "a.mp4", start: Any = 1, end: Any = 4, **more: Any) -> di
 
 def write_csv(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> Path:
     """A plain table."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-
 from learner_files import copy_video, item, proficiency, reasons, remark, take, write_egoexo, write_video
+
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import showing, study
@@ -113,7 +113,9 @@ def test_tips_and_good_executions_without_a_remark_are_learners_of_their_own(one
 
 
 def test_a_moment_inside_a_remarks_span_is_no_second_learner(one_take):
-    moments = [proficiency("a", tips=[item(4.2, "the wrist"), item(2.1, "the knee"), item(5.9, "the end"), item(9, "?")])]
+    moments = [
+        proficiency("a", tips=[item(4.2, "the wrist"), item(2.1, "the knee"), item(5.9, "the end"), item(9, "?")])
+    ]
     folder = one_take({"train": {"a": [remark(3.0, "the elbow")]}}, {"train": moments})
     learners, dropped = read_learners(folder, span_s=3.0)
     assert learners["comment"].to_list() == ["the elbow the knee", "the end"]
@@ -133,7 +135,7 @@ def test_a_moment_called_good_and_bad_is_dropped_from_both_lists(one_take):
     ("published", "words"),
     [
         ("['the chin stays up']", "the chin stays up"),
-        ('["it\'s late", \'so am I\']', "it's late so am I"),
+        ("[\"it's late\", 'so am I']", "it's late so am I"),
         (["one", "two"], "one two"),
         ("plain words", "plain words"),
         ("[not closed", "[not closed"),
@@ -295,7 +297,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("row", "reason"), HOSTILE, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode())
+@pytest.mark.parametrize(
+    ("row", "reason"), HOSTILE, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode()
+)
 def test_one_bad_row_costs_itself_alone(one_take, tmp_path, row, reason):
     learners, dropped = read_learners(one_take({"train": {"a": [remark(1.0, "kept"), row]}}), span_s=1.0)
     assert learners.height == (1 if reason else 2)

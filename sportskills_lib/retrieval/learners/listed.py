@@ -134,7 +134,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         frame = pl.read_parquet(path)
         places = _columns(path, frame.columns)
-        rows = frame.select(pl.nth(places.values())).rows()
+        rows = frame.select(pl.nth(list(places.values()))).rows()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise ValueError(f"learners {path} cannot be read ({untrusted.shown(str(error))}): save it again") from None
     return ((number, dict(zip(places, row, strict=True))) for number, row in enumerate(rows, start=1))
