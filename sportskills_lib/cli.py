@@ -96,9 +96,7 @@ def reproduce(
     source: Annotated[
         Path | None, typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list.")
     ] = None,
-    learners: Annotated[
-        Path | None, typer.Option(help="Learners for 04: Ego-Exo4D's folder, ExAct's metadata.jsonl or a table.")
-    ] = None,
+    learners: Annotated[Path | None, typer.Option(help="Folder or file of learners for 04 (docs/learners.md).")] = None,
     from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
     set_: Annotated[
@@ -194,7 +192,7 @@ def _existing(path: Path, option: str) -> str:
     from sportskills_lib.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
-    lists = (".csv", ".parquet", ".jsonl") if option == "--learners" else (".csv", ".parquet")
+    lists = (".csv", ".parquet", ".jsonl", ".json") if option == "--learners" else (".csv", ".parquet")
     if folder.suffix in lists and folder.is_file():
         return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
     if not folder.is_dir():

@@ -154,7 +154,7 @@ class RetrievalConfig(StageConfig):
     """04: weak supervision and the relevance model. All values are ours."""
 
     learners: str = Field(
-        "data/raw/demo/learners", description="Ego-Exo4D's folder, ExAct's metadata.jsonl or a table; empty: none"
+        "data/raw/demo/learners", description="folder or file of learners, docs/learners.md; or empty"
     )
     ratings: str = Field("data/raw/demo/ratings.csv", description="names the judged candidates; grades stay unread")
     model: str = Field("data/raw/demo/models/base_vlm", description="Qwen2.5-VL checkpoint: hub id or folder")

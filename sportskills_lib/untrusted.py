@@ -87,7 +87,7 @@ def shown(value: Any, limit: int = 100) -> str:
         said = value if isinstance(value, str) else reprlib.repr(value)
     except (ValueError, RecursionError):  # a number of too many digits; a list that is too deep
         said = f"a {type(value).__name__}"
-    said = text(said[: 4 * limit]) or ""
+    said = text(said[: 4 * limit]) or "''"
     return said if len(said) <= limit else said[: limit - 1] + "…"
 
 
