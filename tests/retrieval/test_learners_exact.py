@@ -183,7 +183,7 @@ def test_doubled_and_contradictory_rows(tmp_path, six_seconds):
     assert learners["take_id"].to_list() == [again["id"], question(4)["id"], twice["id"]] or learners.height == 3
     assert reasons(dropped) == {"contradictory": 2, "doubled": 2}
     told = dropped.filter(pl.col("reason") == "contradictory")["detail"].to_list()
-    assert told[0] == "line 5: good execution; line 6 says the opposite of the same moment"
+    assert told[0] == "line 5: a good execution here, a tip in line 6: the same moment of the same take"
 
 
 def test_lines_that_are_no_objects_cost_themselves_alone(tmp_path, six_seconds):

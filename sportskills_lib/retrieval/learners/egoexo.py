@@ -217,8 +217,8 @@ def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
             if other.is_good != moment.is_good and abs(other.time_s - moment.time_s) <= SAME_MOMENT_S
         ]
         if against:
-            called = "a good execution" if moment.is_good else "a tip"
-            detail = f"{called}; {against[0].item_id} says the opposite of the same moment"
+            kinds = ("a good execution", "a tip") if moment.is_good else ("a tip", "a good execution")
+            detail = f"{kinds[0]} here, {kinds[1]} at {against[0].time_s:g} s: the same moment"
             drops.append(("moment", moment.item_id, "contradictory", detail))
         elif moment in kept:
             drops.append(("moment", moment.item_id, "doubled", "the same words of the same moment stand there twice"))

@@ -27,8 +27,10 @@ def read(root: Path, lines: Path, settings: Settings, takes: Path | None, drops:
         sport = settings.sports.choose(first, item.domain)
         path, why = untrusted.find_inside(root, (lines.parent.relative_to(root) / item.file_name).as_posix())
         if path is None or not item.file_name:
-            reason = OUTSIDE if why == "outside" else "missing_video"
-            _drop(drops, item, reason, f"file_name {untrusted.shown(item.file_name)} is no file beside {lines.name}")
+            reason, told = (OUTSIDE, "outside its folder") if why == "outside" else ("missing_video", "not there")
+            _drop(
+                drops, item, reason, f"file_name {untrusted.shown(item.file_name)} is {told}: fetch the clips beside it"
+            )
         elif sport is None:
             _drop(drops, item, "unknown_sport", settings.sports.refusal(first, item.domain))
         elif item.item_id not in splits:
@@ -67,8 +69,9 @@ def _agreeing(items: list[exact.ExActItem], drops: list[Drop]) -> list[exact.ExA
         against = next((other for other in same if other.good != item.good), None)
         first = said.setdefault((item.take_name, item.video_time, item.comment), item)
         if against:
-            called = "good execution" if item.good else "a tip"
-            _drop(drops, item, "contradictory", f"{called}; line {against.line} says the opposite of the same moment")
+            kinds = ("a good execution", "a tip") if item.good else ("a tip", "a good execution")
+            told = f"{kinds[0]} here, {kinds[1]} in line {against.line}: the same moment of the same take"
+            _drop(drops, item, "contradictory", told)
         elif first is not item and item.video_time is not None:
             _drop(drops, item, "doubled", f"says the same of the same moment as line {first.line}")
         else:

@@ -40,9 +40,11 @@ def read(path: Path, settings: Settings, drops: list[Drop]) -> list[Remark]:
     for remark in remarks:
         lasts = lengths[remark.path]
         if isinstance(lasts, str):
-            drops.append(("learner", remark.item_id, "unreadable", f"{remark.item_id}: {lasts}"))
+            drops.append(("learner", remark.item_id, "unreadable", f"row {remark.item_id[3:]}: {lasts}"))
         elif remark.end_s > lasts + SLACK_S or remark.start_s > lasts - SHORTEST_S:
-            detail = f"{remark.item_id}: {remark.start_s:g} to {remark.end_s:g} s; the video lasts {lasts:.2f} s"
+            detail = (
+                f"row {remark.item_id[3:]}: {remark.start_s:g} to {remark.end_s:g} s; the video lasts {lasts:.2f} s"
+            )
             drops.append(("learner", remark.item_id, "outside_video", detail))
         else:
             kept.append(Remark(**{**vars(remark), "end_s": min(remark.end_s, lasts)}))

@@ -130,7 +130,8 @@ def _distinct(remarks: list[Remark], drops: list[Drop]) -> list[Remark]:
 def _contradiction(one: Remark, other: Remark) -> str:
     """In what two remarks on the same span cannot both be right; empty when they can."""
     if None not in (one.is_good, other.is_good) and one.is_good != other.is_good:
-        return f"{one.learner_id} is called well done ({(one if one.is_good else other).item_id}) and a mistake"
+        good, bad = (one, other) if one.is_good else (other, one)
+        return f"{one.learner_id} is called well done ({good.item_id}) and a mistake ({bad.item_id})"
     for field in ("participant", "path", "sport", "skill"):
         said = getattr(one, field), getattr(other, field)
         if said[0] != said[1]:

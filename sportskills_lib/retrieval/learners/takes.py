@@ -47,7 +47,14 @@ def read_takes(folder: Path, sports: Sports, drops: list[Drop]) -> tuple[dict[st
         elif isinstance(found, Take):
             takes.pop(key, None)
             lost[key] = "contradictory"
-            drops.append(("take", key, "contradictory", f"entry {number} of takes.json differs from an earlier one"))
+            drops.append(
+                (
+                    "take",
+                    key,
+                    "contradictory",
+                    f"entry {number} of takes.json differs from an earlier one: none is taken",
+                )
+            )
         else:
             lost.setdefault(key, found[2])
             drops.append(found)
