@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import compute, tables, video
+from sportskills_lib.untrusted import Drop
 
 Item = tuple[str, str, tuple[tuple[float, float], ...], int, int]  # take, path, spans, frames of each, pixels a side
 LEAST_INSIDE = 0.5  # share of a span that its video must have: less, and the frames would be of another moment
@@ -66,7 +67,8 @@ def read_learner_frames(
     results = compute.map_shards(
         read_take, items, workers=workers, timeout_s=timeout_s, describe=_describe, shards=shards, label="learners"
     )
-    pictures, drops = {}, []
+    pictures: dict[str, np.ndarray] = {}
+    drops: list[Drop] = []
     for ids, result in zip(groups["learner_id"], results, strict=True):
         if result.value is None:
             drops += [("learner", learner_id, result.reason or "", result.detail) for learner_id in ids]

@@ -22,8 +22,9 @@ def look_at(item: tuple[str, str]) -> dict[str, pl.DataFrame | np.ndarray]:
 
 def lengths_of(folder: Path, paths: Iterable[str], *, workers: int, timeout_s: float = 60.0) -> dict[str, float | str]:
     """Seconds of each video, or why it cannot be read. ``workers`` 0: in this process."""
-    names = sorted(set(paths))
     found: dict[str, float | str] = {}
+    if not (names := sorted(set(paths))):
+        return found
     items = [(name, str(folder / name)) for name in names]
     for name, result in zip(
         names,

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def read(path: Path, settings: Settings, drops: list[Drop]) -> list[Remark]:
             )
             drops.append(("learner", remark.item_id, "outside_video", detail))
         else:
-            kept.append(Remark(**{**vars(remark), "end_s": min(remark.end_s, lasts)}))
+            kept.append(replace(remark, end_s=min(remark.end_s, lasts)))
     return kept
 
 
