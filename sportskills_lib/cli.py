@@ -96,7 +96,7 @@ def reproduce(
     source: Annotated[
         Path | None, typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list.")
     ] = None,
-    learners: Annotated[Path | None, typer.Option(help="Folder of learners in Ego-Exo4D's layout, for 04.")] = None,
+    learners: Annotated[Path | None, typer.Option(help="Folder or file of learners for 04 (docs/learners.md).")] = None,
     from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
     set_: Annotated[
@@ -192,7 +192,8 @@ def _existing(path: Path, option: str) -> str:
     from sportskills_lib.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
-    if option == "--source" and folder.suffix.lower() in (".csv", ".tsv", ".parquet") and folder.is_file():
+    lists = {"--source": (".csv", ".tsv", ".parquet"), "--learners": (".csv", ".parquet", ".jsonl", ".json")}
+    if folder.suffix.lower() in lists.get(option, ()) and folder.is_file():
         return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
     if not folder.is_dir():
         raise ValueError(f"{option} {path} is no folder: name an existing one")

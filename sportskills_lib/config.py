@@ -166,7 +166,9 @@ class EncoderConfig(StageConfig):
 class RetrievalConfig(StageConfig):
     """04: weak supervision and the relevance model. All values are ours."""
 
-    learners: str = Field("data/raw/demo/learners", description="folder in Ego-Exo4D's layout; empty: no learners")
+    learners: str = Field(
+        "data/raw/demo/learners", description="folder or file of learners, docs/learners.md; or empty"
+    )
     ratings: str = Field("data/raw/demo/ratings.csv", description="names the judged candidates; grades stay unread")
     model: str = Field("data/raw/demo/models/base_vlm", description="Qwen2.5-VL checkpoint: hub id or folder")
     device: str = Field("cpu", description="where the models run: cpu or cuda")

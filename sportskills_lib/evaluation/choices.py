@@ -7,14 +7,13 @@ Legend: I items, J groups of wrong answers.
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from sportskills_lib import exact
 
 Floats = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # exact up to degree 15: for up to 15 wrong answers
@@ -56,41 +55,22 @@ def chosen_right(similarities_IA: ArrayLike, answers_I: ArrayLike) -> Floats:
     return np.where(own == top, 1.0 / (scores == top[:, None]).sum(axis=1), 0.0)
 
 
-@dataclass(frozen=True)
-class ExActItem:
-    """One question of ExAct: which of five expert comments belongs to this clip?"""
+def read_exact(path: str | Path, *, split: str | None = None, takes: Path | None = None) -> list[exact.ExActItem]:
+    """The items of ExAct's metadata.jsonl, all or those of a ``split``; ValueError names the first that is no question.
 
-    item_id: str
-    file_name: str
-    domain: str
-    take_name: str
-    good: bool  # a comment on good execution, else a tip for improvement
-    options: tuple[str, ...]
-    answer: int  # place of the right comment among the options
-
-
-def read_exact(path: str | Path) -> list[ExActItem]:
-    """The items of ExAct's metadata.jsonl; ValueError names a line without the fields, or without 4 other comments.
-
-    The right comment's place among the options follows from the item's id, so that it is the same in every run. To
-    score: embed each clip and its options, and give the similarities to :func:`chosen_right`; group by ``take_name``
-    for intervals. Ego-Exo4D's takes: its splits must be respected.
+    To score: embed each clip and its options, and give the similarities to :func:`chosen_right`; group by
+    ``take_name`` for intervals. The splits are those of the learners in 04: Ego-Exo4D's own where takes.json and
+    splits.json lie in ``takes`` or beside the file, else by participant.
     """
-    items = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        missing = [name for name in ("file_name", "id", "domain", "is_ge", "groundTruth", "negative_comments")
-                   if name not in row]  # fmt: skip
-        if missing or len(row["negative_comments"]) != 4:
-            told = (
-                f"no {', '.join(missing)}" if missing else f"{len(row['negative_comments'])} negative_comments, not 4"
-            )
-            raise ValueError(f"{path}, line {number}: {told}: give ExAct's metadata.jsonl as it was published")
-        answer = zlib.crc32(str(row["id"]).encode()) % 5
-        options = [str(text) for text in row["negative_comments"]]
-        options.insert(answer, str(row["groundTruth"]))
-        take, good = str(row.get("take_name", row["id"])), str(row["is_ge"]).lower() in ("true", "1", "1.0")
-        items.append(ExActItem(str(row["id"]), row["file_name"], row["domain"], take, good, tuple(options), answer))
-    return items
+    path = Path(path)
+    items, drops = exact.read_items(path)
+    for item in items:
+        if len(item.negatives) != exact.WRONG:
+            detail = f"line {item.line}: {len(item.negatives)} negative_comments, not {exact.WRONG}"
+            drops.append(("learner", item.item_id, "no_choice", detail))
+    if drops:
+        raise ValueError(f"{path}, {drops[0][3]}: give ExAct's metadata.jsonl as it was published")
+    if split is None:
+        return items
+    splits = exact.item_splits(items, exact.known_takes([takes] if takes else exact.beside(path)))
+    return [item for item in items if splits.get(item.item_id, ("", ""))[1] == split]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -168,19 +168,3 @@ def _with_reuploads(found: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
         if video in reuploads and clip not in known
     ]
     return pl.concat([found, pl.DataFrame(more, schema=found.schema, orient="row")]).sort("clip_id")
-
-
-def groups(pairs: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
-    """The group of each name, called by its first member in order of name, when ``pairs`` belong together."""
-    parent = {name: name for name in names}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for one, other in pairs:
-        first, second = sorted((root(one), root(other)))
-        parent[second] = first
-    return {name: root(name) for name in parent}

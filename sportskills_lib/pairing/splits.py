@@ -11,15 +11,11 @@ another sport has placed its group already.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping
-
 import polars as pl
 
-from sportskills_lib.pairing import duplicates
+from sportskills_lib.split_groups import assign_splits, groups
 
-MIN_CHANNELS = 3
+__all__ = ["assign_splits", "channel_groups", "check_no_copies_across"]
 
 
 def channel_groups(clips: pl.DataFrame, links: pl.DataFrame) -> dict[str, str]:
@@ -29,35 +25,13 @@ def channel_groups(clips: pl.DataFrame, links: pl.DataFrame) -> dict[str, str]:
     that was dropped.
     """
     linked = links.filter(pl.col("verdict") != "different").select("clip_id", "other_id").rows()
-    clip_group = duplicates.groups(linked, {name for pair in linked for name in pair})
+    clip_group = groups(linked, {name for pair in linked for name in pair})
     channels: dict[str, list[str]] = {}
     for clip, channel in clips.select("clip_id", "channel").iter_rows():
         if clip in clip_group:
             channels.setdefault(clip_group[clip], []).append(channel)
     together = [(members[0], other) for members in channels.values() for other in members[1:]]
-    return duplicates.groups(together, clips["channel"].unique().to_list())
-
-
-def assign_splits(
-    clips: pl.DataFrame, *, test_fraction: float, val_fraction: float, groups: Mapping[str, str] | None = None
-) -> tuple[dict[str, str], list[str]]:
-    """The split of each channel of ``clips`` (columns sport, channel), and the sports too small to split."""
-    group_of = dict(groups) if groups else {channel: channel for channel in clips["channel"].unique()}
-    grouped = clips.select("sport", "channel", group=pl.col("channel").replace_strict(group_of, return_dtype=pl.String))
-    splits: dict[str, str] = {}
-    small = []
-    by_sport = grouped.group_by("sport").agg(pl.col("group").unique()).sort("sport")
-    for sport, names in by_sport.iter_rows():
-        ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-        tests, vals = round(test_fraction * len(ordered)), max(1, round(val_fraction * len(ordered)))
-        if len(ordered) < MIN_CHANNELS:
-            small.append(sport)
-            tests, vals = len(ordered), 0
-        placed = Counter(splits[name] for name in ordered if name in splits)
-        tests, vals = max(0, tests - placed["test"]), max(0, vals - placed["val"])
-        for place, name in enumerate(name for name in ordered if name not in splits):
-            splits[name] = "test" if place < tests else "val" if place < tests + vals else "train"
-    return {channel: splits[group_of[channel]] for channel in grouped["channel"].unique().sort()}, small
+    return groups(together, clips["channel"].unique().to_list())
 
 
 def check_no_copies_across(clips: pl.DataFrame, links: pl.DataFrame) -> None:
@@ -67,7 +41,7 @@ def check_no_copies_across(clips: pl.DataFrame, links: pl.DataFrame) -> None:
     was dropped.
     """
     linked = links.filter(pl.col("verdict") != "different").select("clip_id", "other_id").rows()
-    group = duplicates.groups(linked, {name for pair in linked for name in pair})
+    group = groups(linked, {name for pair in linked for name in pair})
     seen: dict[str, tuple[str, str]] = {}
     kept = clips.select("clip_id", pl.col("split").cast(pl.String)).sort("clip_id")
     for clip, split in kept.iter_rows():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sportskills_lib import spans, tables
+from sportskills_lib import spans, tables, untrusted
 
 COLUMNS = {
     "take_uid": pl.String,
@@ -28,7 +28,7 @@ def read_pools(
     """
     if path is None or not learners.height:
         return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
-    judged = pl.read_csv(path, columns=list(COLUMNS), schema_overrides=COLUMNS).unique(maintain_order=True)
+    judged, unread = _read(path)
     owner = _owners(judged, learners)
     matched = judged.join(owner, on=["take_uid", "video_time"], how="left").join(
         spans.match_spans(judged, clips, min_iou=min_iou).select("video_id", "start_s", "end_s", "clip_id"),
@@ -46,7 +46,7 @@ def read_pools(
     )
     matched = matched.with_columns(reason=reason)
     lost = matched.filter(pl.col("reason").is_not_null())
-    drops = [
+    drops = unread + [
         (
             "judgement",
             f"{row['take_uid']}@{row['video_time']}",
@@ -57,6 +57,26 @@ def read_pools(
     ]
     kept = matched.filter(pl.col("reason").is_null()).select("learner_id", "clip_id").unique()
     return kept.sort("learner_id", "clip_id"), tables.dropped_rows(drops)
+
+
+def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted.Drop]]:
+    """The distinct judged candidates, and the rows whose times are none; ValueError when it is no file of ratings."""
+    try:
+        said = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"ratings {path} cannot be read ({untrusted.shown(str(error))}): mend the CSV") from None
+    if missing := [name for name in COLUMNS if name not in said.columns]:
+        raise ValueError(f"ratings {path} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
+    named = said.select(*COLUMNS).unique(maintain_order=True)
+    judged = named.with_columns(pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items())
+    usable = pl.all_horizontal(pl.col("video_time", "start_s", "end_s").is_finite().fill_null(False))
+    usable &= pl.all_horizontal(pl.col("take_uid", "video_id").is_not_null())
+    detail = "video_time, start_s or end_s is no number, or an id is empty"
+    bad = named.filter(~judged.select(usable).to_series())
+    drops = [
+        ("judgement", f"{row[0]}@{row[1]}", "bad_row", f"{row[2]} {row[3]}-{row[4]} s: {detail}") for row in bad.rows()
+    ]
+    return judged.filter(usable), drops
 
 
 def _owners(judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:

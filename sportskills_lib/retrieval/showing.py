@@ -17,7 +17,7 @@ def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
     """One line that says what there is; without learners, that the stage has nothing to do and why."""
     if learners.height:
         return f"{learners.height} learners from {config.learners}"
-    named = f"the folder {config.learners!r} is not there or holds none" if config.learners else "the setting is empty"
+    named = f"{config.learners!r} is not there or holds none" if config.learners else "the setting is empty"
     return f"There are no learners ({named}): this stage writes empty tables, and 05 reports no feedback retrieval."
 
 
@@ -32,6 +32,15 @@ def learner_summary(learners: pl.DataFrame) -> pl.DataFrame:
             sports=pl.col("sport").n_unique(),
         )
         .sort("split")
+    )
+
+
+def dropped_summary(dropped: pl.DataFrame) -> pl.DataFrame:
+    """What did not become a learner: rows by kind and reason, the most frequent first, and what the first one says."""
+    return (
+        dropped.group_by("reason", "item_kind", maintain_order=True)
+        .agg(rows=pl.len(), first=pl.format("{}: {}", "item_id", "detail").first())
+        .sort("rows", "reason", "item_kind", descending=[True, False, False])
     )
 
 

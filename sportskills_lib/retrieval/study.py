@@ -17,7 +17,7 @@ import polars as pl
 from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems
-from sportskills_lib.retrieval.learners import learners_folder
+from sportskills_lib.retrieval.learners import learners_source
 from sportskills_lib.retrieval.supervision import build_lesson_supervision, build_supervision, clip_texts
 from sportskills_lib.retrieval.visual import Grid
 
@@ -29,9 +29,11 @@ ARMS = {"encoder_zero_shot": "zero_shot", "encoder_narrations": "narrations"}
 
 def sources(config: RetrievalConfig) -> list[str]:
     """The raw folders and files that the stage reads: those of the settings that are there."""
-    if learners_folder(config.learners) is None:
+    source = learners_source(config.learners)
+    if source is None:
         return []
-    return [path for path in (config.learners, config.ratings, config.model) if path and _local(path).exists()]
+    videos = "" if source.is_dir() else Path(config.learners).parent.as_posix()  # a table's lie in its folder
+    return [path for path in (config.learners, videos, config.ratings, config.model) if path and _local(path).exists()]
 
 
 def _local(path: str) -> Path:

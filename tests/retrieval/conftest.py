@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from learner_files import write_video
 
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.retrieval import relevance
@@ -41,3 +42,9 @@ def narrations():
     """What the coach says over candidates 1 … 8: sentences of different length."""
     words = ["keep", "the", "right", "arm", "straight", "and", "bend", "both", "knees"]
     return {row: " ".join(words[: 1 + row]) for row in range(1, 9)}
+
+
+@pytest.fixture(scope="session")
+def six_seconds(tmp_path_factory):
+    """A video of six seconds in which each frame tells its number."""
+    return write_video(tmp_path_factory.mktemp("video") / "six.mp4")

@@ -147,3 +147,26 @@ def test_pools_hold_the_judged_clips_and_no_grade(world, tmp_path):
     path.write_text(header + "\n".join(row.replace(",3,True", ",0,True") for row in rows) + "\n")
     assert read_pools(path, learners, clips)[0].equals(pools)
     assert read_pools(None, learners, clips)[0].height == 0
+
+
+def test_a_bad_row_of_ratings_costs_itself_and_a_bad_file_is_named(world, tmp_path):
+    learners, clips, _ = world
+    path = tmp_path / "ratings.csv"
+    head = "take_uid,video_time,video_id,start_s,end_s,rater\n"
+    rows = [
+        "t3,1.4,v6,0.2,3.1,a",
+        "t3,soon,v6,0.2,3.1,a",
+        "t3,1.4,v6,nan,3.1,a",
+        "t3,1.4,,0.2,3.1,a",
+        "t3,inf,v6,0,3,b",
+    ]
+    path.write_text(head + "\n".join(rows) + "\n")
+    pools, dropped = read_pools(path, learners, clips)
+    assert pools.height == 1 and dropped["reason"].to_list() == ["bad_row"] * 4
+    assert dropped["item_id"][0] == "t3@soon"
+    path.write_text("take_uid,video_id\n")
+    with pytest.raises(ValueError, match=r"ratings\.csv has no column video_time, start_s, end_s"):
+        read_pools(path, learners, clips)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"ratings\.csv cannot be read"):
+        read_pools(path, learners, clips)
