@@ -166,7 +166,9 @@ class RetrievalConfig(ChatConfig):
     random_negatives: int = Field(4, ge=0, description="negatives a learner from other sports")
     mined_negatives: int = Field(0, ge=0, description="negatives a learner from the first stage's best")
     mined_depth: int = Field(50, ge=1, description="how many of the first stage's best clips are looked at for them")
-    negatives_ratio: float = Field(0.0, ge=0, description="most negatives for one positive, such as 1 to 8; 0: no limit")
+    negatives_ratio: float = Field(
+        0.0, ge=0, description="most negatives for one positive, such as 1 to 8; 0: no limit"
+    )
     text_similarity: str = Field("tfidf", description="tfidf, tower (03's text tower), or a text model: folder, hub id")
     similarity_floor: float = Field(0.0, description="a learner whose best clip is no more alike teaches nothing")
     mask_similarity: str = Field("tower", description="what masks negatives, as text_similarity; empty: the same one")

@@ -108,7 +108,8 @@ def _pairs(run: str) -> pl.LazyFrame:
 def _helps(run: str) -> pl.LazyFrame:
     """Every row of 04's supervision: a comment and what a coach says; helps, other, or undecided (masked).
 
-    The first span is the learner's, by its take (a lesson's clip, where one stands for a learner), the other the clip's.
+    The first span is the learner's, by its take (a lesson's clip, where that stands for a learner), the other
+    the clip's.
     The confidence is how far the similarity's share of the learner's best lies on the verdict's side.
     """
     retrieval, pairing = artifacts.open_stage(run, "04_retrieval"), artifacts.open_stage(run, "02_pairing")
@@ -174,7 +175,7 @@ QUESTIONS = {
     ),
     "supervision": Question(
         "supervision",
-        "The first strip shows a learner, and the first sentence what an expert said of it. Would the second clip, with "
+        "The first strip shows a learner, the first sentence is what an expert said of it. Would the second clip, with "
         "what its coach says, help this learner with that mistake (helps), or is it about something else (other)?",
         ("helps", "other"),
         _helps,

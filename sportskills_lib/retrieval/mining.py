@@ -69,7 +69,14 @@ def first_unmasked(places: np.ndarray, reasons: list[str], count: int) -> Chosen
 
 
 def mine(
-    ranked: np.ndarray, alike: np.ndarray, positive: np.ndarray, closed: np.ndarray, masks: Masks, *, count: int, depth: int
+    ranked: np.ndarray,
+    alike: np.ndarray,
+    positive: np.ndarray,
+    closed: np.ndarray,
+    masks: Masks,
+    *,
+    count: int,
+    depth: int,
 ) -> Chosen:
     """``count`` negatives from the first stage's ``depth`` best, the best first.
 

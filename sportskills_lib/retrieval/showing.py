@@ -77,12 +77,14 @@ def positives_figure(supervision: pl.DataFrame, learner_ids: pl.Series) -> Figur
     kinds = table["kind"].unique(maintain_order=True).to_list()
     columns = 3
     lines = max(1, -(-len(kinds) // columns))
-    figure, axes = style.figure(style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=columns, squeeze=False, sharey=True)
+    figure, axes = style.figure(
+        style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=columns, squeeze=False, sharey=True
+    )
     for panel in axes.ravel()[len(kinds) :]:
         panel.set_axis_off()
     for panel, kind in zip(axes.ravel(), kinds, strict=False):
         part = table.filter(pl.col("kind") == kind)
-        label, most = part["label"][0], int(part["rows"].max() or 0)  # type: ignore[call-overload]
+        label, most = part["label"][0], int(part["rows"].max() or 0)  # type: ignore[arg-type]
         colour = style.GREY if label is None else style.BLUE if label > 0 else style.ORANGE
         step = max(1, -(-(most + 1) // 30))
         panel.hist(part["rows"], bins=np.arange(-0.5, most + step, step), color=colour)

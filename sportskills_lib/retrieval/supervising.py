@@ -72,7 +72,7 @@ def readings(learners: pl.DataFrame, library: study.Library, config: RetrievalCo
 def first_stage(
     learners: pl.DataFrame, learner_frames: np.ndarray, library: study.Library, config: RetrievalConfig
 ) -> FirstStage:
-    """The encoder that 03 trained on narrations, as the first stage: a clip's pictures and its coach's words count alike.
+    """The encoder that 03 trained on narrations, as the first stage: a clip's pictures and its words count alike.
 
     A lesson's clip may stand for a learner.
     """

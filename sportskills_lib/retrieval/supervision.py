@@ -279,7 +279,13 @@ def _learner(
     found = [row for row in own.select(*SCHEMA).iter_rows() if row[2] != 0.0]
     if readings.ranked is not None:
         chosen = mining.mine(
-            readings.ranked[place], second, positive, closed, masks, count=rules.mined_negatives, depth=rules.mined_depth
+            readings.ranked[place],
+            second,
+            positive,
+            closed,
+            masks,
+            count=rules.mined_negatives,
+            depth=rules.mined_depth,
         )
         found += rows(MINED, chosen, ids, scores)
         drawn = (drawn[0][~np.isin(drawn[0], chosen.kept)], drawn[1])

@@ -73,7 +73,9 @@ def judge_pairs(near: pl.DataFrame, *, client: ChatClient, rules: Rules, most: i
 
     Asked are the ``most`` distinct pairs of texts whose share lies in the band between the thresholds or nearest to it.
     """
-    band = pl.max_horizontal(rules.negative_share - pl.col("share"), pl.col("share") - rules.positive_share, pl.lit(0.0))
+    band = pl.max_horizontal(
+        rules.negative_share - pl.col("share"), pl.col("share") - rules.positive_share, pl.lit(0.0)
+    )
     order = near.select(*PAIR, far=band, turn=pl.struct(PAIR).hash(rules.seed)).sort("far", "turn", *PAIR)
     pairs = order.select(PAIR).unique(maintain_order=True)
     asked = [row for row in pairs.iter_rows() if row[3] and not any(map(addresses_a_model, row[2:]))][:most]

@@ -136,8 +136,8 @@ ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
 class SentenceModel:
     """Sentences as float32 vectors of length 1, by a text model of transformers: safetensors only, none of its code.
 
-    A folder or hub id in sentence-transformers' form (``modules.json``) is pooled as it says there (and goes through its
-    dense layers, if any); another model's last states are averaged over the text's tokens. A batch changes no vector
+    A folder or hub id in sentence-transformers' form (``modules.json``) is pooled as it says there, and goes through
+    its dense layers, if any; another model's last states are averaged over the text's tokens. A batch changes no vector
     beyond rounding. ValueError for a module or pooling that is not known here.
     """
 

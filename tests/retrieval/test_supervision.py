@@ -69,7 +69,10 @@ def world():
 
 def reasons(table, learner_id="t1:000000-003000"):
     rows = table.filter(pl.col("learner_id") == learner_id)
-    return {clip_id.split(":")[0]: (label, reason) for clip_id, label, reason in rows.select("clip_id", "label", "reason").iter_rows()}
+    return {
+        clip_id.split(":")[0]: (label, reason)
+        for clip_id, label, reason in rows.select("clip_id", "label", "reason").iter_rows()
+    }
 
 
 def test_every_row_has_its_label_and_its_reason(world):

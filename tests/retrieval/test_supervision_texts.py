@@ -9,7 +9,28 @@ import pytest
 
 from sportskills_lib.retrieval.supervision_texts import SentenceModel, encoded_similarity, open_similarity, pool
 
-WORDS = "reach for the far wall light torch in front broken wing spoils it query passage : Keep your elbow high".split()
+WORDS = [
+    "reach",
+    "for",
+    "the",
+    "far",
+    "wall",
+    "light",
+    "torch",
+    "in",
+    "front",
+    "broken",
+    "wing",
+    "spoils",
+    "it",
+    "query",
+    "passage",
+    ":",
+    "Keep",
+    "your",
+    "elbow",
+    "high",
+]
 TEXTS = ["reach for the far wall", "light the torch", "the broken wing spoils it in front", "wing", "light the torch"]
 
 
@@ -113,7 +134,9 @@ def test_two_poolings_a_dense_layer_and_prompts(plain, tmp_path):
     from safetensors.numpy import load_file
 
     told = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "include_prompt": True}
-    folder = sentence_transformer(plain, tmp_path / "st", told, dense=True, prompts={"query": "query : ", "passage": ""})
+    folder = sentence_transformer(
+        plain, tmp_path / "st", told, dense=True, prompts={"query": "query : ", "passage": ""}
+    )
     model = SentenceModel(str(folder))
     dense = load_file(folder / "2_Dense" / "model.safetensors")
     rows = np.stack([states(model, "query : " + text)[0] for text in TEXTS])
@@ -169,7 +192,7 @@ def test_a_reading_is_centred_and_encodes_each_text_once(plain):
     scores = similarity(["wing", "wing", "light"], TEXTS[:3])
     similarity(["light"], TEXTS)
     assert calls == [sorted(set(TEXTS)), ["light", "wing"]]
-    vectors = model.encode_texts(TEXTS + ["light"])
+    vectors = model.encode_texts([*TEXTS, "light"])
     centre = model.encode_texts(sorted(set(TEXTS))).mean(0)
     want = unit(vectors[[3, 3, 5]] - centre) @ unit(vectors[:3] - centre).T
     np.testing.assert_allclose(scores, want, atol=1e-6)
