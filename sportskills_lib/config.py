@@ -180,7 +180,9 @@ class RetrievalConfig(ChatConfig):
     supervision_judge: Literal["similarity", "chat"] = Field(
         "similarity", description="who decides pairs near the thresholds: similarity, or a chat model too"
     )
-    chat_pairs: int = Field(500, ge=0, description="most pairs that the chat model is asked about")
+    chat_pairs: int = Field(
+        500, ge=0, description="most pairs that a chat model is asked about, of learners and of lessons each"
+    )
     with_narration: bool = Field(True, description="whether the prompt quotes what the candidate's coach says")
     loss: Literal["listwise", "pointwise"] = Field("listwise", description="softmax over a list, or yes/no each")
     speaking_weight: float = Field(0.0, ge=0, description="weight of learning to say what helps; 0: not taught")

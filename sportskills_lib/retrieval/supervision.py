@@ -37,12 +37,11 @@ OTHER_CUE, OTHER_SKILL, RANDOM = "same skill, other cue", "same sport, other ski
 MINED, OTHER_ADVICE = "high in the first stage", "same sport, other cue"  # the latter where no skill is known
 SAID_YES, SAID_NO = "chat model: mends what the comment corrects", "chat model: corrects something else"
 BETWEEN, UNSURE = "masked: neither alike nor unlike enough", "masked: the chat model is unsure"
-NEGATIVES = (OTHER_CUE, OTHER_ADVICE, SAID_NO, OTHER_SKILL, RANDOM, MINED)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The thresholds and counts; names, meanings and defaults are those of config.RetrievalConfig."""
+    """The thresholds and counts, by the names of config.RetrievalConfig; masks are off unless they are asked for."""
 
     positive_share: float = 0.2
     negative_share: float = 0.05
@@ -101,15 +100,16 @@ def build_supervision(
     ``mistake_label`` where the mistake itself is shown), at or below ``negative_share`` it is a negative, and between
     them it is masked. ``judge`` may decide such pairs otherwise. ``masking`` is the reading that masks negatives (None:
     ``similarity``, and that is None for TF-IDF); ``first_stage`` ranks the clips among which negatives are mined.
-    ``changes`` are fields of :class:`Rules`.
+    A clip without words is paired with nobody. ``changes`` are fields of :class:`Rules`.
     """
     rules = rules or Rules(**changes)
-    heard = learners.filter(_of(splits) & pl.col("is_mistake")).sort("learner_id")
+    heard = learners.filter(_of(splits) & pl.col("is_mistake") & (pl.col("comment") != "")).sort("learner_id")
     if not heard.height:
         return pl.DataFrame(schema=SCHEMA)
     similarity = similarity or comments_similarity(heard, clips)
     said = pl.Series("text", [texts[clip_id] for clip_id in clips["clip_id"]], pl.String)
-    blocks = list(_blocks(heard, clips.with_columns(said).sort("clip_id"), splits, similarity))
+    spoken = clips.with_columns(said).filter(pl.col("text") != "").sort("clip_id")
+    blocks = list(_blocks(heard, spoken, splits, similarity))
     near = pl.concat([pl.DataFrame(schema=NEAR), *[_near(block, rules) for block in blocks]])
     if judge is not None:
         near = _judged(near.drop("corrects").hstack(judge(near)), rules)
@@ -269,7 +269,7 @@ def _learner(
     label = own["label"].to_numpy()
     positive, closed = np.zeros(len(ids), bool), (ids == learner_id).to_numpy()
     positive[at[label > 0]] = True
-    closed[at[np.isnan(label)]] = True
+    closed[at[np.isnan(label) | (own["reason"] == SAID_NO).to_numpy()]] = True
     level = second[positive]
 
     def rows(reason: str, chosen: mining.Chosen, names: pl.Series, alike: np.ndarray) -> list[Row]:

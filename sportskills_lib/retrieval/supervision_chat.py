@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -92,5 +91,9 @@ def chat_judge(config: RetrievalConfig, *, account: str) -> Judge | None:
     """The judge that the stage's config names, None where similarity alone decides; the budget is ``account``'s."""
     if config.supervision_judge != "chat":
         return None
-    client = open_client(config, account=account)
-    return partial(judge_pairs, client=client, rules=Rules.of(config), most=config.chat_pairs)
+
+    def judge(near: pl.DataFrame) -> pl.DataFrame:
+        with open_client(config, account=account) as client:
+            return judge_pairs(near, client=client, rules=Rules.of(config), most=config.chat_pairs)
+
+    return judge

@@ -166,6 +166,15 @@ def test_a_learner_without_skill_is_compared_with_its_whole_sport(world):
     assert OTHER_SKILL not in {reason for _, reason in got.values()}
 
 
+def test_a_clip_without_words_and_a_learner_without_a_comment_are_paired_with_nobody(world):
+    learners, clips, texts = world
+    table = build_supervision(
+        learners, clips, texts | {"v3:000000-003000": ""}, similarity=lambda a, b: np.ones((len(a), len(b)))
+    )
+    assert set(reasons(table)) == {"v1", "v2", "v4", "v5"}
+    assert build_supervision(learners.with_columns(comment=pl.lit("")), clips, texts).height == 0
+
+
 def test_a_learner_whose_best_match_is_too_weak_has_no_row_of_its_skill(world):
     table = build_supervision(*world, similarity_floor=2.0)
     assert set(table["reason"]) == {OTHER_SKILL, RANDOM}
