@@ -163,7 +163,7 @@ class EncoderConfig(StageConfig):
         return rules
 
 
-class RetrievalConfig(StageConfig):
+class RetrievalConfig(ChatConfig):
     """04: weak supervision and the relevance model. All values are ours."""
 
     learners: str = Field(
@@ -179,6 +179,25 @@ class RetrievalConfig(StageConfig):
     skill_negatives: int = Field(12, ge=0, description="negatives a learner from other skills of the sport")
     lesson_mistakes: bool = Field(True, description="whether mistakes shown in training lessons teach as learners do")
     random_negatives: int = Field(4, ge=0, description="negatives a learner from other sports")
+    mined_negatives: int = Field(0, ge=0, description="negatives a learner from the first stage's best")
+    mined_depth: int = Field(50, ge=1, description="how many of the first stage's best clips are looked at for them")
+    negatives_ratio: float = Field(
+        0.0, ge=0, description="most negatives for one positive, such as 1 to 8; 0: no limit"
+    )
+    text_similarity: str = Field("tfidf", description="tfidf, tower (03's text tower), or a text model: folder, hub id")
+    similarity_floor: float = Field(0.0, description="a learner whose best clip is no more alike teaches nothing")
+    mask_similarity: str = Field("tower", description="what masks negatives, as text_similarity; empty: the same one")
+    mask_ceiling: float = Field(2.0, description="a negative so similar to the comment is masked; above 1: none")
+    mask_against: Literal["none", "mean", "lowest"] = Field(
+        "mean", description="whose similarity, of the learner's positives, a negative must not come near; none: no mask"
+    )
+    mask_margin: float = Field(0.1, description="how far below that it must stay")
+    supervision_judge: Literal["similarity", "chat"] = Field(
+        "similarity", description="who decides pairs near the thresholds: similarity, or a chat model too"
+    )
+    chat_pairs: int = Field(
+        500, ge=0, description="most pairs that a chat model is asked about, of learners and of lessons each"
+    )
     with_narration: bool = Field(True, description="whether the prompt quotes what the candidate's coach says")
     loss: Literal["listwise", "pointwise"] = Field("listwise", description="softmax over a list, or yes/no each")
     speaking_weight: float = Field(0.0, ge=0, description="weight of learning to say what helps; 0: not taught")

@@ -23,7 +23,7 @@ Run = Annotated[str, typer.Option("--run", help="Name of the run.")]
 
 @app.command(epilog="Example: sportskills audit sample --run mine --filter actionability --n 200 --to gold.csv")
 def sample(
-    filter_: Annotated[str, typer.Option("--filter", help="actionability, demonstration or duplicates.")],
+    filter_: Annotated[str, typer.Option("--filter", help="actionability, demonstration, duplicates or supervision.")],
     to: Annotated[Path, typer.Option(help="The CSV to write; the page with film strips goes beside it.")],
     run: Run = "demo",
     n: Annotated[int, typer.Option("--n", min=1, help="Items to draw, spread over verdicts and sports.")] = 100,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from sportskills_lib import artifacts
+from sportskills_lib.retrieval.supervision import clip_texts
 
 ITEMS: dict[str, type[pl.DataType]] = {
     "item_id": pl.String,
@@ -104,6 +105,42 @@ def _pairs(run: str) -> pl.LazyFrame:
     )
 
 
+def _helps(run: str) -> pl.LazyFrame:
+    """Every row of 04's supervision: a comment and what a coach says; helps, other, or undecided (masked).
+
+    The first span is the learner's, by its take (a lesson's clip, where that stands for a learner), the other
+    the clip's.
+    The confidence is how far the similarity's share of the learner's best lies on the verdict's side.
+    """
+    retrieval, pairing = artifacts.open_stage(run, "04_retrieval"), artifacts.open_stage(run, "02_pairing")
+    span = ["start_s", "end_s"]
+    clips = pairing.table("clips").select("clip_id", "video_id", "sport", *span)
+    narrations = artifacts.open_stage(run, "01_curation").table("narrations")
+    texts = clip_texts(clips, pairing.table("pairs"), narrations)
+    said = pl.DataFrame({"clip_id": list(texts), "text": list(texts.values())}, schema=["clip_id", "text"])
+    learners = retrieval.table("learners").select("learner_id", "sport", *span, "comment", video_id="take_id")
+    lessons = clips.join(said.rename({"text": "comment"}), on="clip_id").rename({"clip_id": "learner_id"})
+    people = pl.concat([learners, lessons.select(learners.columns)])
+    names = ("supervision", "lesson_supervision", "supervision_masked")
+    rows = pl.concat([pl.scan_parquet(retrieval.path(f"{name}.parquet")) for name in names])
+    other = clips.join(said, on="clip_id").drop("sport").rename({name: f"other_{name}" for name in ("video_id", *span)})
+    share = pl.col("similarity") / pl.col("similarity").max().over("learner_id")
+    label = pl.col("label")
+    return _items(
+        rows.with_columns(share=share.clip(0, 1).fill_nan(None))
+        .join(people.lazy(), on="learner_id")
+        .join(other.lazy(), on="clip_id")
+        .select(
+            pl.exclude("text"),
+            item_id=pl.concat_str("learner_id", "clip_id", separator=" "),
+            verdict=pl.when(label > 0).then(pl.lit("helps")).when(label == 0).then(pl.lit("other"))
+            .otherwise(pl.lit("undecided")),
+            confidence=pl.when(label > 0).then("share").when(label == 0).then(1 - pl.col("share")),
+            text=pl.concat_str("comment", "text", separator=" / "),
+        )
+    )  # fmt: skip
+
+
 def _first_of(frame: pl.LazyFrame, *names: str) -> pl.Expr:
     """The first of these columns that the judge's table has; null where it has none."""
     columns = frame.collect_schema().names()
@@ -135,6 +172,13 @@ QUESTIONS = {
         "Are both strips the same recording (mirrored, recoloured or cut elsewhere counts as the same)?",
         ("copy", "different"),
         _pairs,
+    ),
+    "supervision": Question(
+        "supervision",
+        "The first strip shows a learner, the first sentence is what an expert said of it. Would the second clip, with "
+        "what its coach says, help this learner with that mistake (helps), or is it about something else (other)?",
+        ("helps", "other"),
+        _helps,
     ),
 }
 

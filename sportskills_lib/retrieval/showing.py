@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.figure import Figure
 
 
 def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
@@ -64,6 +65,43 @@ def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl
     named = supervision.join(learners.select("learner_id", "split"), on="learner_id", how="left")
     counts = named.group_by("split", "label", "reason").agg(rows=pl.len(), learners=pl.col("learner_id").n_unique())
     return counts.sort("split", "label", "reason", descending=[False, True, False])
+
+
+def rows_a_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.DataFrame:
+    """How many rows of each kind each learner has, also none: kind, label, learner_id, rows.
+
+    ``kind`` is the reason; a masked row's label is null.
+    """
+    kinds = supervision.group_by("reason").agg(pl.col("label").max()).rename({"reason": "kind"})
+    everyone = kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
+    counts = supervision.group_by(kind="reason", learner_id="learner_id").agg(rows=pl.len().cast(pl.Int64))
+    return everyone.join(counts, on=["kind", "learner_id"], how="left").with_columns(
+        pl.col("rows").fill_null(0)
+    ).sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])  # fmt: skip
+
+
+def positives_figure(supervision: pl.DataFrame, learner_ids: pl.Series) -> Figure:
+    """How many positives, negatives and masked rows of each kind these learners have: a histogram for each kind."""
+    table = rows_a_learner(supervision, learner_ids)
+    kinds = table["kind"].unique(maintain_order=True).to_list()
+    columns = 3
+    lines = max(1, -(-len(kinds) // columns))
+    figure, axes = style.figure(
+        style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=columns, squeeze=False, sharey=True
+    )
+    for panel in axes.ravel()[len(kinds) :]:
+        panel.set_axis_off()
+    for panel, kind in zip(axes.ravel(), kinds, strict=False):
+        part = table.filter(pl.col("kind") == kind)
+        label, most = part["label"][0], int(part["rows"].max() or 0)  # type: ignore[arg-type]
+        colour = style.GREY if label is None else style.BLUE if label > 0 else style.ORANGE
+        step = max(1, -(-(most + 1) // 30))
+        panel.hist(part["rows"], bins=np.arange(-0.5, most + step, step), color=colour)
+        panel.set_title(style.plain(str(kind)), fontsize=6.5, loc="left", pad=3)
+        panel.axvline(float(part["rows"].median() or 0), color="black", linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
+    figure.supxlabel("rows of a learner (blue: positives, orange: negatives, grey: masked; dotted: median)", fontsize=7)
+    figure.supylabel("learners", fontsize=7)
+    return figure
 
 
 def supervision_examples(

@@ -18,7 +18,7 @@ from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems
 from sportskills_lib.retrieval.learners import learners_source
-from sportskills_lib.retrieval.supervision import build_lesson_supervision, build_supervision, clip_texts
+from sportskills_lib.retrieval.supervision import clip_texts
 from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:
@@ -67,22 +67,6 @@ def open_library(run: str) -> Library:
 def frame_shape(library: Library) -> tuple[int, int]:
     """Frames a clip and pixels a side: learners are read like the clips."""
     return int(library.frames.shape[1]), int(library.frames.shape[2])
-
-
-def supervise(learners: pl.DataFrame, library: Library, config: RetrievalConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Weak supervision of the train and val learners, and of the mistakes shown in training lessons, with reasons."""
-    settings: dict[str, Any] = {
-        "positive_share": config.positive_share,
-        "negative_share": config.negative_share,
-        "mistake_label": config.mistake_label,
-        "skill_negatives": config.skill_negatives,
-        "random_negatives": config.random_negatives,
-        "seed": config.seed,
-    }
-    own = build_supervision(learners, library.clips, library.texts, **settings)
-    if not config.lesson_mistakes:
-        return own, own.clear()
-    return own, build_lesson_supervision(learners, library.clips, library.texts, **settings)
 
 
 # ------------------------------------------------------------------------------------------------ relevance model

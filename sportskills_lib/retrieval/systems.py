@@ -16,7 +16,7 @@ import polars as pl
 
 from sportskills_lib.retrieval import nearest
 from sportskills_lib.retrieval.finetuning import ndcg
-from sportskills_lib.retrieval.supervision import Similarity, tfidf_similarity
+from sportskills_lib.retrieval.supervision_texts import Similarity, tfidf_similarity
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Scorer = Callable[[pl.DataFrame], np.ndarray]  # rows of learner_id, clip_id -> scores

@@ -11,16 +11,46 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import make_run
+from runs import SOURCE, make_run
 
-from sportskills_lib.auditing import intervals, labels, questions, sampling, scoring, sheets
+from sportskills_lib import artifacts, tables
+from sportskills_lib.auditing import intervals, labels, questions, sampling, scoring, sheets, strips
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval.supervision import SCHEMA
 
 HOSTILE = '=HYPERLINK("http://x","y")'
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("audit") / "ws")
+    folder = make_run(tmp_path_factory.mktemp("audit") / "ws")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPORTSKILLS_HOME", str(folder))
+        _supervised("t")
+    return folder
+
+
+def _supervised(run: str) -> None:
+    """Stage 04 over the run: one learner, whose take is one of the lessons' films, and a row of each verdict."""
+    clips = artifacts.open_stage(run, "02_pairing").table("clips")
+    videos = artifacts.open_stage(run, "01_curation").table("videos")
+    path = videos["path"].sort()[0]
+    learner = {"learner_id": "take:000000-002000", "start_s": 0.0, "end_s": 2.0, "take_id": "take", "participant": "p",
+               "path": path, "sport": clips["sport"][0], "skill": None, "comment": "the knees are stiff",
+               "is_mistake": True, "split": "train"}  # fmt: skip
+    rows = [(name, clip_id, label, "a reason", 0.5, None) for name, clip_id, label in (
+        (learner["learner_id"], clips["clip_id"][0], 1.0), (learner["learner_id"], clips["clip_id"][1], 0.0),
+        (clips["clip_id"][0], clips["clip_id"][1], 0.6), (learner["learner_id"], clips["clip_id"][2], None),
+    )]  # fmt: skip
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    stage = artifacts.begin(run, "04_retrieval", RetrievalConfig(learners=SOURCE), source=SOURCE,
+                            after=("01_curation", "02_pairing"))  # fmt: skip
+    learners = pl.DataFrame([learner], schema_overrides={"skill": pl.String})
+    stage.save("learners", learners, tables.Learners)
+    stage.save("supervision", table.filter(pl.col("label").is_not_null(), pl.col("learner_id") == "take:000000-002000"))
+    stage.save("lesson_supervision", table.filter(pl.col("learner_id") != "take:000000-002000"))
+    stage.save("supervision_masked", table.filter(pl.col("label").is_null()))
+    stage.finish()
 
 
 @pytest.fixture
@@ -67,6 +97,26 @@ def test_a_sample_of_each_filter_is_drawn_written_and_read_back(run: str, filter
     assert sheets.read(tmp_path / "gold.csv").frame.equals(drawn.frame)
     items = questions.question(filter_).items(run).collect()
     assert drawn.frame["stratum_size"].max() <= items.height  # type: ignore[operator]
+
+
+def test_supervision_is_asked_about_with_both_texts_and_both_strips(run: str) -> None:
+    items = questions.question("supervision").items(run).collect().sort("item_id")
+    assert items["verdict"].sort().to_list() == ["helps", "helps", "other", "undecided"]
+    row = items.filter(pl.col("verdict") == "other").row(0, named=True)
+    clips = artifacts.open_stage(run, "02_pairing").table("clips")
+    assert (row["video_id"], row["start_s"], row["end_s"]) == ("take", 0.0, 2.0)
+    assert (row["other_video_id"], row["other_start_s"]) == clips.select("video_id", "start_s").row(1)
+    comment, _, coach = row["text"].partition(" / ")
+    assert comment == "the knees are stiff" and coach
+    lesson = items.filter(pl.col("video_id") != "take").row(0, named=True)
+    assert lesson["video_id"] == clips["video_id"][0] and lesson["verdict"] == "helps"
+    shown = strips.film_strips(items, run, workers=0)
+    assert set(shown) == {name + suffix for name in items["item_id"] for suffix in ("", " other")}
+    sheet = sampling.draw(run, "supervision", n=4, seed=0)
+    truth = dict.fromkeys(items["item_id"], "helps")
+    scored = scoring.score(labelled(sheet.frame.drop("filter", "run", "label", "note"), truth, "supervision"))
+    got = {measure: value for _, _, measure, value, *_ in scored.scores.filter(sport="all").rows()}
+    assert got == {"precision": 1.0, "recall": 0.5}
 
 
 def test_the_planted_copy_is_in_the_population_of_pairs(run: str) -> None:

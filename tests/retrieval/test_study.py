@@ -8,7 +8,8 @@ import pytest
 
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import relevance, showing, study
+from sportskills_lib.retrieval import relevance, showing, study, supervising
+from sportskills_lib.retrieval.supervision import MINED
 
 CUES = ("reach for the far wall", "light the torch in front")
 FAULTS = ("the broken wing is back", "the shield lies in sand")
@@ -61,6 +62,7 @@ def learners():
 def run(library, learners, folder, monkeypatch, **changes):
     settings: dict = {
         "speaking_weight": 0.5,
+        "mask_against": "none",  # there is no tower of 03
         "steps": 2,
         "evaluate_every": 1,
         "learners_a_step": 2,
@@ -77,7 +79,7 @@ def run(library, learners, folder, monkeypatch, **changes):
     pools = test.to_frame().join(
         library.clips.filter(pl.col("split").cast(pl.String) == "test").select("clip_id"), how="cross"
     )
-    supervision, lessons = study.supervise(learners, library, config)
+    supervision, lessons, _ = supervising.supervise(learners, frames, library, config)
     asked = study.candidates(pools, supervision, learners)
     scorer = study.open_scorer(learners, frames, library, config)
     zero_shot = scorer.scores(asked.pools)
@@ -98,6 +100,44 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(library, learners
     assert again.equals(rankings)
     showing.overlap_at_10(rankings)
     showing.supervision_examples(supervision, learners, library.texts, seed=0)
+
+
+def test_mined_negatives_come_from_the_first_stage_and_masked_rows_are_kept_apart(library, learners, monkeypatch):
+    monkeypatch.setattr(study, "learner_embeddings", lambda *_: np.ones((learners.height, 4), np.float32))
+    frames, settings = np.zeros((learners.height, 8, 32, 32, 3), np.uint8), {"mined_negatives": 2, "mined_depth": 8}
+    config = RetrievalConfig(mask_similarity="", mask_margin=-0.5, text_similarity="tfidf", **settings)
+    supervision, lessons, masked = supervising.supervise(learners, frames, library, config)
+    for table in (supervision, lessons):
+        mined = table.filter(pl.col("reason") == MINED)
+        assert mined.height and mined["label"].unique().to_list() == [0.0]
+        assert mined.group_by("learner_id").len()["len"].max() <= 2
+        assert table["label"].null_count() == 0
+    assert masked["label"].null_count() == masked.height and masked["reason"].str.starts_with("masked").all()
+    ranked = supervising.first_stage(learners, frames, library, config)
+    vectors = {kind: dict(library.embeddings.filter(model_id="image:narrations", item_kind=kind)
+                          .select("item_id", "vector").iter_rows()) for kind in ("clip", "narration")}  # fmt: skip
+    said = dict(library.pairs.iter_rows())
+    name = library.clips["clip_id"][3]
+    spoken = np.array(vectors["narration"][said[name]], np.float32)
+    want = (np.array(vectors["clip"][name], np.float32) + spoken / np.linalg.norm(spoken)).sum() / 2
+    assert ranked(learners["learner_id"].to_list()[:1], [name]).item() == pytest.approx(want, rel=1e-5)
+    again = supervising.supervise(learners, frames, library, config)
+    assert all(one.equals(other) for one, other in zip((supervision, lessons, masked), again, strict=True))
+
+
+def test_how_many_rows_of_each_kind_a_learner_has_counts_those_without_any(library, learners):
+    config = RetrievalConfig(mask_against="none")
+    supervision, _, masked = supervising.supervise(learners, np.zeros((0,)), library, config)
+    counts = showing.rows_a_learner(pl.concat([supervision, masked]), learners["learner_id"])
+    kinds = pl.concat([supervision, masked])["reason"].n_unique()
+    assert counts.height == learners.height * kinds and counts["rows"].sum() == supervision.height + masked.height
+    test = learners.filter(pl.col("split").cast(pl.String) == "test")["learner_id"]
+    assert counts.filter(pl.col("learner_id").is_in(test.implode()))["rows"].sum() == 0
+    figure = showing.positives_figure(pl.concat([supervision, masked]), learners["learner_id"])
+    assert [panel.get_title(loc="left") for panel in figure.axes if panel.axison] == counts["kind"].unique(
+        maintain_order=True
+    ).to_list()
+    showing.positives_figure(supervision.clear(), learners["learner_id"].clear())
 
 
 def test_a_test_learners_comment_reaches_the_oracle_alone(library, learners, tiny_folder, monkeypatch):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sportskills_lib import tables
+from sportskills_lib.retrieval.mining import LIKE_POSITIVES, TOO_ALIKE
 from sportskills_lib.retrieval.pools import read_pools
 from sportskills_lib.retrieval.supervision import (
     ADVICE,
+    BETWEEN,
     MISTAKE,
+    OTHER_ADVICE,
     OTHER_CUE,
     OTHER_SKILL,
     RANDOM,
     build_lesson_supervision,
     build_supervision,
+    check_splits,
     clip_texts,
-    expanded_similarity,
-    tfidf_similarity,
 )
+from sportskills_lib.retrieval.supervision_texts import expanded_similarity, tfidf_similarity
 
 
 def clip(number, text, *, sport="tennis", skill="serve", demonstration="correct", split="train"):
@@ -62,7 +69,10 @@ def world():
 
 def reasons(table, learner_id="t1:000000-003000"):
     rows = table.filter(pl.col("learner_id") == learner_id)
-    return {clip_id.split(":")[0]: (label, reason) for clip_id, label, reason in rows.drop("learner_id").iter_rows()}
+    return {
+        clip_id.split(":")[0]: (label, reason)
+        for clip_id, label, reason in rows.select("clip_id", "label", "reason").iter_rows()
+    }
 
 
 def test_every_row_has_its_label_and_its_reason(world):
@@ -87,16 +97,6 @@ def test_test_learners_and_test_clips_are_never_used(world):
     assert build_supervision(changed, clips, texts).equals(table)
 
 
-def test_what_lies_between_the_thresholds_is_left_out(world):
-    learners, clips, texts = world
-
-    def similarity(queries, found):
-        return np.tile([1.0, 0.5, 0.1][: len(found)], (len(queries), 1))
-
-    table = build_supervision(learners, clips, texts, similarity=similarity, positive_share=0.8, negative_share=0.2)
-    assert set(reasons(table)) == {"v1", "v3", "v4", "v5"}
-
-
 def test_the_same_seed_draws_the_same_negatives(world):
     assert build_supervision(*world, seed=1).equals(build_supervision(*world, seed=1))
 
@@ -113,11 +113,153 @@ def test_nobody_to_learn_from_gives_an_empty_table(world):
     assert build_supervision(learners.clear(), clips, texts).height == 0
 
 
+def test_a_masked_row_has_no_label_its_reason_and_its_similarity(world):
+    learners, clips, texts = world
+
+    def similarity(queries, found):
+        return np.tile([1.0, 0.5, 0.1, 0.7, 0.0, 0.0][: len(found)], (len(queries), 1))
+
+    table = build_supervision(learners, clips, texts, similarity=similarity, positive_share=0.8, negative_share=0.2)
+    assert reasons(table)["v2"] == (None, BETWEEN)
+    assert {name: label for name, (label, _) in reasons(table).items() if label is not None}.keys() == {
+        "v1", "v3", "v4", "v5",
+    }  # fmt: skip
+    alike = dict(table.filter(pl.col("learner_id").str.starts_with("t1")).select("clip_id", "similarity").iter_rows())
+    assert [alike[f"v{i}:000000-003000"] for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.1, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("changes", "masked"),
+    [
+        ({}, {}),
+        ({"mask_ceiling": 0.7}, {"v4": TOO_ALIKE}),
+        ({"mask_against": "mean", "mask_margin": 0.2}, {"v4": LIKE_POSITIVES}),  # the positives' mean is 0.75
+        ({"mask_against": "lowest", "mask_margin": 0.45}, {"v3": LIKE_POSITIVES, "v4": LIKE_POSITIVES}),
+        ({"mask_against": "lowest", "mask_margin": -0.3}, {}),
+    ],
+)
+def test_negatives_too_alike_are_masked(world, changes, masked):
+    def similarity(queries, found):
+        by_text = {"reach for the far wall on the serve": 1.0, "the broken wing spoils it": 0.5,
+                   "light the torch in front": 0.1, "reach for the far wall": 0.7}  # fmt: skip
+        return np.tile([by_text.get(text, 0.0) for text in found], (len(queries), 1))
+
+    table = build_supervision(*world, similarity=similarity, positive_share=0.5, negative_share=0.2, **changes)
+    got = reasons(table)
+    assert {name: reason for name, (label, reason) in got.items() if label is None} == masked
+    assert {name for name, (label, _) in got.items() if label == 0} == {"v3", "v4", "v5"} - masked.keys()
+
+
+def test_another_reading_masks_what_the_first_one_missed(world):
+    def other(queries, found):
+        return np.tile([0.9 if "torch" in text or "wing" in text else 0.2 for text in found], (len(queries), 1))
+
+    table = build_supervision(*world, masking=other, mask_against="mean", mask_margin=0.1)
+    assert reasons(table)["v3"] == (None, LIKE_POSITIVES) and reasons(table)["v1"] == (1.0, ADVICE)
+
+
+def test_a_learner_without_skill_is_compared_with_its_whole_sport(world):
+    learners, clips, texts = world
+    unknown = learners.with_columns(skill=pl.lit(None, dtype=pl.String))
+    got = reasons(build_supervision(unknown, clips, texts))
+    assert got["v4"] == (1.0, ADVICE) and got["v3"] == (0.0, OTHER_ADVICE) and got["v5"] == (0.0, RANDOM)
+    assert OTHER_SKILL not in {reason for _, reason in got.values()}
+
+
+def test_a_clip_without_words_and_a_learner_without_a_comment_are_paired_with_nobody(world):
+    learners, clips, texts = world
+    table = build_supervision(
+        learners, clips, texts | {"v3:000000-003000": ""}, similarity=lambda a, b: np.ones((len(a), len(b)))
+    )
+    assert set(reasons(table)) == {"v1", "v2", "v4", "v5"}
+    assert build_supervision(learners.with_columns(comment=pl.lit("")), clips, texts).height == 0
+
+
+def test_a_learner_whose_best_match_is_too_weak_has_no_row_of_its_skill(world):
+    table = build_supervision(*world, similarity_floor=2.0)
+    assert set(table["reason"]) == {OTHER_SKILL, RANDOM}
+
+
+@pytest.fixture
+def crowd():
+    """Six learners with and without skill in each split; sixty clips of two sports with two skills each."""
+    rng = np.random.default_rng(0)
+    said = ["reach for the far wall", "light the torch in front", "the broken wing spoils it", "sit on a low chair"]
+    rows, people = [], []
+    for number in range(60):
+        sport = ("tennis", "judo")[number % 2]
+        row, text = clip(number, said[rng.integers(4)], sport=sport, skill=f"{sport}{number // 2 % 2}",
+                         demonstration=("correct", "incorrect")[number % 3 == 0],
+                         split=("train", "val", "test")[number % 3])  # fmt: skip
+        rows.append((row, text))
+    for number in range(18):
+        sport = ("tennis", "judo")[number % 2]
+        skill = None if number % 5 == 0 else f"{sport}{number // 2 % 2}"
+        people.append(learner(number, f"{said[number % 4]} so {said[(number + 1) % 4]}", sport=sport, skill=skill,
+                              split=("train", "val", "test")[number // 2 % 3]))  # fmt: skip
+    clips = tables.Clips.validate(pl.DataFrame([row for row, _ in rows]).sort("clip_id"), cast=True)
+    learners = tables.Learners.validate(pl.DataFrame(people, infer_schema_length=None).sort("learner_id"), cast=True)
+    return learners, clips, {row["clip_id"]: text for row, text in rows}
+
+
+def first_stage(learner_ids, clip_ids):
+    """Similarities that depend on the names alone."""
+    return np.array([[zlib.crc32(f"{a}{b}".encode()) / 2**32 for b in clip_ids] for a in learner_ids])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    splits=st.lists(st.sampled_from(tables.SPLITS), min_size=78, max_size=78),
+    mined=st.integers(0, 6),
+    against=st.sampled_from(["none", "mean", "lowest"]),
+    ratio=st.sampled_from([0.0, 1.0, 8.0]),
+)
+def test_no_pair_crosses_splits_and_none_is_of_the_test_split(crowd, splits, mined, against, ratio):
+    learners, clips, texts = crowd
+    kind = pl.Enum(tables.SPLITS)
+    learners = learners.with_columns(split=pl.Series(splits[: learners.height], dtype=kind))
+    clips = clips.with_columns(split=pl.Series(splits[learners.height :], dtype=kind))
+    changes = {"mined_negatives": mined, "mask_against": against, "negatives_ratio": ratio}
+    own = build_supervision(learners, clips, texts, first_stage=first_stage, **changes)
+    lessons = build_lesson_supervision(learners, clips, texts, first_stage=first_stage, **changes)
+    side = dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
+    side |= dict(clips.select("clip_id", pl.col("split").cast(pl.String)).iter_rows())
+    for learner_id, clip_id in pl.concat([own, lessons]).select("learner_id", "clip_id").iter_rows():
+        assert side[learner_id] == side[clip_id] != "test" and learner_id != clip_id
+    assert not pl.concat([own, lessons]).select("learner_id", "clip_id").is_duplicated().any()
+    assert own["reason"].null_count() == own["similarity"].null_count() == 0
+
+
+def test_a_pair_across_splits_is_refused_by_name(world):
+    learners, clips, _ = world
+    row = {"learner_id": "t1:000000-003000", "clip_id": "v6:000000-003000"}
+    with pytest.raises(ValueError, match=r"t1:000000-003000 \(train\) is paired with clip v6:000000-003000 \(test\)"):
+        check_splits(pl.DataFrame([row]), learners, clips)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 8])
+def test_negatives_are_thinned_to_the_ratio_evenly_over_their_kinds(crowd, ratio):
+    table = build_supervision(*crowd, first_stage=first_stage, mined_negatives=3, negatives_ratio=float(ratio))
+    everything = build_supervision(*crowd, first_stage=first_stage, mined_negatives=3)
+    for (learner_id,), rows in table.group_by("learner_id"):
+        positives, negatives = (rows["label"] > 0).sum(), (rows["label"] == 0).sum()
+        there = everything.filter((pl.col("learner_id") == learner_id) & (pl.col("label") == 0))
+        assert negatives == min(ratio * positives, there.height)
+        if negatives >= there["reason"].n_unique():
+            assert rows.filter(pl.col("label") == 0)["reason"].n_unique() == there["reason"].n_unique()
+    assert table.filter(pl.col("label") != 0).equals(everything.filter(pl.col("label") != 0))
+
+
 def test_phrases_that_experts_say_together_lend_each_other_clips():
     comments = ["the broken wing again, reach for the far wall", "light the torch, the flag is down"]
     similarity = expanded_similarity(comments, ["serve"])
     scores = similarity(["here the broken wing"], ["reach for the far wall", "the flag is down", "nothing alike"])
     assert scores[0, 0] > 0 and scores[0, 1] == 0 and scores[0, 2] == 0
+    chain = ["the broken wing, so pour the tea", "pour the tea or reach for the far wall", "something else entirely"]
+    reached = [expanded_similarity(chain, [], floors=floors)(["a broken wing"], ["reach for the far wall"])[0, 0]
+               for floors in ((0.1,), (0.1, 0.1))]  # fmt: skip
+    assert reached[0] == 0 < reached[1]  # no comment joins the two directly
+    assert expanded_similarity(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [[0.0]]  # no two words in a row
     assert tfidf_similarity([], ["a text"]).shape == (0, 1)
 
 
