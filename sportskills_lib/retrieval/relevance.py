@@ -30,6 +30,7 @@ INSTRUCTION = "A learner tries a skill. Answer yes if the coach's clip helps thi
 CANDIDATE = "Coach:"
 QUESTION = "Does it help?"
 CANDIDATES_A_ROW = 6
+TOKENS_A_PASS = {"cpu": 2048, "cuda": 32768}  # a CPU is fastest while a layer's values stay in its cache
 
 
 def relevance_messages(narration: str | None) -> list[dict[str, Any]]:
@@ -193,20 +194,21 @@ def score_pairs(
     queries: Sequence[tuple[int, Sequence[int]]],
     narrations: dict[int, str] | None,
     *,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
     kept_prefix: bool = True,
 ) -> list[np.ndarray]:
     """For every (learner row, candidate rows): float32 scores of its candidates, in their order.
 
     ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt. A pass of
-    the model takes ``max_tokens`` tokens or one row. ``kept_prefix``: a learner's prefix is run once, its keys and
+    the model takes ``max_tokens`` tokens (by default what suits the device) or one row. ``kept_prefix``: a learner's prefix is run once, its keys and
     values are kept and its candidates follow by length; else prefix and candidates are packed as in training.
     """
     import torch
 
-    ways = _kept_prefix_scores if kept_prefix else _packed_scores
+    score = _kept_prefix_scores if kept_prefix else _packed_scores
+    most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
     with torch.inference_mode():
-        return ways(vlm, visual_NKD, grid, queries, narrations, max_tokens)
+        return score(vlm, visual_NKD, grid, queries, narrations, most)
 
 
 def _kept_prefix_scores(
