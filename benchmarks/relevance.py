@@ -1,6 +1,6 @@
 """Scoring candidates for learners: ours against the stock processor and model over the same pairs, in turns.
 
-    python benchmarks/relevance.py [--model data/raw/demo/models/base_vlm] [--run demo] [--learners 20] [--candidates 50]
+    python benchmarks/relevance.py [--model FOLDER] [--run demo] [--learners 20] [--candidates 50] [--rounds 3]
 
 The sides, each in a process of its own that loads the model first and is timed over all pairs, frames in, scores out:
 
@@ -39,7 +39,7 @@ def make_data(args: argparse.Namespace) -> dict[str, Any]:
     run = ROOT / "data" / "runs" / args.run
     if not (run / "04_retrieval" / "learner_frames.npy").is_file():
         shape = (args.learners, 8, args.size, args.size, 3)
-        words = "keep the right arm straight bend both knees and reach for the far wall".split()
+        words = "keep the right arm straight bend both knees and reach".split()  # noqa: SIM905
         clips = rng.integers(0, 255, (args.candidates * 2, *shape[1:]), dtype=np.uint8)
         said = [" ".join(rng.choice(words, rng.integers(4, 16))) for _ in clips]
         learners = rng.integers(0, 255, shape, dtype=np.uint8)
@@ -171,7 +171,9 @@ def contest(args: argparse.Namespace, folder: Path) -> None:
         for kind in ("s", "cpu_s"):
             taken = [result[kind] for result in results[name]]
             ratios = [one / own[kind] for one, own in zip(taken, results["ours"], strict=True)]
-            line += f"  {np.median(taken):8.2f} {kind} ({min(ratios):.2f} - {np.median(ratios):.2f} - {max(ratios):.2f})"
+            line += (
+                f"  {np.median(taken):8.2f} {kind} ({min(ratios):.2f} - {np.median(ratios):.2f} - {max(ratios):.2f})"
+            )
         own = [(result["gib"], result["before_gib"]) for result in results[name]]
         line += "  peak {:.2f} GiB ({:.2f} before)".format(*max(own))
         if expected is not None:

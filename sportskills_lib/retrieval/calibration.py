@@ -40,7 +40,7 @@ BINS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """p = sigmoid(score / temperature + bias), and its expected calibration error on the pairs that it was fitted on."""
+    """p = sigmoid(score / temperature + bias), and its expected calibration error on the pairs of the fit."""
 
     temperature: float
     bias: float
@@ -84,7 +84,9 @@ def fit(
         raise ValueError(f"{len(label_N)} validation pairs with one kind of label: add helpful and useless ones")
     temperature, bias = _newton(score_N, label_N, with_bias)
     before, after = sigmoid(score_N), sigmoid(score_N / temperature + bias)
-    table = pl.concat([reliability(p, label_N, when=name, bins=bins) for name, p in (("before", before), ("after", after))])
+    table = pl.concat(
+        [reliability(p, label_N, when=name, bins=bins) for name, p in (("before", before), ("after", after))]
+    )
     return Calibration(
         temperature, bias, len(label_N), nll(score_N, label_N), nll(score_N / temperature + bias, label_N),
         ece(before, label_N, bins=bins), ece(after, label_N, bins=bins), table,
@@ -92,7 +94,7 @@ def fit(
 
 
 def _newton(score_N: np.ndarray, label_N: np.ndarray, with_bias: bool) -> tuple[float, float]:
-    """The least negative log-likelihood over slope 1/temperature > 0 and bias: convex, so damped Newton steps find it."""
+    """The least negative log-likelihood over 1/temperature and bias: convex, so damped Newton steps find it."""
     inputs = np.stack([score_N, np.ones_like(score_N)], 1)[:, : 1 + with_bias]
     scale = max(float(np.abs(score_N).max()), 1e-12)
     inputs[:, 0] /= scale
@@ -178,7 +180,10 @@ def reliability_figure(calibration: Calibration, *, title: str = "") -> Figure:
     figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
     curve, counts = axes
     curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")
-    looks = (("before", style.VERMILION, "s", calibration.ece_before), ("after", style.BLUE, "o", calibration.ece_after))
+    looks = (
+        ("before", style.VERMILION, "s", calibration.ece_before),
+        ("after", style.BLUE, "o", calibration.ece_after),
+    )
     for place, (when, colour, marker, error) in enumerate(looks):
         rows = calibration.bins.filter(pl.col("when") == when)
         label = f"{when} calibration, ECE {error:.3f}"

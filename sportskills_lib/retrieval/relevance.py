@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class VisionLanguageModel:
     processor: Any
     yes_id: int
     no_id: int
+    name: str = ""  # of the checkpoint: hub id or folder
+    training: dict[str, Any] = field(default_factory=dict, repr=False)  # how its adapters were trained
     _segments: dict[Any, tuple[Segment, Segment]] = field(default_factory=dict, repr=False)
     _placeholders: dict[Grid, str] = field(default_factory=dict, repr=False)
     tower_digest: str = field(default="", repr=False)  # filled by :mod:`token_store`
@@ -151,23 +153,34 @@ class VisionLanguageModel:
         return hidden_SD.float() @ (head[self.yes_id] - head[self.no_id]).float()
 
 
-def load_vlm(name: str, *, device: str = "cpu", adapter: Path | None = None) -> VisionLanguageModel:
-    """A Qwen2.5-VL by hub id or folder: safetensors only, no code from the checkpoint; bfloat16 on an accelerator."""
-    model, processor = load_vision_language(name, device=device)
+def load_vlm(
+    name: str,
+    *,
+    device: str = "cpu",
+    adapter: Path | None = None,
+    quantize: Literal["no", "nf4"] = "no",
+    trainable: bool = False,
+) -> VisionLanguageModel:
+    """A Qwen2.5-VL or Qwen3-VL by hub id or folder: safetensors only, no code from the checkpoint.
+
+    bfloat16 on an accelerator; ``nf4`` keeps the language model's weights in 4 bits (QLoRA). ``trainable``: adapters
+    read from ``adapter`` learn on.
+    """
+    model, processor = load_vision_language(name, device=device, quantize=quantize)
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True, is_trainable=trainable)
     model.eval()
-    return wrap(model, processor)
+    return wrap(model, processor, name=name)
 
 
-def wrap(model: Any, processor: Any) -> VisionLanguageModel:
+def wrap(model: Any, processor: Any, *, name: str = "") -> VisionLanguageModel:
     """Pair a model with its processor; ValueError when the tokenizer splits the answer words."""
     ids = [processor.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("yes", "no")]
     if any(len(word) != 1 for word in ids) or ids[0] == ids[1]:
         raise ValueError(f"the tokenizer splits 'yes' or 'no' ({ids}): the score needs one token for each")
-    return VisionLanguageModel(model, processor, ids[0][0], ids[1][0])
+    return VisionLanguageModel(model, processor, ids[0][0], ids[1][0], name)
 
 
 def encode_videos(
@@ -200,8 +213,9 @@ def score_pairs(
     """For every (learner row, candidate rows): float32 scores of its candidates, in their order.
 
     ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt. A pass of
-    the model takes ``max_tokens`` tokens (by default what suits the device) or one row. ``kept_prefix``: a learner's prefix is run once, its keys and
-    values are kept and its candidates follow by length; else prefix and candidates are packed as in training.
+    the model takes ``max_tokens`` tokens (by default what suits the device) or one row. ``kept_prefix``: a learner's
+    prefix is run once, its keys and values are kept and its candidates follow by length; else prefix and candidates
+    are packed as in training.
     """
     import torch
 

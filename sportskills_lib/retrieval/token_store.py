@@ -13,6 +13,7 @@ the same scores. On a GPU, where the models run in bfloat16, nothing is lost; on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sportskills_lib.artifacts import workspace
 from sportskills_lib.files import evict_oldest
 
 if TYPE_CHECKING:
@@ -104,10 +106,8 @@ class TokenStore:
         except (SafetensorError, ValueError, OSError):
             path.unlink(missing_ok=True)
             return None
-        try:
+        with contextlib.suppress(OSError):
             os.utime(path)  # used now: eviction goes by this time
-        except OSError:
-            pass
         assert tokens.dtype == torch.bfloat16
         return tokens
 
@@ -126,7 +126,8 @@ class TokenStore:
             temporary.write_bytes(content)
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             return
         self._unseen_bytes += len(content)
         if self._unseen_bytes * LOOKS >= self.limit_bytes:
@@ -134,12 +135,19 @@ class TokenStore:
             self.clean()
 
     def clean(self, limit_bytes: int | None = None) -> int:
-        """Remove what was used longest ago until the folder holds at most ``limit_bytes``; returns what it then holds."""
+        """Remove what was used longest ago until at most ``limit_bytes`` are left; returns how many are."""
         return evict_oldest(self.folder.glob("*/??/*"), self.limit_bytes if limit_bytes is None else limit_bytes)
 
     def _path(self, key: str) -> Path:
         tower, video = key.split("/")
         return self.folder / tower / video[:2] / f"{video[2:]}.safetensors"
+
+
+def open_store(limit_gb: float) -> TokenStore | None:
+    """The workspace's store, ``data/cache/visual_tokens``, which 04 and advise share; None at a limit of 0."""
+    if not limit_gb:
+        return None
+    return TokenStore(workspace() / "data" / "cache" / "visual_tokens", limit_bytes=int(limit_gb * 2**30))
 
 
 def tower_digest(vlm: VisionLanguageModel) -> str:

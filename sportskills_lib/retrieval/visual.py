@@ -37,7 +37,7 @@ def stock_pixels(processor: Any, frames_NTHWC: np.ndarray) -> dict[str, Any]:
 
 def tokens_a_video(processor: Any, grid: Grid) -> int:
     """How many merged visual tokens a video of this grid becomes."""
-    return grid[0] * grid[1] * grid[2] // processor.video_processor.merge_size ** 2
+    return grid[0] * grid[1] * grid[2] // processor.video_processor.merge_size**2
 
 
 def placeholder(processor: Any, grid: Grid, *, fps: float) -> str:
