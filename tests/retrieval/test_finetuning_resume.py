@@ -135,10 +135,15 @@ def test_two_processes_give_the_adapters_of_one(work, tmp_path, monkeypatch):
         assert curve[name].to_list() == pytest.approx(same_curve[name].to_list(), abs=1e-4)
 
 
-def test_processes_that_cannot_work_are_errors(work, tmp_path, monkeypatch):
+def test_several_processes_need_a_folder(work):
     _, _, tune = work
     with pytest.raises(ValueError, match="processes=2 needs a folder"):
         tune(processes=2)
+
+
+@SLOW
+def test_a_failed_process_is_an_error_with_the_end_of_its_log(work, tmp_path, monkeypatch):
+    _, _, tune = work
     monkeypatch.setattr(launching, "MODULE", "sportskills_lib.retrieval.nowhere")
     with pytest.raises(RuntimeError, match=r"(?s)finetuning in 2 processes failed:.*nowhere"):
         tune(tmp_path, processes=2)
