@@ -149,8 +149,8 @@ def reliability(
 def ece(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
     """Expected calibration error: mean distance of what was said from what helped, bins weighted by their pairs."""
     table = reliability(probabilities, labels, bins=bins)
-    gaps = (table["said"] - table["helped"]).abs() * table["pairs"]
-    return float(gaps.sum() / max(1, table["pairs"].sum()))
+    said, helped, pairs = (table[name].to_numpy() for name in ("said", "helped", "pairs"))
+    return float((np.abs(said - helped) * pairs).sum() / max(1, pairs.sum()))
 
 
 def save(calibration: Calibration, folder: Path) -> Path:
