@@ -149,8 +149,8 @@ class VisionLanguageModel:
 
     def answers(self, hidden_SD: torch.Tensor) -> torch.Tensor:
         """float [S]: logit of yes minus logit of no, from last hidden states."""
-        head = self.stock.lm_head.weight
-        return hidden_SD.float() @ (head[self.yes_id] - head[self.no_id]).float()
+        yes, no = (self.stock.lm_head.weight[answer].float() for answer in (self.yes_id, self.no_id))
+        return hidden_SD.float() @ (yes - no)
 
 
 def load_vlm(
