@@ -209,6 +209,10 @@ class RetrievalConfig(ChatConfig):
     positives: int = Field(3, ge=1, description="at most so many positives in a list")
     list_size: int = Field(8, ge=2, description="candidates in a list")
     evaluate_every: int = Field(50, ge=1, description="steps between validations; the best adapter is kept")
+    learners_a_pass: int = Field(0, ge=0, description="learners in memory at a time, same gradients; 0: all of a step")
+    processes: int = Field(1, ge=1, description="processes that finetune together, one a GPU")
+    quantize: Literal["no", "nf4"] = Field("no", description="nf4: the language model in 4 bits (QLoRA)")
+    token_store_gb: float = Field(4.0, ge=0, description="visual tokens kept on disk for the next reader; 0: none")
     workers: int = Field(2, ge=0, description="processes that read the learners' videos", json_schema_extra=EASE)
     seed: int = 0
 
@@ -302,6 +306,8 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "learning_rate": 1e-4,
             "steps": 2000,
             "evaluate_every": 200,
+            "learners_a_pass": 1,
+            "token_store_gb": 200.0,
         },
         "05_evaluation": {"ratings": "", "truth": ""},
     },

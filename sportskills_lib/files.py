@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ def room_for(path: Path, option: str) -> Path:
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise ValueError(f"{option} {path}: its folder cannot be made ({error.strerror}): name another place") from None
     return path
+
+
+SPARE = 0.9  # a folder is cut to this share of its limit, so that not every new entry needs another look
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
@@ -41,6 +46,27 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def evict_oldest(entries: Iterable[Path], limit_bytes: int) -> int:
+    """Above ``limit_bytes``, remove the files whose time is oldest until ``SPARE`` of it is left; the bytes then held.
+
+    Files that vanish meanwhile (another process evicts, too) are no error.
+    """
+    found = []
+    for path in entries:
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found.append((facts.st_mtime_ns, facts.st_size, path))
+    total = sum(size for _, size, _ in found)
+    if total <= limit_bytes:
+        return total
+    for _, size, path in sorted(found, key=lambda entry: entry[0]):
+        if total <= SPARE * limit_bytes:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+    return total
 
 
 def decoded(raw: bytes) -> tuple[str, str]:

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from sportskills_lib.files import evict_oldest
 from sportskills_lib.fingerprints import digest, sha256_file
 
 CHECKSUM_BYTES = 4
-SPARE = 0.9  # the folder is cut to this share of its limit, so that not every entry needs another look
 LOOKS = 20  # the folder's size is looked at when this share of the limit was written by this process
 
 
@@ -102,17 +102,5 @@ class FrameCache:
 
     def _evict(self) -> None:
         """Remove what was used longest ago until the folder is below its limit, and what killed writers left."""
-        entries = []
-        for path in self.folder.glob("??/*"):
-            with contextlib.suppress(OSError):
-                facts = path.stat()
-                entries.append((facts.st_mtime_ns, facts.st_size, path))
-        total = sum(size for _, size, _ in entries)
         self._unseen_bytes = 0
-        if total <= self.limit_bytes:
-            return
-        for _, size, path in sorted(entries, key=lambda entry: entry[0]):
-            path.unlink(missing_ok=True)
-            total -= size
-            if total <= SPARE * self.limit_bytes:
-                return
+        evict_oldest(self.folder.glob("??/*"), self.limit_bytes)

@@ -11,7 +11,7 @@ import polars as pl
 
 from sportskills_lib import artifacts, compute, models, tables
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.crew import Crew
+from sportskills_lib.encoder.training import crew_of
 from sportskills_lib.encoder.validation import Material, encode_clips, encode_texts
 
 ZERO_SHOT = "zero_shot"
@@ -45,7 +45,7 @@ def keep_features(config: EncoderConfig, material: Material, path: Path) -> Path
     ``config.model`` is the tower. A kill leaves the whole file or none.
     """
     if not path.is_file():
-        crew = Crew(config)
+        crew = crew_of(config)
         tower, frames = (
             models.load_tower(config.model, pretrained=config.pretrained, device=crew.device),
             material.frames(),
@@ -122,7 +122,7 @@ def _sharing(systems: tuple[System, ...], config: EncoderConfig) -> list[tuple[S
 
 def _embed(job: _Embedding) -> compute.Value:
     share_cores(job.config)
-    crew, frames, value = Crew(job.config), job.material.frames(), compute.Value()
+    crew, frames, value = crew_of(job.config), job.material.frames(), compute.Value()
     towers = {s.encoder: models.load_tower(job.folder.joinpath(*s), device=crew.device) for s in job.systems}
     kept = features_file(job.shards, job.systems[0].arm)
     clips = frames

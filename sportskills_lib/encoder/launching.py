@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sportskills_lib import crew
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.validation import Material
 from sportskills_lib.files import write_whole
@@ -27,37 +24,19 @@ if TYPE_CHECKING:
     from sportskills_lib.encoder.training import Job
 
 log = logging.getLogger("sportskills")
-PARENT = "SPORTSKILLS_LAUNCHER"
 MODULE = "sportskills_lib.encoder.launching"
-
-
-def launched() -> bool:
-    """Whether this process is one of several that a launcher started."""
-    return "LOCAL_RANK" in os.environ
 
 
 def launch(job: Job) -> None:
     """Train ``job`` in ``config.processes`` processes; its folder holds the finished checkpoint when this returns.
 
-    RuntimeError with the end of the log when a process fails. The processes end when this one does.
+    RuntimeError with the end of the log when a process fails.
     """
     if not job.folder:
         raise ValueError(f"processes={job.config.processes} needs a folder for checkpoints: that is where they meet")
     folder = Path(job.folder)
     write_job(job, folder)
-    count = str(job.config.processes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
-    with (folder / "launch.log").open("w") as out:
-        done = subprocess.run(
-            [*command, "-m", MODULE, str(folder)],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {PARENT: str(os.getpid())},
-            check=False,
-        )
-    if done.returncode:
-        tail = "\n".join((folder / "launch.log").read_text().splitlines()[-40:])
-        raise RuntimeError(f"training {job.encoder}:{job.arm} in {count} processes failed:\n{tail}")
+    crew.launch(MODULE, folder, job.config.processes, title=f"training {job.encoder}:{job.arm}")
 
 
 def write_job(job: Job, folder: Path) -> None:
@@ -81,20 +60,13 @@ def read_job(folder: Path) -> Job:
     return Job(EncoderConfig(**told.pop("config")), material, clips["_told"].to_list(), **told)
 
 
-def _end_with(parent: int) -> None:
-    while Path(f"/proc/{parent}").exists():
-        time.sleep(0.5)
-    os._exit(1)
-
-
 def main() -> None:
     """One of the processes: train the job of the folder that the command line names."""
     import torch.distributed
 
     from sportskills_lib.encoder.training import train
 
-    if PARENT in os.environ:
-        threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
+    crew.end_with_launcher()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder = Path(sys.argv[1])
     train(replace(read_job(folder), folder=str(folder)))

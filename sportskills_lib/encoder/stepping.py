@@ -8,8 +8,8 @@ import numpy as np
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
+from sportskills_lib.crew import Crew
 from sportskills_lib.encoder import adapting
-from sportskills_lib.encoder.crew import Crew
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
 from sportskills_lib.encoder.loading import Drawn
 from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import models
+from sportskills_lib import checkpoints, models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import adapting, checkpoints, launching
-from sportskills_lib.encoder.crew import Crew
+from sportskills_lib.crew import Crew, launched
+from sportskills_lib.encoder import adapting, launching
 from sportskills_lib.encoder.draws import Batch, Draws
 from sportskills_lib.encoder.loading import Drawn, Waiting, ahead, drawn
 from sportskills_lib.encoder.stepping import backward, memory_advice, out_of_memory, prepare
@@ -68,13 +68,19 @@ def train(job: Job) -> Outcome:
     killed goes on from the last one: its weights are those of an undisturbed run. With ``processes`` above 1 they train
     on this machine under torch's launcher, with the same batches as one process would see.
     """
-    if job.config.processes > 1 and not launching.launched():
+    if job.config.processes > 1 and not launched():
         launching.launch(job)  # leaves a finished checkpoint, which is what is read below
-    crew = Crew(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
+    crew = crew_of(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
     try:
         return _Training(job, crew).run()
     finally:
         crew.close()
+
+
+def crew_of(config: EncoderConfig, *, title: str = "", logs: str = "") -> Crew:
+    """This process among those that train together, as the settings say."""
+    kept = {"precision": config.precision, "accumulate": config.accumulate, "trackers": config.trackers}
+    return Crew(device=config.device, title=title, logs=logs, told=config.model_dump(), **kept)
 
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup: int) -> float:

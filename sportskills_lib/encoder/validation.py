@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics, models
-from sportskills_lib.encoder.crew import Crew
+from sportskills_lib.crew import Crew
 from sportskills_lib.encoder.losses import info_nce
 from sportskills_lib.encoder.stepping import clip_embeddings
 

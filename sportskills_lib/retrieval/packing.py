@@ -78,24 +78,118 @@ def attention_mask(segment_BL: torch.Tensor) -> torch.Tensor:
 
 
 def hidden_states(model: Any, packed: Packed, visual_NKD: torch.Tensor) -> torch.Tensor:
-    """float [B, L, D]: last hidden states of a Qwen2.5-VL (or its peft wrapper's base) over packed rows.
+    """float [B, L, D]: last hidden states of a Qwen-VL (or its peft wrapper's base) over packed rows.
 
     ``visual_NKD`` holds the merged visual tokens of N videos, as the model's own vision tower gives them.
     """
     import torch
 
-    inner = model.model  # Qwen2_5_VLModel
-    device = inner.get_input_embeddings().weight.device
-    ids = torch.from_numpy(packed.ids_BL).to(device)
-    embeds = inner.get_input_embeddings()(ids)
-    if len(packed.videos):
-        visual = visual_NKD[torch.from_numpy(packed.videos).to(visual_NKD.device)].flatten(0, 1)
-        places = ids == inner.config.video_token_id
-        if int(places.sum()) != len(visual):
-            raise ValueError(f"{int(places.sum())} video placeholders, but {len(visual)} visual tokens to fill them")
-        embeds = embeds.masked_scatter(places[..., None], visual.to(device, embeds.dtype))
+    inputs = language_inputs(model, packed.ids_BL, packed.videos, visual_NKD)
+    device = inputs["inputs_embeds"].device
     mask = attention_mask(torch.from_numpy(packed.segment_BL).to(device))
     positions = torch.from_numpy(packed.positions_3BL).to(device)
-    return inner.language_model(
-        inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+    return model.model.language_model(
+        attention_mask=mask, position_ids=positions, use_cache=False, **inputs
     ).last_hidden_state
+
+
+def language_inputs(model: Any, ids_BL: np.ndarray, videos: np.ndarray, visual_NKD: torch.Tensor) -> dict[str, Any]:
+    """Embeddings with the placeholders filled. ``videos``: rows of the visual tokens in the order of the placeholders.
+
+    Visual tokens wider than the model hold, side by side, what a Qwen3-VL adds after each of its first layers.
+    """
+    import torch
+
+    inner = model.model
+    table = inner.get_input_embeddings()
+    ids = torch.from_numpy(ids_BL).to(table.weight.device)
+    embeds = table(ids)
+    if not len(videos):
+        return {"inputs_embeds": embeds}
+    visual = visual_NKD[torch.from_numpy(videos).to(visual_NKD.device)].flatten(0, 1).to(ids.device, embeds.dtype)
+    places = ids == inner.config.video_token_id
+    if int(places.sum()) != len(visual):
+        raise ValueError(f"{int(places.sum())} video placeholders, but {len(visual)} visual tokens to fill them")
+    first, *deeper = visual.split(embeds.shape[-1], -1)
+    inputs: dict[str, Any] = {"inputs_embeds": embeds.masked_scatter(places[..., None], first)}
+    if deeper:
+        inputs |= {"visual_pos_masks": places, "deepstack_visual_embeds": deeper}
+    return inputs
+
+
+# ------------------------------------------------------------------------------------------------ a kept prefix
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """Keys and values of Q learners' prefixes of one length, by layer: float [Q, heads, P, width of a head]."""
+
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    length: int
+
+
+def run_prefixes(model: Any, prefixes: Sequence[Segment], visual_NKD: torch.Tensor) -> Prefixes:
+    """Run each learner's part of the prompt once; all must be equally long (one prompt, one grid)."""
+    import torch
+    from transformers import DynamicCache
+
+    if len({len(prefix.ids) for prefix in prefixes}) != 1:
+        raise ValueError(f"prefixes of {sorted({len(prefix.ids) for prefix in prefixes})} tokens: give them one length")
+    videos = np.array([row for prefix in prefixes for row in prefix.videos], np.int64)
+    inputs = language_inputs(model, np.stack([prefix.ids for prefix in prefixes]), videos, visual_NKD)
+    positions = torch.from_numpy(np.stack([prefix.positions for prefix in prefixes], 1))
+    cache = DynamicCache()
+    model.model.language_model(
+        position_ids=positions.to(inputs["inputs_embeds"].device), past_key_values=cache, use_cache=True, **inputs
+    )
+    return Prefixes([(layer.keys, layer.values) for layer in cache.layers], len(prefixes[0].ids))
+
+
+def suffix_ends(
+    model: Any,
+    prefixes: Prefixes,
+    owners: Sequence[int],
+    suffixes: Sequence[Segment],
+    visual_NKD: torch.Tensor,
+    *,
+    pad_id: int,
+) -> torch.Tensor:
+    """float [S, D]: last hidden state of each suffix after the prefix of its owner (a place among ``prefixes``).
+
+    Suffixes are padded on the right, behind the token that is read, so that one causal mask serves them all.
+    """
+    import torch
+
+    lengths = np.array([len(suffix.ids) for suffix in suffixes])
+    ids = np.full((len(suffixes), lengths.max()), pad_id, np.int64)
+    positions = np.zeros((3, *ids.shape), np.int64)
+    for row, suffix in enumerate(suffixes):
+        ids[row, : lengths[row]], positions[:, row, : lengths[row]] = suffix.ids, suffix.positions
+    videos = np.array([row for suffix in suffixes for row in suffix.videos], np.int64)
+    inputs = language_inputs(model, ids, videos, visual_NKD)
+    device = inputs["inputs_embeds"].device
+    whole = torch.ones(ids.shape[1], prefixes.length + ids.shape[1], dtype=torch.bool, device=device)
+    hidden = model.model.language_model(
+        attention_mask=whole.tril(prefixes.length)[None, None],
+        position_ids=torch.from_numpy(positions).to(device),
+        past_key_values=_shared_cache(prefixes, torch.as_tensor(owners, device=device)),
+        use_cache=True,
+        **inputs,
+    ).last_hidden_state
+    return hidden[torch.arange(len(suffixes), device=device), torch.from_numpy(lengths - 1).to(device)]
+
+
+def _shared_cache(prefixes: Prefixes, owners: torch.Tensor) -> Any:
+    """A cache that puts the owner's prefix before what a layer computes, and keeps nothing."""
+    import torch
+    from transformers import DynamicCache
+
+    same = bool((owners == owners[0]).all())
+
+    class Shared(DynamicCache):
+        def update(self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any) -> Any:
+            kept = prefixes.layers[layer_idx]
+            before = [part[owners[0]].expand(len(owners), -1, -1, -1) if same else part[owners] for part in kept]
+            return tuple(torch.cat([old, new], -2) for old, new in zip(before, (key_states, value_states), strict=True))
+
+    return Shared()

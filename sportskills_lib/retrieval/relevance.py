@@ -1,9 +1,9 @@
-"""Does this clip help this learner? A Qwen2.5-VL answers yes or no; the score is the difference of the two logits.
+"""Does this clip help this learner? A Qwen-VL answers yes or no; the score is the difference of the two logits.
 
 One prompt holds two videos, the learner's and the candidate's, and (a setting) what the coach says in the candidate,
 quoted as data. The vision tower never changes, so each video's visual tokens are computed once and kept; a learner's
-part of the prompt is shared by its candidates (:mod:`packing`). Scores equal those of the stock processor and model,
-one pair at a time (tested). An expert's comment on the learner is never an input here.
+part of the prompt is run once for its candidates (:mod:`packing`). Scores equal those of the stock processor and model,
+one pair at a time, for Qwen2.5-VL and Qwen3-VL (tested). An expert's comment on the learner is never an input here.
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sportskills_lib.models import load_vision_language, quoted
 from sportskills_lib.retrieval import visual
-from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, pack
+from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, pack, run_prefixes, suffix_ends
 from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:
     import torch
+
+    from sportskills_lib.retrieval.token_store import TokenStore
 
 NOMINAL_FPS = 2.0  # every video is presented at this rate, so that the span's length tells nothing
 INSTRUCTION = "A learner tries a skill. Answer yes if the coach's clip helps this learner, else no. Learner:"
 CANDIDATE = "Coach:"
 QUESTION = "Does it help?"
 CANDIDATES_A_ROW = 6
+TOKENS_A_PASS = {"cpu": 2048, "cuda": 32768}  # a CPU is fastest while a layer's values stay in its cache
 
 
 def relevance_messages(narration: str | None) -> list[dict[str, Any]]:
@@ -45,13 +48,17 @@ def relevance_messages(narration: str | None) -> list[dict[str, Any]]:
 
 @dataclass
 class VisionLanguageModel:
-    """A Qwen2.5-VL with its processor. ``model`` may be wrapped by peft; ``stock`` is the model inside."""
+    """A Qwen2.5-VL or Qwen3-VL with its processor. ``model`` may be wrapped by peft; ``stock`` is the model inside."""
 
     model: Any
     processor: Any
     yes_id: int
     no_id: int
+    name: str = ""  # of the checkpoint: hub id or folder
+    training: dict[str, Any] = field(default_factory=dict, repr=False)  # how its adapters were trained
     _segments: dict[Any, tuple[Segment, Segment]] = field(default_factory=dict, repr=False)
+    _placeholders: dict[Grid, str] = field(default_factory=dict, repr=False)
+    tower_digest: str = field(default="", repr=False)  # filled by :mod:`token_store`
 
     @property
     def stock(self) -> Any:
@@ -72,12 +79,11 @@ class VisionLanguageModel:
         return visual.visual_tokens(self.stock, self.processor, frames_NTHWC, grid)
 
     def prompt_ids(self, messages: list[dict[str, Any]], grid: Grid) -> list[int]:
-        """Token ids of a chat, each video placeholder repeated as often as the grid has visual tokens."""
+        """Token ids of a chat, each video's placeholder written out by the model's own processor."""
         text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        merge = self.processor.video_processor.merge_size
-        count = grid[0] * grid[1] * grid[2] // merge**2
-        video_token = self.processor.video_token
-        return self.processor.tokenizer(text.replace(video_token, video_token * count))["input_ids"]
+        if grid not in self._placeholders:
+            self._placeholders[grid] = visual.placeholder(self.processor, grid, fps=NOMINAL_FPS)
+        return self.processor.tokenizer(text.replace(self.processor.video_token, self._placeholders[grid]))["input_ids"]
 
     def positions(self, ids: Sequence[int], grid: Grid) -> np.ndarray:
         """int64 [3, n]: the model's own rotary positions of one prompt with any number of videos of this grid."""
@@ -86,19 +92,19 @@ class VisionLanguageModel:
         inner = self.stock.model
         ids_1n = torch.tensor([list(ids)])
         kinds = (ids_1n == inner.config.video_token_id).int() * 2
-        starts = int((ids_1n == inner.config.vision_start_token_id).sum())
-        if starts == 0:
+        videos = int((kinds > 0).sum()) // visual.tokens_a_video(self.processor, grid)
+        if videos == 0:
             return np.tile(np.arange(len(ids)), (3, 1))
         seconds = self.processor.video_processor.temporal_patch_size / NOMINAL_FPS
         positions, _ = inner.get_rope_index(
-            ids_1n, kinds, video_grid_thw=torch.tensor([grid] * starts), second_per_grid_ts=[seconds] * starts
+            ids_1n, kinds, video_grid_thw=torch.tensor([grid] * videos), second_per_grid_ts=[seconds] * videos
         )
         return positions[:, 0].numpy()
 
     def split_prompt(
         self, messages: list[dict[str, Any]], grid: Grid, *, after: int, answer: str = ""
     ) -> tuple[Segment, Segment]:
-        """Prefix and suffix of a chat, cut before its video number ``after`` (from 0), or after the last one.
+        """Prefix and suffix of a chat, cut before the pictures of its video number ``after`` (from 0), or after all.
 
         The cut lies at a special token, where every tokenizer cuts anyway, so ids of the parts join to the ids of the
         whole. ``answer`` is appended, with the end-of-turn token, as text to be learnt.
@@ -108,9 +114,9 @@ class VisionLanguageModel:
         whole = np.asarray(ids + answer_ids, np.int64)
         positions = self.positions(whole.tolist(), grid)
         config = self.stock.model.config
-        starts = np.flatnonzero(whole == config.vision_start_token_id)
-        ends = np.flatnonzero(whole == config.vision_end_token_id)
-        cut = int(starts[after]) if after < len(starts) else int(ends[-1]) + 1
+        pads = np.flatnonzero(whole == config.video_token_id)
+        first = after * visual.tokens_a_video(self.processor, grid)
+        cut = int(pads[first]) - 1 if first < len(pads) else 1 + _last(whole == config.vision_end_token_id)
         return (
             Segment(whole[:cut], positions[:, :cut]),
             Segment(whole[cut:], positions[:, cut:], answer=len(answer_ids)),
@@ -139,33 +145,55 @@ class VisionLanguageModel:
 
         hidden = hidden_states(self.stock, packed, visual_NKD)
         ends = torch.from_numpy(packed.ends).to(hidden.device)
-        head = self.stock.lm_head.weight
-        return hidden[ends[:, 0], ends[:, 1]].float() @ (head[self.yes_id] - head[self.no_id]).float()
+        return self.answers(hidden[ends[:, 0], ends[:, 1]])
+
+    def answers(self, hidden_SD: torch.Tensor) -> torch.Tensor:
+        """float [S]: logit of yes minus logit of no, from last hidden states."""
+        yes, no = (self.stock.lm_head.weight[answer].float() for answer in (self.yes_id, self.no_id))
+        return hidden_SD.float() @ (yes - no)
 
 
-def load_vlm(name: str, *, device: str = "cpu", adapter: Path | None = None) -> VisionLanguageModel:
-    """A Qwen2.5-VL by hub id or folder: safetensors only, no code from the checkpoint; bfloat16 on an accelerator."""
-    model, processor = load_vision_language(name, device=device)
+def load_vlm(
+    name: str,
+    *,
+    device: str = "cpu",
+    adapter: Path | None = None,
+    quantize: Literal["no", "nf4"] = "no",
+    trainable: bool = False,
+) -> VisionLanguageModel:
+    """A Qwen2.5-VL or Qwen3-VL by hub id or folder: safetensors only, no code from the checkpoint.
+
+    bfloat16 on an accelerator; ``nf4`` keeps the language model's weights in 4 bits (QLoRA). ``trainable``: adapters
+    read from ``adapter`` learn on.
+    """
+    model, processor = load_vision_language(name, device=device, quantize=quantize)
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True, is_trainable=trainable)
     model.eval()
-    return wrap(model, processor)
+    return wrap(model, processor, name=name)
 
 
-def wrap(model: Any, processor: Any) -> VisionLanguageModel:
+def wrap(model: Any, processor: Any, *, name: str = "") -> VisionLanguageModel:
     """Pair a model with its processor; ValueError when the tokenizer splits the answer words."""
     ids = [processor.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("yes", "no")]
     if any(len(word) != 1 for word in ids) or ids[0] == ids[1]:
         raise ValueError(f"the tokenizer splits 'yes' or 'no' ({ids}): the score needs one token for each")
-    return VisionLanguageModel(model, processor, ids[0][0], ids[1][0])
+    return VisionLanguageModel(model, processor, ids[0][0], ids[1][0], name)
 
 
-def encode_videos(vlm: VisionLanguageModel, frames: np.ndarray, *, batch: int = 64) -> torch.Tensor:
-    """[N, K, D]: visual tokens of every video, computed once, without gradients, in the model's own precision."""
+def encode_videos(
+    vlm: VisionLanguageModel, frames: np.ndarray, *, batch: int = 64, store: TokenStore | None = None
+) -> torch.Tensor:
+    """[N, K, D]: visual tokens of every video, computed once, without gradients, in the model's own precision.
+
+    With a ``store`` they are rounded to bfloat16, kept on disk, and read from there the next time.
+    """
     import torch
 
+    if store is not None:
+        return store.encode(vlm, frames, batch=batch)
     grid = vlm.grid(frames.shape[1:])
     with torch.no_grad():
         parts = [vlm.visual_tokens(np.asarray(frames[i : i + batch]), grid) for i in range(0, len(frames), batch)]
@@ -179,20 +207,88 @@ def score_pairs(
     queries: Sequence[tuple[int, Sequence[int]]],
     narrations: dict[int, str] | None,
     *,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
+    kept_prefix: bool = True,
 ) -> list[np.ndarray]:
     """For every (learner row, candidate rows): float32 scores of its candidates, in their order.
 
-    ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt.
+    ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt. A pass of
+    the model takes ``max_tokens`` tokens (by default what suits the device) or one row. ``kept_prefix``: a learner's
+    prefix is run once, its keys and values are kept and its candidates follow by length; else prefix and candidates
+    are packed as in training.
     """
     import torch
 
-    scores: list[np.ndarray] = []
+    score = _kept_prefix_scores if kept_prefix else _packed_scores
+    most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
     with torch.inference_mode():
-        for rows, counts in _batches(vlm, grid, queries, narrations, max_tokens):
-            packed = pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id)
-            flat = vlm.packed_scores(packed, visual_NKD).float().cpu().numpy()
-            scores.extend(np.split(flat, np.cumsum(counts)[:-1]))
+        return score(vlm, visual_NKD, grid, queries, narrations, most)
+
+
+def _kept_prefix_scores(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    queries: Sequence[tuple[int, Sequence[int]]],
+    narrations: dict[int, str] | None,
+    max_tokens: int,
+) -> list[np.ndarray]:
+    """A block of learners at a time: their prefixes together, then all their candidates, the shortest first."""
+    scores = [np.zeros(len(candidates), np.float32) for _, candidates in queries]
+    asked = [number for number, (_, candidates) in enumerate(queries) if len(candidates)]
+    pad_id, start = vlm.processor.tokenizer.pad_token_id, 0
+    while start < len(asked):
+        parts = _pairs(vlm, grid, *queries[asked[start]], narrations)
+        block = asked[start : start + max(1, max_tokens // len(parts[0][0].ids))]
+        start += len(block)
+        found = [_pairs(vlm, grid, *queries[number], narrations) for number in block]
+        prefixes = run_prefixes(vlm.stock, [parts[0][0] for parts in found], visual_NKD)
+        flat = [(owner, place) for owner, parts in enumerate(found) for place in range(len(parts))]
+        flat.sort(key=lambda at: len(found[at[0]][at[1]][1].ids))
+        for batch in _by_length(flat, [len(found[owner][place][1].ids) for owner, place in flat], max_tokens):
+            suffixes = [found[owner][place][1] for owner, place in batch]
+            owners = [owner for owner, _ in batch]
+            ends = suffix_ends(vlm.stock, prefixes, owners, suffixes, visual_NKD, pad_id=pad_id)
+            for (owner, place), score in zip(batch, vlm.answers(ends).cpu().numpy(), strict=True):
+                scores[block[owner]][place] = score
+    return scores
+
+
+def _by_length(items: list[Any], lengths: list[int], max_tokens: int) -> Iterator[list[Any]]:
+    """Consecutive items, of rising lengths, whose padded size stays below ``max_tokens`` (at least one a batch)."""
+    start = 0
+    for stop in range(1, len(items) + 1):
+        if stop == len(items) or (stop + 1 - start) * lengths[stop] > max_tokens:
+            yield items[start:stop]
+            start = stop
+
+
+def _pairs(
+    vlm: VisionLanguageModel,
+    grid: Grid,
+    learner: int,
+    candidates: Sequence[int],
+    narrations: dict[int, str] | None,
+) -> list[tuple[Segment, Segment]]:
+    return [
+        vlm.pair_segments(grid, learner, clip, None if narrations is None else narrations.get(clip, ""))
+        for clip in candidates
+    ]
+
+
+def _packed_scores(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    queries: Sequence[tuple[int, Sequence[int]]],
+    narrations: dict[int, str] | None,
+    max_tokens: int,
+) -> list[np.ndarray]:
+    scores: list[np.ndarray] = []
+    for rows, counts in _batches(vlm, grid, queries, narrations, max_tokens):
+        packed = pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id)
+        flat = vlm.packed_scores(packed, visual_NKD).float().cpu().numpy()
+        scores.extend(np.split(flat, np.cumsum(counts)[:-1]))
     return scores
 
 
@@ -207,10 +303,7 @@ def rows_of(
 
     Longer rows would share the prefix more, but attention grows with the square of a row's length.
     """
-    parts = [
-        vlm.pair_segments(grid, learner, clip, None if narrations is None else narrations.get(clip, ""))
-        for clip in candidates
-    ]
+    parts = _pairs(vlm, grid, learner, candidates, narrations)
     bounds = range(0, len(parts), CANDIDATES_A_ROW)
     return [(parts[i][0], [suffix for _, suffix in parts[i : i + CANDIDATES_A_ROW]]) for i in bounds]
 
@@ -237,3 +330,7 @@ def _batches(
         used += length
     if rows:
         yield rows, counts
+
+
+def _last(flags: np.ndarray) -> int:
+    return int(np.flatnonzero(flags)[-1])

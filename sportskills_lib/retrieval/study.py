@@ -7,7 +7,7 @@ without learners goes through the same cells, and no model is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems
+from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems, token_store
 from sportskills_lib.retrieval.learners import learners_source
 from sportskills_lib.retrieval.supervision import clip_texts
 from sportskills_lib.retrieval.visual import Grid
@@ -105,9 +105,15 @@ class PairScorer:
         return scores
 
     def finetune(
-        self, supervision: pl.DataFrame, lessons: pl.DataFrame, learners: pl.DataFrame, config: RetrievalConfig
+        self,
+        supervision: pl.DataFrame,
+        lessons: pl.DataFrame,
+        learners: pl.DataFrame,
+        config: RetrievalConfig,
+        *,
+        folder: Path | None = None,
     ) -> pl.DataFrame:
-        """Train the adapters in place on both kinds of supervision; the curve."""
+        """Train the adapters in place on both kinds of supervision; the curve. Checkpoints are kept in ``folder``."""
         if self.vlm is None or self.visual_NKD is None:
             return pl.DataFrame(schema=finetuning.CURVES)
         return finetuning.finetune(
@@ -120,15 +126,9 @@ class PairScorer:
             self.places,
             self.narrations,
             self.said,
-            loss=config.loss,
-            steps=config.steps,
-            learners_a_step=config.learners_a_step,
-            positives=config.positives,
-            list_size=config.list_size,
-            learning_rate=config.learning_rate,
-            evaluate_every=config.evaluate_every,
-            speaking_weight=config.speaking_weight,
-            seed=config.seed,
+            folder=folder,
+            processes=config.processes,
+            **{one.name: getattr(config, one.name) for one in fields(finetuning.Settings)},
         )
 
     def speaks(self, pairs: pl.DataFrame, learners: pl.DataFrame) -> np.ndarray:
@@ -176,13 +176,14 @@ def open_scorer(
         return PairScorer(None)
     torch.manual_seed(config.seed)
     name = str(_local(config.model)) if _local(config.model).is_dir() else config.model
-    vlm = relevance.load_vlm(name, device=config.device)
+    vlm = relevance.load_vlm(name, device=config.device, quantize=config.quantize)
     vlm = finetuning.add_lora(vlm, rank=config.lora_rank, alpha=config.lora_alpha)
     wanted = library.clips.with_row_index("row").filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
     places = {clip_id: place for place, clip_id in enumerate(wanted["clip_id"])}
     places |= {learner_id: len(places) + place for place, learner_id in enumerate(learners["learner_id"])}
-    clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()])
-    visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames)])
+    store = token_store.open_store(config.token_store_gb)
+    clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()], store=store)
+    visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames, store=store)])
     said = {places[clip_id]: library.texts[clip_id] for clip_id in wanted["clip_id"]}
     return PairScorer(vlm, visual, vlm.grid(learner_frames.shape[1:]), places, said, config.with_narration)
 

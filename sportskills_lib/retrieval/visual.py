@@ -35,6 +35,22 @@ def stock_pixels(processor: Any, frames_NTHWC: np.ndarray) -> dict[str, Any]:
     )
 
 
+def tokens_a_video(processor: Any, grid: Grid) -> int:
+    """How many merged visual tokens a video of this grid becomes."""
+    return grid[0] * grid[1] * grid[2] // processor.video_processor.merge_size**2
+
+
+def placeholder(processor: Any, grid: Grid, *, fps: float) -> str:
+    """What the stock processor writes into a prompt for one video: its placeholders (for Qwen3-VL with the times)."""
+    import torch
+    from transformers.video_utils import VideoMetadata
+
+    frames = grid[0] * processor.video_processor.temporal_patch_size
+    metadata = VideoMetadata(total_num_frames=frames, fps=fps, frames_indices=list(range(frames)))
+    inputs = {"video_grid_thw": torch.tensor([grid]), "video_metadata": [metadata]}
+    return str(processor.replace_video_token(inputs, 0))
+
+
 def patches(processor: Any, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tensor | None:
     """float32 [N·patches, values]: the stock processor's patches, for videos that it would not resize; else None."""
     import torch
@@ -53,7 +69,9 @@ def patches(processor: Any, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tenso
 
 
 def sees_whole_frames(visual: Any, grid: Grid) -> bool:
-    """Whether one attention window covers a frame: then windowed and full layers do the same."""
+    """Whether this is a Qwen2.5-VL's tower and one attention window covers a frame: then all its layers do the same."""
+    if visual.config.model_type != "qwen2_5_vl_vision":
+        return False
     window = visual.window_size // visual.patch_size
     return window >= grid[1] and window >= grid[2]
 
@@ -83,7 +101,10 @@ def tower(visual: Any, pixels: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def visual_tokens(model: Any, processor: Any, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tensor:
-    """[N, K, D]: merged visual tokens of N videos of one shape; gradients flow if the caller lets them."""
+    """[N, K, D]: merged visual tokens of N videos of one shape; gradients flow if the caller lets them.
+
+    For a Qwen3-VL [N, K, (1 + layers) D]: beside the tokens, what the language model's first layers are given.
+    """
     import torch
 
     inner = model.model
@@ -93,4 +114,5 @@ def visual_tokens(model: Any, processor: Any, frames_NTHWC: np.ndarray, grid: Gr
         return tower(inner.visual, pixels.to(device), grid)
     inputs = stock_pixels(processor, frames_NTHWC)
     features = inner.get_video_features(inputs["pixel_values_videos"].to(device), inputs["video_grid_thw"].to(device))
-    return torch.stack(list(features.pooler_output))
+    kinds = [features.pooler_output, *getattr(features, "deepstack_features", ())]
+    return torch.cat([torch.stack(list(kind)) for kind in kinds], -1)

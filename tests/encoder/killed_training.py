@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from sportskills_lib.encoder import checkpoints, launching, training
+from sportskills_lib import checkpoints
+from sportskills_lib.encoder import launching, training
 
 
 def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:

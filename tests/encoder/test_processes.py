@@ -11,8 +11,8 @@ import torch
 from small_training import small_config, small_train
 
 import sportskills_lib
-from sportskills_lib import models
-from sportskills_lib.encoder import crew, launching, loading, stepping, training
+from sportskills_lib import crew, models
+from sportskills_lib.encoder import launching, loading, stepping, training
 
 
 def test_two_processes_give_the_weights_of_one(

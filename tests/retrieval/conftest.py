@@ -48,3 +48,42 @@ def narrations():
 def six_seconds(tmp_path_factory):
     """A video of six seconds in which each frame tells its number."""
     return write_video(tmp_path_factory.mktemp("video") / "six.mp4")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3():
+    """A Qwen3-VL with random weights, whose tower feeds two layers of the language model."""
+    import torch
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+    from transformers.models.qwen2_vl import Qwen2VLImageProcessor
+    from transformers.models.qwen3_vl import Qwen3VLVideoProcessor
+
+    tokenizer = base_vlm.build_tokenizer([relevance.INSTRUCTION, "<0.2 seconds> keep the arm straight"], vocabulary=400)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in {
+        "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>",
+    }.items()}  # fmt: skip
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "initializer_range": 0.2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]},
+        },
+        vision_config={
+            "depth": 3, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 8,
+            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 1], "initializer_range": 0.2,
+        },
+        tie_word_embeddings=True, **ids,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen3VLForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+    patches = {"patch_size": 8, "temporal_patch_size": 2, "merge_size": 2}
+    size = {"shortest_edge": 16**2, "longest_edge": 8 * 32 * 32}
+    processor = Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**patches), tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(**patches, size=size, do_sample_frames=False),
+        chat_template=base_vlm.CHAT_TEMPLATE,
+    )  # fmt: skip
+    return relevance.wrap(model, processor)

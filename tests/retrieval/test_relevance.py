@@ -26,27 +26,62 @@ def stock_score(vlm, learner, clip, narration):
     return float(last[vlm.yes_id] - last[vlm.no_id])
 
 
+@pytest.fixture(params=["tiny_vlm", "tiny_qwen3"])
+def vlm(request):
+    """Both families go through the same code."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("kept_prefix", [True, False])
 @pytest.mark.parametrize("with_narration", [True, False])
-def test_cached_scores_equal_the_stock_path(tiny_vlm, videos, narrations, with_narration):
+def test_cached_scores_equal_the_stock_path(vlm, videos, narrations, with_narration, kept_prefix):
     said = narrations if with_narration else None
-    visual, grid = encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
-    (scores,) = score_pairs(tiny_vlm, visual, grid, [(0, list(range(1, 9)))], said)
-    expected = [stock_score(tiny_vlm, videos[0], videos[i], said[i] if said else None) for i in range(1, 9)]
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    visual, grid = encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
+    (scores,) = score_pairs(vlm, visual, grid, [(0, list(range(1, 9)))], said, kept_prefix=kept_prefix)
+    expected = [stock_score(vlm, videos[0], videos[i], said[i] if said else None) for i in range(1, 9)]
+    np.testing.assert_allclose(scores, expected, atol=2e-5)
     assert np.ptp(scores) > 1e-4  # the candidates do differ
+    mean = visual.clone()
+    mean[1:] = visual[1:].mean(0)
+    (blind,) = score_pairs(vlm, mean, grid, [(0, list(range(1, 9)))], said)
+    assert np.abs(blind - scores).max() > 1e-4  # and not by their sentences alone
 
 
-def test_batch_of_one_equals_batch_of_eight(tiny_vlm, videos, narrations):
+@pytest.mark.parametrize("kept_prefix", [True, False])
+def test_batch_of_one_equals_batch_of_eight(vlm, videos, narrations, kept_prefix):
+    visual, grid = encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
+
+    def score(queries, **settings):
+        return score_pairs(vlm, visual, grid, queries, narrations, kept_prefix=kept_prefix, **settings)
+
+    (together,) = score([(0, list(range(1, 9)))])
+    np.testing.assert_allclose(together, [score([(0, [i])])[0][0] for i in range(1, 9)], atol=2e-5)
+    queries = [(i, [1, 2, 3][: 1 + i]) for i in range(3)]
+    for most in (1, 100, 300):
+        for one, other in zip(score(queries), score(queries, max_tokens=most), strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_scores_come_in_the_order_asked_for_and_nobody_is_left_out(tiny_vlm, videos, narrations):
     visual, grid = encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
-    (together,) = score_pairs(tiny_vlm, visual, grid, [(0, list(range(1, 9)))], narrations)
-    alone = [score_pairs(tiny_vlm, visual, grid, [(0, [i])], narrations)[0][0] for i in range(1, 9)]
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    several = score_pairs(tiny_vlm, visual, grid, [(i, [1, 2, 3][: 1 + i]) for i in range(3)], narrations)
-    apart = [
-        score_pairs(tiny_vlm, visual, grid, [(i, [1, 2, 3][: 1 + i])], narrations, max_tokens=1)[0] for i in range(3)
-    ]
-    for one, other in zip(several, apart, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    asked = [(0, [8, 1, 4]), (2, []), (3, [5]), (0, [4, 4])]
+    found = score_pairs(tiny_vlm, visual, grid, asked, narrations, max_tokens=200)
+    assert [len(part) for part in found] == [3, 0, 1, 2]
+    expected = [stock_score(tiny_vlm, videos[q], videos[i], narrations[i]) for q, clips in asked for i in clips]
+    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5)
+    assert score_pairs(tiny_vlm, visual, grid, [], narrations) == []
+
+
+def test_qwen3_sees_what_its_first_layers_are_given(tiny_qwen3, videos, narrations):
+    """The tokens carry three widths: its embeddings, and what two layers add. Without these, scores differ."""
+    visual, grid = encode_videos(tiny_qwen3, videos), tiny_qwen3.grid(videos.shape[1:])
+    width = tiny_qwen3.stock.config.text_config.hidden_size
+    assert visual.shape == (9, 16, 3 * width)
+    queries = [(0, [1, 2, 3])]
+    whole, flat = (
+        score_pairs(tiny_qwen3, part, grid, queries, narrations)[0] for part in (visual, visual[..., :width])
+    )
+    assert np.abs(whole - flat).max() > 1e-3
 
 
 def test_videos_are_encoded_alike_in_any_batch(tiny_vlm, videos):

@@ -59,6 +59,13 @@ def learners():
     return tables.Learners.validate(pl.DataFrame(rows).sort("learner_id"), cast=True)
 
 
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    """Visual tokens are kept below a workspace of the test's own."""
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    return tmp_path
+
+
 def run(library, learners, folder, monkeypatch, **changes):
     settings: dict = {
         "speaking_weight": 0.5,
@@ -156,3 +163,12 @@ def test_scores_of_the_stage_are_those_of_the_model(library, learners, tiny_fold
         query = (scorer.places[row["learner_id"]], [scorer.places[row["clip_id"]]])
         (expected,) = relevance.score_pairs(scorer.vlm, scorer.visual_NKD, scorer.grid, [query], None)
         assert score == pytest.approx(float(expected[0]), abs=1e-5)
+
+
+def test_videos_are_looked_at_once_for_all_runs(library, learners, tiny_folder, monkeypatch, workspace):
+    *_, scorer, _ = run(library, learners, tiny_folder, monkeypatch)
+    kept = list(workspace.glob("data/cache/visual_tokens/*/??/*.safetensors"))
+    assert len(kept) == len(scorer.places)
+    monkeypatch.setattr(relevance.visual, "visual_tokens", None)
+    *_, again, _ = run(library, learners, tiny_folder, monkeypatch)
+    assert again.visual_NKD.equal(scorer.visual_NKD)

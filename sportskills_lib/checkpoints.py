@@ -14,14 +14,14 @@ from typing import Any
 from sportskills_lib.files import write_whole
 
 
-def moving_state(module: Any) -> dict[str, Any]:
+def moving_state(module: Any, *, adapters_only: bool = False) -> dict[str, Any]:
     """Copies on the CPU of the weights in training and of all buffers that belong to the model, by name.
 
     With adapters, of all weights: peft adds an attention's adapter to its weights and takes it off again in every pass,
-    which changes them by rounding.
+    which changes them by rounding. ``adapters_only``: not so, since none of the adapters is of that kind.
     """
     saved = set(module.state_dict())
-    whole = any("lora_" in name for name in saved)
+    whole = not adapters_only and any("lora_" in name for name in saved)
     named = [(name, value) for name, value in module.named_parameters() if value.requires_grad or whole]
     named += [(name, value) for name, value in module.named_buffers() if name in saved]
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named}
@@ -39,12 +39,20 @@ def restore_state(module: Any, state: dict[str, Any]) -> None:
             here[name].copy_(value)
 
 
-def save(folder: Path, module: Any, optimiser: Any, best: dict[str, Any], record: dict[str, Any]) -> None:
+def save(
+    folder: Path,
+    module: Any,
+    optimiser: Any,
+    best: dict[str, Any],
+    record: dict[str, Any],
+    *,
+    adapters_only: bool = False,
+) -> None:
     """Write a checkpoint; ``record`` must be JSON and hold ``step``. Older ones are removed."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"now/{name}": value for name, value in moving_state(module).items()}
+    tensors = {f"now/{name}": value for name, value in moving_state(module, adapters_only=adapters_only).items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     names = [name for group in optimiser.param_groups for name in group["names"]]
     for place, state in optimiser.state_dict()["state"].items():

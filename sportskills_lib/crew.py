@@ -1,4 +1,4 @@
-"""The processes that train one model together: who does which rows, and how their numbers become one.
+"""The processes that train one model together: how they start, who does which rows, how their numbers become one.
 
 Gradients are averaged here, not by a wrapper around the model: a contrastive step calls the towers several times
 (clips, texts, chunks), which DistributedDataParallel's hooks do not allow. Every process computes the loss of the whole
@@ -10,38 +10,55 @@ batch, b rows of one process, D embedding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from sportskills_lib.config import EncoderConfig
 
 if TYPE_CHECKING:
     import torch
+
+PARENT = "SPORTSKILLS_LAUNCHER"
 
 
 class Crew:
     """One process's view of all: its device, its share of a batch, and what needs the others."""
 
-    def __init__(self, config: EncoderConfig, *, title: str = "", logs: str = ""):
+    def __init__(
+        self,
+        *,
+        device: str,
+        precision: str = "no",
+        accumulate: int = 1,
+        trackers: Iterable[str] = (),
+        title: str = "",
+        logs: str = "",
+        told: Mapping[str, Any] | None = None,
+    ):
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
         AcceleratorState._reset_state()  # one process may train several times, each with its own precision
-        check_trackers(config.trackers)
+        trackers = list(trackers)
+        check_trackers(trackers)
         self.accelerator = Accelerator(
-            mixed_precision=config.precision,
-            gradient_accumulation_steps=config.accumulate,
-            cpu=config.device == "cpu",
-            log_with=(list(config.trackers) or None) if logs else None,
+            mixed_precision=precision,
+            gradient_accumulation_steps=accumulate,
+            cpu=device == "cpu",
+            log_with=(trackers or None) if logs else None,
             project_dir=logs or None,
         )
         self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
         self.device = str(self.accelerator.device)
         self.first = self.accelerator.is_main_process
-        self._tracking = bool(logs and config.trackers)
+        self._tracking = bool(logs and trackers)
         if self._tracking:
-            flat = {name: str(value) for name, value in config.model_dump().items()}
+            flat = {name: str(value) for name, value in (told or {}).items()}
             self.accelerator.init_trackers(title, config=flat)
 
     def share(self, count: int) -> slice:
@@ -69,6 +86,14 @@ class Crew:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= self.size
 
+    def total(self, value: float) -> float:
+        """The sum of every process's ``value``."""
+        if self.size == 1:
+            return value
+        import torch
+
+        return float(self.accelerator.reduce(torch.tensor(value, device=self.device, dtype=torch.float64), "sum"))
+
     def track(self, values: dict[str, float], step: int) -> None:
         """Hand numbers to the trackers, if there are any."""
         if self._tracking:
@@ -78,6 +103,42 @@ class Crew:
         """End the trackers."""
         if self._tracking:
             self.accelerator.end_training()
+
+
+def launched() -> bool:
+    """Whether this process is one of several that a launcher started."""
+    return "LOCAL_RANK" in os.environ
+
+
+def launch(module: str, folder: Path, processes: int, *, title: str) -> None:
+    """Run ``python -m module folder`` in so many processes on this machine; they end when this one does.
+
+    RuntimeError with the end of the log when one fails.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    with (folder / "launch.log").open("w") as out:
+        done = subprocess.run(
+            [*command, "-m", module, str(folder)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {PARENT: str(os.getpid())},
+            check=False,
+        )
+    if done.returncode:
+        tail = "\n".join((folder / "launch.log").read_text().splitlines()[-40:])
+        raise RuntimeError(f"{title} in {processes} processes failed:\n{tail}")
+
+
+def end_with_launcher() -> None:
+    """Have this process end with the one that launched it, however that ends."""
+
+    def watch(parent: int) -> None:
+        while Path(f"/proc/{parent}").exists():
+            time.sleep(0.5)
+        os._exit(1)
+
+    if PARENT in os.environ:
+        threading.Thread(target=watch, args=(int(os.environ[PARENT]),), daemon=True).start()
 
 
 def check_trackers(names: list[str]) -> None:

@@ -1,0 +1,115 @@
+"""Calibration: the least log-likelihood, error before and after against hand counts, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sportskills_lib.retrieval import calibration
+
+
+def pairs(temperature, bias, count=6000, seed=0):
+    """Scores of an over- or under-confident model whose true probabilities are known."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 3, count)
+    truth = calibration.sigmoid(scores / temperature + bias)
+    return scores, (rng.random(count) < truth).astype(float)
+
+
+@pytest.mark.parametrize(("temperature", "bias"), [(4.0, -1.5), (0.5, 0.3), (1.0, 0.0)])
+def test_the_true_temperature_and_bias_are_found(temperature, bias):
+    scores, labels = pairs(temperature, bias)
+    found = calibration.fit(scores, labels)
+    assert found.temperature == pytest.approx(temperature, rel=0.12)
+    assert found.bias == pytest.approx(bias, abs=0.15)
+    assert found.nll_after <= found.nll_before + 1e-12
+    assert found.ece_after < 0.03 and found.ece_after <= found.ece_before + 0.01
+
+
+def test_the_fit_is_the_least_of_a_fine_grid():
+    scores, labels = pairs(3.0, -1.0, count=300)
+    found = calibration.fit(scores, labels)
+    grid = [
+        calibration.nll(scores / temperature + bias, labels)
+        for temperature in np.geomspace(0.5, 20, 60)
+        for bias in np.linspace(-3, 3, 61)
+    ]
+    assert found.nll_after <= min(grid) + 1e-9
+    alone = calibration.fit(scores, labels, with_bias=False)
+    assert alone.bias == 0 and alone.nll_after >= found.nll_after
+    assert alone.nll_after <= min(calibration.nll(scores / t, labels) for t in np.geomspace(0.05, 500, 400)) + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0, 1)), min_size=2, max_size=30))
+def test_no_ranking_changes(rows):
+    scores, labels = np.array(rows).T
+    if labels.min() == labels.max():
+        return
+    found = calibration.fit(scores, labels)
+    assert found.temperature > 0 and np.isfinite([found.temperature, found.bias]).all()
+    p = found.probability(np.sort(scores))
+    assert (np.diff(p) >= 0).all() and (p >= 0).all() and (p <= 1).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scores_that_part_the_labels_or_turn_them_round_stop_at_the_bound(sign):
+    scores = sign * np.arange(-10.0, 10.0)
+    labels = (np.arange(-10, 10) >= 0).astype(float)
+    found = calibration.fit(scores, labels)
+    low, high = calibration.TEMPERATURES
+    assert low * 0.999 <= found.temperature <= high * 1.001 and np.isfinite(found.bias)
+    if sign < 0:  # scores say nothing of use: the share of helpful pairs is all that is left
+        np.testing.assert_allclose(found.probability(scores), 0.5, atol=0.01)
+
+
+def test_error_and_table_against_hand_counts():
+    said = np.array([0.05, 0.15, 0.17, 0.95, 1.0, 0.5])
+    helped = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.6])
+    table = calibration.reliability(said, helped)
+    assert table.select("low", "pairs").rows() == [
+        (0.0, 1), (pytest.approx(0.1), 2), (0.5, 1), (pytest.approx(0.9), 2),
+    ]  # fmt: skip
+    expected = (0.05 * 1 + abs(0.16 - 0.5) * 2 + abs(0.5 - 0.6) * 1 + abs(0.975 - 1) * 2) / 6
+    assert calibration.ece(said, helped) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "said"),
+    [
+        ([], [], "0 validation pairs"),
+        ([1, 2], [1, 1], "one kind of label"),
+        ([1, np.nan], [0, 1], "score 1 is not finite"),
+        ([1, 2], [0, 2], "from 0 to 1"),
+        ([1, 2], [0], "one label for each score"),
+    ],
+)
+def test_what_cannot_be_calibrated_on_is_an_error(scores, labels, said):
+    with pytest.raises(ValueError, match=said):
+        calibration.fit(scores, labels)
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    found = calibration.fit(*pairs(2.0, -0.5, count=400))
+    assert calibration.load(tmp_path) is None
+    path = calibration.save(found, tmp_path)
+    again = calibration.load(tmp_path)
+    assert again is not None and again.bins.equals(found.bins)
+    np.testing.assert_array_equal(again.probability([-1, 0, 3]), found.probability([-1, 0, 3]))
+    path.write_text(json.dumps({"temperature": 1}))
+    with pytest.raises(ValueError, match="rerun 04_retrieval"):
+        calibration.load(tmp_path)
+
+
+def test_the_figure_shows_both_curves():
+    found = calibration.fit(*pairs(4.0, -1.0, count=400))
+    figure = calibration.reliability_figure(found, title="vlm_lora $x")
+    curve, counts = figure.axes
+    texts = [text.get_text() for text in curve.get_legend().get_texts()]
+    assert texts == [f"before calibration, ECE {found.ece_before:.3f}", f"after calibration, ECE {found.ece_after:.3f}"]
+    assert len(counts.patches) == found.bins.height == found.bins.filter(pl.col("pairs") > 0).height
