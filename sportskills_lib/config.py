@@ -212,7 +212,7 @@ class RetrievalConfig(ChatConfig):
     learners_a_pass: int = Field(0, ge=0, description="learners in memory at a time, same gradients; 0: all of a step")
     processes: int = Field(1, ge=1, description="processes that finetune together, one a GPU")
     quantize: Literal["no", "nf4"] = Field("no", description="nf4: the language model in 4 bits (QLoRA)")
-    token_store_gb: float = Field(4.0, ge=0, description="visual tokens kept on disk for the next reader; 0: none")
+    token_store_gb: float = Field(4.0, ge=0, description="visual tokens kept on disk; 0: none", json_schema_extra=EASE)
     workers: int = Field(2, ge=0, description="processes that read the learners' videos", json_schema_extra=EASE)
     seed: int = 0
 
