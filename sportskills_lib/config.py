@@ -175,6 +175,10 @@ class RetrievalConfig(StageConfig):
     positives: int = Field(3, ge=1, description="at most so many positives in a list")
     list_size: int = Field(8, ge=2, description="candidates in a list")
     evaluate_every: int = Field(50, ge=1, description="steps between validations; the best adapter is kept")
+    first_stage: Literal["image", "video"] = Field("video", description="encoder of 03 that finds the shortlist")
+    search: Literal["sport", "all"] = Field("sport", description="clips that are searched: of the sport, or all")
+    shortlist: int = Field(20, ge=1, description="clips a learner that the relevance model reranks")
+    frames: int = Field(0, ge=0, description="frames of a video that the relevance model sees; 0: all of 02")
     workers: int = Field(2, ge=0, description="processes that read the learners' videos")
     seed: int = 0
 

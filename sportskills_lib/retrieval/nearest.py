@@ -129,3 +129,10 @@ def standardised(pairs: pl.DataFrame, scores: np.ndarray) -> np.ndarray:
     spread = score.std(ddof=0).over("learner_id")
     wide = pl.when(spread > 1e-12).then((score - score.mean().over("learner_id")) / spread).otherwise(0.0)
     return table.select(wide.alias("score"))["score"].to_numpy()
+
+
+def usual_spread(pairs: pl.DataFrame, scores: np.ndarray) -> float:
+    """The mean over learners of the scores' deviation within a learner; 1 where there is none."""
+    table = pairs.select("learner_id").with_columns(score=pl.Series(scores, dtype=pl.Float64))
+    spread = table.group_by("learner_id", maintain_order=True).agg(pl.col("score").std(ddof=0))["score"].mean()
+    return float(spread) if isinstance(spread, float) and spread > 1e-12 else 1.0

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.figure import Figure
+
+    from sportskills_lib.retrieval.calibration import Calibration
 
 
 def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
@@ -92,3 +95,19 @@ def headline(learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataF
         "positives": supervision.filter(pl.col("label") > 0).height,
         "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
     }
+
+
+def reliability(calibration: Calibration) -> Figure:
+    """How often a clip is a weak positive, by predicted probability, before and after calibration; bubbles by count."""
+    figure, panel = style.figure(style.COLUMN_IN, 2.6)
+    panel.plot([0, 1], [0, 1], ":", color=style.GREY)
+    errors = {"before": calibration.ece_before, "after": calibration.ece_after}
+    for (when, error), colour in zip(errors.items(), (style.GREY, style.BLUE), strict=True):
+        rows = calibration.bins.filter(pl.col("when") == when).sort("bin")
+        if rows.height:
+            panel.plot(rows["predicted"], rows["observed"], "-", color=colour, label=f"{when}: ECE {error:.3f}")
+            panel.scatter(rows["predicted"], rows["observed"], s=4 + 60 * rows["n"] / rows["n"].sum(), color=colour)
+    panel.set(xlabel="predicted probability", ylabel="share of weak positives (validation)", xlim=(0, 1), ylim=(0, 1))
+    if panel.lines[1:]:
+        panel.legend(loc="upper left")
+    return figure
