@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
+import polars as pl
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 

@@ -66,7 +66,7 @@ def read_run(path: Path) -> pl.DataFrame:
 
 
 def write_qrels(path: Path, judged: pl.DataFrame) -> None:
-    """``learner 0 clip grade`` of each judged pair: the mean grade over raters, rounded half up, since grades are whole.
+    """``learner 0 clip grade`` of each judged pair: the mean over raters, rounded half up, since grades are whole.
 
     ``judged``: tables.Judgements, or rows learner_id, clip_id, grade of one rater.
     """

@@ -170,7 +170,9 @@ def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     helpful, listed = (every >= HELPFUL).sum(axis=1), rows["ranked"].list.len().to_numpy().astype(np.int64)
     found = ranked >= HELPFUL
     mean_gain, mean_found = ranked.sum(axis=1) / listed, found.sum(axis=1) / listed
-    values = {f"ndcg@{k}": (metrics.ndcg_at_k(ranked, every, k=k), metrics.chance_ndcg(every, listed, k=k)) for k in (10, 5)}
+    values = {
+        f"ndcg@{k}": (metrics.ndcg_at_k(ranked, every, k=k), metrics.chance_ndcg(every, listed, k=k)) for k in (10, 5)
+    }
     for k in (5, 10):
         chance = metrics.chance_recall_multi(helpful, listed, k=k)
         values[f"recall_helpful@{k}"] = metrics.recall_multi_at_k(found, helpful, k=k), chance
@@ -242,7 +244,7 @@ def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFram
 
 
 def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How often a coach would prefer one system's offer to another's: for each of :data:`COMPARISONS`, and k of 1 and 5.
+    """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`, k of 1 and 5.
 
     For each learner the system whose first k clips have the higher mean grade wins; ties count half. ``rate`` lies
     between its bounds over participants; p asks whether it differs from one half. Seeds are averaged per learner first.
@@ -278,7 +280,9 @@ def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFram
         parts.append(scores.group_by("system").agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater)))
     kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
     table = pl.concat([pl.DataFrame(schema=kinds), *parts])
-    wide = table.sort("rater").pivot("rater", index="system", values="value") if table.height else table.select("system")
+    wide = (
+        table.sort("rater").pivot("rater", index="system", values="value") if table.height else table.select("system")
+    )
     order = pl.Series(sorted(wide["system"], key=_place), dtype=pl.String).to_frame("system")
     return order.join(wide, on="system", maintain_order="left")
 

@@ -1,4 +1,4 @@
-"""Two-stage retrieval judged: rankings of the whole library, and what depth and weight are worth in quality and seconds.
+"""Two-stage retrieval judged: rankings of the library, and what depth and weight are worth in quality and seconds.
 
 Coaches graded pools, not the library, so a ranking of the library holds clips that nobody judged. They are neither
 helpful nor not: how many there are is reported, and quality is measured on the judged ones alone, in the order in which
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TOP = 10
 _LIBRARY = {
-    "system": pl.String, "learners": pl.Int64, "ranked": pl.Float64, "judged@10": pl.Float64, "grade_of_judged@10": pl.Float64,
-    "condensed_ndcg@10": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+    "system": pl.String, "learners": pl.Int64, "ranked": pl.Float64, "judged@10": pl.Float64,
+    "grade_of_judged@10": pl.Float64, "condensed_ndcg@10": pl.Float64, "low": pl.Float64, "high": pl.Float64,
 }  # fmt: skip
 _VARIANTS = {
     "varied": pl.String, "value": pl.Float64, "ndcg@10": pl.Float64, "low": pl.Float64, "high": pl.Float64,
@@ -39,7 +39,7 @@ def condensed(rankings: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
 def library_table(
     rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, draws: int, seed: int
 ) -> pl.DataFrame:
-    """A row a system: how many clips it ranked a learner, the share judged among the first ten, what the judged are worth.
+    """A row a system: clips ranked a learner, the share judged among the first ten, what the judged ones are worth.
 
     ``condensed_ndcg@10``: nDCG@10 of the judged clips alone, over the learners for whom every system ranked one.
     """

@@ -21,7 +21,7 @@ TIMINGS = {"part": pl.String, "seconds": pl.Float64, "items": pl.Int64, "item": 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """The first stage, the relevance model's scores of any pairs, and how much the fused score takes from the latter."""
+    """The first stage, the relevance model's scores of any pairs, and what share of the fused score is the latter's."""
 
     first: systems.FirstStage
     second: Callable[[pl.DataFrame], np.ndarray]

@@ -248,7 +248,7 @@ def encoder_of(library: Library, wanted: str) -> str:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What 04 found: tables.Rankings of the judged pools, of the library and of the variants, and how they came to be."""
+    """What 04 found: tables.Rankings of the judged pools, of the library and of variants, and how they came to be."""
 
     rankings: pl.DataFrame
     library: pl.DataFrame
@@ -276,17 +276,8 @@ def rank_all(
         return Ranked(empty, empty, empty, _choices([]), _Watch().table(), calibrate(asked, np.zeros(0)))
     pools, validation, watch = asked.pools, asked.validation, _Watch()
     parts = _baselines(pools, learners, library, zero_shot, config.seed)
-    rows: list[tuple[str, float, float]] = []
-    encoder = encoder_of(library, config.first_stage)
-    stages: dict[str, systems.FirstStage] = {}
-    for system, arm in ARMS.items():
-        with watch(f"{system}: learners' vectors", learners.height, "learner"):
-            vectors = learner_embeddings(library, encoder, arm, learner_frames, config.device)
-        stages[system] = systems.encoder_scorer(
-            library.embeddings, f"{encoder}:{arm}", library.pairs, learners["learner_id"].to_list(), vectors
-        ).first_stage(validation)
-        rows += stages[system].choice.rows(f"{system} ({encoder}): narration against pictures")
-        parts.append(nearest.rank(system, pools, stages[system].scores(pools)))
+    stages, rows = _first_stages(validation, learners, learner_frames, library, config, watch)
+    parts += [nearest.rank(system, pools, stage.scores(pools)) for system, stage in stages.items()]
     with watch("vlm_lora: scores", pools.height, "pair"):
         tuned = scorer.scores(pools)
     tuned_validation = scorer.scores(validation)
@@ -308,6 +299,27 @@ def rank_all(
     found = reranking.variants(two, pools, first.scores(pools), tuned)
     calibration = calibrate(asked, tuned_validation)
     return Ranked(nearest.stack_rankings(parts), shortlisted, found, _choices(rows), watch.table(), calibration)
+
+
+def _first_stages(
+    validation: pl.DataFrame,
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    library: Library,
+    config: RetrievalConfig,
+    watch: _Watch,
+) -> tuple[dict[str, systems.FirstStage], list[tuple[str, float, float]]]:
+    """The encoder's arms as retrievers, by system, and the choices made for them."""
+    encoder, ids = encoder_of(library, config.first_stage), learners["learner_id"].to_list()
+    stages: dict[str, systems.FirstStage] = {}
+    rows: list[tuple[str, float, float]] = []
+    for system, arm in ARMS.items():
+        with watch(f"{system}: learners' vectors", learners.height, "learner"):
+            vectors = learner_embeddings(library, encoder, arm, learner_frames, config.device)
+        scorer = systems.encoder_scorer(library.embeddings, f"{encoder}:{arm}", library.pairs, ids, vectors)
+        stages[system] = scorer.first_stage(validation)
+        rows += stages[system].choice.rows(f"{system} ({encoder}): narration against pictures")
+    return stages, rows
 
 
 def _baselines(

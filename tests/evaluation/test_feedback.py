@@ -89,9 +89,11 @@ def test_a_learner_whom_nothing_helps_has_no_reciprocal_rank():
     judged = pl.DataFrame([("L1", "a", "r", 1, False)], schema=tables.Judgements.column_names(), orient="row")
     rankings = pl.DataFrame([("s", "L1", 1, "a", 0.0)], schema=tables.Rankings.column_names(), orient="row")
     scores = feedback.score(rankings, judged, learners())
-    assert dict(scores.select("metric", "value").rows()) == {"ndcg@10": 1.0, "recall_helpful@5": None, "mrr": None}
+    value = dict(scores.select("metric", "value").rows())
+    assert value["ndcg@10"] == value["grade@1"] == 1.0 and value["precision_helpful@5"] == 0.0
+    assert value["recall_helpful@5"] is value["recall_helpful@10"] is value["mrr"] is None
     table = feedback.table(scores, draws=10, seed=0)
-    assert table["metric"].to_list() == ["ndcg@10"]
+    assert set(table["metric"]) == {"ndcg@10", "ndcg@5", "precision_helpful@5", "grade@1", "grade@5"}
     assert not feedback.simulated(judged)
 
 
@@ -134,9 +136,12 @@ def test_a_ratings_file_without_a_column_is_named(workspace):
 
 
 def two_systems() -> pl.DataFrame:
-    """Scores of two systems for four learners of two participants: a wins once, loses once, ties twice at the first clip."""
+    """Scores of two systems for four learners of two participants: one win, one loss, two ties at first."""
     rows = []
-    for system, first, five in (("vlm_lora", [3.0, 1.0, 2.0, 2.0], [1.0] * 4), ("encoder_narrations", [2.0] * 4, [0.5] * 4)):
+    for system, first, five in (
+        ("vlm_lora", [3.0, 1.0, 2.0, 2.0], [1.0] * 4),
+        ("encoder_narrations", [2.0] * 4, [0.5] * 4),
+    ):
         for metric, values in (("grade@1", first), ("grade@5", five), ("ndcg@10", [v / 3 for v in first])):
             for i, value in enumerate(values):
                 rows.append((system, f"L{i}", metric, 0, value, 0.5, "golf", f"p{i // 2}"))

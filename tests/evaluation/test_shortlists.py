@@ -50,7 +50,7 @@ def test_depths_cost_seconds_and_weights_none():
 
 
 def test_nothing_ranked_is_an_empty_table(workspace):
-    none, nobody = tables.Rankings.create_empty(), judgements().clear()
+    none, nobody = tables.Rankings.create_empty(), tables.Judgements.create_empty()
     timings = pl.DataFrame({"part": [], "seconds": [], "items": []})
     assert shortlists.library_table(none, nobody, LEARNERS, draws=10, seed=0).is_empty()
     assert shortlists.variants_table(none, timings, nobody, LEARNERS, draws=10, seed=0).is_empty()

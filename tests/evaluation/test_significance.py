@@ -182,7 +182,7 @@ def test_a_demo_sized_bootstrap_takes_seconds():
 
 
 def test_randomisation_by_enumeration():
-    """Three participants: all 8 patterns of signs can be listed; draws come near their share, ties counted as as far."""
+    """Three participants: all 8 patterns of signs can be listed; draws come near their share."""
     differences, people = np.array([0.3, 0.1, 0.2, -0.1]), ["a", "a", "b", "c"]
     sums = [0.4, 0.2, -0.1]
     patterns = [abs(a * sums[0] + b * sums[1] + c * sums[2]) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
