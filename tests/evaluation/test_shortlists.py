@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import feedback, shortlists
+from sportskills_lib import tables
+from sportskills_lib.evaluation import shortlists
 from sportskills_lib.evaluation.figures import optional
 
 
@@ -49,10 +49,8 @@ def test_depths_cost_seconds_and_weights_none():
     assert set(optional("shortlist_depth", shortlists.figure, table)) == {"shortlist_depth"}
 
 
-def test_nothing_ranked_is_an_empty_table(workspace):
+def test_nothing_ranked_is_an_empty_table():
     none, nobody = tables.Rankings.create_empty(), tables.Judgements.create_empty()
     timings = pl.DataFrame({"part": [], "seconds": [], "items": []})
     assert shortlists.library_table(none, nobody, LEARNERS, draws=10, seed=0).is_empty()
     assert shortlists.variants_table(none, timings, nobody, LEARNERS, draws=10, seed=0).is_empty()
-    stage = artifacts.open_stage("demo", "04_retrieval")
-    assert stage.table("library_rankings").height and feedback.METRICS

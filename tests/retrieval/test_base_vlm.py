@@ -58,3 +58,34 @@ def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
     torch.manual_seed(5)
     base_vlm.build_base_vlm(tmp_path / "vlm", seed=3, recipe=tiny_recipe)
     torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
+    rng = np.random.default_rng(1)
+    scenes = base_vlm.make_scenes(8, rng, size_px=32)
+    for scene in range(8):
+        asked = base_vlm.ask(scenes, scene, rng, alike=6)
+        compared = [(answer, shown) for text, answer, shown in asked if text == base_vlm.SAME]
+        assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {"no"}
+        assert all(other // 2 != scene // 2 for _, (other,) in compared[1:]) and len(compared) == 6
+        judged = [answer for text, answer, _ in asked if base_vlm.DESCRIBES in text]
+        assert judged == ["yes", "no"] * base_vlm.PAIRS
+
+
+def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
+    """Its parts are read off the answers' places: pushing them there lowers it."""
+    rng = np.random.default_rng(2)
+    scenes = base_vlm.make_scenes(6, rng, size_px=32)
+    visual = relevance.encode_videos(tiny_vlm, scenes.frames)
+    questions = base_vlm.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
+    rows = [row for scene in (0, 3) for row in questions.rows(base_vlm.ask(scenes, scene, rng, alike=4), scene)]
+    model = tiny_vlm.stock.model.language_model
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(25):
+        loss = base_vlm.language_loss(tiny_vlm, rows, visual, 2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
