@@ -3,8 +3,8 @@
 It is the public architecture (stock classes, byte-level tokenizer, chat template, processor), saved in the public
 layout and loaded by the same code, only small. Its first training is on generic motions. First the vision tower learns
 where the joints are (a head that is thrown away reads them off the visual tokens); then, with the tower fixed, the
-language model learns to say what a person does and whether a sentence describes a person ("What does the person do?",
-"Does this describe the person?"). It sees no sport, skill, learner or fault of the study, and no question about help.
+language model learns to say what a person does, which of two sentences describes a person, and who of a list moves
+alike (:mod:`asking`). It sees no sport, skill, learner or fault of the study, and no question about help.
 Deterministic under a seed (one thread); a complete folder is left as it is.
 """
 
@@ -14,21 +14,19 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sportskills_lib.demo import generic
+from sportskills_lib.demo.asking import DESCRIBES, PAIRS, SAME, WATCH, WHAT, Questions, Row, ask
 from sportskills_lib.demo.motion import PHASES, POINTS, Motion
-from sportskills_lib.demo.phrases import ADVICE, COMMENTS, LITERAL, MISTAKES, TIPS
+from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
 from sportskills_lib.demo.render import Appearance, render_with_joints
-from sportskills_lib.models import quoted
 from sportskills_lib.retrieval import relevance
-from sportskills_lib.retrieval.packing import Segment, hidden_states, pack
+from sportskills_lib.retrieval.packing import hidden_states, pack
 from sportskills_lib.retrieval.relevance import VisionLanguageModel
-from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:
     import torch
@@ -52,14 +50,7 @@ CHAT_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-WATCH = "Watch:"
-WHAT = "What does the person do?"
-DESCRIBES = "Does this describe the person? Answer yes or no."
-SAME = "Do both move alike? Answer yes or no."
 FRAMES, STEPS = 8, 4  # frames of a scene; the model sees them in pairs
-PAIRS = 2  # of sentences, one true and one not, that a scene is asked about
-Asked = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
-Row = tuple[Segment, list[Segment]]
 
 
 @dataclass(frozen=True)
@@ -289,46 +280,6 @@ def _state_labels(states: list[list[str]], names: list[str]) -> np.ndarray:
     return labels
 
 
-class Questions:
-    """Prompts about one or two scenes, cut after the first video so that all questions share it."""
-
-    def __init__(self, vlm: VisionLanguageModel, grid: Grid):
-        self.vlm, self.grid = vlm, grid
-        self._ask = lru_cache(maxsize=None)(self._cut)
-
-    def _cut(self, text: str, answer: str, videos: int) -> tuple[Segment, Segment]:
-        content = [{"type": "text", "text": WATCH}, {"type": "video"}, *[{"type": "video"}] * (videos - 1)]
-        messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
-        return self.vlm.split_prompt(messages, self.grid, after=1, answer=answer)
-
-    def rows(self, asked: list[Asked], scene: int) -> list[Row]:
-        """A scene's prefix and its questions, a few to a row."""
-        cut = [(self._ask(text, answer, 1 + len(others)), others) for text, answer, others in asked]
-        prefix = Segment(cut[0][0][0].ids, cut[0][0][0].positions, (scene,))
-        suffixes = [Segment(suffix.ids, suffix.positions, others, suffix.answer) for (_, suffix), others in cut]
-        size = relevance.CANDIDATES_A_ROW
-        return [(prefix, suffixes[start : start + size]) for start in range(0, len(suffixes), size)]
-
-
-def ask(scenes: Scenes, scene: int, rng: np.random.Generator, *, alike: int = 8) -> list[Asked]:
-    """A caption to write, sentences to judge in pairs (one true, one not), and a list of people to compare.
-
-    The first of the list moves alike, the others do not.
-    """
-    held = scenes.states[scene]
-    found: list[Asked] = [(WHAT, generic.caption(held[:2], rng), ())]
-    for _ in range(PAIRS):
-        state = held[int(rng.integers(len(held)))]
-        rivals = [rival for group in generic.GROUPS.values() if state in group for rival in group if rival != state]
-        for said, answer in ((state, "yes"), (str(rng.choice(rivals)), "no")):
-            text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
-            found.append((f'"{quoted(text)}" {DESCRIBES}', answer, ()))
-    twin = scene ^ 1
-    places = rng.integers(0, len(scenes.states) // 2 - 1, alike - 1) * 2 + rng.integers(0, 2, alike - 1)
-    others = [int(place) if place < min(scene, twin) else int(place) + 2 for place in places]
-    return [*found, (SAME, "yes", (twin,)), *[(SAME, "no", (other,)) for other in others]]
-
-
 def train_language(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator) -> float:
     """Teach the language model to read scenes and sentences; the tower stays as it is. Returns the last loss."""
     import torch
@@ -343,7 +294,7 @@ def train_language(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng
         rows = [
             row
             for scene in chosen
-            for row in questions.rows(ask(scenes, int(scene), rng, alike=recipe.alike), int(scene))
+            for row in questions.rows(ask(scenes.states, int(scene), rng, alike=recipe.alike), int(scene))
         ]
         loss = language_loss(vlm, rows, visual, len(chosen))
         _step(loss, parameters, optimizer, schedule)
