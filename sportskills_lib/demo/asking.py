@@ -19,8 +19,8 @@ from sportskills_lib.retrieval.visual import Grid
 
 WATCH = "Watch:"
 WHAT = "What does the person do?"
-DESCRIBES = "Does this describe the person? Answer yes or no."
-SAME = "Do both move alike? Answer yes or no."
+DESCRIBES = "Does this describe the person?"
+SAME = "Do both move alike?"
 PAIRS = 2  # of sentences, one true and one not, that a scene is asked about
 Asked = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
 Row = tuple[Segment, list[Segment]]

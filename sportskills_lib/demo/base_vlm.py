@@ -59,7 +59,7 @@ class Recipe:
 
     scenes: int = 5000
     vision_steps: int = 280
-    language_steps: int = 260
+    language_steps: int = 200
     batch: int = 32
     language_batch: int = 16
     alike: int = 8
