@@ -272,6 +272,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "learning_rate": 1e-4,
             "steps": 2000,
             "evaluate_every": 200,
+            "shortlist": 100,
         },
         "05_evaluation": {"ratings": "", "truth": ""},
     },
