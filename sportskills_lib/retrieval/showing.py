@@ -9,11 +9,11 @@ import polars as pl
 
 from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval import calibration
+from sportskills_lib.retrieval.calibration import Calibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from sportskills_lib.retrieval.calibration import Calibration
 
 
 def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
@@ -97,17 +97,11 @@ def headline(learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataF
     }
 
 
-def reliability(calibration: Calibration) -> Figure:
-    """How often a clip is a weak positive, by predicted probability, before and after calibration; bubbles by count."""
-    figure, panel = style.figure(style.COLUMN_IN, 2.6)
-    panel.plot([0, 1], [0, 1], ":", color=style.GREY)
-    errors = {"before": calibration.ece_before, "after": calibration.ece_after}
-    for (when, error), colour in zip(errors.items(), (style.GREY, style.BLUE), strict=True):
-        rows = calibration.bins.filter(pl.col("when") == when).sort("bin")
-        if rows.height:
-            panel.plot(rows["predicted"], rows["observed"], "-", color=colour, label=f"{when}: ECE {error:.3f}")
-            panel.scatter(rows["predicted"], rows["observed"], s=4 + 60 * rows["n"] / rows["n"].sum(), color=colour)
-    panel.set(xlabel="predicted probability", ylabel="share of weak positives (validation)", xlim=(0, 1), ylim=(0, 1))
-    if panel.lines[1:]:
-        panel.legend(loc="upper left")
+def reliability(found: Calibration | None) -> Figure:
+    """The reliability curve before and after calibration; a sentence where there was nothing to calibrate on."""
+    if found is not None:
+        return calibration.reliability_figure(found)
+    figure, panel = style.figure(style.COLUMN_IN, 0.6)
+    panel.set_axis_off()
+    panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
     return figure

@@ -255,7 +255,7 @@ class Ranked:
     variants: pl.DataFrame
     choices: pl.DataFrame  # choice, weight, weak nDCG@10
     timings: pl.DataFrame  # part, seconds, items, item
-    calibration: Calibration
+    calibration: Calibration | None  # None without validation pairs of both kinds
 
 
 def rank_all(
@@ -273,7 +273,7 @@ def rank_all(
     """
     if not asked.pools.height:
         empty = nearest.stack_rankings([])
-        return Ranked(empty, empty, empty, _choices([]), _Watch().table(), calibrate(asked, np.zeros(0)))
+        return Ranked(empty, empty, empty, _choices([]), _Watch().table(), None)
     pools, validation, watch = asked.pools, asked.validation, _Watch()
     parts = _baselines(pools, learners, library, zero_shot, config.seed)
     stages, rows = _first_stages(validation, learners, learner_frames, library, config, watch)
@@ -297,8 +297,8 @@ def rank_all(
             two, test, library.clips, depth=config.shortlist, same_sport=config.search == "sport"
         )
     found = reranking.variants(two, pools, first.scores(pools), tuned)
-    calibration = calibrate(asked, tuned_validation)
-    return Ranked(nearest.stack_rankings(parts), shortlisted, found, _choices(rows), watch.table(), calibration)
+    probabilities = calibrate(asked, tuned_validation)
+    return Ranked(nearest.stack_rankings(parts), shortlisted, found, _choices(rows), watch.table(), probabilities)
 
 
 def _first_stages(
@@ -335,9 +335,21 @@ def _baselines(
     return [nearest.rank(name, pools, value) for name, value in scores.items()]
 
 
-def calibrate(asked: Candidates, scores: np.ndarray) -> Calibration:
-    """Probabilities for the relevance model's scores, from the validation learners' weak labels."""
-    return calibration.fit(scores, asked.validation["label"].to_numpy() if len(scores) else np.zeros(0))
+def calibrate(asked: Candidates, scores: np.ndarray) -> Calibration | None:
+    """Probabilities for the relevance model's scores, from the validation learners' weak labels (any positive helps).
+
+    None where there are no validation pairs of both kinds.
+    """
+    labels = (asked.validation["label"].to_numpy() > 0).astype(np.float64)
+    return calibration.fit(scores, labels) if 0 < labels.sum() < len(labels) else None
+
+
+def save_calibration(found: Calibration | None, folder: Path) -> pl.DataFrame:
+    """Write calibration.json, if there is one; its table of bins."""
+    if found is None:
+        return pl.DataFrame(schema=calibration.BINS_SCHEMA)
+    calibration.save(found, folder)
+    return found.bins
 
 
 class _Watch:
