@@ -185,7 +185,7 @@ def open_scorer(
 ) -> PairScorer:
     """Load the checkpoint, add fresh adapters (they change nothing yet), and encode the videos that can be asked for.
 
-    Only clips of sports that learners practise are encoded.
+    Only clips of sports that learners practise are encoded, unless all sports are searched.
     """
     import torch
 
@@ -195,7 +195,9 @@ def open_scorer(
     name = str(_local(config.model)) if _local(config.model).is_dir() else config.model
     vlm = relevance.load_vlm(name, device=config.device)
     vlm = finetuning.add_lora(vlm, rank=config.lora_rank, alpha=config.lora_alpha)
-    wanted = library.clips.with_row_index("row").filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
+    wanted = library.clips.with_row_index("row")
+    if config.search == "sport":
+        wanted = wanted.filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
     places = {clip_id: place for place, clip_id in enumerate(wanted["clip_id"])}
     places |= {learner_id: len(places) + place for place, learner_id in enumerate(learners["learner_id"])}
     kept = seen_frames(learner_frames.shape[1], config.frames)
