@@ -213,6 +213,10 @@ class RetrievalConfig(ChatConfig):
     processes: int = Field(1, ge=1, description="processes that finetune together, one a GPU")
     quantize: Literal["no", "nf4"] = Field("no", description="nf4: the language model in 4 bits (QLoRA)")
     token_store_gb: float = Field(4.0, ge=0, description="visual tokens kept on disk; 0: none", json_schema_extra=EASE)
+    first_stage: Literal["image", "video"] = Field("video", description="encoder of 03 that finds the shortlist")
+    search: Literal["sport", "all"] = Field("sport", description="clips that are searched: of the sport, or all")
+    shortlist: int = Field(20, ge=1, description="clips a learner that the relevance model reranks")
+    frames: int = Field(0, ge=0, description="frames of a video that the relevance model sees; 0: all of 02")
     workers: int = Field(2, ge=0, description="processes that read the learners' videos", json_schema_extra=EASE)
     seed: int = 0
 
@@ -308,6 +312,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "evaluate_every": 200,
             "learners_a_pass": 1,
             "token_store_gb": 200.0,
+            "shortlist": 100,
         },
         "05_evaluation": {"ratings": "", "truth": ""},
     },

@@ -248,7 +248,9 @@ def leave_out(run: str, stage: str, config: StageConfig) -> None:
         raise ValueError(f"{stage} cannot be left out of a run: only 04_retrieval can, for nothing but 05 reads it")
     writer = artifacts.begin(run, stage, config)
     writer.save("learners", tables.Learners.create_empty(), tables.Learners)
-    writer.save("rankings", tables.Rankings.create_empty(), tables.Rankings)
+    for name in ("rankings", "library_rankings", "variants"):
+        writer.save(name, tables.Rankings.create_empty(), tables.Rankings)
+    writer.save("timings", pl.DataFrame(schema={"part": pl.String, "seconds": pl.Float64, "items": pl.Int64}))
     np.save(writer.path("learner_frames.npy"), np.zeros((0, 1, 1, 1, 3), np.uint8))
     writer.finish(dropped=tables.dropped_rows([]), left_out="this run measures recall only")
 

@@ -17,6 +17,8 @@ from sportskills_lib import artifacts, metrics, spans, tables
 from sportskills_lib.evaluation import significance
 
 NDCG, RECALL, MRR = "ndcg@10", "recall_helpful@5", "mrr"
+METRICS = (NDCG, "ndcg@5", RECALL, "recall_helpful@10", "precision_helpful@5", MRR, "grade@1", "grade@5")
+ORACLE = "text_oracle"
 HELPFUL = 2.0  # the mean grade from which a clip counts as helpful; ours
 RATINGS = {
     "take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64,
@@ -30,7 +32,9 @@ COMPARISONS = (
     ("vlm_lora", "encoder_narrations"),
     ("vlm_lora", "same_skill_random"),
     ("vlm_lora", "vlm_zero_shot"),
+    ("vlm_lora", "vlm_lora_shuffled"),
     ("fused", "encoder_narrations"),
+    ("fused", "same_skill_random"),
     ("fused", "vlm_lora"),
     ("encoder_narrations", "encoder_zero_shot"),
     ("encoder_narrations", "same_skill_random"),
@@ -103,37 +107,47 @@ def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame)
     )
 
 
-def score(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, split: str = "test") -> pl.DataFrame:
+def gains(judged: pl.DataFrame, *, centred: bool = False) -> pl.DataFrame:
+    """learner_id, clip_id, gain: the mean grade over raters, in order of ids.
+
+    ``centred`` first takes off each rater's lenience: how far its grades lie above the other raters' of the same pairs
+    (see :func:`rater_summary`). Where all rated all, that moves every gain alike; where each pair met other raters, it
+    keeps a strict rater's pairs from looking worse. Gains then may lie a little outside 0 … 3.
+    """
+    grade = pl.col("grade").cast(pl.Float64)
+    if centred:
+        judged = judged.join(rater_summary(judged).select("rater", "bias"), on="rater", how="left")
+        grade = grade - pl.col("bias").fill_null(0.0)
+    return judged.group_by("learner_id", "clip_id").agg(gain=grade.mean()).sort("learner_id", "clip_id")
+
+
+def score(
+    rankings: pl.DataFrame,
+    judged: pl.DataFrame,
+    learners: pl.DataFrame,
+    *,
+    split: str = "test",
+    centred: bool = False,
+) -> pl.DataFrame:
     """Scores of every system for the learners of ``split`` that coaches judged; the cluster is the participant.
 
     A ranked clip that nobody judged has gain 0, as in trec_eval; a judged clip that was not ranked still counts in the
-    ideal. mrr and recall are not defined for a learner whom no clip helps (mean grade < 2).
+    ideal. mrr and recall are not defined for a learner whom no clip helps (mean grade < 2). grade@k is the mean grade
+    of the first k, what a learner who watches k clips gets.
     """
-    gains = judged.group_by("learner_id", "clip_id").agg(gain=pl.col("grade").mean()).sort("learner_id", "clip_id")
+    known = gains(judged, centred=centred)
     asked = learners.filter(pl.col("split").cast(pl.String) == split).select("learner_id", "sport", "participant")
     rows = (
         rankings.rename({"query_id": "learner_id"})
         .join(asked, on="learner_id")
-        .join(gains, on=["learner_id", "clip_id"], how="left")
+        .join(known, on=["learner_id", "clip_id"], how="left")
         .sort("system", "learner_id", "rank")
         .group_by("system", "learner_id", "sport", "participant", maintain_order=True)
         .agg(ranked=pl.col("gain").fill_null(0.0))
-        .join(gains.group_by("learner_id", maintain_order=True).agg(judged=pl.col("gain")), on="learner_id")
+        .join(known.group_by("learner_id", maintain_order=True).agg(judged=pl.col("gain")), on="learner_id")
     )
     if rows.is_empty():
         return tables.Scores.create_empty()
-    ranked, all_gains = _padded(rows["ranked"].to_list()), _padded(rows["judged"].to_list())
-    n_helpful = (all_gains >= HELPFUL).sum(axis=1)
-    n_candidates = rows["ranked"].list.len().to_numpy().astype(np.int64)
-    found = ranked >= HELPFUL
-    values = {
-        NDCG: (metrics.ndcg_at_k(ranked, all_gains), metrics.chance_ndcg(all_gains, n_candidates)),
-        RECALL: (
-            metrics.recall_multi_at_k(found, n_helpful, k=5),
-            metrics.chance_recall_multi(n_helpful, n_candidates, k=5),
-        ),
-        MRR: (metrics.reciprocal_rank(found, n_helpful), metrics.chance_reciprocal_rank(n_helpful, n_candidates)),
-    }
     parts = [
         rows.select(
             "system",
@@ -145,9 +159,28 @@ def score(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, 
             sport="sport",
             cluster="participant",
         )
-        for name, (value, chance) in values.items()
+        for name, (value, chance) in _values(rows).items()
     ]
     return tables.Scores.validate(pl.concat(parts), cast=True)
+
+
+def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Every metric and its chance level, [rows], of ``ranked`` and ``judged`` gains (lists)."""
+    ranked, every = _padded(rows["ranked"].to_list()), _padded(rows["judged"].to_list())
+    helpful, listed = (every >= HELPFUL).sum(axis=1), rows["ranked"].list.len().to_numpy().astype(np.int64)
+    found = ranked >= HELPFUL
+    mean_gain, mean_found = ranked.sum(axis=1) / listed, found.sum(axis=1) / listed
+    values = {
+        f"ndcg@{k}": (metrics.ndcg_at_k(ranked, every, k=k), metrics.chance_ndcg(every, listed, k=k)) for k in (10, 5)
+    }
+    for k in (5, 10):
+        chance = metrics.chance_recall_multi(helpful, listed, k=k)
+        values[f"recall_helpful@{k}"] = metrics.recall_multi_at_k(found, helpful, k=k), chance
+    values["precision_helpful@5"] = metrics.precision_at_k(found, k=5), mean_found * np.minimum(5, listed) / 5
+    values[MRR] = metrics.reciprocal_rank(found, helpful), metrics.chance_reciprocal_rank(helpful, listed)
+    for k in (1, 5):
+        values[f"grade@{k}"] = ranked[:, :k].sum(axis=1) / np.minimum(k, listed), mean_gain
+    return values
 
 
 def _padded(rows: list[list[float]]) -> np.ndarray:
@@ -158,7 +191,7 @@ def _padded(rows: list[list[float]]) -> np.ndarray:
 
 
 def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    parts = [(metric, scores.filter(pl.col("metric") == metric)) for metric in (NDCG, RECALL, MRR)]
+    parts = [(metric, scores.filter(pl.col("metric") == metric)) for metric in METRICS]
     return [(metric, part) for metric, part in parts if part["value"].is_not_null().any()]
 
 
@@ -176,7 +209,10 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist."""
+    """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist.
+
+    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`).
+    """
     rows = []
     for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
@@ -184,14 +220,71 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
             if system in sampled.systems and baseline in sampled.systems:
                 gap = sampled.difference(system, baseline, stratum="all")
                 size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))
-                rows.append((system, baseline, metric, gap.value, gap.low, gap.high, *size, gap.excludes(0.0)))
+                p = significance.paired_p(part, system, baseline, seed=seed)
+                rows.append((system, baseline, metric, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
     return pl.DataFrame(rows, schema=_DIFFERENCES, orient="row")
 
 
 _DIFFERENCES = {
     "system": pl.String, "baseline": pl.String, "metric": pl.String, "difference": pl.Float64, "low": pl.Float64,
-    "high": pl.Float64, "n": pl.Int64, "participants": pl.Int64, "apart": pl.Boolean,
+    "high": pl.Float64, "n": pl.Int64, "participants": pl.Int64, "apart": pl.Boolean, "p": pl.Float64,
 }  # fmt: skip
+
+
+def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
+    """How much of the oracle's mean each system reaches: system, metric, share, low, high; empty without the oracle."""
+    rows = []
+    for metric, part in _by_metric(scores):
+        sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
+        for system in sorted(sampled.systems, key=_place) if ORACLE in sampled.systems else ():
+            share = sampled.ratio(system, ORACLE, stratum="all")
+            rows.append((system, metric, share.value, share.low, share.high))
+    kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(("share", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, schema=kinds, orient="row")
+
+
+def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
+    """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`, k of 1 and 5.
+
+    For each learner the system whose first k clips have the higher mean grade wins; ties count half. ``rate`` lies
+    between its bounds over participants; p asks whether it differs from one half. Seeds are averaged per learner first.
+    """
+    rows: list[tuple[object, ...]] = []
+    for k in (1, 5):
+        part = scores.filter((pl.col("metric") == f"grade@{k}") & pl.col("value").is_not_null())
+        wide = significance.average_seeds(part).pivot("system", index=["query_id", "cluster"], values="value")
+        for system, baseline in COMPARISONS:
+            if not {system, baseline} <= set(wide.columns):
+                continue
+            both = wide.drop_nulls([system, baseline]).sort("query_id")
+            gap = np.round((both[system] - both[baseline]).to_numpy(), 9)
+            result, people = (np.sign(gap) + 1) / 2, both["cluster"].to_list()
+            low, high = significance.mean_interval(result, people, draws=draws, seed=seed)
+            p = significance.randomisation_p(result - 0.5, people, seed=seed)
+            counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
+            rows.append((system, baseline, k, *counts, float(result.mean()), low, high, p))
+    return pl.DataFrame(rows, schema=_WINS, orient="row")
+
+
+_WINS = {
+    "system": pl.String, "baseline": pl.String, "k": pl.Int64, "wins": pl.Int64, "ties": pl.Int64, "losses": pl.Int64,
+    "rate": pl.Float64, "low": pl.Float64, "high": pl.Float64, "p": pl.Float64,
+}  # fmt: skip
+
+
+def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """nDCG@10 of every system under each rater's grades alone: whether the order of systems hangs on who graded."""
+    parts = []
+    for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True):
+        scores = score(rankings, grades, learners).filter(pl.col("metric") == NDCG)
+        parts.append(scores.group_by("system").agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater)))
+    kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
+    table = pl.concat([pl.DataFrame(schema=kinds), *parts])
+    wide = (
+        table.sort("rater").pivot("rater", index="system", values="value") if table.height else table.select("system")
+    )
+    order = pl.Series(sorted(wide["system"], key=_place), dtype=pl.String).to_frame("system")
+    return order.join(wide, on="system", maintain_order="left")
 
 
 def rater_summary(judged: pl.DataFrame) -> pl.DataFrame:

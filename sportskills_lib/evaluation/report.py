@@ -25,7 +25,11 @@ CSV_TABLES = (
     "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports", "median_ranks",
     "galleries", "understanding_means", "understanding_differences", "cue_kinds", "cue_kind_differences", "corpus",
 )  # fmt: skip
-FEEDBACK_TABLES = ("feedback_retrieval", "feedback_differences", "raters")
+FEEDBACK_TABLES = (
+    "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares", "feedback_by_rater", "raters",
+    "library_retrieval", "shortlist_depth",
+)  # fmt: skip
+FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")  # the page; the files hold every metric
 CAPTIONS = {
     "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
     "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
@@ -35,6 +39,7 @@ CAPTIONS = {
     "cue_kinds": "Clips and narrations of mistakes, by what one has to see to tell them: a pose, or timing.",
     "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
     "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
+    "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the relevance model's weight.",
     "feedback_filmstrips": "Learners, and the first five clips that two systems offer them, with mean grades. "
     "What an expert said of the learner is for the reader; no model is given it.",
     "curves": "Training loss and validation recall of each arm.",
@@ -88,6 +93,10 @@ def _render(context: dict[str, Any]) -> str:
 def _table(folder: Path, name: str) -> pl.DataFrame:
     path = folder / f"{name}.parquet"
     return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
+
+
+def _few_metrics(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("metric").is_in(FEEDBACK_SHOWN)) if "metric" in frame.columns else frame
 
 
 def _write_tables(place: Path, folder: Path) -> None:
@@ -146,9 +155,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "kind_differences": report_text.shown(report_text.between_encoders(found["cue_kind_differences"])),
         "corpus": report_text.shown(found["corpus"]),
         "seeds": report_text.shown(found["seeds"]),
-        "feedback": report_text.shown(found["feedback_retrieval"]),
-        "feedback_differences": report_text.shown(found["feedback_differences"]),
-        "raters": report_text.shown(found["raters"]),
+        **{name: report_text.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
         "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),
         "leaks": report_text.shown(found["leaks"]),
         "provenance": report_text.shown(report_text.provenance(manifests, artifacts.provenance())),

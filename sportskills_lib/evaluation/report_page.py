@@ -85,13 +85,17 @@ timing matters.</p>
 {{ retrievals|safe }}
 
 <h2 id="feedback">Feedback retrieval: which clip helps this learner?</h2>
-{% if tables.feedback.rows %}
+{% if tables.feedback_retrieval.rows %}
 <p>{{ rater_note }}</p>
 {{ plot(figures.feedback) }}
-{{ show(tables.feedback) }}
+{{ show(tables.feedback_retrieval) }}
 <h3>Paired differences</h3>{{ show(tables.feedback_differences) }}
+<h3>Share of what the oracle reaches, who reads the expert's comment</h3>{{ show(tables.oracle_shares) }}
+<h3>Wins, learner by learner, by the mean grade of the first k clips</h3>{{ show(tables.feedback_wins) }}
+<h3>Two stages over the whole library</h3>{{ show(tables.library_retrieval) }}
+{{ plot(figures.shortlist_depth) }}
 <h3>Learners, picked by rule: best, typical, worst</h3>{{ plot(figures.feedback_filmstrips) }}
-<h3>Raters</h3>{{ show(tables.raters) }}
+<h3>Raters</h3>{{ show(tables.raters) }}{{ show(tables.feedback_by_rater) }}
 {% else %}<p>{{ no_feedback }}</p>{% endif %}
 
 <h2 id="training">Training</h2>

@@ -19,7 +19,7 @@ Legend: A systems, S strata, C clusters of a stratum, D draws.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -230,6 +230,45 @@ def _weights(clusters: int, *, draws: int, seed: int, name: str) -> Floats:
     """How often each cluster is drawn, [D, C]; each row sums to C."""
     generator = np.random.default_rng([seed, *name.encode()])
     return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws).astype(np.float64)
+
+
+def randomisation_p(
+    differences: np.ndarray, clusters: Sequence[str], *, flips: int = 10_000, seed: int = 0
+) -> float | None:
+    """Two-sided p of a mean paired difference: how often whole clusters with random signs give one as far from 0.
+
+    If the systems were alike, either could have been called the first, for each cluster (participant) by itself.
+    The measured signs count as one of the draws, so p is never 0: at least 1 / (flips + 1). None for one cluster.
+    """
+    names, places = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < 2:
+        return None
+    sums_C = np.bincount(places, np.asarray(differences, np.float64))
+    signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2 - 1
+    as_far = np.abs(signs_FC @ sums_C) >= abs(sums_C.sum()) - 1e-9
+    return float((1 + as_far.sum()) / (1 + flips))
+
+
+def mean_interval(
+    values: np.ndarray, clusters: Sequence[str], *, draws: int, seed: int, level: float = 0.95
+) -> tuple[float | None, float | None]:
+    """Percentile bounds of the mean of ``values``, whole clusters drawn; (None, None) for one cluster."""
+    names, places = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < 2:
+        return None, None
+    weights_DC = _weights(len(names), draws=draws, seed=seed, name="all")
+    means_D = (weights_DC @ np.bincount(places, np.asarray(values, np.float64))) / (weights_DC @ np.bincount(places))
+    low, high = np.quantile(means_D, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_p(scores: pl.DataFrame, system: str, baseline: str, *, seed: int = 0) -> float | None:
+    """:func:`randomisation_p` of one metric's scores, seeds averaged per query, over the queries that both answered."""
+    rows = average_seeds(scores.filter(pl.col("system").is_in([system, baseline]))).filter(
+        pl.col("value").is_not_null()
+    )
+    wide = rows.pivot("system", index=["query_id", "cluster"], values="value").drop_nulls().sort("query_id")
+    return randomisation_p((wide[system] - wide[baseline]).to_numpy(), wide["cluster"].to_list(), seed=seed)
 
 
 def seed_spread(scores: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""First-stage retrieval: embeddings, cosine similarity, and rankings with a fixed order of ties."""
+"""First-stage retrieval: exact nearest neighbours, cosine similarity, and rankings with a fixed order of ties."""
 
 from __future__ import annotations
 
@@ -8,7 +8,61 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
-from sportskills_lib import tables
+from sportskills_lib import metrics, tables
+
+BLOCK = 4096  # gallery rows at a time: queries × BLOCK similarities are all that is ever held
+
+
+def top_k(
+    queries_QD: np.ndarray, gallery_ND: np.ndarray, k: int, *, block: int = BLOCK
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` best gallery rows of each query by inner product, best first: int64 and float64 [Q, min(k, N)].
+
+    Exact, and never more than [Q, k + block] similarities at once: each block meets the best found so far. Equal
+    similarities stand in order of the gallery's rows. They are summed in double precision and rounded to nine places,
+    so that equal vectors tie whatever block they stand in.
+    """
+    queries = np.asarray(queries_QD, np.float64)
+    best_QK = np.zeros((len(queries), 0))
+    rows_QK = np.zeros((len(queries), 0), np.int64)
+    for start in range(0, len(gallery_ND), block):
+        part = np.asarray(gallery_ND[start : start + block], np.float64)
+        scores = np.concatenate([best_QK, np.round(queries @ part.T, 9)], axis=1)
+        rows = np.broadcast_to(np.arange(start, start + len(part)), (len(queries), len(part)))
+        order = metrics.ranking(scores, k=k)  # the best so far stand before the block: ties keep the rows' order
+        best_QK = np.take_along_axis(scores, order, 1)
+        rows_QK = np.take_along_axis(np.concatenate([rows_QK, rows], axis=1), order, 1)
+    return rows_QK, best_QK
+
+
+def shortlists(
+    learners: pl.DataFrame,
+    clips: pl.DataFrame,
+    learner_vectors: Mapping[str, np.ndarray],
+    clip_vectors: Mapping[str, np.ndarray],
+    *,
+    depth: int,
+    same_sport: bool = True,
+) -> pl.DataFrame:
+    """learner_id, clip_id, score: each learner's ``depth`` nearest clips of its own split (and sport), never itself.
+
+    The order is that of the learners, best first, ties by clip_id. A clip without a vector cannot be found.
+    """
+    keys = ["split", "sport"] if same_sport else ["split"]
+    named = clips.filter(pl.col("clip_id").is_in(list(clip_vectors))).sort("clip_id")
+    galleries = named.partition_by(keys, as_dict=True)
+    parts = [pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64})]
+    for key, people in learners.group_by(keys, maintain_order=True):
+        if key not in galleries:
+            continue
+        ids = galleries[key]["clip_id"].to_numpy()
+        gallery = np.stack([clip_vectors[clip_id] for clip_id in ids])
+        asked = np.stack([learner_vectors[learner_id] for learner_id in people["learner_id"]])
+        rows, scores = top_k(asked, gallery, depth)
+        names = np.repeat(people["learner_id"].to_numpy(), rows.shape[1])
+        found = {"learner_id": names, "clip_id": ids[rows].ravel(), "score": scores.ravel()}
+        parts.append(pl.DataFrame(found, schema=parts[0].schema))
+    return pl.concat(parts)
 
 
 def seeded_uniform(*names: object) -> float:
@@ -75,3 +129,10 @@ def standardised(pairs: pl.DataFrame, scores: np.ndarray) -> np.ndarray:
     spread = score.std(ddof=0).over("learner_id")
     wide = pl.when(spread > 1e-12).then((score - score.mean().over("learner_id")) / spread).otherwise(0.0)
     return table.select(wide.alias("score"))["score"].to_numpy()
+
+
+def usual_spread(pairs: pl.DataFrame, scores: np.ndarray) -> float:
+    """The mean over learners of the scores' deviation within a learner; 1 where there is none."""
+    table = pairs.select("learner_id").with_columns(score=pl.Series(scores, dtype=pl.Float64))
+    spread = table.group_by("learner_id", maintain_order=True).agg(pl.col("score").std(ddof=0))["score"].mean()
+    return float(spread) if isinstance(spread, float) and spread > 1e-12 else 1.0

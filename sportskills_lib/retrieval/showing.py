@@ -9,6 +9,8 @@ import polars as pl
 
 from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval import calibration
+from sportskills_lib.retrieval.calibration import Calibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,3 +141,13 @@ def headline(learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataF
         "positives": supervision.filter(pl.col("label") > 0).height,
         "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
     }
+
+
+def reliability(found: Calibration | None) -> Figure:
+    """The reliability curve before and after calibration; a sentence where there was nothing to calibrate on."""
+    if found is not None:
+        return calibration.reliability_figure(found)
+    figure, panel = style.figure(style.COLUMN_IN, 0.6)
+    panel.set_axis_off()
+    panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
+    return figure

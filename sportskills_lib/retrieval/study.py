@@ -6,7 +6,9 @@ without learners goes through the same cells, and no model is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,17 @@ import polars as pl
 
 from sportskills_lib import artifacts, models, tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import describing, finetuning, nearest, relevance, systems, token_store
+from sportskills_lib.retrieval import (
+    calibration,
+    describing,
+    finetuning,
+    nearest,
+    relevance,
+    reranking,
+    systems,
+    token_store,
+)
+from sportskills_lib.retrieval.calibration import Calibration
 from sportskills_lib.retrieval.learners import learners_source
 from sportskills_lib.retrieval.supervision import clip_texts
 from sportskills_lib.retrieval.visual import Grid
@@ -168,7 +180,7 @@ def open_scorer(
 ) -> PairScorer:
     """Load the checkpoint, add fresh adapters (they change nothing yet), and encode the videos that can be asked for.
 
-    Only clips of sports that learners practise are encoded.
+    Only clips of sports that learners practise are encoded, unless all sports are searched.
     """
     import torch
 
@@ -178,14 +190,23 @@ def open_scorer(
     name = str(_local(config.model)) if _local(config.model).is_dir() else config.model
     vlm = relevance.load_vlm(name, device=config.device, quantize=config.quantize)
     vlm = finetuning.add_lora(vlm, rank=config.lora_rank, alpha=config.lora_alpha)
-    wanted = library.clips.with_row_index("row").filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
+    wanted = library.clips.with_row_index("row")
+    if config.search == "sport":
+        wanted = wanted.filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
     places = {clip_id: place for place, clip_id in enumerate(wanted["clip_id"])}
     places |= {learner_id: len(places) + place for place, learner_id in enumerate(learners["learner_id"])}
     store = token_store.open_store(config.token_store_gb)
-    clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()], store=store)
-    visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames, store=store)])
+    kept = seen_frames(learner_frames.shape[1], config.frames)
+    clip_tokens = relevance.encode_videos(vlm, library.frames[wanted["row"].to_numpy()][:, kept], store=store)
+    visual = torch.cat([clip_tokens, relevance.encode_videos(vlm, learner_frames[:, kept], store=store)])
     said = {places[clip_id]: library.texts[clip_id] for clip_id in wanted["clip_id"]}
-    return PairScorer(vlm, visual, vlm.grid(learner_frames.shape[1:]), places, said, config.with_narration)
+    return PairScorer(vlm, visual, vlm.grid(learner_frames[:, kept].shape[1:]), places, said, config.with_narration)
+
+
+def seen_frames(stored: int, wanted: int) -> np.ndarray:
+    """Which of the stored frames the relevance model sees: ``wanted`` of them, evenly spaced; all for 0 or too many."""
+    count = wanted if 0 < wanted < stored else stored
+    return ((np.arange(count) + 0.5) * stored / count).astype(np.int64)
 
 
 # -------------------------------------------------------------------------------------------------------- systems
@@ -211,10 +232,28 @@ def candidates(pools: pl.DataFrame, supervision: pl.DataFrame, learners: pl.Data
     )
 
 
-def learner_embeddings(library: Library, arm: str, learner_frames: np.ndarray, device: str) -> np.ndarray:
+def learner_embeddings(library: Library, encoder: str, arm: str, learner_frames: np.ndarray, device: str) -> np.ndarray:
     """float32 [M, D]: the learners' clips through the tower of one arm of 03."""
-    tower = models.load_tower(library.encoder / "models" / "image" / arm, device=device)
+    tower = models.load_tower(library.encoder / "models" / encoder / arm, device=device)
     return tower.encode_frames(learner_frames)
+
+
+def encoder_of(library: Library, wanted: str) -> str:
+    """The encoder of 03 that is the first stage: the one that is wanted, or image where 03 has not trained it."""
+    known = set(library.embeddings["model_id"].unique())
+    return wanted if all(f"{wanted}:{arm}" in known for arm in ARMS.values()) else "image"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What 04 found: tables.Rankings of the judged pools, of the library and of variants, and how they came to be."""
+
+    rankings: pl.DataFrame
+    library: pl.DataFrame
+    variants: pl.DataFrame
+    choices: pl.DataFrame  # choice, weight, weak nDCG@10
+    timings: pl.DataFrame  # part, seconds, items, item
+    calibration: Calibration | None  # None without validation pairs of both kinds
 
 
 def rank_all(
@@ -225,47 +264,106 @@ def rank_all(
     scorer: PairScorer,
     zero_shot: np.ndarray,
     config: RetrievalConfig,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """tables.Rankings of every system, and the choices made on validation (system, weight, weak nDCG@10).
+) -> Ranked:
+    """Every system over the judged pools; the two stages over the library; the choices made on validation.
 
     ``zero_shot``: the model's scores of the pools before it was finetuned.
     """
     if not asked.pools.height:
-        return nearest.stack_rankings([]), _choices([])
-    pools, validation = asked.pools, asked.validation
-    parts = [
-        nearest.rank("random", pools, systems.random_scores(pools, config.seed)),
-        nearest.rank(
-            "same_skill_random", pools, systems.same_skill_scores(pools, learners, library.clips, config.seed)
-        ),
-        nearest.rank("text_oracle", pools, systems.oracle_scores(pools, learners, library.texts)),
-        nearest.rank("vlm_zero_shot", pools, zero_shot),
-    ]
-    rows: list[tuple[str, float, float]] = []
-    first_stage: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for system, arm in ARMS.items():
-        vectors = learner_embeddings(library, arm, learner_frames, config.device)
-        encoder = systems.encoder_scorer(
-            library.embeddings, f"image:{arm}", library.pairs, learners["learner_id"].to_list(), vectors
-        )
-        choice = systems.choose_weight(validation, *encoder.parts(validation))
-        rows += [(f"{system}: narration against pictures", weight, value) for weight, value in choice.values.items()]
-        first_stage[system] = (
-            systems.blend(pools, *encoder.parts(pools), choice.weight),
-            systems.blend(validation, *encoder.parts(validation), choice.weight),
-        )
-        parts.append(nearest.rank(system, pools, first_stage[system][0]))
-    tuned, tuned_validation = scorer.scores(pools), scorer.scores(validation)
+        empty = nearest.stack_rankings([])
+        return Ranked(empty, empty, empty, _choices([]), _Watch().table(), None)
+    pools, validation, watch = asked.pools, asked.validation, _Watch()
+    parts = _baselines(pools, learners, library, zero_shot, config.seed)
+    stages, rows = _first_stages(validation, learners, learner_frames, library, config, watch)
+    parts += [nearest.rank(system, pools, stage.scores(pools)) for system, stage in stages.items()]
+    with watch("vlm_lora: scores", pools.height, "pair"):
+        tuned = scorer.scores(pools)
+    tuned_validation = scorer.scores(validation)
     parts.append(nearest.rank("vlm_lora", pools, tuned))
     if config.speaking_weight:  # a model that was not taught to speak has nothing to describe
         parts.append(nearest.rank("describe_then_retrieve", pools, scorer.speaks(pools, learners)))
     swapped = scorer.scores(pools, video_of=systems.swapped_learners(learners))
     parts.append(nearest.rank("vlm_lora_shuffled", pools, swapped))
-    encoder_pools, encoder_validation = first_stage["encoder_narrations"]
-    choice = systems.choose_weight(validation, encoder_validation, tuned_validation)
-    rows += [("fused: vlm_lora against encoder_narrations", weight, value) for weight, value in choice.values.items()]
-    parts.append(nearest.rank("fused", pools, systems.blend(pools, encoder_pools, tuned, choice.weight)))
-    return nearest.stack_rankings(parts), _choices(rows)
+    first = stages["encoder_narrations"]
+    choice = systems.choose_weight(validation, first.scores(validation), tuned_validation)
+    rows += choice.rows("fused: vlm_lora against encoder_narrations")
+    two = reranking.TwoStage(first, scorer.scores, choice.weight)
+    parts.append(nearest.rank("fused", pools, two.fused(pools, first.scores(pools), tuned)))
+    test = learners.filter(pl.col("learner_id").is_in(pools["learner_id"].unique().implode()))
+    with watch("library: search and shortlist", test.height, "learner"):
+        shortlisted = reranking.library_rankings(
+            two, test, library.clips, depth=config.shortlist, same_sport=config.search == "sport"
+        )
+    found = reranking.variants(two, pools, first.scores(pools), tuned)
+    probabilities = calibrate(asked, tuned_validation)
+    return Ranked(nearest.stack_rankings(parts), shortlisted, found, _choices(rows), watch.table(), probabilities)
+
+
+def _first_stages(
+    validation: pl.DataFrame,
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    library: Library,
+    config: RetrievalConfig,
+    watch: _Watch,
+) -> tuple[dict[str, systems.FirstStage], list[tuple[str, float, float]]]:
+    """The encoder's arms as retrievers, by system, and the choices made for them."""
+    encoder, ids = encoder_of(library, config.first_stage), learners["learner_id"].to_list()
+    stages: dict[str, systems.FirstStage] = {}
+    rows: list[tuple[str, float, float]] = []
+    for system, arm in ARMS.items():
+        with watch(f"{system}: learners' vectors", learners.height, "learner"):
+            vectors = learner_embeddings(library, encoder, arm, learner_frames, config.device)
+        scorer = systems.encoder_scorer(library.embeddings, f"{encoder}:{arm}", library.pairs, ids, vectors)
+        stages[system] = scorer.first_stage(validation)
+        rows += stages[system].choice.rows(f"{system} ({encoder}): narration against pictures")
+    return stages, rows
+
+
+def _baselines(
+    pools: pl.DataFrame, learners: pl.DataFrame, library: Library, zero_shot: np.ndarray, seed: int
+) -> list[pl.DataFrame]:
+    """The rankings that need no trained model: chance, the skill alone, the oracle, the model before finetuning."""
+    scores = {
+        "random": systems.random_scores(pools, seed),
+        "same_skill_random": systems.same_skill_scores(pools, learners, library.clips, seed),
+        "text_oracle": systems.oracle_scores(pools, learners, library.texts),
+        "vlm_zero_shot": zero_shot,
+    }
+    return [nearest.rank(name, pools, value) for name, value in scores.items()]
+
+
+def calibrate(asked: Candidates, scores: np.ndarray) -> Calibration | None:
+    """Probabilities for the relevance model's scores, from the validation learners' weak labels (any positive helps).
+
+    None where there are no validation pairs of both kinds.
+    """
+    labels = (asked.validation["label"].to_numpy() > 0).astype(np.float64)
+    return calibration.fit(scores, labels) if 0 < labels.sum() < len(labels) else None
+
+
+def save_calibration(found: Calibration | None, folder: Path) -> pl.DataFrame:
+    """Write calibration.json, if there is one; its table of bins."""
+    if found is None:
+        return pl.DataFrame(schema=calibration.BINS_SCHEMA)
+    calibration.save(found, folder)
+    return found.bins
+
+
+class _Watch:
+    """How long the parts of a ranking took, for the curve of quality against seconds."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, float, int, str]] = []
+
+    @contextmanager
+    def __call__(self, part: str, items: int, item: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._rows.append((part, time.monotonic() - began, items, item))
+
+    def table(self) -> pl.DataFrame:
+        return pl.DataFrame(self._rows, schema=reranking.TIMINGS, orient="row")
 
 
 def _choices(rows: list[tuple[str, float, float]]) -> pl.DataFrame:

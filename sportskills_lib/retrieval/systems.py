@@ -29,6 +29,10 @@ class Choice:
     weight: float
     values: dict[float, float]
 
+    def rows(self, name: str) -> list[tuple[str, float, float]]:
+        """(name, weight, value) of each weight tried."""
+        return [(name, weight, value) for weight, value in self.values.items()]
+
 
 def weak_ndcg(lists: pl.DataFrame, scores: np.ndarray) -> float:
     """Mean nDCG@10 of scored rows (learner_id, clip_id, label) by their weak labels; NaN without a positive."""
@@ -101,6 +105,43 @@ class EncoderScorer:
     def parts(self, pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Similarity to the candidate's pictures, and to its narration."""
         return nearest.cosine(pairs, self.learners, self.clips), nearest.cosine(pairs, self.learners, self.said)
+
+    def first_stage(self, lists: pl.DataFrame) -> FirstStage:
+        """The retriever whose weight of narrations is the best on the validation ``lists``.
+
+        Each part counts in units of its usual spread within a learner's list, since cosines of pictures and of
+        sentences differ in size. The score stays an inner product of two vectors, so that neighbours can be searched.
+        """
+        pictures, said = self.parts(lists)
+        choice = choose_weight(lists, pictures, said)
+        units = nearest.usual_spread(lists, pictures), nearest.usual_spread(lists, said)
+        shares = (1 - choice.weight) / units[0], choice.weight / units[1]
+        nothing = np.zeros(len(next(iter(self.clips.values()), ())))
+        gallery = {
+            clip_id: shares[0] * vector + shares[1] * self.said.get(clip_id, nothing)
+            for clip_id, vector in self.clips.items()
+        }
+        return FirstStage(self.learners, gallery, choice)
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """One vector a learner and one a clip: the first stage's score is their inner product, in pools and in search."""
+
+    learners: Mapping[str, np.ndarray]
+    gallery: Mapping[str, np.ndarray]
+    choice: Choice
+
+    def scores(self, pairs: pl.DataFrame) -> np.ndarray:
+        """Score of each row's learner and clip, [rows]."""
+        return nearest.cosine(pairs, self.learners, self.gallery)
+
+    def similarities(self, learner_ids: Sequence[str], clip_ids: Sequence[str]) -> np.ndarray:
+        """float64 [Q, N]: the scores of some learners and clips; a clip without a vector scores 0."""
+        nothing = np.zeros(len(next(iter(self.learners.values()), ())))
+        asked = np.array([self.learners[item] for item in learner_ids], np.float64).reshape(-1, len(nothing))
+        found = np.array([self.gallery.get(item, nothing) for item in clip_ids], np.float64).reshape(-1, len(nothing))
+        return asked @ found.T
 
 
 def encoder_scorer(

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import artifacts, style, tables
-from sportskills_lib.evaluation import recall, significance, summary
+from sportskills_lib.evaluation import feedback, recall, significance, summary
 from sportskills_lib.sweeping.grid import sweep_folder
 from sportskills_lib.sweeping.running import DONE, WAITING, states
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from IPython.display import HTML
     from matplotlib.figure import Figure
 
-EVALUATION = "05_evaluation"
+EVALUATION, RETRIEVAL = "05_evaluation", "04_retrieval"
+JUDGED = "judged"  # stands for the encoder where systems are judged by coaches' grades: the swept stage is 04
 ARM = ["encoder", "training"]
 LABEL_LETTERS = 44
 GALLERIES = ("within_sport", "within_sport_fixed")  # whole galleries, and galleries of one size
@@ -39,6 +40,7 @@ COMPARED = (
     ("difference", "narrations_shuffled", "activity_skill"),
     ("difference", "narrations", "zero_shot"),
     ("difference", "both", "narrations"),
+    *(("difference", *names) for names in feedback.COMPARISONS),
 )
 _COLUMNS = tables.Scores.column_names()
 
@@ -57,6 +59,11 @@ class Found:
     def members(self) -> list[dict[str, Any]]:
         """run, label, values and seed of each member, in order."""
         return list(self.notes["members"])
+
+    @property
+    def judged(self) -> bool:
+        """Whether members differ in 04, so that what is compared are its rankings, by coaches' grades."""
+        return bool(self.notes["stage"] == RETRIEVAL)
 
     @property
     def labels(self) -> list[str]:
@@ -82,7 +89,8 @@ def open_sweep(
     path = sweep_folder(name) / "sweep.json"
     if not path.is_file():
         raise ValueError(f"there is no sweep {name!r}: `sportskills sweep --help` shows how one is made")
-    return Found(name, json.loads(path.read_text()), metric, direction, scope)
+    found = Found(name, json.loads(path.read_text()), metric, direction, scope)
+    return replace(found, metric=feedback.NDCG, direction="learner_to_clip", scope="pools") if found.judged else found
 
 
 # ------------------------------------------------------------------------------------------------------------ tables
@@ -92,16 +100,23 @@ def recalls(found: Found) -> pl.DataFrame:
     """A row for each member with numbers, encoder and training: the macro mean over sports with its interval."""
     parts = [pl.DataFrame(schema=_RECALLS)]
     for member in found.done():
-        table = artifacts.open_stage(member["run"], EVALUATION).table("per_sport_recall")
-        rows = table.filter(
-            (pl.col("sport") == summary.MEAN)
-            & (pl.col("metric") == found.metric)
-            & (pl.col("direction") == found.direction)
-            & (pl.col("scope") == found.scope)
-        )
+        rows = _judged(member["run"]) if found.judged else _recalled(found, member["run"])
         names = {name: pl.lit(member[name]) for name in ("run", "label", "seed")}
         parts.append(rows.with_columns(**names).select(list(_RECALLS)).cast(_RECALLS))  # type: ignore[arg-type]
     return pl.concat(parts)
+
+
+def _recalled(found: Found, run: str) -> pl.DataFrame:
+    table = artifacts.open_stage(run, EVALUATION).table("per_sport_recall")
+    return table.filter(sport=summary.MEAN, metric=found.metric, direction=found.direction, scope=found.scope)
+
+
+def _judged(run: str) -> pl.DataFrame:
+    """The mean of every system over the test learners, in the same columns."""
+    stage = artifacts.open_stage(run, EVALUATION)
+    rows = stage.table("feedback_retrieval").filter(pl.col("metric") == feedback.NDCG)
+    chance = stage.table("feedback").filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
+    return rows.with_columns(encoder=pl.lit(JUDGED), training=pl.col("system"), chance=pl.lit(chance, dtype=pl.Float64))
 
 
 _RECALLS: dict[str, Any] = {
@@ -186,11 +201,19 @@ def _scores(found: Found, members: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """The chosen metric of each member's queries, system cut down to encoder/training, seed that of the member."""
     parts = []
     for member in members:
-        scores = artifacts.open_stage(member["run"], EVALUATION).table("recall", tables.Scores)
-        rows = recall.split_system(scores.filter(pl.col("metric") == found.metric))
-        rows = rows.filter((pl.col("direction") == found.direction) & (pl.col("scope") == found.scope))
+        stage = artifacts.open_stage(member["run"], EVALUATION)
+        scores = stage.table("feedback" if found.judged else "recall", tables.Scores)
+        scores = scores.filter(pl.col("metric") == found.metric)
+        rows = scores.with_columns(encoder=pl.lit(JUDGED), training=pl.col("system"))
+        if not found.judged:
+            rows = recall.split_system(scores)
+            rows = rows.filter((pl.col("direction") == found.direction) & (pl.col("scope") == found.scope))
         parts.append(rows.with_columns(seed=pl.lit(member["seed"] or 0, dtype=pl.Int64), label=pl.lit(member["label"])))
     return pl.concat(parts)
+
+
+def _stratum(found: Found) -> str | None:
+    return None if found.judged else "sport"  # every learner counts once
 
 
 def arm_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -201,15 +224,17 @@ def arm_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.Dat
     rows = []
     for label in found.labels:
         members = found.done(label)
-        for scope in dict.fromkeys((found.scope, *GALLERIES)) if members else ():
+        scopes = (found.scope,) if found.judged else dict.fromkeys((found.scope, *GALLERIES))
+        for scope in scopes if members else ():
             scores = _scores(replace(found, scope=scope), members)
             scores = scores.with_columns(system=pl.concat_str(*ARM, separator="/"))
-            sampled = significance.resample(scores.select(_COLUMNS), draws=draws, seed=seed)
+            sampled = significance.resample(scores.select(_COLUMNS), draws=draws, seed=seed, stratum=_stratum(found))
             size = (int(sampled.queries_S.sum()), len(members))
             for kind, one, two in _compared(sampled.systems) if sampled.strata else ():
                 gap = sampled.ratio(one, two) if kind == "ratio" else sampled.difference(one, two)
                 apart = gap.excludes(1.0 if kind == "ratio" else 0.0)
-                rows.append((label, scope, kind, one, two, gap.value, gap.low, gap.high, *size, apart))
+                p = significance.paired_p(scores.select(_COLUMNS), one, two, seed=seed) if found.judged else None
+                rows.append((label, scope, kind, one, two, gap.value, gap.low, gap.high, *size, apart, p))
     return pl.DataFrame(rows, schema=_ARMS, orient="row")
 
 
@@ -229,7 +254,7 @@ def _compared(systems: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 _ARMS = {
     "label": pl.String, "scope": pl.String, "kind": pl.String, "arm": pl.String, "baseline": pl.String,
     "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64, "seeds": pl.Int64,
-    "apart": pl.Boolean,
+    "apart": pl.Boolean, "p": pl.Float64,
 }  # fmt: skip
 
 
@@ -247,7 +272,7 @@ def point_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.D
         for encoder, training in sorted(arms[0] & arms[1]):
             part = scores.filter((pl.col("encoder") == encoder) & (pl.col("training") == training))
             part = part.with_columns(system=pl.col("label")).select(_COLUMNS)
-            sampled = significance.resample(part, draws=draws, seed=seed)
+            sampled = significance.resample(part, draws=draws, seed=seed, stratum=_stratum(found))
             if not sampled.strata:
                 continue
             gap = sampled.difference(label, first)
@@ -285,7 +310,7 @@ def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
             _arm(axes, rows, dots, labels, shift=0.8 * ((index + 0.5) / len(arms) - 0.5), arm=arm)
         chance = over.filter(pl.col("encoder") == encoder)["chance"].mean()
         axes.axvline(chance, color=style.GREY, linewidth=0.7, linestyle=":")
-        axes.set_title(f"{style.plain(encoder)} encoder")
+        axes.set_title("by coaches' grades" if found.judged else f"{style.plain(encoder)} encoder")
         words = (found.metric, found.direction.replace("_to_", " → "), found.scope)
         axes.set_xlabel(", ".join(word.replace("_", " ") for word in words))
         for edge in np.arange(len(labels) - 1) + 0.5:
@@ -352,7 +377,7 @@ def keep_tables(found: Found, **frames: pl.DataFrame) -> None:
         for name, frame in frames.items():
             frame.write_csv(folder / f"{name}.csv")
     for name, frame in frames.items():
-        frame.write_parquet(found_folder(found) / f"{name}.parquet")
+        frame.write_parquet(sweep_folder(found.name) / f"{name}.parquet")
 
 
 def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
@@ -365,12 +390,7 @@ def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
     return figure
 
 
-def found_folder(found: Found) -> Path:
-    """Where the sweep's own files lie."""
-    return sweep_folder(found.name)
-
-
 def _folders(found: Found) -> list[Path]:
     report = artifacts.workspace() / "reports" / found.name
     report.mkdir(parents=True, exist_ok=True)
-    return [found_folder(found), report]
+    return [sweep_folder(found.name), report]

@@ -27,9 +27,9 @@ from sportskills_lib.sweeping import results, running
 from sportskills_lib.sweeping.estimates import member_seconds, members_planned
 from sportskills_lib.sweeping.grid import Point, Sweep, plan_sweep
 
-STAGE, BEFORE = STAGES[2], STAGES[1]
+STAGE = STAGES[2]
 KEYS = {"base", "preset", "jobs", "limit_minutes", "sweep"}
-SWEEP_KEYS = {"name", "title", "seeds", "set", "points", "together", "transfer"}
+SWEEP_KEYS = {"name", "title", "stage", "seeds", "set", "points", "together", "transfer"}
 COPIED = ("members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png", "sweep.svg")
 
 
@@ -44,6 +44,7 @@ class Entry:
     points: dict[str, Settings]
     together: bool  # figures by sport over all members, which must differ in the seed alone
     transfer: bool  # which group of sports helps which, over members trained on groups
+    stage: str = STAGE  # whose settings vary
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Study:
     limit_minutes: float
     entries: list[Entry]
     left_out: list[str]
+    name: str = "study"  # the file's, and of the folder in docs
+
+    @property
+    def before(self) -> str:
+        """The last stage that every member reads from the base."""
+        first = max([entry.stage for entry in self.entries], default=STAGE)
+        return STAGES[STAGES.index(first) - 1]
 
 
 # ------------------------------------------------------------------------------------------------------------- read
@@ -80,7 +88,7 @@ def read(
     chosen = [entry for entry in entries if not only or set(_names(entry)) & set(only)]
     left_out = [text for text in left_out if any(text.startswith(entry.name) for entry in chosen)]
     facts = (base or text.get("base", "demo"), preset or text.get("preset", "demo"), int(text.get("jobs", 1)))
-    return Study(*facts, float(text.get("limit_minutes", 0)), chosen, left_out)
+    return Study(*facts, float(text.get("limit_minutes", 0)), chosen, left_out, path.stem)
 
 
 def _names(entry: Entry) -> tuple[str, str]:
@@ -106,7 +114,7 @@ def _entry(words: dict[str, Any], left_out: list[str]) -> Entry | None:
             left_out.append(f"{name}, {label}: {', '.join(unknown)}")
         else:
             points[label] = settings
-    more = bool(words.get("together")), bool(words.get("transfer"))
+    more = bool(words.get("together")), bool(words.get("transfer")), execution.stage_name(str(words.get("stage", "03")))
     return Entry(name, words.get("title", name), words.get("seeds", [0]), fixed, points, *more)
 
 
@@ -134,7 +142,7 @@ def sweeps(study: Study, fixed: Settings) -> list[tuple[Entry, Sweep]]:
         points = [Point(label, settings, {}) for label, settings in entry.points.items()]
         common = execution.merged(entry.fixed, fixed)
         options: dict[str, Any] = {"base": study.base, "seeds": entry.seeds, "fixed": common, "title": entry.title}
-        found.append((entry, plan_sweep(entry.name, STAGE, points, **options)))
+        found.append((entry, plan_sweep(entry.name, entry.stage, points, **options)))
     return found
 
 
@@ -143,7 +151,10 @@ def planned(study: Study, fixed: Settings) -> list[str]:
     lines = [f"left out: {text}" for text in study.left_out]
     if execution.load_settings(study.base) is None:
         names = ", ".join(entry.name for entry in study.entries)
-        return [*lines, f"run {study.base} is not made yet: 01 and 02 first, then {names}; their time is not known yet"]
+        return [
+            *lines,
+            f"run {study.base} is not made yet: up to {study.before} first, then {names}; their time is not known yet",
+        ]
     found = sweeps(study, fixed)
     for _, sweep in found:
         lines += members_planned(sweep)
@@ -166,14 +177,14 @@ def estimate(study: Study, found: list[Sweep]) -> str:
 
 
 def run(study: Study, fixed: Settings, *, jobs: int | None = None, to: Path | None = None, say: Say = print) -> Path:
-    """Make the base's 01 and 02 if they must be, run every sweep, and copy what they found; returns the folder.
+    """Make the base's earlier stages if they must be, run every sweep, and copy what they found; returns the folder.
 
     A sweep with failed members does not stop the others: RunError in the end, after everything has been copied.
     """
     for text in study.left_out:
         say(f"left out: {text}")
     stored = execution.load_settings(study.base)
-    execution.reproduce(study.base, None if stored else study.preset, until=BEFORE, say=say)
+    execution.reproduce(study.base, None if stored else study.preset, until=study.before, say=say)
     found = sweeps(study, fixed)
     say(estimate(study, [sweep for _, sweep in found]))
     failed = []
@@ -185,7 +196,7 @@ def run(study: Study, fixed: Settings, *, jobs: int | None = None, to: Path | No
                 raise
             failed.append(str(error))
             say(f"FAILED {error}")
-    folder = to or artifacts.workspace() / "docs" / "study"
+    folder = to or artifacts.workspace() / "docs" / study.name
     copy(study, found, folder)
     say(f"study: {shown(folder / 'README.md')}")
     if failed:
@@ -226,7 +237,9 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
     """The sweep's heading, table over seeds, figure, differences between points and provenance."""
     found = results.open_sweep(sweep.name)
     measured = results.recalls(found)
-    yield f"\n## {sweep.title}\n\nMacro mean of {found.metric} over sports, {found.direction}, {found.scope}.\n"
+    mean = f"Macro mean of {found.metric} over sports, {found.direction}, {found.scope}."
+    judged = f"Mean of {found.metric} over the test learners, each system ranking the candidates that coaches judged."
+    yield f"\n## {sweep.title}\n\n{judged if found.judged else mean}\n"
     yield markdown(results.spoken(results.over_seeds(measured)))
     if (place / "sweep.png").is_file():
         yield f"\n![{sweep.title}]({sweep.name}/sweep.png)\n"
@@ -242,7 +255,7 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
     seconds = [name for name in table.columns if name.startswith("seconds_")]
     yield markdown(table.select("run", "label", "seed", "state", *seconds, "commit"))
     yield f"\nSettings over the preset `{sweep.preset}`, of all members, then of each point:\n"
-    whole = {member.label: _words(member.settings) for member in sweep.members}
+    whole = {member.label: _words(sweep.stage, member.settings) for member in sweep.members}
     common = set.intersection(*(set(words) for words in whole.values()))
     yield f"- all: `{' '.join(word for word in next(iter(whole.values())) if word in common)}`"
     for label, words in whole.items():
@@ -250,10 +263,10 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
             yield f"- {label}: `{' '.join(own)}`"
 
 
-def _words(settings: Settings) -> list[str]:
-    """Settings as --set takes them, without the seed."""
+def _words(stage: str, settings: Settings) -> list[str]:
+    """Settings as --set takes them, without the seed of the swept stage."""
     words = [f"{stage[:2]}.{name}={value!r}" for stage, each in settings.items() for name, value in each.items()]
-    return [word for word in words if not word.startswith(f"{STAGE[:2]}.seed=")]
+    return [word for word in words if not word.startswith(f"{stage[:2]}.seed=")]
 
 
 def _figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:

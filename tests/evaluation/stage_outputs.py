@@ -294,11 +294,26 @@ def _write_04(clips: pl.DataFrame, sports: tuple[str, ...], raw: Path, rng: np.r
         film = np.zeros((0, 4, 32, 32, 3), dtype=np.uint8)
     stage.save("learners", learners, tables.Learners)
     stage.save("rankings", rankings, tables.Rankings)
+    library, variants = two_stage_rankings(rankings)
+    stage.save("library_rankings", library, tables.Rankings)
+    stage.save("variants", variants, tables.Rankings)
+    stage.save("timings", pl.DataFrame({"part": ["vlm_lora: scores"], "seconds": [1.0], "items": [10]}))
     stage.save("pools", rankings.select(learner_id="query_id", clip_id="clip_id").unique(maintain_order=True))
     np.save(stage.path("learner_frames.npy"), film)
     ratings.write_csv(raw / "ratings.csv")
     stage.finish(seed=0, dropped=tables.dropped_rows([]))
     (raw / "world.json").write_text(json.dumps({"synthetic": True}))
+
+
+def two_stage_rankings(rankings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What 04 writes of the library (half of it unjudged) and of other depths and weights."""
+    wanted = ("encoder_narrations", "vlm_lora", "fused")
+    library = rankings.filter(pl.col("system").is_in(wanted) & (pl.col("rank") <= 20)).with_columns(
+        clip_id=pl.when(pl.col("rank") % 2 == 0).then(pl.col("clip_id") + "x").otherwise("clip_id")
+    )
+    vlm = rankings.filter(pl.col("system") == "vlm_lora")
+    names = ("depth 0", "depth 6", "depth 24", "weight 0", "weight 0.5", "weight 1")
+    return library, pl.concat([vlm.with_columns(system=pl.lit(name)) for name in names])
 
 
 RATING_COLUMNS = {

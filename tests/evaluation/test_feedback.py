@@ -89,9 +89,11 @@ def test_a_learner_whom_nothing_helps_has_no_reciprocal_rank():
     judged = pl.DataFrame([("L1", "a", "r", 1, False)], schema=tables.Judgements.column_names(), orient="row")
     rankings = pl.DataFrame([("s", "L1", 1, "a", 0.0)], schema=tables.Rankings.column_names(), orient="row")
     scores = feedback.score(rankings, judged, learners())
-    assert dict(scores.select("metric", "value").rows()) == {"ndcg@10": 1.0, "recall_helpful@5": None, "mrr": None}
+    value = dict(scores.select("metric", "value").rows())
+    assert value["ndcg@10"] == value["grade@1"] == 1.0 and value["precision_helpful@5"] == 0.0
+    assert value["recall_helpful@5"] is value["recall_helpful@10"] is value["mrr"] is None
     table = feedback.table(scores, draws=10, seed=0)
-    assert table["metric"].to_list() == ["ndcg@10"]
+    assert set(table["metric"]) == {"ndcg@10", "ndcg@5", "precision_helpful@5", "grade@1", "grade@5"}
     assert not feedback.simulated(judged)
 
 
@@ -131,3 +133,53 @@ def test_a_ratings_file_without_a_column_is_named(workspace):
     (workspace / "bad.csv").write_text("take_uid,grade\nx,1\n")
     with pytest.raises(ValueError, match=r"bad.csv lacks the columns end_s, rater, simulated"):
         feedback.read_ratings("bad.csv")
+
+
+def two_systems() -> pl.DataFrame:
+    """Scores of two systems for four learners of two participants: one win, one loss, two ties at first."""
+    rows = []
+    for system, first, five in (
+        ("vlm_lora", [3.0, 1.0, 2.0, 2.0], [1.0] * 4),
+        ("encoder_narrations", [2.0] * 4, [0.5] * 4),
+    ):
+        for metric, values in (("grade@1", first), ("grade@5", five), ("ndcg@10", [v / 3 for v in first])):
+            for i, value in enumerate(values):
+                rows.append((system, f"L{i}", metric, 0, value, 0.5, "golf", f"p{i // 2}"))
+    return pl.DataFrame(rows, schema=tables.Scores.column_names(), orient="row")
+
+
+def test_wins_ties_and_losses_by_hand():
+    wins = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 1).row(0, named=True)
+    assert (wins["wins"], wins["ties"], wins["losses"], wins["rate"]) == (1, 2, 1, 0.5) and wins["p"] == 1.0
+    five = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 5).row(0, named=True)
+    assert (five["wins"], five["rate"], five["low"], five["high"]) == (4, 1.0, 1.0, 1.0)
+    assert five["p"] == pytest.approx(0.5, abs=0.02)  # two participants: one of two sign patterns is as far off
+
+
+def test_shares_of_the_oracle():
+    scores = two_systems().with_columns(
+        system=pl.col("system").replace("encoder_narrations", "text_oracle")
+    )  # the oracle has 2/3 everywhere
+    shares = feedback.oracle_shares(scores, draws=50, seed=0).filter(pl.col("metric") == "ndcg@10")
+    assert dict(shares.select("system", "share").rows()) == {"vlm_lora": pytest.approx(1.0), "text_oracle": 1.0}
+    assert feedback.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
+
+
+def test_a_strict_rater_is_centred():
+    """Rater b grades a grade lower than a: pairs that only b saw are raised, those of a lowered."""
+    rows = [("L1", "x", "a", 3, True), ("L1", "x", "b", 2, True), ("L1", "y", "b", 1, True), ("L1", "z", "a", 2, True)]
+    judged = pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
+    assert feedback.gains(judged)["gain"].to_list() == [2.5, 1.0, 2.0]
+    assert feedback.gains(judged, centred=True)["gain"].to_list() == [2.5, 2.0, 1.0]
+
+
+def test_every_rater_alone(workspace):
+    stage = artifacts.open_stage(stage_outputs.RUN, "04_retrieval")
+    people, rankings = stage.table("learners"), stage.table("rankings")
+    found = feedback.read_ratings("data/raw/demo/ratings.csv")
+    all_clips = artifacts.open_stage(stage_outputs.RUN, "02_pairing").table("clips")
+    judged, _ = feedback.judgements(found, all_clips, people)
+    table = feedback.by_rater(rankings, judged, people)
+    assert table.columns == ["system", *sorted(judged["rater"].unique())]
+    assert table["system"][0] == "random" and not table.select(pl.exclude("system")).to_numpy().min() < 0
+    assert feedback.by_rater(rankings, judged.clear(), people).is_empty()

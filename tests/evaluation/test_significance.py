@@ -206,3 +206,22 @@ def test_a_demo_sized_bootstrap_takes_seconds():
     began = time.perf_counter()
     significance.resample(rows, draws=2000, seed=0)
     assert time.perf_counter() - began < 5
+
+
+def test_randomisation_by_enumeration():
+    """Three participants: all 8 patterns of signs can be listed; draws come near their share."""
+    differences, people = np.array([0.3, 0.1, 0.2, -0.1]), ["a", "a", "b", "c"]
+    sums = [0.4, 0.2, -0.1]
+    patterns = [abs(a * sums[0] + b * sums[1] + c * sums[2]) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
+    exact = np.mean([value >= abs(sum(sums)) - 1e-9 for value in patterns])
+    assert significance.randomisation_p(differences, people, flips=20_000) == pytest.approx(exact, abs=0.02)
+    assert significance.randomisation_p(differences[:2], people[:2]) is None
+    assert significance.randomisation_p(np.zeros(4), people) == 1.0
+
+
+def test_an_effect_in_every_participant_has_a_small_p_and_noise_a_large_one():
+    rng = np.random.default_rng(0)
+    people = [f"p{i // 3}" for i in range(90)]
+    noise = rng.normal(size=90)
+    assert significance.randomisation_p(noise + 1.0, people) < 0.001
+    assert significance.randomisation_p(noise - noise.mean(), people) > 0.9

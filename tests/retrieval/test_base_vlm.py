@@ -8,7 +8,7 @@ import re
 import numpy as np
 import torch
 
-from sportskills_lib.demo import base_vlm
+from sportskills_lib.demo import asking, base_vlm
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.retrieval import relevance
 
@@ -47,9 +47,9 @@ def test_its_first_training_names_no_sport_and_no_skill():
         for name in (sport.name, *(skill.name for skill in sport.skills if " " in skill.name)):
             assert not re.search(rf"\b{re.escape(name)}\b", texts), name
     scenes = base_vlm.make_scenes(5, rng, size_px=32)
-    asked = [question for i in range(5) for question in base_vlm.ask(scenes, i, rng)]
+    asked = [question for i in range(5) for question in asking.ask(scenes.states, i, rng)]
     assert not any("help" in text for text, _, _ in asked)
-    assert {answer for text, answer, _ in asked if text != base_vlm.WHAT} <= {"yes", "no"}
+    assert {answer for text, answer, _ in asked if text != asking.WHAT} <= {"yes", "no"}
 
 
 def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
@@ -58,3 +58,34 @@ def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
     torch.manual_seed(5)
     base_vlm.build_base_vlm(tmp_path / "vlm", seed=3, recipe=tiny_recipe)
     torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
+    rng = np.random.default_rng(1)
+    scenes = base_vlm.make_scenes(8, rng, size_px=32)
+    for scene in range(8):
+        asked = asking.ask(scenes.states, scene, rng, alike=6)
+        compared = [(answer, shown) for text, answer, shown in asked if text == asking.SAME]
+        assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {"no"}
+        assert all(other // 2 != scene // 2 for _, (other,) in compared[1:]) and len(compared) == 6
+        judged = [answer for text, answer, _ in asked if asking.DESCRIBES in text]
+        assert judged == ["yes", "no"] * asking.PAIRS
+
+
+def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
+    """Its parts are read off the answers' places: pushing them there lowers it."""
+    rng = np.random.default_rng(2)
+    scenes = base_vlm.make_scenes(6, rng, size_px=32)
+    visual = relevance.encode_videos(tiny_vlm, scenes.frames)
+    questions = asking.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
+    rows = [row for scene in (0, 3) for row in questions.rows(asking.ask(scenes.states, scene, rng, alike=4), scene)]
+    model = tiny_vlm.stock.model.language_model
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(25):
+        loss = base_vlm.language_loss(tiny_vlm, rows, visual, 2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -37,7 +39,10 @@ def library(tmp_path_factory):
     rng = np.random.default_rng(0)
     items = [("clip", clip_id) for clip_id in clips["clip_id"]] + [("narration", f"n{i}") for i in range(clips.height)]
     vectors = [
-        (f"image:{arm}", kind, item, rng.normal(size=4).tolist()) for arm in study.ARMS.values() for kind, item in items
+        (f"{encoder}:{arm}", kind, item, rng.normal(size=4).tolist())
+        for encoder in ("image", "video")
+        for arm in study.ARMS.values()
+        for kind, item in items
     ]
     embeddings = pl.DataFrame(vectors, schema=["model_id", "item_kind", "item_id", "vector"], orient="row")
     pairs = pl.DataFrame({"clip_id": clips["clip_id"], "narration_id": [f"n{i}" for i in range(clips.height)]})
@@ -91,12 +96,13 @@ def run(library, learners, folder, monkeypatch, **changes):
     scorer = study.open_scorer(learners, frames, library, config)
     zero_shot = scorer.scores(asked.pools)
     curves = scorer.finetune(supervision, lessons, learners, config)
-    rankings, choices = study.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
-    return rankings, choices, curves, supervision, lessons, scorer, pools
+    ranked = study.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
+    return ranked, curves, supervision, lessons, scorer, pools
 
 
 def test_every_system_ranks_every_pool_and_a_second_run_agrees(library, learners, tiny_folder, monkeypatch):
-    rankings, choices, curves, supervision, lessons, _, pools = run(library, learners, tiny_folder, monkeypatch)
+    ranked, curves, supervision, lessons, _, pools = run(library, learners, tiny_folder, monkeypatch)
+    rankings, choices = ranked.rankings, ranked.choices
     assert set(rankings["system"]) == SYSTEMS
     assert rankings.group_by("system").len()["len"].unique().to_list() == [pools.height]
     assert curves["step"].to_list() == [0, 1, 2] and choices.height == 15
@@ -104,7 +110,8 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(library, learners
     test_clips = set(library.clips.filter(pl.col("split").cast(pl.String) == "test")["clip_id"])
     assert not test_clips & {*supervision["clip_id"], *lessons["clip_id"], *lessons["learner_id"]}
     again = run(library, learners, tiny_folder, monkeypatch)[0]
-    assert again.equals(rankings)
+    assert again.rankings.equals(rankings) and again.library.equals(ranked.library)
+    assert again.variants.equals(ranked.variants)
     showing.overlap_at_10(rankings)
     showing.supervision_examples(supervision, learners, library.texts, seed=0)
 
@@ -149,8 +156,8 @@ def test_how_many_rows_of_each_kind_a_learner_has_counts_those_without_any(libra
 
 def test_a_test_learners_comment_reaches_the_oracle_alone(library, learners, tiny_folder, monkeypatch):
     comment = pl.when(pl.col("split").cast(pl.String) == "test").then(pl.lit(CUES[1])).otherwise("comment")
-    told = run(library, learners, tiny_folder, monkeypatch)[0]
-    other = run(library, learners.with_columns(comment=comment), tiny_folder, monkeypatch)[0]
+    told = run(library, learners, tiny_folder, monkeypatch)[0].rankings
+    other = run(library, learners.with_columns(comment=comment), tiny_folder, monkeypatch)[0].rankings
     same = [told.filter(pl.col("system") == name).equals(other.filter(pl.col("system") == name)) for name in SYSTEMS]
     changed = {name for name, equal in zip(SYSTEMS, same, strict=True) if not equal}
     assert changed == {"text_oracle"}
@@ -172,3 +179,31 @@ def test_videos_are_looked_at_once_for_all_runs(library, learners, tiny_folder, 
     monkeypatch.setattr(relevance.visual, "visual_tokens", None)
     *_, again, _ = run(library, learners, tiny_folder, monkeypatch)
     assert again.visual_NKD.equal(scorer.visual_NKD)
+
+
+def test_the_shortlist_and_the_depths_agree_with_the_pools(library, learners, tiny_folder, monkeypatch):
+    """Here every test clip is judged: a shortlist as deep as the library ranks like the pools do."""
+    ranked, *_ = run(library, learners, tiny_folder, monkeypatch, shortlist=100)
+    wanted = ("encoder_narrations", "vlm_lora", "fused")
+    whole = ranked.rankings.filter(pl.col("system").is_in(wanted)).drop("score").sort("system", "query_id", "rank")
+    found = ranked.library.drop("score").sort("system", "query_id", "rank")
+    assert found.equals(whole)
+    order = {
+        name: ranked.variants.filter(pl.col("system") == name)["clip_id"].to_list() for name in ("depth 0", "depth 24")
+    }
+    by = {name: ranked.rankings.filter(pl.col("system") == name)["clip_id"].to_list() for name in wanted}
+    assert order == {"depth 0": by["encoder_narrations"], "depth 24": by["fused"]}
+    short = run(library, learners, tiny_folder, monkeypatch, shortlist=3, first_stage="image")[0]
+    sizes = short.library.group_by("system", "query_id").len()["len"].unique().to_list()
+    assert sizes == [3] and (short.timings["seconds"] > 0).all()
+    assert short.choices["choice"].str.contains("(image)", literal=True).any()
+
+
+def test_frames_are_spread_evenly():
+    assert study.seen_frames(8, 0).tolist() == study.seen_frames(8, 9).tolist() == list(range(8))
+    assert study.seen_frames(8, 4).tolist() == [1, 3, 5, 7] and study.seen_frames(8, 2).tolist() == [2, 6]
+
+
+def test_a_run_without_the_wanted_encoder_falls_back_to_images(library):
+    only = replace(library, embeddings=library.embeddings.filter(pl.col("model_id").str.starts_with("image")))
+    assert (study.encoder_of(library, "video"), study.encoder_of(only, "video")) == ("video", "image")

@@ -9,7 +9,7 @@ import pytest
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import learners as reading
-from sportskills_lib.retrieval import nearest, showing, study, systems
+from sportskills_lib.retrieval import nearest, reranking, showing, study, systems
 from sportskills_lib.retrieval.supervision import SCHEMA
 
 POOLS = pl.DataFrame(
@@ -109,10 +109,39 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     asked = study.candidates(pools, supervision, learners)
     curves = scorer.finetune(supervision, supervision, learners, config)
     scorer.save(tmp_path / "adapter")
-    rankings, choices = study.rank_all(asked, learners, frames, None, scorer, scorer.scores(pools), config)
-    assert rankings.height == choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
+    ranked = study.rank_all(asked, learners, frames, None, scorer, scorer.scores(pools), config)
+    rankings = ranked.rankings
+    assert rankings.height == ranked.choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
+    assert ranked.library.height == ranked.variants.height == ranked.timings.height == 0
+    showing.reliability(ranked.calibration)
     assert "There are no learners (the setting is empty)" in showing.notice(learners, config)
     assert showing.overlap_at_10(rankings).height == showing.pool_summary(pools, learners).height == 0
     assert showing.supervision_summary(supervision, learners).height == 0
     assert showing.supervision_examples(supervision, learners, {}, seed=0).height == 0
     assert showing.headline(learners, supervision, curves)["learners"] == 0
+
+
+def test_the_first_stage_is_one_inner_product_in_both_stages():
+    """The weight of narrations lies in the clip's vector: what ranks a pool is what the search finds."""
+    lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 0, 0, 0, 1.0]))
+    rng = np.random.default_rng(3)
+    learners = {name: rng.normal(size=6) for name in ("l1", "l2")}
+    clips, said = ({f"clip{i}": rng.normal(size=6) for i in range(4)} for _ in range(2))
+    del said["clip2"]
+    stage = systems.EncoderScorer(learners, clips, said).first_stage(lists)
+    scores = stage.scores(POOLS)
+    matrix = stage.similarities(["l1", "l2"], [f"clip{i}" for i in range(4)])
+    np.testing.assert_allclose(matrix.ravel(), scores)
+    if stage.choice.weight == 0:
+        np.testing.assert_allclose(
+            np.argsort(scores[:4]), np.argsort([learners["l1"] @ clips[f"clip{i}"] for i in range(4)])
+        )
+    empty = systems.EncoderScorer(learners, clips, said).first_stage(lists.clear())
+    assert empty.choice.weight == 0.5 and len(empty.gallery) == 4
+
+
+def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
+    first, second = np.array([3.0, 2, 1, 0, 0, 1, 2, 3]), np.array([0.0, 5, 9, 9, 1, 1, 1, 1])
+    scores = reranking.reranked(POOLS, first, second, 1.0, 2)
+    order = nearest.rank("s", POOLS, scores).filter(pl.col("query_id") == "l1")["clip_id"].to_list()
+    assert order == ["clip1", "clip0", "clip2", "clip3"]

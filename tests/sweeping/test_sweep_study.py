@@ -157,3 +157,41 @@ def test_a_failed_sweep_does_not_stop_the_study(
 def test_markdown_holds_what_strangers_wrote() -> None:
     frame = pl.DataFrame({"a|b": ["x|y", None], "n": [0.12345, 2.0]})
     assert study.markdown(frame) == "| a\\|b | n |\n| --- | --- |\n| x\\|y | 0.123 |\n|  | 2.000 |"
+
+
+RETRIEVAL = """
+base = "demo"
+
+[[sweep]]
+name = "retrieval-loss"
+stage = "04"
+seeds = [0, 1]
+[sweep.points]
+"listwise" = {}
+"pointwise" = { "04.loss" = "pointwise" }
+"""
+
+
+def test_the_list_of_04_can_be_read() -> None:
+    found = study.read(LIST.with_name("study_retrieval.toml"))
+    assert {entry.stage for entry in found.entries} == {STAGES[3]} and not found.left_out
+    assert (found.before, found.name) == (STAGES[2], "study_retrieval")
+
+
+def test_a_sweep_of_04_is_compared_by_coaches_grades(toy_workspace: Path, in_process: None) -> None:
+    """Members read 01 to 03 of the base; what is shown are the systems, paired over learners, with p."""
+    file = toy_workspace / "notebooks" / "study_retrieval.toml"
+    file.write_text(RETRIEVAL)
+    execution.save_settings("demo", "demo", toy_settings())
+    folder = study.run(study.read(file), {}, say=lambda text: None)
+    assert folder.name == "study_retrieval"
+    found = results.open_sweep("retrieval-loss")
+    assert found.judged and found.notes["stages"] == list(STAGES[3:])
+    over = results.spoken(results.over_seeds(results.recalls(found)))
+    assert over.row(0, named=True)["judged:vlm_lora"] == "0.781 ± 0.044 (n = 2)"
+    arms = results.arm_differences(found, draws=50).filter(pl.col("label") == "listwise").row(0, named=True)
+    assert (arms["arm"], arms["baseline"]) == ("judged/vlm_lora", "judged/encoder_narrations")
+    assert arms["value"] == pytest.approx(0.28125) and arms["p"] == pytest.approx(1 / 8, abs=0.02)
+    points = results.point_differences(found, draws=50).filter(pl.col("training") == "vlm_lora").row(0, named=True)
+    assert points["difference"] == pytest.approx(-0.125) and points["seeds"] == 2
+    assert "Mean of ndcg@10 over the test learners" in (folder / "README.md").read_text()
