@@ -23,6 +23,7 @@ import polars as pl
 from sportskills_lib import artifacts, video
 from sportskills_lib.compute import LOST_READER, Value, map_shards
 from sportskills_lib.frame_cache import FrameCache
+from sportskills_lib.style import plain
 from sportskills_lib.video.sampling import sample
 from sportskills_lib.viewing import pictures
 
@@ -201,9 +202,9 @@ def _make(task: _Task) -> Value:
         if task.films:
             made = replace(made, film=film(info, span.start_s, end_s, side_px=task.side_px))
     except FileNotFoundError:
-        made, failure = Preview(), ("missing", f"{span.path.name} is not there")
+        made, failure = Preview(), ("missing", plain(f"{span.path.name} is not there"))
     except (OSError, ValueError) as error:
-        made, failure = Preview(), ("unreadable", str(error))
+        made, failure = Preview(), ("unreadable", plain(str(error)))
     arrays = {"film": np.frombuffer(made.film, np.uint8), "strip": np.frombuffer(made.strip, np.uint8)}
     if task.cache is not None and not failure[0]:
         for kind, key in _keys(task, task.cache).items():
