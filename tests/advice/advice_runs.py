@@ -21,7 +21,7 @@ from sportskills_lib.pairing.clips import pair, write_frames
 TINY = {
     "model_cfg": {
         "embed_dim": 16,
-        "vision_cfg": {"layers": [1, 1, 1, 1], "width": 4, "image_size": 32, "head_width": 16},
+        "vision_cfg": {"layers": 2, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
@@ -64,11 +64,11 @@ def _encode(clips: pl.DataFrame, narrations: pl.DataFrame) -> None:
     tower.save(stage.path("models/image/narrations/open_clip_config.json").parent)
     frames = np.load(artifacts.open_stage("t", "02_pairing").path("frames.npy"))
     said = narrations.filter(pl.col("actionable"))
+    texts = tower.encode_texts(said["text"].to_list())
     items = [
         *(("clip", *each) for each in zip(clips["clip_id"], tower.encode_frames(frames).tolist(), strict=True)),
-        *(("narration", *each) for each in zip(said["narration_id"], tower.encode_texts(said["text"].to_list()).tolist(),
-                                               strict=True)),
-    ]  # fmt: skip
+        *(("narration", *each) for each in zip(said["narration_id"], texts.tolist(), strict=True)),
+    ]
     rows = [("image:narrations", *each) for each in items]
     stage.save(
         "embeddings", pl.DataFrame(rows, schema=tables.Embeddings.column_names(), orient="row"), tables.Embeddings
