@@ -21,6 +21,7 @@ from sportskills_lib.viewing import previews
 from sportskills_lib.viewing.advice import AdviceView, Suggestion, clock
 
 CACHE_BYTES = 500 * 10**6
+SHORTLIST = 20
 YOU = ""  # the learner's name among the previews: no clip id is empty
 
 
@@ -35,7 +36,7 @@ class Asked:
     start_s: float | None = None
     end_s: float | None = None
     top: int = 5
-    shortlist: int = 20
+    shortlist: int | None = None  # None: as many as 04 looked at, or SHORTLIST
     encoder: str | None = None
     workers: int = 2  # processes that read videos; 0: none, for tests
 
@@ -59,7 +60,7 @@ def advise(asked: Asked, say: Callable[[str], None]) -> AdviceView:
         why = ""
     except (NothingFits, NoMotion) as nothing:
         why, notes, ranked, rows = str(nothing), [], None, np.zeros(0, np.int64)
-    say(f"cutting {len(rows) + (learner is not None)} previews")
+    say(f"cutting {len(rows) + 1} previews")
     return _view(asked, library, learner, rows, ranked, why, notes)
 
 
@@ -95,9 +96,10 @@ def _ranked(
     name = clips["sport"][0] if asked.sport else None
     notes = [_fits(library, vector, name)]
     say(f"ranking {clips.height} clips of {name or 'all sports'}")
-    ranked = ranking.rank(
-        library, learner, vector, clips["row"].to_numpy(), shortlist=asked.shortlist, cache=cache, say=say
-    )
+    config = library.retrieval.manifest["config"] if library.retrieval else {}
+    shortlist = max(asked.top, asked.shortlist or config.get("shortlist", SHORTLIST))
+    rows = clips["row"].to_numpy()
+    ranked = ranking.rank(library, learner, vector, rows, shortlist=shortlist, cache=cache, say=say)
     count = f"{clips.height} clips of {name or 'all sports'} in run {library.run}, ranked by {ranked.how}."
     return ranked.rows[: asked.top], ranked, [count, *notes, _sure(library, ranked)]
 
@@ -146,7 +148,9 @@ def _view(
     """The page's content, with a film of each clip."""
     clips = [library.clips.row(int(row), named=True) for row in rows]
     sources = [libraries.source_of(library, clip["video_id"], clip["start_s"]) for clip in clips]
-    spans = [previews.Span(YOU, learner.path, learner.start_s, learner.end_s)] if learner else []
+    start_s = learner.start_s if learner else asked.start_s or 0.0
+    end_s = learner.end_s if learner else asked.end_s or start_s + previews.MOST_S
+    spans = [previews.Span(YOU, asked.path, start_s, end_s)]
     for clip, source in zip(clips, sources, strict=True):
         if source.path is not None:
             spans.append(previews.Span(clip["clip_id"], source.path, clip["start_s"], clip["end_s"]))
@@ -170,10 +174,8 @@ def _view(
         )
         for place, (clip, source) in enumerate(zip(clips, sources, strict=True))
     ]
-    start_s, end_s = (learner.start_s, learner.end_s) if learner else (asked.start_s or 0.0, asked.end_s or 0.0)
     topic = ", ".join(part for part in (asked.sport or "all sports", asked.skill) if part)
-    you = cut.get(YOU, previews.Preview(reason="nothing moves in it"))
-    return AdviceView(asked.path.name, topic, start_s, end_s, you, suggestions, why, notes)
+    return AdviceView(asked.path.name, topic, start_s, end_s, cut[YOU], suggestions, why, notes)
 
 
 def as_rows(view: AdviceView) -> list[dict[str, Any]]:

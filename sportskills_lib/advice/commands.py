@@ -29,8 +29,11 @@ def advise(
     end: Annotated[float | None, typer.Option("--end", help="Second at which it ends; goes with --start.")] = None,
     top: Annotated[int, typer.Option(min=1, max=50, help="Clips to show.")] = 5,
     shortlist: Annotated[
-        int, typer.Option(min=1, help="Nearest clips that the relevance model looks at; it is the slow part.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=1, help="Nearest clips that the relevance model looks at, the slow part. Default: as 04, or 20."
+        ),
+    ] = None,
     encoder: Annotated[str | None, typer.Option(help="image, video or native. Default: video where 03 has it.")] = None,
     to: Annotated[Path, typer.Option(help="The page to write.")] = Path("advice.html"),
     json_: Annotated[
@@ -48,7 +51,7 @@ def advise(
     from sportskills_lib.failures import full_disk_named
     from sportskills_lib.files import write_whole
 
-    asked = Asked(video, run, sport, skill, start, end, top, max(shortlist, top), encoder)
+    asked = Asked(video, run, sport, skill, start, end, top, shortlist, encoder)
     with full_disk_named(to.parent):
         view = advise(asked, lambda line: typer.echo(line, err=True))
         page = view.page()

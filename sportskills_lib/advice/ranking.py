@@ -167,10 +167,11 @@ def chosen_weight(retrieval: artifacts.StageReader | None, name: str) -> float:
 
 
 def _calibration(folder: Path) -> Any:
-    """04's calibration, where it has one."""
+    """04's calibration, where it has one that was fitted on something."""
     if not (folder / "calibration.json").is_file() or not util.find_spec("sportskills_lib.retrieval.calibration"):
         return None
-    return import_module("sportskills_lib.retrieval.calibration").load(folder)
+    found = import_module("sportskills_lib.retrieval.calibration").load(folder)
+    return found if found is not None and getattr(found, "pairs", 1) else None
 
 
 def relevance_scores(library: Library, learner: Learner, rows: np.ndarray, say: Callable[[str], None]) -> np.ndarray:

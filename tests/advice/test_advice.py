@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -165,6 +166,55 @@ def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
     assert blind.stopped < 0.2  # where pictures tell nothing of the sport, it says that it stops next to nothing
     assert "20" in ranking.check_of(toy_library(vectors, sports, ["train"] * 180)).why
     assert "one sport" in ranking.check_of(toy_library(vectors, ["golf"] * 180, ["val"] * 180)).why
+
+
+def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    clips = pl.DataFrame({"clip_id": ["a", "b", "c", "d"], "text": [""] * 4})
+    pictures = np.array([[0.9], [0.7], [0.5], [0.1]], np.float32)
+    names = [
+        "encoder_zero_shot: n",
+        "encoder_narrations (image): n",
+        "encoder_narrations (image): n",
+        "fused: x",
+        "fused: x",
+    ]
+    values = {"choice": names, "weight": [1.0, 0.0, 1.0, 0.0, 0.75], "weak_ndcg@10": [0.9, 0.6, 0.5, 0.4, 0.7]}
+    choices = pl.DataFrame(values)
+    stage = SimpleNamespace(manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=lambda name: choices)
+    made = library.Library(
+        "t",
+        clips,
+        np.zeros((0, 0)),
+        pictures,
+        -pictures,
+        Path(),
+        "image",
+        {},
+        clips,
+        Path(),
+        stage,
+        ("x",),  # type: ignore[arg-type]
+    )
+    you = learner.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(
+        ranking, "relevance_scores", lambda made, you, rows, say: np.array([-1.0, 2.0, 0.0])[: len(rows)]
+    )
+    monkeypatch.setattr(
+        ranking, "_calibration", lambda folder: SimpleNamespace(probability=lambda s: 1 / (1 + np.exp(-s)))
+    )
+    found = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
+    assert found.rows.tolist() == [1, 2, 0]  # the far one was not asked about; the relevance model's weight is 0.75
+    assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, 0.0, 1.0])), abs=1e-6)
+    assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
+    stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
+    assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
+    stage.table = lambda name: choices.head(4)
+    monkeypatch.setattr(ranking, "_calibration", lambda folder: None)
+    monkeypatch.setattr(ranking, "relevance_scores", None)  # without weight or calibration it is not asked
+    alone = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
+    assert alone.rows.tolist() == [0, 1, 2] and alone.probability is None
 
 
 def test_margins_are_those_of_a_loop() -> None:
