@@ -13,6 +13,7 @@ import click
 import typer
 
 from sportskills_lib import __version__
+from sportskills_lib.advice import commands as advising
 from sportskills_lib.auditing import commands as auditing
 from sportskills_lib.curation import commands
 from sportskills_lib.exporting import commands as exporting
@@ -20,7 +21,8 @@ from sportskills_lib.sweeping import commands as sweeping
 
 EPILOG = (
     "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
-    "3 another process makes this run · 4 the disk is full · 130 interrupted · 143 terminated."
+    "3 another process makes this run · 4 the disk is full · 5 nothing in the library fits (advise) · "
+    "130 interrupted · 143 terminated."
 )
 INTERRUPTED = 130
 
@@ -39,6 +41,7 @@ app.command("export", epilog="Example: sportskills export --run mine --to shards
     exporting.export
 )
 app.add_typer(commands.taxonomy_app, name="taxonomy")
+app.command("advise", epilog=advising.EPILOG)(advising.advise)
 app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
 app.command(epilog=sweeping.STUDY_EPILOG)(sweeping.study)
 app.command(epilog=sweeping.PLAN_EPILOG)(sweeping.plan)

@@ -69,6 +69,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ["status"],
         ["report"],
         ["doctor"],
+        ["advise"],
         ["export"],
         ["audit", "sample"],
         ["audit", "score"],

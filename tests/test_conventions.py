@@ -132,6 +132,7 @@ def test_a_heavy_import_at_the_top_is_caught() -> None:
 
 LIGHT_ROOMS = (
     "cli",
+    "advice",
     "execution",
     "sweeping",
     "worlds",

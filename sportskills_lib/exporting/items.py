@@ -7,12 +7,10 @@ Two ids that would give one name (also on disks that do not tell A from a) get a
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,10 @@ import polars as pl
 
 from sportskills_lib import artifacts, tables, video
 from sportskills_lib.compute import Value
+from sportskills_lib.viewing import previews
 
-MAX_FPS = 30.0
-BATCH = 64  # frames in memory at once
+# finer than a preview; faster presets only: slower ones were seen to give equal frames other bytes
+CODING = {"crf": "21", "preset": "ultrafast"}
 UNKNOWN = "unknown"  # instead of null: loaders take a column that is null in one split for another type
 
 
@@ -72,7 +71,7 @@ def load_items(run: str, *, side_px: int) -> dict[str, list[Item]]:
         items.setdefault(str(row["split"]), []).append(
             Item(
                 name=names[row["clip_id"]],
-                source=_inside(source, row["path"]),
+                source=source_file(source, row["path"]),
                 start_s=row["start_s"],
                 end_s=row["end_s"],
                 text=row["text"] or "",
@@ -87,7 +86,7 @@ def _plain(value: Any) -> Any:
     return UNKNOWN if value is None else value
 
 
-def _inside(source: Path, path: str) -> Path:
+def source_file(source: Path, path: str) -> Path:
     """The file of a video: below the folder ``source``, or wherever the list ``source`` says that it is.
 
     ValueError for a path that leaves the folder.
@@ -102,43 +101,12 @@ def _inside(source: Path, path: str) -> Path:
 def cut(item: Item) -> Value:
     """The clip as a small H.264 file, uint8 [bytes] under ``film``; with the reason under ``dropped`` if it fails.
 
-    The longer side has ``side_px`` at most; upright, without sound, at the source's rate up to MAX_FPS. The same source
-    gives the same bytes.
+    The longer side has ``side_px`` at most; upright, without sound, at the source's rate up to previews.MAX_FPS.
+    The same source gives the same bytes.
     """
     try:
         info = video.probe(item.source, reader="pyav")  # the same pictures each time, whatever else is loaded
-        film = _encode(info, item)
+        film = previews.film(info, item.start_s, item.end_s, side_px=item.side_px, coding=CODING)
     except (video.UnreadableVideo, OSError, ValueError) as error:
         return {"film": np.empty(0, np.uint8), "dropped": pl.DataFrame({"detail": [str(error)]})}
     return {"film": np.frombuffer(film, np.uint8), "dropped": pl.DataFrame(schema={"detail": pl.String})}
-
-
-def _encode(info: video.VideoInfo, item: Item) -> bytes:
-    import av
-    import cv2
-
-    fps = Fraction(min(info.fps, MAX_FPS)).limit_denominator(1001)
-    times_s = np.arange(item.start_s, min(item.end_s, info.duration_s) - 1e-6, float(1 / fps))
-    size = min(item.side_px, max(info.width_px, info.height_px))
-    width, height = (side // 2 * 2 or 2 for side in video.inner_size(info.width_px, info.height_px, size))
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
-        # faster presets only: slower ones were seen to give equal frames other bytes
-        stream.options = {"crf": "21", "preset": "ultrafast", "threads": "1"}
-        stream.codec_context.time_base = 1 / fps
-        count = 0
-        for first in range(0, len(times_s), BATCH):
-            square = video.read_frames(info, times_s[first : first + BATCH], size)
-            top, left = (size - height) // 2, (size - width) // 2
-            for picture in square[:, top : top + height, left : left + width]:
-                planes: Any = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2YUV_I420)
-                frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                frame.pts, frame.time_base = count, 1 / fps
-                container.mux(stream.encode(frame))
-                count += 1
-        container.mux(stream.encode())
-    if not count:
-        raise ValueError(f"clip {item.name} has no frame between {item.start_s:.2f} and {item.end_s:.2f} s")
-    return file.getvalue()

@@ -165,7 +165,7 @@ def test_names_are_safe_and_different() -> None:
         with pytest.raises(ValueError, match="not safe as a file name"):
             items.file_names([bad])
     with pytest.raises(ValueError, match="leaves the source folder"):
-        items._inside(Path("a"), "../../etc/passwd")
+        items.source_file(Path("a"), "../../etc/passwd")
 
 
 def test_a_cut_film_is_upright_whole_and_the_same_each_time(tmp_path: Path) -> None:
@@ -189,6 +189,6 @@ def test_videos_of_a_list_are_exported_from_where_they_lie(home: Path, tmp_path:
     named = tmp_path / "films.csv"
     named.write_text("path,sport,skill\n")
     outside = str(tmp_path / "elsewhere" / "a.mp4")
-    assert items._inside(named, outside) == Path(outside)
+    assert items.source_file(named, outside) == Path(outside)
     with pytest.raises(ValueError, match="leaves the source folder"):
-        items._inside(tmp_path, outside)
+        items.source_file(tmp_path, outside)

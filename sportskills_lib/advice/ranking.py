@@ -1,0 +1,206 @@
+"""Which clips help: the encoder's nearest, the relevance model over the shortlist, and whether anything fits at all.
+
+The order of a run is that of its own 04: how much the encoder looks at what is said rather than at the pictures, and
+how much the relevance model adds to the encoder, are the weights that 04 chose on its validation learners (0.5, where
+it had none). Without 04 the encoder alone decides, and no probability is given; nor is one without 04's calibration.
+
+Whether anything fits is asked where a sport is named: a learner whose clip looks more like the clips of other sports is
+not advised. A clip's *margin* is its similarity to the nearest clip of the sport, less that to the nearest clip of
+another one. The run's own validation clips, each against the clips of other channels, say which margins are usual; the
+threshold is the one that all but :data:`REFUSED` of them pass. How many of them would be stopped under the name of
+another sport is told with it: that is what the check is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import artifacts, models
+from sportskills_lib.advice.learner import Learner
+from sportskills_lib.advice.library import Library
+from sportskills_lib.fingerprints import digest
+from sportskills_lib.frame_cache import FrameCache
+from sportskills_lib.retrieval import relevance
+
+REFUSED = 0.05  # share of the run's own validation clips that the threshold would refuse
+FEWEST = 20  # validation clips that it takes to set one
+MOST = 500  # and at most so many are asked
+UNCHOSEN = 0.5  # weight where 04 had no validation learners, as in 04
+FIRST, FUSED = "encoder_narrations", "fused"  # how 04 names these choices
+
+
+@dataclass(frozen=True)
+class Check:
+    """What margin a clip of its own sport has. ``threshold`` is None where there was too little to set one (``why``).
+
+    ``stopped``: share of validation clips that it stops under another sport's name; ``asked`` of them.
+    """
+
+    threshold: float | None
+    stopped: float = 0.0
+    asked: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows of the library, the best first, with what the order is made of. ``probability`` is None without one."""
+
+    rows: np.ndarray  # int64 [K]
+    similarity: np.ndarray  # [K] cosine of the pictures
+    probability: np.ndarray | None  # [K]
+    how: str  # what decided, in words
+
+
+def check_of(library: Library) -> Check:
+    """The margins of the run's validation clips, each against all clips of other channels."""
+    sports = sorted(set(library.clips["sport"]))
+    if len(sports) < 2:
+        return Check(None, why="the library has one sport, so there is none to compare with")
+    rows = np.flatnonzero((library.clips["split"].cast(pl.String) == "val").to_numpy())
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(int)] if len(rows) else rows
+    if len(rows) < FEWEST:
+        return Check(None, why=f"the run has {len(rows)} validation clips; it takes {FEWEST}")
+    of = np.array([sports.index(name) for name in library.clips["sport"]])
+    channels = library.clips["channel"].to_numpy()
+    alike = library.clip_ND[rows] @ library.clip_ND.T
+    alike[channels[rows][:, None] == channels[None]] = -1.0
+    nearest = np.stack([alike[:, of == sport].max(1) for sport in range(len(sports))], axis=1)  # [V, sports]
+    margins = margins_of(nearest)
+    own = np.eye(len(sports), dtype=bool)[of[rows]]
+    threshold = float(np.quantile(margins[own], REFUSED))
+    return Check(threshold, float((margins[~own] < threshold).mean()), len(rows))
+
+
+def margins_of(nearest: np.ndarray) -> np.ndarray:
+    """[V, S] nearest similarity in each sport → how far each sport is ahead of the best other one."""
+    order = np.sort(nearest, axis=1)
+    best, second = order[:, -1:], order[:, -2:-1]
+    return np.where(nearest == best, nearest - second, nearest - best)
+
+
+def margin(library: Library, learner_D: np.ndarray, sport: str) -> float:
+    """How much more the learner's clip resembles the sport's nearest clip than the nearest of another sport."""
+    alike, own = library.clip_ND @ learner_D, (library.clips["sport"] == sport).to_numpy()
+    return float(alike[own].max() - alike[~own].max())
+
+
+def embed(library: Library, learner: Learner, cache: FrameCache | None, say: Callable[[str], None]) -> np.ndarray:
+    """float32 [D]: the learner's clip by the run's encoder; kept, so that the model is loaded once a clip."""
+
+    def make() -> np.ndarray:
+        say(f"embedding with the {library.encoder} encoder of run {library.run}")
+        return models.load_tower(library.tower).encode_frames(learner.frames[None])[0]
+
+    return _kept(cache, learner, ("vector", library.encoder, library.digests[:2]), make)
+
+
+def _kept(cache: FrameCache | None, learner: Learner, facts: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+    if cache is None:
+        return make()
+    key = cache.key(learner.path, "advice-1", learner.start_s, learner.end_s, facts)
+    found = cache.get(key)
+    if found is None:
+        found = make()
+        cache.put(key, found)
+    return found
+
+
+def rank(
+    library: Library,
+    learner: Learner,
+    learner_D: np.ndarray,
+    rows: np.ndarray,
+    *,
+    shortlist: int,
+    cache: FrameCache | None,
+    say: Callable[[str], None],
+) -> Ranked:
+    """The rows of the library that may be suggested, the best first; at most ``shortlist`` of them.
+
+    Ties stand in order of clip_id.
+    """
+    said = chosen_weight(library.retrieval, FIRST)
+    pictures, words = library.clip_ND[rows] @ learner_D, library.said_ND[rows] @ learner_D
+    first = (1 - said) * standardised(pictures) + said * standardised(words)
+    order = np.lexsort((library.clips["clip_id"].to_numpy()[rows], -first))[:shortlist]
+    rows, first, pictures = rows[order], first[order], pictures[order]
+    how = f"the {library.encoder} encoder: {_share(1 - said)} pictures, {_share(said)} words"
+    if library.retrieval is None:
+        return Ranked(rows, pictures, None, how)
+    added, calibration = chosen_weight(library.retrieval, FUSED), _calibration(library.retrieval.folder)
+    if not added and calibration is None:
+        return Ranked(rows, pictures, None, f"{how}; 04's validation gave its relevance model no weight")
+    facts = ("relevance", library.digests, digest(library.clips["clip_id"].to_numpy()[rows].tolist()))
+    scores = _kept(cache, learner, facts, lambda: relevance_scores(library, learner, rows, say))
+    probability = None if calibration is None else np.asarray(calibration.probability(scores), np.float64)
+    order = np.lexsort((np.arange(len(rows)), -((1 - added) * standardised(first) + added * standardised(scores))))
+    how = f"{how}; of the nearest {len(rows)}, {_share(added)} the relevance model of 04"
+    return Ranked(rows[order], pictures[order], None if probability is None else probability[order], how)
+
+
+def _share(weight: float) -> str:
+    return f"{100 * weight:.0f} %"
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Scores with mean 0 and deviation 1, so that they can be added up; all 0 where they are equal."""
+    spread = float(scores.std()) if len(scores) else 0.0
+    return (scores - scores.mean()) / spread if spread > 1e-12 else np.zeros(len(scores))
+
+
+def chosen_weight(retrieval: artifacts.StageReader | None, name: str) -> float:
+    """The weight that 04 chose on validation, by its own rule (ties: the smaller); UNCHOSEN without a choice."""
+    if retrieval is None or "choices.parquet" not in retrieval.manifest["outputs"]:
+        return UNCHOSEN
+    tried = retrieval.table("choices").filter(pl.col("choice").str.starts_with(name))
+    tried = tried.filter(pl.col("weak_ndcg@10").is_not_nan() & pl.col("weak_ndcg@10").is_not_null())
+    best = tried.sort("weak_ndcg@10", "weight", descending=[True, False])
+    return float(best["weight"][0]) if best.height else UNCHOSEN
+
+
+def _calibration(folder: Path) -> Any:
+    """04's calibration, where it has one that was fitted on something."""
+    if not (folder / "calibration.json").is_file() or not util.find_spec("sportskills_lib.retrieval.calibration"):
+        return None
+    found = import_module("sportskills_lib.retrieval.calibration").load(folder)
+    return found if found is not None and getattr(found, "pairs", 1) else None
+
+
+def relevance_scores(library: Library, learner: Learner, rows: np.ndarray, say: Callable[[str], None]) -> np.ndarray:
+    """float32 [K]: 04's relevance model on the learner's clip beside each of ``rows``; 1 query, K candidates."""
+    import torch
+
+    assert library.retrieval is not None
+    config = library.retrieval.manifest["config"]
+    local = artifacts.workspace() / config["model"]
+    say(f"comparing with {len(rows)} clips by the relevance model of run {library.run}")
+    vlm = relevance.load_vlm(
+        str(local) if local.is_dir() else config["model"],
+        device=config["device"],
+        adapter=library.retrieval.folder / "adapter",
+    )
+    own = relevance.encode_videos(vlm, learner.frames[None])
+    tokens = torch.cat([own, _clip_tokens(vlm, library, rows)])
+    texts = library.clips["text"].to_list()
+    said = {place: texts[row] for place, row in enumerate(rows.tolist(), start=1)} if config["with_narration"] else None
+    queries = [(0, list(range(1, len(rows) + 1)))]
+    return relevance.score_pairs(vlm, tokens, vlm.grid(learner.frames.shape), queries, said)[0]
+
+
+def _clip_tokens(vlm: Any, library: Library, rows: np.ndarray) -> Any:
+    """Visual tokens of the clips: from the store that keeps them, where the library has one."""
+    frames = np.asarray(library.frames[rows])
+    if not util.find_spec("sportskills_lib.retrieval.token_store"):
+        return relevance.encode_videos(vlm, frames)
+    store = import_module("sportskills_lib.retrieval.token_store").TokenStore(
+        artifacts.workspace() / "data/cache/visual_tokens"
+    )
+    return store.encode(vlm, frames, [library.clips["clip_id"][row] for row in rows.tolist()])
