@@ -79,8 +79,15 @@ def train(job: Job) -> Outcome:
 
 def crew_of(config: EncoderConfig, *, title: str = "", logs: str = "") -> Crew:
     """This process among those that train together, as the settings say."""
-    kept = {"precision": config.precision, "accumulate": config.accumulate, "trackers": config.trackers}
-    return Crew(device=config.device, title=title, logs=logs, told=config.model_dump(), **kept)
+    return Crew(
+        device=config.device,
+        precision=config.precision,
+        accumulate=config.accumulate,
+        trackers=config.trackers,
+        title=title,
+        logs=logs,
+        told=config.model_dump(),
+    )
 
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup: int) -> float:

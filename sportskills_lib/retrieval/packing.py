@@ -138,7 +138,7 @@ def run_prefixes(model: Any, prefixes: Sequence[Segment], visual_NKD: torch.Tens
     videos = np.array([row for prefix in prefixes for row in prefix.videos], np.int64)
     inputs = language_inputs(model, np.stack([prefix.ids for prefix in prefixes]), videos, visual_NKD)
     positions = torch.from_numpy(np.stack([prefix.positions for prefix in prefixes], 1))
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     model.model.language_model(
         position_ids=positions.to(inputs["inputs_embeds"].device), past_key_values=cache, use_cache=True, **inputs
     )
