@@ -76,10 +76,10 @@ def first_stage(
 
     A lesson's clip may stand for a learner.
     """
-    arm = study.ARMS["encoder_narrations"]
-    vectors = study.learner_embeddings(library, arm, learner_frames, config.device)
+    arm, tower = study.ARMS["encoder_narrations"], study.encoder_of(library, config.first_stage)
+    vectors = study.learner_embeddings(library, tower, arm, learner_frames, config.device)
     ids = learners["learner_id"].to_list()
-    encoder = systems.encoder_scorer(library.embeddings, f"image:{arm}", library.pairs, ids, vectors)
+    encoder = systems.encoder_scorer(library.embeddings, f"{tower}:{arm}", library.pairs, ids, vectors)
     asked, nothing = {**encoder.clips, **encoder.learners}, np.zeros(vectors.shape[1], np.float32)
 
     def ranked(learner_ids: Sequence[str], clip_ids: Sequence[str]) -> np.ndarray:
