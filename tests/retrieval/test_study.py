@@ -118,7 +118,10 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(library, learners
 
 def test_mined_negatives_come_from_the_first_stage_and_masked_rows_are_kept_apart(library, learners, monkeypatch):
     monkeypatch.setattr(study, "learner_embeddings", lambda *_: np.ones((learners.height, 4), np.float32))
-    frames, settings = np.zeros((learners.height, 8, 32, 32, 3), np.uint8), {"mined_negatives": 2, "mined_depth": 8}
+    frames, settings = (
+        np.zeros((learners.height, 8, 32, 32, 3), np.uint8),
+        {"mined_negatives": 2, "mined_depth": 8, "first_stage": "image"},
+    )
     config = RetrievalConfig(mask_similarity="", mask_margin=-0.5, text_similarity="tfidf", **settings)
     supervision, lessons, masked = supervising.supervise(learners, frames, library, config)
     for table in (supervision, lessons):
