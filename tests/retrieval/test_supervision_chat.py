@@ -75,8 +75,11 @@ def test_strangers_words_are_data_and_those_that_speak_to_a_model_are_not_asked_
 
 def test_the_budget_is_kept_and_what_it_cannot_pay_stays_with_the_similarity(tmp_path):
     table = near(*[pair(i, 0.1, f"wall {i}") for i in range(8)])
-    said, server = ask(table, tmp_path, budget_usd=2.3e-3, usd_in=1.0, usd_out=1.0, max_tokens=100, concurrency=1)
-    assert 0 < len(server.requests) == said["mends"].count() < 8
+    asked = question("tennis", None, table["comment"][0], "wall 0")
+    most_usd = (len((asked.system + asked.user).encode()) + 64 + 100) / 1e6  # an answer costs 110 tokens
+    prices = {"usd_in": 1.0, "usd_out": 1.0, "max_tokens": 100, "concurrency": 1}
+    said, server = ask(table, tmp_path, budget_usd=most_usd + 250e-6, **prices)
+    assert len(server.requests) == said["mends"].count() == 3
 
 
 @pytest.mark.parametrize(
