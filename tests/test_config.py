@@ -44,7 +44,7 @@ def test_what_only_eases_the_work_decides_nothing() -> None:
         "01_curation": {"workers"},
         "02_pairing": {"workers", "frame_cache_gb"},
         "03_encoder": {"jobs", "loader_threads"},
-        "04_retrieval": {"workers"},
+        "04_retrieval": {"workers", "token_store_gb"},
         "05_evaluation": set(),
     }
 
