@@ -7,6 +7,7 @@ is opened in a worker process, so that a decoder that crashes or hangs costs a l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,8 @@ def check_file(path: Path) -> None:
         raise ValueError(f"{name} is not there: name the video of the learner")
     if not path.is_file():
         raise ValueError(f"{name} is no file: name one video of the learner")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{name} may not be read by you: change its permissions, or copy it")
     if not path.stat().st_size:
         raise ValueError(f"{name} is empty: copy the video again")
 
