@@ -132,7 +132,7 @@ def read_learner(
     task = _Task(path, start_s, end_s, min(max(usual_s, shape.min_s), shape.max_s), shape)
     key = cache.key(path, "learner", start_s, end_s, task.usual_s, shape, VERSION) if cache else ""
     if cache and (facts := cache.get(key)) is not None and (frames := cache.get(key[::-1])) is not None:
-        return Learner(path, *facts.tolist(), frames)
+        return _learner(path, facts, frames)
     (result,) = map_shards(_look, [task], workers=workers, timeout_s=timeout_s, describe=_name, label="videos")
     if result.value is None:
         raise ValueError(
@@ -147,7 +147,12 @@ def read_learner(
     if cache:
         cache.put(key, facts)
         cache.put(key[::-1], frames)
-    return Learner(path, *facts.tolist(), frames)
+    return _learner(path, facts, frames)
+
+
+def _learner(path: Path, facts: np.ndarray, frames: np.ndarray) -> Learner:
+    start_s, end_s, duration_s, moved = map(float, facts)
+    return Learner(path, start_s, end_s, duration_s, moved, frames)
 
 
 def _name(task: _Task) -> str:
