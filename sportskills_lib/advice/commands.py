@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,7 @@ def advise(
         to.parent.mkdir(parents=True, exist_ok=True)
         write_whole(to, page)
         if json_ not in (None, "-"):
+            Path(str(json_)).parent.mkdir(parents=True, exist_ok=True)
             write_json(Path(str(json_)), as_rows(view))
     if json_ == "-":
         sys.stdout.write(json.dumps(as_rows(view), indent=2) + "\n")
@@ -75,6 +77,9 @@ def _check_targets(video: Path, to: Path, json_: str | None) -> None:
             continue
         if path.is_dir():
             raise ValueError(f"{option} {path} is a folder: name the file to write")
+        folder = next(each for each in path.absolute().parents if each.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ValueError(f"{option} {path} cannot be written: {folder} is no folder of yours, name another")
         if path.exists() and video.exists() and path.samefile(video):
             raise ValueError(f"{option} {path} is the video itself: name another file")
     if json_ not in (None, "-") and Path(str(json_)).absolute() == to.absolute():

@@ -7,6 +7,7 @@ is opened in a worker process, so that a decoder that crashes or hangs costs a l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,8 @@ def check_file(path: Path) -> None:
         raise ValueError(f"{name} is not there: name the video of the learner")
     if not path.is_file():
         raise ValueError(f"{name} is no file: name one video of the learner")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{name} may not be read by you: change its permissions, or copy it")
     if not path.stat().st_size:
         raise ValueError(f"{name} is empty: copy the video again")
 
@@ -129,7 +132,7 @@ def read_learner(
     task = _Task(path, start_s, end_s, min(max(usual_s, shape.min_s), shape.max_s), shape)
     key = cache.key(path, "learner", start_s, end_s, task.usual_s, shape, VERSION) if cache else ""
     if cache and (facts := cache.get(key)) is not None and (frames := cache.get(key[::-1])) is not None:
-        return Learner(path, *facts.tolist(), frames)
+        return _learner(path, facts, frames)
     (result,) = map_shards(_look, [task], workers=workers, timeout_s=timeout_s, describe=_name, label="videos")
     if result.value is None:
         raise ValueError(
@@ -144,7 +147,12 @@ def read_learner(
     if cache:
         cache.put(key, facts)
         cache.put(key[::-1], frames)
-    return Learner(path, *facts.tolist(), frames)
+    return _learner(path, facts, frames)
+
+
+def _learner(path: Path, facts: np.ndarray, frames: np.ndarray) -> Learner:
+    start_s, end_s, duration_s, moved = map(float, facts)
+    return Learner(path, start_s, end_s, duration_s, moved, frames)
 
 
 def _name(task: _Task) -> str:

@@ -171,7 +171,7 @@ def _calibration(folder: Path) -> Any:
     if not (folder / "calibration.json").is_file() or not util.find_spec("sportskills_lib.retrieval.calibration"):
         return None
     found = import_module("sportskills_lib.retrieval.calibration").load(folder)
-    return found if found is not None and getattr(found, "pairs", 1) else None
+    return found if found is not None and found.pairs else None
 
 
 def relevance_scores(library: Library, learner: Learner, rows: np.ndarray, say: Callable[[str], None]) -> np.ndarray:

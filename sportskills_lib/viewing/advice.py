@@ -105,7 +105,11 @@ def _item(each: Suggestion) -> str:
     sure = "" if each.probability is None else f"{100 * each.probability:.0f} % likely to help"
     first = " · ".join(part for part in (*shown, sure) if part)
     at = f"{clock(each.start_s)} to {clock(each.end_s)}"
-    when = f'<a href="{escape(each.link, quote=True)}" rel="noopener noreferrer">{at}</a>' if _is_web(each.link) else at
+    when = (
+        f'<a href="{escape(each.link, quote=True)}" rel="noopener noreferrer">{at}</a>'
+        if each.link and _is_web(each.link)
+        else at
+    )
     source = ", ".join(part for part in (_text(each.title or each.video_id), _text(each.channel)) if part)
     said = f"<q>{_text(each.narration)}</q>" if each.narration else '<span class="soft">(nothing is said)</span>'
     return (
@@ -135,8 +139,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{end}" if hours else end
 
 
-def _is_web(link: str | None) -> bool:
-    return link is not None and link.lower().startswith(("http://", "https://"))
+def _is_web(link: str) -> bool:
+    return link.lower().startswith(("http://", "https://"))
 
 
 def _text(text: str, *, bare: bool = False) -> str:

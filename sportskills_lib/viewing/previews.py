@@ -110,11 +110,12 @@ def film(
     width, height = (max(2, side // 2 * 2) for side in (inner_width, inner_height))  # 4:2:0 needs even sides
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"  # a file, since moving the index to the front reads what was written
-        options = {"fflags": "+bitexact", "movflags": "+faststart"}
+        options: dict[str, Any] = {"fflags": "+bitexact", "movflags": "+faststart"}
         with av.open(str(path), "w", format="mp4", options=options) as container:
             stream = container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
-            stream.options = {"threads": "1"} | coding
+            settings: dict[str, Any] = {**coding, "threads": "1"}
+            stream.options = settings
             stream.codec_context.time_base = 1 / fps
             squares = sample(info.path, times_s, size, info=info)
             for count, frame in enumerate(_inside(squares, width, height)):
@@ -187,7 +188,7 @@ def _kept(task: _Task) -> Preview | None:
     except OSError:  # no such file: the worker says so
         return None
     kept = {kind: array.tobytes() for kind, array in found.items() if array is not None}
-    return Preview(**kept) if len(kept) == len(found) else None
+    return Preview(kept.get("film", b""), kept.get("strip", b"")) if len(kept) == len(found) else None
 
 
 def _make(task: _Task) -> Value:

@@ -199,14 +199,14 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
     )
     you = learner.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
     monkeypatch.setattr(
-        ranking, "relevance_scores", lambda made, you, rows, say: np.array([-1.0, 2.0, 0.0])[: len(rows)]
+        ranking, "relevance_scores", lambda made, you, rows, say: np.array([-1.0, 2.0, 0.5])[: len(rows)]
     )
     monkeypatch.setattr(
         ranking, "_calibration", lambda folder: SimpleNamespace(probability=lambda s: 1 / (1 + np.exp(-s)))
     )
     found = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
     assert found.rows.tolist() == [1, 2, 0]  # the far one was not asked about; the relevance model's weight is 0.75
-    assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, 0.0, 1.0])), abs=1e-6)
+    assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
     assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
     stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
     assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
