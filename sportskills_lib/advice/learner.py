@@ -26,7 +26,7 @@ VERSION = "learner-1"
 LOOK_S = 0.5  # motion is measured over so long …
 STEP_S = 0.2  # … and so often
 QUIET = 0.25  # an end is left off where less moves than this share of what moves in the liveliest half second
-STILL = 0.004  # of the picture moved across: below it nothing happens; a seated speaker moves across about 0.005
+STILL = 0.004  # of the picture moved across: below it nothing happens; ours
 LONGEST_FILE_S = 1800.0  # a longer film would not fit in memory at the rate at which motion is looked at
 FACTS = {
     "start_s": pl.Float64,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from sportskills_lib.advice.learner import Learner
 from sportskills_lib.advice.library import Library
 from sportskills_lib.fingerprints import digest
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval import calibration, relevance, token_store
+from sportskills_lib.retrieval.study import seen_frames
 
 REFUSED = 0.05  # share of the run's own validation clips that the threshold would refuse
 FEWEST = 20  # validation clips that it takes to set one
@@ -135,12 +135,12 @@ def rank(
     how = f"the {library.encoder} encoder: {_share(1 - said)} pictures, {_share(said)} words"
     if library.retrieval is None:
         return Ranked(rows, pictures, None, how)
-    added, calibration = chosen_weight(library.retrieval, FUSED), _calibration(library.retrieval.folder)
-    if not added and calibration is None:
+    added, fitted = chosen_weight(library.retrieval, FUSED), _calibration(library.retrieval.folder)
+    if not added and fitted is None:
         return Ranked(rows, pictures, None, f"{how}; 04's validation gave its relevance model no weight")
     facts = ("relevance", library.digests, digest(library.clips["clip_id"].to_numpy()[rows].tolist()))
     scores = _kept(cache, learner, facts, lambda: relevance_scores(library, learner, rows, say))
-    probability = None if calibration is None else np.asarray(calibration.probability(scores), np.float64)
+    probability = None if fitted is None else np.asarray(fitted.probability(scores), np.float64)
     order = np.lexsort((np.arange(len(rows)), -((1 - added) * standardised(first) + added * standardised(scores))))
     how = f"{how}; of the nearest {len(rows)}, {_share(added)} the relevance model of 04"
     return Ranked(rows[order], pictures[order], None if probability is None else probability[order], how)
@@ -166,11 +166,9 @@ def chosen_weight(retrieval: artifacts.StageReader | None, name: str) -> float:
     return float(best["weight"][0]) if best.height else UNCHOSEN
 
 
-def _calibration(folder: Path) -> Any:
+def _calibration(folder: Path) -> calibration.Calibration | None:
     """04's calibration, where it has one that was fitted on something."""
-    if not (folder / "calibration.json").is_file() or not util.find_spec("sportskills_lib.retrieval.calibration"):
-        return None
-    found = import_module("sportskills_lib.retrieval.calibration").load(folder)
+    found = calibration.load(folder)
     return found if found is not None and found.pairs else None
 
 
@@ -187,20 +185,12 @@ def relevance_scores(library: Library, learner: Learner, rows: np.ndarray, say: 
         device=config["device"],
         adapter=library.retrieval.folder / "adapter",
     )
-    own = relevance.encode_videos(vlm, learner.frames[None])
-    tokens = torch.cat([own, _clip_tokens(vlm, library, rows)])
+    kept = seen_frames(learner.frames.shape[0], config["frames"])
+    store = token_store.open_store(config["token_store_gb"])
+    own = relevance.encode_videos(vlm, learner.frames[None, kept], store=store)
+    clips = relevance.encode_videos(vlm, np.asarray(library.frames[rows])[:, kept], store=store)
+    tokens = torch.cat([own, clips])
     texts = library.clips["text"].to_list()
     said = {place: texts[row] for place, row in enumerate(rows.tolist(), start=1)} if config["with_narration"] else None
     queries = [(0, list(range(1, len(rows) + 1)))]
-    return relevance.score_pairs(vlm, tokens, vlm.grid(learner.frames.shape), queries, said)[0]
-
-
-def _clip_tokens(vlm: Any, library: Library, rows: np.ndarray) -> Any:
-    """Visual tokens of the clips: from the store that keeps them, where the library has one."""
-    frames = np.asarray(library.frames[rows])
-    if not util.find_spec("sportskills_lib.retrieval.token_store"):
-        return relevance.encode_videos(vlm, frames)
-    store = import_module("sportskills_lib.retrieval.token_store").TokenStore(
-        artifacts.workspace() / "data/cache/visual_tokens"
-    )
-    return store.encode(vlm, frames, [library.clips["clip_id"][row] for row in rows.tolist()])
+    return relevance.score_pairs(vlm, tokens, vlm.grid(learner.frames[kept].shape), queries, said)[0]
