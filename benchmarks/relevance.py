@@ -6,7 +6,6 @@ The sides, each in a process of its own that loads the model first and is timed 
 
 * ``stock``: processor and model, one pair at a time, as the model's page shows.
 * ``stock_batched``: the same, pairs padded to one length, ``--batch`` of them at a time.
-* ``packed``: visual tokens once a video, a learner's prefix packed with a few candidates in one row.
 * ``ours``: visual tokens once a video, a learner's prefix once and its keys and values kept, candidates by length.
 * ``ours_stored``: the same with visual tokens read from the store on disk.
 
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-SIDES = ("ours", "stock", "stock_batched", "packed", "ours_stored")
+SIDES = ("ours", "stock", "stock_batched", "ours_stored")
 
 
 def make_data(args: argparse.Namespace) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def stock(vlm: Any, data: dict[str, Any], batch: int) -> np.ndarray:
     return np.concatenate(scores)
 
 
-def ours(vlm: Any, data: dict[str, Any], *, kept_prefix: bool, store: Path | None) -> np.ndarray:
+def ours(vlm: Any, data: dict[str, Any], *, store: Path | None) -> np.ndarray:
     """Our path, from frames to scores."""
     import torch
 
@@ -105,7 +104,7 @@ def ours(vlm: Any, data: dict[str, Any], *, kept_prefix: bool, store: Path | Non
     queries = [(learner, [count + clip for clip in clips]) for learner, clips in enumerate(data["pairs"])]
     said = {count + clip: text for clip, text in enumerate(data["said"])}
     grid = vlm.grid(data["clips"].shape[1:])
-    found = relevance.score_pairs(vlm, torch.cat(parts), grid, queries, said, kept_prefix=kept_prefix)
+    found = relevance.score_pairs(vlm, torch.cat(parts), grid, queries, said)
     return np.concatenate(found)
 
 
@@ -115,9 +114,8 @@ def side_of(args: argparse.Namespace, folder: Path) -> Callable[[Any, dict[str, 
     return {
         "stock": lambda vlm, data: stock(vlm, data, 1),
         "stock_batched": lambda vlm, data: stock(vlm, data, args.batch),
-        "packed": lambda vlm, data: ours(vlm, data, kept_prefix=False, store=None),
-        "ours": lambda vlm, data: ours(vlm, data, kept_prefix=True, store=None),
-        "ours_stored": lambda vlm, data: ours(vlm, data, kept_prefix=True, store=store),
+        "ours": lambda vlm, data: ours(vlm, data, store=None),
+        "ours_stored": lambda vlm, data: ours(vlm, data, store=store),
     }[args.side]
 
 

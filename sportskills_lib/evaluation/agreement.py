@@ -25,10 +25,6 @@ ALPHA = {
     "level": pl.String, "alpha": pl.Float64, "low": pl.Float64, "high": pl.Float64,
     "items": pl.Int64, "learners": pl.Int64, "raters": pl.Int64,
 }  # fmt: skip
-RATERS = {
-    "rater": pl.String, "graded": pl.Int64, "shared": pl.Int64, "mean": pl.Float64, "bias": pl.Float64,
-    "weighted_kappa": pl.Float64, "alpha_without": pl.Float64,
-}  # fmt: skip
 
 
 def coincidences(grades_UR: ArrayLike) -> tuple[Floats, Floats]:
@@ -115,21 +111,35 @@ def agreement(judged: pl.DataFrame, *, draws: int, seed: int, level: float = 0.9
     return pl.DataFrame([(*row, len(raters)) for row in rows], schema=ALPHA, orient="row")
 
 
-def by_rater(judged: pl.DataFrame) -> pl.DataFrame:
-    """For each rater: grades given and shared, mean, bias, kappa, and ordinal alpha of the panel without that rater.
+def biases(judged: pl.DataFrame) -> pl.DataFrame:
+    """Each rater's grades: rater, simulated, n, shared (with another rater), mean, and bias, in order of raters.
 
-    Bias: own grade minus the mean of the others', over shared items; positive is generous. The kappa is against the
-    others' mean, rounded. An alpha that rises much without a rater says whom to ask what the scale means.
+    Bias: own grade minus the mean of the others', over shared items; positive is generous.
+    """
+    grade, raters = pl.col("grade"), pl.len().over(ITEM)
+    others = (grade.sum().over(ITEM) - grade) / (raters - 1)
+    shared = judged.with_columns(apart=pl.when(raters > 1).then(grade - others))
+    return (
+        shared.group_by("rater", "simulated")
+        .agg(n=pl.len(), shared=pl.col("apart").count(), mean=grade.mean(), bias=pl.col("apart").mean())
+        .sort("rater")
+    )
+
+
+def by_rater(judged: pl.DataFrame) -> pl.DataFrame:
+    """:func:`biases`, weighted_kappa against the others' rounded mean, and alpha_without: ordinal, the others' alone.
+
+    An alpha that rises much without a rater says whom to ask what the scale means.
     """
     wide, raters = grade_table(judged)
-    rows = []
+    kappas: list[float] = []
+    rest: list[float] = []
     for rater in raters:
         others = [name for name in raters if name != rater]
-        own = wide.filter(pl.col(rater).is_not_null())
         mean = pl.mean_horizontal(others) if others else pl.lit(None, pl.Float64)
-        both = own.select(own=rater, others=mean).drop_nulls()
-        kappa = weighted_kappa(both["own"].round().cast(int).to_list(), both["others"].round().cast(int).to_list())
-        rest = krippendorff(wide.select(others).to_numpy(), "ordinal") if len(others) > 1 else float("nan")
-        bias = (both["own"] - both["others"]).mean()
-        rows.append((rater, own.height, both.height, own[rater].mean(), bias, kappa, rest))
-    return pl.DataFrame(rows, schema=RATERS, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+        both = wide.select(own=rater, others=mean).drop_nulls().select(pl.all().round().cast(pl.Int64))
+        kappas.append(weighted_kappa(both["own"].to_list(), both["others"].to_list()))
+        rest.append(krippendorff(wide.select(others).to_numpy(), "ordinal") if len(others) > 1 else float("nan"))
+    found = {"rater": raters, "weighted_kappa": kappas, "alpha_without": rest}
+    more = pl.DataFrame(found, schema={"rater": pl.String, "weighted_kappa": pl.Float64, "alpha_without": pl.Float64})
+    return biases(judged).join(more.with_columns(pl.col(pl.Float64).fill_nan(None)), on="rater", maintain_order="left")

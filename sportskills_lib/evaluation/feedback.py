@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import artifacts, metrics, spans, tables
-from sportskills_lib.evaluation import significance
+from sportskills_lib.evaluation import agreement, significance
 
 NDCG, RECALL, MRR = "ndcg@10", "recall_helpful@5", "mrr"
 METRICS = (NDCG, "ndcg@5", RECALL, "recall_helpful@10", "precision_helpful@5", MRR, "grade@1", "grade@5")
@@ -111,12 +111,12 @@ def gains(judged: pl.DataFrame, *, centred: bool = False) -> pl.DataFrame:
     """learner_id, clip_id, gain: the mean grade over raters, in order of ids.
 
     ``centred`` first takes off each rater's lenience: how far its grades lie above the other raters' of the same pairs
-    (see :func:`rater_summary`). Where all rated all, that moves every gain alike; where each pair met other raters, it
-    keeps a strict rater's pairs from looking worse. Gains then may lie a little outside 0 … 3.
+    (see :func:`agreement.biases`). Where all rated all, that moves every gain alike; where each pair met other raters,
+    it keeps a strict rater's pairs from looking worse. Gains then may lie a little outside 0 … 3.
     """
     grade = pl.col("grade").cast(pl.Float64)
     if centred:
-        judged = judged.join(rater_summary(judged).select("rater", "bias"), on="rater", how="left")
+        judged = judged.join(agreement.biases(judged).select("rater", "bias"), on="rater", how="left")
         grade = grade - pl.col("bias").fill_null(0.0)
     return judged.group_by("learner_id", "clip_id").agg(gain=grade.mean()).sort("learner_id", "clip_id")
 
@@ -285,22 +285,6 @@ def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFram
     )
     order = pl.Series(sorted(wide["system"], key=_place), dtype=pl.String).to_frame("system")
     return order.join(wide, on="system", maintain_order="left")
-
-
-def rater_summary(judged: pl.DataFrame) -> pl.DataFrame:
-    """How many grades each rater gave, their mean, and how far from the other raters' mean: rater, n, mean, bias."""
-    others = judged.with_columns(
-        total=pl.col("grade").sum().over("learner_id", "clip_id"), raters=pl.len().over("learner_id", "clip_id")
-    ).with_columns(
-        bias=pl.when(pl.col("raters") > 1).then(
-            pl.col("grade") - (pl.col("total") - pl.col("grade")) / (pl.col("raters") - 1)
-        )
-    )
-    return (
-        others.group_by("rater", "simulated")
-        .agg(n=pl.len(), mean=pl.col("grade").mean(), bias=pl.col("bias").mean())
-        .sort("rater")
-    )
 
 
 def simulated(judged: pl.DataFrame) -> bool:

@@ -27,7 +27,7 @@ CSV_TABLES = (
 )  # fmt: skip
 FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares", "feedback_by_rater", "raters",
-    "library_retrieval", "shortlist_depth",
+    "agreement", "library_retrieval", "shortlist_depth",
 )  # fmt: skip
 FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")  # the page; the files hold every metric
 CAPTIONS = {

@@ -95,7 +95,7 @@ timing matters.</p>
 <h3>Two stages over the whole library</h3>{{ show(tables.library_retrieval) }}
 {{ plot(figures.shortlist_depth) }}
 <h3>Learners, picked by rule: best, typical, worst</h3>{{ plot(figures.feedback_filmstrips) }}
-<h3>Raters</h3>{{ show(tables.raters) }}{{ show(tables.feedback_by_rater) }}
+<h3>Raters</h3>{{ show(tables.raters) }}{{ show(tables.agreement) }}{{ show(tables.feedback_by_rater) }}
 {% else %}<p>{{ no_feedback }}</p>{% endif %}
 
 <h2 id="training">Training</h2>

@@ -17,7 +17,7 @@ import numpy as np
 
 from sportskills_lib.models import load_vision_language, quoted
 from sportskills_lib.retrieval import visual
-from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, pack, run_prefixes, suffix_ends
+from sportskills_lib.retrieval.packing import Packed, Segment, hidden_states, run_prefixes, suffix_ends
 from sportskills_lib.retrieval.visual import Grid
 
 if TYPE_CHECKING:
@@ -208,24 +208,21 @@ def score_pairs(
     narrations: dict[int, str] | None,
     *,
     max_tokens: int | None = None,
-    kept_prefix: bool = True,
 ) -> list[np.ndarray]:
     """For every (learner row, candidate rows): float32 scores of its candidates, in their order.
 
-    ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt. A pass of
-    the model takes ``max_tokens`` tokens (by default what suits the device) or one row. ``kept_prefix``: a learner's
-    prefix is run once, its keys and values are kept and its candidates follow by length; else prefix and candidates
-    are packed as in training.
+    ``narrations`` maps a candidate row to what its coach says; None leaves the sentence out of the prompt. A learner's
+    prefix is run once and its keys and values are kept; the candidates of a block of learners follow, the shortest
+    first. A pass of the model takes ``max_tokens`` tokens (by default what suits the device) or one row.
     """
     import torch
 
-    score = _kept_prefix_scores if kept_prefix else _packed_scores
-    most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
     with torch.inference_mode():
-        return score(vlm, visual_NKD, grid, queries, narrations, most)
+        most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
+        return _scores(vlm, visual_NKD, grid, queries, narrations, most)
 
 
-def _kept_prefix_scores(
+def _scores(
     vlm: VisionLanguageModel,
     visual_NKD: torch.Tensor,
     grid: Grid,
@@ -233,7 +230,6 @@ def _kept_prefix_scores(
     narrations: dict[int, str] | None,
     max_tokens: int,
 ) -> list[np.ndarray]:
-    """A block of learners at a time: their prefixes together, then all their candidates, the shortest first."""
     scores = [np.zeros(len(candidates), np.float32) for _, candidates in queries]
     asked = [number for number, (_, candidates) in enumerate(queries) if len(candidates)]
     pad_id, start = vlm.processor.tokenizer.pad_token_id, 0
@@ -276,22 +272,6 @@ def _pairs(
     ]
 
 
-def _packed_scores(
-    vlm: VisionLanguageModel,
-    visual_NKD: torch.Tensor,
-    grid: Grid,
-    queries: Sequence[tuple[int, Sequence[int]]],
-    narrations: dict[int, str] | None,
-    max_tokens: int,
-) -> list[np.ndarray]:
-    scores: list[np.ndarray] = []
-    for rows, counts in _batches(vlm, grid, queries, narrations, max_tokens):
-        packed = pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id)
-        flat = vlm.packed_scores(packed, visual_NKD).float().cpu().numpy()
-        scores.extend(np.split(flat, np.cumsum(counts)[:-1]))
-    return scores
-
-
 def rows_of(
     vlm: VisionLanguageModel,
     grid: Grid,
@@ -306,30 +286,6 @@ def rows_of(
     parts = _pairs(vlm, grid, learner, candidates, narrations)
     bounds = range(0, len(parts), CANDIDATES_A_ROW)
     return [(parts[i][0], [suffix for _, suffix in parts[i : i + CANDIDATES_A_ROW]]) for i in bounds]
-
-
-def _batches(
-    vlm: VisionLanguageModel,
-    grid: Grid,
-    queries: Sequence[tuple[int, Sequence[int]]],
-    narrations: dict[int, str] | None,
-    max_tokens: int,
-) -> Iterator[tuple[list[tuple[Segment, list[Segment]]], list[int]]]:
-    """Rows of whole queries, as many as stay below ``max_tokens`` tokens a batch (at least one)."""
-    rows: list[tuple[Segment, list[Segment]]] = []
-    counts: list[int] = []
-    used = 0
-    for learner, candidates in queries:
-        new = rows_of(vlm, grid, learner, candidates, narrations)
-        length = sum(len(prefix.ids) + sum(len(suffix.ids) for suffix in suffixes) for prefix, suffixes in new)
-        if rows and used + length > max_tokens:
-            yield rows, counts
-            rows, counts, used = [], [], 0
-        rows += new
-        counts.append(len(candidates))
-        used += length
-    if rows:
-        yield rows, counts
 
 
 def _last(flags: np.ndarray) -> int:

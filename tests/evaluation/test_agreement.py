@@ -52,7 +52,8 @@ def judged(grades_UR, per_learner=4):
         for r, grade in enumerate(row)
         if not math.isnan(grade)
     ]
-    return pl.DataFrame(rows, schema=["learner_id", "clip_id", "rater", "grade"], orient="row")
+    table = pl.DataFrame(rows, schema=["learner_id", "clip_id", "rater", "grade"], orient="row")
+    return table.with_columns(simulated=pl.lit(True))
 
 
 def test_the_table_has_an_interval_that_holds_the_value_and_does_not_depend_on_the_order_of_rows():
@@ -78,7 +79,7 @@ def test_a_generous_rater_and_one_who_guesses_are_found():
 def test_one_rater_or_no_shared_item_says_nothing():
     alone = judged([[1.0], [2.0]])
     assert agreement.agreement(alone, draws=10, seed=0).height == 0
-    assert agreement.by_rater(alone).row(0) == ("coach0", 2, 0, 1.5, None, None, None)
+    assert agreement.by_rater(alone).row(0) == ("coach0", True, 2, 0, 1.5, None, None, None)
     apart = judged([[1.0, N], [N, 2.0]])
     assert agreement.agreement(apart, draws=10, seed=0).height == 0
     assert agreement.agreement(alone.clear(), draws=10, seed=0).height == 0

@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import feedback
+from sportskills_lib.evaluation import agreement, feedback
 
 
 def clips() -> pl.DataFrame:
@@ -126,7 +126,7 @@ def test_no_ratings_and_no_learners_are_no_error(workspace):
     scores = feedback.score(tables.Rankings.create_empty(), judged, nobody)
     assert feedback.table(scores, draws=10, seed=0).is_empty()
     assert feedback.differences(scores, draws=10, seed=0).is_empty()
-    assert feedback.rater_summary(judged).is_empty()
+    assert agreement.by_rater(judged).is_empty()
 
 
 def test_a_ratings_file_without_a_column_is_named(workspace):

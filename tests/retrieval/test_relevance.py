@@ -9,6 +9,7 @@ from transformers.video_utils import VideoMetadata
 
 from sportskills_lib import models
 from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval.packing import pack
 from sportskills_lib.retrieval.relevance import NOMINAL_FPS, encode_videos, relevance_messages, score_pairs
 
 
@@ -32,14 +33,21 @@ def vlm(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("kept_prefix", [True, False])
+def packed_scores(vlm, visual, grid, learner, clips, said):
+    """As training does it: prefix and candidates in rows."""
+    rows = relevance.rows_of(vlm, grid, learner, clips, said)
+    with torch.no_grad():
+        return vlm.packed_scores(pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id), visual).numpy()
+
+
 @pytest.mark.parametrize("with_narration", [True, False])
-def test_cached_scores_equal_the_stock_path(vlm, videos, narrations, with_narration, kept_prefix):
+def test_cached_scores_equal_the_stock_path(vlm, videos, narrations, with_narration):
     said = narrations if with_narration else None
     visual, grid = encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
-    (scores,) = score_pairs(vlm, visual, grid, [(0, list(range(1, 9)))], said, kept_prefix=kept_prefix)
+    (scores,) = score_pairs(vlm, visual, grid, [(0, list(range(1, 9)))], said)
     expected = [stock_score(vlm, videos[0], videos[i], said[i] if said else None) for i in range(1, 9)]
     np.testing.assert_allclose(scores, expected, atol=2e-5)
+    np.testing.assert_allclose(packed_scores(vlm, visual, grid, 0, range(1, 9), said), expected, atol=2e-5)
     assert np.ptp(scores) > 1e-4  # the candidates do differ
     mean = visual.clone()
     mean[1:] = visual[1:].mean(0)
@@ -47,12 +55,11 @@ def test_cached_scores_equal_the_stock_path(vlm, videos, narrations, with_narrat
     assert np.abs(blind - scores).max() > 1e-4  # and not by their sentences alone
 
 
-@pytest.mark.parametrize("kept_prefix", [True, False])
-def test_batch_of_one_equals_batch_of_eight(vlm, videos, narrations, kept_prefix):
+def test_batch_of_one_equals_batch_of_eight(vlm, videos, narrations):
     visual, grid = encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
 
     def score(queries, **settings):
-        return score_pairs(vlm, visual, grid, queries, narrations, kept_prefix=kept_prefix, **settings)
+        return score_pairs(vlm, visual, grid, queries, narrations, **settings)
 
     (together,) = score([(0, list(range(1, 9)))])
     np.testing.assert_allclose(together, [score([(0, [i])])[0][0] for i in range(1, 9)], atol=2e-5)
