@@ -73,6 +73,7 @@ def map_shards(
     shards: Path | None = None,
     chunk: int = 16,
     label: str = "items",
+    retry: bool = True,
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for every item, in order.
 
@@ -80,7 +81,8 @@ def map_shards(
     fresh worker, as ``on_crash(item)`` if that is given; one that took longer than ``timeout_s``, as it is, with twice
     the time. ``prepare`` (module-level, too) is called in every new worker before its first item: what it imports
     counts against no item's time. An exception that ``function`` raises is a mistake in our code: it is raised here,
-    with the item's name. ``workers=0`` runs in this process, without protection, for debugging. With ``shards``,
+    with the item's name. Without ``retry`` a lost item is not tried again, nor is anything said: the caller has
+    another way. ``workers=0`` runs in this process, without protection, for debugging. With ``shards``,
     finished chunks of ``chunk`` items are kept there and found again by the items' names. If items were lost in this
     call, its end is a warning that names the first.
     """
@@ -91,7 +93,7 @@ def map_shards(
     todo = [i for part, ready in zip(bounds, done, strict=True) if not ready for i in part]
     progress = _Progress(label, len(items), len(items) - len(todo))
     run = _in_process if workers == 0 else _in_pool
-    plan = _Plan(function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare)
+    plan = _Plan(function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare, retry)
     stream, lost = run(plan, progress), list[Result]()
     try:
         for part, folder, ready in zip(bounds, folders, done, strict=True):
@@ -106,7 +108,7 @@ def map_shards(
     finally:
         stream.close()
         progress.close()
-        if progress.failed and lost:
+        if progress.failed and lost and retry:
             log.warning(lost_line(label, [f"{each.name} {each.reason}" for each in lost], len(items)))
 
 
@@ -131,6 +133,7 @@ class _Plan:
     timeout_s: float
     on_crash: Callable[[Any], Any] | None
     prepare: Callable[[], object] | None
+    retry: bool
 
     def attempt(self, index: int, lost: str | None) -> tuple[Any, float]:
         """The item and its time limit, when it was lost before for this reason (None: it was not)."""
@@ -215,7 +218,7 @@ def _in_pool(plan: _Plan, progress: _Progress) -> Generator[Result, None, None]:
                     if result.reason:
                         crew.remove(worker)
                         worker.end()
-                    if result.reason and result.index not in lost:
+                    if result.reason and plan.retry and result.index not in lost:
                         lost[result.index] = result.reason
                         waiting.append(result.index)
                         continue

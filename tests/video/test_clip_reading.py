@@ -42,6 +42,17 @@ def test_a_crash_and_a_hang_cost_one_clip_each(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read[0].frames, video.read_frames(film, [0.5, 1.5], 32))
 
 
+def test_clips_of_one_film_are_read_together_and_get_their_own_pictures(tmp_path: Path) -> None:
+    one, two = (write_film(tmp_path / f"{name}.mp4", grey_steps(60)) for name in ("one", "two"))
+    times = [(first / 10, first / 10 + 1.03, first / 10 + 0.5) for first in range(20)]
+    asked = [Clip(f"{film.stem}{at[0]}", film, at, 32) for film in (one, two) for at in times]
+    assert [len(part.clips) for part in clips._passes(asked, None, 1)] == [16, 4, 16, 4]
+    assert [len(part.clips) for part in clips._passes(asked[:20], None, 4)] == [5, 5, 5, 5]
+    for clip, read in zip(asked, video.read_clips(asked, workers=2), strict=True):
+        assert read.name == clip.name
+        np.testing.assert_array_equal(read.frames, video.read_frames(clip.path, clip.times_s, 32))
+
+
 def test_clips_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film, cache = write_film(tmp_path / "film.mp4", grey_steps(30)), FrameCache(tmp_path / "cache", limit_bytes=10**7)
     asked = [Clip("a", film, (0.5,), 32), Clip("b", film, (0.5, 1.0), 32)]
