@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import json
 import re
@@ -105,6 +106,34 @@ def test_imports_point_one_way() -> None:
 )
 def test_an_upward_import_is_caught(room: str, source: str) -> None:
     assert upward_imports(room, source)
+
+
+def missing_imports(source: str) -> list[str]:
+    """What the source wants from the library that the library does not have."""
+    missing = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("sportskills_lib"):
+            continue
+        for alias in node.names:
+            where, name = str(node.module), alias.name
+            try:
+                if not hasattr(importlib.import_module(where), name):
+                    importlib.import_module(f"{where}.{name}")
+            except ModuleNotFoundError:
+                missing.append(f"line {node.lineno}: {where}.{name}")
+    return missing
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_ask_for_what_is_there(path: Path) -> None:
+    assert missing_imports(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["from sportskills_lib.encoder.crew import Crew", "from sportskills_lib import nobody"]
+)
+def test_a_missing_import_is_caught(source: str) -> None:
+    assert missing_imports(source)
 
 
 def heavy_at_top(source: str) -> list[str]:

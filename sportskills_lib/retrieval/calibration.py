@@ -3,7 +3,8 @@
 A finetuned model ranks well and still says 0.97 where it is right in half of the cases. Two numbers mend that without
 changing any ranking: p = sigmoid(score / temperature + bias), fitted by the negative log-likelihood of the validation
 pairs' labels. The bias takes up the share of helpful pairs, which a listwise loss never sees. The expected calibration
-error before (temperature 1, bias 0) and after is kept with the table of the reliability curve.
+error before (temperature 1, bias 0) and after is kept with the table of the reliability curve; what is kept as "after"
+comes from fits on the other learners (5 folds), not from the pairs' own fit, which would flatter itself.
 
 Validation labels are weak: a calibrated probability says how often pairs *like those of the supervision* are labelled
 helpful, not how often a coach would agree.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FILE = "calibration.json"
 BINS = 10
+FOLDS = 5
 TEMPERATURES = (1e-3, 1e3)  # a fit that wants more is stopped there: scores that say nothing, or labels that they part
 BINS_SCHEMA = {
     "when": pl.String,  # before or after calibration
@@ -40,11 +42,16 @@ BINS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """p = sigmoid(score / temperature + bias), and its expected calibration error on the pairs of the fit."""
+    """p = sigmoid(score / temperature + bias), and its expected calibration error.
+
+    ``groups`` is how many learners the pairs were of: what is called "after" was measured on learners that its fit had
+    not seen. With 0 or 1 it was measured on the pairs of the fit itself.
+    """
 
     temperature: float
     bias: float
     pairs: int
+    groups: int
     nll_before: float
     nll_after: float
     ece_before: float
@@ -65,10 +72,13 @@ def fit(
     scores: np.ndarray | Sequence[float],
     labels: np.ndarray | Sequence[float],
     *,
+    groups: Sequence[str] = (),
     with_bias: bool = True,
     bins: int = BINS,
 ) -> Calibration:
     """Fit on validation pairs: ``labels`` [N] are in [0, 1] (a weak label may stand between).
+
+    ``groups`` [N] names the participant of each pair: whole ones are held out where the result is measured.
 
     ValueError without pairs, with one kind of label only, or with scores that are not finite: then there is nothing to
     calibrate on.
@@ -82,15 +92,35 @@ def fit(
         raise ValueError(f"labels from {label_N.min()} to {label_N.max()}: a label is a probability, from 0 to 1")
     if not len(label_N) or label_N.min() == label_N.max():
         raise ValueError(f"{len(label_N)} validation pairs with one kind of label: add helpful and useless ones")
+    if len(groups) not in (0, len(label_N)):
+        raise ValueError(f"{len(groups)} groups for {len(label_N)} pairs: name one for each pair, or none")
     temperature, bias = _newton(score_N, label_N, with_bias)
-    before, after = sigmoid(score_N), sigmoid(score_N / temperature + bias)
+    logit_N, held = _held_out(score_N, label_N, groups, with_bias)
+    before, after = sigmoid(score_N), sigmoid(logit_N)
     table = pl.concat(
         [reliability(p, label_N, when=name, bins=bins) for name, p in (("before", before), ("after", after))]
     )
     return Calibration(
-        temperature, bias, len(label_N), nll(score_N, label_N), nll(score_N / temperature + bias, label_N),
+        temperature, bias, len(label_N), held, nll(score_N, label_N), nll(logit_N, label_N),
         ece(before, label_N, bins=bins), ece(after, label_N, bins=bins), table,
     )  # fmt: skip
+
+
+def _held_out(
+    score_N: np.ndarray, label_N: np.ndarray, groups: Sequence[str], with_bias: bool
+) -> tuple[np.ndarray, int]:
+    """Calibrated logits, each from a fit on other groups, and how many groups; with fewer than two, the fit's own."""
+    names, group_N = np.unique(np.asarray(groups, str), return_inverse=True)
+    fold_N = group_N % FOLDS
+    parts = [fold_N != fold for fold in range(min(FOLDS, len(names)))]
+    if len(names) < 2 or any(label_N[part].min() == label_N[part].max() for part in parts):
+        temperature, bias = _newton(score_N, label_N, with_bias)
+        return score_N / temperature + bias, 0
+    logit_N = np.empty_like(score_N)
+    for part in parts:
+        temperature, bias = _newton(score_N[part], label_N[part], with_bias)
+        logit_N[~part] = score_N[~part] / temperature + bias
+    return logit_N, len(names)
 
 
 def _newton(score_N: np.ndarray, label_N: np.ndarray, with_bias: bool) -> tuple[float, float]:
@@ -180,13 +210,14 @@ def reliability_figure(calibration: Calibration, *, title: str = "") -> Figure:
     figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
     curve, counts = axes
     curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")
+    whose = "other learners" if calibration.groups else "the fit's own pairs"
     looks = (
-        ("before", style.VERMILION, "s", calibration.ece_before),
-        ("after", style.BLUE, "o", calibration.ece_after),
+        ("before", "before calibration", style.VERMILION, "s", calibration.ece_before),
+        ("after", f"after, by {whose}", style.BLUE, "o", calibration.ece_after),
     )
-    for place, (when, colour, marker, error) in enumerate(looks):
+    for place, (when, name, colour, marker, error) in enumerate(looks):
         rows = calibration.bins.filter(pl.col("when") == when)
-        label = f"{when} calibration, ECE {error:.3f}"
+        label = f"{name}, ECE {error:.3f}"
         curve.plot(rows["said"], rows["helped"], color=colour, marker=marker, markersize=3, label=label)
         width = (rows["high"] - rows["low"]) * 0.4
         counts.bar(rows["low"] + width * (0.25 + place), rows["pairs"], width, align="edge", color=colour)

@@ -217,7 +217,7 @@ class Candidates:
     """What systems rank: pools of test learners; and the validation lists on which choices are made."""
 
     pools: pl.DataFrame  # learner_id, clip_id
-    validation: pl.DataFrame  # learner_id, clip_id, label
+    validation: pl.DataFrame  # learner_id, clip_id, label, participant
 
 
 def candidates(pools: pl.DataFrame, supervision: pl.DataFrame, learners: pl.DataFrame) -> Candidates:
@@ -228,7 +228,9 @@ def candidates(pools: pl.DataFrame, supervision: pl.DataFrame, learners: pl.Data
 
     return Candidates(
         pools.filter(pl.col("learner_id").is_in(of("test"))),
-        supervision.filter(pl.col("learner_id").is_in(of("val"))),
+        supervision.filter(pl.col("learner_id").is_in(of("val"))).join(
+            learners.select("learner_id", "participant"), on="learner_id", maintain_order="left"
+        ),
     )
 
 
@@ -336,10 +338,11 @@ def _baselines(
 def calibrate(asked: Candidates, scores: np.ndarray) -> Calibration | None:
     """Probabilities for the relevance model's scores, from the validation learners' weak labels (any positive helps).
 
-    None where there are no validation pairs of both kinds.
+    How well they hold is measured on participants left out of the fit. None without validation pairs of both kinds.
     """
     labels = (asked.validation["label"].to_numpy() > 0).astype(np.float64)
-    return calibration.fit(scores, labels) if 0 < labels.sum() < len(labels) else None
+    groups = asked.validation["participant"].to_list()
+    return calibration.fit(scores, labels, groups=groups) if 0 < labels.sum() < len(labels) else None
 
 
 def save_calibration(found: Calibration | None, folder: Path) -> pl.DataFrame:

@@ -45,6 +45,21 @@ def test_the_fit_is_the_least_of_a_fine_grid():
     assert alone.nll_after <= min(calibration.nll(scores / t, labels) for t in np.geomspace(0.05, 500, 400)) + 1e-9
 
 
+def test_what_is_measured_was_left_out_of_the_fit():
+    """Labels follow the participant, not the score: a fit on the own pairs flatters itself, held-out ones do not."""
+    rng = np.random.default_rng(5)
+    who = np.repeat([f"p{i}" for i in range(6)], 5)
+    scores, labels = rng.normal(0, 1, 30), np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 5)
+    own, held = calibration.fit(scores, labels), calibration.fit(scores, labels, groups=list(who))
+    assert (own.temperature, own.bias) == (held.temperature, held.bias)
+    assert (own.groups, held.groups) == (0, 6)
+    assert held.nll_after > own.nll_after + 0.01
+    with pytest.raises(ValueError, match="29 groups for 30 pairs"):
+        calibration.fit(scores, labels, groups=list(who[:-1]))
+    one_sided = [f"{label}" for label in labels]  # the rest of each fold has one kind of label: nothing to fit on
+    assert calibration.fit(scores, labels, groups=one_sided).groups == 0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0, 1)), min_size=2, max_size=30))
 def test_no_ranking_changes(rows):
@@ -111,5 +126,8 @@ def test_the_figure_shows_both_curves():
     figure = calibration.reliability_figure(found, title="vlm_lora $x")
     curve, counts = figure.axes
     texts = [text.get_text() for text in curve.get_legend().get_texts()]
-    assert texts == [f"before calibration, ECE {found.ece_before:.3f}", f"after calibration, ECE {found.ece_after:.3f}"]
+    assert texts == [
+        f"before calibration, ECE {found.ece_before:.3f}",
+        f"after, by the fit's own pairs, ECE {found.ece_after:.3f}",
+    ]
     assert len(counts.patches) == found.bins.height == found.bins.filter(pl.col("pairs") > 0).height
