@@ -108,9 +108,9 @@ def one_step(batch: int, chunk: int) -> None:
     import time
 
     import numpy as np
-    from sportskills_lib.crew import Crew
 
     from sportskills_lib.config import EncoderConfig
+    from sportskills_lib.crew import Crew
     from sportskills_lib.encoder.loading import Drawn
     from sportskills_lib.encoder.stepping import backward
 
