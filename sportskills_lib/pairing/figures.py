@@ -45,7 +45,7 @@ def motion(judged: pl.DataFrame) -> Figure:
     edges = np.linspace(-3, 0, 31)
     for kind in ("none", "correct", "incorrect"):
         moved = judged.filter(pl.col("said") == kind)["moved"].to_numpy()
-        label = {"none": "other words"}.get(kind, f"words say {kind}")
+        label = {"none": "other words"}.get(kind, f"said to be {kind}")
         axes.hist(
             np.log10(np.clip(moved, 1e-3, 1)), edges, label=f"{label} ({len(moved):,})", histtype="step",
             color=COLOURS[kind], linewidth=1.2, linestyle="--" if kind == "none" else "-",
@@ -56,7 +56,7 @@ def motion(judged: pl.DataFrame) -> Figure:
     axes.set_xticks([-3, -2, -1, 0], ["≤ 0.1 %", "1 %", "10 %", "100 %"])
     axes.set_xlabel("share of the picture that something moves across")
     axes.set_ylabel("windows")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.28), ncols=2, borderaxespad=0)
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1.0, handletextpad=0.4, fontsize=6)
     return figure
 
 
