@@ -56,7 +56,7 @@ def motion(judged: pl.DataFrame) -> Figure:
     axes.set_xticks([-3, -2, -1, 0], ["≤ 0.1 %", "1 %", "10 %", "100 %"])
     axes.set_xlabel("share of the picture that something moves across")
     axes.set_ylabel("windows")
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1.0, handletextpad=0.4, fontsize=6)
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1, handletextpad=0.4)
     return figure
 
 
