@@ -110,15 +110,15 @@ def one_step(batch: int, chunk: int) -> None:
     import numpy as np
 
     from sportskills_lib.config import EncoderConfig
-    from sportskills_lib.crew import Crew
     from sportskills_lib.encoder.loading import Drawn
     from sportskills_lib.encoder.stepping import backward
+    from sportskills_lib.encoder.training import crew_of
 
     tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)
     tower.model.train()
     frames, texts = pairs(batch, LARGE["image_size"])
     drawn = Drawn(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
-    crew = Crew(config)
+    crew = crew_of(config)
     start, base = time.monotonic(), peak_gib()
     backward(tower, drawn, texts, np.arange(batch), None, config, crew)
     print(
