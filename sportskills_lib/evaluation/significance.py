@@ -237,16 +237,40 @@ def randomisation_p(
 ) -> float | None:
     """Two-sided p of a mean paired difference: how often whole clusters with random signs give one as far from 0.
 
-    If the systems were alike, either could have been called the first, for each cluster (participant) by itself.
-    The measured signs count as one of the draws, so p is never 0: at least 1 / (flips + 1). None for one cluster.
+    If the systems were alike, either could have been called the first, for each cluster (participant) by itself. Where
+    there are no more than ``flips`` patterns of signs, all are tried, and p is exact: a multiple of 1 / 2^(C − 1) with
+    C clusters, so that five cannot give less than 0.0625. Otherwise they are drawn, and the measured signs count as one
+    of the draws: at least 1 / (flips + 1). None for one cluster.
     """
     names, places = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:
         return None
     sums_C = np.bincount(places, np.asarray(differences, np.float64))
-    signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2 - 1
+    free, measured = len(names) - 1, 0
+    if 2**free <= flips:  # the first sign stays: turning all gives the same distance
+        signs_FC = np.ones((2**free, len(names)))
+        signs_FC[:, 1:] -= 2 * (np.arange(2**free)[:, None] >> np.arange(free) & 1)
+    else:
+        signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2.0 - 1
+        measured = 1
     as_far = np.abs(signs_FC @ sums_C) >= abs(sums_C.sum()) - 1e-9
-    return float((1 + as_far.sum()) / (1 + flips))
+    return float((measured + as_far.sum()) / (measured + len(signs_FC)))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p, in order: claim those up to 0.05, and any false claim among them is no likelier than that.
+
+    The smallest is multiplied by their number m, the next by m − 1, …, none below the one before, none above 1 (Holm, A
+    Simple Sequentially Rejective Multiple Test Procedure, 1979). It needs no independence. None is no test and counts
+    for nothing.
+    """
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for before, (p, place) in enumerate(tested):
+        highest = max(highest, min(1.0, p * (len(tested) - before)))
+        adjusted[place] = highest
+    return adjusted
 
 
 def mean_interval(
@@ -262,13 +286,22 @@ def mean_interval(
     return float(low), float(high)
 
 
-def paired_p(scores: pl.DataFrame, system: str, baseline: str, *, seed: int = 0) -> float | None:
-    """:func:`randomisation_p` of one metric's scores, seeds averaged per query, over the queries that both answered."""
+def paired_differences(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:
+    """query_id, sport, cluster, difference of one metric, seeds averaged, for queries that both answered, in order."""
     rows = average_seeds(scores.filter(pl.col("system").is_in([system, baseline]))).filter(
         pl.col("value").is_not_null()
     )
-    wide = rows.pivot("system", index=["query_id", "cluster"], values="value").drop_nulls().sort("query_id")
-    return randomisation_p((wide[system] - wide[baseline]).to_numpy(), wide["cluster"].to_list(), seed=seed)
+    wide = rows.pivot("system", index=["query_id", "sport", "cluster"], values="value")
+    if not {system, baseline} <= set(wide.columns):
+        return wide.select("query_id", "sport", "cluster", difference=pl.lit(0.0)).clear()
+    gap = pl.col(system) - pl.col(baseline)
+    return wide.drop_nulls().sort("query_id").select("query_id", "sport", "cluster", difference=gap)
+
+
+def paired_p(scores: pl.DataFrame, system: str, baseline: str, *, seed: int = 0) -> float | None:
+    """:func:`randomisation_p` of one metric's scores, seeds averaged per query, over the queries that both answered."""
+    gaps = paired_differences(scores, system, baseline)
+    return randomisation_p(gaps["difference"].to_numpy(), gaps["cluster"].to_list(), seed=seed)
 
 
 def seed_spread(scores: pl.DataFrame) -> pl.DataFrame:
