@@ -1,11 +1,12 @@
 """How small a difference could have been found, and how many videos a claim would need.
 
 Both follow from the clustered variance of the paired difference. Each video pulls on a sport's mean difference by
-(its sum − mean × its queries) / queries; with C videos the squared standard error is C / (C − 1) times the sum of
-squared pulls, and difference / standard error is tested as t with C − 1 degrees of freedom. Power is then a tail of the
-noncentral t: a difference is *detectable* where 80 of 100 such test sets would give an interval without 0. Over S
-sports, variances are added (and divided by S²), degrees of freedom too. What a claim needs assumes videos like these,
-with as many queries each; it is a plan for the next collection, never a verdict on this one.
+(its sum − mean × its queries) / queries. The squared standard error is the sum of squared pulls over what makes it too
+small (:func:`significance.shrinkage`, (C − 1) / C for C even videos), and difference / standard error is tested as t
+with C − 1 degrees of freedom. Power is then a tail of the noncentral t: a difference is *detectable* where 80 of 100
+such test sets would give an interval without 0. Over S sports, variances are added (and divided by S²), degrees of
+freedom too. What a claim needs assumes videos like these, with as many queries each; it is a plan for the next
+collection, never a verdict on this one.
 
 The measured difference enters no column but its own: power "at the measured difference" only restates p (Hoenig and
 Heisey, The Abuse of Power, 2001).
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from sportskills_lib.evaluation import comparisons, summary
+from sportskills_lib.evaluation import comparisons, significance, summary
 
 POWER, ALPHA = 0.8, 0.05  # the usual ones; ours to choose
 CLAIM = 0.05  # a difference that one would like to claim of a single sport; ours
@@ -94,16 +95,16 @@ def spread(differences: pl.DataFrame) -> Spread:
     """Of rows stratum, cluster, difference, one for each query; every stratum counts once."""
     gap, stratum = pl.col("difference"), "stratum"
     rows = differences.with_columns(mean=gap.mean().over(stratum), all=pl.len().over(stratum))
-    pulls = rows.group_by(stratum, "cluster").agg(pull=((gap - pl.col("mean")) / pl.col("all")).sum())
-    clustered = pulls.group_by(stratum).agg(squares=(pl.col("pull") ** 2).sum(), clusters=pl.len())
+    pulls = rows.group_by(stratum, "cluster").agg(pull=((gap - pl.col("mean")) / pl.col("all")).sum(), count=pl.len())
+    clustered = pulls.group_by(stratum).agg(squares=(pl.col("pull") ** 2).sum(), clusters=pl.len(), counts="count")
     strata = rows.group_by(stratum).agg(pl.col("mean").first(), plain=gap.var() / pl.len()).join(clustered, on=stratum)
     strata = strata.sort(stratum)
-    clusters = strata["clusters"].to_numpy().astype(np.float64)
-    variances = strata["squares"].to_numpy() * clusters / np.maximum(clusters - 1, np.finfo(float).tiny)
-    variances = np.where(clusters > 1, variances, np.inf)
+    clusters = strata["clusters"].to_numpy()
+    shrunk = np.array([significance.shrinkage(np.array(counts, float)) for counts in strata["counts"]])
+    variances = np.divide(strata["squares"].to_numpy(), shrunk, out=np.full(len(shrunk), np.inf), where=clusters > 1)
     plain, total = float(strata["plain"].fill_null(0.0).sum()), float(variances.sum())
     worth = rows.height * plain / total if 0 < total < math.inf else math.nan
-    return Spread(float(strata["mean"].mean()), variances, clusters.astype(np.int64), rows.height, worth)  # type: ignore[arg-type]
+    return Spread(float(strata["mean"].mean()), variances, clusters, rows.height, worth)  # type: ignore[arg-type]
 
 
 def table(scores: pl.DataFrame, *, training: str = "narrations", baseline: str = "activity_skill") -> pl.DataFrame:

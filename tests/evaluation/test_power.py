@@ -34,7 +34,7 @@ def test_the_standard_error_is_the_clustered_one():
     sampled = significance.resample(pl.concat(scores), draws=4000, seed=0)
     means = sampled.drawn_SAD[:, 0].mean(axis=0)
     assert found.value == pytest.approx(sampled.difference("one", "two").value)
-    assert found.se == pytest.approx(means.std() * math.sqrt(40 / 39), rel=0.04)
+    assert found.se == pytest.approx(means.std() / math.sqrt(sampled.shrinkage_S.mean()), rel=0.04)
     alone = power.spread(gap_rows(values, sport, np.arange(len(values))))
     assert alone.independent == pytest.approx(len(values), rel=0.02)  # without clusters, every query counts
     assert found.independent < 0.7 * len(values)

@@ -173,6 +173,18 @@ def test_the_clustered_interval_covers_and_the_naive_one_does_not():
     assert coverage("percentile", sports=1) < coverage("expanded", sports=1)
 
 
+def test_a_resampled_variance_is_as_much_too_small_as_it_is_said_to_be():
+    """Alike queries in each video: the mean squared pull over many worlds, over the true variance of the mean."""
+    rng, counts = np.random.default_rng(0), np.array([40.0, 3, 3, 5, 9, 1])
+    shares = counts / counts.sum()
+    videos = rng.normal(size=(200_000, 6))
+    means = videos @ shares
+    pulls = shares * (videos - means[:, None])
+    assert significance.shrinkage(counts) == pytest.approx((pulls**2).sum(axis=1).mean() / means.var(), rel=0.02)
+    assert significance.shrinkage(np.full(8, 5.0)) == pytest.approx(7 / 8)
+    assert significance.shrinkage(np.array([4.0])) == 0.0
+
+
 def test_bca_is_scipys_where_each_query_is_its_own_cluster():
     """One stratum of independent queries is the textbook case: the ends agree but for the draws' own noise."""
     from scipy.stats import bootstrap
