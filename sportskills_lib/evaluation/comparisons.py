@@ -164,23 +164,43 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
     return facts
 
 
+def paired_gaps(scores: pl.DataFrame, *, training: str, baseline: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each encoder that has both, with its paired differences in whole galleries (significance.paired_differences)."""
+    asked = {"direction": "text_to_video", "scope": WITHIN}
+    for part in (part for key, part in summary.slices(scores, (SINGLE,)) if key == asked):
+        for encoder in summary.ordered(part["encoder"].unique(), summary.ENCODERS):
+            gaps = significance.paired_differences(part, f"{encoder}/{training}", f"{encoder}/{baseline}")
+            if gaps.height:
+                yield encoder, gaps
+
+
 def differences_by_sport(
     scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_skill"
 ) -> pl.DataFrame:
-    """The headline difference in each sport, paired: sport, encoder, difference, low, high, n, videos, apart."""
-    rows = []
-    for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
-        for encoder in _named(sampled)[0] if gallery == "full" else ():
-            one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
-            if one not in sampled.systems or two not in sampled.systems:
-                continue
-            for index, sport in enumerate(sampled.strata):
-                gap = sampled.difference(one, two, stratum=sport)
-                size = (int(sampled.queries_S[index]), int(sampled.clusters_S[index]))
-                rows.append((sport, encoder, gap.value, gap.low, gap.high, *size, gap.excludes(0.0)))
-    columns = ["sport", "encoder", "difference", "low", "high", "n", "videos", "apart"]
-    types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Boolean]
-    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+    """The headline difference in each sport, paired, in whole galleries.
+
+    sport, encoder, difference, low, high, n, videos, apart, p, p_holm. ``apart`` is each sport's own interval. Of many
+    sports some are apart by chance, so p, of the randomisation test over videos, stands beside p_holm, corrected for
+    all sports of that encoder (:func:`significance.holm`).
+    """
+    sampled = dict(sampled_by_gallery(scores, draws=draws, seed=seed))
+    parts = []
+    for encoder, gaps in paired_gaps(scores, training=training, baseline=baseline) if "full" in sampled else ():
+        rows = []
+        for (sport,), own in gaps.sort("sport").group_by("sport", maintain_order=True):
+            gap = sampled["full"].difference(f"{encoder}/{training}", f"{encoder}/{baseline}", stratum=str(sport))
+            p = significance.randomisation_p(own["difference"].to_numpy(), own["cluster"].to_list(), seed=seed)
+            size = (own.height, own["cluster"].n_unique())
+            rows.append((sport, encoder, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
+        adjusted = significance.holm([row[-1] for row in rows])
+        parts += [(*row, corrected) for row, corrected in zip(rows, adjusted, strict=True)]
+    return pl.DataFrame(parts, schema=_BY_SPORT, orient="row")
+
+
+_BY_SPORT = {
+    "sport": pl.String, "encoder": pl.String, "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+    "n": pl.Int64, "videos": pl.Int64, "apart": pl.Boolean, "p": pl.Float64, "p_holm": pl.Float64,
+}  # fmt: skip
 
 
 def ratios_by_sport(

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import artifacts
-from sportskills_lib.evaluation import outputs, recall, report_text, summary
+from sportskills_lib.evaluation import outputs, power, recall, report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
 from sportskills_lib.files import write_whole
 
@@ -24,6 +24,7 @@ NAME = "05_evaluation"
 CSV_TABLES = (
     "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports", "median_ranks",
     "galleries", "understanding_means", "understanding_differences", "cue_kinds", "cue_kind_differences", "corpus",
+    "power",
 )  # fmt: skip
 FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares", "feedback_by_rater", "raters",
@@ -154,6 +155,8 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "kinds": report_text.shown(found["cue_kinds"]),
         "kind_differences": report_text.shown(report_text.between_encoders(found["cue_kind_differences"])),
         "corpus": report_text.shown(found["corpus"]),
+        "differences": report_text.shown(found["differences_by_sport"]),
+        "power": report_text.shown(found["power"]),
         "seeds": report_text.shown(found["seeds"]),
         **{name: report_text.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
         "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),
@@ -173,6 +176,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "figures": {name: next(iter(_figures(folder, (name,))), None) for name in CAPTIONS},
         "stage_figures": {name: _figures(path, None) for name, path in folders.items()},
         "retrievals": retrievals.read_text() if retrievals.is_file() else "",
+        "power_note": power.in_words(found["power"]).splitlines(),
         "mark_note": report_text.mark_note(found["per_sport_recall"]),
         "rater_note": report_text.rater_note(found["raters"]),
         "no_feedback": report_text.no_feedback(manifests, dict(config)),

@@ -48,6 +48,10 @@ details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 excludes 0 (1 for a ratio).</p>
 {{ show(tables.headline) }}
 {{ plot(figures.differences) }}
+<details><summary>By sport, with p and p corrected for all sports (Holm)</summary>{{ show(tables.differences, 130) }}</details>
+<h3>What could have been found</h3>
+{% for sentence in power_note %}<p>{{ sentence }}</p>{% endfor %}
+<details><summary>By sport: detectable differences, and the videos that a claim would need</summary>{{ show(tables.power, 130) }}</details>
 <h3>Ratio over sport labels, by sport</h3>
 <p>In galleries of {{ gallery_size }} clips in every sport, where sports can be compared; the mean is a ratio of macro means.</p>
 {{ show(tables.ratios) }}

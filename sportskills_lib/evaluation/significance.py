@@ -6,11 +6,11 @@ over strata and the ratio of macro means are taken inside each draw. Seeds are a
 reported apart. Two systems are "apart" when the interval of their paired difference excludes 0.
 
 Three kinds of interval, all quantiles of the draws. ``percentile``: 2.5 % and 97.5 %; too narrow for few clusters: a
-bootstrap's variance is (C − 1) / C of the true one, its tails are a normal's. ``expanded``, the default: the same
-with both corrected (Hesterberg, What Teachers Should Know about the Bootstrap, 2015). ``bca``: bias-corrected and
-accelerated (Efron, Better Bootstrap Confidence Intervals, 1987), for skewed statistics over many clusters.
-Coverage of a nominal 95 % by simulation, a share over videos that differ: one sport of 12 videos: percentile 92 %,
-expanded 95 %, bca 93.5 %; of 6 videos: 88, 94 and 90 %; 24 sports of 12: 94, 95 and 94 %.
+bootstrap's variance is (C − 1) / C of the true one, less where clusters are of uneven size (:func:`shrinkage`), and its
+tails are a normal's. ``expanded``, the default: the same with both corrected (Hesterberg, What Teachers Should Know
+about the Bootstrap, 2015; the unevenness is ours). ``bca``: bias-corrected and accelerated (Efron, Better Bootstrap
+Confidence Intervals, 1987), for skewed statistics over many clusters. ``benchmarks/coverage.py`` measures what all
+three cover, and ``benchmarks/README.md`` holds the last run.
 
 Everything is sums: a draw is a row of weights over clusters [D, C], a stratum's draw of all means is one product of
 weights and per-cluster sums [C, A]. 24 sports × 5 systems × 2,000 draws take well under a second.
@@ -76,6 +76,7 @@ class Resampled:
     queries_S: NDArray[np.int64]
     clusters_S: NDArray[np.int64]
     pulls_S: tuple[Floats, ...]  # by stratum, [C, A]
+    shrinkage_S: Floats
     level: float = 0.95
     kind: Kind = "expanded"
 
@@ -117,14 +118,26 @@ class Resampled:
         clusters_S = self.clusters_S[self._rows(stratum)]
         if not (clusters_S > 1).all():
             return Interval(statistic.value, None, None)
-        tails = _tails(statistic, clusters_S, level=self.level, kind=self.kind)
+        shrinkage = float(self.shrinkage_S[self._rows(stratum)].mean())
+        tails = _tails(statistic, int((clusters_S - 1).sum()), shrinkage, level=self.level, kind=self.kind)
         drawn_D = statistic.drawn_D
         how = "linear" if np.isfinite(drawn_D).all() else "nearest"  # nothing lies between a number and infinity
         low, high = np.quantile(drawn_D, tails, method=how)  # type: ignore[call-overload]
         return Interval(statistic.value, float(low), float(high))
 
 
-def _tails(statistic: Statistic, clusters_S: NDArray[np.int64], *, level: float, kind: Kind) -> tuple[float, float]:
+def shrinkage(counts_C: Floats) -> float:
+    """Resampled variance of a mean over the true one, for clusters with so many queries; 0 for a single one.
+
+    With shares w it is Σ w² (1 − 2 w + Σ w²) / Σ w², exact where queries of a cluster are alike: (C − 1) / C for equal
+    ones, and less where a few hold most queries, since their own share hides in the mean that they are compared with.
+    """
+    shares = counts_C / counts_C.sum()
+    squares = shares**2
+    return float((squares * (1 - 2 * shares + squares.sum())).sum() / squares.sum())
+
+
+def _tails(statistic: Statistic, degrees: int, shrinkage: float, *, level: float, kind: Kind) -> tuple[float, float]:
     """Which quantiles of the draws bound the interval."""
     from scipy.special import ndtr, ndtri, stdtrit
 
@@ -132,8 +145,7 @@ def _tails(statistic: Statistic, clusters_S: NDArray[np.int64], *, level: float,
     if kind == "percentile":
         return tail, 1 - tail
     if kind == "expanded":
-        narrow = float(np.mean(clusters_S / (clusters_S - 1)))  # a resampled variance is (C − 1) / C of the true one
-        wide = float(np.sqrt(narrow) * stdtrit(float((clusters_S - 1).sum()), 1 - tail))
+        wide = float(stdtrit(degrees, 1 - tail) / np.sqrt(shrinkage))
         return float(ndtr(-wide)), float(ndtr(wide))
     drawn_D, pull_C = statistic.drawn_D, statistic.pull_C
     spread = float((pull_C**2).sum())
@@ -186,7 +198,7 @@ def resample(
         raise ValueError(f"resample takes one metric at a time, not {', '.join(sorted(rows['metric'].unique()))}")
     rows = rows.with_columns(stratum=pl.lit("all") if stratum is None else pl.col(stratum))
     systems = tuple(sorted(rows["system"].unique()))
-    measured, drawn, queries, clusters, names, pulls = [], [], [], [], [], []
+    measured, drawn, queries, clusters, names, pulls, shrunk = [], [], [], [], [], [], []
     for name, sums_CA, counts_C in _strata(rows, systems):
         weights_DC = _weights(len(counts_C), draws=draws, seed=seed, name=name)
         names.append(name)
@@ -195,6 +207,7 @@ def resample(
         drawn.append(((weights_DC @ sums_CA) / (weights_DC @ counts_C)[:, None]).T)
         queries.append(int(counts_C.sum()))
         clusters.append(len(counts_C))
+        shrunk.append(shrinkage(counts_C))
     shape = (0, len(systems))
     return Resampled(
         systems,
@@ -204,6 +217,7 @@ def resample(
         np.array(queries, dtype=np.int64),
         np.array(clusters, dtype=np.int64),
         tuple(pulls),
+        np.array(shrunk),
         level,
         kind,
     )
@@ -237,16 +251,40 @@ def randomisation_p(
 ) -> float | None:
     """Two-sided p of a mean paired difference: how often whole clusters with random signs give one as far from 0.
 
-    If the systems were alike, either could have been called the first, for each cluster (participant) by itself.
-    The measured signs count as one of the draws, so p is never 0: at least 1 / (flips + 1). None for one cluster.
+    If the systems were alike, either could have been called the first, for each cluster (participant) by itself. Where
+    there are no more than ``flips`` patterns of signs, all are tried, and p is exact: a multiple of 1 / 2^(C − 1) with
+    C clusters, so that five cannot give less than 0.0625. Otherwise they are drawn, and the measured signs count as one
+    of the draws: at least 1 / (flips + 1). None for one cluster.
     """
     names, places = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:
         return None
     sums_C = np.bincount(places, np.asarray(differences, np.float64))
-    signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2 - 1
+    free, measured = len(names) - 1, 0
+    if 2**free <= flips:  # the first sign stays: turning all gives the same distance
+        signs_FC = np.ones((2**free, len(names)))
+        signs_FC[:, 1:] -= 2 * (np.arange(2**free)[:, None] >> np.arange(free) & 1)
+    else:
+        signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2.0 - 1
+        measured = 1
     as_far = np.abs(signs_FC @ sums_C) >= abs(sums_C.sum()) - 1e-9
-    return float((1 + as_far.sum()) / (1 + flips))
+    return float((measured + as_far.sum()) / (measured + len(signs_FC)))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p, in order: claim those up to 0.05, and any false claim among them is no likelier than that.
+
+    The smallest is multiplied by their number m, the next by m − 1, …, none below the one before, none above 1 (Holm, A
+    Simple Sequentially Rejective Multiple Test Procedure, 1979). It needs no independence. None is no test and counts
+    for nothing.
+    """
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for before, (p, place) in enumerate(tested):
+        highest = max(highest, min(1.0, p * (len(tested) - before)))
+        adjusted[place] = highest
+    return adjusted
 
 
 def mean_interval(
@@ -262,13 +300,22 @@ def mean_interval(
     return float(low), float(high)
 
 
-def paired_p(scores: pl.DataFrame, system: str, baseline: str, *, seed: int = 0) -> float | None:
-    """:func:`randomisation_p` of one metric's scores, seeds averaged per query, over the queries that both answered."""
+def paired_differences(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:
+    """query_id, sport, cluster, difference of one metric, seeds averaged, for queries that both answered, in order."""
     rows = average_seeds(scores.filter(pl.col("system").is_in([system, baseline]))).filter(
         pl.col("value").is_not_null()
     )
-    wide = rows.pivot("system", index=["query_id", "cluster"], values="value").drop_nulls().sort("query_id")
-    return randomisation_p((wide[system] - wide[baseline]).to_numpy(), wide["cluster"].to_list(), seed=seed)
+    wide = rows.pivot("system", index=["query_id", "sport", "cluster"], values="value")
+    if not {system, baseline} <= set(wide.columns):
+        return wide.select("query_id", "sport", "cluster", difference=pl.lit(0.0)).clear()
+    gap = pl.col(system) - pl.col(baseline)
+    return wide.drop_nulls().sort("query_id").select("query_id", "sport", "cluster", difference=gap)
+
+
+def paired_p(scores: pl.DataFrame, system: str, baseline: str, *, seed: int = 0) -> float | None:
+    """:func:`randomisation_p` of one metric's scores, seeds averaged per query, over the queries that both answered."""
+    gaps = paired_differences(scores, system, baseline)
+    return randomisation_p(gaps["difference"].to_numpy(), gaps["cluster"].to_list(), seed=seed)
 
 
 def seed_spread(scores: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from sportskills_lib.evaluation import (
     figures,
     kinds,
     outputs,
+    power,
     seeds,
     sport_figures,
     summary,
@@ -44,6 +45,7 @@ def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0
         "across_sports": summary.pooled(scores, **how),
         "median_ranks": summary.median_ranks(scores),
         "seeds": seed_spread(scores),
+        "power": power.table(scores),
         "understanding_differences": gaps,
         "cue_kind_differences": told_gaps,
     }

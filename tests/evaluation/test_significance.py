@@ -173,6 +173,18 @@ def test_the_clustered_interval_covers_and_the_naive_one_does_not():
     assert coverage("percentile", sports=1) < coverage("expanded", sports=1)
 
 
+def test_a_resampled_variance_is_as_much_too_small_as_it_is_said_to_be():
+    """Alike queries in each video: the mean squared pull over many worlds, over the true variance of the mean."""
+    rng, counts = np.random.default_rng(0), np.array([40.0, 3, 3, 5, 9, 1])
+    shares = counts / counts.sum()
+    videos = rng.normal(size=(200_000, 6))
+    means = videos @ shares
+    pulls = shares * (videos - means[:, None])
+    assert significance.shrinkage(counts) == pytest.approx((pulls**2).sum(axis=1).mean() / means.var(), rel=0.02)
+    assert significance.shrinkage(np.full(8, 5.0)) == pytest.approx(7 / 8)
+    assert significance.shrinkage(np.array([4.0])) == 0.0
+
+
 def test_bca_is_scipys_where_each_query_is_its_own_cluster():
     """One stratum of independent queries is the textbook case: the ends agree but for the draws' own noise."""
     from scipy.stats import bootstrap
@@ -225,3 +237,30 @@ def test_an_effect_in_every_participant_has_a_small_p_and_noise_a_large_one():
     noise = rng.normal(size=90)
     assert significance.randomisation_p(noise + 1.0, people) < 0.001
     assert significance.randomisation_p(noise - noise.mean(), people) > 0.9
+
+
+def test_few_clusters_are_enumerated_whatever_the_seed():
+    rng = np.random.default_rng(1)
+    differences, people = rng.normal(0.2, 1, 24), [f"p{i % 6}" for i in range(24)]
+    sums = np.array([differences[i::6].sum() for i in range(6)])
+    every = np.array(np.meshgrid(*[[1, -1]] * 6)).reshape(6, -1)
+    exact = (np.abs(sums @ every) >= abs(sums.sum()) - 1e-9).mean()
+    assert significance.randomisation_p(differences, people) == pytest.approx(exact, abs=1e-12)
+    assert significance.randomisation_p(differences, people, seed=9) == pytest.approx(exact, abs=1e-12)
+    assert significance.randomisation_p(differences, people, flips=31) != pytest.approx(exact, abs=1e-12)  # drawn
+    assert significance.randomisation_p(np.ones(10), [f"p{i // 2}" for i in range(10)]) == 1 / 16
+
+
+def test_holms_worked_example():
+    """Four tests, by hand: 0.005 × 4, 0.01 × 3, 0.03 × 2, and 0.04 that may not fall below the one before."""
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.holm([0.01, None, 0.6, 0.7]) == [pytest.approx(0.03), None, 1.0, 1.0]
+    assert significance.holm([]) == [] and significance.holm([None]) == [None]
+
+
+def test_holm_keeps_the_chance_of_any_false_claim():
+    """20 sports without a difference: raw p claims something in most runs, the corrected in 5 of 100."""
+    p = np.random.default_rng(0).random((4000, 20))
+    assert (p.min(axis=1) <= 0.05).mean() > 0.6
+    false = np.mean([min(significance.holm(row)) <= 0.05 for row in p.tolist()])
+    assert false == pytest.approx(0.05, abs=0.012)

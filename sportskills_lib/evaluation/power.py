@@ -1,0 +1,159 @@
+"""How small a difference could have been found, and how many videos a claim would need.
+
+Both follow from the clustered variance of the paired difference. Each video pulls on a sport's mean difference by
+(its sum − mean × its queries) / queries. The squared standard error is the sum of squared pulls over what makes it too
+small (:func:`significance.shrinkage`, (C − 1) / C for C even videos), and difference / standard error is tested as t
+with C − 1 degrees of freedom. Power is then a tail of the noncentral t: a difference is *detectable* where 80 of 100
+such test sets would give an interval without 0. Over S sports, variances are added (and divided by S²), degrees of
+freedom too. What a claim needs assumes videos like these, with as many queries each; it is a plan for the next
+collection, never a verdict on this one.
+
+The measured difference enters no column but its own: power "at the measured difference" only restates p (Hoenig and
+Heisey, The Abuse of Power, 2001).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.evaluation import comparisons, significance, summary
+
+POWER, ALPHA = 0.8, 0.05  # the usual ones; ours to choose
+CLAIM = 0.05  # a difference that one would like to claim of a single sport; ours
+MOST = 1_000_000  # videos: a claim that needs more is not worth a number
+COLUMNS = {
+    "sport": pl.String, "encoder": pl.String, "difference": pl.Float64, "se": pl.Float64, "n": pl.Int64,
+    "videos": pl.Int64, "independent": pl.Float64, "detectable": pl.Float64, "detectable_holm": pl.Float64,
+    "videos_needed": pl.Int64, "videos_needed_holm": pl.Int64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean paired difference of some strata: value, squared standard error by stratum, and what it rests on."""
+
+    value: float
+    variances_S: np.ndarray  # of each stratum's mean
+    clusters_S: np.ndarray
+    queries: int
+    independent: float  # how many independent queries would give the same standard error
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean over strata."""
+        return math.sqrt(self.variances_S.sum()) / len(self.variances_S)
+
+    def detectable(self, *, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        """The smallest difference found with this power; None where nothing varies or a stratum has one video."""
+        degrees = int((self.clusters_S - 1).sum())
+        if degrees < 1 or not 0 < self.se < math.inf:
+            return None
+        return self.se * _distance(degrees, alpha, power)
+
+    def needed(self, claim: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
+        """Videos, of all strata together and as many in each, with which a difference of ``claim`` would be found."""
+        strata = len(self.clusters_S)
+        spread = math.sqrt(float((self.variances_S * self.clusters_S).sum())) / strata  # se with one video in each
+        if not 0 < spread < math.inf:
+            return None
+        low, high = 1, 2
+        while chance_to_find(claim * math.sqrt(high) / spread, strata * (high - 1), alpha) < power:
+            low, high = high, high * 2
+            if high > MOST:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = chance_to_find(claim * math.sqrt(middle) / spread, strata * (middle - 1), alpha) >= power
+            low, high = (low, middle) if found else (middle, high)
+        return high * strata
+
+
+def chance_to_find(distance: float, degrees: int, alpha: float) -> float:
+    """Power of a two-sided t-test of a difference that lies ``distance`` standard errors from 0."""
+    from scipy.special import nctdtr, stdtrit
+
+    end = stdtrit(degrees, 1 - alpha / 2)
+    return float(1 - nctdtr(degrees, distance, end) + nctdtr(degrees, distance, -end))
+
+
+def _distance(degrees: int, alpha: float, power: float) -> float:
+    """How many standard errors a difference must measure to be found with this power."""
+    low, high = 0.0, 4.0
+    while chance_to_find(high, degrees, alpha) < power:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if chance_to_find(middle, degrees, alpha) >= power else (middle, high)
+    return high
+
+
+def spread(differences: pl.DataFrame) -> Spread:
+    """Of rows stratum, cluster, difference, one for each query; every stratum counts once."""
+    gap, stratum = pl.col("difference"), "stratum"
+    rows = differences.with_columns(mean=gap.mean().over(stratum), all=pl.len().over(stratum))
+    pulls = rows.group_by(stratum, "cluster").agg(pull=((gap - pl.col("mean")) / pl.col("all")).sum(), count=pl.len())
+    clustered = pulls.group_by(stratum).agg(squares=(pl.col("pull") ** 2).sum(), clusters=pl.len(), counts="count")
+    strata = rows.group_by(stratum).agg(pl.col("mean").first(), plain=gap.var() / pl.len()).join(clustered, on=stratum)
+    strata = strata.sort(stratum)
+    clusters = strata["clusters"].to_numpy()
+    shrunk = np.array([significance.shrinkage(np.array(counts, float)) for counts in strata["counts"]])
+    variances = np.divide(strata["squares"].to_numpy(), shrunk, out=np.full(len(shrunk), np.inf), where=clusters > 1)
+    plain, total = float(strata["plain"].fill_null(0.0).sum()), float(variances.sum())
+    worth = rows.height * plain / total if 0 < total < math.inf else math.nan
+    return Spread(float(strata["mean"].mean()), variances, clusters, rows.height, worth)  # type: ignore[arg-type]
+
+
+def table(scores: pl.DataFrame, *, training: str = "narrations", baseline: str = "activity_skill") -> pl.DataFrame:
+    """What the headline difference could have shown, in each sport and of the macro mean (sport ``mean``).
+
+    difference and se (its clustered standard error), n, videos, independent (queries that would say as much if none
+    shared a video), detectable (with 80 % power at 5 %), detectable_holm (the same for the smallest p of all sports
+    under Holm's correction, at 5 % / sports), videos_needed and videos_needed_holm: videos with which :data:`CLAIM`
+    would be found; of the mean, in all sports together.
+    """
+    rows = []
+    for encoder, gaps in comparisons.paired_gaps(scores, training=training, baseline=baseline):
+        gaps = gaps.rename({"sport": "stratum"})
+        sports = sorted(gaps["stratum"].unique())
+        parts = [(sport, gaps.filter(pl.col("stratum") == sport), ALPHA / len(sports)) for sport in sports]
+        for sport, part, strict in (*parts, (summary.MEAN, gaps, ALPHA)):
+            found = spread(part)
+            se = found.se if math.isfinite(found.se) else None
+            worth = None if math.isnan(found.independent) else found.independent
+            size = (found.queries, int(found.clusters_S.sum()), worth)
+            least = (found.detectable(), found.detectable(alpha=strict))
+            needed = (found.needed(CLAIM), found.needed(CLAIM, alpha=strict))
+            rows.append((sport, encoder, found.value, se, *size, *least, *needed))
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def in_words(reach: pl.DataFrame) -> str:
+    """The table in a sentence or three for each encoder; what one sport shows is the median over sports."""
+    said = []
+    for encoder in summary.ordered(reach["encoder"].unique(), summary.ENCODERS) if reach.height else ():
+        own = reach.filter(pl.col("encoder") == encoder)
+        sports, mean = own.filter(pl.col("sport") != summary.MEAN), own.row(-1, named=True)
+        if mean["detectable"] is None:
+            said.append(f"{encoder} encoder: too few videos, or nothing that varies, so nothing can be said of power.")
+            continue
+        middle = sports.select(pl.col(pl.Float64, pl.Int64).median()).row(0, named=True)
+        text = (
+            f"{encoder} encoder: with {mean['videos']} videos in {sports.height} sports, a mean difference of "
+            f"{mean['detectable']:.3f} would be found 4 times in 5; its {mean['n']} queries say as much as "
+            f"{mean['independent']:.0f} independent ones. "
+        )
+        if middle["detectable"] is not None:
+            text += (
+                f"In a single sport ({middle['videos']:.0f} videos) it takes {middle['detectable']:.2f}, and "
+                f"{middle['detectable_holm']:.2f} where the smallest p of {sports.height} sports must hold."
+            )
+        if middle["videos_needed"] is not None:
+            text += (
+                f" To claim {CLAIM:.2f} of a single sport would take about {middle['videos_needed']:.0f} of its videos."
+            )
+        said.append(text)
+    return "\n".join(said) or "No sport is evaluable at 10, so nothing can be said of power."
