@@ -82,8 +82,8 @@ def bands(moves: pl.DataFrame, *, by: str = "encoder") -> pl.DataFrame:
         left=pl.col("before").replace_strict(place, return_dtype=pl.Int64),
         right=pl.col("after").replace_strict(place, return_dtype=pl.Int64),
     )
-    way = pl.when(pl.col("right") < pl.col("left")).then(pl.lit(BETTER))
-    way = way.when(pl.col("right") > pl.col("left")).then(pl.lit(WORSE)).otherwise(pl.lit(SAME))
+    better = pl.when(pl.col("right") < pl.col("left")).then(pl.lit(BETTER))
+    way = better.when(pl.col("right") > pl.col("left")).then(pl.lit(WORSE)).otherwise(pl.lit(SAME))
     return known.with_columns(way=way).sort(by, "left", "right").drop("left", "right")
 
 

@@ -51,7 +51,7 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
     _write_tables(place, folder)
     report_cases.copy_films(folder, place)
     report_figures.copy(run, place / "figures", folder)
-    page = _render(_context(run, place, folder, config))
+    page = render(TEMPLATE, _context(run, place, folder, config))
     write_whole(place / "index.html", page)
     return place / "index.html"
 
@@ -62,11 +62,20 @@ def rebuild(run: str) -> Path:
     return write(run, stage.folder, stage.manifest["config"])
 
 
-def _render(context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any]) -> str:
+    """The page; a name that the context lacks is an error."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(context)
+    return environment.from_string(template).render(context)
+
+
+def warnings_of(run: str) -> list[str]:
+    """The warnings of a finished run's report."""
+    stage = artifacts.open_stage(run, NAME)
+    found = {name: _table(stage.folder, name) for name in ("raters", "seeds", "leaks", "galleries", "per_sport_recall")}
+    manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
+    return report_text.warnings(found, manifests, stage.manifest["config"])
 
 
 def _table(folder: Path, name: str) -> pl.DataFrame:
@@ -124,7 +133,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "kinds": report_text.shown(found["cue_kinds"]),
         "kind_differences": report_text.shown(report_text.between_encoders(found["cue_kind_differences"])),
         "corpus": report_text.shown(found["corpus"]),
-        "rank_changes": report_text.shown(found["rank_changes"].head(MOST_MOVED)),
+        "rank_changes": report_text.moved_shown(found["rank_changes"].head(MOST_MOVED)),
         "seeds": report_text.shown(found["seeds"]),
         **{name: report_text.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
         "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),

@@ -31,6 +31,7 @@ tr.total td{font-weight:600;border-top:1px solid #777}.fail{color:#b03a00;font-w
 details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 .films{display:flex;gap:10px;flex-wrap:wrap;margin:.3em 0 .8em}
 .films figure{margin:0;width:168px}.films video,.films img{display:block;width:160px;border:4px solid;border-radius:4px;background:#ddd}
+.films video:not(:hover)::-webkit-media-controls{display:none!important}
 .films figcaption{font-size:11px;line-height:1.3;margin-top:2px;overflow-wrap:anywhere}.case q{font-weight:600;overflow-wrap:anywhere}
 .case h4{margin:.8em 0 .2em;font-size:.95em}.system{font-size:.85em;font-weight:600;margin:.2em 0}
 </style></head><body>
@@ -144,6 +145,46 @@ timing matters.</p>
 <h2 id="provenance">Provenance</h2>
 {{ show(tables.provenance) }}
 {% for name, table in configs %}<details><summary>Settings of {{ name }}</summary>{{ show(table, 200) }}</details>{% endfor %}
+</body></html>
+"""
+)
+
+COMPARISON = (
+    FRAME
+    + """{{ head() }}
+<h2 id="differences">Recall by sport: {{ second }} minus {{ first }}</h2>
+<p>recall@10 of a narration's own clip, text to video, {{ arm }}. Paired: the same queries, the same draws of source videos
+for both runs; “apart” when the 95 % interval excludes 0. p: whole videos change sides (randomisation); p holm: Holm's
+correction over the sports of one arm and gallery, to be read where sports are picked out after looking.</p>
+{{ plot(figures.by_sport) }}
+{{ show(tables.by_sport, 130) }}
+<h3>Every arm, macro means</h3>
+{{ plot(figures.by_arm) }}
+{{ show(tables.macro, 60) }}
+<details><summary>Every arm in every sport</summary>{{ show(tables.differences, 400) }}</details>
+
+<h2 id="moved">Which queries moved</h2>
+{{ plot(figures.rank_changes) }}
+<p>The queries that moved most; the file has every query.</p>
+{{ show(tables.moved, 40) }}
+
+<h2 id="retrievals">Retrievals of both runs</h2>
+<p>Picked by rule: the queries that rose and that fell most, from different sports as far as there are. {{ mark_note }}
+{{ film_note }}</p>
+{{ cases(query_cases) }}
+
+<h2 id="feedback">Feedback retrieval</h2>
+{% if tables.judged.rows %}<p>Paired over learners, by the same grades; p holm over the systems of one metric.</p>{{ plot(figures.judged) }}{{ show(tables.judged) }}
+{% else %}<p>Nothing to compare here: {{ no_feedback }}</p>{% endif %}
+
+<h2 id="settings">Settings that differ</h2>
+{% if tables.settings.rows %}{{ show(tables.settings, 200) }}{% else %}<p>None: the runs differ in code, seeds of the machine or inputs.</p>{% endif %}
+
+<h2 id="funnel">What was dropped</h2>
+{{ show(tables.dropped, 100) }}
+
+<h2 id="provenance">Provenance</h2>
+{% for run, table in provenance %}<h3>{{ run }}</h3>{{ show(table) }}{% endfor %}
 </body></html>
 """
 )

@@ -38,6 +38,11 @@ def _cell(value: Any, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
+def moved_shown(moves: pl.DataFrame) -> Shown:
+    """The table of what moved, its ranks named as ranks."""
+    return shown(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
+
+
 def fixed_ratios(table: pl.DataFrame) -> pl.DataFrame:
     """The ratios in galleries of one size, or in whole ones where no sport is large enough."""
     fixed = table.filter(pl.col("gallery") == "fixed") if table.width else table
@@ -244,7 +249,7 @@ def provenance(manifests: Mapping[str, dict], now: dict[str, Any]) -> pl.DataFra
         )
         for name, manifest in manifests.items()
     ]
-    rows.append(("05_evaluation, report", "", _commit(now), "", "", "", _versions(now)))
+    rows.append(("the report itself", "", _commit(now), "", "", "", _versions(now)))
     names = ["stage", "finished", "commit", "seed", "seconds", "peak_MB", "versions"]
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 

@@ -27,9 +27,7 @@ from sportskills_lib.evaluation import (
 from sportskills_lib.evaluation.significance import seed_spread
 
 
-def write(
-    runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0, for_docs: bool = False
-) -> list[Path]:
+def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0, for_docs: bool = False) -> list[Path]:
     """PNG, SVG, PDF, CSV and LaTeX of every figure, CSV and LaTeX of every table; returns what was written.
 
     ``for_docs`` writes what a repository can bear: no vectors, and not the table of every metric, direction and scope.
