@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import resource
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +23,13 @@ import dataframely as dy
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sportskills_lib import tables
+from sportskills_lib import origin, style, tables
 from sportskills_lib.config import StageConfig
 from sportskills_lib.files import write_whole
 from sportskills_lib.fingerprints import digest, fingerprint_folder, reached, sha256_file
 
 FORMAT = 1
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
-PACKAGES = ("torch", "transformers", "peft", "open_clip_torch", "decord", "av", "polars", "papermill", "numpy")
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
 Source = str | Path | Sequence[str | Path] | None  # raw folders or files that a stage reads, relative to the workspace
 _LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
@@ -168,10 +165,15 @@ class Stage:
         self._outputs[path.name] = {"rows": checked.height}
         return checked
 
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """Where a figure of this stage comes from, for its metadata: run, stage, commit, config (digest)."""
+        return origin.figure_facts(self.run, self.name, self.key["config"], provenance())
+
     def save_figure(self, name: str, figure: Any) -> None:
-        """Write ``figures/<name>.png`` and ``.svg``."""
-        for suffix in ("png", "svg"):
-            figure.savefig(self.path(f"figures/{name}.{suffix}"))
+        """Write ``figures/<name>`` as PNG, SVG and PDF, each with :attr:`facts` in its metadata."""
+        for suffix in style.SUFFIXES:
+            style.save(figure, self.path(f"figures/{name}.{suffix}"), self.facts)
 
     def finish(self, *, seed: int | None = None, dropped: pl.DataFrame | None = None, **headline: Any) -> Path:
         """Write the manifest and give the folder its final name. ``headline``: the metrics worth a line in `status`."""
@@ -285,28 +287,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def provenance() -> dict[str, Any]:
     """The commit, whether the tree is dirty, package versions and the machine."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=workspace(), capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain", "--untracked-files=no")
-    versions: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
-        "python": platform.python_version(),
-        "packages": versions,
-        "device": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
+    return origin.provenance(workspace())
 
 
 # ------------------------------------------------------------------------------------------------------- reading
@@ -341,6 +322,13 @@ class StageReader:
         """The outputs that are gone or have another size; :meth:`path` checks hashes."""
         now = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in self.folder.rglob("*")}
         return [name for name, entry in self.manifest["outputs"].items() if now.get(name) != entry["bytes"]]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """As :attr:`Stage.facts`: what a figure drawn from this stage's tables says of itself."""
+        return origin.figure_facts(
+            self.manifest["run"], self.manifest["stage"], self.manifest["key"]["config"], self.manifest
+        )
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from sportskills_lib import __version__
+from sportskills_lib import __version__, comparing
 from sportskills_lib.advice import commands as advising
 from sportskills_lib.auditing import commands as auditing
 from sportskills_lib.curation import commands
@@ -40,6 +40,7 @@ app.add_typer(auditing.app, name="audit")
 app.command("export", epilog="Example: sportskills export --run mine --to shards --format webdataset --split train")(
     exporting.export
 )
+app.command("compare", epilog=comparing.EPILOG)(comparing.compare)
 app.add_typer(commands.taxonomy_app, name="taxonomy")
 app.command("advise", epilog=advising.EPILOG)(advising.advise)
 app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)

@@ -7,18 +7,23 @@ so that a black-and-white print can be read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of a column and of a page in a two-column paper
+SUFFIXES = ("png", "svg", "pdf")  # what every figure is saved as: a picture, and vectors for pages and for LaTeX
 
 BLACK, GREY = "#000000", "#8C8C8C"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY, BLACK)
+
+MAKER = "SportSkills"
 
 # What each training arm, and the kept / dropped bars of a funnel, look like in every figure.
 ARM_COLOURS = {
@@ -102,6 +107,27 @@ def png(figure: Figure, *, dpi: int = 150) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
+
+
+def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> Path:
+    """Write the figure as its suffix says (one of SUFFIXES), with ``facts`` in its metadata; returns the path.
+
+    ``facts`` (run, stage, commit, config) stand as one JSON object where every reader of metadata finds them: PNG text
+    ``Description`` (and a text for each fact), SVG ``dc:description``, PDF ``Subject``. No date is kept, so that the
+    same figure and facts give the same bytes.
+    """
+    known, suffix = dict(facts or {}), path.suffix.lower()
+    told = json.dumps(known, sort_keys=True)
+    common: dict[str, Any] = {"Title": path.stem}
+    by_suffix: dict[str, dict[str, Any]] = {
+        ".png": {"Software": MAKER, "Description": told} | {name.capitalize(): text for name, text in known.items()},
+        ".svg": {"Creator": MAKER, "Description": told, "Date": None},
+        ".pdf": {"Creator": MAKER, "Subject": told, "CreationDate": None},
+    }
+    if suffix not in by_suffix:
+        raise ValueError(f"{path.name}: a figure is saved as {', '.join(SUFFIXES)}")
+    figure.savefig(path, metadata=common | by_suffix[suffix])
+    return path
 
 
 def plain(text: str, *, limit: int = 200) -> str:

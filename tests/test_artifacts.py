@@ -75,15 +75,18 @@ def test_dropped_rows_are_saved_and_counted_by_reason(toy_workspace: Path) -> No
 
 def test_figures_and_files_of_one_s_own_are_listed(toy_workspace: Path) -> None:
     class Figure:
-        def savefig(self, path: Path) -> None:
-            path.write_text("picture")
+        def savefig(self, path: Path, metadata: dict) -> None:
+            path.write_text(f"{metadata['Title']} {RUN in str(metadata)}")
 
     stage = begin()
     stage.save_figure("funnel", Figure())
     stage.path("models/a/weights.bin").write_bytes(b"w")
     stage.finish()
     reader = artifacts.open_stage(RUN, FIRST)
-    assert set(reader.manifest["outputs"]) == {"figures/funnel.png", "figures/funnel.svg", "models/a/weights.bin"}
+    assert set(reader.manifest["outputs"]) == {
+        "figures/funnel.pdf", "figures/funnel.png", "figures/funnel.svg", "models/a/weights.bin",
+    }  # fmt: skip
+    assert reader.path("figures/funnel.pdf").read_text() == "funnel True"
     assert reader.path("models/a/weights.bin").read_bytes() == b"w"
 
 

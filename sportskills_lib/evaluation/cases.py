@@ -14,7 +14,7 @@ from sportskills_lib.evaluation.audit import relevant_clips
 
 OWN, SAME_CUE, SAME_SKILL, OTHER = "own clip", "same cue and execution", "same skill", "other skill"
 MARKS = (OWN, SAME_CUE, SAME_SKILL, OTHER)
-SHOWN_SYSTEMS = ("encoder_narrations", "vlm_lora")  # those that exist; the last one decides which learners are shown
+SHOWN_SYSTEMS = ("vlm_lora", "encoder_narrations", "encoder_zero_shot")  # those that exist; the first one decides
 
 
 def retrieved(queries: pl.DataFrame, rankings: pl.DataFrame, clips: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
@@ -81,50 +81,88 @@ def gather(
     cases = []
     for row in picked.join(queries, on="query_id", maintain_order="left").iter_rows(named=True):
         hits = found.filter(pl.col("query_id") == row["query_id"]).sort("rank")
-        cases.append(row | {"own_clip": row["own"][0], "hits": hits.select("clip_id", "score", "mark").to_dicts()})
+        named = {"system": system, "own_clip": row["own"][0]}
+        cases.append(row | named | {"hits": hits.select("clip_id", "score", "mark").to_dicts()})
     return cases
 
 
+def rows(found: list[dict]) -> pl.DataFrame:
+    """The picked queries as a table: kind, query_id, sport, text, system, own_rank, baseline_rank, rank, clip_id, mark,
+    score. A query's own clip stands at rank 0, what was retrieved from 1 on.
+    """
+    told = []
+    for case in found:
+        named = [case[name] for name in ("kind", "query_id", "sport", "text", "system", "own_rank", "baseline_rank")]
+        told.append((*named, 0, case["own_clip"], OWN, None))
+        hits = enumerate(case["hits"], start=1)
+        told += [(*named, rank, hit["clip_id"], hit["mark"], hit["score"]) for rank, hit in hits]
+    return pl.DataFrame(told, schema=_CASES, orient="row")
+
+
+_CASES = {
+    "kind": pl.String, "query_id": pl.String, "sport": pl.String, "text": pl.String, "system": pl.String,
+    "own_rank": pl.Float64, "baseline_rank": pl.Float64, "rank": pl.Int64, "clip_id": pl.String, "mark": pl.String,
+    "score": pl.Float64,
+}  # fmt: skip
+
+
+def items(shown: pl.DataFrame, offered: pl.DataFrame) -> list[str]:
+    """The clips and learners of :func:`rows` and :func:`gather_learners`, each once, in order."""
+    found = [*shown["clip_id"], *offered["learner_id"], *offered["clip_id"]]
+    return list(dict.fromkeys(found))
+
+
+LEARNER_KINDS = ("good", "good", "typical", "failure")  # the last row of the figure is a failure
+
+
 def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
-    """One learner of each kind (good, typical, bad) by nDCG@10 of ``system``: kind, learner_id, sport, value."""
+    """Learners by nDCG@10 of ``system``, two good ones, a typical one and the worst: kind, learner_id, sport, value.
+
+    Each is from another sport as far as there are sports.
+    """
     own = scores.filter(
         (pl.col("system") == system) & (pl.col("metric") == feedback.NDCG) & pl.col("value").is_not_null()
     ).select("query_id", "sport", "value")
     middle = own["value"].median() or 0.0
-    orders = {"good": -pl.col("value"), "typical": (pl.col("value") - middle).abs(), "bad": pl.col("value")}
+    orders = {"good": -pl.col("value"), "typical": (pl.col("value") - middle).abs(), "failure": pl.col("value")}
     picked = own.head(0).with_columns(kind=pl.lit(""))
-    for kind, order in orders.items():
+    for kind in LEARNER_KINDS:
         left = own.filter(~pl.col("query_id").is_in(picked["query_id"].implode()))
-        best = left.sort(pl.col("sport").is_in(picked["sport"].implode()), order, "query_id").head(1)
+        best = left.sort(pl.col("sport").is_in(picked["sport"].implode()), orders[kind], "query_id").head(1)
         picked = picked.vstack(best.with_columns(kind=pl.lit(kind)))
     return picked.select("kind", learner_id="query_id", sport="sport", value="value")
 
 
 def gather_learners(
     scores: pl.DataFrame, rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, top: int = 5
-) -> list[dict]:
-    """One entry a learner and system: kind, sport, comment, system, value (nDCG@10), learner_id, hits with grades.
+) -> pl.DataFrame:
+    """The picked learners and what each system offers them first, a row a clip; empty without judged learners.
 
-    Empty without judged learners. The expert's comment is shown to the reader; no model has it as an input.
+    kind, learner_id, sport, comment, system, value (nDCG@10), rank, clip_id, grade (mean). The expert's comment is
+    shown to the reader; no model has it as an input.
     """
     known = scores["system"].unique().to_list()
     systems = [name for name in SHOWN_SYSTEMS if name in known] or sorted(known)[:2]
     if not systems:
-        return []
+        return pl.DataFrame(schema=_LEARNERS)
+    picked = pick_learners(scores, systems[0]).drop("value").with_row_index("place")
     gains = judged.group_by("learner_id", "clip_id").agg(grade=pl.col("grade").mean())
-    ranked = rankings.filter(pl.col("rank") <= top).rename({"query_id": "learner_id"})
-    ranked = ranked.join(gains, on=["learner_id", "clip_id"], how="left")
-    ndcg = scores.filter(pl.col("metric") == feedback.NDCG)
-    value = {(system, learner): score for system, learner, score in ndcg.select("system", "query_id", "value").rows()}
-    comments = dict(learners.select("learner_id", "comment").rows())
-    found = []
-    for row in pick_learners(scores, systems[-1]).iter_rows(named=True):
-        for system in systems:
-            hits = ranked.filter((pl.col("system") == system) & (pl.col("learner_id") == row["learner_id"]))
-            entry = {"system": system, "value": value.get((system, row["learner_id"])), "hits": _hits(hits)}
-            found.append(row | entry | {"comment": comments[row["learner_id"]]})
-    return found
+    ndcg = scores.filter(pl.col("metric") == feedback.NDCG).select("system", "value", learner_id="query_id")
+    order = pl.col("system").replace_strict({name: at for at, name in enumerate(systems)}, return_dtype=pl.Int64)
+    return (
+        rankings.filter((pl.col("rank") <= top) & pl.col("system").is_in(systems))
+        .rename({"query_id": "learner_id"})
+        .join(picked, on="learner_id")
+        .join(learners.select("learner_id", "comment"), on="learner_id", how="left")
+        .join(ndcg, on=["system", "learner_id"], how="left")
+        .join(gains, on=["learner_id", "clip_id"], how="left")
+        .sort("place", order, "rank")
+        .select(list(_LEARNERS))
+        .cast(_LEARNERS)  # type: ignore[arg-type]
+    )
 
 
-def _hits(hits: pl.DataFrame) -> list[dict]:
-    return hits.sort("rank").select("clip_id", "grade").to_dicts()
+_LEARNERS = {
+    "kind": pl.String, "learner_id": pl.String, "sport": pl.String, "comment": pl.String, "system": pl.String,
+    "value": pl.Float64, "rank": pl.Int64, "clip_id": pl.String, "grade": pl.Float64,
+}  # fmt: skip

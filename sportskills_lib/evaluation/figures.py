@@ -170,39 +170,56 @@ def filmstrips(found: list[dict], clips: pl.DataFrame, frames: np.ndarray, *, to
     return figure
 
 
-def feedback_pages(
-    found: list[dict], clips: pl.DataFrame, frames: np.ndarray, learners: pl.DataFrame, learner_frames: np.ndarray
-) -> dict[str, Figure]:
-    """The figure of learners and the clips that systems offer them, by name; empty without judged learners.
+def case_pages(found: list[dict], clips: pl.DataFrame, frames: np.ndarray) -> dict[str, sport_figures.Page]:
+    """:func:`filmstrips` and the rows that it draws, by name; nothing without a query."""
+    return {"filmstrips": sport_figures.Page(filmstrips(found, clips, frames), cases.rows(found))} if found else {}
 
-    A row for each learner and system: the learner's clip, then the first five clips with the coaches' mean grade.
+
+EACH = {1: 5, 2: 3, 3: 2}  # retrievals of each system in a row, by the number of systems
+
+
+def feedback_pages(
+    offered: pl.DataFrame, clips: pl.DataFrame, frames: np.ndarray, learners: pl.DataFrame, learner_frames: np.ndarray
+) -> dict[str, sport_figures.Page]:
+    """The figure ``feedback_filmstrips``, laid out as the paper's Figure 5; nothing without judged learners.
+
+    A row a learner: the learner's own clip, the expert's words (no model's input), and the first retrievals of each
+    system with the coaches' mean grade. The last row is a failure. ``offered``: from cases.gather_learners.
     """
-    if not found:
+    if offered.is_empty():
         return {}
-    row_of = {clip: row for row, clip in enumerate(clips["clip_id"])}
-    learner_row = {learner: row for row, learner in enumerate(learners["learner_id"])}
-    top = max(len(case["hits"]) for case in found)
+    people, systems = (list(dict.fromkeys(offered[name])) for name in ("learner_id", "system"))
+    each = EACH.get(len(systems), 2)
     figure, axes = style.figure(
-        style.PAGE_IN, 1.06 * len(found), nrows=len(found), ncols=top + 2, squeeze=False,
-        gridspec_kw={"width_ratios": [1.25] + [1] * (top + 1)},
+        style.PAGE_IN, 0.2 + 0.98 * len(people), nrows=1 + len(people), ncols=2 + each * len(systems), squeeze=False,
+        gridspec_kw={"width_ratios": [1, 1.2] + [1] * each * len(systems), "height_ratios": [0.1] + [1] * len(people)},
     )  # fmt: skip
     for panel in axes.ravel():
         panel.set_axis_off()
-    for line, case in zip(axes, found, strict=True):
-        line[0].text(0, 0.98, _learner_text(case), va="top", ha="left", transform=line[0].transAxes, fontsize=6)
-        _picture(line[1], learner_frames[learner_row[case["learner_id"]]], "black", "learner")
-        for rank, (panel, hit) in enumerate(zip(line[2:], case["hits"], strict=False), start=1):
-            grade = 0.0 if hit["grade"] is None else hit["grade"]
-            colour = GRADE_COLOURS[min(int(grade + 0.5), 3)]
-            _picture(panel, frames[row_of[hit["clip_id"]]], colour, f"{rank}   mean grade {grade:.1f}")
-    return {"feedback_filmstrips": figure}
+    row_of = {clip: row for row, clip in enumerate(clips["clip_id"])}
+    learner_row = {learner: row for row, learner in enumerate(learners["learner_id"])}
+    for line, person in zip(axes[1:], people, strict=True):
+        own = offered.filter(pl.col("learner_id") == person)
+        _picture(line[0], learner_frames[learner_row[person]], "black", own["kind"][0])
+        colour = style.VERMILION if own["kind"][0] == "failure" else "black"
+        words = _learner_text(own.row(0, named=True))
+        line[1].text(0, 0.98, words, va="top", transform=line[1].transAxes, fontsize=5.6, color=colour)
+        for index, system in enumerate(systems):
+            hits = own.filter(pl.col("system") == system).sort("rank").head(each)
+            for place, (clip, grade) in enumerate(hits.select("clip_id", "grade").rows()):
+                colour = GRADE_COLOURS[min(int((grade or 0.0) + 0.5), 3)]
+                told = "not graded" if grade is None else f"grade {grade:.1f}"
+                _picture(line[2 + each * index + place], frames[row_of[clip]], colour, f"{place + 1}   {told}")
+    for at, name in ((0, "learner"), (1, "expert's words"), *((2 + each * i, x) for i, x in enumerate(systems))):
+        head = axes[0][at].text(0, 0, style.plain(name, limit=26).replace("_", " "), fontsize=6.5, fontweight="bold")
+        head.set_in_layout(False)  # a long name may reach over its neighbours, and moves nothing
+    data = offered.filter(pl.col("rank") <= each)
+    return {"feedback_filmstrips": sport_figures.Page(figure, data)}
 
 
-def _learner_text(case: dict) -> str:
-    words = textwrap.fill("“" + style.plain(case["comment"], limit=90) + "”", 27)
-    value = "" if case["value"] is None else f": nDCG@10 {case['value']:.2f}"
-    system = case["system"].replace("_", " ")
-    return f"{case['kind'].upper()} · {style.plain(case['sport'], limit=18)}\n{system}{value}\n{words}"
+def _learner_text(row: dict) -> str:
+    words = textwrap.fill("“" + style.plain(row["comment"] or "", limit=120) + "”", 22)
+    return f"{style.plain(row['sport'], limit=18)}\n{words}"
 
 
 def _case_text(case: dict) -> str:

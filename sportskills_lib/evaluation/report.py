@@ -1,14 +1,12 @@
-"""reports/<run>/: one page that opens from a file with no network, and its figures and tables as files beside it.
+"""reports/<run>/: one page that opens from a file with no network, and its figures, tables and films beside it.
 
 The page is made from what stages wrote, so that it can be made again at any time without running one. All text is
-escaped by the template; pictures are inlined.
+escaped by the template. Pictures are in the page, at the size at which they are shown; films are files beside it.
 """
 
 from __future__ import annotations
 
-import base64
 import shutil
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import artifacts
-from sportskills_lib.evaluation import outputs, power, recall, report_text, summary
+from sportskills_lib.evaluation import outputs, power, recall, report_cases, report_figures, report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
 from sportskills_lib.files import write_whole
 
@@ -24,40 +22,19 @@ NAME = "05_evaluation"
 CSV_TABLES = (
     "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports", "median_ranks",
     "galleries", "understanding_means", "understanding_differences", "cue_kinds", "cue_kind_differences", "corpus",
-    "power",
+    "power", "rank_changes", "leaks",
 )  # fmt: skip
 FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares", "feedback_by_rater", "raters",
     "agreement", "library_retrieval", "shortlist_depth",
 )  # fmt: skip
-FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")  # the page; the files hold every metric
-CAPTIONS = {
-    "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
-    "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
-    "encoders": "Every encoder with and without narrations, by sport, in galleries of one size; dotted: chance.",
-    "encoders_appendix": "The remaining sports.",
-    "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one comment among five.",
-    "cue_kinds": "Clips and narrations of mistakes, by what one has to see to tell them: a pose, or timing.",
-    "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
-    "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
-    "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the relevance model's weight.",
-    "feedback_filmstrips": "Learners, and the first five clips that two systems offer them, with mean grades. "
-    "What an expert said of the learner is for the reader; no model is given it.",
-    "curves": "Training loss and validation recall of each arm.",
-    "per_sport_recall": "recall@10 by sport with 95 % intervals (source videos resampled within sport); N test clips, "
-    "n queries. The mean is over all evaluable sports. Dotted: chance.",
-    "per_sport_recall_appendix": "The remaining evaluable sports.",
-    "macro_means": "Macro means over all evaluable sports.",
-    "per_sport_recall_fixed": "The same in galleries of one size in every sport (exact expectation over draws).",
-    "per_sport_recall_appendix_fixed": "The remaining sports, in galleries of one size.",
-    "macro_means_fixed": "Macro means in galleries of one size.",
-}
-
-
 RECALL_FIGURES = (
     "macro_means", "per_sport_recall", "per_sport_recall_appendix", "encoders", "encoders_appendix",
     "per_sport_recall_fixed", "per_sport_recall_appendix_fixed",
 )  # fmt: skip
+FIGURES = [name for name in report_figures.CAPTIONS if name not in RECALL_FIGURES and not name[0].isdigit()]
+MOST_MOVED = 20  # queries in the page's table of what moved
+FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")  # the page; the files hold every metric
 
 
 def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
@@ -72,8 +49,9 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
         if old.suffix in (".csv", ".tex", ".png", ".svg"):
             old.unlink()
     _write_tables(place, folder)
-    _copy_figures(place, folder)
-    page = _render(_context(run, place, folder, config))
+    report_cases.copy_films(folder, place)
+    report_figures.copy(run, place / "figures", folder)
+    page = render(TEMPLATE, _context(run, place, folder, config))
     write_whole(place / "index.html", page)
     return place / "index.html"
 
@@ -84,11 +62,20 @@ def rebuild(run: str) -> Path:
     return write(run, stage.folder, stage.manifest["config"])
 
 
-def _render(context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any]) -> str:
+    """The page; a name that the context lacks is an error."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(context)
+    return environment.from_string(template).render(context)
+
+
+def warnings_of(run: str) -> list[str]:
+    """The warnings of a finished run's report."""
+    stage = artifacts.open_stage(run, NAME)
+    found = {name: _table(stage.folder, name) for name in ("raters", "seeds", "leaks", "galleries", "per_sport_recall")}
+    manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
+    return report_text.warnings(found, manifests, stage.manifest["config"])
 
 
 def _table(folder: Path, name: str) -> pl.DataFrame:
@@ -126,15 +113,6 @@ def _write_tables(place: Path, folder: Path) -> None:
         (place / "feedback_retrieval.tex").write_text(text)
 
 
-def _copy_figures(place: Path, folder: Path) -> None:
-    """Figures to reports/<run>/figures, the per-sport one beside the page too."""
-    (place / "figures").mkdir()
-    for path in sorted((folder / "figures").glob("*.*")) if (folder / "figures").is_dir() else []:
-        shutil.copyfile(path, place / "figures" / path.name)
-        if path.stem == "per_sport_recall" and path.suffix in (".png", ".svg"):
-            shutil.copyfile(path, place / path.name)
-
-
 # ------------------------------------------------------------------------------------------------------- content
 
 
@@ -143,7 +121,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
     found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
     folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
     dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
-    retrievals = folder / "retrievals.html"
+    films = _table(folder, "films")
     shown = {
         "headline": report_text.shown(found["headline"]),
         "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], found["galleries"])),
@@ -157,6 +135,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "corpus": report_text.shown(found["corpus"]),
         "differences": report_text.shown(found["differences_by_sport"]),
         "power": report_text.shown(found["power"]),
+        "rank_changes": report_text.moved_shown(found["rank_changes"].head(MOST_MOVED)),
         "seeds": report_text.shown(found["seeds"]),
         **{name: report_text.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
         "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),
@@ -164,18 +143,20 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "provenance": report_text.shown(report_text.provenance(manifests, artifacts.provenance())),
     }
     return {
-        "run": run,
+        "title": f"run {run}",
         "links": _links(place),
         "summary": report_text.summary_sentences(found["headline"], found["feedback_differences"], found["raters"]),
         "warnings": report_text.warnings(found, manifests, dict(config)),
         "n_clips": int(found["galleries"]["gallery"].sum()),
         "min_gallery": config.get("min_gallery"),
         "tables": shown,
-        "per_sport_figures": _figures(folder, RECALL_FIGURES),
+        "per_sport_figures": report_figures.inlined(place, RECALL_FIGURES),
         "gallery_size": config.get("gallery_size"),
-        "figures": {name: next(iter(_figures(folder, (name,))), None) for name in CAPTIONS},
-        "stage_figures": {name: _figures(path, None) for name, path in folders.items()},
-        "retrievals": retrievals.read_text() if retrievals.is_file() else "",
+        "figures": {name: next(iter(report_figures.inlined(place, (name,))), None) for name in FIGURES},
+        "stage_figures": {name: report_figures.inlined(place, None, prefix=f"{name}_") for name in folders},
+        "query_cases": report_cases.queries(_table(folder, "shown_queries"), films),
+        "learner_cases": report_cases.learners(_table(folder, "shown_learners"), films),
+        "film_note": report_text.film_note(films),
         "power_note": power.in_words(found["power"]).splitlines(),
         "mark_note": report_text.mark_note(found["per_sport_recall"]),
         "rater_note": report_text.rater_note(found["raters"]),
@@ -192,28 +173,3 @@ def _links(place: Path) -> list[tuple[str, str]]:
     if notebooks and NAME not in notebooks:
         notebooks.append(NAME)  # the runner writes it when this notebook has ended
     return names + [(name, f"nb/{name}.html") for name in notebooks]
-
-
-def _figures(folder: Path, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
-    """The PNG figures of a stage (all of them by default) ready to be inlined, at the size they have in print."""
-    place = folder / "figures"
-    if not place.is_dir():
-        return []
-    stems = names if names is not None else tuple(sorted(path.stem for path in place.glob("*.png")))
-    found = []
-    for stem in stems:
-        path = place / f"{stem}.png"
-        if path.is_file():
-            content = path.read_bytes()
-            caption = CAPTIONS.get(stem, stem.replace("_", " "))
-            data = "data:image/png;base64," + base64.b64encode(content).decode()
-            found.append({"data": data, "alt": caption, "caption": caption, "width_px": _shown_width(content)})
-    return found
-
-
-def _shown_width(png: bytes) -> int:
-    """Pixels on the page: 140 for an inch, from the width and the density that the file names (72 without)."""
-    width = struct.unpack(">I", png[16:20])[0]
-    at = png.find(b"pHYs")
-    per_inch = struct.unpack(">I", png[at + 4 : at + 8])[0] * 0.0254 if at > 0 else 72.0
-    return min(round(width / per_inch * 140), 1040)

@@ -1,13 +1,17 @@
 # ruff: noqa: E501
-"""The report's page as a template. Everything that it shows is escaped, except pictures and the retrieval fragment."""
+"""The pages of a run and of two runs, as templates: everything that they show is escaped.
+
+They load nothing from anywhere but their own folder: the content security policy allows pictures inside the page, films
+beside it, and no script.
+"""
 
 from __future__ import annotations
 
-TEMPLATE = """<!doctype html>
+FRAME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>SportSkills: run {{ run }}</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'">
+<title>SportSkills: {{ title }}</title>
 <style>
 :root{--ink:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--tint:#f4f6f8}
 body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;color:var(--ink);margin:0 auto;max-width:1080px;padding:0 20px 60px}
@@ -25,6 +29,11 @@ th{font-weight:600;border-bottom:1px solid #777}
 td.text,th.text{text-align:left}td.long{white-space:normal;max-width:34em;min-width:14em;overflow-wrap:anywhere}
 tr.total td{font-weight:600;border-top:1px solid #777}.fail{color:#b03a00;font-weight:600}.soft{color:var(--soft)}
 details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
+.films{display:flex;gap:10px;flex-wrap:wrap;margin:.3em 0 .8em}
+.films figure{margin:0;width:168px}.films video,.films img{display:block;width:160px;border:4px solid;border-radius:4px;background:#ddd}
+.films video:not(:hover)::-webkit-media-controls{display:none!important}
+.films figcaption{font-size:11px;line-height:1.3;margin-top:2px;overflow-wrap:anywhere}.case q{font-weight:600;overflow-wrap:anywhere}
+.case h4{margin:.8em 0 .2em;font-size:.95em}.system{font-size:.85em;font-weight:600;margin:.2em 0}
 </style></head><body>
 {% macro show(table, limit=60) %}{% if table.rows %}<div class="scroll"><table><thead><tr>
 {%- for name, text in table.columns %}<th{% if text %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead><tbody>
@@ -34,11 +43,23 @@ details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 {% if table.rows|length > limit %}<p class="soft">{{ table.rows|length - limit }} more rows are in the table's file.</p>{% endif %}
 {% else %}<p class="soft">No rows.</p>{% endif %}{% endmacro %}
 {% macro plot(figure) %}{% if figure %}<figure class="plot"><img src="{{ figure.data }}" alt="{{ figure.alt }}"
- style="width:{{ figure.width_px }}px"><figcaption>{{ figure.caption }}</figcaption></figure>{% endif %}{% endmacro %}
-<h1>SportSkills: run {{ run }}</h1>
+ style="width:{{ figure.width_px }}px"><figcaption>{{ figure.caption }}{% if figure.files %} <span class="soft">Files:
+{% for name, place in figure.files %}<a href="{{ place }}">{{ name }}</a>{{ ", " if not loop.last else "." }}{% endfor %}</span>{% endif %}</figcaption></figure>{% endif %}{% endmacro %}
+{% macro film(one) %}<figure>{% if one.file %}<video controls muted loop playsinline preload="none" src="previews/{{ one.file }}"{% if one.still %} poster="{{ one.still }}"{% endif %} style="border-color:{{ one.colour }}"></video>
+{% elif one.still %}<img src="{{ one.still }}" alt="{{ one.origin }}" style="border-color:{{ one.colour }}">{% endif %}
+<figcaption><b>{{ one.label }}</b>{% if one.said %}<br><bdi>{{ one.said }}</bdi>{% endif %}<br><span class="soft"><bdi>{{ one.origin }}</bdi>{% if one.reason %}<br>no film: {{ one.reason }}{% endif %}</span></figcaption></figure>{% endmacro %}
+{% macro cases(blocks) %}{% for block in blocks %}<div class="case"><h4><bdi>{{ block.head }}</bdi></h4><p><q><bdi>{{ block.text }}</bdi></q></p>
+{% for row in block.rows %}{% if row.name %}<p class="system"><bdi>{{ row.name }}</bdi></p>{% endif %}<div class="films">{% for one in row.films %}{{ film(one) }}{% endfor %}</div>{% endfor %}</div>
+{% endfor %}{% endmacro %}
+{% macro head() %}<h1>SportSkills: {{ title }}</h1>
 <nav>{% for name, place in links %}<a href="{{ place }}">{{ name }}</a>{% endfor %}</nav>
 {% for sentence in summary %}<p class="lead">{{ sentence }}</p>{% endfor %}
-{% if warnings %}<div class="lead warn"><b>Read with care</b><ul>{% for line in warnings %}<li>{{ line }}</li>{% endfor %}</ul></div>{% endif %}
+{% if warnings %}<div class="lead warn"><b>Read with care</b><ul>{% for line in warnings %}<li>{{ line }}</li>{% endfor %}</ul></div>{% endif %}{% endmacro %}
+"""
+
+TEMPLATE = (
+    FRAME
+    + """{{ head() }}
 
 <h2 id="recall">Per-sport recall, text to video</h2>
 {% if per_sport_figures %}
@@ -84,9 +105,13 @@ timing matters.</p>
 <details><summary>All means by kind of cue</summary>{{ show(tables.kinds, 200) }}</details>{% endif %}
 
 <h2 id="retrievals">Retrievals</h2>
-<p>Picked by rule: the best, typical ones, and the worst. {{ mark_note }}</p>
+<p>Picked by rule: the best, typical ones, and the worst. {{ mark_note }} {{ film_note }}</p>
 {{ plot(figures.filmstrips) }}
-{{ retrievals|safe }}
+{{ cases(query_cases) }}
+<h3>Which queries moved</h3>
+{{ plot(figures.rank_changes) }}
+<p>The {{ tables.rank_changes.rows|length }} that moved most, of all encoders; the file has every query.</p>
+{{ show(tables.rank_changes) }}
 
 <h2 id="feedback">Feedback retrieval: which clip helps this learner?</h2>
 {% if tables.feedback_retrieval.rows %}
@@ -98,7 +123,10 @@ timing matters.</p>
 <h3>Wins, learner by learner, by the mean grade of the first k clips</h3>{{ show(tables.feedback_wins) }}
 <h3>Two stages over the whole library</h3>{{ show(tables.library_retrieval) }}
 {{ plot(figures.shortlist_depth) }}
-<h3>Learners, picked by rule: best, typical, worst</h3>{{ plot(figures.feedback_filmstrips) }}
+<h3>Learners, picked by rule: two good ones, a typical one, a failure</h3>
+<p>{{ film_note }}</p>
+{{ plot(figures.feedback_filmstrips) }}
+{{ cases(learner_cases) }}
 <h3>Raters</h3>{{ show(tables.raters) }}{{ show(tables.agreement) }}{{ show(tables.feedback_by_rater) }}
 {% else %}<p>{{ no_feedback }}</p>{% endif %}
 
@@ -123,3 +151,44 @@ timing matters.</p>
 {% for name, table in configs %}<details><summary>Settings of {{ name }}</summary>{{ show(table, 200) }}</details>{% endfor %}
 </body></html>
 """
+)
+
+COMPARISON = (
+    FRAME
+    + """{{ head() }}
+<h2 id="differences">Recall by sport: {{ second }} minus {{ first }}</h2>
+<p>recall@10 of a narration's own clip, text to video, {{ arm }}. Paired: the same queries, the same draws of source videos
+for both runs; “apart” when the 95 % interval excludes 0. p: whole videos change sides (randomisation); p holm: Holm's
+correction over the sports of one arm and gallery, to be read where sports are picked out after looking.</p>
+{{ plot(figures.by_sport) }}
+{{ show(tables.by_sport, 130) }}
+<h3>Every arm, macro means</h3>
+{{ plot(figures.by_arm) }}
+{{ show(tables.macro, 60) }}
+<details><summary>Every arm in every sport</summary>{{ show(tables.differences, 400) }}</details>
+
+<h2 id="moved">Which queries moved</h2>
+{{ plot(figures.rank_changes) }}
+<p>The queries that moved most; the file has every query.</p>
+{{ show(tables.moved, 40) }}
+
+<h2 id="retrievals">Retrievals of both runs</h2>
+<p>Picked by rule: the queries that rose and that fell most, from different sports as far as there are. {{ mark_note }}
+{{ film_note }}</p>
+{{ cases(query_cases) }}
+
+<h2 id="feedback">Feedback retrieval</h2>
+{% if tables.judged.rows %}<p>Paired over learners, by the same grades; p holm over the systems of one metric.</p>{{ plot(figures.judged) }}{{ show(tables.judged) }}
+{% else %}<p>Nothing to compare here: {{ no_feedback }}</p>{% endif %}
+
+<h2 id="settings">Settings that differ</h2>
+{% if tables.settings.rows %}{{ show(tables.settings, 200) }}{% else %}<p>None: the runs differ in code, seeds of the machine or inputs.</p>{% endif %}
+
+<h2 id="funnel">What was dropped</h2>
+{{ show(tables.dropped, 100) }}
+
+<h2 id="provenance">Provenance</h2>
+{% for run, table in provenance %}<h3>{{ run }}</h3>{{ show(table) }}{% endfor %}
+</body></html>
+"""
+)

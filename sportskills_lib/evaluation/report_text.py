@@ -12,6 +12,7 @@ from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
 FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
+UNBALANCED = 3.0  # largest over smallest sport from which a page warns; ours
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
+
+
+def moved_shown(moves: pl.DataFrame) -> Shown:
+    """The table of what moved, its ranks named as ranks."""
+    return shown(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
 
 
 def fixed_ratios(table: pl.DataFrame) -> pl.DataFrame:
@@ -152,16 +158,33 @@ def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], c
     if raters.height and raters["simulated"].any():
         lines.append("Every grade of feedback retrieval is by simulated raters; no coach has graded anything here.")
     lines += _small(found["per_sport_recall"], found["galleries"], config)
+    lines += unbalanced(found["galleries"])
     leaks = found["leaks"]
-    if leaks.height:
-        for row in leaks.filter(~pl.col("passed")).iter_rows(named=True):
-            lines.append(f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']}).")
+    if leaks.is_empty():
+        lines.append("No leak check was made in this run.")
+    for row in leaks.filter(~pl.col("passed")).iter_rows(named=True) if leaks.height else ():
+        lines.append(f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']}).")
     seeds = found["seeds"]
     if seeds.height and seeds["seeds"].max() == 1:
         lines.append("One training seed: intervals cover the choice of queries and videos, not of the seed.")
     if any(manifest.get("dirty") for manifest in manifests.values()):
         lines.append("Some stages ran with uncommitted changes in the code.")
     return lines
+
+
+def unbalanced(sizes: pl.DataFrame) -> list[str]:
+    """A line where the largest sport has UNBALANCED times as many test clips as the smallest, or more."""
+    if sizes.height < 2:
+        return []
+    ordered = sizes.sort("gallery", "sport", descending=[True, False])
+    most, least = ordered.row(0, named=True), ordered.row(-1, named=True)
+    if most["gallery"] < UNBALANCED * max(least["gallery"], 1):
+        return []
+    share = most["gallery"] / ordered["gallery"].sum()
+    return [
+        f"Unbalanced sports: {most['sport']} has {most['gallery']} test clips ({share:.0%} of all), {least['sport']} "
+        f"has {least['gallery']}. Macro means weigh every sport alike; means across sports weigh every query alike."
+    ]
 
 
 def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
@@ -226,7 +249,7 @@ def provenance(manifests: Mapping[str, dict], now: dict[str, Any]) -> pl.DataFra
         )
         for name, manifest in manifests.items()
     ]
-    rows.append(("05_evaluation, report", "", _commit(now), "", "", "", _versions(now)))
+    rows.append(("the report itself", "", _commit(now), "", "", "", _versions(now)))
     names = ["stage", "finished", "commit", "seed", "seconds", "peak_MB", "versions"]
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
@@ -248,6 +271,15 @@ def mark_note(per_sport: pl.DataFrame) -> str:
     if known:
         return "The mark “same cue and execution” comes from the demo's truth, which no stage has seen."
     return "Without the demo's truth only a query's own clip is known to be right; others may be right too."
+
+
+def film_note(films: pl.DataFrame) -> str:
+    """How to look at the films, and how many are missing."""
+    if films.is_empty():
+        return ""
+    missing = films.filter(pl.col("file") == "").height
+    lost = f" {missing} of {films.height} have no film, since their source could not be read." if missing else ""
+    return f"Stills move by themselves; a click plays the film, which lies in previews/ beside this page.{lost}"
 
 
 def rater_note(raters: pl.DataFrame) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib import artifacts
+from sportskills_lib import artifacts, style
 from sportskills_lib.evaluation import (
     comparisons,
     figures,
@@ -28,8 +28,11 @@ from sportskills_lib.evaluation import (
 from sportskills_lib.evaluation.significance import seed_spread
 
 
-def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0) -> list[Path]:
-    """PNG, SVG, CSV and LaTeX of every figure, CSV and LaTeX of every table; returns what was written."""
+def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0, for_docs: bool = False) -> list[Path]:
+    """PNG, SVG, PDF, CSV and LaTeX of every figure, CSV and LaTeX of every table; returns what was written.
+
+    ``for_docs`` writes what a repository can bear: no vectors, and not the table of every metric, direction and scope.
+    """
     first = artifacts.open_stage(runs[0], seeds.NAME)
     scores, choices = seeds.stack_runs(runs), seeds.stack_runs(runs, "understanding")
     size = int(first.manifest["config"]["gallery_size"])
@@ -49,6 +52,8 @@ def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0
         "understanding_differences": gaps,
         "cue_kind_differences": told_gaps,
     }
+    if for_docs:
+        del tables["per_sport_recall_all"]
     written = [path for name, frame in tables.items() for path in outputs.write_data(folder, name, frame)]
     pages = sport_figures.pages(per_sport, first.table("galleries"), by_gallery, size=size)
     by_sport = comparisons.differences_by_sport(scores, **how)
@@ -56,8 +61,10 @@ def write(runs: Sequence[str], folder: Path, *, draws: int = 2000, seed: int = 0
     pages |= figures.optional("differences", sport_figures.sport_differences, by_sport, title=title)
     pages |= figures.optional("understanding", figures.understanding, means)
     pages |= figures.optional("cue_kinds", figures.by_kind, told)
+    suffixes = ("png",) if for_docs else style.SUFFIXES
+    facts = first.facts | {"run": ", ".join(runs)}
     for name, page in pages.items():
-        written += outputs.write_page(folder, name, page.figure, page.data)
+        written += outputs.write_page(folder, name, page, facts=facts, suffixes=suffixes)
     return written
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from sportskills_lib import artifacts, style
 from sportskills_lib.evaluation import outputs, recall, seeds, significance
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
+from sportskills_lib.evaluation.sport_figures import Page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,17 +155,22 @@ def heat_map(gains: pl.DataFrame) -> Figure:
     return figure
 
 
-def write(runs: Sequence[str], folder: Path, *, encoders: Sequence[str] = ("image",), **options: Any) -> list[Path]:
-    """``transfer`` and ``transfer_by_sport`` in ``folder`` as PNG, SVG, CSV and LaTeX; returns what was written.
+def write(
+    runs: Sequence[str], folder: Path, *, encoders: Sequence[str] = ("image",), for_docs: bool = False, **options: Any
+) -> list[Path]:
+    """``transfer`` and ``transfer_by_sport`` in ``folder`` as figure, CSV and LaTeX; returns what was written.
 
-    Further encoders have their name behind.
+    Further encoders have their name behind. ``for_docs``: figures as PNG alone.
     """
     written = []
+    suffixes = ("png",) if for_docs else style.SUFFIXES
+    facts = artifacts.open_stage(runs[0], seeds.NAME).facts | {"run": ", ".join(runs)}
     for encoder in encoders:
         end = "" if encoder == encoders[0] else f"_{encoder}"
         for name, frame in zip(
             ("transfer", "transfer_by_sport"), compare(runs, encoder=encoder, **options), strict=True
         ):
             caption = f"recall@10 on one group of sports after training on another, {encoder} encoder."
-            written += outputs.write_page(folder, name + end, heat_map(frame), frame, caption=caption)
+            page = Page(heat_map(frame), frame)
+            written += outputs.write_page(folder, name + end, page, facts=facts, caption=caption, suffixes=suffixes)
     return written

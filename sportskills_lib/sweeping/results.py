@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import artifacts, style, tables
+from sportskills_lib import artifacts, origin, style, tables
 from sportskills_lib.evaluation import feedback, recall, significance, summary
+from sportskills_lib.fingerprints import digest
 from sportskills_lib.sweeping.grid import sweep_folder
 from sportskills_lib.sweeping.running import DONE, WAITING, states
 
@@ -381,12 +382,14 @@ def keep_tables(found: Found, **frames: pl.DataFrame) -> None:
 
 
 def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
-    """The figure as PNG and SVG beside the tables; returns it to be shown, or a sentence where there is none."""
+    """The figure as PNG, SVG and PDF beside the tables; returns it to be shown, or a sentence where there is none."""
     if figure is None:
         return "No member has a number to draw: look at the states above."
+    settings = digest(found.members)
+    facts = origin.figure_facts(found.name, str(found.notes["stage"]), settings, artifacts.provenance())
     for folder in _folders(found):
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"{name}.{suffix}")
+        for suffix in style.SUFFIXES:
+            style.save(figure, folder / f"{name}.{suffix}", facts)
     return figure
 
 

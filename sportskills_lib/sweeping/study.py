@@ -30,7 +30,7 @@ from sportskills_lib.sweeping.grid import Point, Sweep, plan_sweep
 STAGE = STAGES[2]
 KEYS = {"base", "preset", "jobs", "limit_minutes", "sweep"}
 SWEEP_KEYS = {"name", "title", "stage", "seeds", "set", "points", "together", "transfer"}
-COPIED = ("members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png", "sweep.svg")
+COPIED = ("members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png")
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,10 @@ def run(study: Study, fixed: Settings, *, jobs: int | None = None, to: Path | No
 
 
 def copy(study: Study, found: list[tuple[Entry, Sweep]], folder: Path) -> None:
-    """Tables and figures of each sweep to ``folder/<sweep>``, and README.md with what each is and where it is from."""
+    """Tables and figures of each sweep to ``folder/<sweep>``, and README.md with what each is and where it is from.
+
+    No vectors, no table of a megabyte: what is written is what is committed. Both are in ``reports/`` and data/sweeps.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     page = [_HEAD.format(base=study.base)]
     if study.left_out:
@@ -278,11 +281,11 @@ def _figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:
     if entry.together:
         from sportskills_lib.evaluation import study as together  # type: ignore[attr-defined]
 
-        written += together.write(done, place)
+        written += together.write(done, place, for_docs=True)
     if entry.transfer:
         from sportskills_lib.evaluation import transfer  # type: ignore[attr-defined]
 
-        written += transfer.write(done, place, names=_group_names(sweep))
+        written += transfer.write(done, place, for_docs=True, names=_group_names(sweep))
     yield f"\nOver these {len(done)} runs together:\n"
     for path in sorted(path for path in written if path.suffix == ".png"):
         yield f"![{path.stem.replace('_', ' ')}]({place.name}/{path.relative_to(place).as_posix()})\n"

@@ -39,9 +39,12 @@ def test_seeds_are_averaged_and_everything_is_written(evaluated, tmp_path):
     written = {path.name for path in study.write(["s0", "s1"], tmp_path / "docs", draws=50)}
     figures = ("per_sport_recall", "per_sport_recall_fixed", "encoders", "macro_means", "differences", "understanding")
     for name in (*figures, "cue_kinds"):
-        assert {f"{name}.{suffix}" for suffix in ("png", "svg", "csv", "tex")} <= written, name
+        assert {f"{name}.{suffix}" for suffix in ("png", "svg", "pdf", "csv", "tex")} <= written, name
     assert {"headline.csv", "ratios_by_sport.tex", "seeds.csv", "understanding_differences.csv"} <= written
     assert all((tmp_path / "docs" / name).stat().st_size > 50 for name in written)
+    assert "per_sport_recall_all.csv" in written
+    committed = {path.name for path in study.write(["s0", "s1"], tmp_path / "for_docs", draws=50, for_docs=True)}
+    assert committed == {name for name in written if not name.endswith((".svg", ".pdf")) and "_all" not in name}
     both = pl.read_csv(tmp_path / "docs" / "headline.csv")
     row = pl.col("note") == "headline"
     one = [

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib import style
-from sportskills_lib.evaluation import figures, sport_figures, summary
+from sportskills_lib.evaluation import figures, rank_changes, recall, sport_figures, summary
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -134,11 +134,13 @@ def test_hostile_names_are_drawn_as_they_stand():
     case = {"kind": "good", "sport": HOSTILE[0], "text": HOSTILE[3], "own_rank": 3.0, "baseline_rank": None,
             "own_clip": "a", "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}]}  # fmt: skip
     figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
-    learner = {"kind": "bad", "sport": HOSTILE[2], "comment": HOSTILE[1] * 50, "system": "vlm_lora", "value": None,
-               "learner_id": "L", "hits": [{"clip_id": "a", "grade": None}]}  # fmt: skip
+    offered = pl.DataFrame({"kind": "failure", "learner_id": "L", "sport": HOSTILE[2], "comment": HOSTILE[1] * 50,
+                            "system": ["vlm_lora", "x" * 300], "value": None, "rank": 1, "clip_id": "a",
+                            "grade": [None, 2.6]})  # fmt: skip
     people = pl.DataFrame({"learner_id": ["L"]})
-    figures.feedback_pages([learner], clips, frames, people, frames[:1])["feedback_filmstrips"].savefig(io.BytesIO())
-    assert figures.feedback_pages([], clips, frames, people, frames) == {}
+    page = figures.feedback_pages(offered, clips, frames, people, frames[:1])["feedback_filmstrips"]
+    assert "not graded" in texts(page.figure) and "grade 2.6" in texts(page.figure)
+    assert figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
 
 
 def test_arms_differ_in_lightness_or_hatch():
@@ -160,3 +162,36 @@ def test_latex_escapes_and_says_not_evaluable():
     assert summary.spoken(None, None, None) == "not evaluable"
     assert summary.spoken(0.5, None, None) == "0.50"
     assert summary.spoken(0.1, 0.05, 0.2) == "0.10 [0.05, 0.20]"
+
+
+def ranked(ranks: dict[str, list[float]]) -> pl.DataFrame:
+    """Scores that hold the rank of each query's own clip, by encoder and arm."""
+    rows = [
+        (f"image/{arm}/text_to_video/within_sport", f"q{i}", "own_rank", 0, rank, 0.1, "golf", "v")
+        for arm, each in ranks.items()
+        for i, rank in enumerate(each)
+    ]
+    names = ["system", "query_id", "metric", "seed", "value", "chance", "sport", "cluster"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(metric=pl.lit(recall.RANK))
+
+
+def test_which_queries_moved_and_from_which_band_to_which():
+    scores = ranked({"activity_skill": [1, 12, 40, 5, 2], "narrations": [1, 3, 10, 20, 1]})
+    asked = pl.DataFrame({"query_id": [f"q{i}" for i in range(5)], "text": HOSTILE[1]})
+    moves = rank_changes.between_arms(scores, asked)
+    assert dict(moves.select("query_id", "way").rows()) == {
+        "q0": "same", "q1": "better", "q2": "better", "q3": "worse", "q4": "better",
+    }  # fmt: skip
+    assert dict(moves.select("query_id", "factor").rows())["q3"] == 0.25
+    assert moves["factor"].log().abs().is_sorted(descending=True)
+    table = rank_changes.bands(moves)
+    assert sorted(table.select("before", "after", "queries", "way").rows()) == [
+        ("1", "1", 1, "same"), ("11–30", "2–3", 1, "better"), ("2–3", "1", 1, "better"),
+        ("31 +", "4–10", 1, "better"), ("4–10", "11–30", 1, "worse"),
+    ]  # fmt: skip
+    assert table["share"].sum() == pytest.approx(1)
+    page = rank_changes.pages(moves)["rank_changes"]
+    assert "up 60%, down 20%" in texts(page.figure) and page.figure.get_figwidth() == style.COLUMN_IN
+    assert page.data.equals(table)
+    assert rank_changes.pages(moves.clear()) == {}
+    assert rank_changes.between_arms(ranked({"narrations": [1.0]}), asked).is_empty()

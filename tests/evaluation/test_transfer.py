@@ -62,7 +62,7 @@ def test_two_groups_and_all_sports(runs, tmp_path, value):
     assert by_sport["tested_on"].unique(maintain_order=True).to_list() == ["golf", "tennis", "judo", "rowing"]
     written = transfer.write(["a", "b", "whole"], tmp_path / "out", draws=50)
     assert {path.name for path in written} == {
-        f"transfer{end}.{suffix}" for end in ("", "_by_sport") for suffix in ("png", "svg", "csv", "tex")
+        f"transfer{end}.{suffix}" for end in ("", "_by_sport") for suffix in ("png", "svg", "pdf", "csv", "tex")
     }
     text = (tmp_path / "out" / "transfer.svg").read_text()
     assert "golf, tennis" in text and "0.40" in text

@@ -260,7 +260,7 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: results.Found) 
     results.keep_figure(found, "sweep", figure)
     results.keep_tables(found, members=results.member_table(found, measured))
     report = execution.report_folder("s")
-    assert {path.name for path in report.iterdir()} == {"sweep.png", "sweep.svg", "members.csv"}
+    assert {path.name for path in report.iterdir()} == {"sweep.png", "sweep.svg", "sweep.pdf", "members.csv"}
     assert pl.read_parquet(running.sweep_folder("s") / "members.parquet")["seed"].to_list() == [0, 1, 0, 1]
     assert results.points_figure(found, measured.clear()) is None
     with pytest.raises(ValueError, match="there is no sweep 'nothing'"):

@@ -1,0 +1,60 @@
+"""A figure says where it is from: run, stage, commit and config are read back from PNG, SVG and PDF."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from sportskills_lib import origin, style
+
+FACTS = origin.figure_facts("demo", "05_evaluation", "0123abcd", {"commit": "f" * 40, "dirty": True})
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """What the file says of itself, read as a stranger would: with Pillow, an XML parser, and the PDF's info."""
+    if path.suffix == ".png":
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            return json.loads(picture.text["Description"])
+    if path.suffix == ".svg":
+        found = ElementTree.parse(path).iter("{http://purl.org/dc/elements/1.1/}description")
+        return json.loads(next(found).text or "")
+    subject = re.search(rb"/Subject \((.*?[^\\])\)", path.read_bytes(), re.DOTALL)
+    assert subject
+    return json.loads(re.sub(rb"\\(.)", rb"\1", subject[1]))
+
+
+def draw():
+    figure, axes = style.figure()
+    axes.plot([0, 1], [1, 0])
+    axes.set_title("$\\frac{1}{ (a) <b>")
+    return figure
+
+
+@pytest.mark.parametrize("suffix", style.SUFFIXES)
+def test_a_figure_carries_run_commit_and_config(tmp_path: Path, suffix: str) -> None:
+    path = style.save(draw(), tmp_path / f"figure.{suffix}", FACTS)
+    assert facts_of(path) == {
+        "run": "demo", "stage": "05_evaluation", "commit": "f" * 40 + " + changes", "config": "0123abcd",
+    }  # fmt: skip
+    first = path.read_bytes()
+    assert style.save(draw(), path, FACTS).read_bytes() == first
+
+
+def test_a_png_has_a_text_for_each_fact(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = style.save(draw(), tmp_path / "figure.png", FACTS)
+    with Image.open(path) as picture:
+        assert {"Run", "Stage", "Commit", "Config", "Title", "Software", "Description"} <= set(picture.text)
+        assert picture.text["Run"] == "demo"
+
+
+def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"figure.gif: a figure is saved as png, svg, pdf"):
+        style.save(draw(), tmp_path / "figure.gif")
