@@ -155,7 +155,7 @@ def false_alarms(world: World, *, trials: int) -> dict[str, list[bool]]:
 
 
 def alarm_lines(trials: int) -> Iterator[str]:
-    yield "| videos a sport | correlation | clips as videos | randomisation test | any of 24 | any, Holm | ± (one, any) |"
+    yield "| videos a sport | correlation | clips as videos | randomisation test | any of 24 | any, Holm | ± one, any |"
     yield "|---|---|---|---|---|---|---|"
     for correlation in CORRELATIONS:
         for videos in VIDEOS:

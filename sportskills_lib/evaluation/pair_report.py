@@ -160,7 +160,6 @@ def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[
         rose, fell = ((moves["way"] == way).sum() / moves.height for way in (rank_changes.BETTER, rank_changes.WORSE))
         value = report_text.interval(row["difference"], row["low"], row["high"])
         verdict = "apart from 0" if row["apart"] else "not apart from 0"
-        arm_name = f"{arm[1].replace('_', ' ')}, {row['encoder']} encoder"
         size = f"macro mean of {sports.height} sports, n = {row['n']} queries, p = {row['p']:.3g}"
         name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
         size = f"macro mean of {sports.height} sports, n = {row['n']} queries, p = {row['p']:.3g}"
