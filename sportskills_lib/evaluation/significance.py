@@ -9,7 +9,7 @@ Three kinds of interval, all quantiles of the draws. ``percentile``: 2.5 % and 9
 bootstrap's variance is (C − 1) / C of the true one, less where clusters are of uneven size (:func:`shrinkage`), and its
 tails are a normal's. ``expanded``, the default: the same with both corrected (Hesterberg, What Teachers Should Know
 about the Bootstrap, 2015; the unevenness is ours). ``bca``: bias-corrected and accelerated (Efron, Better Bootstrap
-Confidence Intervals, 1987), for skewed statistics over many clusters. ``benchmarks/coverage.py`` measures what all
+Confidence Intervals, 1987), for skewed statistics over many clusters. ``benchmarks/intervals.py`` measures what all
 three cover, and ``benchmarks/README.md`` holds the last run.
 
 Everything is sums: a draw is a row of weights over clusters [D, C], a stratum's draw of all means is one product of

@@ -8,31 +8,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics, tables
-
-BLOCK = 4096  # gallery rows at a time: queries × BLOCK similarities are all that is ever held
-
-
-def top_k(
-    queries_QD: np.ndarray, gallery_ND: np.ndarray, k: int, *, block: int = BLOCK
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` best gallery rows of each query by inner product, best first: int64 and float64 [Q, min(k, N)].
-
-    Exact, and never more than [Q, k + block] similarities at once: each block meets the best found so far. Equal
-    similarities stand in order of the gallery's rows. They are summed in double precision and rounded to nine places,
-    so that equal vectors tie whatever block they stand in.
-    """
-    queries = np.asarray(queries_QD, np.float64)
-    best_QK = np.zeros((len(queries), 0))
-    rows_QK = np.zeros((len(queries), 0), np.int64)
-    for start in range(0, len(gallery_ND), block):
-        part = np.asarray(gallery_ND[start : start + block], np.float64)
-        scores = np.concatenate([best_QK, np.round(queries @ part.T, 9)], axis=1)
-        rows = np.broadcast_to(np.arange(start, start + len(part)), (len(queries), len(part)))
-        order = metrics.ranking(scores, k=k)  # the best so far stand before the block: ties keep the rows' order
-        best_QK = np.take_along_axis(scores, order, 1)
-        rows_QK = np.take_along_axis(np.concatenate([rows_QK, rows], axis=1), order, 1)
-    return rows_QK, best_QK
+from sportskills_lib import tables
+from sportskills_lib.retrieval.exhaustive import top_k
 
 
 def shortlists(

@@ -1,6 +1,6 @@
 """Do the intervals hold what they promise? Coverage and false alarms by simulation, at the sizes that runs have.
 
-    python benchmarks/coverage.py [--trials 2000] [--draws 1000]
+    python benchmarks/intervals.py [--trials 2000] [--draws 1000]
 
 A world is drawn many times: sports with 12, 20 or 60 test videos, clips a video skewed (log-normal, from one to
 dozens), two systems whose scores are 0 or 1 (recall@10 of one clip). Clips of a video share how hard the video is, for
@@ -155,7 +155,7 @@ def false_alarms(world: World, *, trials: int) -> dict[str, list[bool]]:
 
 
 def alarm_lines(trials: int) -> Iterator[str]:
-    yield "| videos a sport | correlation | clips as videos | randomisation test | any of 24 | any, Holm | ± one, any |"
+    yield "| videos a sport | correlation | clips as videos | test | any of 24 | any, Holm | ± (one), ± (any) |"
     yield "|---|---|---|---|---|---|---|"
     for correlation in CORRELATIONS:
         for videos in VIDEOS:
