@@ -52,7 +52,7 @@ def _dropped(runs: tuple[str, str]) -> pl.DataFrame:
     """stage, what, reason, and the counts of both runs: what one dropped and the other did not is on top."""
     counted = []
     for run, name in zip(runs, ("first", "second"), strict=True):
-        stages = {stage: artifacts.open_stage(run, stage).table("dropped") for stage in artifacts.STAGES}
+        stages = {stage: report.table(artifacts.open_stage(run, stage).folder, "dropped") for stage in artifacts.STAGES}
         counted.append(report_text.dropped_counts(stages).drop("example").rename({"count": name}))
     keys = ["stage", "what", "reason"]
     both = counted[0].join(counted[1], on=keys, how="full", coalesce=True).fill_null(0)
@@ -88,17 +88,24 @@ def write(pair: RunPair, found: dict[str, pl.DataFrame], picked: tuple, films: p
     facts = artifacts.open_stage(pair.runs[1], run_pairs.NAME).facts | {"run": " vs ".join(pair.runs)}
     for name, page in _pages(pair, found, arm[1]).items():
         outputs.write_page(place / "figures", name, page, facts=facts)
+    drawn = report_figures.inlined(place, tuple(CAPTIONS), captions=CAPTIONS)
     chosen, hits = picked
     context = _context(pair, found, arm) | {
         "query_cases": _blocks(pair, chosen, hits, films),
         "film_note": report_text.film_note(films),
-        "figures": {name: next(iter(report_figures.inlined(place, (name,))), None) for name in FIGURES},
+        "figures": dict.fromkeys(CAPTIONS) | {one["name"]: one for one in drawn},
     }
     write_whole(place / "index.html", report.render(COMPARISON, context))
     return place / "index.html"
 
 
-FIGURES = ("by_sport", "by_arm", "rank_changes", "judged")
+CAPTIONS = {
+    "by_sport": "The second run minus the first in each sport, paired, with 95 % intervals; hollow: not apart from 0.",
+    "by_arm": "The same of macro means over sports, for every arm that both runs have.",
+    "rank_changes": "The rank of each query's own clip in the first run and in the second, in bands; a ribbon is as "
+    "high as its share of the queries.",
+    "judged": "nDCG@10 of feedback retrieval, the second run minus the first, paired over learners.",
+}
 
 
 def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict[str, sport_figures.Page]:

@@ -73,12 +73,13 @@ def render(template: str, context: dict[str, Any]) -> str:
 def warnings_of(run: str) -> list[str]:
     """The warnings of a finished run's report."""
     stage = artifacts.open_stage(run, NAME)
-    found = {name: _table(stage.folder, name) for name in ("raters", "seeds", "leaks", "galleries", "per_sport_recall")}
+    found = {name: table(stage.folder, name) for name in ("raters", "seeds", "leaks", "galleries", "per_sport_recall")}
     manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
     return report_text.warnings(found, manifests, stage.manifest["config"])
 
 
-def _table(folder: Path, name: str) -> pl.DataFrame:
+def table(folder: Path, name: str) -> pl.DataFrame:
+    """The table of that name in a folder, or an empty one."""
     path = folder / f"{name}.parquet"
     return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
 
@@ -89,10 +90,10 @@ def _few_metrics(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _write_tables(place: Path, folder: Path) -> None:
     for name in (*CSV_TABLES, *FEEDBACK_TABLES):
-        frame = _table(folder, name)
+        frame = table(folder, name)
         if frame.width:
             frame.write_csv(place / f"{name}.csv")
-    per_sport, sizes = _table(folder, "per_sport_recall"), _table(folder, "galleries")
+    per_sport, sizes = table(folder, "per_sport_recall"), table(folder, "galleries")
     scopes = {recall.WITHIN: "within sport", recall.FIXED: "in galleries of one size"}
     parts = [
         summary.latex(
@@ -104,9 +105,9 @@ def _write_tables(place: Path, folder: Path) -> None:
     ]
     (place / "per_sport_recall.tex").write_text("\n".join(parts))
     for name in ("headline", "ratios_by_sport", "understanding_means", "cue_kinds", "corpus"):
-        if (frame := _table(folder, name)).height:
+        if (frame := table(folder, name)).height:
             outputs.write_data(place, name, frame)
-    feedback = _table(folder, "feedback_retrieval")
+    feedback = table(folder, "feedback_retrieval")
     if feedback.height:
         rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
         text = summary.latex(rounded, caption="Feedback retrieval.")
@@ -118,10 +119,10 @@ def _write_tables(place: Path, folder: Path) -> None:
 
 def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
-    found = {name: _table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
+    found = {name: table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
     folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
-    dropped = report_text.dropped_counts({name: _table(path, "dropped") for name, path in folders.items()})
-    films = _table(folder, "films")
+    dropped = report_text.dropped_counts({name: table(path, "dropped") for name, path in folders.items()})
+    films = table(folder, "films")
     shown = {
         "headline": report_text.shown(found["headline"]),
         "per_sport": report_text.shown(summary.wide(found["per_sport_recall"], found["galleries"])),
@@ -152,10 +153,10 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "tables": shown,
         "per_sport_figures": report_figures.inlined(place, RECALL_FIGURES),
         "gallery_size": config.get("gallery_size"),
-        "figures": {name: next(iter(report_figures.inlined(place, (name,))), None) for name in FIGURES},
+        "figures": dict.fromkeys(FIGURES) | {one["name"]: one for one in report_figures.inlined(place, tuple(FIGURES))},
         "stage_figures": {name: report_figures.inlined(place, None, prefix=f"{name}_") for name in folders},
-        "query_cases": report_cases.queries(_table(folder, "shown_queries"), films),
-        "learner_cases": report_cases.learners(_table(folder, "shown_learners"), films),
+        "query_cases": report_cases.queries(table(folder, "shown_queries"), films),
+        "learner_cases": report_cases.learners(table(folder, "shown_learners"), films),
         "film_note": report_text.film_note(films),
         "power_note": power.in_words(found["power"]).splitlines(),
         "mark_note": report_text.mark_note(found["per_sport_recall"]),

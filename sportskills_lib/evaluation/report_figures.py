@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def _write_rows(reader: artifacts.StageReader, name: str, place: Path) -> None:
     outputs.write_data(place, f"{stage}_{name}", frame.select(flat))
 
 
-def inlined(place: Path, names: tuple[str, ...] | None, *, prefix: str = "") -> list[dict[str, Any]]:
+def inlined(
+    place: Path, names: tuple[str, ...] | None, *, prefix: str = "", captions: Mapping[str, str] = CAPTIONS
+) -> list[dict[str, Any]]:
     """The figures ``names`` below ``place/figures`` (or all that begin with ``prefix``), with links to their files."""
     folder = place / "figures"
     stems = names if names is not None else tuple(sorted(path.stem for path in folder.glob(f"{prefix}*.png")))
@@ -102,10 +105,16 @@ def inlined(place: Path, names: tuple[str, ...] | None, *, prefix: str = "") -> 
         path = folder / f"{stem}.png"
         if not path.is_file():
             continue
-        caption = CAPTIONS.get(stem, stem.replace("_", " "))
+        caption = captions.get(stem, stem.replace("_", " "))
         data = "data:image/png;base64," + base64.b64encode(outputs.halved(path)).decode()
         files = [(kind.upper(), f"figures/{stem}.{kind}") for kind in FILES if (folder / f"{stem}.{kind}").is_file()]
-        known = {"data": data, "alt": caption, "caption": caption, "width_px": _shown_width(path.read_bytes())}
+        known = {
+            "name": stem,
+            "data": data,
+            "alt": caption,
+            "caption": caption,
+            "width_px": _shown_width(path.read_bytes()),
+        }
         found.append(known | {"files": files})
     return found
 

@@ -1,0 +1,257 @@
+"""Every command in README.md and docs/ is run here, planned, or at least read by the command line's own parser.
+
+Commands are found in fenced and indented blocks and in inline code. Each must fall under one of the rules below, which
+say how it is tried and, where it is not run, why; a command that falls under none fails, so that none is skipped
+silently. What is run is run on a small library of generated lessons, as the run ``mine``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sportskills_lib import artifacts, cli, table_docs
+from sportskills_lib.config import CONFIGS
+
+sys.path.insert(0, str(Path(__file__).parent / "advice"))
+
+from advice_runs import make_library
+
+ROOT = Path(cli.__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+STARTS = r"(?:sportskills|make|papermill|torchrun|accelerate|python|mamba|jupyter|voila) "
+TARGETS = "help|reproduce|study|demo|test|lint|format|lab|gpu|lock|clean|setup"
+
+# How a command is tried, the first rule that fits: run it, plan it (--plan is added), read it (the command line parses
+# it, and runs nothing), dry (make -n), or leave it (a reason, and nothing is tried but that what it names exists).
+RULES: list[tuple[str, str, str]] = [
+    (r".*(…|<\w+>).*", "leave", "a pattern for the reader to fill in, not a command"),
+    (r"make (" + TARGETS + r")\b.*", "dry", "make says what it would do: these take minutes to hours, or a browser"),
+    (r"papermill .*", "leave", "runs a whole notebook; its name and parameters are checked"),
+    (
+        r"(torchrun|accelerate launch) .*",
+        "leave",
+        "needs several processes; tests/encoder/test_processes.py starts them",
+    ),
+    (r"python -m sportskills_lib\.\S+.*", "leave", "the module is looked up; the page of tables is compared below"),
+    (r"python benchmarks/\S+.*", "leave", "a measurement of minutes; the file is looked up"),
+    (r"mamba env create .*", "leave", "installs packages; the file is looked up"),
+    (r"sportskills (status|probe|doctor|taxonomy|export|advise|report)\b.*", "run", ""),
+    (r"sportskills audit (sample|score|spans)\b.*", "run", ""),
+    (r"sportskills (reproduce|sweep|study)\b.*", "plan", "trains models; what it would do is computed"),
+    (r"sportskills plan\b.*", "read", "counts a large model for seconds; tests/sweeping/test_plans.py runs it"),
+    (r"sportskills compare\b.*", "read", "needs two evaluated runs; tests/evaluation/test_run_pairs.py runs it"),
+    (r"sportskills audit evidence\b.*", "read", "asks a judge about films; tests/auditing runs it"),
+    (r"sportskills fetch\b.*", "read", "asks the network; tests/curation/test_fetch_command.py runs it on a stand-in"),
+    (r"sportskills demo\b.*", "read", "renders films for minutes; tests/demo makes a small world"),
+    (r"sportskills (rate|serve)\b.*", "read", "serves a page until it is stopped; its own tests start it"),
+]
+# Inline code that names a command without what it needs, or files that only the reader has.
+BARE = {"sportskills advise", "sportskills probe", "sportskills plan", "sportskills compare", "sportskills rate"}
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a page: lines of blocks and inline code that begin with one, comments off."""
+    found = []
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"^ {4}(?=" + STARTS + r")(.+)$", prose, flags=re.MULTILINE)
+    lines += re.findall(r"`(" + STARTS + r"[^`]+)`", prose)
+    for line in lines:
+        if re.match(STARTS, line.strip()):
+            found.append(re.sub(r"\s+", " ", line.split("  #")[0].split(" # ")[0]).strip())
+    return found
+
+
+def every_command() -> dict[str, str]:
+    """Command → the page that has it first."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        for command in commands(page.read_text(encoding="utf-8")):
+            found.setdefault(command, page.relative_to(ROOT).as_posix())
+    return found
+
+
+COMMANDS = every_command()
+
+
+def rule(command: str) -> tuple[str, str] | None:
+    """How the command is tried and why so; None where no rule fits."""
+    return next(((how, why) for pattern, how, why in RULES if re.fullmatch(pattern, command)), None)
+
+
+def chosen(how: str) -> list[str]:
+    """The commands that are tried so."""
+    return [command for command in COMMANDS if (found := rule(command)) and found[0] == how]
+
+
+def test_commands_are_found_in_every_form() -> None:
+    text = "```sh\nmake test   # the tests\nls\n```\nso `sportskills status --run x`:\n\n    sportskills doctor\n"
+    assert commands(text) == ["make test", "sportskills doctor", "sportskills status --run x"]
+    assert len(COMMANDS) > 50 and COMMANDS["make reproduce"] == "README.md"
+
+
+def test_no_command_is_skipped_silently() -> None:
+    assert [f"{page}: {command}" for command, page in COMMANDS.items() if rule(command) is None] == []
+    assert all(why for _, how, why in RULES if how != "run")
+    assert rule("sportskills abracadabra") is None and rule("sudo make me") is None
+
+
+# ------------------------------------------------------------------------------------------------------------- run
+
+
+@pytest.fixture(scope="module")
+def _library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the run ``mine`` up to 03, and the files that the commands name."""
+    home = make_library(tmp_path_factory.mktemp("docs") / "ws")
+    for run in ("mine", "demo"):
+        shutil.copytree(home / "data/runs/t", home / "data/runs" / run)
+        (home / "data/runs" / run / "run.json").write_text('{"preset": "local", "settings": {}}')
+    for name in ("film.mp4", "my_serve.mp4"):
+        shutil.copyfile(home / "data/raw/mine/lesson1.mp4", home / name)
+    for name in ("lessons", "learners"):
+        shutil.copytree(home / "data/raw/mine", home / name)
+    (home / "films.csv").write_text("path,sport,skill\ndata/raw/mine/lesson1.mp4,tennis,serve\n")
+    clips = artifacts.StageReader(home / "data/runs/mine/02_pairing").table("clips")
+    spans = clips.select("video_id", "start_s", "end_s", "demonstration")
+    spans.write_csv(home / "spans.csv")
+    for name in ("demo", "mine"):
+        (home / "reports" / name).mkdir(parents=True, exist_ok=True)
+        (home / "reports" / name / "index.html").write_text("<p>a report</p>")
+    for path in ("study.toml", "study_retrieval.toml"):
+        shutil.copyfile(ROOT / "notebooks" / path, home / "notebooks" / path)
+    return home
+
+
+@pytest.fixture
+def call(_library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+    """Call the command line in the small workspace; its exit code and what it said."""
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(_library))
+    monkeypatch.setenv("HOME", str(_library))
+    monkeypatch.chdir(_library)
+
+    def run(command: str, *more: str) -> tuple[int, str]:
+        words = [
+            word.replace("~", str(_library), 1) if word.startswith("~/") else word for word in shlex.split(command)
+        ]
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out + captured.err
+
+    return run
+
+
+def sample(call: Callable, home: Path) -> None:
+    """gold.csv, drawn and labelled, for the commands that read one."""
+    (home / "gold.csv").unlink(missing_ok=True)
+    assert call("sportskills audit sample --run mine --filter actionability --to gold.csv")[0] == 0
+    sheet = pl.read_csv(home / "gold.csv", infer_schema=False)
+    sheet.with_columns(label=pl.lit("yes")).write_csv(home / "gold.csv")
+
+
+@pytest.mark.parametrize("command", [command for command in chosen("run") if command not in BARE])
+def test_quick_commands_run(command: str, call: Callable, _library: Path) -> None:
+    if " audit score" in command:
+        sample(call, _library)
+    elif " audit sample" in command:
+        (_library / "gold.csv").unlink(missing_ok=True)
+    shutil.rmtree(_library / "shards", ignore_errors=True)
+    code, said = call(command)
+    assert code == 0 or (command == "sportskills doctor" and code == 1), said
+
+
+@pytest.mark.parametrize("command", [command for command in chosen("plan") if command not in BARE])
+def test_long_commands_are_planned(command: str, call: Callable) -> None:
+    more = [] if "--plan" in command else ["--plan"]
+    code, said = call(command, *more)
+    assert code == 0 and said.strip(), said
+
+
+@pytest.mark.parametrize("command", [*chosen("read"), *sorted(BARE & set(COMMANDS))])
+def test_the_rest_is_read_by_the_command_line(command: str) -> None:
+    """Options, arguments and values are parsed; nothing is run. A bare command is only looked up."""
+    import typer
+
+    words = shlex.split(command)[1:]
+    group = typer.main.get_command(cli.app)
+    while words and (step := getattr(group, "commands", {}).get(words[0])) is not None:
+        group, words = step, words[1:]
+    assert group.name != "cli" and not hasattr(group, "commands"), f"no such command: {command}"
+    if command not in BARE:
+        group.make_context(command, words)
+
+
+# ----------------------------------------------------------------------------------------------------- not run at all
+
+
+@pytest.mark.parametrize("command", chosen("dry"))
+def test_make_knows_what_it_would_do(command: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("command", chosen("leave"))
+def test_what_is_left_names_what_there_is(command: str) -> None:
+    words = command.split()
+    if words[0] == "papermill":
+        notebook, known = ROOT / words[1], CONFIGS[Path(words[1]).stem].model_fields
+        assert notebook.is_file()
+        given = [words[at + 1] for at, word in enumerate(words) if word == "-p"]
+        assert all(name == "run" or name in known for name in given)
+    modules = [words[at + 1] for at, word in enumerate(words) if word == "-m" and "sportskills_lib" in words[at + 1]]
+    for module in modules:
+        place = ROOT / module.replace(".", "/")
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+    if words[0] == "python" and words[1] != "-m":
+        assert (ROOT / words[1]).is_file()
+    if words[0] == "sportskills":
+        group = cli.app.registered_commands + cli.app.registered_groups
+        assert words[1] in {each.name or each.callback.__name__ for each in group}  # type: ignore[union-attr]
+
+
+# ----------------------------------------------------------------------------------------------------------- pages
+
+
+def test_the_page_of_tables_is_up_to_date() -> None:
+    page = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
+    assert page == table_docs.markdown(), "run `python -m sportskills_lib.table_docs > docs/tables.md`"
+    assert all(f"## {name.lower()}" in page for name in table_docs.FILES)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        text = re.sub(r"^```\w*\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if "://" not in target and not (page.parent / target).exists() and target not in WRITTEN_ELSEWHERE:
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+WRITTEN_ELSEWHERE = {"rating.md"}  # comes with the coach rater
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert [name for name in sorted(pages) if f"({name})" not in index] == []
+    assert "docs/index.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_study_holds_what_the_study_copies() -> None:
+    files = [path for path in (ROOT / "docs").rglob("study*/*/*") if path.is_file()]
+    assert files and {path.suffix for path in files} <= {".png", ".csv", ".tex"}
+    assert [path.name for path in files if path.stem.endswith("_all") or path.stat().st_size > 400_000] == []
