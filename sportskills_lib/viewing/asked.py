@@ -102,6 +102,11 @@ def read(*runs: str) -> list[Asked]:
     return [_joined(same) for same in kinds if len(same) == len(runs)]
 
 
+def folder_of(run: str) -> Path | str:
+    """The folder of a run's 05, for a notebook's inputs; "" without a run."""
+    return artifacts.run_folder(run) / "05_evaluation" if run else ""
+
+
 def _of_run(run: str, prefix: str) -> list[Asked]:
     evaluation = artifacts.open_stage(run, "05_evaluation")
     pairing, retrieval = artifacts.open_stage(run, "02_pairing"), artifacts.open_stage(run, "04_retrieval")

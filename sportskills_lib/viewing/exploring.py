@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.viewing import keys
 from sportskills_lib.viewing import funnel as view_of
+from sportskills_lib.viewing import keys, widgets
 from sportskills_lib.viewing.films import Films
 from sportskills_lib.viewing.funnel import EXAMPLES, Funnel, Place
+from sportskills_lib.viewing.previews import make_previews, preview_cache
 
 LABELS = {"j": "next reason", "k": "reason before", "n": "more examples", "p": "examples before", "Escape": "back"}
 
@@ -78,3 +80,23 @@ class FunnelWidget:
 
     def _open(self, example: int) -> keys.Action:
         return lambda: self.go(self.funnel.opened(self.place, example))
+
+
+def explore_here(funnel: Funnel, video: str = "", *, keep: Path) -> Any:
+    """The explorer in an interactive notebook; headless overview, examples and the way of ``video`` as static HTML.
+
+    That page is written to ``keep`` in both.
+    """
+    from IPython.display import HTML
+
+    shown = page(funnel, video)
+    keep.write_text(shown)
+    return FunnelWidget(funnel, cache=preview_cache()).widget if widgets.interactive() else HTML(shown)
+
+
+def page(funnel: Funnel, video: str = "") -> str:
+    """What a headless run shows: overview, examples with film strips, and the way of ``video`` (see Funnel.cases)."""
+    places = funnel.cases(video)
+    spans = {span.name: span for place in places for span in funnel.spans(place)}
+    made = make_previews(list(spans.values()), cache=preview_cache(), films=False)
+    return funnel.page(places, {name: preview.strip for name, preview in made.items() if preview.strip})

@@ -14,11 +14,12 @@ AT_ONCE = 12  # films of one go: what one step shows
 
 
 class Films:
-    """Films by item, or with ``strips`` film strips. :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are there.
+    """Films by item, or with ``strips`` film strips.
 
-    Only the latest wish counts: who steps fast asks for the films of the step that he stops at. They are made in worker
-    processes (previews.make_previews) and kept there by content. What cannot be made is left out. ``failed`` is called
-    with what the thread raised, ``ready`` included.
+    :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are there. Only the latest wish
+    counts: who steps fast asks for the films of the step where the stepping ends. They are made in worker processes
+    (previews.make_previews) and kept there by content. What cannot be made is left out. ``failed`` is called with what
+    the thread raised, ``ready`` included.
     """
 
     def __init__(

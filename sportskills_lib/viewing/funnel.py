@@ -21,6 +21,7 @@ from sportskills_lib.viewing.previews import Span
 
 EXAMPLES = 6  # on a page
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
+COPY = re.compile(r"copy of (\S+)")  # what 02 says of a duplicate
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 CSS = """
 .funnel{font:14px/1.4 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
@@ -90,12 +91,30 @@ class Funnel:
         same = (pl.col("stage") == stage) & (pl.col("item_kind") == kind) & (pl.col("reason") == reason)
         return self.losses.filter(same).slice(place.page * EXAMPLES, EXAMPLES)
 
+    def cases(self, video: str = "") -> list[Place]:
+        """What a page shows: examples of every reason for which 02 dropped clips, and the way of a video.
+
+        Without ``video`` it is the one that taught most and gave no clip, if there is one.
+        """
+        kinds = self.reasons.select("stage", "item_kind").rows()
+        clips = [Place(at) for at, kind in enumerate(kinds) if kind == ("02_pairing", "clip")]
+        return (clips or [Place()]) + [Place(video=name) for name in (video or self.emptied(),) if name]
+
+    def emptied(self) -> str:
+        """The video with most sentences that teach of those that gave no clip; "" where every video gave one."""
+        counted = self.sentences.group_by("video_id").agg(pl.col("kept").any(), taught=pl.col("actionable").sum())
+        empty = counted.filter(~pl.col("kept") & (pl.col("taught") > 0)).sort(
+            "taught", "video_id", descending=[True, False]
+        )
+        return empty["video_id"][0] if empty.height else ""
+
     def spans(self, place: Place) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
         if place.video:
             ids = self.sentences.filter(pl.col("video_id") == place.video)["window"].drop_nulls().unique().to_list()
         else:
-            ids = self.examples(place)["item_id"].to_list()
+            shown = self.examples(place)
+            ids = [*shown["item_id"], *(found[1] for told in shown["detail"] if (found := COPY.fullmatch(told)))]
         found = [(item, SPAN_ID.fullmatch(item)) for item in sorted(ids)]
         return [
             Span(item, self.files[span[1]], int(span[2]) / 1000, int(span[3]) / 1000)
@@ -146,7 +165,8 @@ class Funnel:
         title = f"{stage} · {kind}: {reason.replace('_', ' ')} · {first + 1} to {first + rows.height} of {count}"
         items = "".join(
             f'<tr><td class="n">{at}</td><td>{text(row["item_id"])}</td>'
-            f"<td>{text(row['detail'])}{_strip(row['item_id'], strips)}</td></tr>"
+            f"<td>{text(row['detail'])}{_strip(row['item_id'], strips)}"
+            f"{_strip(row['detail'].removeprefix('copy of '), strips)}</td></tr>"
             for at, row in enumerate(rows.iter_rows(named=True), 1)
         )
         return f"<p><b>{text(title)}</b></p><table>{items}</table>"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import polars as pl
 
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.viewing import inspector, keys
+from sportskills_lib.viewing import inspector, keys, widgets
 from sportskills_lib.viewing.asked import Asked
 from sportskills_lib.viewing.films import Films
 from sportskills_lib.viewing.inspector import Inspector, State, arm
+from sportskills_lib.viewing.previews import preview_cache
 
 LABELS = {
     "j": "next query", "k": "query before", "f": "next filter", "s": "next sport", "d": "next skill",
@@ -135,3 +138,42 @@ def _fill(control: Any, options: Any, value: Any) -> None:
         control.options = options
     if control.value != value:
         control.value = value
+
+
+def inspect_here(kinds: Sequence[Asked], *, keep: Path) -> Any:
+    """The inspector in an interactive notebook; headless the cases that Inspector.cases names, as static HTML.
+
+    That page is written to ``keep`` in both.
+    """
+    from IPython.display import HTML
+
+    page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
+    keep.write_text(page)
+    live = kinds and widgets.interactive()
+    return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
+
+
+def pages(kinds: Sequence[Asked]) -> str:
+    """The cases of every kind of questions below each other, as one fragment."""
+    views = [Inspector(asked) for asked in kinds]
+    return "".join(f"<h3>{view.asked.kind}</h3>{view.page(view.cases())}" for view in views)
+
+
+def counts(kinds: Sequence[Asked]) -> pl.DataFrame:
+    """Hits, near misses and failures (near misses among them) of every system: kind, system, queries and the counts."""
+    rows = []
+    for view in map(Inspector, kinds):
+        for system in view.asked.systems():
+            state = State(system)
+            whole, near, failed = (
+                view.listed(replace(state, show=show)).height
+                for show in (inspector.ALL, inspector.NEAR, inspector.FAILURES)
+            )
+            rows.append((view.asked.kind, system, whole, whole - failed, near, failed))
+    names = ["kind", "system", "queries", "hits", "near_misses", "failures"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def facts(kinds: Sequence[Asked], reasons: pl.DataFrame) -> dict[str, int]:
+    """What the stage's line says: how many queries of each kind can be looked at, and how many reasons."""
+    return {asked.kind: asked.queries.height for asked in kinds} | {"reasons": reasons.height}

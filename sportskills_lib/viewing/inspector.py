@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
@@ -318,6 +319,14 @@ class Inspector:
             if item in films and spent <= BUDGET_BYTES:
                 chosen[item] = films[item]
         return chosen
+
+
+def browse(*runs: str) -> Any:
+    """The inspector of complete runs as a widget: for a page that is served, where nothing is headless."""
+    from sportskills_lib.viewing import asked, inspecting
+    from sportskills_lib.viewing.previews import preview_cache
+
+    return inspecting.InspectorWidget(asked.read(*runs), cache=preview_cache()).widget
 
 
 def arm(system: str) -> str:
