@@ -30,6 +30,8 @@ from sportskills_lib.fingerprints import digest, fingerprint_folder, reached, sh
 
 FORMAT = 1
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
+INSPECTION = "06_inspection"  # shows what the stages made; no stage reads it
+NOTEBOOKS = (*STAGES, INSPECTION)
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
 Source = str | Path | Sequence[str | Path] | None  # raw folders or files that a stage reads, relative to the workspace
 _LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds

@@ -27,7 +27,7 @@ EPILOG = (
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Learn physical skills from instructional video: five notebooks, one command.\n\n"
+    help="Learn physical skills from instructional video: six notebooks, one command.\n\n"
     "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and ends with a report.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -110,7 +110,7 @@ def reproduce(
     until: Annotated[str | None, typer.Option(help="End with this stage.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done, and for how long.")] = False,
 ) -> None:
-    """Run the five notebooks; what stands is skipped, what was cut off goes on."""
+    """Run the notebooks; what stands is skipped, what was cut off goes on."""
     from sportskills_lib import execution
 
     settings = execution.merged(

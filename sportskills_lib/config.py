@@ -233,12 +233,20 @@ class EvaluationConfig(StageConfig):
     seed: int = 0
 
 
+class InspectionConfig(StageConfig):
+    """06: what is looked at. Nothing here changes a result."""
+
+    against: str = Field("", description="another complete run, shown beside this one; empty: none")
+    video: str = Field("", description="a video whose way through 01 and 02 is shown; empty: one that lost its clips")
+
+
 CONFIGS: dict[str, type[StageConfig]] = {
     "01_curation": CurationConfig,
     "02_pairing": PairingConfig,
     "03_encoder": EncoderConfig,
     "04_retrieval": RetrievalConfig,
     "05_evaluation": EvaluationConfig,
+    "06_inspection": InspectionConfig,
 }
 
 # What each preset sets besides the defaults, by stage.

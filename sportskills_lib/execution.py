@@ -1,4 +1,4 @@
-"""Runs the five notebooks in order: skips what stands, resumes what was cut off, says what it does and for how long.
+"""Runs the notebooks in order: skips what stands, resumes what was cut off, says what it does and for how long.
 
 A stage is skipped when its config, its inputs and its code are those of the complete stage on disk; otherwise the line
 that starts it says which of them differ. One runner works on a run at a time. A runner may be killed at any moment: its
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sportskills_lib import artifacts, headless, tables, worlds
-from sportskills_lib.artifacts import STAGES, run_folder, workspace
+from sportskills_lib.artifacts import NOTEBOOKS, STAGES, run_folder, workspace
 from sportskills_lib.compute import LOST_READER, lost_line
 from sportskills_lib.config import CONFIGS, PRESETS, PresetName, StageConfig, stage_config
 from sportskills_lib.failures import NotebookError, RunLocked, failures_named, full_disk_named, shown
@@ -31,8 +31,8 @@ Settings = dict[str, dict[str, Any]]  # stage -> parameter -> value
 
 # Seconds that a stage takes on two cores, for the first estimate; a run's own times replace them.
 PLANNED_S: dict[str, dict[str, float]] = {
-    "demo": dict(zip(STAGES, (15.0, 45.0, 290.0, 150.0, 30.0), strict=True)),
-    "smoke": dict(zip(STAGES, (10.0, 9.0, 44.0, 33.0, 17.0), strict=True)),
+    "demo": dict(zip(NOTEBOOKS, (15.0, 45.0, 290.0, 150.0, 30.0, 10.0), strict=True)),
+    "smoke": dict(zip(NOTEBOOKS, (10.0, 9.0, 44.0, 33.0, 17.0, 8.0), strict=True)),
 }
 
 
@@ -41,11 +41,11 @@ PLANNED_S: dict[str, dict[str, float]] = {
 
 def stage_name(text: str) -> str:
     """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         number, word = stage.split("_", 1)
         if text in (stage, number, number.lstrip("0"), word):
             return stage
-    raise ValueError(f"there is no stage {text!r}; there are {', '.join(STAGES)}")
+    raise ValueError(f"there is no stage {text!r}; there are {', '.join(NOTEBOOKS)}")
 
 
 def parse_settings(texts: list[str]) -> Settings:
@@ -65,7 +65,7 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; there are {', '.join(get_args(PresetName))}")
     configs = {}
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         try:
             values = _typed(stage, settings.get(stage, {}))
             configs[stage] = stage_config(stage, preset, **values)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def parameters(run: str, config: StageConfig) -> dict[str, Any]:
 
 def everywhere(parameter: str, value: Any) -> Settings:
     """Set ``parameter`` in every stage that has it."""
-    return {stage: {parameter: value} for stage in STAGES if parameter in CONFIGS[stage].model_fields}
+    return {stage: {parameter: value} for stage in NOTEBOOKS if parameter in CONFIGS[stage].model_fields}
 
 
 def merged(*parts: Settings) -> Settings:
@@ -201,7 +201,7 @@ def reproduce(
     forced = bool(only or from_stage)
     for stage in wanted:
         headless.check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
-    for stage in STAGES[: STAGES.index(wanted[0])]:
+    for stage in NOTEBOOKS[: NOTEBOOKS.index(wanted[0])]:
         artifacts.open_stage(run, stage)
     with full_disk_named(run_folder(run)), _only_runner(run):
         save_settings(run, preset, chosen)
@@ -226,15 +226,21 @@ def _wanted(run: str, *, only: str | None, from_stage: str | None, until: str | 
     """The stages that a call is about, in order; those that a base holds are none of them."""
     if only and (from_stage or until):
         raise ValueError("--only and --from exclude each other, and so do --only and --until: name one of them")
-    first, last = stage_name(only or from_stage or STAGES[0]), stage_name(only or until or STAGES[-1])
-    if STAGES.index(last) < STAGES.index(first):
+    known = notebooks(run)
+    first, last = stage_name(only or from_stage or known[0]), stage_name(only or until or known[-1])
+    if NOTEBOOKS.index(last) < NOTEBOOKS.index(first):
         raise ValueError(f"--until {until} comes before --from {from_stage}")
     if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
         raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
-    named = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    named = NOTEBOOKS[NOTEBOOKS.index(first) : NOTEBOOKS.index(last) + 1]
     if found := [stage for stage in named if artifacts.holder(run, stage) == run]:
         return found
     raise ValueError(f"run {run!r} reads {', '.join(named)} of its base: there is nothing to run here")
+
+
+def notebooks(run: str) -> tuple[str, ...]:
+    """The notebooks of a run, in order. Of a sweep's members nobody looks at each: 06 runs there with --only 06."""
+    return STAGES if "sweep" in artifacts.run_notes(run) else NOTEBOOKS
 
 
 def left_out(run: str) -> list[str]:
@@ -350,7 +356,7 @@ def overview(run: str) -> list[StageRow]:
         raise ValueError(f"there is no run {run!r}: `sportskills reproduce --run {run}` makes it")
     preset, settings = load_settings(run) or ("demo", {})
     configs = stage_configs(preset, settings)
-    return [_stage_row(run, stage, configs[stage]) for stage in STAGES]
+    return [_stage_row(run, stage, configs[stage]) for stage in notebooks(run)]
 
 
 def _stage_row(run: str, stage: str, config: StageConfig) -> StageRow:

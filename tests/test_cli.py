@@ -15,7 +15,7 @@ from filelock import FileLock
 from toys import toy_notebook, toy_words
 
 from sportskills_lib import artifacts, cli, doctor, execution, failures, worlds
-from sportskills_lib.artifacts import STAGES
+from sportskills_lib.artifacts import NOTEBOOKS
 from sportskills_lib.progress import Progress
 
 ROOT = Path(cli.__file__).resolve().parents[1]
@@ -49,9 +49,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def stand_in(run: str, stage: str, config: object) -> None:
         stages.append(stage)
-        number = STAGES.index(stage)
+        number = NOTEBOOKS.index(stage)
         source = "data/raw/mine" if number == 0 else None
-        artifacts.begin(run, stage, config, source=source, after=STAGES[:number][-1:]).finish(rows=number)  # type: ignore[arg-type]
+        artifacts.begin(run, stage, config, source=source, after=NOTEBOOKS[:number][-1:]).finish(rows=number)  # type: ignore[arg-type]
 
     monkeypatch.setattr(execution, "run_stage", stand_in)
     return stages
@@ -121,13 +121,13 @@ def test_reproduce_runs_status_shows_and_a_second_call_skips(call, ran: list[str
     (toy_workspace / "reports/t/index.html").write_text("<p>done</p>")
     first = call("reproduce", "--run", "t", "--preset", "demo", *toy_words())
     assert first.code == 0, first.err
-    assert ran == list(STAGES) and "report: reports/t/index.html" in first.out
+    assert ran == list(NOTEBOOKS) and "report: reports/t/index.html" in first.out
     second = call("reproduce", "--run", "t")
-    assert second.code == 0 and len(ran) == 5 and second.out.count("nothing changed") == 5
+    assert second.code == 0 and len(ran) == 6 and second.out.count("nothing changed") == 6
     status = call("status", "--run", "t")
-    assert status.code == 0 and status.out.count("complete") == 5 and "rows 4" in status.out
+    assert status.code == 0 and status.out.count("complete") == 6 and "rows 4" in status.out
     assert call("reproduce", "--run", "t", "--seed", "3").code == 0
-    assert ran[5:] == [stage for stage in STAGES if "seed" in execution.CONFIGS[stage].model_fields]
+    assert ran[6:] == [stage for stage in NOTEBOOKS if "seed" in execution.CONFIGS[stage].model_fields]
     assert call("report", "--run", "t").out.strip() == "reports/t/index.html"
 
 

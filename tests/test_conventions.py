@@ -19,7 +19,6 @@ import pytest
 import yaml
 
 import sportskills_lib
-from sportskills_lib.artifacts import STAGES
 from sportskills_lib.config import CONFIGS
 
 ROOT = Path(sportskills_lib.__file__).resolve().parents[1]
@@ -425,7 +424,7 @@ def parameter_offences(source: str, stage: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in STAGES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in CONFIGS], ids=lambda path: path.stem)
 def test_parameters_are_the_configs_fields_and_defaults(path: Path) -> None:
     cells = [cell for cell in json.loads(path.read_text())["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     assert len(cells) == 1

@@ -21,7 +21,7 @@ from filelock import FileLock
 from toys import make_toy_workspace, toy_notebook, toy_settings, toy_words
 
 from sportskills_lib import artifacts, execution, failures, guard, headless, tables, worlds
-from sportskills_lib.artifacts import STAGES
+from sportskills_lib.artifacts import NOTEBOOKS, STAGES
 from sportskills_lib.config import CONFIGS, EncoderConfig
 from sportskills_lib.progress import Progress
 
@@ -64,7 +64,7 @@ def again(said: list[str] | None = None, **options: object) -> None:
 
 def test_a_run_ends_with_stages_executed_notebooks_and_report(made: tuple[Path, list[str]]) -> None:
     home, lines = made
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         folder = home / "data/runs/demo" / stage
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["headline"] == {"rows": 40}
@@ -92,8 +92,8 @@ def test_nothing_changed_runs_nothing(made: tuple[Path, list[str]], no_kernel: l
     started = time.monotonic()
     again(said)
     assert no_kernel == [] and time.monotonic() - started < 5
-    assert [line.split()[0] for line in said[:5]] == list(STAGES) and all(
-        "nothing changed" in line for line in said[:5]
+    assert [line.split()[0] for line in said[:6]] == list(NOTEBOOKS) and all(
+        "nothing changed" in line for line in said[:6]
     )
 
 
@@ -140,7 +140,7 @@ def test_changed_inputs_notebooks_and_files_are_named(made: tuple[Path, list[str
 
 def test_from_runs_that_stage_and_the_later_ones(made: tuple[Path, list[str]], no_kernel: list[str]) -> None:
     again(from_stage="04")
-    assert no_kernel == ["04_retrieval", "05_evaluation"]
+    assert no_kernel == ["04_retrieval", "05_evaluation", "06_inspection"]
     no_kernel.clear()
     again(only="encoder")
     assert no_kernel == ["03_encoder"]
@@ -166,7 +166,7 @@ def test_a_kill_after_the_manifest_keeps_stage_and_notebook(made: tuple[Path, li
 
 def test_overview_says_complete_changed_and_cut_off(made: tuple[Path, list[str]]) -> None:
     rows = execution.overview("demo")
-    assert [row.state for row in rows] == ["complete"] * 5 and rows[0].facts == "toy 40"
+    assert [row.state for row in rows] == ["complete"] * 6 and rows[0].facts == "toy 40"
     partial = made[0] / "data/runs/demo/05_evaluation"
     manifest = partial / "manifest.json"
     text = manifest.read_text()

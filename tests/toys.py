@@ -1,4 +1,4 @@
-"""A small workspace whose five notebooks do next to nothing, for tests of the runner and of stage folders."""
+"""A small workspace whose notebooks do next to nothing, for tests of the runner and of stage folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-from sportskills_lib.artifacts import STAGES
+from sportskills_lib.artifacts import NOTEBOOKS
 from sportskills_lib.config import CONFIGS
 
 ROWS = 40
@@ -50,12 +50,12 @@ report.mkdir(parents=True, exist_ok=True)
 
 def toy_notebook(stage: str, *, cells: list[str] | None = None) -> nbformat.NotebookNode:
     """A notebook that does a stage's bookkeeping around a table of ROWS rows."""
-    number = STAGES.index(stage)
+    number = NOTEBOOKS.index(stage)
     lines = ['run: str = "demo"']
     for name, field in CONFIGS[stage].model_fields.items():
         lines.append(f"{name} = {field.get_default(call_default_factory=True)!r}")
     source = 'artifacts.workspace() / "data/raw/mine"' if number == 0 else "None"
-    words = {"stage": stage, "factor": number + 1, "rows": ROWS, "source": source, "after": STAGES[:number][-1:]}
+    words = {"stage": stage, "factor": number + 1, "rows": ROWS, "source": source, "after": NOTEBOOKS[:number][-1:]}
     body = [text.format(**words) for text in (TOY_BEGIN, TOY_WORK, TOY_SAVE)] if cells is None else cells
     end = [TOY_REPORT] if number == 4 else []
     sources = [TOY_BODY, "\n".join(lines), *body, *end, TOY_END.format(**words)]
@@ -67,11 +67,11 @@ def toy_notebook(stage: str, *, cells: list[str] | None = None) -> nbformat.Note
 
 
 def make_toy_workspace(folder: Path) -> Path:
-    """A workspace with five toy notebooks and a raw folder; nothing in it reads the demo world."""
+    """A workspace with toy notebooks and a raw folder; nothing in it reads the demo world."""
     for name in ("notebooks", "data/raw/mine", "data/runs", "reports", "sportskills_lib"):
         (folder / name).mkdir(parents=True)
     (folder / "data/raw/mine/a.txt").write_text("one lesson")
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         nbformat.write(toy_notebook(stage), folder / "notebooks" / f"{stage}.ipynb")
     return folder
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sportskills_lib import artifacts, execution
-from sportskills_lib.artifacts import STAGES
+from sportskills_lib.artifacts import NOTEBOOKS, STAGES
 from sportskills_lib.config import EncoderConfig, PairingConfig
 from sportskills_lib.execution import Settings
 from sportskills_lib.progress import Progress
@@ -57,9 +57,9 @@ def plan_lines(
         raise ValueError(f"no figures are known of GPU {gpu!r}; there are {', '.join(GPUS)}")
     preset, chosen = execution.chosen_settings(run, preset, settings)
     configs = execution.stage_configs(preset, chosen)
-    begin, end = execution.stage_name(first or STAGES[0]), execution.stage_name(last or STAGES[-1])
+    begin, end = execution.stage_name(first or STAGES[0]), execution.stage_name(last or execution.notebooks(run)[-1])
     yield f"plan of run {run}, preset {preset}. An estimate: nothing has been loaded, downloaded or run."
-    for stage in STAGES[STAGES.index(begin) : STAGES.index(end) + 1]:
+    for stage in NOTEBOOKS[NOTEBOOKS.index(begin) : NOTEBOOKS.index(end) + 1]:
         why = execution.reasons(run, stage, configs[stage])
         seconds = execution.planned_seconds(run, stage, preset)
         time = "its time was never measured" if seconds is None else f"{Progress.clock(seconds)} as measured"

@@ -1,0 +1,25 @@
+"""Text from strangers on a page: titles, captions, channels, ids, messages. Every view shows it through here."""
+
+from __future__ import annotations
+
+from html import escape
+
+LONGEST = 400  # characters; a page must stay a page
+
+
+def text(value: object, *, limit: int = LONGEST, bare: bool = False) -> str:
+    """``value`` as HTML that can be nothing but text: escaped, cut, without control characters or marks that turn
+    text around, and isolated from the text beside it (``bare``: not isolated, for titles and attributes)."""
+    letters = str(value)[: limit + 1]
+    plain = "".join(letter if letter.isprintable() else " " for letter in letters)
+    shown = escape(plain if len(plain) <= limit else plain[: limit - 1] + "…", quote=True)
+    return shown if bare or not shown else f"<bdi>{shown}</bdi>"
+
+
+def clock(seconds: float) -> str:
+    """1:02.5, as players show it, to the tenth."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    end = f"{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
+    return f"{hours}:{end}" if hours else end
