@@ -1,0 +1,134 @@
+"""Keys for widgets: press a key, or its button, and a function is called.
+
+The buttons are the visible list of keys. The page's script turns a key into a click on its button, and a click is one
+message of its own, so that keys and mouse take one way and fast typing neither loses nor doubles a key (ipywidgets
+joins changes of a text box that follow each other fast). Keys are heard while the focus is inside the box, and never
+while somebody types in a field; on a page with nothing else (Voila) they are heard wherever the focus is. JupyterLab's
+own shortcuts, which would delete cells, do not see them. A key that is held down counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import ipywidgets
+
+Action = Callable[[], None]
+NAMES = {" ": "space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Escape": "esc"}
+BOX, LIST, KEY = "sk-box", "sk-keys", "sk-key-"  # classes that the script looks for
+CSS = """
+.sk-box:focus{outline:none}.sk-box:focus-within{box-shadow:-3px 0 0 #0072B2}
+.sk-keys{flex-flow:row wrap}.sk-keys button{width:auto!important;min-width:2.5em}
+.sk-error{color:#B00020;font-weight:600;overflow-wrap:anywhere}
+"""
+# It runs once a view: an image that cannot load is the one script that ipywidgets.HTML lets run.
+SCRIPT = """
+(function (start) {
+  const field = (node) => node.matches && node.matches('input:not([type=button]):not([type=checkbox]),textarea,' +
+    'select,[contenteditable=true]');
+  function listen(box) {
+    if (box.skListens) return;
+    box.skListens = true;
+    box.tabIndex = 0;
+    box.dataset.lmSuppressShortcuts = 'true';
+    const back = () => setTimeout(() => box.isConnected && box.focus({preventScroll: true}), 0);
+    const alone = () => !document.querySelector('.jp-NotebookPanel') && !field(document.activeElement) &&
+      document.querySelectorAll('.sk-box').length === 1;
+    window.addEventListener('keydown', (event) => {
+      if (!box.isConnected || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!box.contains(event.target) && !alone()) return;
+      if (field(event.target)) {
+        event.stopPropagation();
+        if (event.key === 'Escape') back();
+        return;
+      }
+      const code = (key) => Array.from(key).map((letter) => letter.codePointAt(0).toString(16)).join('-');
+      const find = (key) => box.querySelector('.sk-key-' + code(key));
+      const button = find(event.key) || find(event.key.toLowerCase());
+      if (!button) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (!event.repeat && !button.disabled) button.click();
+      back();
+    }, true);
+    box.addEventListener('change', (event) => event.target.matches('select') && back());
+    box.addEventListener('click', (event) => !field(event.target) && back());
+  }
+  (function wait(left) {
+    const box = start.closest('.sk-box');
+    if (box) listen(box); else if (left) setTimeout(wait, 50, left - 1);
+  })(100);
+})(this)
+"""
+
+
+class Keys(ipywidgets.HBox):
+    """The visible keys, as buttons; :meth:`press` does what a key does and raises what its function raised."""
+
+    def __init__(self, handlers: Mapping[str, Action], status: ipywidgets.HTML, labels: Mapping[str, str]):
+        self.actions = {key: guarded(action, status) for key, action in handlers.items()}
+        buttons = []
+        for key in handlers:
+            name, label = NAMES.get(key, key), labels.get(key, "")
+            button = ipywidgets.Button(description=f"{name} {label}".strip(), tooltip=f"key {name}")
+            button.add_class(key_class(key))
+            button.on_click(lambda _, key=key: self.press(key))
+            buttons.append(button)
+        script = escape(SCRIPT, quote=True)
+        runs = ipywidgets.HTML(f'<style>{CSS}</style><img src="data:," alt="" hidden onerror="{script}">')
+        super().__init__([*buttons, runs])
+        self.add_class(LIST)
+
+    def press(self, key: str) -> None:
+        """Do what the key does; KeyError for a key that has no function."""
+        self.actions[key]()
+
+
+def attach(
+    box: ipywidgets.Box,
+    handlers: Mapping[str, Action],
+    status: ipywidgets.HTML,
+    *,
+    labels: Mapping[str, str] | None = None,
+) -> Keys:
+    """Call a handler when its key is pressed in ``box``, which gets the list of keys as its last child (returned).
+
+    Keys are named as browsers name them (``KeyboardEvent.key``): "j", "1", " ", "Enter", "ArrowLeft"; a capital letter
+    counts as the small one unless it has a handler. ``labels`` says what a key does. What a handler raises is shown in
+    ``status`` in red and raised again; the next handler that succeeds takes it away.
+    """
+    keys = Keys(handlers, status, labels or {})
+    box.add_class(BOX)
+    box.children = (*box.children, keys)
+    return keys
+
+
+def key_class(key: str) -> str:
+    """The class of a key's button: its code points in hexadecimal, so that any key makes a valid class."""
+    return KEY + "-".join(f"{ord(letter):x}" for letter in key)
+
+
+def guarded(action: Callable[..., Any], status: ipywidgets.HTML) -> Callable[..., None]:
+    """``action`` for a callback: an error is shown in ``status`` with its type and message, and raised.
+
+    A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its log.
+    """
+
+    def run(*arguments: Any) -> None:
+        try:
+            action(*arguments)
+        except Exception as error:
+            status.value = failed(error)
+            raise
+        if 'class="sk-error"' in status.value:
+            status.value = ""
+
+    return run
+
+
+def failed(error: Exception) -> str:
+    """The error as a line in red."""
+    told = escape(f"{type(error).__name__}: {error}"[:500], quote=True)
+    return f'<p class="sk-error" role="alert" style="color:#B00020"><bdi>{told}</bdi></p>'
