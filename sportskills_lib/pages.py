@@ -108,6 +108,7 @@ def settings(ip: str, port: int, token: str, page: Path, *, cull_s: int = CULL_S
             "cull_idle_timeout": cull_s, "cull_interval": max(1, min(30, cull_s // 2)), "cull_connected": False,
             "cull_busy": False,
         },
+        "VoilaExecutor": {"startup_timeout": 180},
         "IdentityProvider": {"cookie_options": {"samesite": "Strict"}},
     }  # fmt: skip
 

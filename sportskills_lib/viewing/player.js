@@ -27,7 +27,8 @@
       forward: () => { playing = false; clock = (Math.round(clock / frame() - 0.5) + 1.5) * frame(); },
       earlier: () => { shift -= frame(); },
       later: () => { shift += frame(); },
-      comment: () => { const field = box.querySelector('textarea'); if (field) field.focus(); },
+      // Later than the keys give the focus back to the box.
+      comment: () => setTimeout(() => { const field = box.querySelector('textarea'); if (field) field.focus(); }, 20),
     };
     function tick(now) {
       if (!box.isConnected) return;
