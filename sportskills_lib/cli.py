@@ -17,6 +17,7 @@ from sportskills_lib.advice import commands as advising
 from sportskills_lib.auditing import commands as auditing
 from sportskills_lib.curation import commands
 from sportskills_lib.exporting import commands as exporting
+from sportskills_lib.rating import commands as rating
 from sportskills_lib.sweeping import commands as sweeping
 
 EPILOG = (
@@ -46,6 +47,8 @@ app.command("advise", epilog=advising.EPILOG)(advising.advise)
 app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
 app.command(epilog=sweeping.STUDY_EPILOG)(sweeping.study)
 app.command(epilog=sweeping.PLAN_EPILOG)(sweeping.plan)
+app.add_typer(rating.app, name="rate")
+app.command("inspect", epilog=rating.INSPECT_EPILOG)(rating.inspect)
 app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(commands.fetch)
 
 Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]

@@ -91,7 +91,7 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _kernel(home: Path, log: Path) -> Iterator[None]:
+def guarded_kernel(home: Path, log: Path) -> Iterator[None]:
     """Make KERNEL known to Jupyter: this interpreter, guarded, whatever kernels are installed."""
     with tempfile.TemporaryDirectory(prefix="sportskills-") as folder:
         place = Path(folder) / "kernels" / KERNEL
@@ -140,7 +140,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any], *, ho
 
     check_parameters(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
-    with _logging_to(log), _kernel(home, log):
+    with _logging_to(log), guarded_kernel(home, log):
         try:
             papermill.execute_notebook(
                 str(notebook),

@@ -30,7 +30,7 @@ LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 50, 12
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
 GROUND = ("tables", "artifacts", "origin", "config", "metrics", "style", "spans", "vocabulary", "fingerprints", "files")
 ABOVE_VIEWING = ("advice", "auditing", "exporting", "sweeping", "execution", "cli", "headless", "guard", "failures",
-                 "progress", "worlds", "doctor", "comparing")  # fmt: skip
+                 "progress", "worlds", "doctor", "comparing", "rating", "pages")  # fmt: skip
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
 MAY_READ_TRUTH = ("demo", "config")  # and modules called audit: config only names the folder for 05's audit

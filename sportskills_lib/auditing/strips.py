@@ -43,14 +43,15 @@ def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: f
 def video_paths(run: str) -> dict[str, Path]:
     """Where the run's videos lie, by video_id; and its learners', by take_id, where 04 is complete."""
     curation = artifacts.open_stage(run, "01_curation")
-    found = _below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
+    found = below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
     if artifacts.is_complete(run, "04_retrieval"):
         retrieval = artifacts.open_stage(run, "04_retrieval")
-        found |= _below(retrieval.manifest["config"]["learners"], retrieval.table("learners").select("take_id", "path"))
+        found |= below(retrieval.manifest["config"]["learners"], retrieval.table("learners").select("take_id", "path"))
     return found
 
 
-def _below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+    """Where files lie, by id: ``paths`` has an id and a path below ``source``, a folder or a table beside them."""
     folder = artifacts.workspace() / source
     folder = folder.parent if folder.is_file() else folder  # a table of learners names files beside it
     return {name: folder / path for name, path in paths.iter_rows()}

@@ -92,7 +92,7 @@ def page(title: str, body: str) -> str:
     )
 
 
-def text(value: str) -> str:
+def text(value: str, *, most: int = MAX_TEXT) -> str:
     """Escaped, cut, and isolated from the text around it."""
-    shown = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+    shown = value if len(value) <= most else value[: most - 1] + "…"
     return f"<bdi>{escape(shown, quote=True)}</bdi>" if shown else ""

@@ -1,0 +1,139 @@
+"""The page of a study: films made ready, a rater let in by name, the rater's desk put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from sportskills_lib import artifacts, tables
+from sportskills_lib.auditing import strips
+from sportskills_lib.rating.store import GradedMeanwhile, Store, study_folder
+from sportskills_lib.viewing import gold, widgets
+from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
+from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
+
+AT_ONCE = 32  # films made between two lines of progress; all are in memory meanwhile
+
+
+def open_study(name: str) -> Store:
+    """The study of that name; ValueError lists those there are."""
+    return Store(study_folder(name) / "ratings.sqlite")
+
+
+class Films:
+    """The films of a study's pairs, from the workspace's cache; what it lacks is made, in a process of its own."""
+
+    def __init__(self, run: str):
+        self.clips = strips.video_paths(run)
+        retrieval = artifacts.open_stage(run, "04_retrieval")
+        listed = retrieval.table("learners", tables.Learners).select("learner_id", "path")
+        self.learners = strips.below(retrieval.manifest["config"]["learners"], listed)
+        self.cache = preview_cache()
+
+    def spans(self, row: dict[str, Any]) -> tuple[Span, Span]:
+        """The learner's and the clip's stretch of film of an item."""
+        nowhere = Path("gone")  # a preview of it says that it is missing
+        return (
+            Span(
+                f"learner {row['learner_id']}", self.learners.get(row["learner_id"], nowhere),
+                row["learner_start_s"], row["learner_end_s"],
+            ),
+            Span(f"clip {row['clip_id']}", self.clips.get(row["video_id"], nowhere), row["start_s"], row["end_s"]),
+        )  # fmt: skip
+
+    def of(self, row: dict[str, Any]) -> tuple[Preview, Preview]:
+        """The two films of an item."""
+        mine, clip = self.spans(row)
+        made = make_previews([mine, clip], cache=self.cache, workers=1)
+        return made[mine.name], made[clip.name]
+
+    def prepare(self, rows: Sequence[dict[str, Any]], say: Callable[[str], None], *, workers: int) -> list[str]:
+        """Make all films that the cache lacks; a line for each that cannot be made."""
+        wanted = {span.name: span for row in rows for span in self.spans(row)}
+        spans, lost = list(wanted.values()), list[str]()
+        for first in range(0, len(spans), AT_ONCE):
+            made = make_previews(spans[first : first + AT_ONCE], cache=self.cache, workers=workers)
+            lost += [f"{name}: {each.reason} ({each.detail})" for name, each in made.items() if each.reason]
+            say(f"films: {min(first + AT_ONCE, len(spans))} of {len(spans)}")
+        return lost
+
+
+def items_of(rows: Sequence[dict[str, Any]]) -> list[Item]:
+    """The items as the page shows them: blind, since what is not in an Item cannot be shown."""
+    people = {name: place for place, name in enumerate(dict.fromkeys(row["learner_id"] for row in rows), 1)}
+    return [
+        Item(
+            number=row["item"], feedback=row["feedback"], sport=row["sport"], skill=row["skill"], grade=row["grade"],
+            comment=row["comment"], revision=row["revision"], learner=f"learner {people[row['learner_id']]}",
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def desk(store: Store, rater: str) -> Rater:
+    """The rater's widget, where the rater stopped; every grade is on disk before the next pair is shown."""
+    rows = {row["item"]: row for row in store.queue(rater)}
+    films = Films(store.study.run)
+
+    def save(item: Item, grade: int, comment: str, shown: float) -> int:
+        try:
+            return store.save(rater, item.number, grade, comment, started=_moment(shown), after=item.revision)
+        except GradedMeanwhile:
+            last = next(row for row in store.queue(rater) if row["item"] == item.number)
+            item.grade, item.comment, item.revision = last["grade"], last["comment"], last["revision"]
+            raise
+
+    sitting = Sitting(
+        items_of(list(rows.values())), save=save, draft=lambda item, said: store.draft(rater, item.number, said)
+    )
+    return Rater(sitting, lambda item: films.of(rows[item.number]))
+
+
+def _moment(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def rate_here(study: str, rater: str) -> Any:
+    """In a notebook: the desk of a rater; headless the same pairs as a static page."""
+    store = open_study(study)
+    if widgets.interactive():
+        return desk(store, rater).widget
+    rows = store.queue(rater)
+    films, by_number = Films(store.study.run), {row["item"]: row for row in rows}
+    return static(items_of(rows), lambda item: films.of(by_number[item.number]))
+
+
+def served(study: str) -> Any:
+    """What the served page shows: the desk of the rater whom the link names, else a field for the name."""
+    store = open_study(study)
+    asked = parse_qs(os.environ.pop("QUERY_STRING", "")).get("rater", [""])[0]
+    return Door(lambda name: desk(store, name).widget, asked).widget
+
+
+class Door:
+    """Lets a rater in by name: ``enter`` returns the rater's widget, or raises ValueError for an unknown name."""
+
+    def __init__(self, enter: Callable[[str], Any], name: str = ""):
+        import ipywidgets
+
+        self.enter = enter
+        self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout={"width": "16em"})
+        self.button = ipywidgets.Button(description="Begin")
+        self.told = ipywidgets.HTML()
+        self.button.on_click(lambda _: self.open())
+        asked = ipywidgets.HTML("<p>Who are you? Your name is on the invitation that you were given.</p>")
+        self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.name, self.button]), self.told])
+        if name:
+            self.open()
+
+    def open(self) -> None:
+        """Show the desk of the rater who is named in the field, or say why there is none."""
+        try:
+            self.widget.children = (self.enter(self.name.value.strip()),)
+        except ValueError as error:
+            self.told.value = f"<p><b>{gold.text(str(error))}</b></p>"
