@@ -6,7 +6,8 @@ it had none). Without 04 the encoder alone decides, and no probability is given;
 
 Whether anything fits is asked where a sport is named: a learner whose clip looks more like the clips of other sports is
 not advised. A clip's *margin* is its similarity to the nearest clip of the sport, less that to the nearest clip of
-another one. The run's own validation clips, each against the clips of other channels, say which margins are usual; the
+another one. 04's validation learners say which margins are usual; without 20 of them the run's own validation clips do,
+each against the clips of other channels, though learners, filmed otherwise than lessons, have smaller margins. The
 threshold is the one that all but :data:`REFUSED` of them pass. How many of them would be stopped under the name of
 another sport is told with it: that is what the check is worth.
 """
@@ -29,9 +30,10 @@ from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.retrieval import calibration, relevance, token_store
 from sportskills_lib.retrieval.study import seen_frames
 
-REFUSED = 0.05  # share of the run's own validation clips that the threshold would refuse
-FEWEST = 20  # validation clips that it takes to set one
-MOST = 500  # and at most so many are asked
+REFUSED = 0.05  # share of those like the ones that set the threshold that it may refuse
+FEWEST = 20  # validation learners, or clips, that it takes to set one
+MOST = 500  # and at most so many clips are asked …
+MOST_LEARNERS = 200  # … or so many learners, who must be embedded first
 UNCHOSEN = 0.5  # weight where 04 had no validation learners, as in 04
 FIRST, FUSED = "encoder_narrations", "fused"  # how 04 names these choices
 
@@ -40,13 +42,14 @@ FIRST, FUSED = "encoder_narrations", "fused"  # how 04 names these choices
 class Check:
     """What margin a clip of its own sport has. ``threshold`` is None where there was too little to set one (``why``).
 
-    ``stopped``: share of validation clips that it stops under another sport's name; ``asked`` of them.
+    ``stopped``: share of those asked that it stops under another sport's name; ``asked`` of them, who are ``whose``.
     """
 
     threshold: float | None
     stopped: float = 0.0
     asked: int = 0
     why: str = ""
+    whose: str = "validation clips"
 
 
 @dataclass(frozen=True)
@@ -59,24 +62,69 @@ class Ranked:
     how: str  # what decided, in words
 
 
-def check_of(library: Library) -> Check:
-    """The margins of the run's validation clips, each against all clips of other channels."""
+def check_of(library: Library, cache: FrameCache | None, say: Callable[[str], None]) -> Check:
+    """The margins of 04's validation learners; without them of the run's validation clips, against other channels."""
     sports = sorted(set(library.clips["sport"]))
     if len(sports) < 2:
         return Check(None, why="the library has one sport, so there is none to compare with")
-    rows = np.flatnonzero((library.clips["split"].cast(pl.String) == "val").to_numpy())
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(int)] if len(rows) else rows
-    if len(rows) < FEWEST:
-        return Check(None, why=f"the run has {len(rows)} validation clips; it takes {FEWEST}")
     of = np.array([sports.index(name) for name in library.clips["sport"]])
-    channels = library.clips["channel"].to_numpy()
-    alike = library.clip_ND[rows] @ library.clip_ND.T
-    alike[channels[rows][:, None] == channels[None]] = -1.0
+    asked, vectors = validation_learners(library, cache, say)
+    whose, meant = "validation learners", np.array([sports.index(name) for name in asked], int)
+    alike = vectors @ library.clip_ND.T if asked else np.zeros((0, len(of)))
+    if not asked:
+        rows = _evenly(np.flatnonzero((library.clips["split"].cast(pl.String) == "val").to_numpy()), MOST)
+        if len(rows) < FEWEST:
+            return Check(None, why=f"the run has {len(rows)} validation clips; it takes {FEWEST}")
+        whose, meant, channels = "validation clips", of[rows], library.clips["channel"].to_numpy()
+        alike = library.clip_ND[rows] @ library.clip_ND.T
+        alike[channels[rows][:, None] == channels[None]] = -1.0
     nearest = np.stack([alike[:, of == sport].max(1) for sport in range(len(sports))], axis=1)  # [V, sports]
     margins = margins_of(nearest)
-    own = np.eye(len(sports), dtype=bool)[of[rows]]
-    threshold = float(np.quantile(margins[own], REFUSED))
-    return Check(threshold, float((margins[~own] < threshold).mean()), len(rows))
+    own = np.eye(len(sports), dtype=bool)[meant]
+    threshold = least_margin(margins[own])
+    return Check(threshold, float((margins[~own] < threshold).mean()), len(meant), whose=whose)
+
+
+def least_margin(margins: np.ndarray) -> float:
+    """The threshold below which the next clip of the same kind falls in at most :data:`REFUSED` of cases.
+
+    The share is that over all draws of N margins and the next one (the order statistic of split conformal prediction),
+    not that of the N themselves, which a small N would flatter. [N], N at least 1 / REFUSED - 1.
+    """
+    return float(np.sort(margins)[int(REFUSED * (len(margins) + 1)) - 1])
+
+
+def validation_learners(
+    library: Library, cache: FrameCache | None, say: Callable[[str], None]
+) -> tuple[list[str], np.ndarray]:
+    """Sports and vectors [V, D] of 04's validation learners whose sport has clips; none where they are too few.
+
+    Their vectors are kept: they are embedded once for a run's models.
+    """
+    nobody: tuple[list[str], np.ndarray] = [], np.zeros((0, library.clip_ND.shape[1]), np.float32)
+    if library.retrieval is None:
+        return nobody
+    people = library.retrieval.table("learners").with_row_index("row")
+    people = people.filter(
+        (pl.col("split").cast(pl.String) == "val") & pl.col("sport").is_in(list(library.sports()))
+    ).sort("learner_id")
+    if people.height < FEWEST:
+        return nobody
+    people = people[_evenly(np.arange(people.height), MOST_LEARNERS)]
+    path = library.retrieval.path("learner_frames.npy")
+    key = cache.key(path, "check-1", library.encoder, library.digests, people["learner_id"].to_list()) if cache else ""
+    vectors = cache.get(key) if cache else None
+    if vectors is None:
+        say(f"embedding {people.height} validation learners, once for this run")
+        frames = np.load(path, mmap_mode="r")[people["row"].to_numpy()]
+        vectors = models.load_tower(library.tower).encode_frames(frames)
+        if cache:
+            cache.put(key, vectors)
+    return people["sport"].to_list(), vectors
+
+
+def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)] if len(rows) else rows
 
 
 def margins_of(nearest: np.ndarray) -> np.ndarray:
