@@ -2,7 +2,8 @@
 
 The order of a run is that of its own 04: how much the encoder looks at what is said rather than at the pictures, and
 how much the relevance model adds to the encoder, are the weights that 04 chose on its validation learners (0.5, where
-it had none). Without 04 the encoder alone decides, and no probability is given; nor is one without 04's calibration.
+it had none, or chose for another encoder). Without 04 the encoder alone decides, and no probability is given; nor is
+one without 04's calibration.
 
 Whether anything fits is asked where a sport is named: a learner whose clip looks more like the clips of other sports is
 not advised. A clip's *margin* is its similarity to the nearest clip of the sport, less that to the nearest clip of
@@ -175,7 +176,7 @@ def rank(
 
     Ties stand in order of clip_id.
     """
-    said = chosen_weight(library.retrieval, FIRST)
+    said = chosen_weight(library.retrieval, f"{FIRST} ({library.encoder})")
     pictures, words = library.clip_ND[rows] @ learner_D, library.said_ND[rows] @ learner_D
     first = (1 - said) * standardised(pictures) + said * standardised(words)
     order = np.lexsort((library.clips["clip_id"].to_numpy()[rows], -first))[:shortlist]

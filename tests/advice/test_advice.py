@@ -120,6 +120,20 @@ def test_sports_and_skills_are_found_however_they_are_spelt() -> None:
         library.open_library("t", encoder="video")
 
 
+def test_a_calibration_of_another_version_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    (tmp_path / "calibration.json").write_text('{"temperature": 1.0, "bins": []}')
+    opened = artifacts.open_stage
+    later = SimpleNamespace(folder=tmp_path, manifest={"config": {}}, digest="x")
+    monkeypatch.setattr(artifacts, "is_complete", lambda *given: True)
+    monkeypatch.setattr(artifacts, "open_stage", lambda run, name: later if name[:2] == "04" else opened(run, name))
+    with pytest.raises(ValueError, match="rerun 04_retrieval"):
+        library.open_library("t")
+
+
 @pytest.mark.parametrize(
     ("url", "found"),
     [
@@ -249,6 +263,11 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
     assert found.rows.tolist() == [1, 2, 0]  # the far one was not asked about; the relevance model's weight is 0.75
     assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
     assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
+    other = ranking.rank(
+        replace(made, encoder="video"), you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print
+    )
+    assert "50 % pictures, 50 % words" in other.how  # what 04 chose for the image encoder says nothing of another
+    assert "100 % pictures, 0 % words" in found.how
     stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
     assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
     stage.table = lambda name: choices.head(4)
