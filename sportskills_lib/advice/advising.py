@@ -132,7 +132,10 @@ def _fits(
 
 def _sure(library: Library, ranked: ranking.Ranked) -> str:
     if ranked.probability is not None:
-        return "How likely a clip is to help is the relevance model's answer, calibrated on 04's validation learners."
+        return (
+            "How likely a clip is to help is the score of the ranking, or of the relevance model where that has a part "
+            "in it, calibrated on 04's validation learners, whose labels are weak: compare within this page."
+        )
     if library.retrieval is None:
         return "No probability: this run has no relevance model (04 needs learners), so the encoder alone decided."
     return "No probability: 04 of this run has no calibration."

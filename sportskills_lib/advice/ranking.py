@@ -28,7 +28,7 @@ from sportskills_lib.advice.learner import Learner
 from sportskills_lib.advice.library import Library
 from sportskills_lib.fingerprints import digest
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.retrieval import calibration, relevance, token_store
+from sportskills_lib.retrieval import calibration, nearest, relevance, token_store
 from sportskills_lib.retrieval.study import seen_frames
 
 REFUSED = 0.05  # share of those like the ones that set the threshold that it may refuse
@@ -70,17 +70,17 @@ def check_of(library: Library, cache: FrameCache | None, say: Callable[[str], No
         return Check(None, why="the library has one sport, so there is none to compare with")
     of = np.array([sports.index(name) for name in library.clips["sport"]])
     asked, vectors = validation_learners(library, cache, say)
-    whose, meant = "validation learners", np.array([sports.index(name) for name in asked], int)
-    alike = vectors @ library.clip_ND.T if asked else np.zeros((0, len(of)))
-    if not asked:
+    whose, meant = "validation learners", np.array([sports.index(name) for name in asked["sport"]], int)
+    alike = vectors @ library.clip_ND.T
+    if not asked.height:
         rows = _evenly(np.flatnonzero((library.clips["split"].cast(pl.String) == "val").to_numpy()), MOST)
         if len(rows) < FEWEST:
             return Check(None, why=f"the run has {len(rows)} validation clips; it takes {FEWEST}")
         whose, meant, channels = "validation clips", of[rows], library.clips["channel"].to_numpy()
         alike = library.clip_ND[rows] @ library.clip_ND.T
         alike[channels[rows][:, None] == channels[None]] = -1.0
-    nearest = np.stack([alike[:, of == sport].max(1) for sport in range(len(sports))], axis=1)  # [V, sports]
-    margins = margins_of(nearest)
+    best = np.stack([alike[:, of == sport].max(1) for sport in range(len(sports))], axis=1)  # [V, sports]
+    margins = margins_of(best)
     own = np.eye(len(sports), dtype=bool)[meant]
     threshold = least_margin(margins[own])
     return Check(threshold, float((margins[~own] < threshold).mean()), len(meant), whose=whose)
@@ -97,20 +97,21 @@ def least_margin(margins: np.ndarray) -> float:
 
 def validation_learners(
     library: Library, cache: FrameCache | None, say: Callable[[str], None]
-) -> tuple[list[str], np.ndarray]:
-    """Sports and vectors [V, D] of 04's validation learners whose sport has clips; none where they are too few.
+) -> tuple[pl.DataFrame, np.ndarray]:
+    """Rows (learner_id, sport) and vectors [V, D] of 04's validation learners whose sport has clips; none if too few.
 
     Their vectors are kept: they are embedded once for a run's models.
     """
-    nobody: tuple[list[str], np.ndarray] = [], np.zeros((0, library.clip_ND.shape[1]), np.float32)
+    nobody = pl.DataFrame(schema={"learner_id": pl.String, "sport": pl.String})
+    nothing = np.zeros((0, library.clip_ND.shape[1]), np.float32)
     if library.retrieval is None:
-        return nobody
+        return nobody, nothing
     people = library.retrieval.table("learners").with_row_index("row")
     people = people.filter(
         (pl.col("split").cast(pl.String) == "val") & pl.col("sport").is_in(list(library.sports()))
     ).sort("learner_id")
     if people.height < FEWEST:
-        return nobody
+        return nobody, nothing
     people = people[_evenly(np.arange(people.height), MOST_LEARNERS)]
     path = library.retrieval.path("learner_frames.npy")
     key = cache.key(path, "check-1", library.encoder, library.digests, people["learner_id"].to_list()) if cache else ""
@@ -121,7 +122,7 @@ def validation_learners(
         vectors = models.load_tower(library.tower).encode_frames(frames)
         if cache:
             cache.put(key, vectors)
-    return people["sport"].to_list(), vectors
+    return people.select("learner_id", "sport"), vectors
 
 
 def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
@@ -178,19 +179,21 @@ def rank(
     """
     said = chosen_weight(library.retrieval, f"{FIRST} ({library.encoder})")
     pictures, words = library.clip_ND[rows] @ learner_D, library.said_ND[rows] @ learner_D
-    first = (1 - said) * standardised(pictures) + said * standardised(words)
+    units, sure = encoder_units(library, said, cache, say)
+    first = (1 - said) * pictures / (units[0] or spread(pictures)) + said * words / (units[1] or spread(words))
     order = np.lexsort((library.clips["clip_id"].to_numpy()[rows], -first))[:shortlist]
     rows, first, pictures = rows[order], first[order], pictures[order]
     how = f"the {library.encoder} encoder: {_share(1 - said)} pictures, {_share(said)} words"
     if library.retrieval is None:
         return Ranked(rows, pictures, None, how)
     added, fitted = chosen_weight(library.retrieval, FUSED), _calibration(library.retrieval.folder)
-    if not added and fitted is None:
-        return Ranked(rows, pictures, None, f"{how}; 04's validation gave its relevance model no weight")
+    if not added:
+        probability = None if sure is None else sure.probability(first)
+        return Ranked(rows, pictures, probability, f"{how}; 04's validation gave its relevance model no weight")
     facts = ("relevance", library.digests, digest(library.clips["clip_id"].to_numpy()[rows].tolist()))
     scores = _kept(cache, learner, facts, lambda: relevance_scores(library, learner, rows, say))
     probability = None if fitted is None else np.asarray(fitted.probability(scores), np.float64)
-    order = np.lexsort((np.arange(len(rows)), -((1 - added) * standardised(first) + added * standardised(scores))))
+    order = np.lexsort((np.arange(len(rows)), -((1 - added) * first / spread(first) + added * scores / spread(scores))))
     how = f"{how}; of the nearest {len(rows)}, {_share(added)} the relevance model of 04"
     return Ranked(rows[order], pictures[order], None if probability is None else probability[order], how)
 
@@ -199,10 +202,33 @@ def _share(weight: float) -> str:
     return f"{100 * weight:.0f} %"
 
 
-def standardised(scores: np.ndarray) -> np.ndarray:
-    """Scores with mean 0 and deviation 1, so that they can be added up; all 0 where they are equal."""
-    spread = float(scores.std()) if len(scores) else 0.0
-    return (scores - scores.mean()) / spread if spread > 1e-12 else np.zeros(len(scores))
+def spread(scores: np.ndarray) -> float:
+    """The deviation of scores, in units of which they can be added up; 1 where they are equal."""
+    found = float(scores.std()) if len(scores) else 0.0
+    return found if found > 1e-12 else 1.0
+
+
+def encoder_units(
+    library: Library, said: float, cache: FrameCache | None, say: Callable[[str], None]
+) -> tuple[tuple[float, float], calibration.Calibration | None]:
+    """The usual spread of pictures and of words among 04's validation pairs, and the calibration of their sum.
+
+    Zeros and None without such pairs. A probability must be that of the score that ranks: of clips that the encoder has
+    put first, most help, whatever a score that had no part in it says.
+    """
+    people, vectors = validation_learners(library, cache, say)
+    if library.retrieval is None or not people.height:
+        return (0.0, 0.0), None
+    places = people.select("learner_id").with_row_index("place")
+    pairs = library.retrieval.table("supervision").join(places, on="learner_id", maintain_order="left")
+    pairs = pairs.join(library.clips.select("clip_id").with_row_index("row"), on="clip_id", maintain_order="left")
+    who, what = vectors[pairs["place"].to_numpy()], pairs["row"].to_numpy()
+    pictures, words = (who * library.clip_ND[what]).sum(1), (who * library.said_ND[what]).sum(1)
+    units = nearest.usual_spread(pairs, pictures), nearest.usual_spread(pairs, words)
+    labels = (pairs["label"].to_numpy() > 0).astype(np.float64)
+    if not 0 < labels.sum() < len(labels):
+        return (0.0, 0.0), None
+    return units, calibration.fit((1 - said) * pictures / units[0] + said * words / units[1], labels)
 
 
 def chosen_weight(retrieval: artifacts.StageReader | None, name: str) -> float:

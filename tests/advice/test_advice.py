@@ -217,6 +217,47 @@ def test_learners_set_the_threshold_for_learners(tmp_path: Path, monkeypatch: py
     assert ranking.check_of(with_04, cache, print) == by_clips
 
 
+def test_where_the_encoder_ranks_alone_the_probability_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    rng = np.random.default_rng(3)
+
+    def directions(count: int) -> np.ndarray:
+        made = rng.normal(size=(count, 6))
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    def helps(people: np.ndarray) -> np.ndarray:  # truth: the nearer, the likelier
+        return rng.random((len(people), 300)) < 1 / (1 + np.exp(3 - 6 * people @ clips.T))
+
+    clips, people, later = directions(300), directions(60), directions(200)
+    made = toy_library(clips, ["golf"] * 300, ["train"] * 300)
+    ids = [f"c{i:03d}" for i in range(300)]
+    made = replace(made, clips=made.clips.with_columns(clip_id=pl.Series(ids)), said_ND=made.clip_ND * 0)
+    rows = {"learner_id": np.repeat([f"{i}" for i in range(60)], 300), "clip_id": ids * 60}
+    given = {
+        "choices": pl.DataFrame(
+            {"choice": ["fused: x", "encoder_narrations (image): n"], "weight": [0.0, 0.0], "weak_ndcg@10": [0.5, 0.5]}
+        ),
+        "supervision": pl.DataFrame(rows | {"label": helps(people).ravel().astype(float)}),
+    }
+    stage = SimpleNamespace(manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=given.__getitem__)
+    known = pl.DataFrame({"learner_id": [f"{i}" for i in range(60)], "sport": ["golf"] * 60})
+    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (known, people))
+    wrong = SimpleNamespace(probability=lambda scores: np.zeros(len(scores)))
+    monkeypatch.setattr(ranking, "_calibration", lambda folder: wrong)
+    monkeypatch.setattr(ranking, "relevance_scores", None)  # a model without a part in the order is not asked
+    asked = {"shortlist": 5, "cache": None, "say": print}
+    found = [ranking.rank(replace(made, retrieval=stage), None, you, np.arange(300), **asked) for you in later]
+    said = np.stack([each.probability for each in found])
+    assert (np.diff(said, axis=1) <= 0).all()  # what is put first is the likeliest
+    truth = np.take_along_axis(helps(later), np.stack([each.rows for each in found]), 1)
+    assert (
+        said.mean() == pytest.approx(truth.mean(), abs=0.04) and truth.mean() > 2 * given["supervision"]["label"].mean()
+    )
+
+
 def test_the_share_refused_is_that_of_the_next_clip() -> None:
     draws = np.random.default_rng(2).normal(size=(4000, 31))
     refused = np.mean([row[0] < ranking.least_margin(row[1:]) for row in draws])
@@ -253,6 +294,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
         ("x",),  # type: ignore[arg-type]
     )
     you = learner.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (choices.clear(), np.zeros((0, 1))))
     monkeypatch.setattr(
         ranking, "relevance_scores", lambda made, you, rows, say: np.array([-1.0, 2.0, 0.5])[: len(rows)]
     )
