@@ -138,7 +138,7 @@ def _sure(library: Library, ranked: ranking.Ranked) -> str:
         )
     if library.retrieval is None:
         return "No probability: this run has no relevance model (04 needs learners), so the encoder alone decided."
-    return "No probability: 04 of this run has no calibration."
+    return "No probability: what ranked these clips could not be calibrated; 04 has too few validation learners."
 
 
 def _view(
