@@ -94,7 +94,7 @@ def _ranked(
     """Rows of the clips to show, the whole ranking, and notes on how it came about. NothingFits below the threshold."""
     vector = ranking.embed(library, learner, cache, say)
     name = clips["sport"][0] if asked.sport else None
-    notes = [_fits(library, vector, name)]
+    notes = [_fits(library, vector, name, cache, say)]
     say(f"ranking {clips.height} clips of {name or 'all sports'}")
     config = library.retrieval.manifest["config"] if library.retrieval else {}
     shortlist = max(asked.top, asked.shortlist or config.get("shortlist", SHORTLIST))
@@ -104,22 +104,24 @@ def _ranked(
     return ranked.rows[: asked.top], ranked, [count, *notes, _sure(library, ranked)]
 
 
-def _fits(library: Library, vector: np.ndarray, sport: str | None) -> str:
+def _fits(
+    library: Library, vector: np.ndarray, sport: str | None, cache: FrameCache, say: Callable[[str], None]
+) -> str:
     """What the check found, in words. NothingFits where the clip looks more like other sports than the usual."""
     if sport is None:
         return "No sport was named, so whether anything fits at all was not asked."
-    check = ranking.check_of(library)
+    check = ranking.check_of(library, cache, say)
     if check.threshold is None:
         return f"Whether anything fits at all could not be asked: {check.why}."
     margin = ranking.margin(library, vector, sport)
     worth = (
-        f"The threshold passes {100 * (1 - ranking.REFUSED):.0f} % of {check.asked} validation clips under their own "
+        f"The threshold passes {100 * (1 - ranking.REFUSED):.0f} % of {check.asked} {check.whose} under their own "
         f"sport, and stops {100 * check.stopped:.0f} % of them under another's."
     )
     if margin < check.threshold:
         raise NothingFits(
             f"Your clip looks like clips of other sports rather than like {sport}: it is {margin:+.3f} nearer to "
-            f"{sport}, and {check.threshold:+.3f} is the least that the run's own clips have. {worth} If it does show "
+            f"{sport}, and below {check.threshold:+.3f} nothing is shown. {worth} If it does show "
             f"{sport}, say with --start and --end where, or leave --sport out to search all sports."
         )
     return (
@@ -130,10 +132,13 @@ def _fits(library: Library, vector: np.ndarray, sport: str | None) -> str:
 
 def _sure(library: Library, ranked: ranking.Ranked) -> str:
     if ranked.probability is not None:
-        return "How likely a clip is to help is the relevance model's answer, calibrated on 04's validation learners."
+        return (
+            "How likely a clip is to help is the score of the ranking, or of the relevance model where that has a part "
+            "in it, calibrated on 04's validation learners, whose labels are weak: compare within this page."
+        )
     if library.retrieval is None:
         return "No probability: this run has no relevance model (04 needs learners), so the encoder alone decided."
-    return "No probability: 04 of this run has no calibration."
+    return "No probability: what ranked these clips could not be calibrated; 04 has too few validation learners."
 
 
 def _view(

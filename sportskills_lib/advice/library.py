@@ -19,7 +19,7 @@ from sportskills_lib import artifacts, tables
 from sportskills_lib.curation.sources import read_sidecar
 from sportskills_lib.curation.taxonomy import plain, shipped
 from sportskills_lib.exporting.items import source_file
-from sportskills_lib.retrieval import nearest, study
+from sportskills_lib.retrieval import calibration, nearest, study
 
 ENCODERS = ("video", "native", "image")  # which one is asked first
 ARM = "narrations"
@@ -99,6 +99,7 @@ def _retrieval(run: str) -> artifacts.StageReader | None:
     if not artifacts.is_complete(artifacts.holder(run, "04_retrieval"), "04_retrieval"):
         return None
     reader = artifacts.open_stage(run, "04_retrieval")
+    calibration.load(reader.folder)  # one of another version is refused here, before a model is loaded
     return reader if (reader.folder / "adapter/adapter_config.json").is_file() else None
 
 

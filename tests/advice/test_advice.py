@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from sportskills_lib import artifacts, cli, video
 from sportskills_lib.advice import advising, learner, library, ranking
 from sportskills_lib.advice.advising import Asked, advise
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.frame_cache import FrameCache
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 SHAPE = learner.ClipShape.of(PairingConfig().model_dump())
@@ -118,6 +120,20 @@ def test_sports_and_skills_are_found_however_they_are_spelt() -> None:
         library.open_library("t", encoder="video")
 
 
+def test_a_calibration_of_another_version_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    (tmp_path / "calibration.json").write_text('{"temperature": 1.0, "bins": []}')
+    opened = artifacts.open_stage
+    later = SimpleNamespace(folder=tmp_path, manifest={"config": {}}, digest="x")
+    monkeypatch.setattr(artifacts, "is_complete", lambda *given: True)
+    monkeypatch.setattr(artifacts, "open_stage", lambda run, name: later if name[:2] == "04" else opened(run, name))
+    with pytest.raises(ValueError, match="rerun 04_retrieval"):
+        library.open_library("t")
+
+
 @pytest.mark.parametrize(
     ("url", "found"),
     [
@@ -158,14 +174,94 @@ def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
     vectors = np.repeat(centres, 60, axis=0) + 0.1 * rng.normal(size=(180, 32))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     made = toy_library(vectors, sports, ["val", "train", "test"] * 60)
-    check = ranking.check_of(made)
+    check = ranking.check_of(made, None, print)
     assert check.asked == 60 and check.threshold is not None and check.stopped > 0.95
     assert ranking.margin(made, vectors[0], "golf") > check.threshold > ranking.margin(made, vectors[0], "judo")
     noise = rng.normal(size=(180, 32))
-    blind = ranking.check_of(toy_library(noise / np.linalg.norm(noise, axis=1, keepdims=True), sports, ["val"] * 180))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    blind = ranking.check_of(toy_library(noise, sports, ["val"] * 180), None, print)
     assert blind.stopped < 0.2  # where pictures tell nothing of the sport, it says that it stops next to nothing
-    assert "20" in ranking.check_of(toy_library(vectors, sports, ["train"] * 180)).why
-    assert "one sport" in ranking.check_of(toy_library(vectors, ["golf"] * 180, ["val"] * 180)).why
+    assert "20" in ranking.check_of(toy_library(vectors, sports, ["train"] * 180), None, print).why
+    assert "one sport" in ranking.check_of(toy_library(vectors, ["golf"] * 180, ["val"] * 180), None, print).why
+
+
+def test_learners_set_the_threshold_for_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    rng = np.random.default_rng(1)
+    centres, sports = np.linalg.qr(rng.normal(size=(8, 8)))[0][:2], ["golf", "judo"] * 100
+
+    def filmed(noise: float, count: int) -> np.ndarray:
+        vectors = np.tile(centres, (count // 2, 1)) + noise * rng.normal(size=(count, 8))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    made = toy_library(filmed(0.05, 200), sports, ["val"] * 200)
+    learners, later = filmed(0.4, 200), filmed(0.4, 1000)
+    np.save(tmp_path / "learner_frames.npy", learners)
+    people = pl.DataFrame({"learner_id": [f"{i:03d}" for i in range(200)], "sport": sports})
+    people = people.with_columns(split=pl.Series(["val"] * 120 + ["test"] * 80))
+    stage = SimpleNamespace(table=lambda name: people, path=lambda name: tmp_path / name)
+    seen: list[np.ndarray] = []
+    tower = SimpleNamespace(encode_frames=lambda frames: seen.append(frames) or np.asarray(frames))
+    monkeypatch.setattr(ranking.models, "load_tower", lambda path: tower)
+    cache = FrameCache(tmp_path / "cache", limit_bytes=10**7)
+    by_clips, with_04 = ranking.check_of(made, cache, print), replace(made, retrieval=stage)
+    check = ranking.check_of(with_04, cache, print)
+    assert (check.asked, check.whose, by_clips.whose) == (120, "validation learners", "validation clips")
+    assert len(seen) == 1 and np.array_equal(seen[0], learners[:120])  # nobody of another split sets it
+    assert ranking.check_of(with_04, cache, print) == check and len(seen) == 1
+    margins = np.array([ranking.margin(made, each, sport) for each, sport in zip(later, sports * 5, strict=True)])
+    assert (margins < by_clips.threshold).mean() > 0.2  # learners are filmed otherwise than lessons
+    assert (margins < check.threshold).mean() == pytest.approx(ranking.REFUSED, abs=0.04)
+    people = people.head(19)
+    assert ranking.check_of(with_04, cache, print) == by_clips
+
+
+def test_where_the_encoder_ranks_alone_the_probability_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    rng = np.random.default_rng(3)
+
+    def directions(count: int) -> np.ndarray:
+        made = rng.normal(size=(count, 6))
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    def helps(people: np.ndarray) -> np.ndarray:  # truth: the nearer, the likelier
+        return rng.random((len(people), 300)) < 1 / (1 + np.exp(3 - 6 * people @ clips.T))
+
+    clips, people, later = directions(300), directions(60), directions(200)
+    made = toy_library(clips, ["golf"] * 300, ["train"] * 300)
+    ids = [f"c{i:03d}" for i in range(300)]
+    made = replace(made, clips=made.clips.with_columns(clip_id=pl.Series(ids)), said_ND=made.clip_ND * 0)
+    rows = {"learner_id": np.repeat([f"{i}" for i in range(60)], 300), "clip_id": ids * 60}
+    given = {
+        "choices": pl.DataFrame(
+            {"choice": ["fused: x", "encoder_narrations (image): n"], "weight": [0.0, 0.0], "weak_ndcg@10": [0.5, 0.5]}
+        ),
+        "supervision": pl.DataFrame(rows | {"label": helps(people).ravel().astype(float)}),
+    }
+    stage = SimpleNamespace(manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=given.__getitem__)
+    known = pl.DataFrame({"learner_id": [f"{i}" for i in range(60)], "sport": ["golf"] * 60})
+    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (known, people))
+    wrong = SimpleNamespace(probability=lambda scores: np.zeros(len(scores)))
+    monkeypatch.setattr(ranking, "_calibration", lambda folder: wrong)
+    monkeypatch.setattr(ranking, "relevance_scores", None)  # a model without a part in the order is not asked
+    asked = {"shortlist": 5, "cache": None, "say": print}
+    found = [ranking.rank(replace(made, retrieval=stage), None, you, np.arange(300), **asked) for you in later]
+    said = np.stack([each.probability for each in found])
+    assert (np.diff(said, axis=1) <= 0).all()  # what is put first is the likeliest
+    truth = np.take_along_axis(helps(later), np.stack([each.rows for each in found]), 1)
+    assert (
+        said.mean() == pytest.approx(truth.mean(), abs=0.04) and truth.mean() > 2 * given["supervision"]["label"].mean()
+    )
+
+
+def test_the_share_refused_is_that_of_the_next_clip() -> None:
+    draws = np.random.default_rng(2).normal(size=(4000, 31))
+    refused = np.mean([row[0] < ranking.least_margin(row[1:]) for row in draws])
+    assert refused == pytest.approx(1 / 31, abs=0.01) and refused < ranking.REFUSED
 
 
 def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +294,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
         ("x",),  # type: ignore[arg-type]
     )
     you = learner.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (choices.clear(), np.zeros((0, 1))))
     monkeypatch.setattr(
         ranking, "relevance_scores", lambda made, you, rows, say: np.array([-1.0, 2.0, 0.5])[: len(rows)]
     )
@@ -208,6 +305,11 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
     assert found.rows.tolist() == [1, 2, 0]  # the far one was not asked about; the relevance model's weight is 0.75
     assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
     assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
+    other = ranking.rank(
+        replace(made, encoder="video"), you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print
+    )
+    assert "50 % pictures, 50 % words" in other.how  # what 04 chose for the image encoder says nothing of another
+    assert "100 % pictures, 0 % words" in found.how
     stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
     assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
     stage.table = lambda name: choices.head(4)
@@ -280,7 +382,7 @@ def test_nothing_fits_is_said_with_its_own_code_and_a_page(tmp_path: Path, serve
 
 
 def test_a_clip_of_another_sport_is_not_advised(serve: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "check_of", lambda made: ranking.Check(0.5, 0.9, 40))
+    monkeypatch.setattr(ranking, "check_of", lambda *given: ranking.Check(0.5, 0.9, 40))
     view = ask(serve, sport="golf")
     assert not view.suggestions and "looks like clips of other sports" in view.why and view.preview.film
 
