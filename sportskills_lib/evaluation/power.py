@@ -111,9 +111,9 @@ def table(scores: pl.DataFrame, *, training: str = "narrations", baseline: str =
     """What the headline difference could have shown, in each sport and of the macro mean (sport ``mean``).
 
     difference and se (its clustered standard error), n, videos, independent (queries that would say as much if none
-    shared a video; more than n where a video's clips differ more than others), detectable (with 80 % power at 5 %), detectable_holm (the same for the smallest p of all sports
-    under Holm's correction, at 5 % / sports), videos_needed and videos_needed_holm: videos with which :data:`CLAIM`
-    would be found; of the mean, in all sports together.
+    shared a video; more than n where a video's clips differ more than others do), detectable (with 80 % power at 5 %),
+    detectable_holm (the same for the smallest p of all sports under Holm's correction, at 5 % / sports), videos_needed
+    and videos_needed_holm: videos with which :data:`CLAIM` would be found; of the mean, in all sports together.
     """
     rows = []
     for encoder, gaps in comparisons.paired_gaps(scores, training=training, baseline=baseline):
