@@ -35,23 +35,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 RANKERS = ("ours", "faiss", "ours_float32")
 SCORERS = ("ours", "torchmetrics", "ranx", "ranx_ready")
-K = 10
+K, STEP = 10, 50_000
 
 
 def make_vectors(folder: Path, args: argparse.Namespace) -> None:
-    """gallery.npy and queries.npy: unit vectors around 2,000 centres in a cone."""
+    """``gallery`` and ``queries``, plain float32: unit vectors around 2,000 centres in a cone."""
     rng = np.random.default_rng(0)
     cone = rng.standard_normal(args.width, dtype=np.float32) * 0.7
     centres = rng.standard_normal((2000, args.width), dtype=np.float32)
     for name, count in (("queries", args.queries), ("gallery", args.clips)):
-        shape = (count, args.width)
-        made = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, shape)
-        for start in range(0, count, 50_000):
-            size = min(50_000, count - start)
-            part = rng.standard_normal((size, args.width), dtype=np.float32)
-            part += centres[rng.integers(0, len(centres), size)] + cone
-            made[start : start + size] = part / np.linalg.norm(part, axis=1, keepdims=True)
-        made.flush()
+        with (folder / name).open("wb") as file:
+            for start in range(0, count, STEP):
+                size = min(STEP, count - start)
+                part = rng.standard_normal((size, args.width), dtype=np.float32)
+                part += centres[rng.integers(0, len(centres), size)] + cone
+                (part / np.linalg.norm(part, axis=1, keepdims=True)).tofile(file)
 
 
 def make_scores(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
@@ -75,23 +73,24 @@ def timed(work: Callable[[], Any]) -> dict[str, Any]:
 
 def rank(args: argparse.Namespace) -> dict[str, Any]:
     """One search of all queries; rows and scores go to a file."""
-    gallery, queries = np.load(args.folder / "gallery.npy", mmap_mode="r"), np.load(args.folder / "queries.npy")
+    queries = np.fromfile(args.folder / "queries", np.float32).reshape(-1, args.width)
     if args.side == "faiss":
         import faiss
 
         faiss.omp_set_num_threads(args.threads)
         index = faiss.IndexFlatIP(args.width)
-        for start in range(0, len(gallery), 50_000):  # so that the gallery is held once
-            index.add(np.array(gallery[start : start + 50_000]))
+        with (args.folder / "gallery").open("rb") as file:
+            while len(part := np.fromfile(file, np.float32, STEP * args.width)):  # so that the gallery is held once
+                index.add(part.reshape(-1, args.width))
         index.search(queries[:64], K)
         told = timed(lambda: index.search(queries, K)[::-1])
     else:
         from sportskills_lib.retrieval.exhaustive import top_k
 
-        held = np.array(gallery)
+        gallery = np.fromfile(args.folder / "gallery", np.float32).reshape(-1, args.width)
         rough = "float32" if args.side == "ours_float32" else None
-        top_k(queries[:64], held[:9000], K, rough=rough or "bfloat16")
-        told = timed(lambda: top_k(queries, held, K, rough=rough))
+        top_k(queries[:64], gallery[:9000], K, rough=rough or "bfloat16")
+        told = timed(lambda: top_k(queries, gallery, K, rough=rough))
     np.savez(args.folder / f"{args.side}.npz", rows=told["found"][0], scores=told.pop("found")[1])
     return told
 
@@ -191,12 +190,13 @@ def contest(sides: tuple[str, ...], what: str, args: argparse.Namespace, folder:
     for _ in range(args.rounds):
         for side in sides:
             told[side].append(run_side(side, what, args, folder, **more))
+            print({"side": side} | {name: told[side][-1][name] for name in NUMBERS}, file=sys.stderr, flush=True)
     for side, runs in told.items():
         ratios = {
             name: sorted(other[name] / mine[name] for other, mine in zip(runs, told["ours"], strict=True))
-            for name in ("seconds", "processor")
+            for name in NUMBERS[:2]
         }
-        middle = {name: statistics.median(run[name] for run in runs) for name in ("seconds", "processor", "peak_gib")}
+        middle = {name: statistics.median(run[name] for run in runs) for name in NUMBERS}
         wall, processor = (
             f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})" for found in ratios.values()
         )
@@ -205,6 +205,7 @@ def contest(sides: tuple[str, ...], what: str, args: argparse.Namespace, folder:
     return told
 
 
+NUMBERS = ("seconds", "processor", "peak_gib")
 HEAD = """
 | side | seconds | over ours | processor, s | over ours | peak, GiB |
 |---|---|---|---|---|---|"""

@@ -235,10 +235,10 @@ def chance_recall(n_gallery: ArrayLike, *, k: int = 10) -> Floats:
 
 
 def chance_recall_multi(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
-    """(k |P| / N) / min(k, |P|)."""
+    """(k |P| / N) / min(k, |P|); NaN where the gallery cannot hold P."""
     n_relevant = np.asarray(n_relevant, dtype=np.float64)
     n_gallery = np.asarray(n_gallery, dtype=np.float64)
-    expected = np.minimum(k, n_gallery) * n_relevant / n_gallery
+    expected = np.where(n_relevant <= n_gallery, np.minimum(k, n_gallery) * n_relevant / n_gallery, np.nan)
     return _ratio(expected, np.minimum(k, n_relevant))
 
 
@@ -251,7 +251,7 @@ def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> F
     for drawn in range(k):
         left = np.maximum(n_gallery - drawn, 1.0)
         miss = miss * np.clip((n_gallery - n_relevant - drawn) / left, 0.0, 1.0)
-    return np.where(n_relevant > 0, 1.0 - miss, np.nan)
+    return np.where((n_relevant > 0) & (n_relevant <= n_gallery), 1.0 - miss, np.nan)
 
 
 def chance_reciprocal_rank(n_relevant: ArrayLike, n_gallery: ArrayLike) -> Floats:
@@ -264,7 +264,7 @@ def chance_reciprocal_rank(n_relevant: ArrayLike, n_gallery: ArrayLike) -> Float
         left = np.maximum(n_gallery - rank + 1, 1.0)
         found = np.clip(n_relevant / left, 0.0, 1.0) * (rank <= n_gallery)
         total, none_yet = total + none_yet * found / rank, none_yet * (1 - found)
-    return np.where(n_relevant > 0, total, np.nan)
+    return np.where((n_relevant > 0) & (n_relevant <= n_gallery), total, np.nan)
 
 
 def chance_ndcg(judged_gains: ArrayLike, n_candidates: ArrayLike, *, k: int = 10) -> Floats:

@@ -27,7 +27,7 @@ CLAIM = 0.05  # a difference that one would like to claim of a single sport; our
 MOST = 1_000_000  # videos: a claim that needs more is not worth a number
 COLUMNS = {
     "sport": pl.String, "encoder": pl.String, "difference": pl.Float64, "se": pl.Float64, "n": pl.Int64,
-    "videos": pl.Int64, "independent": pl.Float64, "detectable": pl.Float64, "detectable_holm": pl.Float64,
+    "videos": pl.Int64, "independent": pl.Int64, "detectable": pl.Float64, "detectable_holm": pl.Float64,
     "videos_needed": pl.Int64, "videos_needed_holm": pl.Int64,
 }  # fmt: skip
 
@@ -111,9 +111,9 @@ def table(scores: pl.DataFrame, *, training: str = "narrations", baseline: str =
     """What the headline difference could have shown, in each sport and of the macro mean (sport ``mean``).
 
     difference and se (its clustered standard error), n, videos, independent (queries that would say as much if none
-    shared a video), detectable (with 80 % power at 5 %), detectable_holm (the same for the smallest p of all sports
-    under Holm's correction, at 5 % / sports), videos_needed and videos_needed_holm: videos with which :data:`CLAIM`
-    would be found; of the mean, in all sports together.
+    shared a video; more than n where a video's clips differ more than others do), detectable (with 80 % power at 5 %),
+    detectable_holm (the same for the smallest p of all sports under Holm's correction, at 5 % / sports), videos_needed
+    and videos_needed_holm: videos with which :data:`CLAIM` would be found; of the mean, in all sports together.
     """
     rows = []
     for encoder, gaps in comparisons.paired_gaps(scores, training=training, baseline=baseline):
@@ -123,7 +123,7 @@ def table(scores: pl.DataFrame, *, training: str = "narrations", baseline: str =
         for sport, part, strict in (*parts, (summary.MEAN, gaps, ALPHA)):
             found = spread(part)
             se = found.se if math.isfinite(found.se) else None
-            worth = None if math.isnan(found.independent) else found.independent
+            worth = None if math.isnan(found.independent) else round(found.independent)
             size = (found.queries, int(found.clusters_S.sum()), worth)
             least = (found.detectable(), found.detectable(alpha=strict))
             needed = (found.needed(CLAIM), found.needed(CLAIM, alpha=strict))
@@ -141,10 +141,12 @@ def in_words(reach: pl.DataFrame) -> str:
             said.append(f"{encoder} encoder: too few videos, or nothing that varies, so nothing can be said of power.")
             continue
         middle = sports.select(pl.col(pl.Float64, pl.Int64).median()).row(0, named=True)
+        alike = "clips of one video resemble each other no more than others do"
+        if mean["independent"] < mean["n"]:
+            alike = f"the {mean['n']} queries say as much as {mean['independent']} that share no video"
         text = (
             f"{encoder} encoder: with {mean['videos']} videos in {sports.height} sports, a mean difference of "
-            f"{mean['detectable']:.3f} would be found 4 times in 5; its {mean['n']} queries say as much as "
-            f"{mean['independent']:.0f} independent ones. "
+            f"{mean['detectable']:.3f} would be found 4 times in 5; {alike}. "
         )
         if middle["detectable"] is not None:
             text += (

@@ -220,7 +220,7 @@ def score_task(
         shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
         rows = asks.with_columns(
             scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),
-            chance=pl.Series(_chance(metric, gallery, size_Q)),
+            chance=pl.Series(_chance(metric, gallery, size_Q)).fill_nan(None),
         )  # fmt: skip
         counts_all = metric in (*scoring.MULTIS.values(), scoring.HIT)
         parts.append(rows.filter(pl.Series(size_Q > 0)) if counts_all else rows)

@@ -24,9 +24,9 @@ class Shown:
 
 
 def shown(frame: pl.DataFrame) -> Shown:
-    """Numbers with three decimals (ranks with one), yes and no, a dash for nothing."""
+    """Numbers with three decimals (ranks with one, p with four), yes and no, a dash for nothing."""
     columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
-    digits = [1 if "rank" in name else 3 for name in frame.columns]
+    digits = [1 if "rank" in name else 4 if name in ("p", "p_holm") else 3 for name in frame.columns]
     return Shown(columns, [[_cell(*pair) for pair in zip(row, digits, strict=True)] for row in frame.rows()])
 
 

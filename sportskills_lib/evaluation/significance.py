@@ -251,24 +251,28 @@ def randomisation_p(
 ) -> float | None:
     """Two-sided p of a mean paired difference: how often whole clusters with random signs give one as far from 0.
 
-    If the systems were alike, either could have been called the first, for each cluster (participant) by itself. Where
-    there are no more than ``flips`` patterns of signs, all are tried, and p is exact: a multiple of 1 / 2^(C − 1) with
-    C clusters, so that five cannot give less than 0.0625. Otherwise they are drawn, and the measured signs count as one
-    of the draws: at least 1 / (flips + 1). None for one cluster.
+    If the systems were alike, either could have been called the first, for each cluster (participant) by itself. "Far"
+    is in clustered standard errors of the flipped differences: the order of plain means where clusters are even, and
+    finer where they are not, so that whole numbers of hits do not tie by the hundred. Where there are no more than
+    ``flips`` patterns of signs, all are tried, and p is exact: a multiple of 1 / 2^(C − 1) with C clusters, so that
+    five cannot give less than 0.0625. Otherwise they are drawn, and the measured signs count as one of the draws: at
+    least 1 / (flips + 1). None for one cluster.
     """
     names, places = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:
         return None
-    sums_C = np.bincount(places, np.asarray(differences, np.float64))
-    free, measured = len(names) - 1, 0
+    counts_C, sums_C = np.bincount(places), np.bincount(places, np.asarray(differences, np.float64))
+    free = len(names) - 1
     if 2**free <= flips:  # the first sign stays: turning all gives the same distance
         signs_FC = np.ones((2**free, len(names)))
         signs_FC[:, 1:] -= 2 * (np.arange(2**free)[:, None] >> np.arange(free) & 1)
     else:
-        signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips, len(names)), dtype=np.int8) * 2.0 - 1
-        measured = 1
-    as_far = np.abs(signs_FC @ sums_C) >= abs(sums_C.sum()) - 1e-9
-    return float((measured + as_far.sum()) / (measured + len(signs_FC)))
+        signs_FC = np.random.default_rng([seed, 59]).integers(0, 2, (flips + 1, len(names)), dtype=np.int8) * 2.0 - 1
+        signs_FC[0] = 1
+    mean_F, squares = signs_FC @ sums_C / counts_C.sum(), float((sums_C**2).sum())
+    left_F = squares - 2 * mean_F * (signs_FC @ (sums_C * counts_C)) + mean_F**2 * (counts_C**2).sum()
+    far_F = np.abs(mean_F) / np.sqrt(np.maximum(left_F, 1e-12 * squares + 1e-300))
+    return float((far_F >= far_F[0] * (1 - 1e-9)).mean())
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

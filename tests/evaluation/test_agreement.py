@@ -10,7 +10,10 @@ import pytest
 from sportskills_lib.evaluation import agreement
 
 N = float("nan")
-# Krippendorff (2011), section C: four observers, twelve units, missing data.
+# Krippendorff, Computing Krippendorff's Alpha-Reliability (2011). Section A: two observers, binary; B: two observers,
+# nominal; C and D: four observers, twelve units, missing data.
+BINARY = np.array([[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]).T
+NOMINAL = np.array([[ord(letter) for letter in row] for row in ("aabbdcccedda", "babbbccceddd")]).T
 PUBLISHED = np.array(
     [
         [1, 2, 3, 3, 2, 1, 4, 1, 2, N, N, N],
@@ -24,6 +27,13 @@ PUBLISHED = np.array(
 @pytest.mark.parametrize(("level", "value"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
 def test_alpha_is_the_published_one(level, value):
     assert agreement.krippendorff(PUBLISHED, level) == pytest.approx(value, abs=5e-4)
+
+
+def test_alpha_of_two_observers_is_the_published_one():
+    assert agreement.krippendorff(BINARY, "nominal") == pytest.approx(0.095, abs=5e-4)
+    assert agreement.krippendorff(NOMINAL, "nominal") == pytest.approx(0.692, abs=5e-4)
+    for level in ("ordinal", "interval"):  # two values: nothing lies between them
+        assert agreement.krippendorff(BINARY, level) == pytest.approx(0.095, abs=5e-4)
 
 
 def test_alpha_equals_a_loop_over_all_pairs():
@@ -90,3 +100,18 @@ def test_weighted_kappa_of_a_worked_example():
     one = [0] * 50 + [1] * 50
     two = [0] * 35 + [1] * 15 + [0] * 15 + [1] * 35
     assert agreement.weighted_kappa(one, two) == pytest.approx(0.4)
+
+
+# Two pathologists, 118 slides, four grades (Holmquist and others, 1967, in Agresti, Categorical Data Analysis, 10.5).
+PATHOLOGISTS = np.array([[22, 2, 2, 0], [5, 7, 14, 0], [0, 2, 36, 0], [0, 1, 17, 10]])
+
+
+def test_weighted_kappa_is_the_published_one():
+    one, two = (np.repeat(axis.ravel(), PATHOLOGISTS.ravel()).tolist() for axis in np.indices((4, 4)))
+    assert agreement.weighted_kappa(one, two) == pytest.approx(0.78, abs=5e-3)
+    assert agreement.weighted_kappa(two, one) == pytest.approx(agreement.weighted_kappa(one, two))
+    seen = PATHOLOGISTS / PATHOLOGISTS.sum()
+    rows, columns = np.indices((4, 4))
+    far = (rows - columns) ** 2
+    by_hand = 1 - (seen * far).sum() / (np.outer(seen.sum(axis=1), seen.sum(axis=0)) * far).sum()
+    assert agreement.weighted_kappa(one, two) == pytest.approx(by_hand, abs=1e-12)

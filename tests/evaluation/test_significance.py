@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -220,13 +221,18 @@ def test_a_demo_sized_bootstrap_takes_seconds():
     assert time.perf_counter() - began < 5
 
 
+def far(sums, counts):
+    """A difference in clustered standard errors, up to a factor."""
+    mean = np.sum(sums) / np.sum(counts)
+    return abs(mean) / np.sqrt(((sums - mean * np.array(counts)) ** 2).sum())
+
+
 def test_randomisation_by_enumeration():
     """Three participants: all 8 patterns of signs can be listed; draws come near their share."""
     differences, people = np.array([0.3, 0.1, 0.2, -0.1]), ["a", "a", "b", "c"]
-    sums = [0.4, 0.2, -0.1]
-    patterns = [abs(a * sums[0] + b * sums[1] + c * sums[2]) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
-    exact = np.mean([value >= abs(sum(sums)) - 1e-9 for value in patterns])
-    assert significance.randomisation_p(differences, people, flips=20_000) == pytest.approx(exact, abs=0.02)
+    patterns = [far(np.array([0.4, 0.2, -0.1]) * signs, [2, 1, 1]) for signs in itertools.product((1, -1), repeat=3)]
+    exact = np.mean([value >= patterns[0] - 1e-9 for value in patterns])
+    assert significance.randomisation_p(differences, people, flips=20_000) == pytest.approx(exact, abs=1e-12)
     assert significance.randomisation_p(differences[:2], people[:2]) is None
     assert significance.randomisation_p(np.zeros(4), people) == 1.0
 
@@ -243,8 +249,10 @@ def test_few_clusters_are_enumerated_whatever_the_seed():
     rng = np.random.default_rng(1)
     differences, people = rng.normal(0.2, 1, 24), [f"p{i % 6}" for i in range(24)]
     sums = np.array([differences[i::6].sum() for i in range(6)])
-    every = np.array(np.meshgrid(*[[1, -1]] * 6)).reshape(6, -1)
-    exact = (np.abs(sums @ every) >= abs(sums.sum()) - 1e-9).mean()
+    patterns = [far(sums * signs, [4] * 6) for signs in itertools.product((1, -1), repeat=6)]
+    exact = np.mean([value >= patterns[0] - 1e-9 for value in patterns])
+    plain = [abs((sums * signs).sum()) for signs in itertools.product((1, -1), repeat=6)]
+    assert exact == np.mean([value >= plain[0] - 1e-9 for value in plain])  # even clusters: the order of means
     assert significance.randomisation_p(differences, people) == pytest.approx(exact, abs=1e-12)
     assert significance.randomisation_p(differences, people, seed=9) == pytest.approx(exact, abs=1e-12)
     assert significance.randomisation_p(differences, people, flips=31) != pytest.approx(exact, abs=1e-12)  # drawn
