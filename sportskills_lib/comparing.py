@@ -21,13 +21,13 @@ def compare(
     """Compare two runs: paired differences by sport, which queries moved, retrievals of both side by side."""
     from sportskills_lib.evaluation import pair_report, run_pairs
     from sportskills_lib.failures import shown
-    from sportskills_lib.viewing import films
+    from sportskills_lib.viewing import report_films
 
     pair = run_pairs.open_pair(first, second)
     found = pair_report.measure(pair, draws=draws, seed=seed)
     picked = pair_report.pick(pair, found["moved"])
     place = pair_report.folder(pair.runs)
-    filmed = films.make(second, pair_report.items(pair, *picked), place / "previews")
+    filmed = report_films.make(second, pair_report.items(pair, *picked), place / "previews")
     page = pair_report.write(pair, found, picked, filmed)
     for sentence in pair_report.summary_sentences(pair, found, run_pairs.main_arm(pair)):
         typer.echo(sentence)

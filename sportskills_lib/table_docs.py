@@ -28,13 +28,13 @@ FILES = {
 HEAD = """# The tables
 
 Every table that stages share, as `sportskills_lib/tables.py` has it: this page is made from it by
-`python -m sportskills_lib.table_docs`, and a test compares the two. Tables are Parquet below `data/runs/<run>/`, checked
-when they are written and when they are opened. Times are seconds from the start of the video. An id holds letters,
-digits and `_ . : -`, with no slash and no leading dot, so that it is safe as a file name.
+`python -m sportskills_lib.table_docs`, and a test compares the two. Tables are Parquet below `data/runs/<run>/`,
+checked when they are written and when they are opened. Times are seconds from the start of the video. An id holds
+letters, digits and `_ . : -`, with no slash and no leading dot, so that it is safe as a file name.
 
 Rules between tables are checked, too: every id that a table names stands in the table it comes from; spans end inside
-their video; no video, channel or participant stands in two splits; ranks run from 1 without gaps, scores never rise, and
-ties stand in order of clip_id.
+their video; no video, channel or participant stands in two splits; ranks run from 1 without gaps, scores never rise,
+and ties stand in order of clip_id.
 """
 
 

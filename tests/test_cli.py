@@ -68,6 +68,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ["reproduce"],
         ["status"],
         ["report"],
+        ["compare"],
         ["doctor"],
         ["advise"],
         ["export"],

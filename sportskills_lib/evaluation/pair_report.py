@@ -119,7 +119,7 @@ def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict
     for name, table in tables.items():
         pages |= figures.optional(name, sport_figures.sport_differences, table, title=titles[name])
     first, second = pair.runs
-    return pages | rank_changes.pages(found["moved"], before=first, after=second)
+    return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)
 
 
 def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]) -> dict[str, Any]:

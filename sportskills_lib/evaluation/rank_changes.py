@@ -95,7 +95,7 @@ def _band(column: str) -> pl.Expr:
     return named.alias(column)
 
 
-def pages(moves: pl.DataFrame, *, before: str = "skill labels", after: str = "narrations") -> dict[str, Page]:
+def flow_pages(moves: pl.DataFrame, *, before: str = "skill labels", after: str = "narrations") -> dict[str, Page]:
     """The figure ``rank_changes`` and its rows; nothing where no query has both ranks."""
     if moves.is_empty():
         return {}

@@ -51,7 +51,7 @@ def make_library(folder: Path) -> Path:
         stage = artifacts.begin("t", "02_pairing", two, source=SOURCE, after=("01_curation",))
         paired = pair(curated.videos, curated.narrations, lessons, two, shards=stage.shards)
         write_frames(stage.path("frames.npy"), paired, two, shards=stage.shards)
-        for name in ("clips", "pairs"):
+        for name in ("clips", "pairs", "judged"):
             stage.save(name, getattr(paired, name))
         stage.finish(dropped=paired.dropped)
         _encode(paired.clips, curated.narrations)

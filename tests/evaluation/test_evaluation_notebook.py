@@ -11,9 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import stage_outputs
+from PIL import Image
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import comparisons, leakage, report, report_text, scoring, summary
+from sportskills_lib.evaluation import comparisons, leakage, report, report_cases, report_text, scoring, summary
+from sportskills_lib.evaluation.report_page import FRAME
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_evaluation.ipynb"
 RUN = stage_outputs.RUN
@@ -233,3 +235,50 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
     found |= {"per_sport_recall": done["per_sport"], "galleries": done["sizes"], "leaks": leaks}
     lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
     assert sum(line.startswith("Leak check failed") for line in lines) == len(failed)
+
+
+HOSTILE = ("<script>alert(1)</script>", '" onload=alert(1) x="', "../../etc/passwd", "\u202egnp.exe", "x" * 10_000)
+
+
+def test_hostile_words_are_text_in_the_blocks_of_films():
+    """Titles, narrations, comments and ids of strangers stand on the page as text, and close no tag."""
+    shown = pl.DataFrame(
+        {"kind": "good", "query_id": ["q"] * 2, "sport": HOSTILE[0], "text": HOSTILE[1], "system": HOSTILE[2],
+         "own_rank": 1.0, "baseline_rank": 3.0, "rank": [0, 1], "clip_id": ["a", "b"], "mark": "own clip", "score": 0.1}
+    )  # fmt: skip
+    offered = pl.DataFrame(
+        {"kind": "failure", "learner_id": "L", "sport": HOSTILE[3], "comment": HOSTILE[4], "system": HOSTILE[0],
+         "value": 0.5, "rank": 1, "clip_id": HOSTILE[1], "grade": None}
+    )  # fmt: skip
+    films = pl.DataFrame(
+        {"item_id": ["a", "b"], "file": ["", "0.mp4"], "still": b"", "said": HOSTILE[0], "origin": HOSTILE[1],
+         "reason": HOSTILE[2]}
+    )  # fmt: skip
+    blocks = report_cases.queries(shown, films) + report_cases.learners(offered, films)
+    text = report.render(FRAME + "{{ cases(blocks) }}", {"blocks": blocks, "title": HOSTILE[0]})
+    tags = Page(text).tags
+    assert {tag for tag, _ in tags}.isdisjoint({"script", "iframe", "object"})
+    assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
+    assert [attributes["src"] for tag, attributes in tags if tag == "video"] == ["previews/0.mp4"]
+    assert "<script>alert(1)</script>" in Page(text).text and "x" * 301 not in text
+
+
+def test_films_lie_beside_the_page_and_stills_in_it(done):
+    shown = page()
+    stills = [attributes["src"] for tag, attributes in shown.tags if tag == "img" and "webp" in attributes["src"][:40]]
+    assert len(stills) >= 20  # the stand-in has no source videos, so that every film is a still with its reason
+    assert "no film: missing: the source video is not there" in shown.text
+    (policy,) = [attributes["content"] for tag, attributes in shown.tags if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none'") and "script" not in policy and "http" not in policy
+
+
+def test_every_figure_lies_beside_the_page_with_its_rows_and_its_origin(done):
+    stage = artifacts.open_stage(RUN, "05_evaluation")
+    pictures = sorted((place() / "figures").glob("*.png"))
+    names = {path.stem for path in pictures}
+    assert {"rank_changes", "filmstrips", "feedback_filmstrips", "per_sport_recall", "understanding", "curves"} <= names
+    for path in pictures:
+        for suffix in (".svg", ".pdf", ".csv", ".tex"):
+            assert path.with_suffix(suffix).stat().st_size > 20, path.with_suffix(suffix)
+        with Image.open(path) as picture:
+            assert (picture.text["Run"], picture.text["Config"]) == (RUN, stage.manifest["key"]["config"])

@@ -190,8 +190,8 @@ def test_which_queries_moved_and_from_which_band_to_which():
         ("31 +", "4–10", 1, "better"), ("4–10", "11–30", 1, "worse"),
     ]  # fmt: skip
     assert table["share"].sum() == pytest.approx(1)
-    page = rank_changes.pages(moves)["rank_changes"]
+    page = rank_changes.flow_pages(moves)["rank_changes"]
     assert "up 60%, down 20%" in texts(page.figure) and page.figure.get_figwidth() == style.COLUMN_IN
     assert page.data.equals(table)
-    assert rank_changes.pages(moves.clear()) == {}
+    assert rank_changes.flow_pages(moves.clear()) == {}
     assert rank_changes.between_arms(ranked({"narrations": [1.0]}), asked).is_empty()
