@@ -57,7 +57,7 @@ def label(
     file: Annotated[Path, typer.Argument(help="A sample of `sportskills audit sample`.")],
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on, on this machine alone.")] = 8868,
 ) -> None:
-    """Serve the pair auditor over a sample: films, what is said, one key a label, each saved at once; Ctrl-C ends it."""
+    """Serve the pair auditor over a sample: films, what is said, one key a label, saved at once; Ctrl-C ends it."""
     import secrets
 
     from sportskills_lib import artifacts, pages
