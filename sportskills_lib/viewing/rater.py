@@ -113,7 +113,7 @@ class Sitting:
 
     def grade(self, value: int) -> None:
         """Save the grade with the comment, then go to the next pair without one. What saving raises comes out."""
-        self.turn += 1
+        self.turn, self.notice = self.turn + 1, ""
         item = self.item
         if item is None:
             return
@@ -128,11 +128,10 @@ class Sitting:
 
     def step(self, by: int) -> None:
         """Go to a pair before or after, graded or not; a changed comment of a graded pair is saved with its grade."""
-        self.turn += 1
+        self.turn, self.notice = self.turn + 1, ""
         if self.item is None:
             return
         self.keep_comment()
-        self.notice = ""
         self._go(min(max(self.place + by, 0), len(self.items) - 1))
 
     def write(self, comment: str) -> None:
