@@ -31,7 +31,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "no-referrer",  # the link holds the token
+    "Referrer-Policy": "same-origin",  # the link holds the token; no-referrer would spoil the form that asks for it
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }

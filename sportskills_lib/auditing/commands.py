@@ -52,6 +52,28 @@ def sample(
     typer.echo(f"{drawn.frame.height} items in {to}; look at {page_at}; label: {', '.join(labels)}")
 
 
+@app.command(epilog="Example: sportskills audit label gold.csv --port 8868")
+def label(
+    file: Annotated[Path, typer.Argument(help="A sample of `sportskills audit sample`.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on, on this machine alone.")] = 8868,
+) -> None:
+    """Serve the pair auditor over a sample: films, what is said, one key a label, saved at once; Ctrl-C ends it."""
+    import secrets
+
+    from sportskills_lib import artifacts, pages
+    from sportskills_lib.auditing import sheets
+
+    sheet, token = sheets.read(file), secrets.token_urlsafe(24)
+    code = "from pathlib import Path\nfrom sportskills_lib.auditing import labels\n"
+    code += f"labels.labeller(Path({str(file.resolve())!r})).widget"
+    log = artifacts.run_folder(sheet.run) / "logs" / "label.log"
+
+    def say() -> None:
+        typer.echo(pages.address("127.0.0.1", port, token))
+
+    pages.serve(code, title="Pair auditor", ip="127.0.0.1", port=port, token=token, log=log, say=say)
+
+
 @app.command(epilog="Example: sportskills audit score gold.csv --against other --to audit.html")
 def score(
     files: Annotated[list[Path], typer.Argument(help="Labelled samples.")],

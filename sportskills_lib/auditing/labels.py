@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sportskills_lib import artifacts
 from sportskills_lib.auditing import questions, sampling, scoring, sheets, strips
 from sportskills_lib.viewing import gold, widgets
-from sportskills_lib.viewing.labelling import Labeller
+from sportskills_lib.viewing.labelling import Films, Labeller
+from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
 SHOWN = 4  # items of the sample in a headless run
+AHEAD = 12  # items whose films are made before they are asked for
 
 
-def labeller(path: Path, *, pictures: bool = True, workers: int = 2) -> Labeller:
-    """The labelling widget over a sample's CSV; every answer is in the file before the next item is shown."""
+def labeller(path: Path, *, pictures: bool = True) -> Labeller:
+    """The pair auditor over a sample's CSV; every answer is in the file before the next item is shown.
+
+    Films are cut as their items come, in a process of its own, and kept: a sample of thousands opens at once.
+    """
     sheet = sheets.read(path)
     question = sheet.question
 
-    def save(item_id: str, label: str) -> None:
-        sheets.write(path, sheets.read(path).labelled(item_id, label))
+    def save(item_id: str, label: str, note: str) -> None:
+        sheets.write(path, sheets.read(path).labelled(item_id, label, note))
 
-    return Labeller(
-        sheet.frame,
-        ask=question.ask,
-        keys=question.keys,
-        strips=strips.film_strips(sheet.frame, sheet.run, workers=workers) if pictures else {},
-        save=save,
-    )
+    films: Films = Ahead(sheet.run, sheet.frame.to_dicts()).films if pictures else lambda row: ()
+    return Labeller(sheet.frame, ask=question.ask, keys=question.keys, films=films, save=save)
+
+
+class Ahead:
+    """Films of a sample's items; those of the next items are made in the background while somebody looks at one."""
+
+    def __init__(self, run: str, rows: Sequence[Mapping[str, Any]]):
+        self.rows, self.places = rows, {row["item_id"]: place for place, row in enumerate(rows)}
+        self.paths, self.cache = strips.video_paths(run), preview_cache()
+        self.made = 0  # films of all items before this place were made, or are being made
+        self.thread = threading.Thread()
+
+    def films(self, row: Mapping[str, Any]) -> list[tuple[str, Preview]]:
+        """The films of an item, with their titles; waits for them if they are being made."""
+        place = self.places[row["item_id"]]
+        if self.thread.is_alive() and place >= self.made - AHEAD:
+            self.thread.join()
+        spans = self._spans(row)
+        found = make_previews([*spans.values()], cache=self.cache, workers=1)
+        if not self.thread.is_alive() and self.made < place + AHEAD // 2:
+            first, self.made = max(place + 1, self.made), place + 1 + AHEAD
+            self.thread = threading.Thread(target=self._work, args=(first, self.made), daemon=True, name="films ahead")
+            self.thread.start()
+        return [(title, found[span.name]) for title, span in spans.items()]
+
+    def _work(self, first: int, last: int) -> None:
+        spans = {span.name: span for row in self.rows[first:last] for span in self._spans(row).values()}
+        make_previews([*spans.values()], cache=self.cache, workers=1)
+
+    def _spans(self, row: Mapping[str, Any]) -> dict[str, Span]:
+        found = {}
+        for prefix, title in (("", "The clip"), ("other_", "The other clip")):
+            video_id, start_s, end_s = (row[f"{prefix}{name}"] for name in ("video_id", "start_s", "end_s"))
+            if video_id in self.paths:
+                found[title] = Span(f"{video_id} {start_s} {end_s} {title}", self.paths[video_id], start_s, end_s)
+        return found
 
 
 def gold_path(run: str, filter_: str) -> Path:
@@ -63,7 +100,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     import ipywidgets
 
     below = ipywidgets.HTML(f'<div class="gold">{_standing(sheet, path)}</div>')
-    return ipywidgets.VBox([labeller(path, pictures=pictures, workers=0).widget, below])
+    return ipywidgets.VBox([labeller(path, pictures=pictures).widget, below])
 
 
 def static(sheet: sheets.Sheet, path: Path, *, pictures: bool) -> HTML:

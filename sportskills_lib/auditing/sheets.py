@@ -46,15 +46,18 @@ class Sheet:
         """What is asked of each row."""
         return questions.question(self.filter)
 
-    def labelled(self, item_id: str, label: str) -> Sheet:
-        """The same with one label set (taken back, with ""); ValueError for a label that the filter does not have."""
+    def labelled(self, item_id: str, label: str, note: str | None = None) -> Sheet:
+        """The same with one label set (taken back, with ""), and its note, if one is given; ValueError for a label
+        that the filter does not have."""
         known = ("", *self.question.labels, questions.UNSURE)
         if label not in known:
             raise ValueError(f"{self.filter} has no label {label!r}; it has {', '.join(known[1:])}")
         if item_id not in self.frame["item_id"]:
             raise ValueError(f"the sample has no item {item_id!r}: it was drawn from run {self.run!r}")
         mine = pl.col("item_id") == item_id
-        return replace(self, frame=self.frame.with_columns(label=pl.when(mine).then(pl.lit(label)).otherwise("label")))
+        new = {"label": label} | ({} if note is None else {"note": note})
+        changed = {name: pl.when(mine).then(pl.lit(value)).otherwise(name) for name, value in new.items()}
+        return replace(self, frame=self.frame.with_columns(**changed))
 
 
 def guarded(text: str) -> str:

@@ -136,7 +136,7 @@ class Store:
         partial = path.with_name(f".{path.name}.partial")
         partial.unlink(missing_ok=True)
         columns = [*items[0]]
-        with _connected(partial) as base:
+        with _connected(partial, new=True) as base:
             base.executescript(f"pragma journal_mode = wal;\n{_TABLES}")
             base.execute("begin immediate")
             base.execute("insert into study values (?)", (json.dumps(asdict(study)),))
@@ -216,25 +216,30 @@ class Store:
 
 
 @contextmanager
-def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection, closed afterwards; what goes wrong is said with the file and the remedy."""
-    base = None
+def _connected(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
+    """A connection, closed afterwards; what goes wrong is said with the file and the remedy.
+
+    A file that is gone is an error: SQLite alone would begin an empty one. Raters see these messages, so they name the
+    study and no path of the machine.
+    """
+    base, file = None, f"{path.parent.name}/{path.name}"
     try:
-        base = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
+        address = f"{path.absolute().as_uri()}?mode={'rwc' if new else 'rw'}"
+        base = sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)
         base.execute("pragma foreign_keys = on")
         base.execute("pragma synchronous = full")
         yield base
     except sqlite3.OperationalError as error:
         said = str(error)
         if "full" in said:
-            raise OSError(errno.ENOSPC, f"not saved, the disk is full: make room, then grade again ({path})") from error
+            raise OSError(errno.ENOSPC, f"not saved, the disk is full: make room, then grade again ({file})") from error
         if "locked" in said or "busy" in said:
-            raise OSError(errno.EBUSY, f"not saved, another process holds {path}: try again") from error
+            raise OSError(errno.EBUSY, f"not saved, another process holds {file}: try again") from error
         raise OSError(
-            errno.EIO, f"not saved, {path} cannot be written ({said}): see to the disk, then again"
+            errno.EIO, f"not saved, {file} cannot be used ({said}): tell whoever runs this page, then again"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is no file of ratings ({error}): put back the last copy of it") from None
+        raise ValueError(f"{file} is no file of ratings ({error}): put back the last copy of it") from None
     finally:
         if base is not None:
             base.close()

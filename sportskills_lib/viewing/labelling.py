@@ -1,88 +1,137 @@
-"""The labelling widget: a thin shell that shows one item, takes one key, and saves at once.
+"""The pair auditor: one item at a time, its films and what is said, one key a label, each saved at once.
 
-It knows neither files nor filters: it is given the items, what may be answered, and what to call with each answer.
+Blind: what the judge said is not shown before the item has a label, since what is seen is copied. Afterwards a key
+shows it; that it was seen, and after which label, is noted with the item, so that a label changed then can be told
+apart. It knows neither files nor filters: it is given items, their films, what may be answered, what to call with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from sportskills_lib.viewing import gold
+from sportskills_lib.viewing.previews import Preview
 
-BACK = "z"  # the key that goes back to the item before
+BACK, NEXT, VERDICT = "z", "x", "v"
+SEEN = "verdict seen after "  # begins the note
+Films = Callable[[Mapping[str, Any]], Sequence[tuple[str, Preview]]]  # an item's films, each with its title
+Save = Callable[[str, str, str], Any]  # item_id, label, note
+
+
+@dataclass
+class Labelling:
+    """What somebody who labels does, a plain step a key. ``turn`` counts steps, refused ones too."""
+
+    rows: list[dict[str, Any]]
+    save: Save
+    place: int = 0
+    turn: int = 0
+    notice: str = ""
+    told: bool = False  # whether the verdict of the item is shown
+
+    def __post_init__(self) -> None:
+        self.place = next((at for at, row in enumerate(self.rows) if not row["label"]), 0)
+
+    @property
+    def row(self) -> dict[str, Any] | None:
+        """The item that is shown."""
+        return self.rows[self.place] if self.rows else None
+
+    def label(self, label: str) -> None:
+        """Save the label, then go to the next item. What saving raises comes out, and the item stays."""
+        self.turn += 1
+        if (row := self.row) is not None:
+            self.save(row["item_id"], label, row["note"])
+            row["label"] = label
+            self._go(1, f"saved: {label}")
+
+    def step(self, by: int) -> None:
+        """Go to an item before or after."""
+        self.turn += 1
+        self._go(by, "")
+
+    def verdict(self) -> None:
+        """Show what the judge said of an item that has a label, and note that it was seen."""
+        self.turn += 1
+        row = self.row
+        if row is None or not row["label"]:
+            self.notice = "label it first: a verdict that is seen is copied"
+            return
+        if SEEN not in row["note"]:
+            note = "; ".join(filter(None, (row["note"], f"{SEEN}{row['label']}")))
+            self.save(row["item_id"], row["label"], note)
+            row["note"] = note
+        self.told, self.notice = True, ""
+
+    def _go(self, by: int, notice: str) -> None:
+        self.place = min(max(self.place + by, 0), max(0, len(self.rows) - 1))
+        self.told, self.notice = False, notice
+
+
+def state(labelling: Labelling) -> str:
+    """How far it is, what was just done, and the verdict where it may be seen."""
+    row = labelling.row
+    if row is None:
+        return f'<p data-turn="{labelling.turn}">nothing to label</p>'
+    done = sum(bool(each["label"]) for each in labelling.rows)
+    label = f", labelled {row['label']}" if row["label"] else ""
+    place = f"{labelling.place + 1} of {len(labelling.rows)}, {done} labelled{label}"
+    said = ""
+    if labelling.told:
+        sure = "" if row["confidence"] is None else f" ({row['confidence']:.2f})"
+        said = f"<p>the judge said <b>{gold.text(row['verdict'] or 'nothing')}</b>{sure}</p>"
+    return f'<p data-turn="{labelling.turn}">{gold.text(place)} {gold.text(labelling.notice)}</p>{said}'
 
 
 class Labeller:
-    """Items one after another; type a key or press a button. ``widget`` is what a notebook displays.
+    """The widget over a :class:`Labelling`; ``widget`` is what a notebook displays, ``press`` does what a key does.
 
-    ``frame`` has item_id, label and what gold.item shows; ``keys`` gives each key's label; ``save(item_id, label)`` is
-    called for each answer before the next item is shown. What it raises is shown and raised: JupyterLab keeps what a
-    callback raises out of sight.
+    ``frame`` has item_id, label, note, verdict, confidence and what gold.item shows; ``keys`` gives each key's label.
     """
 
-    def __init__(
-        self,
-        frame: pl.DataFrame,
-        *,
-        ask: str,
-        keys: Mapping[str, str],
-        strips: gold.Strips,
-        save: Callable[[str, str], Any],
-    ):
+    def __init__(self, frame: pl.DataFrame, *, ask: str, keys: Mapping[str, str], films: Films, save: Save):
         import ipywidgets
 
-        self.rows, self.keys, self.strips, self.save = frame.to_dicts(), dict(keys), strips, save
-        self.place = next((i for i, row in enumerate(self.rows) if not row["label"]), 0)
-        self.view = ipywidgets.HTML()
-        self.state = ipywidgets.HTML()
-        self.key = ipywidgets.Text(placeholder="type keys here", continuous_update=True, layout={"width": "9em"})
-        self.key.observe(self._typed, "value")
-        buttons = []
-        for key, label in {**self.keys, BACK: "back"}.items():
-            button = ipywidgets.Button(description=f"{key} · {label}")
-            button.on_click(lambda _, key=key: self.press(key))
-            buttons.append(button)
-        self.buttons = buttons
-        asked = ipywidgets.HTML(f"<p>{gold.text(ask)}</p>")
-        self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.key, *buttons]), self.state, self.view])
+        from sportskills_lib.viewing import keys as keyboard
+        from sportskills_lib.viewing import rater
+
+        self.labelling, self.films = Labelling(frame.to_dicts(), save), films
+        self.view, self.state, self.status = (ipywidgets.HTML() for _ in range(3))
+        asked = ipywidgets.HTML(f"<style>{rater.CSS}{gold.CSS}</style><p>{gold.text(ask)}</p>")
+        bar = ipywidgets.HTML(rater.player_bar(comment=False))
+        self.widget = ipywidgets.VBox([asked, self.state, self.view, bar, self.status])
+        step, done = self.labelling.step, self._then_show
+        actions = {key: partial(done, self.labelling.label, label) for key, label in keys.items()}
+        actions |= {BACK: partial(done, step, -1), NEXT: partial(done, step, 1)}
+        actions |= {VERDICT: partial(done, self.labelling.verdict)}
+        labels = {**keys, BACK: "back", NEXT: "next, no label", VERDICT: "the judge's verdict"}
+        self.keys = keyboard.attach(self.widget, actions, self.status, labels=labels)
+        self._shown: dict[str, Any] | None = None
         self._show()
 
     def press(self, key: str) -> None:
-        """Answer as a key would; a key that means nothing is said to mean nothing."""
-        if key == BACK:
-            self.place = max(0, self.place - 1)
-        elif key not in self.keys:
-            self.state.value = f"<p>{gold.text(key)} is none of {gold.text(', '.join(self.keys))}</p>"
-            return
-        elif self.rows:
-            row = self.rows[self.place]
-            try:
-                self.save(row["item_id"], self.keys[key])
-            except Exception as error:
-                named = gold.text(f"{type(error).__name__}: {error}")
-                self.state.value = f"<p><b>Not saved:</b> {named}</p>"
-                raise
-            row["label"] = self.keys[key]
-            self.place = min(self.place + 1, len(self.rows) - 1)
-        self._show()
+        """What a key does; raises what it raised."""
+        self.keys.press(key)
 
-    def _typed(self, change: Mapping[str, Any]) -> None:
-        """Take what was typed behind what stood there. The box is never emptied: a browser that types on meanwhile
-        would send the same key twice."""
-        old, new = str(change["old"]), str(change["new"])
-        if new.startswith(old):
-            for key in new[len(old) :].lower():
-                self.press(key)
+    def _then_show(self, step: Callable[..., None], *values: Any) -> None:
+        try:
+            step(*values)
+        finally:
+            self._show()
 
     def _show(self) -> None:
-        done = sum(bool(row["label"]) for row in self.rows)
-        if not self.rows:
-            self.state.value, self.view.value = "<p>nothing to label</p>", ""
-            return
-        row = self.rows[self.place]
-        label = f", labelled {row['label']}" if row["label"] else ""
-        self.state.value = f"<p>{self.place + 1} of {len(self.rows)}, {done} labelled{gold.text(label)}</p>"
-        self.view.value = f'<style>{gold.CSS}</style><div class="gold">{gold.item(row, self.strips)}</div>'
+        from sportskills_lib.viewing import rater
+
+        row = self.labelling.row
+        self.state.value = state(self.labelling)
+        if row is not None and row is not self._shown:  # films that stand there are not sent again
+            self._shown = row
+            name = f"{self.labelling.place}"
+            sides = [rater.panel(title, f"{name} {title}", film) for title, film in self.films(row)]
+            films = f'<div class="sk-films">{"".join(sides)}</div>' if sides else ""
+            self.view.value = f'{films}<div class="gold" style="margin:0">{gold.item(row, {})}</div>'

@@ -12,7 +12,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ class Sitting:
 
     def grade(self, value: int) -> None:
         """Save the grade with the comment, then go to the next pair without one. What saving raises comes out."""
-        self.turn += 1
+        self.turn, self.notice = self.turn + 1, ""
         item = self.item
         if item is None:
             return
@@ -128,11 +128,10 @@ class Sitting:
 
     def step(self, by: int) -> None:
         """Go to a pair before or after, graded or not; a changed comment of a graded pair is saved with its grade."""
-        self.turn += 1
+        self.turn, self.notice = self.turn + 1, ""
         if self.item is None:
             return
         self.keep_comment()
-        self.notice = ""
         self._go(min(max(self.place + by, 0), len(self.items) - 1))
 
     def write(self, comment: str) -> None:
@@ -189,7 +188,7 @@ def panel(title: str, name: str, preview: Preview) -> str:
     return _wrap(f"<figure><figcaption>{escape(title)}</figcaption>{shown}</figure>")
 
 
-def player_bar() -> str:
+def player_bar(*, comment: bool = True) -> str:
     """The buttons of the player, each with its key; the page's script runs them without asking the kernel."""
     from sportskills_lib.viewing import keys
 
@@ -197,6 +196,7 @@ def player_bar() -> str:
         f'<button type="button" class="{keys.key_class(key)}" data-play="{action}" title="key {name}">'
         f"<kbd>{name}</kbd>{label}</button>"
         for key, name, action, label in PLAYER
+        if comment or action != "comment"
     )
     start = escape(script(), quote=True)
     return _wrap(
@@ -272,8 +272,8 @@ class Rater:
         parts = [style, self.head, sides, ipywidgets.HTML(player_bar()), self.comment, self.status]
         self.widget = ipywidgets.VBox(parts)
         self.widget.add_class("sk-rater")
-        actions = {str(grade): (lambda grade=grade: self._do(sitting.grade, grade)) for grade in sorted(SCALE)}
-        steps = {"b": lambda: self._do(sitting.step, -1), "n": lambda: self._do(sitting.step, 1)}
+        actions = {str(grade): partial(self._do, sitting.grade, grade) for grade in sorted(SCALE)}
+        steps = {"b": partial(self._do, sitting.step, -1), "n": partial(self._do, sitting.step, 1)}
         labels = {str(grade): short for grade, (short, _) in SCALE.items()} | {"b": "back", "n": "next, no grade"}
         self.keys = keys.attach(self.widget, actions | steps, self.status, labels=labels)
         self.keys.add_class("sk-grades")

@@ -486,15 +486,20 @@ def test_the_labelling_widget_saves_each_key(run: str, tmp_path: Path) -> None:
     path = tmp_path / "gold.csv"
     sheets.write(path, sampling.draw(run, "actionability", n=3, seed=0))
     made = labels.labeller(path)
-    assert "data:image/webp" in made.view.value
-    made.key.value = "y"
-    made.key.value = "yN"
+    assert "data:video/mp4" in made.view.value
+    made.press("y")
+    made.press("n")
     assert sheets.read(path).frame["label"].to_list() == ["yes", "no", ""]
     assert "2 labelled" in made.state.value
     again = labels.labeller(path)  # goes on where it stopped
     again.press("z")
     again.press("u")
     assert sheets.read(path).frame["label"].to_list() == ["yes", "unsure", ""]
+    again.press("z")
+    again.press("v")  # the verdict, now that there is a label
+    assert "the judge said" in again.state.value
+    again.press("y")
+    assert sheets.read(path).frame.select("label", "note").rows()[1] == ("yes", "verdict seen after unsure")
 
 
 def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:

@@ -120,6 +120,11 @@ def test_a_port_that_is_taken_is_said_first() -> None:
             pages.check_port("127.0.0.1", taken.getsockname()[1])
 
 
+def test_the_page_tells_its_address_to_nobody_else_and_its_own_form_works() -> None:
+    assert pages.HEADERS["Referrer-Policy"] == "same-origin"  # no-referrer makes the form's Origin null: refused
+    assert "http" not in pages.POLICY and "frame-ancestors 'none'" in pages.POLICY
+
+
 def test_links_quote_names() -> None:
     assert pages.address("::1", 1, "t", rater="a&b=<c>") == "http://[::1]:1/?token=t&rater=a%26b%3D%3Cc%3E"
     assert now().endswith("+00:00")

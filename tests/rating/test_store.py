@@ -130,6 +130,17 @@ def test_a_full_disk_is_said_and_nothing_half_is_left(tmp_path: Path, monkeypatc
     assert save(store, left, 1, "long " * 700) == 1 and len(store.history()) == before + 1
 
 
+def test_a_file_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    store = small(tmp_path)
+    save(store, 1, 2)
+    away = store.path.rename(tmp_path / "away")
+    with pytest.raises(OSError, match=r"s/ratings\.sqlite cannot be used") as caught:
+        save(store, 2, 2)
+    assert str(tmp_path) not in str(caught.value) and not store.path.exists()
+    away.rename(store.path)
+    assert save(store, 2, 2) == 1 and len(store.history()) == 2
+
+
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     store = small(tmp_path)
     holder = sqlite3.connect(store.path, isolation_level=None)

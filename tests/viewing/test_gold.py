@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 
 from sportskills_lib.viewing import gold
 from sportskills_lib.viewing.labelling import Labeller
+from sportskills_lib.viewing.previews import Preview
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> \u202e' + "long " * 500
 
@@ -18,7 +20,8 @@ def rows(text: str = "words", count: int = 3) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "item_id": [f"{i}{text}" for i in range(count)], "text": text, "sport": text, "video_id": text,
-            "start_s": [1.0] * count, "end_s": 2.0, "verdict": "yes", "confidence": [0.5] * count, "label": "",
+            "start_s": [1.0] * count, "end_s": 2.0, "verdict": "yes", "confidence": [0.5] * count,
+            "label": "", "note": "",
         }
     )  # fmt: skip
 
@@ -56,46 +59,74 @@ def test_the_page_does_not_tell_what_the_judge_said() -> None:
     assert "secret" in gold.item(frame.row(0, named=True), {}, verdicts=True)
 
 
-def labeller(saved: list[tuple[str, str]], frame: pl.DataFrame | None = None) -> Labeller:
-    return Labeller(
-        rows() if frame is None else frame, ask="What?", keys={"y": "yes", "n": "no"}, strips={},
-        save=lambda item, label: saved.append((item, label)),
-    )  # fmt: skip
+def labeller(saved: list[tuple[str, str, str]], frame: pl.DataFrame | None = None, **changes) -> Labeller:
+    options: dict[str, Any] = {
+        "ask": "What?",
+        "keys": {"y": "yes", "n": "no"},
+        "films": lambda row: (),
+        "save": lambda *all: saved.append(all),
+    }
+    return Labeller(rows() if frame is None else frame, **(options | changes))
 
 
 def test_keys_and_buttons_label_one_after_another() -> None:
-    saved: list[tuple[str, str]] = []
+    saved: list[tuple[str, str, str]] = []
     made = labeller(saved)
-    made.key.value = "y"
-    made.key.value = "yx"
-    assert "is none of" in made.state.value
-    made.buttons[1].click()
+    made.press("y")
+    made.keys.children[1].click()  # the button of the second key
     made.press("z")
     made.press("y")
-    assert saved == [("0words", "yes"), ("1words", "no"), ("1words", "yes")]
+    made.press("x")
+    assert [each[:2] for each in saved] == [("0words", "yes"), ("1words", "no"), ("1words", "yes")]
     assert "3 of 3, 2 labelled" in made.state.value
+    with pytest.raises(KeyError):
+        made.press("q")
 
 
-def test_keys_that_arrive_together_or_are_taken_back_count_once() -> None:
-    saved: list[tuple[str, str]] = []
-    made = labeller(saved, rows(count=5))
-    for typed in ("y", "yn", "ynny", "ynn", "ny"):  # two keys in one message; one taken away; another text put in
-        made.key.value = typed
-    assert [label for _, label in saved] == ["yes", "no", "no", "yes"]
+def test_a_verdict_is_seen_after_the_label_alone_and_that_is_noted() -> None:
+    saved: list[tuple[str, str, str]] = []
+    made = labeller(saved, rows().with_columns(verdict=pl.lit("secret")))
+    made.press("v")
+    assert saved == [] and "secret" not in made.state.value and "label it first" in made.state.value
+    made.press("y")
+    assert "secret" not in made.state.value + made.view.value
+    made.press("z")
+    made.press("v")
+    assert "the judge said <b><bdi>secret</bdi></b> (0.50)" in made.state.value
+    made.press("n")  # changed after it was seen
+    assert saved == [
+        ("0words", "yes", ""), ("0words", "yes", "verdict seen after yes"), ("0words", "no", "verdict seen after yes"),
+    ]  # fmt: skip
+    assert "secret" not in made.state.value
+
+
+def test_films_are_asked_for_as_items_come_and_not_again() -> None:
+    asked: list[str] = []
+
+    def films(row):
+        asked.append(row["item_id"])
+        return [("The clip", Preview(reason="missing"))]
+
+    made = labeller([], rows(count=5000), films=films)
+    assert asked == ["0words"] and "no film: missing" in made.view.value
+    made.press("v")
+    made.press("y")
+    assert asked == ["0words", "1words"]
 
 
 def test_what_saving_raises_comes_out_and_nothing_is_skipped() -> None:
-    def full(item: str, label: str) -> None:
+    def full(*_: str) -> None:
         raise OSError("disk full")
 
-    made = Labeller(rows(), ask="What?", keys={"y": "yes"}, strips={}, save=full)
+    made = labeller([], save=full)
     with pytest.raises(OSError, match="disk full"):
         made.press("y")
-    assert made.place == 0 and not made.rows[0]["label"]
-    assert "Not saved:</b> <bdi>OSError: disk full" in made.state.value
+    assert made.labelling.place == 0 and not made.labelling.rows[0]["label"]
+    assert "OSError: disk full" in made.status.value
 
 
 def test_a_sheet_without_items_opens() -> None:
     made = labeller([], rows(count=0))
-    made.press("y")
+    for key in ("y", "z", "x", "v"):
+        made.press(key)
     assert "nothing to label" in made.state.value
