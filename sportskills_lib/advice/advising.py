@@ -18,7 +18,8 @@ from sportskills_lib.advice.library import Library, NothingFits
 from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.style import plain
 from sportskills_lib.viewing import previews
-from sportskills_lib.viewing.advice import AdviceView, Suggestion, clock
+from sportskills_lib.viewing.advice import AdviceView, Suggestion
+from sportskills_lib.viewing.escaping import clock
 
 CACHE_BYTES = 500 * 10**6
 SHORTLIST = 20

@@ -84,7 +84,7 @@ def score(
     """Precision and recall with 95 % intervals, the ten worst mistakes, and two judges on the same items."""
     from sportskills_lib.auditing import scoring, sheets
     from sportskills_lib.auditing.strips import film_strips
-    from sportskills_lib.viewing import gold
+    from sportskills_lib.viewing import escaping, gold
 
     if to:
         _new_file(to, files)
@@ -102,12 +102,12 @@ def score(
         worst = audit.worst()
         shown = film_strips(worst, read[number % len(read)].run, workers=workers) if to else {}
         mistakes = "".join(gold.item(row, shown, verdicts=True) for row in worst.iter_rows(named=True))
-        title = gold.text(f"{audit.filter}: {audit.judge}")
+        title = escaping.text(f"{audit.filter}: {audit.judge}")
         body.append(f"<h2>{title}</h2>{gold.scores(audit.scores)}<h3>Most confident mistakes</h3>{mistakes}")
     for number, one in enumerate(audits):
         for other in audits[number + 1 :]:
             if one.filter == other.filter and _shared(one, other):
-                title = gold.text(f"{one.filter}: {one.judge} less {other.judge}")
+                title = escaping.text(f"{one.filter}: {one.judge} less {other.judge}")
                 body.append(f"<h2>{title}</h2>{gold.compared(_compared(one, other))}")
     if to:
         to.write_text(gold.page("Audit", "".join(body)), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sportskills_lib import artifacts
 from sportskills_lib.auditing import questions, sampling, scoring, sheets, strips
-from sportskills_lib.viewing import gold, widgets
+from sportskills_lib.viewing import escaping, gold, widgets
 from sportskills_lib.viewing.labelling import Films, Labeller
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 
@@ -86,12 +86,12 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     try:
         sheet = sheets.read(path) if path.is_file() else None
     except ValueError as error:  # somebody's work: said, never drawn over, and no reason for the stage to fail
-        return _page(f"<p>{gold.text(str(error))}</p>")
+        return _page(f"<p>{escaping.text(str(error))}</p>")
     if sheet is None or not (sheet.frame["label"] != "").any():
         try:
             sheet = sampling.draw(run, filter_, n=n, seed=seed)
         except sampling.NothingDrawn as error:
-            return _page(f"<p>{gold.text(str(error))}</p>")
+            return _page(f"<p>{escaping.text(str(error))}</p>")
         if live:
             path.parent.mkdir(parents=True, exist_ok=True)
             sheets.write(path, sheet)
@@ -109,14 +109,14 @@ def static(sheet: sheets.Sheet, path: Path, *, pictures: bool) -> HTML:
     shown = strips.film_strips(few, sheet.run, workers=0) if pictures else {}
     items = "".join(gold.item(row, shown) for row in few.iter_rows(named=True))
     labels = ", ".join((*sheet.question.labels, questions.UNSURE))
-    asked = f"<p>{gold.text(sheet.question.ask)} ({gold.text(labels)})</p>"
+    asked = f"<p>{escaping.text(sheet.question.ask)} ({escaping.text(labels)})</p>"
     done = f"<p>{int((sheet.frame['label'] != '').sum())} of {sheet.frame.height} labelled.</p>"
     return _page(f"{asked}{items}{done}{_standing(sheet, path)}")
 
 
 def _standing(sheet: sheets.Sheet, path: Path) -> str:
     """The command that scores, and the scores if anything is labelled."""
-    where = gold.text(str(path.relative_to(artifacts.workspace())))
+    where = escaping.text(str(path.relative_to(artifacts.workspace())))
     told = f"<p>When you have labelled: <code>sportskills audit score {where}</code></p>"
     counted = (sheet.frame["label"] != "") & (sheet.frame["label"] != questions.UNSURE)
     return told + (gold.scores(scoring.score(sheet).scores) if counted.any() else "")

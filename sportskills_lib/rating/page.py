@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from sportskills_lib import artifacts, tables
 from sportskills_lib.auditing import strips
 from sportskills_lib.rating.store import GradedMeanwhile, Store, study_folder
-from sportskills_lib.viewing import gold, widgets
+from sportskills_lib.viewing import escaping, widgets
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
 
@@ -136,4 +136,4 @@ class Door:
         try:
             self.widget.children = (self.enter(self.name.value.strip()),)
         except ValueError as error:
-            self.told.value = f"<p><b>{gold.text(str(error))}</b></p>"
+            self.told.value = f"<p><b>{escaping.text(str(error))}</b></p>"

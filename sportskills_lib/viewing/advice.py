@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from sportskills_lib.viewing.escaping import clock, text
 from sportskills_lib.viewing.pictures import image_tag
 from sportskills_lib.viewing.previews import Preview
 
 POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
-MAX_TEXT = 400
 SHOWS = {"correct": "shows how it is done", "incorrect": "shows the mistake", "none": ""}
 CSS = """
 :root{color-scheme:light dark;--line:#8885;--soft:#666;--mark:#0072B2}
@@ -83,25 +83,25 @@ class AdviceView:
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<meta name="referrer" content="no-referrer">'
-            f"<title>Clips to watch: {_text(self.asked, bare=True)}</title><style>{CSS}</style></head><body>"
+            f"<title>Clips to watch: {text(self.asked, bare=True)}</title><style>{CSS}</style></head><body>"
         )
         count = len(self.suggestions)
         told = f"{count} clip{'' if count == 1 else 's'} that may help" if count else "Nothing in the library fits"
-        top = f'<h1>{told}</h1><p class="soft">{_text(self.asked)}</p>'
-        where = f"{_text(self.name)}, {clock(self.start_s)} to {clock(self.end_s)}"
+        top = f'<h1>{told}</h1><p class="soft">{text(self.asked)}</p>'
+        where = f"{text(self.name)}, {clock(self.start_s)} to {clock(self.end_s)}"
         you = (
             f'<section class="you"><h2>You</h2>{_film(self.preview, "your clip")}'
             f'<p class="soft where">{where}</p></section>'
         )
         items = "".join(_item(each) for each in self.suggestions)
-        body = f"<ol>{items}</ol>" if count else f'<p class="why">{_text(self.why)}</p>'
-        notes = "".join(f'<p class="soft">{_text(note)}</p>' for note in self.notes)
+        body = f"<ol>{items}</ol>" if count else f'<p class="why">{text(self.why)}</p>'
+        notes = "".join(f'<p class="soft">{text(note)}</p>' for note in self.notes)
         right = f"<section><h2>{'To watch' if count else 'Why'}</h2>{body}</section>"
         return f"{head}{top}<main>{you}{right}</main><footer>{notes}</footer></body></html>\n"
 
 
 def _item(each: Suggestion) -> str:
-    shown = [_text(each.skill), SHOWS.get(each.demonstration, "")]
+    shown = [text(each.skill), SHOWS.get(each.demonstration, "")]
     sure = "" if each.probability is None else f"{100 * each.probability:.0f} % likely to help"
     first = " · ".join(part for part in (*shown, sure) if part)
     at = f"{clock(each.start_s)} to {clock(each.end_s)}"
@@ -110,8 +110,8 @@ def _item(each: Suggestion) -> str:
         if each.link and _is_web(each.link)
         else at
     )
-    source = ", ".join(part for part in (_text(each.title or each.video_id), _text(each.channel)) if part)
-    said = f"<q>{_text(each.narration)}</q>" if each.narration else '<span class="soft">(nothing is said)</span>'
+    source = ", ".join(part for part in (text(each.title or each.video_id), text(each.channel)) if part)
+    said = f"<q>{text(each.narration)}</q>" if each.narration else '<span class="soft">(nothing is said)</span>'
     return (
         f"<li><div>{_film(each.preview, f'clip {each.rank}')}</div><div>"
         f'<p class="say"><span class="rank">{each.rank}</span> {said}</p><p>{first}</p>'
@@ -122,7 +122,7 @@ def _item(each: Suggestion) -> str:
 def _film(preview: Preview, name: str) -> str:
     """The film, and the strip below it; the reason where there is neither."""
     if not preview.film:
-        return f'<div class="none">{_text("no film of it: " + (preview.reason or "not made"))}</div>'
+        return f'<div class="none">{text("no film of it: " + (preview.reason or "not made"))}</div>'
     data, options = base64.b64encode(preview.film).decode(), "controls muted loop autoplay playsinline"
     return (
         f'<video src="data:video/mp4;base64,{data}" title="{escape(name)}" {options}></video>'
@@ -130,21 +130,5 @@ def _film(preview: Preview, name: str) -> str:
     )
 
 
-def clock(seconds: float) -> str:
-    """1:02.5, as players show it, to the tenth."""
-    tenths = round(10 * seconds)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    end = f"{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-    return f"{hours}:{end}" if hours else end
-
-
 def _is_web(link: str) -> bool:
     return link.lower().startswith(("http://", "https://"))
-
-
-def _text(text: str, *, bare: bool = False) -> str:
-    """Escaped, of bearable length, without control characters, and kept from turning the text around it."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    shown = escape(plain if len(plain) <= MAX_TEXT else plain[: MAX_TEXT - 1] + "…", quote=True)
-    return shown if bare or not shown else f"<bdi>{shown}</bdi>"

@@ -35,6 +35,7 @@ class FunnelWidget:
         self.widget = ipywidgets.VBox([style, self.video, self.status, self.output])
         labels = LABELS | {str(at): "video" for at in range(1, EXAMPLES + 1)}
         self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=labels)
+        self.widget.children = (style, self.video, self.keys, self.status, self.output)
         self.go(self.place)
 
     def press(self, key: str) -> str:

@@ -21,7 +21,6 @@ from sportskills_lib.viewing.previews import Span
 
 EXAMPLES = 6  # on a page
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
-COPY = re.compile(r"copy of (\S+)")  # what 02 says of a duplicate
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 CSS = """
 .funnel{font:14px/1.4 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
@@ -32,6 +31,7 @@ CSS = """
 .funnel .bar{height:.8em;background:#E69F00}.funnel .kept .bar{background:#0072B2}
 .funnel .at{background:#fff3cd}
 .funnel img{display:block;max-width:22em;height:56px;object-fit:contain;object-position:left}
+.funnel .two{display:grid;grid-template-columns:minmax(0,11fr) minmax(0,9fr);gap:1.5em}
 .funnel .in{color:#00694d;font-weight:600}.funnel .out{color:#8a3b00}
 """
 
@@ -114,11 +114,11 @@ class Funnel:
             ids = self.sentences.filter(pl.col("video_id") == place.video)["window"].drop_nulls().unique().to_list()
         else:
             shown = self.examples(place)
-            ids = [*shown["item_id"], *(found[1] for told in shown["detail"] if (found := COPY.fullmatch(told)))]
-        found = [(item, SPAN_ID.fullmatch(item)) for item in sorted(ids)]
+            ids = [*shown["item_id"], *(told.removeprefix("copy of ") for told in shown["detail"])]
+        parsed = [(item, SPAN_ID.fullmatch(item)) for item in sorted(set(ids))]
         return [
             Span(item, self.files[span[1]], int(span[2]) / 1000, int(span[3]) / 1000)
-            for item, span in found
+            for item, span in parsed
             if span and span[1] in self.files and int(span[2]) < int(span[3])
         ]
 
@@ -126,7 +126,11 @@ class Funnel:
 
     def html(self, place: Place, strips: Mapping[str, bytes] | None = None) -> str:
         """The place as a fragment; ``strips``: film strips (WebP) by item."""
-        body = self.path(place.video, strips) if place.video else self.overview(place) + self._examples(place, strips)
+        body = (
+            self.path(place.video, strips)
+            if place.video
+            else f'<div class="two"><div>{self.overview(place)}</div><div>{self._examples(place, strips)}</div></div>'
+        )
         return f'<div class="funnel">{body}</div>'
 
     def page(self, places: list[Place], strips: Mapping[str, bytes] | None = None) -> str:
@@ -186,7 +190,7 @@ class Funnel:
             return head + f"is no video of this run: 01 read nothing under this id.{self._like(video)}</p>"
         said = self.sentences.filter(pl.col("video_id") == video).sort("start_s")
         clips = said.filter(pl.col("kept"))["window"].n_unique()
-        summary = f"{said.height} sentences, {said['window'].n_unique()} windows, {clips} clips kept"
+        summary = f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, {clips} clips kept"
         dropped = own.filter(~pl.col("item_id").is_in([*said["narration_id"], *said["window"].drop_nulls()]))
         others = "".join(
             f"<li>{text(line['stage'])}, {text(line['item_kind'])} {text(line['item_id'])}: "

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.viewing import pictures
+from sportskills_lib.viewing.escaping import text
 
 Strips = Mapping[str, np.ndarray]  # uint8 [T, S, S, 3] by item_id, and by "<item_id> other"
-MAX_TEXT = 500
 CSS = """
 .gold{font:14px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto}
 .gold article{border-top:1px solid #ccc;padding:.7em 0}
@@ -90,9 +90,3 @@ def page(title: str, body: str) -> str:
         f"<title>{escape(title)}</title><style>{CSS}</style></head>"
         f'<body><main class="gold"><h1>{escape(title)}</h1>{body}</main></body></html>\n'
     )
-
-
-def text(value: str, *, most: int = MAX_TEXT) -> str:
-    """Escaped, cut, and isolated from the text around it."""
-    shown = value if len(value) <= most else value[: most - 1] + "…"
-    return f"<bdi>{escape(shown, quote=True)}</bdi>" if shown else ""

@@ -15,8 +15,9 @@ from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.viewing import inspector, keys, widgets
 from sportskills_lib.viewing.asked import Asked
 from sportskills_lib.viewing.background import Films
-from sportskills_lib.viewing.inspector import Inspector, State, arm
+from sportskills_lib.viewing.inspector import Inspector, State
 from sportskills_lib.viewing.previews import preview_cache
+from sportskills_lib.viewing.retrievals import arm_name
 
 LABELS = {
     "j": "next query", "k": "query before", "f": "next filter", "s": "next sport", "d": "next skill",
@@ -61,6 +62,7 @@ class InspectorWidget:
         ]
         self.widget = ipywidgets.VBox([*first, self.query, self.status, self.output, self.legend])
         self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=LABELS)
+        self.widget.children = (*first, self.query, self.keys, self.status, self.output, self.legend)
         self.go(self.state)
 
     def press(self, key: str) -> str:
@@ -72,8 +74,8 @@ class InspectorWidget:
         """Show this state; the controls follow."""
         self.state = state
         options = {
-            "system": [(arm(name), name) for name in self.view.asked.systems()],
-            "other": [("none", ""), *((arm(name), name) for name in self.view.asked.systems())],
+            "system": [(arm_name(name), name) for name in self.view.asked.systems()],
+            "other": [("none", ""), *((arm_name(name), name) for name in self.view.asked.systems())],
             "sport": [("all", ""), *((name, name) for name in self.view.sports())],
             "skill": [("all", ""), *((name, name) for name in self.view.skills(state.sport))],
         }

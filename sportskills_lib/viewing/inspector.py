@@ -266,7 +266,7 @@ class Inspector:
             figures.append(self._figure(clip, css, f"{rank} {sign} {mark}", lines, films))
         told = f"{self.asked.goal}: {_rank(place)}"
         return (
-            f'<div class="system"><p><b>{text(arm(system))}</b> · {text(told)}</p>'
+            f'<div class="system"><p><b>{text(arm_name(system))}</b> · {text(told)}</p>'
             f'<div class="row">{"".join(figures)}</div></div>'
         )
 
@@ -291,7 +291,7 @@ class Inspector:
             data = base64.b64encode(films[item_id]).decode()
             picture = f'<video src="data:video/mp4;base64,{data}" muted loop autoplay playsinline></video>'
         elif still := self._still(item_id):
-            picture = pictures.image_tag(still, alt=f"clip {text(item_id, bare=True, limit=80)}")
+            picture = pictures.image_tag(still, alt=f"clip {item_id}")
         else:
             picture = '<div class="none">no picture</div>'
         caption = [
@@ -327,11 +327,6 @@ def browse(*runs: str) -> Any:
     from sportskills_lib.viewing.previews import preview_cache
 
     return inspecting.InspectorWidget(asked.read(*runs), cache=preview_cache()).widget
-
-
-def arm(system: str) -> str:
-    """A system's name in words."""
-    return arm_name(system) if "/" in system else system.replace("_", " ")
 
 
 def _rank(place: float | None) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 import ipywidgets
 
+from sportskills_lib.viewing.escaping import text
+
 Action = Callable[[], None]
 NAMES = {" ": "space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Escape": "esc"}
 BOX, LIST, KEY = "sk-box", "sk-keys", "sk-key-"  # classes that the script looks for
@@ -130,5 +132,5 @@ def guarded(action: Callable[..., Any], status: ipywidgets.HTML) -> Callable[...
 
 def failed(error: Exception) -> str:
     """The error as a line in red."""
-    told = escape(f"{type(error).__name__}: {error}"[:500], quote=True)
-    return f'<p class="sk-error" role="alert" style="color:#B00020"><bdi>{told}</bdi></p>'
+    told = text(f"{type(error).__name__}: {error}")
+    return f'<p class="sk-error" role="alert" style="color:#B00020">{told}</p>'

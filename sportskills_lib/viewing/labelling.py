@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.viewing import gold
+from sportskills_lib.viewing import escaping, gold
 from sportskills_lib.viewing.previews import Preview
 
 BACK, NEXT, VERDICT = "z", "x", "v"
@@ -84,8 +84,8 @@ def state(labelling: Labelling) -> str:
     said = ""
     if labelling.told:
         sure = "" if row["confidence"] is None else f" ({row['confidence']:.2f})"
-        said = f"<p>the judge said <b>{gold.text(row['verdict'] or 'nothing')}</b>{sure}</p>"
-    return f'<p data-turn="{labelling.turn}">{gold.text(place)} {gold.text(labelling.notice)}</p>{said}'
+        said = f"<p>the judge said <b>{escaping.text(row['verdict'] or 'nothing')}</b>{sure}</p>"
+    return f'<p data-turn="{labelling.turn}">{escaping.text(place)} {escaping.text(labelling.notice)}</p>{said}'
 
 
 class Labeller:
@@ -102,7 +102,7 @@ class Labeller:
 
         self.labelling, self.films = Labelling(frame.to_dicts(), save), films
         self.view, self.state, self.status = (ipywidgets.HTML() for _ in range(3))
-        asked = ipywidgets.HTML(f"<style>{rater.CSS}{gold.CSS}</style><p>{gold.text(ask)}</p>")
+        asked = ipywidgets.HTML(f"<style>{rater.CSS}{gold.CSS}</style><p>{escaping.text(ask)}</p>")
         bar = ipywidgets.HTML(rater.player_bar(comment=False))
         self.widget = ipywidgets.VBox([asked, self.state, self.view, bar, self.status])
         step, done = self.labelling.step, self._then_show

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sportskills_lib.viewing.escaping import text
 
 Frames = NDArray[np.uint8]  # [T, H, W, 3]
 
@@ -55,4 +56,4 @@ def image_tag(picture: bytes, *, alt: str, width_px: int | None = None, kind: st
     """An <img> that carries its picture with it."""
     size = f' width="{width_px}"' if width_px else ""
     data = base64.b64encode(picture).decode()
-    return f'<img src="data:{kind};base64,{data}" alt="{escape(alt, quote=True)}"{size}>'
+    return f'<img src="data:{kind};base64,{data}" alt="{text(alt, bare=True)}"{size}>'

@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sportskills_lib.viewing.gold import text
+from sportskills_lib.viewing.escaping import text
 from sportskills_lib.viewing.previews import Preview
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def question(item: Item) -> str:
     """The learner's mistake, as an expert put it, and what is asked."""
     about = " · ".join(filter(None, (item.sport, item.skill)))
     return (
-        f'<p class="said">{text(item.feedback, most=1500)}</p>'
+        f'<p class="said">{text(item.feedback, limit=1500)}</p>'
         f'<p class="soft">{text(about)} — would watching the clip on the right help this learner with that?</p>'
     )
 

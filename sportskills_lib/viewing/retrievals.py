@@ -16,10 +16,10 @@ import polars as pl
 
 from sportskills_lib.evaluation import cases, recall
 from sportskills_lib.viewing import pictures
+from sportskills_lib.viewing.escaping import text
 
 CLASSES = {cases.OWN: "own", cases.SAME_CUE: "cue", cases.SAME_SKILL: "skill", cases.OTHER: "other"}
 SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
-MAX_TEXT = 300
 CSS = """
 .retrieval{font:14px/1.35 system-ui,sans-serif;margin:0 0 1.4em}
 .retrieval .asked{margin:0 0 .4em;max-width:60em;overflow-wrap:anywhere}
@@ -82,7 +82,7 @@ class RetrievalView:
         for hit in hits.iter_rows(named=True):
             label = f"{hit['rank']} {SIGNS[hit['mark']]} {hit['mark']}"
             figures.append(self._figure(hit["clip_id"], CLASSES[hit["mark"]], label, f"score {hit['score']:.3f}"))
-        head = f"{_text(query['sport'])} · <q>{_text(query['text'])}</q> · {_text(arm_name(system))}: {place}"
+        head = f"{text(query['sport'])} · <q>{text(query['text'])}</q> · {text(arm_name(system))}: {place}"
         return f'<div class="retrieval"><p class="asked">{head}</p><div class="row">{"".join(figures)}</div></div>'
 
     def _figure(self, clip_id: str, css: str, label: str, score: str) -> str:
@@ -91,16 +91,16 @@ class RetrievalView:
         picture = pictures.image_tag(pictures.animation(self.frames[row]), alt=f"clip {clip_id}")
         where = f"{clip['video_id']} at {clip['start_s']:.1f} s, {clip['demonstration']}"
         lines = [
-            f'<span class="mark">{_text(label)}</span>',
-            _text(score),
-            f'<span class="said">{_text(self.said.get(clip_id, ""))}</span>',
-            f'<span class="where">{_text(where)}</span>',
+            f'<span class="mark">{text(label)}</span>',
+            text(score),
+            f'<span class="said">{text(self.said.get(clip_id, ""))}</span>',
+            f'<span class="where">{text(where)}</span>',
         ]
         return f'<figure class="{css}">{picture}<figcaption>{"<br>".join(filter(None, lines))}</figcaption></figure>'
 
     def page(self, chosen: Iterable[tuple[str, str, str]], *, top: int = 5) -> str:
         """Several queries below each other, as one fragment with its style: (title, system, query_id)."""
-        parts = [f"<h3>{_text(title)}</h3>{self.html(system, query, top=top)}" for title, system, query in chosen]
+        parts = [f"<h3>{text(title)}</h3>{self.html(system, query, top=top)}" for title, system, query in chosen]
         return f"<style>{CSS}</style>{legend()}{''.join(parts)}"
 
 
@@ -129,6 +129,8 @@ def legend() -> str:
 
 def arm_name(system: str) -> str:
     """``image/narrations/text_to_video/within_sport`` → ``image, narrations, within sport``."""
+    if system.count("/") != 3:
+        return system.replace("_", " ")
     encoder, training, _, scope = system.split("/")
     return f"{encoder}, {training}, {scope}".replace("_", " ")
 
@@ -150,9 +152,3 @@ def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str
     arms = [arm for arm in known if arm[1] == training] or known or [("image", training)]
     encoder, chosen = arms[0]
     return recall.system_name(encoder, chosen, "text_to_video", scope)
-
-
-def _text(text: str) -> str:
-    """Escaped, cut to a length that a page can bear, and kept from turning the text around it (bidi marks)."""
-    shown = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    return f"<bdi>{escape(shown, quote=True)}</bdi>" if shown else ""

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
 
 import stage_outputs
 
-from sportskills_lib import artifacts
-from sportskills_lib.evaluation import audit, cases, recall
-from sportskills_lib.viewing import retrievals
+from sportskills_lib import artifacts, config, tables
+from sportskills_lib.evaluation import audit, cases, feedback, recall
+from sportskills_lib.viewing import asked, retrievals
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,33 @@ def view(tmp_path_factory) -> retrievals.RetrievalView:
         marked = cases.retrieved(queries, rankings, clips, audit.true_groups("data/raw/demo/truth", clips))
         frames = np.load(pairing.path("frames.npy"))
     return retrievals.view(clips, pairs, narrations, frames, queries, marked, scores)
+
+
+@pytest.fixture(scope="session")
+def inspected(tmp_path_factory) -> Path:
+    """A workspace whose run ``synthetic`` has all that 06 reads: two sports, learners, judgements."""
+    folder = tmp_path_factory.mktemp("inspected")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPORTSKILLS_HOME", str(folder))
+        stage_outputs.write_stages(folder, sports=("golf", "judo"))
+        run, pairing = stage_outputs.RUN, artifacts.open_stage(stage_outputs.RUN, "02_pairing")
+        clips, retrieval = pairing.table("clips"), artifacts.open_stage(run, "04_retrieval")
+        narrations = artifacts.open_stage(run, "01_curation").table("narrations")
+        queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
+        vectors = artifacts.open_stage(run, "03_encoder").table("embeddings")
+        scores, rankings = recall.score_all(vectors, queries, clips, min_gallery=50)
+        settings = config.EvaluationConfig()
+        judged, _ = feedback.judgements(feedback.read_ratings(settings.ratings), clips, retrieval.table("learners"))
+        stage = artifacts.begin(run, "05_evaluation", settings)
+        stage.save("recall", scores)
+        stage.save("retrievals", rankings)
+        stage.save("judgements", judged)
+        stage.finish(dropped=tables.dropped_rows([]))
+    return folder
+
+
+@pytest.fixture
+def kinds(inspected, monkeypatch) -> list[asked.Asked]:
+    """Narrations and learners of that run."""
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
+    return asked.read(stage_outputs.RUN)

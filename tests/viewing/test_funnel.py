@@ -1,0 +1,122 @@
+"""The funnel explorer: counts against the tables, the way of one video, every key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from IPython.display import HTML
+
+from sportskills_lib import tables
+from sportskills_lib.viewing import exploring, funnel
+from sportskills_lib.viewing.funnel import Place
+
+NARRATIONS = [  # id, start, text, actionable, reason
+    ("v1:000000-002000", 0.0, "welcome back", False, "greeting"),
+    ("v1:002000-004000", 2.0, "bend your knees", True, "imperative"),
+    ("v1:004000-006000", 4.0, "keep the elbow in", True, "imperative"),
+    ("v1:006000-008000", 6.0, "sort of like so", None, "undecided"),
+    ("v2:000000-002000", 0.0, "turn the hip", True, "imperative"),
+]
+
+
+@pytest.fixture
+def lost(tmp_path) -> funnel.Funnel:
+    """Two videos: one gives a clip and loses two windows, the other loses its only one to a copy."""
+    narrations = pl.DataFrame(
+        NARRATIONS, schema=["narration_id", "start_s", "text", "actionable", "reason"], orient="row"
+    ).with_columns(video_id=pl.col("narration_id").str.slice(0, 2))
+    judged = pl.DataFrame(
+        {
+            "clip_id": ["v1:000000-002000", "v1:002000-004000", "v1:004000-006000", "v2:000000-002000"],
+            "narration_ids": [[row[0]] for row in (*NARRATIONS[:3], NARRATIONS[4])],
+            "text": ["welcome back", "bend", "keep", "turn"],
+            "said": ["none", "correct", "correct", "correct"],
+            "demonstration": ["none", "correct", "none", "correct"],
+            "score": [1.0, 0.9, 0.8, 0.9],
+            "moved": [0.0, 0.2, 0.01, 0.3],
+        }
+    )
+    clips = pl.DataFrame({"clip_id": ["v1:002000-004000"], "split": ["test"]})
+    videos = pl.DataFrame({"video_id": ["v1", "v2"], "title": ["a", "b"], "channel": ["c", "d"], "sport": ["judo"] * 2,
+                           "skill": ["throw"] * 2, "duration_s": [8.0, 2.0]})  # fmt: skip
+    dropped = {
+        "01_curation": tables.dropped_rows([("video", "v3", "no_captions", "no v3.en.vtt")]),
+        "02_pairing": tables.dropped_rows(
+            [("clip", "v1:004000-006000", "no_demonstration", "none at 0.80"),
+             ("clip", "v2:000000-002000", "duplicate", "copy of v1:002000-004000")]
+        ),
+    }  # fmt: skip
+    return funnel.funnel(
+        videos, narrations, judged, clips, dropped, {"v1": tmp_path / "1.mp4", "v2": tmp_path / "2.mp4"}
+    )
+
+
+def test_everything_that_did_not_go_on_is_counted_once(lost):
+    assert lost.reasons.rows() == [
+        ("01_curation", "sentence", "does_not_teach", 1),
+        ("01_curation", "video", "no_captions", 1),
+        ("01_curation", "sentence", "undecided", 1),
+        ("02_pairing", "clip", "duplicate", 1),
+        ("02_pairing", "clip", "no_demonstration", 1),
+        ("02_pairing", "window", "words_do_not_teach", 1),
+    ]
+    assert [count for _, _, count in lost.steps] == [2, 5, 3, 4, 3, 1, 1]
+
+
+def test_the_way_of_a_video_says_where_each_sentence_ended(lost):
+    ended = dict(lost.sentences.sort("narration_id").select("narration_id", "ended").iter_rows())
+    assert list(ended.values()) == [
+        "no clip: the words do not teach",
+        "clip v1:002000-004000 (test)",
+        "dropped: no demonstration, none at 0.80",
+        "no window around it",
+        "dropped: duplicate, copy of v1:002000-004000",
+    ]
+    path = lost.path("v1")
+    assert "4 sentences, 3 windows, 1 clips kept" in path and "none at 0.80; 1.0% moves" in path.replace(
+        "0.80;", "0.80;"
+    )
+    assert "was not kept by 01" in lost.path("v3") and "no v3.en.vtt" in lost.path("v3")
+    assert "is no video of this run" in lost.path("v9") and "v1" in lost.path("v9")
+    assert lost.emptied() == "v2" and lost.cases()[-1].video == "v2" and lost.cases("v1")[-1].video == "v1"
+
+
+def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
+    place = Place(3)
+    assert {span.name for span in lost.spans(place)} == {"v1:002000-004000", "v2:000000-002000"}
+    assert lost.html(place, {span.name: b"strip" for span in lost.spans(place)}).count("<img") == 2
+    assert [span.start_s for span in lost.spans(Place(video="v1"))] == [0.0, 2.0, 4.0]
+
+
+def test_every_key(lost):
+    widget = exploring.FunnelWidget(lost, films=False)
+    for key in "jjjknp":
+        assert widget.press(key) == lost.html(widget.place)
+    assert widget.place == Place(2) and widget.place.page == 0
+    widget.press("j")
+    assert "<b>" in widget.press("1") and widget.place.video == "v2" and widget.video.value == "v2"
+    widget.press("Escape")
+    widget.press("5")  # no fifth example: nothing happens
+    assert widget.place == Place(3)
+    widget.video.value = " v1 "
+    assert widget.place.video == "v1" and "bend your knees" in widget.output.value
+
+
+def test_a_run_without_losses_opens(lost):
+    empty = funnel.Funnel(
+        lost.steps, lost.losses.head(0), lost.reasons.head(0), lost.videos, lost.sentences.head(0), {}
+    )
+    widget = exploring.FunnelWidget(empty, films=False)
+    assert "nothing" in widget.press("j") and widget.press("n") and widget.press("1")
+    assert empty.cases() == [Place()]
+
+
+def test_headless_is_the_page(lost, monkeypatch, tmp_path):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    monkeypatch.setattr(exploring, "make_previews", lambda spans, **_: {})
+    shown = exploring.explore_here(lost, keep=tmp_path / "funnel.html")
+    assert isinstance(shown, HTML) and Path(tmp_path / "funnel.html").read_text() == shown.data
+    assert lost.overview() in shown.data and lost.path("v2") in shown.data

@@ -1,0 +1,173 @@
+"""The inspector: filters and marks against 05's own functions, every step by key, and what a step costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import stage_outputs
+from IPython.display import HTML
+
+from sportskills_lib import artifacts
+from sportskills_lib.evaluation import audit, cases, recall
+from sportskills_lib.viewing import asked, inspecting, inspector
+from sportskills_lib.viewing.inspector import APART, FAILURES, NEAR, Inspector
+from sportskills_lib.viewing.previews import Span
+
+
+def test_marks_are_those_that_05_gives(kinds):
+    pairing = artifacts.open_stage(stage_outputs.RUN, "02_pairing")
+    clips, narrations = (
+        pairing.table("clips"),
+        artifacts.open_stage(stage_outputs.RUN, "01_curation").table("narrations"),
+    )
+    queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
+    retrieved = artifacts.open_stage(stage_outputs.RUN, "05_evaluation").table("retrievals")
+    oracle = cases.retrieved(queries, retrieved, clips, audit.true_groups("data/raw/demo/truth", clips)).sample(
+        300, seed=0
+    )
+    by_id = {row["query_id"]: row for row in kinds[0].queries.to_dicts()}
+    for query, clip, mark in oracle.select("query_id", "clip_id", "mark").iter_rows():
+        assert kinds[0].mark(by_id[query], clip) == mark
+
+
+def test_filters_let_through_what_they_say(kinds):
+    view = Inspector(kinds[0])
+    begin = view.start()
+    every = view.listed(begin)
+    assert every["place"].to_list() == sorted(every["place"].to_list(), reverse=True)
+    failed, near = (view.listed(view.chosen(begin, show=show)) for show in (FAILURES, NEAR))
+    assert failed["query_id"].to_list() == every.filter(pl.col("place") > 10)["query_id"].to_list()
+    assert near["place"].is_between(10, 20, closed="right").all() and near.height
+    apart = view.listed(view.chosen(begin, show=APART)).head(1).row(0, named=True)
+    gap = (1 / every["place"] - 1 / every["other_place"]).abs().max()
+    assert abs(1 / apart["place"] - 1 / apart["other_place"]) == gap
+    golf = view.listed(view.chosen(begin, sport="golf"))
+    assert 0 < golf.height < every.height
+    words = every["text"][0][5:25]
+    assert set(view.listed(view.chosen(begin, words=words.upper()))["text"]) == set(
+        every.filter(pl.col("text").str.contains(words, literal=True))["text"]
+    )
+
+
+def test_a_learner_is_a_failure_when_no_clip_that_helps_is_near(kinds):
+    learners = kinds[1]
+    view = Inspector(learners)
+    state = view.chosen(view.start(), show=FAILURES)
+    for row in view.listed(state).head(20).iter_rows(named=True):
+        hits = learners.hits[state.system].filter(pl.col("query_id") == row["query_id"]).sort("rank")
+        grades = learners.grades[row["query_id"]]
+        assert all(grades.get(clip, 0) < 2 for clip in hits["clip_id"].head(5))
+
+
+def test_two_systems_show_where_they_differ(kinds):
+    view = Inspector(kinds[0])
+    state = view.start()
+    html = view.html(state)
+    assert html.count('class="system"') == 2 and "only here" in html
+    assert html.count("<figure") == 1 + 2 * inspector.TOP
+    assert view.html(replace(state, other="")).count('class="system"') == 1
+    same = view.html(replace(state, other=state.system))
+    assert "only here" not in same and "both: rank 1" in same
+
+
+def test_every_key_steps_and_shows_what_the_view_shows(kinds):
+    widget = inspecting.InspectorWidget(kinds, films=False)
+    for key in "jjkfsdabxtgvvffjm":
+        shown = widget.press(key)
+        assert shown == widget.view.html(widget.state)
+    assert widget.view.asked.kind == "learners"
+    widget.go(widget.view.start())
+    first = widget.state
+    assert widget.press("j") != widget.press("k") and widget.state == first
+    assert widget.press("k") and widget.state == first  # the ends hold
+    swapped = widget.press("x")
+    assert (widget.state.system, widget.state.other) == (first.other, first.system)
+    assert widget.view.query_id(widget.state) == widget.view.query_id(first) and swapped
+
+
+def test_the_mouse_takes_the_same_way(kinds):
+    widget = inspecting.InspectorWidget(kinds, films=False)
+    widget.controls["sport"].value = "judo"
+    assert widget.state.sport == "judo" and ">judo<" in widget.output.value
+    widget.controls["show"].value = APART
+    widget.query.value = 3
+    assert widget.state.number == 3 and widget.output.value == widget.view.html(widget.state)
+    widget.controls["words"].value = "nobody says this"
+    assert "no query" in widget.output.value
+    widget.press("j")
+    widget.controls["words"].value = ""
+    assert "no query" not in widget.output.value
+
+
+def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
+    widget = inspecting.InspectorWidget(kinds, films=False)
+
+    def broken(*_, **__):
+        raise RuntimeError("no <frames>")
+
+    monkeypatch.setattr(Inspector, "html", broken)
+    with pytest.raises(RuntimeError, match="frames"):
+        widget.press("j")
+    assert "RuntimeError: no &lt;frames&gt;" in widget.status.value
+    monkeypatch.undo()
+    widget.press("j")
+    assert widget.status.value == ""
+
+
+def test_films_replace_small_pictures_within_the_budget(kinds):
+    view = Inspector(kinds[0])
+    state = view.start()
+    films = dict.fromkeys(view.shown(state), b"film")
+    assert view.html(state, films).count("<video") == 1 + 2 * inspector.TOP
+    heavy = dict.fromkeys(films, bytes(300_000))
+    html = view.html(state, heavy)
+    assert 1 <= html.count("<video") < 5 and len(html) < 2_000_000
+    assert html.count("<video") + html.count("<img") == 1 + 2 * inspector.TOP
+
+
+def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypatch):
+    from sportskills_lib.viewing import background
+    from sportskills_lib.viewing.previews import Preview
+
+    monkeypatch.setattr(
+        background,
+        "make_previews",
+        lambda spans, **_: {span.name: Preview(b"film" + span.name.encode()) for span in spans},
+    )
+    monkeypatch.setattr(asked.Items, "span", lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1))
+    widget = inspecting.InspectorWidget(kinds)
+    widget.films.wait()
+    assert widget.output.value.count("<video") == 1 + 2 * inspector.TOP
+    monkeypatch.setattr(background, "make_previews", lambda *_, **__: 1 / 0)
+    widget.go(widget.view.chosen(widget.state, show=APART))
+    widget.films.wait()
+    assert "ZeroDivisionError" in widget.status.value
+
+
+def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch, tmp_path):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    shown = inspecting.inspect_here(kinds, keep=tmp_path / "page.html")
+    assert isinstance(shown, HTML) and (tmp_path / "page.html").read_text() == shown.data
+    for view in map(Inspector, kinds):
+        assert all(view.html(state) in shown.data for state in view.cases())
+    assert isinstance(inspecting.inspect_here([], keep=tmp_path / "page.html"), HTML)
+    counted = inspecting.counts(kinds)
+    assert (counted["hits"] + counted["failures"] == counted["queries"]).all()
+    assert inspecting.facts(kinds, pl.DataFrame({"a": [1]}))["reasons"] == 1
+
+
+def test_two_runs_stand_side_by_side(inspected, monkeypatch):
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
+    both = asked.read(stage_outputs.RUN, stage_outputs.RUN)
+    assert all(name.startswith("synthetic: ") for name in both[0].systems())
+    view = Inspector(both[0])
+    assert view.html(view.start()).count('class="system"') == 2
+    assert asked.folder_of("") == "" and str(asked.folder_of("mine")).endswith("mine/05_evaluation")
+
+
+def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    paths = pl.DataFrame({"id": ["a", "b", "c"], "path": ["a.mp4", "../b.mp4", "/etc/passwd"]})
+    assert set(asked._below("data/raw/mine", paths)) == {"a"}
