@@ -60,10 +60,15 @@ RULES: list[tuple[str, str, str]] = [
     (r"sportskills audit evidence\b.*", "read", "asks a judge about films; tests/auditing runs it"),
     (r"sportskills fetch\b.*", "read", "asks the network; tests/curation/test_fetch_command.py runs it on a stand-in"),
     (r"sportskills demo\b.*", "read", "renders films for minutes; tests/demo makes a small world"),
-    (r"sportskills (rate|serve)\b.*", "read", "serves a page until it is stopped; its own tests start it"),
+    (r"sportskills rate (draw|status|export)\b.*", "read", "needs an evaluated run and raters; its own tests run it"),
+    (
+        r"sportskills (rate serve|inspect|audit label)\b.*",
+        "read",
+        "serves a page until stopped; its own tests start it",
+    ),
 ]
 # Inline code that names a command without what it needs, or files that only the reader has.
-BARE = {"sportskills advise", "sportskills probe", "sportskills plan", "sportskills compare", "sportskills rate"}
+BARE = {"sportskills advise", "sportskills probe", "sportskills plan", "sportskills compare", "sportskills rate serve"}
 
 
 def commands(text: str) -> list[str]:
