@@ -7,8 +7,9 @@ cue as one of its own clips, which are among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -47,6 +48,11 @@ def true_groups(truth: str | Path, clips: pl.DataFrame, *, splits: Iterable[str]
     return found.select("execution", "cue", KIND, clip_id="asked_clip", group=name, look=look).select(
         *_NO_GROUPS
     ).sort("clip_id")  # fmt: skip
+
+
+def folder_named_by(settings: Mapping[str, Any]) -> str:
+    """The truth that 05 was told of, from its settings in the manifest; "" for none."""
+    return str(settings["truth"])
 
 
 def relevant_clips(queries: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:

@@ -113,7 +113,7 @@ def _of_run(run: str, prefix: str) -> list[Asked]:
     clips, learners = pairing.table("clips", tables.Clips), retrieval.table("learners", tables.Learners)
     narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
     queries, _ = recall.test_queries(clips, pairing.table("pairs", tables.Pairs), narrations)
-    groups = audit.true_groups(evaluation.manifest["config"]["truth"], clips)
+    groups = audit.true_groups(audit.folder_named_by(evaluation.manifest["config"]), clips)
     items = read_items(run)
     found = [
         from_narrations(queries, evaluation.table("retrievals"), evaluation.table("recall"), groups, items, prefix),
