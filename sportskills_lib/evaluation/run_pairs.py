@@ -120,7 +120,7 @@ def differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFr
         both = _answered_by_both(part)
         sampled = significance.resample(both, draws=draws, seed=seed)
         found = [_difference(pair.runs, sampled, both, sport, seed) for sport in sampled.strata]
-        for row, adjusted in zip(found, holm([row["p"] for row in found]), strict=True):
+        for row, adjusted in zip(found, significance.holm([row["p"] for row in found]), strict=True):
             row["p_holm"] = adjusted
         if found:
             found.append(_difference(pair.runs, sampled, both, None, seed))
@@ -172,20 +172,6 @@ def _p(runs: tuple[str, str], both: pl.DataFrame, seed: int) -> float | None:
     return significance.randomisation_p(weighed["gap"].to_numpy(), weighed["cluster"].to_list(), seed=seed)
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p values (1979), in the order given; what was not tested stays None.
-
-    Of m tests the smallest p is multiplied by m, the next by m − 1 and so on, never falling and at most 1.
-    """
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for before, (p, place) in enumerate(tested):
-        highest = max(highest, min(1.0, p * (len(tested) - before)))
-        adjusted[place] = highest
-    return adjusted
-
-
 def _in_order(table: pl.DataFrame) -> pl.DataFrame:
     """Macro means last within an arm; arms from the common start to the full training."""
     arms = summary.arms_in_order(f"{one}/{two}" for one, two in table.select("encoder", "training").rows())
@@ -214,7 +200,7 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
             names = {"system": system, "metric": metric, "first": first, "second": second}
             values = {"difference": gap.value, "low": gap.low, "high": gap.high, "apart": gap.excludes(0.0), "p": p}
             found.append(names | values | {"n": int(sampled.queries_S.sum())})
-        for row, adjusted in zip(found, holm([row["p"] for row in found]), strict=True):
+        for row, adjusted in zip(found, significance.holm([row["p"] for row in found]), strict=True):
             rows.append(row | {"p_holm": adjusted})
     return pl.DataFrame(rows, schema=_JUDGED)
 

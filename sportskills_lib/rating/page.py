@@ -10,12 +10,14 @@ from urllib.parse import parse_qs
 
 from sportskills_lib import artifacts, tables
 from sportskills_lib.auditing import strips
-from sportskills_lib.rating.store import GradedMeanwhile, Store, study_folder
+from sportskills_lib.rating import drawing
+from sportskills_lib.rating.store import GradedMeanwhile, Store, Study, study_folder
 from sportskills_lib.viewing import escaping, widgets
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
 
 AT_ONCE = 32  # films made between two lines of progress; all are in memory meanwhile
+PRACTISED = 6  # learners of the study that a notebook draws
 
 
 def open_study(name: str) -> Store:
@@ -106,6 +108,22 @@ def rate_here(study: str, rater: str) -> Any:
     rows = store.queue(rater)
     films, by_number = Films(store.study.run), {row["item"]: row for row in rows}
     return static(items_of(rows), lambda item: films.of(by_number[item.number]))
+
+
+def practise(run: str, rater: str = "you", *, rankings: str = "library") -> Any:
+    """:func:`rate_here` on a small study of the run, drawn when it is first asked for, so that grading can be tried.
+
+    Its grades are a practice's: no stage reads them. What keeps it from being drawn is said in its place.
+    """
+    from IPython.display import HTML
+
+    study = Study(f"{run[:30]}-practice", run, rankings, (), 3, "test", (rater,), 1, 0.0, 0)
+    try:
+        if not (study_folder(study.name) / "ratings.sqlite").exists():
+            drawing.draw(study, learners=PRACTISED)
+        return rate_here(study.name, rater)
+    except ValueError as error:
+        return HTML(f"<p>{escaping.text(error)}</p>")
 
 
 def served(study: str) -> Any:

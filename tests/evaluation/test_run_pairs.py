@@ -107,12 +107,6 @@ def test_a_run_differs_in_nothing_from_its_copy(home):
     assert (judged["difference"] == 0).all() and set(judged["system"]) == set(stage_outputs.SYSTEMS)
 
 
-def test_holm_by_hand():
-    assert run_pairs.holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
-    assert run_pairs.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert run_pairs.holm([]) == []
-
-
 @pytest.mark.parametrize(
     ("stage", "table", "change", "words"),
     [

@@ -33,6 +33,15 @@ def test_a_desk_saves_each_key_and_the_next_one_goes_on(make_store) -> None:
     assert again.sitting.place == 2 and again.sitting.done == 2
 
 
+def test_practice_is_drawn_once_and_says_what_keeps_it(make_store) -> None:
+    run = make_store(learners=2).study.run
+    shown = page.practise(run, rankings="pools")
+    assert "0 of " in shown.data and "<video controls" in shown.data
+    drawn = page.open_study(f"{run}-practice").study
+    assert page.practise(run).data == shown.data and page.open_study(f"{run}-practice").study == drawn
+    assert "no usable name" in page.practise("a.b").data
+
+
 def test_two_windows_of_one_rater_do_not_double(make_store) -> None:
     store = make_store(learners=2)
     one, two = page.desk(store, "ann"), page.desk(store, "ann")
