@@ -16,6 +16,7 @@ from sportskills_lib.advice import ranking
 from sportskills_lib.advice.learner import ClipShape, Learner, NoMotion, check_file, check_span, read_learner
 from sportskills_lib.advice.library import Library, NothingFits
 from sportskills_lib.frame_cache import FrameCache
+from sportskills_lib.retrieval.serving import Server
 from sportskills_lib.style import plain
 from sportskills_lib.viewing import previews
 from sportskills_lib.viewing.advice import AdviceView, Suggestion
@@ -39,6 +40,7 @@ class Asked:
     top: int = 5
     shortlist: int | None = None  # None: as many as 04 looked at, or SHORTLIST
     encoder: str | None = None
+    served: tuple[str, str] | None = None  # address and name of 04's relevance model at a server; None: loaded here
     workers: int = 2  # processes that read videos; 0: none, for tests
 
 
@@ -100,7 +102,8 @@ def _ranked(
     config = library.retrieval.manifest["config"] if library.retrieval else {}
     shortlist = max(asked.top, asked.shortlist or config.get("shortlist", SHORTLIST))
     rows = clips["row"].to_numpy()
-    ranked = ranking.rank(library, learner, vector, rows, shortlist=shortlist, cache=cache, say=say)
+    server = Server(*asked.served) if asked.served else None
+    ranked = ranking.rank(library, learner, vector, rows, shortlist=shortlist, cache=cache, say=say, server=server)
     count = f"{clips.height} clips of {name or 'all sports'} in run {library.run}, ranked by {ranked.how}."
     return ranked.rows[: asked.top], ranked, [count, *notes, _sure(library, ranked)]
 

@@ -18,6 +18,11 @@ EPILOG = (
     "Ends with 5, and a page that says why, where nothing in the library fits."
 )
 
+Served = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="URL MODEL", help="An OpenAI-compatible server (…/v1) and the name there of 04's model."),
+]
+
 
 def advise(
     video: Annotated[Path, typer.Argument(help="Your video: one file, of any kind that plays.")],
@@ -36,6 +41,7 @@ def advise(
         ),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="image, video or native. Default: video where 03 has it.")] = None,
+    served: Served = None,
     to: Annotated[Path, typer.Option(help="The page to write.")] = Path("advice.html"),
     json_: Annotated[
         str | None, typer.Option("--json", help="Write the list here, too; - prints it, and nothing else, to stdout.")
@@ -52,7 +58,7 @@ def advise(
     from sportskills_lib.failures import full_disk_named
     from sportskills_lib.files import write_whole
 
-    asked = Asked(video, run, sport, skill, start, end, top, shortlist, encoder)
+    asked = Asked(video, run, sport, skill, start, end, top, shortlist, encoder, served)
     with full_disk_named(to.parent):
         view = advise(asked, lambda line: typer.echo(line, err=True))
         page = view.page()

@@ -29,6 +29,7 @@ from sportskills_lib.advice.library import Library
 from sportskills_lib.fingerprints import digest
 from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.retrieval import calibration, nearest, relevance, token_store
+from sportskills_lib.retrieval.serving import Server
 from sportskills_lib.retrieval.study import seen_frames
 
 REFUSED = 0.05  # share of those like the ones that set the threshold that it may refuse
@@ -172,10 +173,11 @@ def rank(
     shortlist: int,
     cache: FrameCache | None,
     say: Callable[[str], None],
+    server: Server | None = None,
 ) -> Ranked:
     """The rows of the library that may be suggested, the best first; at most ``shortlist`` of them.
 
-    Ties stand in order of clip_id.
+    Ties stand in order of clip_id. With a ``server`` the relevance model is asked there instead of being loaded.
     """
     said = chosen_weight(library.retrieval, f"{FIRST} ({library.encoder})")
     pictures, words = library.clip_ND[rows] @ learner_D, library.said_ND[rows] @ learner_D
@@ -191,7 +193,10 @@ def rank(
         probability = None if sure is None else sure.probability(first)
         return Ranked(rows, pictures, probability, f"{how}; 04's validation gave its relevance model no weight")
     facts = ("relevance", library.digests, digest(library.clips["clip_id"].to_numpy()[rows].tolist()))
-    scores = _kept(cache, learner, facts, lambda: relevance_scores(library, learner, rows, say))
+    if server:
+        scores = served_scores(library, learner, rows, say, server)
+    else:
+        scores = _kept(cache, learner, facts, lambda: relevance_scores(library, learner, rows, say))
     probability = None if fitted is None else np.asarray(fitted.probability(scores), np.float64)
     order = np.lexsort((np.arange(len(rows)), -((1 - added) * first / spread(first) + added * scores / spread(scores))))
     how = f"{how}; of the nearest {len(rows)}, {_share(added)} the relevance model of 04"
@@ -245,6 +250,32 @@ def _calibration(folder: Path) -> calibration.Calibration | None:
     """04's calibration, where it has one that was fitted on something."""
     found = calibration.load(folder)
     return found if found is not None and found.pairs else None
+
+
+def served_scores(
+    library: Library, learner: Learner, rows: np.ndarray, say: Callable[[str], None], server: Server
+) -> np.ndarray:
+    """float64 [K]: :func:`relevance_scores` from a server that holds 04's model, within ``serving.SCORE_TOLERANCE``.
+
+    A pair that the server does not answer stands last, and is said; ValueError where it answers none.
+    """
+    assert library.retrieval is not None
+    config = library.retrieval.manifest["config"]
+    say(f"comparing with {len(rows)} clips by {server.model} at {server.url}")
+    kept = seen_frames(learner.frames.shape[0], config["frames"])
+    own, texts = learner.frames[kept], library.clips["text"].to_list()
+    said = [texts[row] if config["with_narration"] else None for row in rows.tolist()]
+    pairs = [
+        (own, np.asarray(library.frames[row])[kept], words) for row, words in zip(rows.tolist(), said, strict=True)
+    ]
+    found = server.scores(pairs)
+    scores = np.array([each.score for each in found])
+    lost = [each.reason for each in found if each.reason]
+    if len(lost) == len(found):
+        raise ValueError(f"{server.url} scored none of {len(found)} clips ({lost[0]}): leave --served out, or mend it")
+    if lost:
+        say(f"{len(lost)} of {len(found)} clips were not scored and stand last ({lost[0]})")
+    return np.where(np.isfinite(scores), scores, np.nanmin(scores) - 1.0)
 
 
 def relevance_scores(library: Library, learner: Learner, rows: np.ndarray, say: Callable[[str], None]) -> np.ndarray:

@@ -23,6 +23,7 @@ from sportskills_lib.advice import advising, learner, library, ranking
 from sportskills_lib.advice.advising import Asked, advise
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.frame_cache import FrameCache
+from sportskills_lib.retrieval import serving
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 SHAPE = learner.ClipShape.of(PairingConfig().model_dump())
@@ -317,6 +318,29 @@ def test_the_order_is_the_one_that_04_chose_on_validation(tmp_path: Path, monkey
     monkeypatch.setattr(ranking, "relevance_scores", None)  # without weight or calibration it is not asked
     alone = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
     assert alone.rows.tolist() == [0, 1, 2] and alone.probability is None
+
+
+def test_a_server_scores_and_what_it_does_not_answer_stands_last(tmp_path: Path, monkeypatch) -> None:
+    import polars as pl
+
+    stage = SimpleNamespace(manifest={"config": {"frames": 2, "with_narration": True}})
+    clips, frames = pl.DataFrame({"text": ["one", "two", "three"]}), np.arange(3 * 4 * 8 * 8 * 3, dtype=np.uint8)
+    made = SimpleNamespace(retrieval=stage, clips=clips, frames=frames.reshape(3, 4, 8, 8, 3))
+    you = learner.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((4, 8, 8, 3), np.uint8))
+    server, told = serving.Server("http://127.0.0.1:1/v1", "coach"), list[str]()
+
+    def answers(self, pairs):
+        assert [(one.shape, two.shape) for one, two, _ in pairs] == [((2, 8, 8, 3),) * 2] * 2
+        assert [words for *_, words in pairs] == ["three", "one"]
+        np.testing.assert_array_equal(pairs[0][1], made.frames[2][[1, 3]])
+        return [serving.Served(0.5), serving.Served(float("nan"), reason="status 503")]
+
+    monkeypatch.setattr(serving.Server, "scores", answers)
+    assert ranking.served_scores(made, you, np.array([2, 0]), told.append, server).tolist() == [0.5, -0.5]
+    assert "1 of 2 clips were not scored and stand last (status 503)" in told
+    monkeypatch.setattr(serving.Server, "scores", lambda self, pairs: [serving.Served(float("nan"), reason="gone")])
+    with pytest.raises(ValueError, match="scored none of 1 clips \\(gone\\)"):
+        ranking.served_scores(made, you, np.array([1]), told.append, server)
 
 
 def test_margins_are_those_of_a_loop() -> None:
