@@ -173,6 +173,8 @@ def plan_sweep(
 
     Settings are those of the base run, then ``fixed``, then the point's, then the seed of the swept stage.
     """
+    if stage not in STAGES:
+        raise ValueError(f"{stage} only shows what the stages made: sweep one of {', '.join(STAGES)}")
     stored = execution.load_settings(base)
     if stored is None:
         first = STAGES[max(0, STAGES.index(stage) - 1)][:2]

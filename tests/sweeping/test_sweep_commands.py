@@ -54,7 +54,8 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
     [
         (("sweep", "03", "--grid", "rate=1"), "03_encoder has no parameter rate; it has model"),
         (("sweep", "03", "steps=1,x"), "steps=x: 03_encoder: steps='x': input should be a valid integer"),
-        (("sweep", "06"), "there is no stage '06'"),
+        (("sweep", "06"), "06_inspection only shows what the stages made: sweep one of 01_curation"),
+        (("sweep", "07"), "there is no stage '07'"),
         (("sweep", "03", "--base", "none"), "there is no run 'none'"),
         (("sweep", "03", "--name", "../x"), "run '../x' is no usable name"),
         (("study", "--file", "none.toml"), "there is no list of sweeps none.toml"),
