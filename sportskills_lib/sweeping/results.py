@@ -14,7 +14,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from sportskills_lib import artifacts, origin, style, tables
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 EVALUATION, RETRIEVAL = "05_evaluation", "04_retrieval"
 JUDGED = "judged"  # stands for the encoder where systems are judged by coaches' grades: the swept stage is 04
 ARM = ["encoder", "training"]
-LABEL_LETTERS = 44
 GALLERIES = ("within_sport", "within_sport_fixed")  # whole galleries, and galleries of one size
 COMPARED = (
     ("difference", "narrations", "activity_skill"),
@@ -286,56 +284,6 @@ _POINTS = {
     "label": pl.String, "baseline": pl.String, "encoder": pl.String, "training": pl.String, "difference": pl.Float64,
     "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64, "seeds": pl.Int64, "apart": pl.Boolean,
 }  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------------ figure
-
-
-def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
-    """A panel an encoder, a line a point: each arm's mean over seeds, ± sd, with its seeds as dots; None without any.
-
-    With one seed the bar is the 95 % interval of 05 instead.
-    """
-    over = over_seeds(measured.filter(pl.col("value").is_not_null()))
-    encoders, labels = sorted(over["encoder"].unique()), found.labels
-    arms = [name for name in summary.TRAININGS if name in over["training"].unique().to_list()]
-    arms += sorted(set(over["training"].unique()) - set(arms))
-    if not encoders:
-        return None
-    height = 0.7 + 0.13 * len(labels) * (len(arms) + 1)
-    figure, panels = style.figure(style.PAGE_IN, height, ncols=len(encoders), sharex=True, sharey=True, squeeze=False)
-    for axes, encoder in zip(panels[0], encoders, strict=True):
-        for index, arm in enumerate(arms):
-            rows = over.filter((pl.col("encoder") == encoder) & (pl.col("training") == arm))
-            dots = measured.filter((pl.col("encoder") == encoder) & (pl.col("training") == arm))
-            _arm(axes, rows, dots, labels, shift=0.8 * ((index + 0.5) / len(arms) - 0.5), arm=arm)
-        chance = over.filter(pl.col("encoder") == encoder)["chance"].mean()
-        axes.axvline(chance, color=style.GREY, linewidth=0.7, linestyle=":")
-        axes.set_title("by coaches' grades" if found.judged else f"{style.plain(encoder)} encoder")
-        words = (found.metric, found.direction.replace("_to_", " → "), found.scope)
-        axes.set_xlabel(", ".join(word.replace("_", " ") for word in words))
-        for edge in np.arange(len(labels) - 1) + 0.5:
-            axes.axhline(edge, color="#E4E4E4", linewidth=0.5, zorder=0)
-    panels[0][0].set_xlim(left=0)  # shared, so not before every encoder is drawn: it ends the automatic limits
-    panels[0][0].set_yticks(range(len(labels)), [style.plain(label, limit=LABEL_LETTERS) for label in labels])
-    panels[0][0].set_ylim(len(labels) - 0.5, -0.5)
-    handles, names = panels[0][-1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=min(6, len(names)), columnspacing=1.2)
-    return figure
-
-
-def _arm(axes: Any, rows: pl.DataFrame, dots: pl.DataFrame, labels: list[str], *, shift: float, arm: str) -> None:
-    place = {label: index + shift for index, label in enumerate(labels)}
-    colour = style.ARM_COLOURS.get(arm, style.BLACK)
-    for row in rows.iter_rows(named=True):
-        low, high = (row["low"], row["high"]) if row["n"] == 1 else (row["mean"] - row["sd"], row["mean"] + row["sd"])
-        if low is not None and high is not None:
-            axes.plot([low, high], [place[row["label"]]] * 2, color=colour, linewidth=1.0, zorder=2)
-    several = dots.join(rows.filter(pl.col("n") > 1).select("label"), on="label", how="semi")
-    spots = [place[label] for label in several["label"]]
-    axes.scatter(several["value"], spots, s=7, color=colour, edgecolors="black", linewidths=0.25, zorder=3)
-    look = {"s": 20, "color": colour, "edgecolors": "black", "linewidths": 0.4, "marker": "D", "zorder": 4}
-    axes.scatter(rows["mean"], [place[label] for label in rows["label"]], label=arm.replace("_", " "), **look)
 
 
 # -------------------------------------------------------------------------------------------------------------- keep

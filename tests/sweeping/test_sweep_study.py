@@ -12,7 +12,7 @@ from toys import toy_settings
 from sportskills_lib import execution
 from sportskills_lib.artifacts import STAGES
 from sportskills_lib.failures import RunError
-from sportskills_lib.sweeping import results, running, study
+from sportskills_lib.sweeping import pictures, results, running, study
 from sportskills_lib.sweeping.grid import Sweep
 
 LIST = Path(__file__).parents[2] / "notebooks" / "study.toml"
@@ -56,7 +56,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         found = results.open_sweep(sweep.name)
         measured = results.recalls(found)
         results.keep_tables(found, members=results.member_table(found, measured))
-        results.keep_figure(found, "sweep", results.points_figure(found, measured))
+        results.keep_figure(found, "sweep", pictures.points_figure(found, measured))
         return execution.report_folder(sweep.name) / "index.html"
 
     monkeypatch.setattr(running, "_run_all", run_all)

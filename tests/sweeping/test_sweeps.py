@@ -21,7 +21,7 @@ from toys import toy_settings
 from sportskills_lib import artifacts, execution
 from sportskills_lib.artifacts import STAGES
 from sportskills_lib.failures import RunError, RunLocked
-from sportskills_lib.sweeping import results, running
+from sportskills_lib.sweeping import pictures, results, running
 from sportskills_lib.sweeping.grid import Member, Sweep, grid_points, parse_grid, plan_sweep
 
 ENCODER = "03_encoder"
@@ -252,7 +252,7 @@ def test_only_seeds_that_both_points_have_are_compared(found: results.Found) -> 
 
 def test_the_figure_shows_every_point_and_tables_are_kept(found: results.Found) -> None:
     measured = results.recalls(found)
-    figure = results.points_figure(found, measured)
+    figure = pictures.points_figure(found, measured)
     assert figure is not None
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["loss=info_nce", "loss=siglip"]
@@ -262,7 +262,7 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: results.Found) 
     report = execution.report_folder("s")
     assert {path.name for path in report.iterdir()} == {"sweep.png", "sweep.svg", "sweep.pdf", "members.csv"}
     assert pl.read_parquet(running.sweep_folder("s") / "members.parquet")["seed"].to_list() == [0, 1, 0, 1]
-    assert results.points_figure(found, measured.clear()) is None
+    assert pictures.points_figure(found, measured.clear()) is None
     with pytest.raises(ValueError, match="there is no sweep 'nothing'"):
         results.open_sweep("nothing")
 
