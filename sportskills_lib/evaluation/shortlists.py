@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP = 10
+ORDERED = {"depth": "by the fused score", "alone": "by the relevance model alone"}  # how a shortlist is ordered
 _LIBRARY = {
     "system": pl.String, "learners": pl.Int64, "ranked": pl.Float64, "judged@10": pl.Float64,
     "grade_of_judged@10": pl.Float64, "condensed_ndcg@10": pl.Float64, "low": pl.Float64, "high": pl.Float64,
@@ -75,6 +76,7 @@ def variants_table(
 ) -> pl.DataFrame:
     """nDCG@10 of the judged pools at each ``depth`` of the shortlist and each ``weight`` of the fused score.
 
+    ``alone``: the depths again, the shortlist ordered by the relevance model alone, whatever weight was chosen.
     ``seconds_a_learner`` is measured while 04 ran: the learner's vector, and the relevance model for each clip of the
     shortlist; the weight costs nothing, so it is null there.
     """
@@ -88,7 +90,7 @@ def variants_table(
     for system in sampled.systems:
         varied, _, value = system.partition(" ")
         interval = sampled.stratum(system, "all")
-        seconds = first + float(value) * second if varied == "depth" else None
+        seconds = first + float(value) * second if varied in ORDERED else None
         rows.append((varied, float(value), interval.value, interval.low, interval.high, seconds))
     return pl.DataFrame(rows, schema=_VARIANTS, orient="row").sort("varied", "value")
 
@@ -96,13 +98,15 @@ def variants_table(
 def figure(table: pl.DataFrame) -> Figure:
     """nDCG@10 against seconds over the depth of the shortlist, and over the weight of the relevance model."""
     drawn, (left, right) = style.figure(style.PAGE_IN, 2.4, ncols=2, sharey=True)
-    depths, weights = (table.filter(pl.col("varied") == name).sort("value") for name in ("depth", "weight"))
-    for panel, rows, column in ((left, depths, "seconds_a_learner"), (right, weights, "value")):
-        panel.plot(rows[column], rows["ndcg@10"], ".-", color=style.BLUE)
-        panel.fill_between(rows[column], rows["low"], rows["high"], color=style.BLUE, alpha=0.15, linewidth=0)
-    for row in depths.iter_rows(named=True):
+    looks = [("depth", left, "seconds_a_learner", style.BLUE), ("alone", left, "seconds_a_learner", style.VERMILION)]
+    for name, panel, column, colour in (*looks, ("weight", right, "value", style.BLUE)):
+        rows = table.filter(pl.col("varied") == name).sort("value")
+        panel.plot(rows[column], rows["ndcg@10"], ".-", color=colour, label=ORDERED.get(name))
+        panel.fill_between(rows[column], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+    for row in table.filter(pl.col("varied") == "alone").iter_rows(named=True):
         place = (row["seconds_a_learner"], row["ndcg@10"])
         left.annotate(f"{row['value']:g}", place, xytext=(2, 3), textcoords="offset points")
+    left.legend(title="the shortlist is ordered", loc="lower left")
     left.set(xlabel="seconds a learner (numbers: clips reranked)", ylabel="nDCG@10")
     right.set(xlabel="weight of the relevance model in the fused score")
     return drawn

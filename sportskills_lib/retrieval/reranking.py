@@ -45,11 +45,15 @@ def library_rankings(
 
 
 def variants(stages: TwoStage, pools: pl.DataFrame, first: np.ndarray, second: np.ndarray) -> pl.DataFrame:
-    """tables.Rankings of the judged pools at every depth (fused score on the encoder's first, the others below them)
-    and at every weight of the fused score: systems ``depth 6``, ``weight 0.25`` …"""  # fmt: skip
+    """tables.Rankings of the judged pools at every depth, and at every weight of the fused score.
+
+    Systems ``depth 6`` (the encoder's first six by the fused score, the others below them), ``alone 6`` (those six by
+    the relevance model alone, whatever weight was chosen), ``weight 0.25`` …
+    """
     parts = []
-    for depth in DEPTHS:
-        parts.append(nearest.rank(f"depth {depth}", pools, reranked(pools, first, second, stages.weight, depth)))
+    for name, weight in (("depth", stages.weight), ("alone", 1.0)):
+        for depth in DEPTHS:
+            parts.append(nearest.rank(f"{name} {depth}", pools, reranked(pools, first, second, weight, depth)))
     for weight in systems.WEIGHTS:
         parts.append(nearest.rank(f"weight {weight:g}", pools, systems.blend(pools, first, second, weight)))
     return nearest.stack_rankings(parts)

@@ -104,3 +104,24 @@ def _arm(
     axes.scatter(several["value"], spots, s=7, color=colour, edgecolors="black", linewidths=0.25, zorder=3)
     mark = {"s": 20, "edgecolors": "black", "linewidths": 0.4, "marker": "D", "zorder": 4} | look
     axes.scatter(rows["mean"], [place[label] for label in rows["label"]], label=arm.replace("_", " "), **mark)
+
+
+def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
+    """nDCG@10 against seconds a learner over the depth of the shortlist, a line a point; None without any.
+
+    The relevance model alone orders the shortlist: what it is worth where it decides. With several seeds, their mean.
+    """
+    rows = depths.filter(pl.col("varied") == "alone")
+    if rows.is_empty():
+        return None
+    figure, axes = style.figure(style.PAGE_IN, 2.8)
+    columns = pl.col("ndcg@10", "seconds_a_learner").mean()
+    means = rows.group_by("label", "value", maintain_order=True).agg(columns).sort("value")
+    for place, label in enumerate(rows["label"].unique(maintain_order=True)):
+        line, look = means.filter(pl.col("label") == label), _system_look(place)
+        axes.plot(line["seconds_a_learner"], line["ndcg@10"], markersize=4, label=style.plain(label), **look)
+    for value, seconds, ndcg in line.select("value", "seconds_a_learner", "ndcg@10").iter_rows():
+        axes.annotate(f"{value:g}", (seconds, ndcg), xytext=(3, 3), textcoords="offset points", fontsize=6)
+    axes.set(xlabel="seconds a learner (numbers: clips that the relevance model reorders)", ylabel="nDCG@10")
+    figure.legend(loc="outside right upper")
+    return figure

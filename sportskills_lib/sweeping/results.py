@@ -105,6 +105,16 @@ def recalls(found: Found) -> pl.DataFrame:
     return pl.concat(parts)
 
 
+def shortlists(found: Found) -> pl.DataFrame:
+    """05's table over depth and weight of every member with its run, label and seed; empty where nothing is judged."""
+    parts = []
+    for member in found.done() if found.judged else []:
+        table = artifacts.open_stage(member["run"], "05_evaluation").table("shortlist_depth")
+        names = {name: pl.lit(member[name]) for name in ("run", "label", "seed")}
+        parts.append(table.select(**names, **{name: pl.col(name) for name in table.columns}))
+    return pl.concat(parts) if parts else pl.DataFrame(schema={"label": pl.String, "varied": pl.String})
+
+
 def _recalled(found: Found, run: str) -> pl.DataFrame:
     table = artifacts.open_stage(run, EVALUATION).table("per_sport_recall")
     return table.filter(sport=summary.MEAN, metric=found.metric, direction=found.direction, scope=found.scope)

@@ -30,7 +30,10 @@ from sportskills_lib.sweeping.grid import Point, Sweep, plan_sweep
 STAGE = STAGES[2]
 KEYS = {"base", "preset", "jobs", "limit_minutes", "sweep"}
 SWEEP_KEYS = {"name", "title", "stage", "seeds", "set", "points", "together", "transfer"}
-COPIED = ("members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png")
+COPIED = (
+    "members.csv", "over_seeds.csv", "arm_differences.csv", "point_differences.csv", "sweep.png", "shortlist_depth.csv",
+    "shortlist_depth.png",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,9 @@ def _section(sweep: Sweep, place: Path) -> Iterator[str]:
     yield markdown(results.spoken(results.over_seeds(measured)))
     if (place / "sweep.png").is_file():
         yield f"\n![{sweep.title}]({sweep.name}/sweep.png)\n"
+    if (place / "shortlist_depth.png").is_file():
+        yield "\nWhat the relevance model is worth for its seconds, when it alone reorders the encoder's best:\n"
+        yield f"![Quality against seconds over depth]({sweep.name}/shortlist_depth.png)\n"
     if len(found.labels) == 1 and (arms := results.arm_differences(found)).height:
         yield "\nArms against each other, paired over queries, seeds averaged per query first:\n"
         yield markdown(arms.drop("label"))

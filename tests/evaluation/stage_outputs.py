@@ -312,7 +312,7 @@ def two_stage_rankings(rankings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFra
         clip_id=pl.when(pl.col("rank") % 2 == 0).then(pl.col("clip_id") + "x").otherwise("clip_id")
     )
     vlm = rankings.filter(pl.col("system") == "vlm_lora")
-    names = ("depth 0", "depth 6", "depth 24", "weight 0", "weight 0.5", "weight 1")
+    names = ("depth 0", "depth 6", "depth 24", "alone 0", "alone 6", "alone 24", "weight 0", "weight 0.5", "weight 1")
     return library, pl.concat([vlm.with_columns(system=pl.lit(name)) for name in names])
 
 

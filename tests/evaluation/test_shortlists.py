@@ -35,7 +35,7 @@ def test_unjudged_clips_are_counted_and_left_out():
 
 
 def test_depths_cost_seconds_and_weights_none():
-    variants = pl.concat([ranking(name, "a", "b") for name in ("depth 0", "depth 12", "weight 0.25")])
+    variants = pl.concat([ranking(name, "a", "b") for name in ("depth 0", "depth 12", "alone 12", "weight 0.25")])
     timings = pl.DataFrame(
         {
             "part": ["vlm_lora: scores", "encoder_narrations: learners' vectors"],
@@ -44,8 +44,9 @@ def test_depths_cost_seconds_and_weights_none():
         }
     )
     table = shortlists.variants_table(variants, timings, judgements(a=3, b=1), LEARNERS, draws=10, seed=0)
-    assert table.select("varied", "value").rows() == [("depth", 0.0), ("depth", 12.0), ("weight", 0.25)]
-    assert table["seconds_a_learner"].to_list() == [pytest.approx(0.1), pytest.approx(2.5), None]
+    varied = [("alone", 12.0), ("depth", 0.0), ("depth", 12.0), ("weight", 0.25)]
+    assert table.select("varied", "value").rows() == varied
+    assert table["seconds_a_learner"].to_list() == [pytest.approx(2.5), pytest.approx(0.1), pytest.approx(2.5), None]
     assert set(optional("shortlist_depth", shortlists.figure, table)) == {"shortlist_depth"}
 
 

@@ -191,11 +191,11 @@ def test_the_shortlist_and_the_depths_agree_with_the_pools(library, learners, ti
     whole = ranked.rankings.filter(pl.col("system").is_in(wanted)).drop("score").sort("system", "query_id", "rank")
     found = ranked.library.drop("score").sort("system", "query_id", "rank")
     assert found.equals(whole)
-    order = {
-        name: ranked.variants.filter(pl.col("system") == name)["clip_id"].to_list() for name in ("depth 0", "depth 24")
-    }
+    names = ("depth 0", "depth 24", "alone 0", "alone 24")
+    order = {name: ranked.variants.filter(pl.col("system") == name)["clip_id"].to_list() for name in names}
     by = {name: ranked.rankings.filter(pl.col("system") == name)["clip_id"].to_list() for name in wanted}
-    assert order == {"depth 0": by["encoder_narrations"], "depth 24": by["fused"]}
+    first, fused, alone = (by[name] for name in ("encoder_narrations", "fused", "vlm_lora"))
+    assert order == {"depth 0": first, "depth 24": fused, "alone 0": first, "alone 24": alone}
     short = run(library, learners, tiny_folder, monkeypatch, shortlist=3, first_stage="image")[0]
     sizes = short.library.group_by("system", "query_id").len()["len"].unique().to_list()
     assert sizes == [3] and (short.timings["seconds"] > 0).all()

@@ -263,6 +263,19 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: results.Found) 
     assert {path.name for path in report.iterdir()} == {"sweep.png", "sweep.svg", "sweep.pdf", "members.csv"}
     assert pl.read_parquet(running.sweep_folder("s") / "members.parquet")["seed"].to_list() == [0, 1, 0, 1]
     assert pictures.points_figure(found, measured.clear()) is None
+
+
+def test_shortlists_are_drawn_a_line_a_point() -> None:
+    rows = [
+        (label, "alone", depth, 0.6 - depth / 100, depth / 10)
+        for label in ("8 frames", "2 frames")
+        for depth in (0.0, 6.0)
+    ]
+    columns = ["label", "varied", "value", "ndcg@10", "seconds_a_learner"]
+    figure = pictures.shortlists_figure(pl.DataFrame(rows, schema=columns, orient="row"))
+    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["8 frames", "2 frames"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "6"]
+    assert pictures.shortlists_figure(pl.DataFrame(schema={"varied": pl.String})) is None
     with pytest.raises(ValueError, match="there is no sweep 'nothing'"):
         results.open_sweep("nothing")
 
