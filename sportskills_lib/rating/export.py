@@ -28,7 +28,7 @@ def export(store: Store) -> dict[str, Path]:
     folder = store.path.parent
     told = [row | {"comment": guarded(row["comment"])} for row in rows if row["comment"] or row["grade"] is not None]
     made = {
-        "ratings.csv": _csv(feedback.RATINGS, map(rating, graded)),
+        "ratings.csv": _csv((*feedback.RATINGS, "learner_id"), map(rating, graded)),
         "qrels.txt": "".join(f"{learner} 0 {clip} {grade}\n" for learner, clip, grade in qrels(graded)),
         "comments.csv": _csv(COMMENTS, told),
     }
@@ -46,9 +46,11 @@ def _csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def rating(row: dict[str, Any]) -> dict[str, Any]:
-    """A grade as a row of the ratings file; its moment is the middle of the learner's clip, so that 05 finds that."""
+    """A grade as a row of the ratings file. Its moment is the middle of the learner's clip; the learner is named, too,
+    since two clips of one take may share their middle."""
     middle_s = (row["learner_start_s"] + row["learner_end_s"]) / 2
-    return {name: row[name] for name in feedback.RATINGS if name in row} | {"video_time": middle_s, "simulated": False}
+    kept = {name: row[name] for name in (*feedback.RATINGS, "learner_id") if name in row}
+    return kept | {"video_time": middle_s, "simulated": False}
 
 
 def qrels(graded: Sequence[dict[str, Any]]) -> list[tuple[str, str, int]]:
