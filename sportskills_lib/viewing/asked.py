@@ -243,11 +243,16 @@ def _by_system(frame: pl.DataFrame, prefix: str) -> dict[str, pl.DataFrame]:
 
 
 def _joined(parts: Sequence[Asked]) -> Asked:
-    """Several runs as one: what all of them asked, systems side by side."""
-    first = parts[0]
-    queries = first.queries
+    """Several runs as one: what all of them asked, systems side by side.
+
+    A clip is right if it is in any of the runs: cut otherwise, a sentence has another own clip. Of two mean grades of
+    one pair the first run's is shown.
+    """
+    first, queries = parts[0], parts[0].queries
     for part in parts[1:]:
-        queries = queries.join(part.queries.select("query_id"), on="query_id", how="semi")
+        theirs = part.queries.select("query_id", theirs="own")
+        queries = queries.join(theirs, on="query_id", maintain_order="left")
+        queries = queries.with_columns(own=pl.col("own").list.set_union("theirs")).drop("theirs")
     items = Items(
         {item: row for part in reversed(parts) for item, row in part.items.rows.items()},
         {item: found for part in reversed(parts) for item, found in part.items.frames.items()},
@@ -255,4 +260,9 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     )
     hits = {name: found for part in parts for name, found in part.hits.items()}
     places = {name: found for part in parts for name, found in part.places.items()}
-    return Asked(first.kind, queries, hits, places, items, first.near, first.goal, first.groups, first.grades)
+    groups = {clip: group for part in reversed(parts) for clip, group in part.groups.items()}
+    grades: dict[str, dict[str, float]] = {}
+    for part in reversed(parts):
+        for learner, known in part.grades.items():
+            grades[learner] = grades.get(learner, {}) | known
+    return Asked(first.kind, queries, hits, places, items, first.near, first.goal, groups, grades)
