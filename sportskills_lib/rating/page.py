@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,7 +13,7 @@ from sportskills_lib import artifacts, tables
 from sportskills_lib.auditing import strips
 from sportskills_lib.rating import drawing
 from sportskills_lib.rating.store import GradedMeanwhile, Store, Study, study_folder
-from sportskills_lib.viewing import escaping, widgets
+from sportskills_lib.viewing import escaping, keys, widgets
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
 
@@ -143,11 +144,12 @@ class Door:
         self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout={"width": "16em"})
         self.button = ipywidgets.Button(description="Begin")
         self.told = ipywidgets.HTML()
-        self.button.on_click(lambda _: self.open())
+        self.button.on_click(keys.guarded(lambda _: self.open(), self.told))
         asked = ipywidgets.HTML("<p>Who are you? Your name is on the invitation that you were given.</p>")
         self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.name, self.button]), self.told])
         if name:
-            self.open()
+            with suppress(OSError):  # said on the page: a page that raises is none, and cannot be asked again
+                keys.guarded(self.open, self.told)()
 
     def open(self) -> None:
         """Show the desk of the rater who is named in the field, or say why there is none."""
