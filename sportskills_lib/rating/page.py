@@ -10,10 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.auditing import strips
 from sportskills_lib.rating import drawing
 from sportskills_lib.rating.store import GradedMeanwhile, Store, Study, study_folder
-from sportskills_lib.viewing import escaping, keys, widgets
+from sportskills_lib.viewing import asked, escaping, keys, widgets
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
 
@@ -30,10 +29,10 @@ class Films:
     """The films of a study's pairs, from the workspace's cache; what it lacks is made, in a process of its own."""
 
     def __init__(self, run: str):
-        self.clips = strips.video_paths(run)
+        self.clips = asked.video_files(run)
         retrieval = artifacts.open_stage(run, "04_retrieval")
         listed = retrieval.table("learners", tables.Learners).select("learner_id", "path")
-        self.learners = strips.below(retrieval.manifest["config"]["learners"], listed)
+        self.learners = asked.below(retrieval.manifest["config"]["learners"], listed)
         self.cache = preview_cache()
 
     def spans(self, row: dict[str, Any]) -> tuple[Span, Span]:

@@ -167,15 +167,16 @@ def video_files(run: str) -> dict[str, Path]:
     A path that leaves its folder is left out: it comes from a table that strangers may have made.
     """
     curation = artifacts.open_stage(run, "01_curation")
-    found = _below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
+    found = below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
     if artifacts.is_complete(artifacts.holder(run, "04_retrieval"), "04_retrieval"):
         retrieval = artifacts.open_stage(run, "04_retrieval")
         learners = retrieval.manifest["config"]["learners"]
-        found |= _below(learners, retrieval.table("learners").select("take_id", "path"))
+        found |= below(learners, retrieval.table("learners").select("take_id", "path"))
     return found
 
 
-def _below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+    """Where files lie, by id: ``paths`` has an id and a path below ``source``, a folder or a table beside them."""
     folder = artifacts.workspace() / source
     listed = folder.is_file()  # a table names its files: videos by their whole paths, learners beside it
     folder = folder.parent if listed else folder

@@ -184,4 +184,4 @@ def test_a_clip_is_right_for_the_run_that_cut_it(kinds):
 def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     paths = pl.DataFrame({"id": ["a", "b", "c"], "path": ["a.mp4", "../b.mp4", "/etc/passwd"]})
-    assert set(asked._below("data/raw/mine", paths)) == {"a"}
+    assert set(asked.below("data/raw/mine", paths)) == {"a"}
