@@ -69,7 +69,8 @@ def is_loopback(ip: str) -> bool:
 
 
 def check_port(ip: str, port: int) -> None:
-    """ValueError where the port is taken, before anything is prepared."""
+    """ValueError where the address is none or the port is taken, before anything is prepared."""
+    is_loopback(ip)
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -66,10 +66,11 @@ def read_run(path: Path) -> pl.DataFrame:
 
 
 def write_qrels(path: Path, judged: pl.DataFrame) -> None:
-    """``learner 0 clip grade`` of each judged pair: the mean over raters, rounded half up, since grades are whole.
+    """``learner 0 clip grade`` of each judged pair, in order of ids: the mean over raters, rounded down.
 
+    Rounded down, it is 2 or more exactly where the mean is, so that *helpful* means in trec_eval what it means in 05.
     ``judged``: tables.Judgements, or rows learner_id, clip_id, grade of one rater.
     """
     means = judged.group_by("learner_id", "clip_id").agg(grade=pl.col("grade").mean()).sort("learner_id", "clip_id")
-    rows = means.select("learner_id", "clip_id", (pl.col("grade") + 0.5).floor().cast(pl.Int64)).iter_rows()
+    rows = means.select("learner_id", "clip_id", (pl.col("grade") + 1e-9).floor().cast(pl.Int64)).iter_rows()
     write_whole(path, "".join(f"{learner} 0 {clip} {grade}\n" for learner, clip, grade in rows))

@@ -43,7 +43,7 @@ def test_every_system_has_a_file_and_grades_are_means(tmp_path):
     rows = [("L", "b", "r1", 3, True), ("L", "b", "r2", 2, True), ("L", "a", "r1", 1, True), ("L", "a", "r2", 1, True)]
     judged = pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
     trec.write_qrels(tmp_path / "qrels.txt", judged)
-    assert (tmp_path / "qrels.txt").read_text() == "L 0 a 1\nL 0 b 3\n"
+    assert (tmp_path / "qrels.txt").read_text() == "L 0 a 1\nL 0 b 2\n"
     assert trec.write_runs(tmp_path / "none", two.clear()) == []
 
 

@@ -20,6 +20,7 @@ from sportskills_lib.config import PairingConfig
 from sportskills_lib.files import number
 from sportskills_lib.pairing import audit, verdicts
 from sportskills_lib.tables import DEMONSTRATIONS
+from sportskills_lib.viewing import asked
 
 SPAN = ("video_id", "start_s", "end_s", "demonstration")
 
@@ -127,7 +128,7 @@ def by_evidence(
 
 
 def _frames(run: str, windows: pl.DataFrame, config: PairingConfig) -> dict[str, np.ndarray]:
-    paths = strips.video_paths(run)
+    paths = asked.video_files(run)
     spans = [
         strips.Span(name, paths[video_id], start_s, end_s, config.frames, config.size_px)
         for name, video_id, start_s, end_s in windows.select("clip_id", "video_id", "start_s", "end_s").iter_rows()

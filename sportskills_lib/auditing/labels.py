@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sportskills_lib import artifacts
 from sportskills_lib.auditing import questions, sampling, scoring, sheets, strips
-from sportskills_lib.viewing import escaping, gold, widgets
+from sportskills_lib.viewing import asked, escaping, gold, widgets
 from sportskills_lib.viewing.labelling import Films, Labeller
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 
@@ -40,7 +40,7 @@ class Ahead:
 
     def __init__(self, run: str, rows: Sequence[Mapping[str, Any]]):
         self.rows, self.places = rows, {row["item_id"]: place for place, row in enumerate(rows)}
-        self.paths, self.cache = strips.video_paths(run), preview_cache()
+        self.paths, self.cache = asked.video_files(run), preview_cache()
         self.made = 0  # films of all items before this place were made, or are being made
         self.thread = threading.Thread()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib import artifacts, video
+from sportskills_lib import video
 from sportskills_lib.compute import Value, map_shards
+from sportskills_lib.viewing import asked
 
 MOMENTS, SIDE_PX = 6, 112
 
@@ -31,30 +32,13 @@ def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: f
 
     A span whose video cannot be read has none.
     """
-    paths, wanted = video_paths(run), []
+    paths, wanted = asked.video_files(run), []
     for prefix, suffix in (("", ""), ("other_", " other")):
         columns = ["item_id", *(f"{prefix}{name}" for name in ("video_id", "start_s", "end_s"))]
         for item, video_id, start_s, end_s in frame.select(columns).iter_rows():
             if video_id in paths:
                 wanted.append(Span(item + suffix, paths[video_id], start_s, end_s))
     return read_spans(wanted, workers=workers, timeout_s=timeout_s)
-
-
-def video_paths(run: str) -> dict[str, Path]:
-    """Where the run's videos lie, by video_id; and its learners', by take_id, where 04 is complete."""
-    curation = artifacts.open_stage(run, "01_curation")
-    found = below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
-    if artifacts.is_complete(run, "04_retrieval"):
-        retrieval = artifacts.open_stage(run, "04_retrieval")
-        found |= below(retrieval.manifest["config"]["learners"], retrieval.table("learners").select("take_id", "path"))
-    return found
-
-
-def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
-    """Where files lie, by id: ``paths`` has an id and a path below ``source``, a folder or a table beside them."""
-    folder = artifacts.workspace() / source
-    folder = folder.parent if folder.is_file() else folder  # a table of learners names files beside it
-    return {name: folder / path for name, path in paths.iter_rows()}
 
 
 def read_spans(wanted: list[Span], *, workers: int, timeout_s: float) -> dict[str, np.ndarray]:

@@ -46,7 +46,10 @@ def _place(system: str) -> tuple[int, str]:
 
 
 def read_ratings(ratings: str | Path) -> pl.DataFrame:
-    """The ratings file (relative to the workspace); an empty table where it is "" or there is no such file."""
+    """The ratings file (relative to the workspace); an empty table where it is "" or there is no such file.
+
+    The column ``learner_id`` may be missing; where it is there, it says which learner a moment means.
+    """
     path = artifacts.workspace() / ratings
     if not ratings or not path.is_file():
         return pl.DataFrame(schema=RATINGS)
@@ -54,8 +57,9 @@ def read_ratings(ratings: str | Path) -> pl.DataFrame:
     if missing := sorted(set(RATINGS) - set(frame.columns)):
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: ratings need {', '.join(RATINGS)}")
     truth = pl.col("simulated").str.to_lowercase().is_in(["true", "1", "yes"])
+    kinds = RATINGS | ({"learner_id": pl.String} if "learner_id" in frame.columns else {})
     return frame.with_columns(truth.alias("simulated")).select(
-        pl.col(name) if name == "simulated" else pl.col(name).cast(kind) for name, kind in RATINGS.items()
+        pl.col(name) if name == "simulated" else pl.col(name).cast(kind) for name, kind in kinds.items()
     )
 
 
@@ -91,17 +95,11 @@ def judgements(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFram
 
 def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
     """The ratings with learner_id and clip_id (null where there is none), their splits, and the overlap."""
-    tries = learners.select(
-        "learner_id", take_uid="take_id", from_s="start_s", to_s="end_s", learner_split=pl.col("split").cast(pl.String)
-    )
-    inside = ratings.select("take_uid", "video_time").unique().join(tries, on="take_uid")
-    inside = inside.filter(pl.col("video_time").is_between("from_s", "to_s")).sort(
-        (pl.col("video_time") - (pl.col("from_s") + pl.col("to_s")) / 2).abs(), "learner_id"
-    )
-    owners = inside.unique(["take_uid", "video_time"], keep="first", maintain_order=True).drop("from_s", "to_s")
+    ratings = spans.with_names(ratings)
+    owners = spans.match_moments(ratings, learners).with_columns(learner_split=pl.col("split").cast(pl.String))
     splits = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
     return (
-        ratings.join(owners, on=["take_uid", "video_time"], how="left", maintain_order="left")
+        ratings.join(owners.drop("split"), on=["take_uid", "video_time", "named"], how="left", maintain_order="left")
         .join(spans.match_spans(ratings, clips), on=["video_id", "start_s", "end_s"], how="left", maintain_order="left")
         .join(splits, on="clip_id", how="left", maintain_order="left")
     )

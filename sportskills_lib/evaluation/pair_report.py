@@ -167,9 +167,9 @@ def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[
         rose, fell = ((moves["way"] == way).sum() / moves.height for way in (rank_changes.BETTER, rank_changes.WORSE))
         value = report_text.interval(row["difference"], row["low"], row["high"])
         verdict = "apart from 0" if row["apart"] else "not apart from 0"
-        size = f"macro mean of {sports.height} sports, n = {row['n']} queries, p = {row['p']:.3g}"
+        p = "no p: all are of one video" if row["p"] is None else f"p = {row['p']:.3g}"
         name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
-        size = f"macro mean of {sports.height} sports, n = {row['n']} queries, p = {row['p']:.3g}"
+        size = f"macro mean of {sports.height} sports, n = {row['n']} queries, {p}"
         single = f"Of single sports {apart} have an interval that excludes 0, {holm} after Holm's correction"
         way = f"{rose:.0%} of the queries rose, {fell:.0%} fell"
         said.append(f"{name}: recall@10 {value}, {verdict} ({size}). {single}. {way}.")

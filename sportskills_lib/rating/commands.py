@@ -61,7 +61,6 @@ def serve(
     from sportskills_lib.rating.page import Films, open_study
 
     store = open_study(study)
-    pages.is_loopback(ip)
     pages.check_port(ip, port)
     lost = Films(store.study.run).prepare(store.latest(), typer.echo, workers=workers)
     for line in lost[:10]:

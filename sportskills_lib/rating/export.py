@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sportskills_lib import trec
 from sportskills_lib.auditing.sheets import guarded
 from sportskills_lib.evaluation import agreement, feedback
 from sportskills_lib.files import write_whole
@@ -26,15 +27,16 @@ def export(store: Store) -> dict[str, Path]:
     if not graded:
         raise ValueError(f"study {store.study.name!r} has no grade yet: nothing can be exported")
     folder = store.path.parent
-    told = [row | {"comment": guarded(row["comment"])} for row in rows if row["comment"] or row["grade"] is not None]
+    said = [row for row in rows if row["comment"] or row["grade"] is not None]
+    told = [row | {name: guarded(row[name]) for name in ("learner_id", "clip_id", "comment")} for row in said]
     made = {
-        "ratings.csv": _csv(feedback.RATINGS, map(rating, graded)),
-        "qrels.txt": "".join(f"{learner} 0 {clip} {grade}\n" for learner, clip, grade in qrels(graded)),
+        "ratings.csv": _csv((*feedback.RATINGS, "learner_id"), map(rating, graded)),
         "comments.csv": _csv(COMMENTS, told),
     }
     for name, text in made.items():
         write_whole(folder / name, text)
-    return {name: folder / name for name in made}
+    trec.write_qrels(folder / "qrels.txt", judgements(graded))
+    return {name: folder / name for name in (*made, "qrels.txt")}
 
 
 def _csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
@@ -46,20 +48,11 @@ def _csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def rating(row: dict[str, Any]) -> dict[str, Any]:
-    """A grade as a row of the ratings file; its moment is the middle of the learner's clip, so that 05 finds that."""
+    """A grade as a row of the ratings file. Its moment is the middle of the learner's clip; the learner is named, too,
+    since two clips of one take may share their middle."""
     middle_s = (row["learner_start_s"] + row["learner_end_s"]) / 2
-    return {name: row[name] for name in feedback.RATINGS if name in row} | {"video_time": middle_s, "simulated": False}
-
-
-def qrels(graded: Sequence[dict[str, Any]]) -> list[tuple[str, str, int]]:
-    """learner_id, clip_id and one whole grade: the mean over raters, rounded down.
-
-    Rounded down, it is 2 or more exactly where the mean is, so that *helpful* means in trec_eval what it means in 05.
-    """
-    given: dict[tuple[str, str], list[int]] = {}
-    for row in graded:
-        given.setdefault((row["learner_id"], row["clip_id"]), []).append(row["grade"])
-    return [(*pair, sum(grades) // len(grades)) for pair, grades in sorted(given.items())]
+    kept = {name: row[name] for name in (*feedback.RATINGS, "learner_id") if name in row}
+    return kept | {"video_time": middle_s, "simulated": False}
 
 
 def judgements(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:

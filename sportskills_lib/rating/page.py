@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.auditing import strips
 from sportskills_lib.rating import drawing
 from sportskills_lib.rating.store import GradedMeanwhile, Store, Study, study_folder
-from sportskills_lib.viewing import escaping, widgets
+from sportskills_lib.viewing import asked, escaping, keys, widgets
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rater import Item, Rater, Sitting, static
 
@@ -29,10 +29,10 @@ class Films:
     """The films of a study's pairs, from the workspace's cache; what it lacks is made, in a process of its own."""
 
     def __init__(self, run: str):
-        self.clips = strips.video_paths(run)
+        self.clips = asked.video_files(run)
         retrieval = artifacts.open_stage(run, "04_retrieval")
         listed = retrieval.table("learners", tables.Learners).select("learner_id", "path")
-        self.learners = strips.below(retrieval.manifest["config"]["learners"], listed)
+        self.learners = asked.below(retrieval.manifest["config"]["learners"], listed)
         self.cache = preview_cache()
 
     def spans(self, row: dict[str, Any]) -> tuple[Span, Span]:
@@ -143,11 +143,12 @@ class Door:
         self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout={"width": "16em"})
         self.button = ipywidgets.Button(description="Begin")
         self.told = ipywidgets.HTML()
-        self.button.on_click(lambda _: self.open())
+        self.button.on_click(keys.guarded(lambda _: self.open(), self.told))
         asked = ipywidgets.HTML("<p>Who are you? Your name is on the invitation that you were given.</p>")
         self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.name, self.button]), self.told])
         if name:
-            self.open()
+            with suppress(OSError):  # said on the page: a page that raises is none, and cannot be asked again
+                keys.guarded(self.open, self.told)()
 
     def open(self) -> None:
         """Show the desk of the rater who is named in the field, or say why there is none."""

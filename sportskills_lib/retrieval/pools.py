@@ -23,14 +23,14 @@ def read_pools(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(learner_id, clip_id) of every judged candidate that is a clip, and tables.Dropped for the others.
 
-    A judged moment belongs to the learner whose span holds it nearest to its middle; a judged span to the clip that
-    overlaps it most, by at least ``min_iou``. Only clips of the learner's own split are candidates.
+    A judged moment belongs to a learner by :func:`spans.match_moments`; a judged span to the clip that overlaps it
+    most, by at least ``min_iou``. Only clips of the learner's own split are candidates.
     """
     if path is None or not learners.height:
         return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
     judged, unread = _read(path)
-    owner = _owners(judged, learners)
-    matched = judged.join(owner, on=["take_uid", "video_time"], how="left").join(
+    owner = spans.match_moments(judged, learners)
+    matched = judged.join(owner, on=["take_uid", "video_time", "named"], how="left").join(
         spans.match_spans(judged, clips, min_iou=min_iou).select("video_id", "start_s", "end_s", "clip_id"),
         on=["video_id", "start_s", "end_s"],
         how="left",
@@ -67,7 +67,7 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted.Drop]]:
         raise ValueError(f"ratings {path} cannot be read ({untrusted.shown(str(error))}): mend the CSV") from None
     if missing := [name for name in COLUMNS if name not in said.columns]:
         raise ValueError(f"ratings {path} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
-    named = said.select(*COLUMNS).unique(maintain_order=True)
+    named = spans.with_names(said).select(*COLUMNS, "named").unique(maintain_order=True)
     judged = named.with_columns(pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items())
     usable = pl.all_horizontal(pl.col("video_time", "start_s", "end_s").is_finite().fill_null(False))
     usable &= pl.all_horizontal(pl.col("take_uid", "video_id").is_not_null())
@@ -77,16 +77,3 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted.Drop]]:
         ("judgement", f"{row[0]}@{row[1]}", "bad_row", f"{row[2]} {row[3]}-{row[4]} s: {detail}") for row in bad.rows()
     ]
     return judged.filter(usable), drops
-
-
-def _owners(judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """take_uid, video_time, learner_id, split: the learner that each judged moment means."""
-    tries = learners.select("learner_id", "split", take_uid="take_id", from_s="start_s", to_s="end_s")
-    inside = judged.select("take_uid", "video_time").unique().join(tries, on="take_uid")
-    inside = inside.filter(pl.col("video_time").is_between("from_s", "to_s"))
-    middle = (pl.col("from_s") + pl.col("to_s")) / 2
-    return (
-        inside.sort((pl.col("video_time") - middle).abs(), "learner_id")
-        .unique(["take_uid", "video_time"], keep="first", maintain_order=True)
-        .select("take_uid", "video_time", "learner_id", "split")
-    )

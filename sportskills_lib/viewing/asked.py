@@ -167,15 +167,16 @@ def video_files(run: str) -> dict[str, Path]:
     A path that leaves its folder is left out: it comes from a table that strangers may have made.
     """
     curation = artifacts.open_stage(run, "01_curation")
-    found = _below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
+    found = below(curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path"))
     if artifacts.is_complete(artifacts.holder(run, "04_retrieval"), "04_retrieval"):
         retrieval = artifacts.open_stage(run, "04_retrieval")
         learners = retrieval.manifest["config"]["learners"]
-        found |= _below(learners, retrieval.table("learners").select("take_id", "path"))
+        found |= below(learners, retrieval.table("learners").select("take_id", "path"))
     return found
 
 
-def _below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
+    """Where files lie, by id: ``paths`` has an id and a path below ``source``, a folder or a table beside them."""
     folder = artifacts.workspace() / source
     listed = folder.is_file()  # a table names its files: videos by their whole paths, learners beside it
     folder = folder.parent if listed else folder
@@ -243,11 +244,16 @@ def _by_system(frame: pl.DataFrame, prefix: str) -> dict[str, pl.DataFrame]:
 
 
 def _joined(parts: Sequence[Asked]) -> Asked:
-    """Several runs as one: what all of them asked, systems side by side."""
-    first = parts[0]
-    queries = first.queries
+    """Several runs as one: what all of them asked, systems side by side.
+
+    A clip is right if it is in any of the runs: cut otherwise, a sentence has another own clip. Of two mean grades of
+    one pair the first run's is shown.
+    """
+    first, queries = parts[0], parts[0].queries
     for part in parts[1:]:
-        queries = queries.join(part.queries.select("query_id"), on="query_id", how="semi")
+        theirs = part.queries.select("query_id", theirs="own")
+        queries = queries.join(theirs, on="query_id", maintain_order="left")
+        queries = queries.with_columns(own=pl.col("own").list.set_union("theirs")).drop("theirs")
     items = Items(
         {item: row for part in reversed(parts) for item, row in part.items.rows.items()},
         {item: found for part in reversed(parts) for item, found in part.items.frames.items()},
@@ -255,4 +261,9 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     )
     hits = {name: found for part in parts for name, found in part.hits.items()}
     places = {name: found for part in parts for name, found in part.places.items()}
-    return Asked(first.kind, queries, hits, places, items, first.near, first.goal, first.groups, first.grades)
+    groups = {clip: group for part in reversed(parts) for clip, group in part.groups.items()}
+    grades: dict[str, dict[str, float]] = {}
+    for part in reversed(parts):
+        for learner, known in part.grades.items():
+            grades[learner] = grades.get(learner, {}) | known
+    return Asked(first.kind, queries, hits, places, items, first.near, first.goal, groups, grades)

@@ -7,12 +7,16 @@ from html import escape
 LONGEST = 400  # characters; a page must stay a page
 
 
+def plain(value: object, *, limit: int = LONGEST) -> str:
+    """``value`` cut, without control characters or marks that turn text around: for controls, which escape it."""
+    letters = "".join(letter if letter.isprintable() else " " for letter in str(value)[: limit + 1])
+    return letters if len(letters) <= limit else letters[: limit - 1] + "…"
+
+
 def text(value: object, *, limit: int = LONGEST, bare: bool = False) -> str:
     """``value`` as HTML that can be nothing but text: escaped, cut, without control characters or marks that turn
     text around, and isolated from the text beside it (``bare``: not isolated, for titles and attributes)."""
-    letters = str(value)[: limit + 1]
-    plain = "".join(letter if letter.isprintable() else " " for letter in letters)
-    shown = escape(plain if len(plain) <= limit else plain[: limit - 1] + "…", quote=True)
+    shown = escape(plain(value, limit=limit), quote=True)
     return shown if bare or not shown else f"<bdi>{shown}</bdi>"
 
 

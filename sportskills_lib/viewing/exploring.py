@@ -56,7 +56,8 @@ class FunnelWidget:
 
     def _asked(self, change: Any) -> None:
         if not self._filling:
-            self.go(Place(self.place.reason, self.place.page, change["new"].strip()))
+            named = change["new"].strip()  # the id of a clip or a sentence will do, too
+            self.go(Place(self.place.reason, self.place.page, self.funnel.video_of(named)))
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the strips' thread may draw at the same time

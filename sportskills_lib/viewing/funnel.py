@@ -79,9 +79,18 @@ class Funnel:
         return Place(place.reason, place.page, self.video_of(found)) if found else place
 
     def video_of(self, item_id: str) -> str:
-        """The video that an item's id names: the id itself, or what stands before its span or line."""
+        """The video that an item's id names: the id itself where a video has it, or what stands before its span or
+        line; a learner's or a rating's take stands before its moment."""
         found = SPAN_ID.fullmatch(item_id)
-        return found[1] if found else item_id.rsplit(":", 1)[0]
+        owner = found[1] if found else item_id.rsplit(":", 1)[0]
+        if known := [name for name in (item_id, owner) if name in self._known()]:
+            return known[0]
+        return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
+
+    def _known(self) -> set[str]:
+        """The ids of videos: those that 01 kept, and those that it dropped whole."""
+        dropped = self.losses.filter(pl.col("item_kind") == "video")["item_id"]
+        return {*self.videos["video_id"], *dropped}
 
     def examples(self, place: Place) -> pl.DataFrame:
         """The losses of a reason that the page shows."""
@@ -177,20 +186,23 @@ class Funnel:
 
     def path(self, video: str, strips: Mapping[str, bytes] | None = None) -> str:
         """Why clips of this video are here or not: its way through 01 and 02, sentence by sentence."""
-        own = self.losses.filter((pl.col("item_id") == video) | pl.col("item_id").str.starts_with(f"{video}:"))
+        mine = [pl.col("item_id").str.starts_with(f"{video}{mark}") for mark in (":", "@")]
+        own = self.losses.filter((pl.col("item_id") == video) | mine[0] | mine[1])
         row = self.videos.filter(pl.col("video_id") == video)
         head = f"<p><b>{text(video)}</b> "
         if row.height:
             facts = row.row(0, named=True)
             about = (facts["title"], facts["channel"], facts["sport"], facts["skill"], clock(facts["duration_s"]))
             head += text(" · ".join(str(part) for part in about if part)) + "</p>"
-        elif own.height:
+        elif own.filter(pl.col("stage") == "01_curation").height:
             head += "was not kept by 01.</p>"
+        elif own.height:
+            head += "is no video of 01, but a learner's take. What was dropped of it:</p>"
         else:
             return head + f"is no video of this run: 01 read nothing under this id.{self._like(video)}</p>"
         said = self.sentences.filter(pl.col("video_id") == video).sort("start_s")
         clips = said.filter(pl.col("kept"))["window"].n_unique()
-        summary = f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, {clips} clips kept"
+        counts = f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, {clips} clips kept"
         dropped = own.filter(~pl.col("item_id").is_in([*said["narration_id"], *said["window"].drop_nulls()]))
         others = "".join(
             f"<li>{text(line['stage'])}, {text(line['item_kind'])} {text(line['item_id'])}: "
@@ -203,7 +215,8 @@ class Funnel:
             for name in ("when", "what is said", "01: does it teach?", "02: what is seen", "ended as")
         )
         below = f"<table><tr>{heads}</tr>{table}</table>" if table else ""
-        return f"{head}<p>{text(summary)}</p>{f'<ul>{others}</ul>' if others else ''}{below}"
+        summary = f"<p>{text(counts)}</p>" if row.height else ""
+        return f"{head}{summary}{f'<ul>{others}</ul>' if others else ''}{below}"
 
     def _like(self, video: str) -> str:
         close = get_close_matches(video[:100], self.videos["video_id"].to_list(), n=3, cutoff=0.5)

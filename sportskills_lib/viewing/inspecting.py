@@ -15,6 +15,7 @@ from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.viewing import inspector, keys, widgets
 from sportskills_lib.viewing.asked import Asked
 from sportskills_lib.viewing.background import Films
+from sportskills_lib.viewing.escaping import plain
 from sportskills_lib.viewing.inspector import Inspector, State
 from sportskills_lib.viewing.previews import preview_cache
 from sportskills_lib.viewing.retrievals import arm_name
@@ -76,8 +77,8 @@ class InspectorWidget:
         options = {
             "system": [(arm_name(name), name) for name in self.view.asked.systems()],
             "other": [("none", ""), *((arm_name(name), name) for name in self.view.asked.systems())],
-            "sport": [("all", ""), *((name, name) for name in self.view.sports())],
-            "skill": [("all", ""), *((name, name) for name in self.view.skills(state.sport))],
+            "sport": [("all", ""), *((plain(name, limit=80), name) for name in self.view.sports())],
+            "skill": [("all", ""), *((plain(name, limit=80), name) for name in self.view.skills(state.sport))],
         }
         self._filling = True
         try:

@@ -17,7 +17,7 @@ import polars as pl
 from sportskills_lib.evaluation import cases
 from sportskills_lib.viewing import pictures
 from sportskills_lib.viewing.asked import Asked
-from sportskills_lib.viewing.escaping import clock, text
+from sportskills_lib.viewing.escaping import clock, plain, text
 from sportskills_lib.viewing.retrievals import CLASSES, SIGNS, arm_name
 
 ALL, FAILURES, NEAR, APART = "all, worst first", "failures", "near misses", "largest disagreement"
@@ -178,7 +178,7 @@ class Inspector:
         """(label, number) of the queries around the state's: a list that a browser can bear, however large the run."""
         start = state.number // PAGE * PAGE
         rows = self.listed(state).slice(start, PAGE).select("place", "text").rows()
-        return [(f"{_rank(place)}: {said[:110]}", start + at) for at, (place, said) in enumerate(rows)]
+        return [(f"{_rank(place)}: {plain(said, limit=110)}", start + at) for at, (place, said) in enumerate(rows)]
 
     # --------------------------------------------------------------------------------------------------------- HTML
 

@@ -39,7 +39,10 @@ SCRIPT = """
     const alone = () => !document.querySelector('.jp-NotebookPanel') && !field(document.activeElement) &&
       document.querySelectorAll('.sk-box').length === 1;
     window.addEventListener('keydown', (event) => {
-      if (!box.isConnected || event.ctrlKey || event.metaKey || event.altKey) return;
+      // Many keyboards write [ and ] with AltGr (Windows says Ctrl+Alt) or Option: those are keys, no shortcuts.
+      const written = event.getModifierState('AltGraph') ||
+        (event.altKey && !event.ctrlKey && !event.metaKey && '[]'.includes(event.key));
+      if (!box.isConnected || (!written && (event.ctrlKey || event.metaKey || event.altKey))) return;
       if (!box.contains(event.target) && !alone()) return;
       if (field(event.target)) {
         event.stopPropagation();

@@ -7,7 +7,7 @@
   function run(box) {
     if (box.skPlays) return;
     box.skPlays = true;
-    let clock = 0, rate = 1, playing = true, shift = 0, last = 0, seen = '';
+    let clock = 0, rate = 1, playing = true, shift = 0, last = 0, seen = '', asked = '';
     const films = () => [...box.querySelectorAll('video')];
     const lead = (film, place) => (place ? shift : 0);
     const frame = () => 1 / Math.max(1, ...films().map((film) => Number(film.dataset.fps) || 25));
@@ -56,6 +56,8 @@
         }
       }
       say();
+      const lost = box.querySelector('.sk-lost');
+      if (lost && !lost.hidden && turn() !== asked) lost.hidden = true;  // the answer came late, but it came
       requestAnimationFrame(tick);
     }
     // A grade that the server does not answer is not saved: that must not go unseen.
@@ -67,7 +69,7 @@
       if (action) { action(); return; }
       const before = turn(), lost = box.querySelector('.sk-lost');
       if (lost && before !== '') {
-        setTimeout(() => { lost.hidden = turn() !== before; }, ANSWER_MS);
+        setTimeout(() => { lost.hidden = turn() !== before; asked = before; }, ANSWER_MS);
       }
     });
     // On a page of its own the keys work wherever the focus is.

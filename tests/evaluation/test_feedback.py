@@ -10,6 +10,7 @@ import stage_outputs
 
 from sportskills_lib import artifacts, tables
 from sportskills_lib.evaluation import agreement, feedback
+from sportskills_lib.retrieval import pools
 
 
 def clips() -> pl.DataFrame:
@@ -40,6 +41,23 @@ def test_a_rating_goes_to_the_learner_whose_middle_is_nearest_and_the_clip_that_
     assert judged["learner_id"].to_list() == ["L1"]  # 3.5 is nearer to 4.9 than 6.5
     judged, _ = feedback.judgements(ratings(rating(at=5.5)), clips(), learners())
     assert judged["learner_id"].to_list() == ["L2"]
+
+
+def test_of_two_learners_with_one_middle_the_named_one_is_meant(tmp_path, monkeypatch):
+    """A whole try and a detail in its middle: without a name, grades of one would be taken for the other's."""
+    people = learners().with_columns(start_s=pl.Series([0.0, 2.0, 0.0]), end_s=pl.Series([8.0, 6.0, 3.0]))
+    rows = [rating(at=4.0), rating(at=4.0, start=5.1, end=8.4)]
+    unnamed, _ = feedback.judgements(ratings(*rows), clips(), people)
+    assert set(unnamed["learner_id"]) == {"L1"}
+    ratings(rows[0], rows[0], rows[1]).with_columns(learner_id=pl.Series(["L1", "L2", None])).write_csv(
+        tmp_path / "named.csv"
+    )
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
+    judged, left = feedback.judgements(feedback.read_ratings("named.csv"), clips(), people)
+    assert left.is_empty()
+    assert judged.select("learner_id", "clip_id").rows() == [("L1", "a"), ("L1", "b"), ("L2", "a")]
+    pooled, lost = pools.read_pools(tmp_path / "named.csv", people, clips())
+    assert pooled.rows() == [("L1", "a"), ("L1", "b"), ("L2", "a")] and lost.is_empty()
 
 
 def test_every_rating_that_is_left_out_says_why():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_a_run_differs_in_nothing_from_its_copy(home):
     assert run_pairs.settings_that_differ(pair.runs).is_empty()
     judged = run_pairs.judged_differences(pair, draws=50)
     assert (judged["difference"] == 0).all() and set(judged["system"]) == set(stage_outputs.SYSTEMS)
+
+
+def test_runs_whose_clips_are_of_one_video_have_no_p_and_still_a_page(home):
+    pair = run_pairs.open_pair(FIRST, SECOND)
+    pair = replace(pair, scores=pair.scores.filter(pl.col("sport") == "judo").with_columns(cluster=pl.lit("v")))
+    found = pair_report.measure(pair, draws=10)
+    assert found["differences"]["p"].null_count() == found["differences"].height
+    (sentence, *_) = pair_report.summary_sentences(pair, found, run_pairs.main_arm(pair))
+    assert "no p" in sentence
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import json
 import sqlite3
 from pathlib import Path
 
+import polars as pl
 import pytest
 import stage_outputs
 from typer.testing import CliRunner
 
-from sportskills_lib import artifacts, cli
+from sportskills_lib import artifacts, cli, trec
 from sportskills_lib.evaluation import feedback
 from sportskills_lib.rating import export
 from sportskills_lib.rating.page import open_study
@@ -104,23 +105,28 @@ def test_exported_grades_go_into_05_unchanged(make_store) -> None:
     assert scores["query_id"].n_unique() == 5
 
 
-def test_qrels_are_helpful_where_05_says_helpful(make_store) -> None:
+def test_qrels_are_helpful_where_05_says_helpful(make_store, tmp_path: Path) -> None:
     store = make_store(learners=5, share_by_all=1.0)
     grade_everything(store, grades={"ann": 1, "ben": 3, "eve": 2})
     lines = [line.split() for line in export.export(store)["qrels.txt"].read_text().splitlines()]
     assert {grade for *_, grade in lines} == {"2"} and {zero for _, zero, *_ in lines} == {"0"}
-    pair = {"learner_id": "l", "clip_id": "c"}
+    pair = {"learner_id": "l", "clip_id": "c", "simulated": False}
     for grades in ([0, 3], [1, 2], [2, 2], [3, 2], [0, 0, 3], [2, 2, 1], [3, 3, 0]):
-        (*_, grade), *_ = export.qrels([pair | {"grade": each} for each in grades])
+        trec.write_qrels(
+            tmp_path / "q", pl.DataFrame([pair | {"rater": str(at), "grade": each} for at, each in enumerate(grades)])
+        )
+        grade = int((tmp_path / "q").read_text().split()[-1])
         assert (grade >= 2) == (sum(grades) / len(grades) >= feedback.HELPFUL)
 
 
-def test_comments_cannot_run_in_a_spreadsheet(make_store) -> None:
+def test_comments_cannot_run_in_a_spreadsheet(make_store, monkeypatch) -> None:
     store = make_store()
     grade_everything(store)
     with export.export(store)["comments.csv"].open(newline="") as file:
         said = {row["comment"] for row in csv.DictReader(file)}
     assert said == {"", "'=cmd()"}
+    monkeypatch.setattr(store, "latest", lambda: [row | {"clip_id": "-kQ:0-9"} for row in Store.latest(store)])
+    assert ",'-kQ:0-9," in export.export(store)["comments.csv"].read_text()  # an id may begin as a formula does
 
 
 def test_the_commands(home: Path) -> None:

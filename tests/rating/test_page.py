@@ -94,6 +94,19 @@ def test_a_link_with_a_name_opens_the_desk(make_store, monkeypatch: pytest.Monke
     assert "sk-rater" in page.served("coaches").children[0]._dom_classes
 
 
+def test_what_keeps_the_door_shut_is_said(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", "token=secret&rater=eve")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "queue", lambda *_: store.path.with_name("gone").read_bytes())
+        shown = page.served("coaches")
+        assert "FileNotFoundError" in shown.children[2].value
+        shown.children[1].children[1].click()
+        assert "FileNotFoundError" in shown.children[2].value
+    shown.children[1].children[1].click()
+    assert "sk-rater" in shown.children[0]._dom_classes
+
+
 def test_a_notebook_shows_the_widget_and_a_headless_run_the_same_pairs(make_store, monkeypatch) -> None:
     store = make_store(learners=2)
     monkeypatch.setenv("SPORTSKILLS_HEADLESS", "1")
@@ -119,6 +132,8 @@ def test_the_server_listens_here_alone_and_serves_no_file(tmp_path: Path) -> Non
     assert pages.settings("192.0.2.7", 8866, "s", tmp_path / "x")["Voila"]["tornado_settings"]["allow_remote_access"]
     with pytest.raises(ValueError, match="is no address"):
         pages.is_loopback("evil.example")
+    with pytest.raises(ValueError, match="--ip 'here' is no address"):
+        pages.check_port("here", 8866)
 
 
 def test_a_port_that_is_taken_is_said_first() -> None:

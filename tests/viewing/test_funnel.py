@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -102,6 +103,26 @@ def test_every_key(lost):
     assert widget.place == Place(3)
     widget.video.value = " v1 "
     assert widget.place.video == "v1" and "bend your knees" in widget.output.value
+
+
+def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
+    widget = exploring.FunnelWidget(lost, films=False)
+    for named in ("v1:004000-006000", "v1:000000-002000", "v1"):
+        widget.video.value = named
+        assert widget.place.video == "v1" and "4 sentences" in widget.output.value
+    widget.video.value = "https://example.org/v7"
+    assert "example.org/v7</bdi></b> is no video of this run" in widget.output.value
+
+
+def test_what_04_dropped_is_no_video_that_01_left_out(lost):
+    dropped = tables.dropped_rows([("learner", "take-1@2.5", "annotation_error", "audio was cut off"),
+                                   ("take", "take-1", "no_exo_view", "no camera")])  # fmt: skip
+    rows = dropped.select(pl.lit("04_retrieval").alias("stage"), *list(funnel.LOSSES)[1:])
+    later = replace(lost, losses=pl.concat([lost.losses, rows]))
+    assert later.video_of("take-1@2.5") == "take-1"
+    path = later.path("take-1")
+    assert "learner's take" in path and "01." not in path.split("but")[1] and "0 sentences" not in path
+    assert "audio was cut off" in path and "no camera" in path
 
 
 def test_a_run_without_losses_opens(lost):

@@ -124,6 +124,15 @@ def test_hostile_text_is_shown_as_text(shown, name):
     assert {"script": "alert(1)", "attribute": "alert(2)", "path": "etc/passwd"}.get(name, "") in "".join(reader.said)
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_plain_in_controls(name):
+    widget = inspecting.InspectorWidget([_asked(HOSTILE[name])], films=False)
+    labels = [label for control in (widget.query, widget.controls["sport"], widget.controls["skill"])
+              for label, _ in control.options]  # fmt: skip
+    assert len(labels) == 5 and all(label.isprintable() and len(label) < 130 for label in labels)
+    assert widget.controls["skill"].options[1][1] == HOSTILE[name]  # what is chosen stays what it is called
+
+
 def test_text_is_cut_isolated_and_plain():
     assert text("") == "" and text("a<b") == "<bdi>a&lt;b</bdi>" and text("a", bare=True) == "a"
     assert len(text("x" * 10_000, bare=True, limit=80)) == 80

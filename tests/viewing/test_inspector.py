@@ -167,7 +167,21 @@ def test_two_runs_stand_side_by_side(inspected, monkeypatch):
     assert asked.folder_of("") == "" and str(asked.folder_of("mine")).endswith("mine/05_evaluation")
 
 
+def test_a_clip_is_right_for_the_run_that_cut_it(kinds):
+    one = kinds[0]
+    name, query = one.systems()[0], one.queries.row(0, named=True)
+    recut = one.queries.with_columns(own=pl.lit(["cut otherwise"]).cast(pl.List(pl.String)))
+    both = asked._joined([one, replace(one, queries=recut, hits={f"other: {name}": one.hits[name]})])
+    wanted = both.queries.row(by_predicate=pl.col("query_id") == query["query_id"], named=True)
+    assert {both.mark(wanted, clip) for clip in ("cut otherwise", query["own"][0])} == {cases.OWN}
+    learners = next(each for each in kinds if each.kind == "learners")
+    more = replace(learners, grades={learner: {"new": 3.0} for learner in learners.grades})
+    learner = learners.queries["query_id"][0]
+    known = asked._joined([learners, more]).grades[learner]
+    assert known == learners.grades[learner] | {"new": 3.0}
+
+
 def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     paths = pl.DataFrame({"id": ["a", "b", "c"], "path": ["a.mp4", "../b.mp4", "/etc/passwd"]})
-    assert set(asked._below("data/raw/mine", paths)) == {"a"}
+    assert set(asked.below("data/raw/mine", paths)) == {"a"}
