@@ -15,8 +15,9 @@ import polars as pl
 
 from sportskills_lib import artifacts
 from sportskills_lib.files import write_whole
-from sportskills_lib.viewing import pictures, previews
+from sportskills_lib.viewing import asked, pictures, previews
 
+NOWHERE = Path(" ")  # of a video whose file is not below its folder: no file has that name
 COLUMNS = {
     "item_id": pl.String,  # a clip or a learner
     "file": pl.String,  # in the folder of films; empty: none could be made, and `reason` says why
@@ -48,24 +49,17 @@ def make(run: str, item_ids: Sequence[str], folder: Path, *, workers: int = 2) -
     return pl.DataFrame(table, schema=COLUMNS, orient="row").unique("item_id", keep="first", maintain_order=True)
 
 
-def _below(source: str, path: str) -> Path:
-    """The file of a video or a take: below the folder ``source``, or beside the list of that name."""
-    folder = artifacts.workspace() / source
-    return (folder.parent if folder.is_file() else folder) / path
-
-
 def _clips(run: str, item_ids: Sequence[str]) -> list[dict]:
     curation, pairing = artifacts.open_stage(run, "01_curation"), artifacts.open_stage(run, "02_pairing")
     wanted = pairing.table("clips").with_row_index("row").filter(pl.col("clip_id").is_in(list(item_ids)))
     words = pairing.table("pairs").join(curation.table("narrations").select("narration_id", "text"), on="narration_id")
     said = dict(words.group_by("clip_id").agg(pl.col("text").sort().str.join(" / ")).rows())
-    paths = dict(curation.table("videos").select("video_id", "path").rows())
+    files = asked.video_files(run)
     frames = np.load(pairing.path("frames.npy"), mmap_mode="r") if wanted.height else ()
-    source = curation.manifest["config"]["source"]
     return [
         {
             "item_id": row["clip_id"],
-            "span": _span(row["clip_id"], _below(source, paths[row["video_id"]]), row),
+            "span": _span(row["clip_id"], files.get(row["video_id"], NOWHERE), row),
             "still": pictures.animation(frames[row["row"]]),
             "said": said.get(row["clip_id"], ""),
             "origin": f"{row['video_id']} at {row['start_s']:.1f} s, {row['demonstration']}",
@@ -78,11 +72,11 @@ def _learners(run: str, item_ids: Sequence[str]) -> list[dict]:
     retrieval = artifacts.open_stage(run, "04_retrieval")
     wanted = retrieval.table("learners").with_row_index("row").filter(pl.col("learner_id").is_in(list(item_ids)))
     frames = np.load(retrieval.path("learner_frames.npy"), mmap_mode="r") if wanted.height else ()
-    source = retrieval.manifest["config"]["learners"]
+    files = asked.video_files(run)
     return [
         {
             "item_id": row["learner_id"],
-            "span": _span(row["learner_id"], _below(source, row["path"]), row),
+            "span": _span(row["learner_id"], files.get(row["take_id"], NOWHERE), row),
             "still": pictures.animation(frames[row["row"]]),
             "said": "",
             "origin": f"{row['take_id']} at {row['start_s']:.1f} s",
