@@ -109,17 +109,19 @@ def _arm(
 def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
     """nDCG@10 against seconds a learner over the depth of the shortlist, a line a point; None without any.
 
-    The relevance model alone orders the shortlist: what it is worth where it decides. With several seeds, their mean.
+    The relevance model alone orders the shortlist: what it is worth where it decides. Thin lines are 95 % intervals
+    over participants. With several seeds, the mean of each.
     """
     rows = depths.filter(pl.col("varied") == "alone")
     if rows.is_empty():
         return None
     figure, axes = style.figure(style.PAGE_IN, 2.8)
-    columns = pl.col("ndcg@10", "seconds_a_learner").mean()
+    columns = pl.col("ndcg@10", "low", "high", "seconds_a_learner").mean()
     means = rows.group_by("label", "value", maintain_order=True).agg(columns).sort("value")
     for place, label in enumerate(rows["label"].unique(maintain_order=True)):
         line, look = means.filter(pl.col("label") == label), _system_look(place)
         axes.plot(line["seconds_a_learner"], line["ndcg@10"], markersize=4, label=style.plain(label), **look)
+        axes.vlines(line["seconds_a_learner"], line["low"], line["high"], color=look["color"], linewidth=0.6, alpha=0.6)
     for value, seconds, ndcg in line.select("value", "seconds_a_learner", "ndcg@10").iter_rows():
         axes.annotate(f"{value:g}", (seconds, ndcg), xytext=(3, 3), textcoords="offset points", fontsize=6)
     axes.set(xlabel="seconds a learner (numbers: clips that the relevance model reorders)", ylabel="nDCG@10")
