@@ -144,7 +144,7 @@ def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]
         "summary": summary_sentences(pair, found, arm),
         "warnings": _warnings(pair),
         "tables": {name: report_text.shown(frame) for name, frame in shown.items()}
-        | {"moved": report_text.moved_shown(moves.head(MOST_MOVED))},
+        | {"moved": report_text.moved_shown(moves, MOST_MOVED)},
         "mark_note": "Only a query's own clip is marked as right; others may be right too.",
         "no_feedback": next((note for note in pair.notes if note.startswith("Feedback")), "no learners were judged."),
         "provenance": [(run, report_text.shown(report_text.provenance(each, now))) for run, each in manifests.items()],

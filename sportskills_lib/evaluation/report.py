@@ -136,7 +136,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
         "corpus": report_text.shown(found["corpus"]),
         "differences": report_text.shown(found["differences_by_sport"]),
         "power": report_text.shown(found["power"]),
-        "rank_changes": report_text.moved_shown(found["rank_changes"].head(MOST_MOVED)),
+        "rank_changes": report_text.moved_shown(found["rank_changes"], MOST_MOVED),
         "seeds": report_text.shown(found["seeds"]),
         **{name: report_text.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
         "dropped": report_text.shown(pl.concat([dropped, report_text.dropped_counts({NAME: found["dropped"]})])),

@@ -38,8 +38,10 @@ def _cell(value: Any, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
-def moved_shown(moves: pl.DataFrame) -> Shown:
-    """The table of what moved, its ranks named as ranks."""
+def moved_shown(moves: pl.DataFrame, most: int) -> Shown:
+    """The first ``most`` of what moved at all, ranks named as ranks."""
+    if "way" in moves.columns:
+        moves = moves.filter(pl.col("way") != "same").head(most)
     return shown(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
 
 
