@@ -3,10 +3,10 @@
 A similarity is summed in double precision and rounded to nine places, so that equal vectors tie whatever block they
 stand in; equal similarities stand in order of the gallery's rows. To multiply everything so would take most of the time
 for nothing, so a tile of queries and gallery rows is multiplied roughly first: in bfloat16 where the processor has
-units for it (AMX, through torch), else in float32. Only pairs whose rough similarity could reach the k-th best found so
-far, by the most that rounding can have changed it, are summed again. That is a bound, never a guess: the result is that
-of multiplying everything in double precision. Where too many pairs remain (vectors that are all alike), the tile is
-multiplied in double precision as a whole.
+units for it (AMX), else in float32, both by torch, whose products are faster than numpy's. Only pairs whose rough
+similarity could reach the k-th best found so far, by the most that rounding can have changed it, are summed again. That
+is a bound, never a guess: the result is that of multiplying everything in double precision. Where too many pairs remain
+(vectors that are all alike), the tile is multiplied in double precision as a whole.
 
 The bound: rounded factors are off by |δq| |g| + |q| |δg| at most (Cauchy and Schwarz; what rounding took away is
 measured), a sum of D products in single precision by D 2⁻²⁴ |q| |g| (Higham, Accuracy and Stability of Numerical
@@ -17,6 +17,7 @@ Legend: Q queries, N gallery rows, D dimensions, K best, C queries of a chunk, B
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,10 +28,11 @@ from numpy.typing import NDArray
 
 from sportskills_lib import metrics
 
-BLOCK, CHUNK = 8192, 1024  # gallery rows and queries of a tile
+BLOCK, CHUNK = 4096, 1024  # gallery rows and queries of a tile
 PAIRS = 512  # pairs summed again at once: what fits the processor's cache
 MANY, FEW = 0.02, 8192  # share of a tile, and pairs, above which multiplying all of it in double is cheaper
-WORTH = 2**27  # pairs of query and row from which loading torch pays
+FEW_PAIRS, WORTH = 2**21, 2**27  # of query and row: up to the first double precision is quick; from the second on
+# loading torch pays
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -49,7 +51,8 @@ def top_k(
     if not len(queries) or not k:
         return best.rows_QK, best.scores_QK
     rough = rough or _suited(len(queries) * len(gallery_ND))
-    chunks = [Chunk(start, queries[start : start + CHUNK], rough) for start in range(0, len(queries), CHUNK)]
+    tile = Tile()
+    chunks = [Chunk(start, queries[start : start + CHUNK], rough, tile) for start in range(0, len(queries), CHUNK)]
     for start in range(0, len(gallery_ND), block):
         part_BD = np.asarray(gallery_ND[start : start + block])
         offered = Rough.of(part_BD, rough)
@@ -66,14 +69,14 @@ def _has_amx() -> bool:
 
 
 def _suited(pairs: int) -> str:
-    if pairs < WORTH // 64:
+    if pairs < FEW_PAIRS or (pairs < WORTH and "torch" not in sys.modules):
         return "none"
-    return "bfloat16" if pairs >= WORTH and _has_amx() else "float32"
+    return "bfloat16" if _has_amx() else "float32"
 
 
 @dataclass(frozen=True)
 class Rough:
-    """Vectors in low precision (a torch tensor for bfloat16, else an array), their lengths, and what rounding took."""
+    """Vectors in low precision (a torch tensor), their lengths, and what rounding took."""
 
     low: Any
     roundoff: float
@@ -85,18 +88,34 @@ class Rough:
         """None where nothing is to be rough, or a number is too large for it (or none, which is found out later)."""
         if rough == "none" or not (lengths := _lengths(vectors)).max() < 1e15:
             return None
-        single = np.ascontiguousarray(vectors, np.float32)
-        if rough == "float32":
-            return cls(single, 2.0**-24, lengths, lengths * 2.0**-24)
         import torch
 
-        low = torch.from_numpy(single).bfloat16()
+        single = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+        if rough == "float32":
+            return cls(single, 2.0**-24, lengths, lengths * 2.0**-24)
+        low = single.bfloat16()
         return cls(low, 2.0**-8, lengths, _lengths(vectors - low.float().numpy()))
 
 
 def _lengths(vectors: np.ndarray) -> Floats:
     """Euclidean lengths, none too short."""
     return np.sqrt(np.einsum("bd,bd->b", vectors, vectors).astype(np.float64)) * 1.001
+
+
+class Tile:
+    """The rough similarities of a tile, in memory that is used again: asking for it anew takes a fifth of the time."""
+
+    def __init__(self) -> None:
+        self.kept: Any = None
+
+    def product(self, asked_CD: Any, offered_BD: Any) -> Any:
+        """The inner products [C, B], until the next ones."""
+        import torch
+
+        size = len(asked_CD) * len(offered_BD)
+        if self.kept is None or len(self.kept) < size:
+            self.kept = torch.empty(size, dtype=asked_CD.dtype)
+        return torch.mm(asked_CD, offered_BD.T, out=self.kept[:size].view(len(asked_CD), len(offered_BD)))
 
 
 @dataclass
@@ -125,8 +144,8 @@ class Best:
 class Chunk:
     """Some queries, as given and in low precision."""
 
-    def __init__(self, start: int, vectors_CD: np.ndarray, rough: str) -> None:
-        self.start, self.vectors_CD, self.rough = start, vectors_CD, Rough.of(vectors_CD, rough)
+    def __init__(self, start: int, vectors_CD: np.ndarray, rough: str, tile: Tile) -> None:
+        self.start, self.vectors_CD, self.rough, self.tile = start, vectors_CD, Rough.of(vectors_CD, rough), tile
 
     def candidates(
         self, part_BD: np.ndarray, offered: Rough | None, best: Best, *, first: bool
@@ -139,7 +158,7 @@ class Chunk:
         off_C = asked.lost * offered.lengths.max() + asked.lengths * (
             1.01 * offered.lost.max() + 1.01 * sums * offered.lengths.max()
         )
-        rough_CB = asked.low @ offered.low.T
+        rough_CB = self.tile.product(asked.low, offered.low)
         known_C = best.scores_QK[self.start : self.start + len(off_C), -1] - 1e-9
         if first:  # k rows are roughly at least this, so in truth at least this less what rounding can have added
             known_C = _kth(rough_CB, k)
@@ -169,16 +188,17 @@ class Chunk:
 
 def _kth(rough_CB: Any, k: int) -> Floats:
     """The k-th highest of each row."""
-    single = rough_CB if isinstance(rough_CB, np.ndarray) else rough_CB.float().numpy()
+    single = rough_CB.float().numpy()
     return np.partition(single, single.shape[1] - k, axis=1)[:, single.shape[1] - k].astype(np.float64)
 
 
 def _reaching(rough_CB: Any, floor_C: Floats) -> NDArray[np.bool_]:
     """Where the rough similarity is at least the row's floor."""
-    if isinstance(rough_CB, np.ndarray):
-        return rough_CB >= floor_C.astype(np.float32)[:, None]
     import torch
 
+    if rough_CB.dtype == torch.float32:
+        reaching: NDArray[np.bool_] = rough_CB.numpy() >= floor_C.astype(np.float32)[:, None]
+        return reaching
     floor = torch.from_numpy(floor_C).bfloat16()[:, None]
     if (floor_C > 0).all():  # then bit patterns are in the order of the numbers, and compare much faster
         found: NDArray[np.bool_] = rough_CB.view(torch.int16).numpy() >= floor.view(torch.int16).numpy()
