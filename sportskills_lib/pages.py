@@ -8,6 +8,7 @@ however that ends, and some time after the visitor is gone.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import os
 import re
@@ -38,7 +39,7 @@ HEADERS = {
 
 
 def token_of(path: Path) -> str:
-    """The token in a file that only its owner reads, made when there is none: links outlive a restart of the server."""
+    """The secret in a file that only its owner reads, made when there is none: links outlive a restart."""
     if path.is_file():
         found = path.read_text(encoding="ascii", errors="replace").strip()
         if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", found):
@@ -49,6 +50,11 @@ def token_of(path: Path) -> str:
     with os.fdopen(handle, "w") as file:
         file.write(made + "\n")
     return made
+
+
+def key_of(secret: str, name: str) -> str:
+    """The key of one visitor, which tells nothing of another's. The secret stands in no link, as the token does."""
+    return hmac.new(secret.encode(), name.encode(), "sha256").hexdigest()[:24]
 
 
 def address(ip: str, port: int, token: str, **query: str) -> str:

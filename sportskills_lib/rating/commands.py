@@ -58,7 +58,7 @@ def serve(
 ) -> None:
     """Serve the page on which raters grade: a link for each, no Python and no code; ends with Ctrl-C."""
     from sportskills_lib import pages
-    from sportskills_lib.rating.page import Films, open_study
+    from sportskills_lib.rating.page import Films, key_of, open_study
 
     store = open_study(study)
     pages.check_port(ip, port)
@@ -70,9 +70,9 @@ def serve(
     token = pages.token_of(store.path.parent / "token")
 
     def say() -> None:
-        typer.echo("links, one for each rater; whoever has one may grade:")
+        typer.echo("links, one for each rater, who can grade in no other's name with it:")
         for name in store.study.raters:
-            typer.echo(f"  {name:<20} {pages.address(ip, port, token, rater=name)}")
+            typer.echo(f"  {name:<20} {pages.address(ip, port, token, rater=name, key=key_of(store, name))}")
         _warn(ip)
 
     code = f"from sportskills_lib.rating import page\npage.served({store.study.name!r})"

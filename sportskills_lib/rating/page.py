@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from sportskills_lib import artifacts, tables
+from sportskills_lib import artifacts, pages, tables
 from sportskills_lib.rating import drawing
 from sportskills_lib.rating.store import GradedMeanwhile, Store, Study, study_folder
 from sportskills_lib.viewing import asked, escaping, keys, widgets
@@ -126,33 +127,45 @@ def practise(run: str, rater: str = "you", *, rankings: str = "library") -> Any:
         return HTML(f"<p>{escaping.text(error)}</p>")
 
 
+def key_of(store: Store, rater: str) -> str:
+    """What the rater's link proves the rater with; made from a secret that stands in no link."""
+    return pages.key_of(pages.token_of(store.path.parent / "secret"), rater)
+
+
 def served(study: str) -> Any:
-    """What the served page shows: the desk of the rater whom the link names, else a field for the name."""
+    """What the served page shows: the desk of the rater whom the link names and proves, else fields for both."""
     store = open_study(study)
-    asked = parse_qs(os.environ.pop("QUERY_STRING", "")).get("rater", [""])[0]
-    return Door(lambda name: desk(store, name).widget, asked).widget
+    query = parse_qs(os.environ.pop("QUERY_STRING", ""))
+
+    def enter(name: str, key: str) -> Any:
+        if not hmac.compare_digest(key_of(store, name).encode(), key.encode()):
+            raise ValueError("this name and key do not belong together: open the link that you were given")
+        return desk(store, name).widget
+
+    return Door(enter, query.get("rater", [""])[0], query.get("key", [""])[0]).widget
 
 
 class Door:
-    """Lets a rater in by name: ``enter`` returns the rater's widget, or raises ValueError for an unknown name."""
+    """Lets a rater in by name and key: ``enter`` returns the rater's widget, or raises ValueError for a wrong pair."""
 
-    def __init__(self, enter: Callable[[str], Any], name: str = ""):
+    def __init__(self, enter: Callable[[str, str], Any], name: str = "", key: str = ""):
         import ipywidgets
 
         self.enter = enter
         self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout={"width": "16em"})
+        self.key = ipywidgets.Password(value=key[:40], placeholder="your key", layout={"width": "16em"})
         self.button = ipywidgets.Button(description="Begin")
         self.told = ipywidgets.HTML()
         self.button.on_click(keys.guarded(lambda _: self.open(), self.told))
-        asked = ipywidgets.HTML("<p>Who are you? Your name is on the invitation that you were given.</p>")
-        self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.name, self.button]), self.told])
+        asked = ipywidgets.HTML("<p>Who are you? Your name and key stand in the link that you were given.</p>")
+        self.widget = ipywidgets.VBox([asked, ipywidgets.HBox([self.name, self.key, self.button]), self.told])
         if name:
             with suppress(OSError):  # said on the page: a page that raises is none, and cannot be asked again
                 keys.guarded(self.open, self.told)()
 
     def open(self) -> None:
-        """Show the desk of the rater who is named in the field, or say why there is none."""
+        """Show the desk of the rater who is named in the fields, or say why there is none."""
         try:
-            self.widget.children = (self.enter(self.name.value.strip()),)
+            self.widget.children = (self.enter(self.name.value.strip(), self.key.value.strip()),)
         except ValueError as error:
             self.told.value = f"<p><b>{escaping.text(str(error))}</b></p>"

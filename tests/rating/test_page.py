@@ -73,37 +73,53 @@ def test_films_are_made_before_the_page_opens(make_store) -> None:
     assert lost and all("missing" in line for line in lost)
 
 
+def link_of(store, rater: str) -> str:
+    """The query of the link that the rater was given."""
+    return f"token=t&rater={rater}&key={page.key_of(store, rater)}"
+
+
 @pytest.mark.parametrize(
-    "query", ["", "rater=", "rater=%3Cscript%3Ealert(1)%3C/script%3E", "rater=../ann", "rater=zoe"]
-)
+    "query", ["", "rater=", "rater=%3Cscript%3Ealert(1)%3C/script%3E", "rater=../ann", "rater=zoe", "rater=ann",
+              "rater=ann&key=%3Cb%3E", "rater=ann&key=é"]
+)  # fmt: skip
 def test_the_door_lets_in_whom_the_study_knows(make_store, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
-    make_store(learners=2)
-    monkeypatch.setenv("QUERY_STRING", f"token=secret&{query}")
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", f"token=t&{query}")
     shown = page.served("coaches")
-    name, button, told = (*shown.children[1].children, shown.children[2])
+    name, key, button, told = (*shown.children[1].children, shown.children[2])
     assert "QUERY_STRING" not in os.environ
-    assert "<script" not in told.value and ("is no rater" in told.value) == (len(query) > len("rater="))
-    name.value = " ann "
+    assert "<script" not in told.value and ("belong together" in told.value) == (len(query) > len("rater="))
+    name.value, key.value = " ann ", f" {page.key_of(store, 'ann')} "
     button.click()
     assert "sk-rater" in shown.children[0]._dom_classes
 
 
 def test_a_link_with_a_name_opens_the_desk(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_store(learners=2)
-    monkeypatch.setenv("QUERY_STRING", "token=secret&rater=eve")
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "eve"))
     assert "sk-rater" in page.served("coaches").children[0]._dom_classes
+
+
+def test_a_rater_cannot_grade_in_the_name_of_another(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "ann").replace("rater=ann", "rater=ben"))
+    shown = page.served("coaches")
+    assert "belong together" in shown.children[2].value
+    token = pages.token_of(store.path.parent / "token")
+    assert page.key_of(store, "ben") not in (page.key_of(store, "ann"), pages.key_of(token, "ben"))
+    assert store.history() == []
 
 
 def test_what_keeps_the_door_shut_is_said(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store(learners=2)
-    monkeypatch.setenv("QUERY_STRING", "token=secret&rater=eve")
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "eve"))
     with monkeypatch.context() as broken:
         broken.setattr(type(store), "queue", lambda *_: store.path.with_name("gone").read_bytes())
         shown = page.served("coaches")
         assert "FileNotFoundError" in shown.children[2].value
-        shown.children[1].children[1].click()
+        shown.children[1].children[2].click()
         assert "FileNotFoundError" in shown.children[2].value
-    shown.children[1].children[1].click()
+    shown.children[1].children[2].click()
     assert "sk-rater" in shown.children[0]._dom_classes
 
 
