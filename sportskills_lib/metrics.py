@@ -66,11 +66,6 @@ def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascend
 # ----------------------------------------------------------------------------------------------------- metrics
 
 
-def recall_at_k(scores: ArrayLike, positive: ArrayLike, *, k: int = 10, tie: Tie = "ascending") -> Floats:
-    """recall@k_single: 1 where the query's own item is among the top k, else 0, [Q]."""
-    return (positive_ranks(scores, positive, tie=tie) <= k).astype(np.float64)
-
-
 def found_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
     """|top k ∩ P| / |P|: the textbook's (and trec_eval's) recall; cannot reach 1 where |P| > k."""
     return _ratio(_relevant(ranked)[:, :k].sum(axis=1), np.asarray(n_relevant, dtype=np.float64))

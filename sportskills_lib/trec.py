@@ -9,16 +9,11 @@ smallest step that single precision has. A qrels line is ``query 0 document grad
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from sportskills_lib import tables
 from sportskills_lib.files import write_whole
-
-RUN = {"query_id": pl.String, "q0": pl.String, "clip_id": pl.String, "rank": pl.Int64, "score": pl.Float64,
-       "system": pl.String}  # fmt: skip
 
 
 def write_runs(folder: Path, rankings: pl.DataFrame) -> list[Path]:
@@ -49,20 +44,6 @@ def falling(scores: np.ndarray) -> np.ndarray:
         if found[place] >= found[place - 1]:
             found[place] = np.nextafter(found[place - 1], np.float32(-np.inf))
     return found
-
-
-def read_run(path: Path) -> pl.DataFrame:
-    """tables.Rankings columns of a run file in trec_eval's order: score falling, then document id falling."""
-    rows: Any = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(RUN, pl.String), orient="row").cast(
-        {"rank": pl.Int64, "score": pl.Float64}
-    )
-    single = pl.col("score").cast(pl.Float32)
-    return (
-        table.sort("system", "query_id", single, "clip_id", descending=[False, False, True, True])
-        .with_columns(rank=pl.int_range(1, pl.len() + 1).over("system", "query_id"))
-        .select(tables.Rankings.column_names())
-    )
 
 
 def write_qrels(path: Path, judged: pl.DataFrame) -> None:

@@ -24,12 +24,27 @@ def rankings(scores: list[float]) -> pl.DataFrame:
     return table
 
 
+def read_run(path: Path) -> pl.DataFrame:
+    """tables.Rankings columns of a run file in trec_eval's order: score falling, then document id falling."""
+    columns = ("query_id", "q0", "clip_id", "rank", "score", "system")
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row").cast(
+        {"rank": pl.Int64, "score": pl.Float64}
+    )
+    single = pl.col("score").cast(pl.Float32)
+    return (
+        table.sort("system", "query_id", single, "clip_id", descending=[False, False, True, True])
+        .with_columns(rank=pl.int_range(1, pl.len() + 1).over("system", "query_id"))
+        .select(tables.Rankings.column_names())
+    )
+
+
 @pytest.mark.parametrize("scores", [[0.5] * 6, [1e-9, 2e-9, 0.0, -0.0, 0.0], [1.0, 1.0 + 1e-12, 3e8, 3e8 + 1, -7.25]])
 def test_a_reader_that_breaks_ties_the_other_way_finds_our_order(tmp_path, scores):
     ours = rankings(scores)
     (path,) = trec.write_runs(tmp_path, ours)
     assert path.name == "s.trec"
-    read = trec.read_run(path)
+    read = read_run(path)
     assert read["clip_id"].to_list() == ours["clip_id"].to_list() and read["rank"].to_list() == ours["rank"].to_list()
     written = read["score"].to_numpy().astype(np.float32)
     assert (np.diff(written) < 0).all()
@@ -52,7 +67,7 @@ def test_trec_evals_own_run_is_read_in_its_order():
     """Its example has ties: its precision and nDCG come out only if they are broken as it breaks them."""
     if not EXAMPLE.is_dir():
         pytest.skip(f"trec_eval's example is not at {EXAMPLE}: set SPORTSKILLS_REAL_DATA to compare with it")
-    run = trec.read_run(EXAMPLE / "results.test")
+    run = read_run(EXAMPLE / "results.test")
     lines = map(str.split, (EXAMPLE / "out.test.aq").read_text().splitlines())
     expected = {(name, topic): float(value) for name, topic, value in lines if name.startswith(("P_", "ndcg_cut_"))}
     rows = [line.split() for line in (EXAMPLE / "qrels.test").read_text().splitlines()]

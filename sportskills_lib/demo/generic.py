@@ -72,14 +72,6 @@ def generic_motion(
     return pictures, joints, states
 
 
-def generic_motions(
-    n: int, rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
-) -> tuple[np.ndarray, list[list[str]], list[str]]:
-    """``n`` movements: frames uint8 [n, T, H, W, 3], their states, and one caption each (more: :func:`caption`)."""
-    pictures, _, states = generic_corpus(n, rng, frames=frames, size_px=size_px)
-    return pictures, states, [caption(held[:2], rng) for held in states]
-
-
 def generic_corpus(
     n: int, rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
