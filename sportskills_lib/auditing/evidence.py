@@ -21,6 +21,7 @@ from sportskills_lib.files import number
 from sportskills_lib.pairing import audit, verdicts
 from sportskills_lib.tables import DEMONSTRATIONS
 from sportskills_lib.viewing import asked
+from sportskills_lib.viewing.previews import Span
 
 SPAN = ("video_id", "start_s", "end_s", "demonstration")
 
@@ -130,7 +131,9 @@ def by_evidence(
 def _frames(run: str, windows: pl.DataFrame, config: PairingConfig) -> dict[str, np.ndarray]:
     paths = asked.video_files(run)
     spans = [
-        strips.Span(name, paths[video_id], start_s, end_s, config.frames, config.size_px)
+        Span(name, paths[video_id], start_s, end_s)
         for name, video_id, start_s, end_s in windows.select("clip_id", "video_id", "start_s", "end_s").iter_rows()
     ]
-    return strips.read_spans(spans, workers=config.workers, timeout_s=config.timeout_s)
+    return strips.read_spans(
+        spans, workers=config.workers, timeout_s=config.timeout_s, moments=config.frames, side_px=config.size_px
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -11,20 +11,9 @@ import polars as pl
 from sportskills_lib import video
 from sportskills_lib.compute import Value, map_shards
 from sportskills_lib.viewing import asked
+from sportskills_lib.viewing.previews import Span
 
 MOMENTS, SIDE_PX = 6, 112
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of a video to show: so many moments, so many pixels high and wide."""
-
-    name: str
-    path: Path
-    start_s: float
-    end_s: float
-    moments: int = MOMENTS
-    side_px: int = SIDE_PX
 
 
 def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: float = 60.0) -> dict[str, np.ndarray]:
@@ -41,10 +30,12 @@ def film_strips(frame: pl.DataFrame, run: str, *, workers: int = 2, timeout_s: f
     return read_spans(wanted, workers=workers, timeout_s=timeout_s)
 
 
-def read_spans(wanted: list[Span], *, workers: int, timeout_s: float) -> dict[str, np.ndarray]:
+def read_spans(
+    wanted: Sequence[Span], *, workers: int, timeout_s: float, moments: int = MOMENTS, side_px: int = SIDE_PX
+) -> dict[str, np.ndarray]:
     """Pictures uint8 [moments, side_px, side_px, 3] by the span's name, read in worker processes."""
     results = map_shards(
-        read_span,
+        partial(_read, moments=moments, side_px=side_px),
         wanted,
         workers=workers,
         timeout_s=timeout_s,
@@ -59,12 +50,12 @@ def read_spans(wanted: list[Span], *, workers: int, timeout_s: float) -> dict[st
     }
 
 
-def read_span(span: Span) -> Value:
+def _read(span: Span, *, moments: int, side_px: int) -> Value:
     """Pictures spread evenly over the span; none where the video cannot be read."""
     try:
         info = video.probe(span.path)
         end_s = min(span.end_s, info.duration_s)
-        times_s = span.start_s + (end_s - span.start_s) * (np.arange(span.moments) + 0.5) / span.moments
-        return {"pictures": video.read_frames(info, times_s, span.side_px)}
+        times_s = span.start_s + (end_s - span.start_s) * (np.arange(moments) + 0.5) / moments
+        return {"pictures": video.read_frames(info, times_s, side_px)}
     except (video.UnreadableVideo, ValueError):
-        return {"pictures": np.empty((0, span.side_px, span.side_px, 3), np.uint8)}
+        return {"pictures": np.empty((0, side_px, side_px, 3), np.uint8)}

@@ -49,6 +49,18 @@ def ranks(scores: pl.DataFrame, system: str) -> pl.DataFrame:
     return rows.group_by("query_id", "sport").agg(own_rank=pl.col("value").mean()).sort("query_id")
 
 
+def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str:
+    """The system whose retrievals are shown first: within sport if any sport is evaluable there, else across sports."""
+    single = recall.split_system(scores.filter((pl.col("metric") == recall.SINGLE) & pl.col("value").is_not_null()))
+    text = single.filter(pl.col("direction") == "text_to_video")
+    within = text.filter((pl.col("scope") == "within_sport") & (pl.col("training") == training))
+    scope = "within_sport" if within.height else "across_sports"
+    known = sorted(recall.split_system(scores.select("system").unique()).select("encoder", "training").rows())
+    arms = [arm for arm in known if arm[1] == training] or known or [("image", training)]
+    encoder, chosen = arms[0]
+    return recall.system_name(encoder, chosen, "text_to_video", scope)
+
+
 def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int = 2) -> pl.DataFrame:
     """``each`` best, typical and worst queries of ``system``: kind, query_id, sport, own_rank, baseline_rank."""
     mine = ranks(scores, system)

@@ -33,6 +33,7 @@ RECALL_FIGURES = (
     "per_sport_recall_fixed", "per_sport_recall_appendix_fixed",
 )  # fmt: skip
 FIGURES = [name for name in report_figures.CAPTIONS if name not in RECALL_FIGURES and not name[0].isdigit()]
+INSPECTED = {"inspector": NAME, "funnel": artifacts.INSPECTION}  # pages of single cases, and who makes them
 MOST_MOVED = 20  # queries in the page's table of what moved
 FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")  # the page; the files hold every metric
 
@@ -50,6 +51,7 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
             old.unlink()
     _write_tables(place, folder)
     report_cases.copy_films(folder, place)
+    _copy_pages(run, place, folder)
     report_figures.copy(run, place / "figures", folder)
     page = render(TEMPLATE, _context(run, place, folder, config))
     write_whole(place / "index.html", page)
@@ -114,6 +116,14 @@ def _write_tables(place: Path, folder: Path) -> None:
         (place / "feedback_retrieval.tex").write_text(text)
 
 
+def _copy_pages(run: str, place: Path, folder: Path) -> None:
+    for name, stage in INSPECTED.items():
+        made = (folder if stage == NAME else artifacts.run_folder(run) / stage) / f"{name}.html"
+        (place / made.name).unlink(missing_ok=True)
+        if made.is_file():
+            shutil.copyfile(made, place / made.name)
+
+
 # ------------------------------------------------------------------------------------------------------- content
 
 
@@ -145,7 +155,7 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
     }
     return {
         "title": f"run {run}",
-        "links": _links(place),
+        "links": _links(run, place),
         "summary": report_text.summary_sentences(found["headline"], found["feedback_differences"], found["raters"]),
         "warnings": report_text.warnings(found, manifests, dict(config)),
         "n_clips": int(found["galleries"]["gallery"].sum()),
@@ -167,10 +177,11 @@ def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> 
     }
 
 
-def _links(place: Path) -> list[tuple[str, str]]:
+def _links(run: str, place: Path) -> list[tuple[str, str]]:
     sections = ("recall", "understanding", "retrievals", "feedback", "corpus", "funnel", "checks", "provenance")
     names = [(name, f"#{name}") for name in sections]
-    notebooks = [name for name in artifacts.STAGES if (place / "nb" / f"{name}.html").is_file()]
-    if notebooks and NAME not in notebooks:
-        notebooks.append(NAME)  # the runner writes it when this notebook has ended
-    return names + [(name, f"nb/{name}.html") for name in notebooks]
+    names += [(f"{name} of cases", f"{name}.html") for name in INSPECTED if (place / f"{name}.html").is_file()]
+    executed = {name for name in artifacts.NOTEBOOKS if (place / "nb" / f"{name}.html").is_file()}
+    if executed:  # the runner writes a notebook's page when it has ended: after these two have called this
+        executed |= {NAME} | ({artifacts.INSPECTION} if artifacts.is_complete(run, artifacts.INSPECTION) else set())
+    return names + [(name, f"nb/{name}.html") for name in sorted(executed)]

@@ -114,10 +114,20 @@ def _of_run(run: str, prefix: str) -> list[Asked]:
     narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
     queries, _ = recall.test_queries(clips, pairing.table("pairs", tables.Pairs), narrations)
     groups = audit.true_groups(audit.folder_named_by(evaluation.manifest["config"]), clips)
-    items = read_items(run)
+    return of_tables(
+        queries, evaluation.table("retrievals"), evaluation.table("recall"), groups, learners,
+        retrieval.table("rankings"), evaluation.table("judgements"), read_items(run), prefix,
+    )  # fmt: skip
+
+
+def of_tables(
+    queries: pl.DataFrame, retrieved: pl.DataFrame, scores: pl.DataFrame, groups: pl.DataFrame,
+    learners: pl.DataFrame, rankings: pl.DataFrame, judged: pl.DataFrame, items: Items, prefix: str = "",
+) -> list[Asked]:  # fmt: skip
+    """The questions of each kind that was asked, from 05's tables as they are made."""
     found = [
-        from_narrations(queries, evaluation.table("retrievals"), evaluation.table("recall"), groups, items, prefix),
-        from_learners(learners, retrieval.table("rankings"), evaluation.table("judgements"), items, prefix),
+        from_narrations(queries, retrieved, scores, groups, items, prefix),
+        from_learners(learners, rankings, judged, items, prefix),
     ]
     return [asked for asked in found if asked.queries.height and asked.hits]
 

@@ -27,3 +27,14 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     end = f"{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
     return f"{hours}:{end}" if hours else end
+
+
+def document(title: str, body: str, *, css: str = "") -> str:
+    """``body`` as a whole page that loads nothing from anywhere and runs nothing."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; media-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<title>{text(title, bare=True)}</title><style>{css}</style></head>"
+        f"<body><h1>{text(title)}</h1>{body}</body></html>\n"
+    )

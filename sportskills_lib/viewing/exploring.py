@@ -12,6 +12,7 @@ from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.viewing import funnel as view_of
 from sportskills_lib.viewing import keys, widgets
 from sportskills_lib.viewing.background import Films
+from sportskills_lib.viewing.escaping import document
 from sportskills_lib.viewing.funnel import EXAMPLES, Funnel, Place
 from sportskills_lib.viewing.previews import make_previews, preview_cache
 
@@ -92,7 +93,7 @@ def explore_here(funnel: Funnel, video: str = "", *, keep: Path) -> Any:
     from IPython.display import HTML
 
     shown = page(funnel, video)
-    keep.write_text(shown)
+    keep.write_text(document("Funnel explorer", shown), encoding="utf-8")
     return FunnelWidget(funnel, cache=preview_cache()).widget if widgets.interactive() else HTML(shown)
 
 

@@ -7,14 +7,13 @@ around them. What the judge said is not shown while labelling, so that it cannot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib.viewing import pictures
-from sportskills_lib.viewing.escaping import text
+from sportskills_lib.viewing.escaping import document, text
 
 Strips = Mapping[str, np.ndarray]  # uint8 [T, S, S, 3] by item_id, and by "<item_id> other"
 CSS = """
@@ -83,10 +82,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def page(title: str, body: str) -> str:
     """A whole page that loads nothing from anywhere."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>"
-        f'<body><main class="gold"><h1>{escape(title)}</h1>{body}</main></body></html>\n'
-    )
+    return document(title, f'<main class="gold">{body}</main>', css=CSS)

@@ -15,10 +15,9 @@ from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.viewing import inspector, keys, widgets
 from sportskills_lib.viewing.asked import Asked
 from sportskills_lib.viewing.background import Films
-from sportskills_lib.viewing.escaping import plain
-from sportskills_lib.viewing.inspector import Inspector, State
+from sportskills_lib.viewing.escaping import document, plain
+from sportskills_lib.viewing.inspector import Inspector, State, arm_name
 from sportskills_lib.viewing.previews import preview_cache
-from sportskills_lib.viewing.retrievals import arm_name
 
 LABELS = {
     "j": "next query", "k": "query before", "f": "next filter", "s": "next sport", "d": "next skill",
@@ -151,7 +150,7 @@ def inspect_here(kinds: Sequence[Asked], *, keep: Path) -> Any:
     from IPython.display import HTML
 
     page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
-    keep.write_text(page)
+    keep.write_text(document("Retrieval inspector", page), encoding="utf-8")
     live = kinds and widgets.interactive()
     return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
 

@@ -18,10 +18,11 @@ from sportskills_lib.evaluation import cases
 from sportskills_lib.viewing import pictures
 from sportskills_lib.viewing.asked import Asked
 from sportskills_lib.viewing.escaping import clock, plain, text
-from sportskills_lib.viewing.retrievals import CLASSES, SIGNS, arm_name
 
 ALL, FAILURES, NEAR, APART = "all, worst first", "failures", "near misses", "largest disagreement"
 SHOWS = (ALL, FAILURES, NEAR, APART)
+CLASSES = {cases.OWN: "own", cases.SAME_CUE: "cue", cases.SAME_SKILL: "skill", cases.OTHER: "other"}
+SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
 TOP, PAGE = 5, 40
 MOST_ANSWERS, MOST_STILLS = 1000, 1000  # small pictures kept in memory, some 10 kB each
 BUDGET_BYTES = 1_500_000  # of films in one step, as they stand in the page; what is beyond it stays a small picture
@@ -319,6 +320,14 @@ class Inspector:
             if item in films and spent <= BUDGET_BYTES:
                 chosen[item] = films[item]
         return chosen
+
+
+def arm_name(system: str) -> str:
+    """``image/narrations/text_to_video/within_sport`` → ``image, narrations, within sport``."""
+    if system.count("/") != 3:
+        return system.replace("_", " ")
+    encoder, training, _, scope = system.split("/")
+    return f"{encoder}, {training}, {scope}".replace("_", " ")
 
 
 def browse(*runs: str) -> Any:

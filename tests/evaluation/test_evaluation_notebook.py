@@ -125,7 +125,7 @@ def test_the_page_opens_from_a_file_and_escapes_what_strangers_wrote(done):
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
             target = attributes.get(name, "#")
-            assert target.startswith(("#", "data:", "nb/", "figures/", "previews/")), target
+            assert target.startswith(("#", "data:", "nb/", "figures/", "previews/", "inspector.html")), target
             assert target.startswith(("#", "data:", "nb/")) or (place() / target).is_file(), target
     assert "mind cue" in shown.text
     assert "<b>$5</b>" in shown.text  # as text: the narrations of the stand-in hold markup
@@ -159,7 +159,8 @@ def test_executed_notebooks_are_kept_and_linked(done):
     (place() / "old.png").write_bytes(b"stale")
     report.rebuild(RUN)
     links = [attributes.get("href") for tag, attributes in page().tags if tag == "a"]
-    assert "nb/01_curation.html" in links
+    assert {"nb/01_curation.html", "nb/05_evaluation.html", "inspector.html"} <= set(links)
+    assert not {"nb/06_inspection.html", "funnel.html"} & set(links)  # 06 was not run
     assert (nb / "01_curation.html").is_file()
     assert not (place() / "old.png").exists()
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib import tables
-from sportskills_lib.viewing import advice, asked, funnel, gold, inspecting, keys, retrievals
+from sportskills_lib.viewing import advice, asked, funnel, gold, inspecting, keys
 from sportskills_lib.viewing.escaping import text
 from sportskills_lib.viewing.inspector import Inspector
 from sportskills_lib.viewing.previews import Preview
@@ -96,23 +96,12 @@ def labelled(bad: str) -> str:
     return gold.item(row, {}, verdicts=True) + gold.table([bad], [[bad]])
 
 
-def browsed(bad: str) -> str:
-    clips = pl.DataFrame({"clip_id": [bad], "video_id": [bad], "start_s": [0.0], "demonstration": [bad]})
-    queries = pl.DataFrame({"query_id": [bad], "text": [bad], "sport": [bad], "own": [[bad]]})
-    system = "a/b/text_to_video/within_sport"
-    marked = pl.DataFrame({"system": [system], "query_id": [bad], "rank": [1], "clip_id": [bad], "score": [0.1],
-                           "mark": ["own clip"]})  # fmt: skip
-    scores = pl.DataFrame({"system": [system], "query_id": [bad], "metric": ["rank"], "value": [1.0], "sport": [bad]})
-    view = retrievals.RetrievalView(queries, marked, scores, clips, {bad: bad}, np.zeros((1, 2, 8, 8, 3), np.uint8))
-    return view.page([(bad, system, bad)])
-
-
 def failed(bad: str) -> str:
     return keys.failed(ValueError(bad))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("shown", [inspected, without_pictures, explored, advised, labelled, browsed, failed])
+@pytest.mark.parametrize("shown", [inspected, without_pictures, explored, advised, labelled, failed])
 def test_hostile_text_is_shown_as_text(shown, name):
     page = shown(HOSTILE[name])
     reader = Reader()
