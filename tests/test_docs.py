@@ -258,3 +258,13 @@ def test_the_committed_study_holds_what_the_study_copies() -> None:
     files = [path for path in (ROOT / "docs").rglob("study*/*/*") if path.is_file()]
     assert files and {path.suffix for path in files} <= {".png", ".csv", ".tex"}
     assert [path.name for path in files if path.stem.endswith("_all") or path.stat().st_size > 400_000] == []
+
+
+def test_the_figures_told_of_the_study_stand_in_its_tables() -> None:
+    told = (ROOT / "docs/retrieval.md").read_text(encoding="utf-8").partition("## Its study")[2]
+    quoted = {float(figure.replace("−", "-")) for figure in re.findall(r"[+−]?\d\.\d{3,}", told)}
+    known: set[float] = set()
+    for path in (ROOT / "docs/study_retrieval").rglob("*.csv"):
+        for column in pl.read_csv(path, infer_schema_length=None).select(pl.selectors.float()).iter_columns():
+            known |= {round(value, places) for value in column.drop_nulls() for places in (3, 4)}
+    assert len(quoted) > 20 and quoted <= known, quoted - known
