@@ -36,7 +36,7 @@ class Films:
         self._strips = strips
         self._films: dict[str, bytes] = {}  # in order of arrival; b"" for one that cannot be made
         self._wanted: list[str] = []
-        self._lock, self._thread = threading.Lock(), threading.Thread()
+        self._lock, self._thread, self._working = threading.Lock(), threading.Thread(), False
 
     def have(self) -> Mapping[str, bytes]:
         """The films that are there."""
@@ -47,8 +47,9 @@ class Films:
         """Make films of these, in this order, instead of those that were wanted before."""
         with self._lock:
             self._wanted = [item for item in items if item not in self._films]
-            if not self._wanted or self._thread.is_alive():
+            if not self._wanted or self._working:  # a thread that is alive may have looked for wishes for the last time
                 return
+            self._working = True
             self._thread = threading.Thread(target=self._work, daemon=True, name="films")
             self._thread.start()
 
@@ -69,10 +70,13 @@ class Films:
                         del self._films[next(iter(self._films))]
                 self._ready()
         except Exception as error:
+            with self._lock:
+                self._working = False
             self._failed(error)
 
     def _next(self) -> list[str]:
         with self._lock:
             items = [item for item in self._wanted if item not in self._films][:AT_ONCE]
             self._wanted = self._wanted[len(items) :]
+            self._working = bool(items)
             return items

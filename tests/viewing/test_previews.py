@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from sportskills_lib import video
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.viewing import previews
+from sportskills_lib.viewing import background, previews
 from sportskills_lib.viewing.previews import Span
 
 
@@ -140,3 +141,17 @@ def test_every_hard_file_gives_a_preview_or_a_reason() -> None:
                 name
             )
     assert {name for name, one in found.items() if one.reason} <= {"corrupted.mp4"}
+
+
+def test_a_wish_counts_though_the_last_thread_has_not_ended_yet(monkeypatch):
+    """A thread that has seen its last wish may still be alive when the next one comes."""
+    monkeypatch.setattr(background, "make_previews", lambda spans, **_: {s.name: previews.Preview(b"f") for s in spans})
+    films = background.Films(lambda item: previews.Span(item, Path("x"), 0, 1), cache=None, ready=lambda: None,
+                             failed=lambda error: None)  # fmt: skip
+    ends = threading.Event()
+    films._thread = threading.Thread(target=ends.wait, daemon=True)
+    films._thread.start()
+    films.want(["a"])
+    ends.set()
+    films.wait()
+    assert films.have() == {"a": b"f"}
