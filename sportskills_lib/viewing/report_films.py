@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def make(run: str, item_ids: Sequence[str], folder: Path, *, workers: int = 2) -> pl.DataFrame:
-    """A row for each of the items that the run knows (COLUMNS); the films are written to ``folder``.
+    """A row for each of the items that the run knows (COLUMNS); the films are written to ``folder``, others removed.
 
     Clips come from 02, learners from 04; films from the source videos as they lie there now, cached by content.
     """
@@ -46,7 +46,10 @@ def make(run: str, item_ids: Sequence[str], folder: Path, *, workers: int = 2) -
             write_whole(folder / file, preview.film)
         reason = "" if file else f"{preview.reason}: {preview.detail}"
         table.append((row["item_id"], file, row["still"], row["said"], row["origin"], reason))
-    return pl.DataFrame(table, schema=COLUMNS, orient="row").unique("item_id", keep="first", maintain_order=True)
+    found = pl.DataFrame(table, schema=COLUMNS, orient="row").unique("item_id", keep="first", maintain_order=True)
+    for old in {path.name for path in folder.glob("*.mp4")} - set(found["file"]):
+        (folder / old).unlink()
+    return found
 
 
 def _clips(run: str, item_ids: Sequence[str]) -> list[dict]:

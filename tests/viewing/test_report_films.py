@@ -35,6 +35,7 @@ def test_films_are_made_once_and_named_by_content(home: Path, tmp_path: Path, mo
     learner = artifacts.open_stage(stage_outputs.RUN, "04_retrieval").table("learners")["learner_id"][0]
     early = clips.filter(pl.col("end_s") < 18)["clip_id"][0]
     late = clips.filter(pl.col("start_s") > 30)["clip_id"][0]
+    (tmp_path / "before.mp4").write_bytes(b"a film of the page before")
     table = report_films.make(stage_outputs.RUN, [early, late, learner, early, "nobody:1-2"], tmp_path, workers=0)
     rows = {row["item_id"]: row for row in table.iter_rows(named=True)}
     assert set(rows) == {early, late, learner}
