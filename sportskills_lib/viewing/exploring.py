@@ -16,7 +16,7 @@ from sportskills_lib.viewing.escaping import document
 from sportskills_lib.viewing.funnel import EXAMPLES, Funnel, Place
 from sportskills_lib.viewing.previews import make_previews, preview_cache
 
-LABELS = {"j": "next reason", "k": "reason before", "n": "more examples", "p": "examples before", "Escape": "back"}
+LABELS = {"j": "next reason", "k": "reason before", "n": "more", "p": "those before", "Escape": "back"}
 
 
 class FunnelWidget:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sportskills_lib.viewing import asked, pictures
 from sportskills_lib.viewing.escaping import clock, text
 from sportskills_lib.viewing.previews import Span
 
-EXAMPLES = 6  # on a page
+EXAMPLES, SENTENCES = 6, 40  # on a page: an hour of talk with all its strips would be megabytes
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 CSS = """
@@ -38,11 +38,12 @@ CSS = """
 
 @dataclass(frozen=True)
 class Place:
-    """What is looked at: the reason by its number, a page of its examples, or a video ("": none)."""
+    """What is looked at: the reason by its number, a page of its examples, or a video ("": none), a page of its own."""
 
     reason: int = 0
     page: int = 0
     video: str = ""
+    sentences: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Funnel:
         return Place(max(0, min(place.reason + by, self.reasons.height - 1)))
 
     def paged(self, place: Place, by: int) -> Place:
-        """Another page of examples; the ends hold."""
+        """Another page of examples, or of a video's sentences; the ends hold."""
+        if place.video:
+            last = max(0, self._said(place.video).height - 1) // SENTENCES
+            return replace(place, sentences=max(0, min(place.sentences + by, last)))
         count = self.reasons["count"][place.reason] if self.reasons.height else 0
         return Place(place.reason, max(0, min(place.page + by, max(0, count - 1) // EXAMPLES)))
 
@@ -91,6 +95,9 @@ class Funnel:
         """The ids of videos: those that 01 kept, and those that it dropped whole."""
         dropped = self.losses.filter(pl.col("item_kind") == "video")["item_id"]
         return {*self.videos["video_id"], *dropped}
+
+    def _said(self, video: str) -> pl.DataFrame:
+        return self.sentences.filter(pl.col("video_id") == video).sort("start_s")
 
     def examples(self, place: Place) -> pl.DataFrame:
         """The losses of a reason that the page shows."""
@@ -120,7 +127,8 @@ class Funnel:
     def spans(self, place: Place) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
         if place.video:
-            ids = self.sentences.filter(pl.col("video_id") == place.video)["window"].drop_nulls().unique().to_list()
+            page = self._said(place.video).slice(place.sentences * SENTENCES, SENTENCES)
+            ids = page["window"].drop_nulls().unique().to_list()
         else:
             shown = self.examples(place)
             ids = [*shown["item_id"], *(told.removeprefix("copy of ") for told in shown["detail"])]
@@ -136,7 +144,7 @@ class Funnel:
     def html(self, place: Place, strips: Mapping[str, bytes] | None = None) -> str:
         """The place as a fragment; ``strips``: film strips (WebP) by item."""
         body = (
-            self.path(place.video, strips)
+            self.path(place.video, strips, page=place.sentences)
             if place.video
             else f'<div class="two"><div>{self.overview(place)}</div><div>{self._examples(place, strips)}</div></div>'
         )
@@ -184,7 +192,7 @@ class Funnel:
         )
         return f"<p><b>{text(title)}</b></p><table>{items}</table>"
 
-    def path(self, video: str, strips: Mapping[str, bytes] | None = None) -> str:
+    def path(self, video: str, strips: Mapping[str, bytes] | None = None, *, page: int = 0) -> str:
         """Why clips of this video are here or not: its way through 01 and 02, sentence by sentence."""
         mine = [pl.col("item_id").str.starts_with(f"{video}{mark}") for mark in (":", "@")]
         own = self.losses.filter((pl.col("item_id") == video) | mine[0] | mine[1])
@@ -200,7 +208,7 @@ class Funnel:
             head += "is no video of 01, but a learner's take. What was dropped of it:</p>"
         else:
             return head + f"is no video of this run: 01 read nothing under this id.{self._like(video)}</p>"
-        said = self.sentences.filter(pl.col("video_id") == video).sort("start_s")
+        said, first = self._said(video), page * SENTENCES
         clips = said.filter(pl.col("kept"))["window"].n_unique()
         counts = f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, {clips} clips kept"
         dropped = own.filter(~pl.col("item_id").is_in([*said["narration_id"], *said["window"].drop_nulls()]))
@@ -209,7 +217,10 @@ class Funnel:
             f'<span class="out">{text(line["reason"].replace("_", " "))}</span> {text(line["detail"])}</li>'
             for line in dropped.head(50).iter_rows(named=True)
         )
-        table = "".join(_sentence(line, strips) for line in said.iter_rows(named=True))
+        shown = said.slice(first, SENTENCES)
+        if shown.height < said.height:
+            counts += f"; {first + 1} to {first + shown.height} are shown (keys n and p: others)"
+        table = "".join(_sentence(line, strips) for line in shown.iter_rows(named=True))
         heads = "".join(
             f"<th>{name}</th>"
             for name in ("when", "what is said", "01: does it teach?", "02: what is seen", "ended as")

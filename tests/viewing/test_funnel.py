@@ -104,6 +104,24 @@ def test_every_key(lost):
     assert widget.place.video == "v1" and "bend your knees" in widget.output.value
 
 
+def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
+    """Three hours of talk: a page of it, its strips included, is below what a step may send."""
+    one = lost.sentences.row(0, named=True) | {"video_id": "v1", "text": "bend your knees and look ahead " * 4}
+    rows = [one | {"narration_id": f"v1:{at:05d}", "start_s": 3.0 * at,
+                   "window": f"v1:{3000 * at:06d}-{3000 * at + 2000:06d}"} for at in range(3600)]  # fmt: skip
+    long = replace(lost, sentences=pl.DataFrame(rows, schema=lost.sentences.schema))
+    widget = exploring.FunnelWidget(long, films=False)
+    widget.video.value = "v1"
+    strips = {span.name: b"x" * 12_000 for span in long.spans(widget.place)}
+    assert len(strips) == funnel.SENTENCES and len(long.html(widget.place, strips)) < 1_000_000
+    assert "1 to 40 are shown" in widget.output.value and "41 to 80 are shown" in widget.press("n")
+    assert long.spans(widget.place)[0].start_s == 120.0
+    for _ in range(100):
+        widget.press("n")
+    assert "3561 to 3600" in widget.output.value and "3521 to 3560" in widget.press("p")
+    assert widget.press("Escape") == lost.html(Place())
+
+
 def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
     widget = exploring.FunnelWidget(lost, films=False)
     for named in ("v1:004000-006000", "v1:000000-002000", "v1"):
