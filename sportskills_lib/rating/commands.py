@@ -14,7 +14,7 @@ app = typer.Typer(
 Ip = Annotated[str, typer.Option(help="Address to listen on. 127.0.0.1: only this machine (a tunnel may lead there).")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
-INSPECT_EPILOG = "Example: sportskills inspect demo --port 8867"
+INSPECT_EPILOG = "Example: sportskills inspect demo --port 8867 · sportskills inspect demo study-seeds.base-0123.s1"
 
 
 @app.command(
@@ -112,15 +112,20 @@ def export(study: StudyName) -> None:
 
 def inspect(
     run: Annotated[str, typer.Argument(help="The run to look into.")] = "demo",
+    against: Annotated[str | None, typer.Argument(help="A second run, its systems beside those of the first.")] = None,
     port: Port = 8867,
     ip: Ip = "127.0.0.1",
 ) -> None:
-    """Serve the retrieval inspector of a run as a page: no code; ends with Ctrl-C."""
+    """Serve the retrieval inspector of a run, or of two side by side, as a page: no code; ends with Ctrl-C."""
     import secrets
 
     from sportskills_lib import artifacts, pages
 
-    artifacts.open_stage(run, "05_evaluation")
+    runs = [run, *([against] if against else [])]
+    if len(set(runs)) < len(runs):
+        raise ValueError(f"{run!r} is one run: name another one beside it, or none")
+    for name in runs:
+        artifacts.open_stage(name, "05_evaluation")
     token = secrets.token_urlsafe(24)
 
     def say() -> None:
@@ -128,7 +133,7 @@ def inspect(
         _warn(ip)
 
     log: Path = artifacts.run_folder(run) / "logs" / "inspect.log"
-    code: Any = f"from sportskills_lib.viewing import inspector\ninspector.browse({run!r})"
+    code: Any = f"from sportskills_lib.viewing import inspector\ninspector.browse({', '.join(map(repr, runs))})"
     pages.serve(code, title="Inspector", ip=ip, port=port, token=token, log=log, say=say)
 
 

@@ -95,11 +95,14 @@ def read(*runs: str) -> list[Asked]:
     """The questions of complete runs, by kind; a kind that nobody asked is left out.
 
     Of several runs the systems stand side by side as ``run: system``; a query is what all asked, since ids come from
-    content.
+    content. ValueError where they asked nothing in common.
     """
     parts = [part for run in runs for part in _of_run(run, f"{run}: " if len(runs) > 1 else "")]
     kinds = [[part for part in parts if part.kind == kind] for kind in ("narrations", "learners")]
-    return [_joined(same) for same in kinds if len(same) == len(runs)]
+    found = [joined for same in kinds if len(same) == len(runs) and (joined := _joined(same)).queries.height]
+    if parts and not found:
+        raise ValueError(f"runs {' and '.join(map(repr, runs))} asked nothing in common: name runs of the same lessons")
+    return found
 
 
 def folder_of(run: str) -> Path | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -9,8 +10,9 @@ import pytest
 import stage_outputs
 from IPython.display import HTML
 
-from sportskills_lib import artifacts
+from sportskills_lib import artifacts, pages
 from sportskills_lib.evaluation import audit, cases, recall
+from sportskills_lib.rating import commands
 from sportskills_lib.viewing import asked, inspecting, inspector
 from sportskills_lib.viewing.inspector import APART, FAILURES, NEAR, Inspector
 from sportskills_lib.viewing.previews import Span
@@ -164,6 +166,12 @@ def test_two_runs_stand_side_by_side(inspected, monkeypatch):
     assert all(name.startswith("synthetic: ") for name in both[0].systems())
     view = Inspector(both[0])
     assert view.html(view.start()).count('class="system"') == 2
+    known = asked._of_run
+    none = {"other": [replace(part, queries=part.queries.with_columns(query_id=pl.lit("x"))) for part in
+                      known(stage_outputs.RUN, "")]}  # fmt: skip
+    monkeypatch.setattr(asked, "_of_run", lambda run, prefix: none.get(run) or known(run, prefix))
+    with pytest.raises(ValueError, match="'synthetic' and 'other' asked nothing in common"):
+        asked.read(stage_outputs.RUN, "other")
     assert asked.folder_of("") == "" and str(asked.folder_of("mine")).endswith("mine/05_evaluation")
 
 
@@ -185,3 +193,18 @@ def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     paths = pl.DataFrame({"id": ["a", "b", "c"], "path": ["a.mp4", "../b.mp4", "/etc/passwd"]})
     assert set(asked.below("data/raw/mine", paths)) == {"a"}
+
+
+def test_the_page_is_of_one_run_or_of_two(inspected, monkeypatch):
+    served: list[str] = []
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
+    monkeypatch.setattr(pages, "serve", lambda code, **_: served.append(code.splitlines()[-1]))
+    other = inspected / "data/runs/other"
+    shutil.copytree(inspected / "data/runs" / stage_outputs.RUN, other)
+    commands.inspect(stage_outputs.RUN)
+    commands.inspect(stage_outputs.RUN, "other")
+    assert served == [f"inspector.browse('{stage_outputs.RUN}')", f"inspector.browse('{stage_outputs.RUN}', 'other')"]
+    for wrong, said in ((stage_outputs.RUN, "is one run"), ("nobody", "nobody"), ("a'b", "a'b")):
+        with pytest.raises(ValueError, match=said):
+            commands.inspect(stage_outputs.RUN, wrong)
+    shutil.rmtree(other)
