@@ -44,8 +44,8 @@ CSS = """
 background:#000;border:4px solid #777;border-radius:4px}
 .inspector .none{background:#eee;font-size:11px;display:grid;place-content:center}
 .inspector figcaption{font-size:11px;overflow-wrap:anywhere;margin-top:2px}
-.inspector .mark{font-weight:600}.inspector .said,.inspector .where{color:#555}
-.inspector .said{display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
+.inspector .mark{font-weight:600}.inspector .where{color:#666;margin-top:2px}
+.inspector .said{font-style:italic;display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
 .inspector .own :is(img,video,.none){border-color:#009E73}.inspector .cue :is(img,video,.none){border-color:#0072B2}
 .inspector .skill :is(img,video,.none){border-color:#E69F00}.inspector .other :is(img,video,.none){border-color:#D55E00}
 .inspector .query :is(img,video,.none){border-color:#000}
