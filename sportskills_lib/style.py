@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,21 @@ def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> 
         raise ValueError(f"{path.name}: a figure is saved as {', '.join(SUFFIXES)}")
     figure.savefig(path, metadata=common | by_suffix[suffix])
     return path
+
+
+def told_apart(names: Sequence[str], *, limit: int = 24) -> list[str]:
+    """Names of runs in at most ``limit`` characters, as different as they are.
+
+    Where one is longer, what all begin with gives way to "…", then the middle of what is left.
+    """
+    shown = [plain(name, limit=10_000) for name in names]
+    if len(set(shown)) > 1 and max(map(len, shown)) > limit:
+        common = commonprefix(shown)
+        word = max(common.rfind(sign) for sign in " .-_/") + 1
+        cut = word if len(common) - word < limit // 2 else len(common)
+        shown = ["…" * (cut > 0) + name[cut:] for name in shown]
+    half = limit // 2
+    return [name if len(name) <= limit else f"{name[:half]}…{name[half + 1 - limit :]}" for name in shown]
 
 
 def plain(text: str, *, limit: int = 200) -> str:

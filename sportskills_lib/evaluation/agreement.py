@@ -69,12 +69,17 @@ def krippendorff(grades_UR: ArrayLike, level: Level) -> float:
 
 
 def weighted_kappa(one: Sequence[int], two: Sequence[int]) -> float:
-    """Cohen's kappa of two raters over the same items with quadratic weights; NaN where it is not defined."""
+    """Cohen's kappa of two raters over the same items with quadratic weights; NaN where it is not defined.
+
+    A disagreement weighs the squared difference of the grades, also where nobody gave a grade between the two.
+    """
     from sklearn.metrics import cohen_kappa_score
 
-    if len(set(one) | set(two)) < 2:
+    given = set(one) | set(two)
+    if len(given) < 2:
         return float("nan")
-    return float(cohen_kappa_score(list(one), list(two), weights="quadratic"))
+    grades = list(range(min(given), max(given) + 1))  # scikit-learn weighs by place in this list
+    return float(cohen_kappa_score(list(one), list(two), labels=grades, weights="quadratic"))
 
 
 def grade_table(judged: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

@@ -100,7 +100,8 @@ def write(pair: RunPair, found: dict[str, pl.DataFrame], picked: tuple, films: p
 
 
 CAPTIONS = {
-    "by_sport": "The second run minus the first in each sport, paired, with 95 % intervals; hollow: not apart from 0.",
+    "by_sport": "The second run minus the first in each sport, paired, with 95 % intervals; hollow: not apart from 0. "
+    "Behind each sport: its queries.",
     "by_arm": "The same of macro means over sports, for every arm that both runs have.",
     "rank_changes": "The rank of each query's own clip in the first run and in the second, in bands; a ribbon is as "
     "high as its share of the queries.",
@@ -110,14 +111,16 @@ CAPTIONS = {
 
 def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict[str, sport_figures.Page]:
     """Differences by sport and by arm, feedback, and which queries moved; those that have something to draw."""
-    gap = f"{style.plain(pair.runs[1], limit=24)} − {style.plain(pair.runs[0], limit=24)}"
+    gap = " − ".join(reversed(style.told_apart(pair.runs, limit=18)))
     tables = run_pairs.gap_figures(found["differences"], training)
     judged = found["judged"].filter(pl.col("metric") == "ndcg@10")
     tables["judged"] = judged.with_columns(sport=pl.col("system"), encoder=pl.lit("pools"))
-    titles = {"by_sport": f"recall@10: {gap}", "by_arm": f"macro recall@10: {gap}", "judged": f"nDCG@10: {gap}"}
+    titles = {"by_sport": "recall@10", "by_arm": "recall@10, macro mean", "judged": "nDCG@10"}
     pages: dict[str, sport_figures.Page] = {}
     for name, table in tables.items():
-        pages |= figures.optional(name, sport_figures.sport_differences, table, title=titles[name])
+        how = {} if name == "by_sport" else {"called": sport_figures.name_of}
+        title = f"{titles[name]}\n{gap}"
+        pages |= figures.optional(name, sport_figures.sport_differences, table, title=title, **how)
     first, second = pair.runs
     return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)
 
@@ -166,7 +169,7 @@ def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[
         moves = found["moved"].filter(pl.col("encoder") == row["encoder"])
         rose, fell = ((moves["way"] == way).sum() / moves.height for way in (rank_changes.BETTER, rank_changes.WORSE))
         value = report_text.interval(row["difference"], row["low"], row["high"])
-        verdict = "apart from 0" if row["apart"] else "not apart from 0"
+        verdict = report_text.verdict(row["apart"])
         p = "no p: all are of one video" if row["p"] is None else f"p = {row['p']:.3g}"
         name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
         size = f"macro mean of {sports.height} sports, n = {row['n']} queries, {p}"

@@ -6,6 +6,7 @@ figure shows which share of the queries goes from which band to which: it reads 
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,6 +111,7 @@ def figure(table: pl.DataFrame, *, before: str, after: str) -> Figure:
     """
     groups = list(dict.fromkeys(table[table.columns[0]]))
     width_in = style.COLUMN_IN if len(groups) < 3 else style.PAGE_IN
+    names = [textwrap.fill(name, 13) for name in style.told_apart((before, after), limit=26)]
     made, axes = style.figure(width_in, 2.5, ncols=len(groups), squeeze=False, sharey=True)
     for panel, group in zip(axes[0], groups, strict=True):
         part = table.filter(pl.col(table.columns[0]) == group)
@@ -117,7 +119,9 @@ def figure(table: pl.DataFrame, *, before: str, after: str) -> Figure:
         sums = dict(part.group_by("way").agg(pl.col("share").sum()).rows())
         told = ", ".join(f"{name} {sums.get(way, 0):.0%}" for way, name in ((BETTER, "up"), (WORSE, "down")))
         panel.set_title(f"{style.plain(str(group), limit=34)} (n = {part['queries'].sum()})\n{told}", fontsize=6.5)
-        panel.set_xticks([0, 1], [style.plain(before, limit=18), style.plain(after, limit=18)])
+        panel.set_xticks([0.44, 0.56], names)  # back to back, so that long ones never meet
+        for label, side in zip(panel.get_xticklabels(), ("right", "left"), strict=True):
+            label.set_horizontalalignment(side)
     made.supxlabel("rank of each query's own clip, in bands; blue: up, orange: down, grey: as before", fontsize=6)
     return made
 

@@ -20,7 +20,8 @@ from sportskills_lib.evaluation import outputs, report_text
 
 CAPTIONS = {
     "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
-    "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0.",
+    "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0. "
+    "Behind each sport: its queries.",
     "encoders": "Every encoder with and without narrations, by sport, in galleries of one size; dotted: chance.",
     "encoders_appendix": "The remaining sports.",
     "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one comment among five.",

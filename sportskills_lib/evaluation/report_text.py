@@ -76,6 +76,13 @@ def interval(value: float, low: float | None, high: float | None, *, sign: bool 
     return (head if low is None or high is None else f"{head} [{low:.2f}, {high:.2f}]").replace("-", "−")
 
 
+def verdict(apart: bool | None, *, few: str = "videos of some sport") -> str:
+    """What may be said of a difference; without an interval (None) nothing, and that is said."""
+    if apart is None:
+        return f"no interval: too few {few}"
+    return "apart from 0" if apart else "not apart from 0"
+
+
 def summary_sentences(headline: pl.DataFrame, gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     """The headline with its interval and n, the ratio, the control, and the feedback finding."""
     sentences: list[str] = []
@@ -95,11 +102,10 @@ def _main(rows: dict, fixed: dict, encoder: str) -> str:
     row = rows.get(("difference", "narrations", "activity_skill"))
     if row is None:
         return ""
-    apart = "apart from 0" if row["apart"] else "not apart from 0"
     text = (
         f"Training on narrations instead of skill labels changes recall@10 ({encoder} encoder, text to video, within "
         f"sport, macro mean of {row['sports']} sports, n = {row['n']} queries) by "
-        f"{interval(row['value'], row['low'], row['high'])}, {apart}."
+        f"{interval(row['value'], row['low'], row['high'])}, {verdict(row['apart'])}."
     )
     same = fixed.get(("ratio", "narrations", "activity_sport"))
     ratio, where = (
@@ -122,8 +128,7 @@ def _against_first(rows: dict, encoder: str) -> str:
         return ""
     row = found[0]
     said = interval(row["value"], row["low"], row["high"])
-    apart = "apart from 0" if row["apart"] else "not apart from 0"
-    return f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: {said}, {apart}."
+    return f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: {said}, {verdict(row['apart'])}."
 
 
 def _control(rows: dict) -> str:
@@ -131,10 +136,12 @@ def _control(rows: dict) -> str:
     if row is None:
         return ""
     said = interval(row["value"], row["low"], row["high"])
-    verdict = "not apart from 0, as it should be"
-    if row["apart"]:
-        verdict = "apart from 0: " + ("more than the cue is learnt" if row["value"] > 0 else "below the skill level")
-    return f"Control: narrations shuffled within skill against skill labels, {said}, {verdict}."
+    meaning = {
+        None: "",
+        False: ", as it should be",
+        True: ": more than the cue is learnt" if row["value"] > 0 else ": below the skill level",
+    }[row["apart"]]
+    return f"Control: narrations shuffled within skill against skill labels, {said}, {verdict(row['apart'])}{meaning}."
 
 
 def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
@@ -144,7 +151,7 @@ def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     found = gaps.filter((pl.col("metric") == "ndcg@10") & (pl.col("system") == "vlm_lora"))
     parts = []
     for row in found.iter_rows(named=True):
-        apart = "apart" if row["apart"] else "not apart"
+        apart = verdict(row["apart"], few="participants")
         said = interval(row["difference"], row["low"], row["high"])
         parts.append(f"{said} over {row['baseline']} ({apart}, n = {row['n']} learners)")
     return [f"Feedback retrieval, nDCG@10 from grades by {who}: vlm_lora " + "; ".join(parts) + "."] if parts else []

@@ -7,8 +7,9 @@ are strangers' words and drawn as plain text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,14 +263,16 @@ def _upright(axes: Axes, label: str, at: float | None, dash: str, side: Any) -> 
 # ---------------------------------------------------------------------------------------------- differences by sport
 
 
-def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
+def sport_differences(gaps: pl.DataFrame, *, title: str, called: Callable[[str], str] | None = None) -> Figure:
     """A paired difference and its interval for each sport, largest on top; hollow where it is not apart from 0.
 
-    Encoders side by side in each sport, in their own colour and sign; in order of the first one's difference.
+    Encoders side by side in each sport, in their own colour and sign; in order of the first one's difference, and below
+    what that one lacks. ``called`` names a line that is no sport.
     """
     shown = summary.ordered(gaps["encoder"].unique(), summary.ENCODERS)
     first = gaps.filter(pl.col("encoder") == shown[0]).sort("difference", "sport")
-    order = {sport: place for place, sport in enumerate(first["sport"])}
+    lacking = sorted(set(gaps["sport"]) - set(first["sport"]), reverse=True)
+    order = {sport: place for place, sport in enumerate([*lacking, *first["sport"]])}
     height_in = 0.7 + (0.135 if len(shown) == 1 else 0.17) * max(len(order), 1)
     figure, axes = style.figure(style.COLUMN_IN, height_in)
     looks = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^"))
@@ -277,7 +280,7 @@ def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
         colour, sign = looks[index % len(looks)]
         shift = 0.36 * (0.5 - (index + 0.5) / len(shown))
         for row in gaps.filter(pl.col("encoder") == encoder).iter_rows(named=True):
-            place = order.get(row["sport"], 0) + shift
+            place = order[row["sport"]] + shift
             if row["low"] is not None:
                 axes.hlines(place, row["low"], row["high"], color=colour, linewidth=0.9)
             face = colour if row["apart"] else "white"
@@ -285,8 +288,9 @@ def sport_differences(gaps: pl.DataFrame, *, title: str) -> Figure:
         if len(shown) > 1:
             axes.plot([], [], sign, color=colour, markersize=3.0, label=style.plain(encoder, limit=16))
     axes.axvline(0, color="black", linewidth=0.6, linestyle=":")
-    labels = [f"{style.plain(sport, limit=20)} ({n})" for sport, n in first.select("sport", "n").rows()]
-    axes.set_yticks(range(len(order)), labels)
+    counts = dict(gaps.select("sport", "n").unique("sport", keep="first", maintain_order=True).rows())
+    called = called or partial(style.plain, limit=20)
+    axes.set_yticks(range(len(order)), [f"{called(line)} ({counts[line]})" for line in order])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlabel(title)
     if len(shown) > 1:

@@ -197,6 +197,13 @@ def latex(table: pl.DataFrame, *, caption: str) -> str:
 
 
 def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    """Any text as LaTeX: what is special escaped, and what no font shows (control and direction marks) left out.
+
+    A bracket or star in front stands in braces: behind a row's end it would be read as that command's option.
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     special |= {letter: "\\" + letter for letter in "&%$#_{}"}
-    return "".join(special.get(letter, letter) for letter in text)
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    escaped = "".join(special.get(letter, letter) for letter in shown)
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped

@@ -115,3 +115,11 @@ def test_weighted_kappa_is_the_published_one():
     far = (rows - columns) ** 2
     by_hand = 1 - (seen * far).sum() / (np.outer(seen.sum(axis=1), seen.sum(axis=0)) * far).sum()
     assert agreement.weighted_kappa(one, two) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_a_grade_that_nobody_gave_keeps_its_room_on_the_scale():
+    """Grades 0, 1 and 3: the quadratic kappa is 1 − Σ (x − y)² / its expectation, by the grades themselves."""
+    one, two = np.array([0, 0, 1, 3, 3, 1, 0]), np.array([0, 3, 1, 3, 0, 1, 1])
+    observed = ((one - two) ** 2).mean()
+    expected = ((one[:, None] - two[None, :]) ** 2).mean()
+    assert agreement.weighted_kappa(one.tolist(), two.tolist()) == pytest.approx(1 - observed / expected, abs=1e-12)

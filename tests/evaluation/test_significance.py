@@ -272,3 +272,26 @@ def test_holm_keeps_the_chance_of_any_false_claim():
     assert (p.min(axis=1) <= 0.05).mean() > 0.6
     false = np.mean([min(significance.holm(row)) <= 0.05 for row in p.tolist()])
     assert false == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize(("videos", "least"), [(2, 0.90), (3, 0.90), (5, 0.90)])
+def test_few_videos_are_not_taken_for_certainty(videos, least):
+    """No draw of two videos lies outside the two: such an interval misses the truth every second time."""
+    rng, held, drawn = np.random.default_rng(videos), [], []
+    sports = np.repeat(np.arange(400).astype(str), videos * 8)
+    clusters = np.repeat(np.arange(400 * videos), 8)
+    values = (rng.normal(0, 0.6, 400 * videos)[clusters] + rng.normal(0, 0.8, len(clusters)) > 0).astype(float)
+    rows = score_rows({"one": values}, clusters, sports)
+    for kind, found in (("expanded", held), ("percentile", drawn)):
+        got = significance.resample(rows, draws=200, seed=0, kind=kind)
+        found += [not got.stratum("one", sport).excludes(0.5) for sport in got.strata]
+    assert np.mean(held) >= least > np.mean(drawn)
+
+
+def test_the_interval_of_few_videos_is_students():
+    from scipy.stats import t
+
+    sums, rows = np.array([0.2, 0.5, 0.9]), np.repeat(["a", "b", "c"], 4)
+    got = significance.resample(score_rows({"one": np.repeat(sums, 4)}, rows, np.repeat("golf", 12)), draws=50, seed=0)
+    low, high = t.interval(0.95, 2, sums.mean(), sums.std(ddof=1) / np.sqrt(3))
+    assert (got.macro("one").low, got.macro("one").high) == (pytest.approx(low), pytest.approx(high))
