@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,9 +137,10 @@ def told_apart(names: Sequence[str], *, limit: int = 24) -> list[str]:
     """
     shown = [plain(name, limit=10_000) for name in names]
     if len(set(shown)) > 1 and max(map(len, shown)) > limit:
-        common = commonprefix(shown)
-        word = max(common.rfind(sign) for sign in " .-_/") + 1
-        cut = word if len(common) - word < limit // 2 else len(common)
+        same = [len(set(letters)) == 1 for letters in zip(*shown, strict=False)]
+        common = same.index(False) if False in same else len(same)
+        word = max(shown[0].rfind(sign, 0, common) for sign in " .-_/") + 1
+        cut = word if common - word < limit // 2 else common
         shown = ["…" * (cut > 0) + name[cut:] for name in shown]
     half = limit // 2
     return [name if len(name) <= limit else f"{name[:half]}…{name[half + 1 - limit :]}" for name in shown]

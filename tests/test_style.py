@@ -58,3 +58,16 @@ def test_a_png_has_a_text_for_each_fact(tmp_path: Path) -> None:
 def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"figure.gif: a figure is saved as png, svg, pdf"):
         style.save(draw(), tmp_path / "figure.gif")
+
+
+def test_long_names_of_runs_stay_apart_in_few_letters():
+    assert style.told_apart(("demo", "real")) == ["demo", "real"]
+    one, two = "retrieval-stages.2-frames-c8af.s0", "retrieval-stages.4-frames-772a.s0"
+    assert style.told_apart((one, two)) == ["…2-frames-c8af.s0", "…4-frames-772a.s0"]
+    for pair in (
+        ("a" * 60 + "x" + "b" * 60, "a" * 60 + "y" + "b" * 60),
+        ("study", "study" + "-again" * 10),
+        (one, one),
+    ):
+        shown = style.told_apart(pair, limit=18)
+        assert max(map(len, shown)) <= 18 and len(set(shown)) == len(set(pair))

@@ -159,7 +159,10 @@ def _manifests(run: str) -> dict[str, dict]:
 
 
 def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]) -> list[str]:
-    """The macro difference of the main arm of each encoder, how many sports differ, how many queries moved."""
+    """The macro difference of the main arm of each encoder, how many sports differ, how many queries moved; feedback.
+
+    Of an encoder that ranks alike in both runs only that is said: a difference of 0 would look measured.
+    """
     first, second = pair.runs
     gaps = found["differences"].filter((pl.col("training") == arm[1]) & (pl.col("gallery") == "full"))
     said = []
@@ -167,16 +170,36 @@ def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[
         sports = gaps.filter((pl.col("encoder") == row["encoder"]) & (pl.col("sport") != summary.MEAN))
         apart, holm = sports["apart"].fill_null(False).sum(), (sports["p_holm"] <= 0.05).sum()
         moves = found["moved"].filter(pl.col("encoder") == row["encoder"])
+        name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
+        if (moves["way"] == rank_changes.SAME).all() and row["difference"] == 0:
+            said.append(f"{name}: nothing differs, each of {moves.height} queries has its own clip at the same rank.")
+            continue
         rose, fell = ((moves["way"] == way).sum() / moves.height for way in (rank_changes.BETTER, rank_changes.WORSE))
         value = report_text.interval(row["difference"], row["low"], row["high"])
         verdict = report_text.verdict(row["apart"])
         p = "no p: all are of one video" if row["p"] is None else f"p = {row['p']:.3g}"
-        name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
         size = f"macro mean of {sports.height} sports, n = {row['n']} queries, {p}"
         single = f"Of single sports {apart} have an interval that excludes 0, {holm} after Holm's correction"
-        way = f"{rose:.0%} of the queries rose, {fell:.0%} fell"
+        way = f"Of {moves.height} queries {rose:.0%} rose, {fell:.0%} fell"
         said.append(f"{name}: recall@10 {value}, {verdict} ({size}). {single}. {way}.")
-    return said or ["No sport is evaluable at 10 in both runs, so there is no macro difference."]
+    said = said or ["No sport is evaluable at 10 in both runs, so there is no macro difference."]
+    return said + _judged_sentences(found["judged"].filter(pl.col("metric") == "ndcg@10"))
+
+
+def _judged_sentences(judged: pl.DataFrame) -> list[str]:
+    """What differs in feedback retrieval, by system; how many rank alike."""
+    if judged.is_empty():
+        return []
+    alike = judged.filter(pl.col("p").is_null() & (pl.col("difference") == 0)).height
+    told = [f"{alike} of {judged.height} systems rank alike in both runs"] if alike else []
+    for row in (
+        judged.filter(pl.col("p").is_not_null())
+        .sort(pl.col("difference").abs(), "system", descending=[True, False])
+        .iter_rows(named=True)
+    ):
+        value = report_text.interval(row["difference"], row["low"], row["high"])
+        told.append(f"{row['system']} {value} (p = {row['p']:.3g}, after Holm {row['p_holm']:.3g})")
+    return [f"Feedback retrieval, nDCG@10, n = {judged['n'][0]} learners: " + "; ".join(told) + "."] if told else []
 
 
 def _warnings(pair: RunPair) -> list[str]:

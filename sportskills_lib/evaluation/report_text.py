@@ -71,9 +71,12 @@ def settings(config: Mapping[str, Any]) -> Shown:
 
 
 def interval(value: float, low: float | None, high: float | None, *, sign: bool = True) -> str:
-    """ "+0.21 [0.18, 0.24]"."""
-    head = f"{value:+.2f}" if sign else f"{value:.2f}"
-    return (head if low is None or high is None else f"{head} [{low:.2f}, {high:.2f}]").replace("-", "−")
+    """ "+0.21 [0.18, 0.24]"; with up to four decimals where one would round to 0, since 0 is what is asked about."""
+    least = min((abs(number) for number in (value, low, high) if number), default=1.0)
+    digits = next((digits for digits in (2, 3) if least >= 0.5 * 10**-digits), 4)
+    head = f"{value:{'+' if sign else ''}.{digits}f}"
+    ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return (head + ends).replace("-", "−")
 
 
 def verdict(apart: bool | None, *, few: str = "videos of some sport") -> str:
@@ -128,7 +131,9 @@ def _against_first(rows: dict, encoder: str) -> str:
         return ""
     row = found[0]
     said = interval(row["value"], row["low"], row["high"])
-    return f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: {said}, {verdict(row['apart'])}."
+    return (
+        f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: {said}, {verdict(row['apart'])}."
+    )
 
 
 def _control(rows: dict) -> str:

@@ -72,7 +72,7 @@ def _asked(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _same(runs: tuple[str, str], found: Sequence[pl.DataFrame], key: str, what: str) -> None:
     """ValueError unless both tables have the same rows, but for their order."""
-    facts = ("clip_id", "sport", "sha256") if key == "clip_id" else ("query_id", "sport", "text")
+    facts = ("clip_id", "sport", "sha256") if key == "clip_id" else ("query_id", "sport", "text", "own")
     known = [dict(zip(part[key], part.select(facts).rows(), strict=True)) for part in found]
     differ = sorted(name for name in known[0].keys() | known[1].keys() if known[0].get(name) != known[1].get(name))
     if differ:
@@ -184,7 +184,8 @@ def _in_order(table: pl.DataFrame) -> pl.DataFrame:
 def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """The second run minus the first for each system of feedback retrieval, paired over learners.
 
-    system, metric, first, second, difference, low, high, n, apart, p, p_holm (over the systems of that metric).
+    system, metric, first, second, difference, low, high, n, apart, p, p_holm (over the systems of that metric). One
+    that scores every learner alike in both runs could not have been found: it is no test, and has no p.
     """
     rows: list[dict[str, Any]] = []
     for metric in (feedback.NDCG, feedback.RECALL):
@@ -196,7 +197,9 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
             sampled = significance.resample(both, draws=draws, seed=seed, stratum=None)
             gap = sampled.difference(pair.runs[1], pair.runs[0], stratum="all")
             first, second = (sampled.stratum(run, "all").value for run in pair.runs)
-            p = significance.paired_p(both, pair.runs[1], pair.runs[0], seed=seed)
+            gaps = significance.paired_differences(both, pair.runs[1], pair.runs[0])
+            told = (gaps["difference"].to_numpy(), gaps["cluster"].to_list())
+            p = significance.randomisation_p(*told, seed=seed) if told[0].any() else None
             names = {"system": system, "metric": metric, "first": first, "second": second}
             values = {"difference": gap.value, "low": gap.low, "high": gap.high, "apart": gap.excludes(0.0), "p": p}
             found.append(names | values | {"n": int(sampled.queries_S.sum())})

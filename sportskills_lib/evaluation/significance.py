@@ -8,10 +8,10 @@ reported apart. Two systems are "apart" when the interval of their paired differ
 Three kinds of interval, all quantiles of the draws. ``percentile``: 2.5 % and 97.5 %; too narrow for few clusters: a
 bootstrap's variance is (C − 1) / C of the true one, less where clusters are of uneven size (:func:`shrinkage`), and its
 tails are a normal's. ``expanded``, the default: the same with both corrected (Hesterberg, What Teachers Should Know
-about the Bootstrap, 2015; the unevenness is ours). No draw lies beyond the lowest and the highest cluster, which with five clusters and fewer
-miss the truth more often than 5 % (with two, half of the time): there, Student's t takes its place. ``bca``: bias-corrected and accelerated (Efron, Better Bootstrap
-Confidence Intervals, 1987), for skewed statistics over many clusters. ``benchmarks/intervals.py`` measures what all
-three cover, and ``benchmarks/README.md`` holds the last run.
+about the Bootstrap, 2015; the unevenness is ours). No draw lies beyond the lowest and the highest cluster; of two
+clusters these hold the truth in half of all cases, of five in nine of ten: there Student's t takes its place. ``bca``:
+bias-corrected and accelerated (Efron, Better Bootstrap Confidence Intervals, 1987), for skewed statistics over many
+clusters. ``benchmarks/intervals.py`` measures what all three cover, and ``benchmarks/README.md`` holds the last run.
 
 Everything is sums: a draw is a row of weights over clusters [D, C], a stratum's draw of all means is one product of
 weights and per-cluster sums [C, A]. 24 sports × 5 systems × 2,000 draws take well under a second.

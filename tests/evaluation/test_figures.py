@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import warnings
 
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from sportskills_lib import style
 from sportskills_lib.evaluation import figures, rank_changes, recall, sport_figures, summary
@@ -143,6 +145,32 @@ def test_hostile_names_are_drawn_as_they_stand():
     assert figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
 
 
+def test_names_of_sixty_letters_meet_no_other_and_fit_a_column():
+    scores = ranked({"activity_skill": [1, 12, 40, 5, 2], "narrations": [1, 3, 10, 20, 1]})
+    moves = rank_changes.between_arms(scores, pl.DataFrame({"query_id": ["q0"], "text": "x"}))
+    table = rank_changes.bands(pl.concat([moves, moves.with_columns(encoder=pl.lit("video"))]))
+    names = {
+        "before": "a-study-with-a-long-name.first-" + "x" * 29,
+        "after": "a-study-with-a-long-name.second-" + "y" * 28,
+    }
+    figure = rank_changes.figure(table, **names)
+    figure.savefig(file := io.BytesIO(), dpi=100)
+    assert Image.open(file).width <= 100 * (style.COLUMN_IN + 0.1)
+    boxes = [label.get_window_extent() for panel in figure.axes for label in panel.get_xticklabels()]
+    boxes.sort(key=lambda box: box.x0)
+    assert all(one.x1 <= two.x0 for one, two in itertools.pairwise(boxes))
+
+
+def test_an_arm_that_the_first_encoder_lacks_has_a_line_of_its_own():
+    rows = [("narrations", "image", 0.3), ("narrations", "video", 0.4), ("both", "video", -0.2)]
+    gaps = pl.DataFrame(rows, schema=["sport", "encoder", "difference"], orient="row").with_columns(
+        low=None, high=None, n=9, apart=None
+    )
+    (axes,) = sport_figures.sport_differences(gaps, title="x").axes
+    heights = {round(line.get_ydata()[0]) for line in axes.get_lines() if list(line.get_xdata()) == [-0.2]}
+    assert [axes.get_yticklabels()[place].get_text() for place in heights] == ["both (9)"]
+
+
 def test_arms_differ_in_lightness_or_hatch():
     """So that a black-and-white print can be read."""
 
@@ -159,6 +187,9 @@ def test_latex_escapes_and_says_not_evaluable():
     frame = pl.DataFrame({"sport": ["a_b & 50% $x$ #1 {~^\\}"], "value": ["not evaluable"]})
     text = summary.latex(frame, caption="100 %")
     assert r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} & not evaluable" in text
+    hostile = pl.DataFrame({"sport": ["[Music] bend", "*x", "a\n\nb\u202e\x00c", "<|>"]})
+    cells = [line.removesuffix(r" \\") for line in summary.latex(hostile, caption="").splitlines()[6:10]]
+    assert cells == ["{[}Music] bend", "{*}x", "a b c", r"\textless{}\textbar{}\textgreater{}"]
     assert summary.spoken(None, None, None) == "not evaluable"
     assert summary.spoken(0.5, None, None) == "0.50"
     assert summary.spoken(0.1, 0.05, 0.2) == "0.10 [0.05, 0.20]"

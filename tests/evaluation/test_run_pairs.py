@@ -106,6 +106,10 @@ def test_a_run_differs_in_nothing_from_its_copy(home):
     assert run_pairs.settings_that_differ(pair.runs).is_empty()
     judged = run_pairs.judged_differences(pair, draws=50)
     assert (judged["difference"] == 0).all() and set(judged["system"]) == set(stage_outputs.SYSTEMS)
+    assert judged["p"].null_count() == judged.height  # what cannot differ is no test, and costs the others nothing
+    found = pair_report.measure(pair, draws=10)
+    image, *_, last = pair_report.summary_sentences(pair, found, run_pairs.main_arm(pair))
+    assert "nothing differs" in image and "rank alike in both runs" in last
 
 
 def test_runs_whose_clips_are_of_one_video_have_no_p_and_still_a_page(home):
@@ -186,3 +190,16 @@ def test_sports_of_very_different_size_are_a_warning():
     assert line.startswith("Unbalanced sports: golf has 300 test clips (77% of all), judo has 90.")
     assert report_text.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
     assert report_text.unbalanced(sizes.head(1)) == []
+
+
+def test_a_difference_without_an_interval_is_not_called_alike():
+    row = {"kind": "difference", "encoder": "image", "training": "narrations", "baseline": "activity_skill",
+           "value": 0.2, "low": None, "high": None, "n": 60, "sports": 1, "apart": None, "note": "", "gallery": "full"}  # fmt: skip
+    control = row | {"training": "narrations_shuffled"}
+    kinds = {"low": pl.Float64, "high": pl.Float64, "apart": pl.Boolean}
+    said = report_text.summary_sentences(
+        pl.DataFrame([row, control], schema_overrides=kinds), pl.DataFrame(), pl.DataFrame()
+    )
+    assert len(said) == 2 and all("no interval" in line and "not apart" not in line for line in said)
+    assert report_text.interval(0.03, 0.0003, 0.06) == "+0.0300 [0.0003, 0.0600]"
+    assert report_text.interval(-0.21, -0.24, -0.18) == "−0.21 [−0.24, −0.18]"
