@@ -93,7 +93,7 @@ def agreement(judged: pl.DataFrame, *, draws: int, seed: int, level: float = 0.9
     """Alpha at each level of measurement, its interval from resampling learners, and how much it rests on.
 
     ``judged``: tables.Judgements. Grades are ordered, so ``ordinal`` is the one to quote. No rows where no item has two
-    grades.
+    grades; null where all grades are the same. Bounds are percentiles of the draws.
     """
     wide, raters = grade_table(judged)
     shared = wide.filter(pl.sum_horizontal(pl.col(raters).is_not_null()) > 1) if raters else wide
@@ -113,7 +113,8 @@ def agreement(judged: pl.DataFrame, *, draws: int, seed: int, level: float = 0.9
         sure = len(learners) > 1 and np.isfinite(drawn_D).any()
         low, high = np.nanquantile(drawn_D, [tail, 1 - tail]) if sure else (None, None)
         rows.append((kind, alpha(values, met_CVV.sum(axis=0), kind), low, high, shared.height, len(learners)))
-    return pl.DataFrame([(*row, len(raters)) for row in rows], schema=ALPHA, orient="row")
+    table = pl.DataFrame([(*row, len(raters)) for row in rows], schema=ALPHA, orient="row")
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def biases(judged: pl.DataFrame) -> pl.DataFrame:

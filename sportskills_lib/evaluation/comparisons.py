@@ -61,7 +61,8 @@ def headline(
         known = (oracles or {}).get(gallery)
         if known is not None:
             rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)
-    return pl.DataFrame(rows, schema=_HEADLINE, orient="row").sort(pl.col("gallery") == "fixed", maintain_order=True)
+    table = pl.DataFrame(rows, schema=_HEADLINE, orient="row").with_columns(pl.col("value").fill_nan(None))
+    return table.sort(pl.col("gallery") == "fixed", maintain_order=True)
 
 
 _HEADLINE = {
@@ -155,8 +156,8 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
         rows = table.filter(
             (pl.col("kind") == kind) & (pl.col("training") == "narrations") & (pl.col("baseline") == baseline)
         )
-        chosen = rows.filter(pl.col("gallery") == gallery)
-        for row in (chosen if chosen.height else rows.head(0)).iter_rows(named=True):
+        chosen = rows.filter((pl.col("gallery") == gallery) & pl.col("value").is_not_null())
+        for row in chosen.iter_rows(named=True):
             facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(row["value"], 4)
     judged = feedback.filter((pl.col("system") == "vlm_lora") & (pl.col("metric") == "ndcg@10"))
     if judged.height:
@@ -230,4 +231,4 @@ def ratios_by_sport(
         **dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64),
         "n": pl.Int64,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("ratio").fill_nan(None))

@@ -194,24 +194,32 @@ def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts once."""
+    """feedback_retrieval.csv: system, metric, value, low, high, n (learners), chance; every learner counts once."""
     rows = []
     for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
         for system in sorted(sampled.systems, key=_place):
             interval = sampled.stratum(system, "all")
-            rows.append((system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0])))
-    types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
-    names = ["system", "metric", "value", "low", "high", "n"]
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+            chance = part.filter(pl.col("system") == system)["chance"].mean()
+            rows.append(
+                (system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0]), chance)
+            )
+    return pl.DataFrame(rows, schema=_TABLE, orient="row")
+
+
+_TABLE = {
+    "system": pl.String, "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
+    "chance": pl.Float64,
+}  # fmt: skip
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist.
 
-    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`).
+    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`), p_holm the same
+    corrected for the comparisons of that metric.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
         for system, baseline in COMPARISONS:
@@ -220,7 +228,14 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                 size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))
                 p = significance.paired_p(part, system, baseline, seed=seed)
                 rows.append((system, baseline, metric, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
-    return pl.DataFrame(rows, schema=_DIFFERENCES, orient="row")
+    return _corrected(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
+
+
+def _corrected(table: pl.DataFrame, family: str) -> pl.DataFrame:
+    """The table with p_holm, for the tests that share a value of ``family``."""
+    parts = table.partition_by(family, maintain_order=True)
+    adjusted = [p for part in parts for p in significance.holm(part["p"].to_list())]
+    return table.with_columns(p_holm=pl.Series(adjusted, dtype=pl.Float64))
 
 
 _DIFFERENCES = {
@@ -245,7 +260,8 @@ def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`, k of 1 and 5.
 
     For each learner the system whose first k clips have the higher mean grade wins; ties count half. ``rate`` lies
-    between its bounds over participants; p asks whether it differs from one half. Seeds are averaged per learner first.
+    between its bounds over participants; p asks whether it differs from one half, p_holm the same corrected for the
+    comparisons of that k. Seeds are averaged per learner first.
     """
     rows: list[tuple[object, ...]] = []
     for k in (1, 5):
@@ -257,11 +273,13 @@ def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
             both = wide.drop_nulls([system, baseline]).sort("query_id")
             gap = np.round((both[system] - both[baseline]).to_numpy(), 9)
             result, people = (np.sign(gap) + 1) / 2, both["cluster"].to_list()
-            low, high = significance.mean_interval(result, people, draws=draws, seed=seed)
+            won = both.select("query_id", "cluster", system=pl.lit("one"), metric=pl.lit("won"), seed=pl.lit(0),
+                              sport=pl.lit(""), value=pl.Series(result), chance=pl.lit(0.5))  # fmt: skip
+            bounds = significance.resample(won, draws=draws, seed=seed, stratum=None).stratum("one", "all")
             p = significance.randomisation_p(result - 0.5, people, seed=seed)
             counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
-            rows.append((system, baseline, k, *counts, float(result.mean()), low, high, p))
-    return pl.DataFrame(rows, schema=_WINS, orient="row")
+            rows.append((system, baseline, k, *counts, bounds.value, bounds.low, bounds.high, p))
+    return _corrected(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
 
 
 _WINS = {

@@ -103,6 +103,7 @@ def spread(differences: pl.DataFrame) -> Spread:
     clusters = strata["clusters"].to_numpy()
     shrunk = np.array([significance.shrinkage(np.array(counts, float)) for counts in strata["counts"]])
     variances = np.divide(strata["squares"].to_numpy(), shrunk, out=np.full(len(shrunk), np.inf), where=clusters > 1)
+    variances[variances < significance.NOTHING] = 0.0
     plain, total = float(strata["plain"].fill_null(0.0).sum()), float(variances.sum())
     worth = rows.height * plain / total if 0 < total < math.inf else math.nan
     return Spread(float(strata["mean"].mean()), variances, clusters, rows.height, worth)  # type: ignore[arg-type]

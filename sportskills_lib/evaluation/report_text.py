@@ -114,11 +114,11 @@ def _main(rows: dict, fixed: dict, encoder: str) -> str:
     ratio, where = (
         (same, " in galleries of one size") if same else (rows.get(("ratio", "narrations", "activity_sport")), "")
     )
-    if ratio is not None:
+    if ratio is not None and ratio["value"] is not None:
         said = interval(ratio["value"], ratio["low"], ratio["high"], sign=False)
         text += f" The ratio of macro means over sport labels{where} is {said}."
     gap = rows.get(("gap_closed", "narrations", "skill to cue oracle"))
-    if gap is not None:
+    if gap is not None and gap["value"] is not None:
         low, high = gap["low"], gap["high"]
         said = f"{gap['value']:.0%}" + ("" if low is None else f" [{low:.0%}, {high:.0%}]")
         text += f" Narrations close {said} of the gap between the skill oracle and the cue oracle."

@@ -31,12 +31,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Kind = Literal["expanded", "percentile", "bca"]
 KEY = ("system", "query_id", "metric")
+NOTHING = 1e-18  # a variance that is the rounding of equal numbers
 FEW = 0.1  # of the tail: where the most extreme draw is likelier, draws bound nothing (one stratum: 5 clusters); ours
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and its interval; low and high are None where one cluster gives nothing to resample."""
+    """A number and its interval; low and high are None where one cluster gives nothing to resample, or it is NaN."""
 
     value: float
     low: float | None
@@ -59,7 +60,7 @@ class Statistic:
         return Statistic(self.value - other.value, self.drawn_D - other.drawn_D, self.pull_C - other.pull_C)
 
     def __truediv__(self, other: Statistic) -> Statistic:
-        """The ratio; inf over 0, and 1 where a draw has 0 over 0."""
+        """The ratio; inf over 0, NaN for 0 over 0, and 1 where a draw has that."""
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(np.float64(self.value) / other.value)
             drawn_D = np.nan_to_num(self.drawn_D / other.drawn_D, nan=1.0, posinf=np.inf, neginf=-np.inf)
@@ -118,7 +119,7 @@ class Resampled:
 
     def _interval(self, statistic: Statistic, stratum: str | None) -> Interval:
         clusters_S = self.clusters_S[self._rows(stratum)]
-        if not (clusters_S > 1).all():
+        if not (clusters_S > 1).all() or np.isnan(statistic.value):
             return Interval(statistic.value, None, None)
         shrinkage, degrees = float(self.shrinkage_S[self._rows(stratum)].mean()), int((clusters_S - 1).sum())
         tails = _tails(statistic, degrees, shrinkage, level=self.level, kind=self.kind)
@@ -169,11 +170,14 @@ def _extreme_draw(clusters_S: NDArray[np.int64]) -> float:
 
 
 def _student(statistic: Statistic, degrees: int, shrinkage: float, *, level: float) -> Interval:
-    """Value ± t standard errors, from the pulls of the clusters; without bounds where a pull is not finite."""
+    """Value ± t standard errors, from the pulls of the clusters; without bounds where a pull is not finite.
+
+    Nor where so few clusters happen to agree: that is no certainty, unless they say that nothing differs.
+    """
     from scipy.special import stdtrit
 
     spread = float((statistic.pull_C**2).sum()) / shrinkage
-    if not np.isfinite(spread):
+    if not np.isfinite(spread) or (spread < NOTHING and statistic.value != 0):
         return Interval(statistic.value, None, None)
     reach = float(stdtrit(degrees, (1 + level) / 2)) * float(np.sqrt(spread))
     return Interval(statistic.value, statistic.value - reach, statistic.value + reach)
@@ -309,19 +313,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, p * (len(tested) - before)))
         adjusted[place] = highest
     return adjusted
-
-
-def mean_interval(
-    values: np.ndarray, clusters: Sequence[str], *, draws: int, seed: int, level: float = 0.95
-) -> tuple[float | None, float | None]:
-    """Percentile bounds of the mean of ``values``, whole clusters drawn; (None, None) for one cluster."""
-    names, places = np.unique(np.asarray(clusters), return_inverse=True)
-    if len(names) < 2:
-        return None, None
-    weights_DC = _weights(len(names), draws=draws, seed=seed, name="all")
-    means_D = (weights_DC @ np.bincount(places, np.asarray(values, np.float64))) / (weights_DC @ np.bincount(places))
-    low, high = np.quantile(means_D, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def paired_differences(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:

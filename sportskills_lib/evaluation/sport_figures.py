@@ -37,6 +37,7 @@ FOUR = (
     ("narrations",),
 )  # what the paper's figure compares; the first that exists
 SUFFIX = {"full": "", "fixed": "_fixed"}
+ORACLES = ("skill", "cue")
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,25 @@ def pages(
         n = size if gallery == "fixed" else None
         for name, shown in (("per_sport_recall", sports[:SHOWN]), ("per_sport_recall_appendix", sports[SHOWN:])):
             if shown:
-                data = rows.filter(pl.col("sport").is_in([*shown, summary.MEAN]))
+                data = _with_levels(rows, known, sizes).filter(pl.col("sport").is_in([*shown, summary.MEAN]))
                 found[name + end] = Page(per_sport_recall(rows, sizes, known, sports=shown, size=n), data)
-        found["macro_means" + end] = Page(
-            macro_means(rows, known, size=n), rows.filter(pl.col("sport") == summary.MEAN)
-        )
+        means = _with_levels(rows, known, sizes).filter(pl.col("sport") == summary.MEAN)
+        found["macro_means" + end] = Page(macro_means(rows, known, size=n), means)
         for name, shown in (("encoders", sports[:SHOWN]), ("encoders_appendix", sports[SHOWN:])):
             data = _four(rows).filter(pl.col("sport").is_in([*shown, summary.MEAN]))
             if shown and data.height:  # drawn once: in galleries of one size, if a sport is large enough for them
                 four[name] = (data, shown, n)
     return found | {name: Page(encoders(data, sports=s, size=n), data) for name, (data, s, n) in four.items()}
+
+
+def _with_levels(rows: pl.DataFrame, oracles: pl.DataFrame, sizes: pl.DataFrame) -> pl.DataFrame:
+    """The rows with all else that is drawn: test_clips, and what the oracles reach where that is known."""
+    evaluable = sorted(set(rows["sport"]) - {summary.MEAN})
+    told = rows.join(sizes.select("sport", test_clips="gallery"), on="sport", how="left", maintain_order="left")
+    for oracle in ORACLES:
+        level = oracle_levels(oracles, oracle, evaluable).rename({"value": f"{oracle}_oracle"}, strict=False)
+        told = told.join(level, on="sport", how="left", maintain_order="left") if level.height else told
+    return told
 
 
 _NO_ORACLES = pl.DataFrame(schema={"oracle": pl.String, "query_id": pl.String, "sport": pl.String, "value": pl.Float64})
@@ -193,7 +203,7 @@ def _levels(axes: Axes, x: np.ndarray, groups: list[str], rows: pl.DataFrame, or
     chance = dict(rows.select("sport", "chance").unique("sport").rows())
     looks: dict[str, tuple[dict, str, Any]] = {"chance": (chance, "black", ":")}
     evaluable = sorted(chance.keys() - {summary.MEAN})
-    for oracle, colour in (("skill", "black"), ("cue", style.GREEN)):
+    for oracle, colour in zip(ORACLES, ("black", style.GREEN), strict=True):
         values = dict(oracle_levels(oracles, oracle, evaluable).rows())
         if values:
             looks[f"{oracle} oracle"] = (values, colour, "-")
@@ -231,7 +241,7 @@ def macro_means(rows: pl.DataFrame, oracles: pl.DataFrame, *, size: int | None =
             if arm in known:
                 _lying(panel, place, known[arm], style.arm_look(arm, [name for name in arms if name not in NAMES]))
         _upright(panel, "chance", mean["chance"][0], ":", "center")
-        for oracle, side in (("skill", "left"), ("cue", "right")):
+        for oracle, side in zip(ORACLES, ("left", "right"), strict=True):
             level = dict(oracle_levels(oracles, oracle, sports).rows()).get(summary.MEAN)
             _upright(panel, f"{oracle} oracle", level, "-", side)
         panel.set_xlim(0, 1.04)

@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import agreement, feedback
+from sportskills_lib.evaluation import agreement, feedback, significance
 from sportskills_lib.retrieval import pools
 
 
@@ -125,13 +125,16 @@ def test_random_ranking_of_the_pool_is_at_chance(workspace):
     assert judged.height == found.height == people.height * 24 * 3
     scores = feedback.score(stage.table("rankings"), judged, people)
     table = feedback.table(scores, draws=300, seed=0)
-    assert table.columns == ["system", "metric", "value", "low", "high", "n"]
+    assert table.columns == ["system", "metric", "value", "low", "high", "n", "chance"]
     random = table.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG)).row(0, named=True)
     chance = scores.filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
+    assert random["chance"] == pytest.approx(chance)
     assert random["value"] == pytest.approx(chance, abs=0.08)
     gaps = feedback.differences(scores, draws=300, seed=0)
     lora = gaps.filter((pl.col("baseline") == "same_skill_random") & (pl.col("metric") == feedback.NDCG))
     assert lora.filter(pl.col("system") == "vlm_lora")["apart"].to_list() == [True]
+    family = gaps.filter(pl.col("metric") == feedback.NDCG)
+    assert family["p_holm"].to_list() == significance.holm(family["p"].to_list())
     assert feedback.simulated(judged)
 
 
@@ -170,7 +173,7 @@ def test_wins_ties_and_losses_by_hand():
     wins = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 1).row(0, named=True)
     assert (wins["wins"], wins["ties"], wins["losses"], wins["rate"]) == (1, 2, 1, 0.5) and wins["p"] == 1.0
     five = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 5).row(0, named=True)
-    assert (five["wins"], five["rate"], five["low"], five["high"]) == (4, 1.0, 1.0, 1.0)
+    assert (five["wins"], five["rate"], five["low"], five["high"]) == (4, 1.0, None, None)  # two are no certainty
     assert five["p"] == pytest.approx(0.5, abs=0.02)  # two participants: one of two sign patterns is as far off
 
 

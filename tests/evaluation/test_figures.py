@@ -79,6 +79,9 @@ def test_twenty_largest_sports_and_the_rest_in_an_appendix():
     assert "macro mean" in main and "skill oracle" in main and "cue oracle" in main and "chance" in main
     assert pages["per_sport_recall"].get_figwidth() == style.PAGE_IN
     assert "24 sports" in texts(pages["macro_means"])
+    levels = drawn["per_sport_recall"].data.select("test_clips", "skill_oracle", "cue_oracle")  # drawn, so in the rows
+    assert levels.row(0) == (200, 0.3, 0.3) and levels.row(-1)[0] is None
+    assert "cue_oracle" in drawn["macro_means"].data.columns
 
 
 def test_bars_are_the_values_of_the_table():

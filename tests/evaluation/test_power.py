@@ -115,3 +115,10 @@ def test_differences_by_sport_carry_p_and_the_corrected_p():
     assert table["p_holm"].to_list() == significance.holm(table["p"].to_list())
     assert (table["p_holm"] >= table["p"]).all()
     assert comparisons.differences_by_sport(score_rows(("golf",), 1), draws=50, seed=0)["p_holm"].to_list() == [None]
+
+
+def test_two_videos_that_agree_but_for_rounding_promise_nothing():
+    """Their variance is the rounding of equal numbers; a number of videos from it would have 34 digits."""
+    values = np.array([0.1, 0.2, 0.3, 0.3, 0.2, 0.1]) / 3
+    found = power.spread(gap_rows(values, np.zeros(6), np.repeat([0, 1], 3)))
+    assert found.se == 0 and math.isnan(found.independent) and found.detectable() is None and found.needed(0.05) is None

@@ -295,3 +295,12 @@ def test_the_interval_of_few_videos_is_students():
     got = significance.resample(score_rows({"one": np.repeat(sums, 4)}, rows, np.repeat("golf", 12)), draws=50, seed=0)
     low, high = t.interval(0.95, 2, sums.mean(), sums.std(ddof=1) / np.sqrt(3))
     assert (got.macro("one").low, got.macro("one").high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_nothing_over_nothing_is_no_ratio():
+    clusters, sports = np.repeat(np.arange(12), 2), np.repeat("golf", 24)
+    rows = score_rows({"one": np.zeros(24), "none": np.zeros(24), "some": np.tile([0.0, 1.0], 12)}, clusters, sports)
+    got = significance.resample(rows, draws=50, seed=0)
+    ratio = got.ratio("one", "none")
+    assert np.isnan(ratio.value) and (ratio.low, ratio.high) == (None, None) and ratio.excludes(1.0) is None
+    assert got.ratio("some", "none").value == np.inf and got.ratio("one", "some").value == 0
