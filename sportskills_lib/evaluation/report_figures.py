@@ -22,13 +22,17 @@ CAPTIONS = {
     "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
     "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; hollow: not apart from 0. "
     "Behind each sport: its queries.",
-    "encoders": "Every encoder with and without narrations, by sport, in galleries of one size; dotted: chance.",
+    "encoders": "Every encoder with and without narrations, by sport (queries), in galleries of one size, with 95 % "
+    "intervals; dotted: chance.",
     "encoders_appendix": "The remaining sports.",
-    "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one comment among five.",
-    "cue_kinds": "Clips and narrations of mistakes, by what one has to see to tell them: a pose, or timing.",
+    "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one comment among five; "
+    "with 95 % intervals, dotted: chance.",
+    "cue_kinds": "Clips and narrations of mistakes, by what one has to see to tell them: a pose, or timing; "
+    "with 95 % intervals, dotted: chance.",
     "filmstrips": "Queries, their own clip, and the first five retrieved. Each picture is four moments of a clip.",
-    "feedback": "Feedback retrieval by system, with 95 % intervals over participants.",
-    "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the relevance model's weight.",
+    "feedback": "Feedback retrieval by system, with 95 % intervals over participants; dotted: chance.",
+    "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the relevance model's weight; "
+    "bands: 95 % intervals over participants.",
     "feedback_filmstrips": "Learners (left), and the first clips that each system offers them, with coaches' mean "
     "grades; the last row is a failure. The expert's words are for the reader: no model is given them.",
     "rank_changes": "The rank of each query's own clip under skill labels and under narrations, in bands; a ribbon is "
@@ -45,10 +49,10 @@ CAPTIONS = {
     "per_sport_recall": "recall@10 by sport with 95 % intervals (source videos resampled within sport); N test clips, "
     "n queries. The mean is over all evaluable sports. Dotted: chance.",
     "per_sport_recall_appendix": "The remaining evaluable sports.",
-    "macro_means": "Macro means over all evaluable sports.",
+    "macro_means": "Macro means over all evaluable sports, with 95 % intervals; dotted: chance.",
     "per_sport_recall_fixed": "The same in galleries of one size in every sport (exact expectation over draws).",
     "per_sport_recall_appendix_fixed": "The remaining sports, in galleries of one size.",
-    "macro_means_fixed": "Macro means in galleries of one size.",
+    "macro_means_fixed": "Macro means in galleries of one size, with 95 % intervals; dotted: chance.",
 }
 
 PAGE_DPI = 140  # pixels of the page for an inch in print

@@ -31,12 +31,12 @@ tr.total td{font-weight:600;border-top:1px solid #777}.fail{color:#b03a00;font-w
 details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 .films{display:flex;gap:10px;flex-wrap:wrap;margin:.3em 0 .8em}
 .films figure{margin:0;width:168px}.films video,.films img{display:block;width:160px;border:4px solid;border-radius:4px;background:#ddd}
-.films video:not(:hover)::-webkit-media-controls{display:none!important}
+.films video:not(:hover):not(:focus)::-webkit-media-controls{display:none!important}
 .films figcaption{font-size:11px;line-height:1.3;margin-top:2px;overflow-wrap:anywhere}.case q{font-weight:600;overflow-wrap:anywhere}
 .case h4{margin:.8em 0 .2em;font-size:.95em}.system{font-size:.85em;font-weight:600;margin:.2em 0}
-</style></head><body>
-{% macro show(table, limit=60) %}{% if table.rows %}<div class="scroll"><table><thead><tr>
-{%- for name, text in table.columns %}<th{% if text %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+</style></head><body><main>
+{% macro show(table, limit=60) %}{% if table.rows %}<div class="scroll" tabindex="0" role="region" aria-label="a table"><table><thead><tr>
+{%- for name, text in table.columns %}<th scope="col"{% if text %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {%- for row in table.rows[:limit] %}<tr{% if row[0] == 'mean' %} class="total"{% endif %}>
 {%- for cell in row %}<td{% if table.columns[loop.index0][1] %} class="text{{ ' long' if cell|length > 40 }}"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
@@ -45,8 +45,8 @@ details{margin:.6em 0}summary{cursor:pointer;color:#0060a0}
 {% macro plot(figure) %}{% if figure %}<figure class="plot"><img src="{{ figure.data }}" alt="{{ figure.alt }}"
  style="width:{{ figure.width_px }}px"><figcaption>{{ figure.caption }}{% if figure.files %} <span class="soft">Files:
 {% for name, place in figure.files %}<a href="{{ place }}">{{ name }}</a>{{ ", " if not loop.last else "." }}{% endfor %}</span>{% endif %}</figcaption></figure>{% endif %}{% endmacro %}
-{% macro film(one) %}<figure>{% if one.file %}<video controls muted loop playsinline preload="none" src="previews/{{ one.file }}"{% if one.still %} poster="{{ one.still }}"{% endif %} style="border-color:{{ one.colour }}"></video>
-{% elif one.still %}<img src="{{ one.still }}" alt="{{ one.origin }}" style="border-color:{{ one.colour }}">{% endif %}
+{% macro film(one) %}<figure>{% if one.file %}<video aria-label="{{ one.label }}: {{ one.origin }}" controls muted loop playsinline preload="none" src="previews/{{ one.file }}"{% if one.still %} poster="{{ one.still }}"{% endif %} style="border-color:{{ one.colour }}"></video>
+{% elif one.still %}<img src="{{ one.still }}" alt="{{ one.label }}: {{ one.origin }}" style="border-color:{{ one.colour }}">{% endif %}
 <figcaption><b>{{ one.label }}</b>{% if one.said %}<br><bdi>{{ one.said }}</bdi>{% endif %}<br><span class="soft"><bdi>{{ one.origin }}</bdi>{% if one.reason %}<br>no film: {{ one.reason }}{% endif %}</span></figcaption></figure>{% endmacro %}
 {% macro cases(blocks) %}{% for block in blocks %}<div class="case"><h4><bdi>{{ block.head }}</bdi></h4><p><q><bdi>{{ block.text }}</bdi></q></p>
 {% for row in block.rows %}{% if row.name %}<p class="system"><bdi>{{ row.name }}</bdi></p>{% endif %}<div class="films">{% for one in row.films %}{{ film(one) }}{% endfor %}</div>{% endfor %}</div>
@@ -107,6 +107,7 @@ timing matters.</p>
 <h2 id="retrievals">Retrievals</h2>
 <p>Picked by rule: the best, typical ones, and the worst. {{ mark_note }} {{ film_note }}</p>
 {{ plot(figures.filmstrips) }}
+<h3>The picked queries, as films</h3>
 {{ cases(query_cases) }}
 <h3>Which queries moved</h3>
 {{ plot(figures.rank_changes) }}
@@ -118,7 +119,8 @@ timing matters.</p>
 <p>{{ rater_note }}</p>
 {{ plot(figures.feedback) }}
 {{ show(tables.feedback_retrieval) }}
-<h3>Paired differences</h3>{{ show(tables.feedback_differences) }}
+<h3>Paired differences</h3><p>p of a randomisation over participants; p holm: corrected for the comparisons of one metric.</p>
+{{ show(tables.feedback_differences) }}
 <h3>Share of what the oracle reaches, who reads the expert's comment</h3>{{ show(tables.oracle_shares) }}
 <h3>Wins, learner by learner, by the mean grade of the first k clips</h3>{{ show(tables.feedback_wins) }}
 <h3>Two stages over the whole library</h3>{{ show(tables.library_retrieval) }}
@@ -149,7 +151,7 @@ timing matters.</p>
 <h2 id="provenance">Provenance</h2>
 {{ show(tables.provenance) }}
 {% for name, table in configs %}<details><summary>Settings of {{ name }}</summary>{{ show(table, 200) }}</details>{% endfor %}
-</body></html>
+</main></body></html>
 """
 )
 
@@ -175,6 +177,7 @@ correction over the sports of one arm and gallery, to be read where sports are p
 <h2 id="retrievals">Retrievals of both runs</h2>
 <p>Picked by rule: the queries that rose and that fell most, from different sports as far as there are. {{ mark_note }}
 {{ film_note }}</p>
+<h3>Queries that moved most, as films</h3>
 {{ cases(query_cases) }}
 
 <h2 id="feedback">Feedback retrieval</h2>
@@ -189,6 +192,6 @@ correction over the sports of one arm and gallery, to be read where sports are p
 
 <h2 id="provenance">Provenance</h2>
 {% for run, table in provenance %}<h3>{{ run }}</h3>{{ show(table) }}{% endfor %}
-</body></html>
+</main></body></html>
 """
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib import artifacts
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
@@ -203,7 +204,7 @@ def unbalanced(sizes: pl.DataFrame) -> list[str]:
 
 def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
     lines = []
-    asked = per_sport.filter(pl.col("direction") == "text_to_video")
+    asked = per_sport.filter((pl.col("direction") == "text_to_video") & (pl.col("metric") == recall.SINGLE))
     missing = {
         scope: set(asked.filter((pl.col("scope") == scope) & pl.col("value").is_null())["sport"])
         for scope in (recall.WITHIN, recall.FIXED)
@@ -232,7 +233,7 @@ def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[s
 
 
 def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """stage, what, reason, count, example: most frequent first within a stage."""
+    """stage, what, reason, count, example: most frequent first within a stage; files are named below the workspace."""
     parts = [pl.DataFrame(schema=_DROPPED)]
     for stage, frame in dropped.items():
         if frame.height:
@@ -243,7 +244,8 @@ def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             parts.append(
                 counted.select(stage=pl.lit(stage), what="item_kind", reason="reason", count="count", example="example")
             )
-    return pl.concat(parts).with_columns(pl.col("example").str.slice(0, 160))
+    below = pl.col("example").str.replace_all(f"{artifacts.workspace()}/", "", literal=True)
+    return pl.concat(parts).with_columns(below.str.slice(0, 160))
 
 
 _DROPPED = {"stage": pl.String, "what": pl.String, "reason": pl.String, "count": pl.Int64, "example": pl.String}

@@ -156,6 +156,7 @@ def encoders(rows: pl.DataFrame, *, sports: list[str], size: int | None = None) 
         _draw_bars(axes, x - 0.42 + width * (index + 0.5), own, groups, width, look)
     _levels(axes, x, groups, rows, _NO_ORACLES)
     _name_sports(axes, x, sports, rows, None)
+    axes.set_xlabel("sport (queries n)", labelpad=0)
     axes.set_ylim(0, 1.0)
     axes.set_ylabel(_axis_label(size))
     figure.legend(loc="outside upper left", ncols=5 if width_in > 6.5 else 2, columnspacing=1.0, handlelength=1.3)
@@ -188,14 +189,14 @@ def _draw_bars(
 def _name_sports(axes: Axes, x: np.ndarray, sports: list[str], rows: pl.DataFrame, sizes: pl.DataFrame | None) -> None:
     counts = {sport: n for sport, n in rows.select("sport", "n").unique().rows()}
     galleries = dict(sizes.select("sport", "gallery").rows()) if sizes is not None else {}
-    sized = {sport: f" ({galleries[sport]}, {counts.get(sport, 0)})" for sport in sports if sport in galleries}
-    labels = [style.plain(sport, limit=22) + sized.get(sport, "") for sport in sports]
+    sized = {sport: f"{galleries[sport]}, {counts.get(sport, 0)}" for sport in sports if sport in galleries}
+    labels = [f"{style.plain(sport, limit=22)} ({sized.get(sport, counts.get(sport, 0))})" for sport in sports]
     axes.set_xticks(x, [*labels, f"macro mean\n(n = {counts.get(summary.MEAN, 0)})"], rotation=50, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     axes.set_xlim(-0.6, x[-1] + 0.6)
     axes.tick_params(axis="x", length=0, pad=2)
     if galleries:
-        axes.set_xlabel("sport (test clips N, queries n)", labelpad=-2)
+        axes.set_xlabel("sport (test clips N, queries n)", labelpad=0)
 
 
 def _levels(axes: Axes, x: np.ndarray, groups: list[str], rows: pl.DataFrame, oracles: pl.DataFrame) -> None:

@@ -194,7 +194,8 @@ def test_sports_of_very_different_size_are_a_warning():
 
 def test_a_difference_without_an_interval_is_not_called_alike():
     row = {"kind": "difference", "encoder": "image", "training": "narrations", "baseline": "activity_skill",
-           "value": 0.2, "low": None, "high": None, "n": 60, "sports": 1, "apart": None, "note": "", "gallery": "full"}  # fmt: skip
+           "value": 0.2, "low": None, "high": None, "n": 60, "sports": 1, "apart": None, "note": "",
+           "gallery": "full"}  # fmt: skip
     control = row | {"training": "narrations_shuffled"}
     kinds = {"low": pl.Float64, "high": pl.Float64, "apart": pl.Boolean}
     said = report_text.summary_sentences(
