@@ -22,7 +22,7 @@ NAME = "05_evaluation"
 CSV_TABLES = (
     "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports", "median_ranks",
     "galleries", "understanding_means", "understanding_differences", "cue_kinds", "cue_kind_differences", "corpus",
-    "power", "rank_changes", "leaks",
+    "power", "rank_changes", "leaks", "seeds",
 )  # fmt: skip
 FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares", "feedback_by_rater", "raters",
@@ -129,7 +129,7 @@ def _copy_pages(run: str, place: Path, folder: Path) -> None:
 
 def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
-    found = {name: table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "leaks", "seeds", "dropped")}
+    found = {name: table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "dropped")}
     folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
     dropped = report_text.dropped_counts({name: table(path, "dropped") for name, path in folders.items()})
     films = table(folder, "films")

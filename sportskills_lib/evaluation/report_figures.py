@@ -33,7 +33,7 @@ CAPTIONS = {
     "feedback": "Feedback retrieval by system, with 95 % intervals over participants; dotted: chance.",
     "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the relevance model's weight; "
     "bands: 95 % intervals over participants.",
-    "feedback_filmstrips": "Learners (left), and the first clips that each system offers them, with coaches' mean "
+    "feedback_filmstrips": "Learners (left), and the first clips that each system offers them, with the raters' mean "
     "grades; the last row is a failure. The expert's words are for the reader: no model is given them.",
     "rank_changes": "The rank of each query's own clip under skill labels and under narrations, in bands; a ribbon is "
     "as high as its share of the queries.",
