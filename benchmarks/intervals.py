@@ -3,7 +3,7 @@
     python benchmarks/intervals.py [--trials 2000] [--draws 1000]
 
 A world is drawn many times: sports with 12, 20 or 60 test videos (and 2, 3, 5), clips a video skewed (log-normal, from
-one to dozens), two systems whose scores are 0 or 1 (recall@10 of one clip). Clips of a video share how hard the video is, for
+one to dozens), two systems whose scores are 0 or 1 (recall@10 of one clip). Clips of a video share how hard it is, for
 both systems and for each by itself, so that scores have the intraclass correlation named: 0.05 is what the demo run
 has, 0.2 is where an interval that ignores videos falls to the coverage of three quarters that others report. ``sizes
 tell`` makes long videos the easier ones, too. Each interval is asked whether it holds the true mean (of very many

@@ -194,23 +194,16 @@ def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """feedback_retrieval.csv: system, metric, value, low, high, n (learners), chance; every learner counts once."""
+    """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts once."""
     rows = []
     for metric, part in _by_metric(scores):
         sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
         for system in sorted(sampled.systems, key=_place):
             interval = sampled.stratum(system, "all")
-            chance = part.filter(pl.col("system") == system)["chance"].mean()
-            rows.append(
-                (system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0]), chance)
-            )
-    return pl.DataFrame(rows, schema=_TABLE, orient="row")
-
-
-_TABLE = {
-    "system": pl.String, "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
-    "chance": pl.Float64,
-}  # fmt: skip
+            rows.append((system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0])))
+    types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
+    names = ["system", "metric", "value", "low", "high", "n"]
+    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:

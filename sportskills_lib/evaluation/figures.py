@@ -125,7 +125,14 @@ def _encoder_legend(figure: Figure, table: pl.DataFrame, note: str = "") -> None
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
 
 
-def feedback_bars(table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool) -> Figure:
+def feedback_bar_pages(table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool) -> dict[str, sport_figures.Page]:
+    """The figure ``feedback`` and its rows, each with its metric's chance level; nothing where the table is empty."""
+    chance = scores.group_by("metric").agg(pl.col("chance").mean())
+    data = table.join(chance, on="metric", how="left", maintain_order="left")
+    return optional("feedback", feedback_bars, data, simulated=simulated)
+
+
+def feedback_bars(table: pl.DataFrame, *, simulated: bool) -> Figure:
     """Each system's nDCG@10 and recall of helpful clips with intervals, best on top, and the chance level."""
     shown = [name for name in (feedback.NDCG, feedback.RECALL) if name in table["metric"].unique().to_list()]
     order = table.filter(pl.col("metric") == shown[0]).sort("value", "system")["system"].to_list()
@@ -138,8 +145,7 @@ def feedback_bars(table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool)
             if row["low"] is not None:
                 error = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
                 panel.errorbar(row["value"], place, xerr=error, color="black", elinewidth=0.8)
-        chance = scores.filter(pl.col("metric") == metric)["chance"].mean()
-        panel.axvline(chance, color="black", linestyle=":", linewidth=0.8)
+        panel.axvline(part["chance"][0], color="black", linestyle=":", linewidth=0.8)
         panel.set_xlim(0, 1)
         panel.set_xlabel(f"{metric} (n = {part['n'][0]})")
     axes[0][0].set_yticks(range(len(order)), [style.plain(name, limit=30).replace("_", " ") for name in order])
