@@ -177,11 +177,12 @@ correction over the sports of one arm and gallery, to be read where sports are p
 <h2 id="retrievals">Retrievals of both runs</h2>
 <p>Picked by rule: the queries that rose and that fell most, from different sports as far as there are. {{ mark_note }}
 {{ film_note }}</p>
-<h3>Queries that moved most, as films</h3>
+{% if query_cases %}<h3>Queries that moved most, as films</h3>{% endif %}
 {{ cases(query_cases) }}
 
 <h2 id="feedback">Feedback retrieval</h2>
-{% if tables.judged.rows %}<p>Paired over learners, by the same grades; p holm over the systems of one metric.</p>{{ plot(figures.judged) }}{{ show(tables.judged) }}
+{% if tables.judged.rows %}<p>Paired over learners, by the same grades; p holm over the systems of one metric. One that ranks
+alike in both runs is no test, and has no p.</p>{{ plot(figures.judged) }}{{ show(tables.judged) }}
 {% else %}<p>Nothing to compare here: {{ no_feedback }}</p>{% endif %}
 
 <h2 id="settings">Settings that differ</h2>
