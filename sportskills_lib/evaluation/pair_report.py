@@ -88,6 +88,7 @@ def write(pair: RunPair, found: dict[str, pl.DataFrame], picked: tuple, films: p
     facts = artifacts.open_stage(pair.runs[1], run_pairs.NAME).facts | {"run": " vs ".join(pair.runs)}
     for name, page in _pages(pair, found, arm[1]).items():
         outputs.write_page(place / "figures", name, page, facts=facts)
+    report.name_generated(pair.runs[1], place)
     drawn = report_figures.inlined(place, tuple(CAPTIONS), captions=CAPTIONS)
     chosen, hits = picked
     context = _context(pair, found, arm) | {

@@ -53,9 +53,18 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
     report_cases.copy_films(folder, place)
     _copy_pages(run, place, folder)
     report_figures.copy(run, place / "figures", folder)
+    name_generated(run, place)
     page = render(TEMPLATE, _context(run, place, folder, config))
     write_whole(place / "index.html", page)
     return place / "index.html"
+
+
+def name_generated(run: str, place: Path) -> None:
+    """Say in each caption of LaTeX below ``place`` that the world is generated, if it is: a table travels alone."""
+    if report_text.generated(artifacts.open_stage(run, "01_curation").manifest):
+        for path in place.rglob("*.tex"):
+            text = path.read_text(encoding="utf-8").replace(r"\caption{", r"\caption{Generated demo world: ")
+            path.write_text(text, encoding="utf-8")
 
 
 def rebuild(run: str) -> Path:
@@ -112,7 +121,9 @@ def _write_tables(place: Path, folder: Path) -> None:
     feedback = table(folder, "feedback_retrieval")
     if feedback.height:
         rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
-        text = summary.latex(rounded, caption="Feedback retrieval.")
+        raters = table(folder, "raters")
+        who = "simulated raters" if raters.height and raters["simulated"].any() else "raters"
+        text = summary.latex(rounded, caption=f"Feedback retrieval, by the grades of {who}.")
         (place / "feedback_retrieval.tex").write_text(text)
 
 

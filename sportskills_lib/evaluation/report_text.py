@@ -163,11 +163,15 @@ def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     return [f"Feedback retrieval, nDCG@10 from grades by {who}: vlm_lora " + "; ".join(parts) + "."] if parts else []
 
 
+def generated(curation: Mapping[str, Any]) -> bool:
+    """Whether the lessons of a run, by its manifest of 01, are a generated world."""
+    return str(curation["config"].get("source", "")).startswith(("data/raw/demo", "data/raw/smoke"))
+
+
 def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], config: dict) -> list[str]:
     """What a reader must know before quoting a number."""
     lines = []
-    source = str(manifests["01_curation"]["config"].get("source", ""))
-    if source.startswith(("data/raw/demo", "data/raw/smoke")):
+    if generated(manifests["01_curation"]):
         lines.append("The lessons are the generated demo world: these are demo figures, never results about sport.")
     raters = found["raters"]
     if raters.height and raters["simulated"].any():

@@ -98,6 +98,9 @@ def test_leaves_the_tables_that_others_rely_on(done):
                  "figures/encoders.csv", "figures/per_sport_recall_fixed.tex"):  # fmt: skip
         assert (place() / name).stat().st_size > 100, name
     assert "not evaluable" in (place() / "per_sport_recall.tex").read_text()
+    captions = [path.read_text() for path in place().rglob("*.tex")]
+    assert len(captions) > 10 and all(r"\caption{Generated demo world: " in text for text in captions)
+    assert "simulated raters" in (place() / "feedback_retrieval.tex").read_text()
     stage = artifacts.open_stage(RUN, "05_evaluation")
     for name in stage.manifest["outputs"]:
         stage.path(name)
