@@ -30,7 +30,7 @@ from sportskills_lib.advice import ranking
 from sportskills_lib.advice.advising import CACHE_BYTES, SHORTLIST
 from sportskills_lib.advice.learner import Learner
 from sportskills_lib.evaluation import audit
-from sportskills_lib.evaluation.significance import mean_interval
+from sportskills_lib.evaluation.significance import resample
 from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.retrieval import calibration
 
@@ -47,8 +47,13 @@ def advice_cache() -> FrameCache:
 
 def with_interval(flags: np.ndarray, people: list[str]) -> str:
     """A share of learners in percent, with its interval."""
-    low, high = mean_interval(flags.astype(float), people, draws=2000, seed=0)
-    return f"{100 * flags.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}]"  # type: ignore[operator]
+    rows = pl.DataFrame({"query_id": [str(at) for at in range(len(people))], "cluster": people, "value": flags * 1.0})
+    told = {"system": "advice", "metric": "share", "sport": "all"}
+    rows = rows.with_columns(
+        seed=pl.lit(0), chance=pl.lit(0.0), **{name: pl.lit(value) for name, value in told.items()}
+    )
+    found = resample(rows, draws=2000, seed=0, stratum=None).stratum("advice", "all")
+    return f"{100 * found.value:.1f} % [{100 * (found.low or 0):.1f}, {100 * (found.high or 1):.1f}]"
 
 
 def refusals(library: libraries.Library, check: ranking.Check, learners: pl.DataFrame, vectors: np.ndarray) -> None:

@@ -95,5 +95,5 @@ def film(known: Mapping[str, dict[str, Any]], item_id: str, label: str, colour: 
 
 
 def cut(text: str) -> str:
-    """At most MAX_LETTERS of a stranger's text."""
-    return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 1] + "…"
+    """At most MAX_LETTERS of a stranger's text, without what turns it around."""
+    return style.plain(text, limit=MAX_LETTERS)

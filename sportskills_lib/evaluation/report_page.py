@@ -19,7 +19,7 @@ h1{font-size:1.6em;margin:1.2em 0 .2em}h2{font-size:1.2em;margin:2.2em 0 .5em;bo
 h3{font-size:1em;margin:1.2em 0 .4em}p{max-width:52em}
 .lead{font-size:1.08em;background:var(--tint);border-left:4px solid #0072B2;padding:.7em 1em;margin:1em 0;max-width:54em}
 .warn{border-left-color:#D55E00}.warn ul{margin:.2em 0;padding-left:1.2em}
-nav{font-size:.92em;color:var(--soft);margin:.3em 0 1em}nav a{margin-right:1em;white-space:nowrap}
+nav{font-size:.92em;color:var(--soft);margin:.3em 0 1em;display:flex;flex-wrap:wrap;gap:.1em 1em}
 a{color:#0060a0}figure.plot{margin:1em 0}figure.plot img{max-width:100%;height:auto}
 figure.plot figcaption{color:var(--soft);font-size:.9em;max-width:60em}
 .scroll{overflow-x:auto;margin:.6em 0}

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib import artifacts
+from sportskills_lib import artifacts, style
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
 FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
 UNBALANCED = 3.0  # largest over smallest sport from which a page warns; ours
+LONGEST = 300  # letters of a cell
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ def _cell(value: Any, digits: int) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.{digits}f}".replace("-", "−")
+    return style.plain(str(value), limit=LONGEST)  # a page must stay a page; the table's file holds all of it
 
 
 def moved_shown(moves: pl.DataFrame, most: int) -> Shown:

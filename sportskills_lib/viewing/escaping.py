@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
+from sportskills_lib import style
+
 LONGEST = 400  # characters; a page must stay a page
 
 
 def plain(value: object, *, limit: int = LONGEST) -> str:
     """``value`` cut, without control characters or marks that turn text around: for controls, which escape it."""
-    letters = "".join(letter if letter.isprintable() else " " for letter in str(value)[: limit + 1])
-    return letters if len(letters) <= limit else letters[: limit - 1] + "…"
+    return style.plain(str(value)[: limit + 1], limit=limit)
 
 
 def text(value: object, *, limit: int = LONGEST, bare: bool = False) -> str:

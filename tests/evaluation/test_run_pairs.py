@@ -204,3 +204,8 @@ def test_a_difference_without_an_interval_is_not_called_alike():
     assert len(said) == 2 and all("no interval" in line and "not apart" not in line for line in said)
     assert report_text.interval(0.03, 0.0003, 0.06) == "+0.0300 [0.0003, 0.0600]"
     assert report_text.interval(-0.21, -0.24, -0.18) == "−0.21 [−0.24, −0.18]"
+
+
+def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
+    (row,) = report_text.shown(pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})).rows
+    assert len(row[0]) == report_text.LONGEST and row[0].startswith(" <b>x") and row[1:] == ["3", "0.0123"]
