@@ -47,11 +47,9 @@ def advice_cache() -> FrameCache:
 
 def with_interval(flags: np.ndarray, people: list[str]) -> str:
     """A share of learners in percent, with its interval."""
-    rows = pl.DataFrame({"query_id": [str(at) for at in range(len(people))], "cluster": people, "value": flags * 1.0})
-    told = {"system": "advice", "metric": "share", "sport": "all"}
-    rows = rows.with_columns(
-        seed=pl.lit(0), chance=pl.lit(0.0), **{name: pl.lit(value) for name, value in told.items()}
-    )
+    one = {"system": "advice", "metric": "share", "sport": "all", "seed": 0, "chance": 0.0}
+    rows = pl.DataFrame({"query_id": map(str, range(len(people))), "cluster": people, "value": flags * 1.0})
+    rows = rows.with_columns(**{name: pl.lit(value) for name, value in one.items()})
     found = resample(rows, draws=2000, seed=0, stratum=None).stratum("advice", "all")
     return f"{100 * found.value:.1f} % [{100 * (found.low or 0):.1f}, {100 * (found.high or 1):.1f}]"
 
