@@ -170,7 +170,8 @@ class Stage:
     @cached_property
     def facts(self) -> dict[str, str]:
         """Where a figure of this stage comes from, for its metadata: run, stage, commit, config (digest)."""
-        return origin.figure_facts(self.run, self.name, self.key["config"], provenance())
+        lessons = getattr(self.config, "source", "") or lessons_of(self.run)
+        return origin.figure_facts(self.run, self.name, self.key["config"], provenance(), lessons=lessons)
 
     def save_figure(self, name: str, figure: Any) -> None:
         """Write ``figures/<name>`` as PNG, SVG and PDF, each with :attr:`facts` in its metadata."""
@@ -328,9 +329,9 @@ class StageReader:
     @property
     def facts(self) -> dict[str, str]:
         """As :attr:`Stage.facts`: what a figure drawn from this stage's tables says of itself."""
-        return origin.figure_facts(
-            self.manifest["run"], self.manifest["stage"], self.manifest["key"]["config"], self.manifest
-        )
+        known = self.manifest
+        names, lessons = (known["run"], known["stage"], known["key"]["config"]), lessons_of(known["run"])
+        return origin.figure_facts(*names, known, lessons=lessons)
 
     @property
     def digest(self) -> str:
@@ -338,6 +339,12 @@ class StageReader:
         return digest(
             {name: entry["sha256"] for name, entry in self.manifest["outputs"].items() if "figures" not in name}
         )
+
+
+def lessons_of(run: str) -> str:
+    """What the run's 01 read, as its settings name it; "" where that is not complete."""
+    owner = holder(run, STAGES[0])
+    return str(open_stage(run, STAGES[0]).manifest["config"].get("source", "")) if is_complete(owner, STAGES[0]) else ""
 
 
 def is_complete(run: str, stage: str) -> bool:

@@ -12,14 +12,23 @@ from typing import Any
 
 PACKAGES = ("torch", "transformers", "peft", "open_clip_torch", "decord", "av", "polars", "papermill", "numpy")
 
+GENERATED = "generated demo world"
 
-def figure_facts(run: str, stage: str, config: str, source: Mapping[str, Any]) -> dict[str, str]:
+
+def figure_facts(run: str, stage: str, config: str, source: Mapping[str, Any], *, lessons: str = "") -> dict[str, str]:
     """What a figure says of itself: run, stage, commit ("+ changes" where the tree was dirty), config (its digest).
 
-    ``source``: :func:`provenance`, or the manifest of the stage whose numbers are drawn.
+    ``source``: :func:`provenance`, or the manifest of the stage whose numbers are drawn. ``lessons``: what the run's 01
+    read; of a generated world the figure says so (``data``), in print too (style.save).
     """
     commit = (source.get("commit") or "unknown") + (" + changes" if source.get("dirty") else "")
-    return {"run": run, "stage": stage, "commit": commit, "config": config}
+    known = {"run": run, "stage": stage, "commit": commit, "config": config}
+    return known | ({"data": GENERATED} if is_generated(lessons) else {})
+
+
+def is_generated(lessons: str) -> bool:
+    """Whether the lessons of a run are a generated world."""
+    return lessons.startswith(("data/raw/demo", "data/raw/smoke"))
 
 
 def provenance(folder: Path) -> dict[str, Any]:

@@ -114,8 +114,13 @@ def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> 
 
     ``facts`` (run, stage, commit, config) stand as one JSON object where every reader of metadata finds them: PNG text
     ``Description`` (and a text for each fact), SVG ``dc:description``, PDF ``Subject``. No date is kept, so that the
-    same figure and facts give the same bytes.
+    same figure and facts give the same bytes. The fact ``data`` (a generated world) is printed below the figure too:
+    pictures travel without their captions.
     """
+    if (facts or {}).get("data") and not any(text.get_gid() == "data" for text in figure.texts):
+        inside = 1 - 0.042 / figure.get_size_inches()[0]  # where the layout's margin begins
+        note = figure.text(inside, 0, plain(dict(facts or {})["data"]), ha="right", va="top", fontsize=5, color=GREY)
+        note.set_gid("data")
     known, suffix = dict(facts or {}), path.suffix.lower()
     told = json.dumps(known, sort_keys=True)
     common: dict[str, Any] = {"Title": path.stem}

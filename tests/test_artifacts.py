@@ -78,7 +78,7 @@ def test_figures_and_files_of_one_s_own_are_listed(toy_workspace: Path) -> None:
         def savefig(self, path: Path, metadata: dict) -> None:
             path.write_text(f"{metadata['Title']} {RUN in str(metadata)}")
 
-    stage = begin()
+    stage = artifacts.begin(RUN, FIRST, CurationConfig(source="data/raw/mine"), source="data/raw/mine")
     stage.save_figure("funnel", Figure())
     stage.path("models/a/weights.bin").write_bytes(b"w")
     stage.finish()

@@ -71,3 +71,20 @@ def test_long_names_of_runs_stay_apart_in_few_letters():
     ):
         shown = style.told_apart(pair, limit=18)
         assert max(map(len, shown)) <= 18 and len(set(shown)) == len(set(pair))
+
+
+def test_a_figure_of_the_generated_world_says_so_in_print(tmp_path: Path) -> None:
+    """Once, however often it is saved, below all that is drawn; a figure of anybody's lessons says nothing."""
+    from PIL import Image
+
+    made = draw()
+    plain = style.save(made, tmp_path / "plain.png", FACTS)
+    facts = origin.figure_facts("demo", "02_pairing", "0", {}, lessons="data/raw/demo/lessons")
+    assert facts["data"] == origin.GENERATED
+    assert "data" not in origin.figure_facts("mine", "02_pairing", "0", {}, lessons="/home/ann/lessons")
+    for suffix in style.SUFFIXES:
+        path = style.save(made, tmp_path / f"figure.{suffix}", facts)
+        assert facts_of(path) == facts
+    assert (tmp_path / "figure.svg").read_text(encoding="utf-8").count(f">{origin.GENERATED}<") == 1
+    with Image.open(plain) as one, Image.open(tmp_path / "figure.png") as two:
+        assert one.width == two.width and one.height < two.height < one.height + 40

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib import artifacts
+from sportskills_lib import artifacts, origin
 from sportskills_lib.evaluation import outputs, power, recall, report_cases, report_figures, report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
 from sportskills_lib.files import write_whole
@@ -61,7 +61,7 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
 
 def name_generated(run: str, place: Path) -> None:
     """Say in each caption of LaTeX below ``place`` that the world is generated, if it is: a table travels alone."""
-    if report_text.generated(artifacts.open_stage(run, "01_curation").manifest):
+    if origin.is_generated(artifacts.lessons_of(run)):
         for path in place.rglob("*.tex"):
             text = path.read_text(encoding="utf-8").replace(r"\caption{", r"\caption{Generated demo world: ")
             path.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib import artifacts, style
+from sportskills_lib import artifacts, origin, style
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.evaluation.audit import MULTI
 
@@ -166,15 +166,10 @@ def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     return [f"Feedback retrieval, nDCG@10 from grades by {who}: vlm_lora " + "; ".join(parts) + "."] if parts else []
 
 
-def generated(curation: Mapping[str, Any]) -> bool:
-    """Whether the lessons of a run, by its manifest of 01, are a generated world."""
-    return str(curation["config"].get("source", "")).startswith(("data/raw/demo", "data/raw/smoke"))
-
-
 def warnings(found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], config: dict) -> list[str]:
     """What a reader must know before quoting a number."""
     lines = []
-    if generated(manifests["01_curation"]):
+    if origin.is_generated(str(manifests["01_curation"]["config"].get("source", ""))):
         lines.append("The lessons are the generated demo world: these are demo figures, never results about sport.")
     raters = found["raters"]
     if raters.height and raters["simulated"].any():

@@ -344,7 +344,9 @@ def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
     if figure is None:
         return "No member has a number to draw: look at the states above."
     settings = digest(found.members)
-    facts = origin.figure_facts(found.name, str(found.notes["stage"]), settings, artifacts.provenance())
+    lessons = artifacts.lessons_of(found.members[0]["run"]) if found.members else ""
+    stage = str(found.notes["stage"])
+    facts = origin.figure_facts(found.name, stage, settings, artifacts.provenance(), lessons=lessons)
     for folder in _folders(found):
         for suffix in style.SUFFIXES:
             style.save(figure, folder / f"{name}.{suffix}", facts)
