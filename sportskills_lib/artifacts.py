@@ -23,7 +23,7 @@ import dataframely as dy
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sportskills_lib import origin, style, tables
+from sportskills_lib import notebook_tables, origin, style, tables
 from sportskills_lib.config import StageConfig
 from sportskills_lib.files import write_whole
 from sportskills_lib.fingerprints import digest, fingerprint_folder, reached, sha256_file
@@ -226,6 +226,7 @@ def begin(
     shards are kept. ValueError when an input is missing or when another process writes this run; the process that holds
     the lock may begin again (a cell that is run twice in JupyterLab).
     """
+    notebook_tables.install()
     if (owner := holder(run, stage)) != run:
         raise ValueError(f"run {run!r} reads {stage} of its base {owner!r}: run it there, or name another run")
     inputs = input_digests(run, source=source, optional=optional, after=after)

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_curves(curves: pl.DataFrame, *, score: str = "val_recall", label: str = "") -> Figure:
+def learning_curves(
+    curves: pl.DataFrame, *, score: str = "val_recall", label: str = "", chance: float | None = None
+) -> Figure:
     """Training loss and the validation ``score`` by optimiser step: a line an arm, a row of panels an encoder.
 
     ``curves``: arm, step, loss, the score, perhaps encoder and trial (short runs that chose a learning rate: left out).
-    Nulls and NaNs are passed over. ``label`` says what the score is, if not within-sport recall@10.
+    Nulls and NaNs are passed over. ``label`` says what the score is, if not within-sport recall@10; ``chance``, what
+    guessing scores, is drawn as a dotted line.
     """
     if "trial" in curves.columns:
         curves = curves.filter(~pl.col("trial"))
@@ -29,11 +32,13 @@ def learning_curves(curves: pl.DataFrame, *, score: str = "val_recall", label: s
         for panel, (column, meaning) in zip(panels, meanings.items(), strict=True):
             _lines(panel, part, column)
             panel.set(xlabel="optimiser step", ylabel=meaning)
+            if column == score and chance is not None:
+                panel.axhline(chance, color=style.BLACK, linestyle=":", linewidth=0.8, label="chance")
             if rows > 1:
                 panel.set_title(style.plain(encoders[row]))
-    named = {line.get_label(): line for panel in axes[:, 0] for line in panel.lines}
+    named = {line.get_label(): line for panel in axes.ravel() for line in panel.lines}
     if named:
-        figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=4)
+        figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=5)
     for panel in axes[1:, 1]:
         panel.sharey(axes[0, 1])  # recalls of encoders are compared; their losses are not
     return figure

@@ -40,6 +40,13 @@ def count_reasons(dropped: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     )
 
 
+def dropped_examples(dropped: pl.DataFrame, *, each: int = 2) -> pl.DataFrame:
+    """The first ``each`` rows of every reason with what they say, and how many it has; frequent reasons first."""
+    counts = count_reasons(dropped)
+    shown = dropped.group_by("item_kind", "reason", maintain_order=True).head(each)
+    return counts.join(shown, on=["item_kind", "reason"], how="left", maintain_order="left")
+
+
 def _draw_steps(axes: Axes, steps: list[Step]) -> None:
     whole: dict[str, int] = {}
     for label, count, unit in steps:

@@ -208,11 +208,41 @@ def _restore_kernel_name(executed: Path) -> None:
 
 
 def write_html(executed: Path, html: Path) -> None:
-    """Write an executed notebook as one HTML page that loads nothing from elsewhere."""
+    """Write an executed notebook as one HTML page that loads nothing from elsewhere.
+
+    Of the parameters that papermill set, only those are shown that differ from the cell that explains them.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 
+    notebook = _without_repeats(nbformat.read(executed, as_version=4))
     exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="", mermaid_js_url="")
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))
+    body, _ = exporter.from_notebook_node(notebook)
     html.parent.mkdir(parents=True, exist_ok=True)
     write_whole(html, body)
+
+
+def _without_repeats(notebook: Any) -> Any:
+    """The notebook with no value shown twice: the cell of injected parameters keeps those that were changed."""
+    tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    told, injected = tagged.get("parameters"), tagged.get("injected-parameters")
+    if told is None or injected is None:
+        return notebook
+    known = _assigned(told.source)
+    changed = [
+        line for name, (line, value) in _assigned(injected.source).items() if known.get(name, ("", ""))[1] != value
+    ]
+    injected.source = "\n".join(["# set for this run, in place of the values above", *changed])
+    if not changed:
+        notebook.cells.remove(injected)
+    return notebook
+
+
+def _assigned(source: str) -> dict[str, tuple[str, str]]:
+    """Name: its line and its value, of a cell that holds literal assignments and comments."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            found[ast.unparse(target)] = (ast.unparse(node), ast.unparse(node.value))
+    return found

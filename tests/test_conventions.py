@@ -28,7 +28,8 @@ MODULES = sorted(path for path in LIBRARY.rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 50, 12
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
-GROUND = ("tables", "artifacts", "origin", "config", "metrics", "style", "spans", "vocabulary", "fingerprints", "files")
+GROUND = ("tables", "artifacts", "origin", "config", "metrics", "style", "spans", "vocabulary", "fingerprints", "files",
+          "notebook_tables")  # fmt: skip
 ABOVE_VIEWING = ("advice", "auditing", "exporting", "sweeping", "execution", "cli", "headless", "guard", "failures",
                  "progress", "worlds", "doctor", "comparing", "rating", "pages")  # fmt: skip
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")

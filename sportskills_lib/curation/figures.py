@@ -33,12 +33,31 @@ def funnel(curated: Curated) -> Figure:
     return draw_funnel(steps, pl.concat([curated.dropped.lazy().select("item_kind", "reason"), reasons]))
 
 
+def finding(curated: Curated) -> str:
+    """What came out, in a sentence with its counts."""
+    said = curated.headline()
+    share = said["actionable"] / said["narrations"] if said["narrations"] else 0.0
+    return (
+        f"**{said['actionable']:,} of {said['narrations']:,} sentences ({share:.0%}) are said to teach**, in "
+        f"{said['videos']:,} videos; {said['undecided']:,} are left undecided."
+    )
+
+
 def examples(narrations: pl.LazyFrame | pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:
-    """A few sentences with this verdict, chosen by their ids' hash, so that a rerun shows the same ones."""
-    chosen = narrations.lazy().filter(pl.col("actionable").eq_missing(actionable))
+    """A few sentences with this verdict, of as many reasons as possible (what stands before a reason's colon).
+
+    Within a reason they are chosen by their ids' hash, so that a rerun shows the same ones. Of a scan no more than
+    ``count`` sentences of each of the ``count`` most frequent reasons are held.
+    """
+    kind = pl.col("reason").fill_null("").str.split(":").list.first()
     order = pl.col("narration_id").hash(seed=0)
-    shown = chosen.select("text", "reason", "video_id", "start_s", order=order).bottom_k(count, by="order")
-    return shown.sort("order").drop("order").collect(engine="streaming")
+    chosen = narrations.lazy().filter(pl.col("actionable").eq_missing(actionable))
+    chosen = chosen.select("text", "reason", "video_id", "start_s", kind=kind, order=order)
+    kinds = chosen.group_by("kind").len().top_k(count, by=["len", "kind"]).collect(engine="streaming")["kind"]
+    parts = [chosen.filter(kind=one).bottom_k(count, by="order") for one in kinds.sort()]
+    shown = pl.concat(parts or [chosen]).collect(engine="streaming").sort("kind", "order")
+    turn = pl.int_range(pl.len()).over("kind")
+    return shown.with_columns(turn=turn).sort("turn", "kind").head(count).drop("turn", "kind", "order")
 
 
 def per_sport(videos: pl.DataFrame, narrations: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:

@@ -206,6 +206,18 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
+def wide(table: pl.DataFrame) -> pl.DataFrame:
+    """:func:`table` to be read: a line a system, a column a metric, "0.69 [0.68, 0.71]" in each cell."""
+    if table.is_empty():
+        return table
+    cells = [
+        f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+        for value, low, high in table.select("value", "low", "high").rows()
+    ]
+    named = table.with_columns(cell=pl.Series(cells, dtype=pl.String))
+    return named.pivot("metric", index=["system", "n"], values="cell")
+
+
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist.
 

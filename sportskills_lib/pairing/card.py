@@ -165,7 +165,7 @@ def weaknesses(card: Card) -> list[str]:
     if any(judge.startswith("rules") for judge in judges):
         found.append(
             f"The filters are judges of machine make ({_listed(judges)}): no person has seen most of these clips; "
-            "`sportskills audit sample` draws a sample to measure them with."
+            "the command sportskills audit sample draws some to measure them with."
         )
     if shared := card["copies"].get("same_pictures"):
         found.append(f"{shared} pairs of clips show the same pictures under other words; each pair is in one split.")

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 COLOURS = {"correct": style.GREEN, "incorrect": style.VERMILION, "none": style.GREY}
 
 
+def finding(paired: Paired) -> str:
+    """What came out, in a sentence or two with counts."""
+    told = paired.headline()
+    splits = ", ".join(f"{told[f'{name}_clips']:,} for {name}" for name in tables.SPLITS)
+    small = ", ".join(style.plain(sport) for sport in paired.unsplit_sports) or "none"
+    return (
+        f"**{told['clips']:,} clips in {told['pairs']:,} pairs: {told['correct']:,} said to be correct, "
+        f"{told['incorrect']:,} incorrect.** Splits: {splits}. Sports too small to split: {small}."
+    )
+
+
 def funnel(paired: Paired) -> Figure:
     """Windows, those under actionable words, those that show something, those that are no copies; and the reasons."""
     judged = paired.judged
@@ -73,7 +84,7 @@ def contact_sheet(
     )
     rows = choose(clips.with_row_index("row"), count).join(said, on="clip_id", how="left", maintain_order="left")
     lines = max(1, (rows.height + 1) // 2)
-    figure, grid = style.figure(style.PAGE_IN, 0.15 + 0.72 * lines, nrows=lines, ncols=2, squeeze=False)
+    figure, grid = style.figure(style.PAGE_IN, 0.15 + 0.78 * lines, nrows=lines, ncols=2, squeeze=False)
     for place, axes in enumerate(grid.T.flat):
         axes.set_axis_off()
         if place < rows.height:
@@ -98,10 +109,10 @@ def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
     axes.imshow(strip, interpolation="nearest", aspect="equal")
     text = " ".join(row["text"]) if isinstance(row["text"], list) else ""
     label = style.plain(f"{row['sport']}, {row['skill']}: {row['demonstration']}", limit=60)
-    axes.set_title(label, fontsize=6, loc="left", pad=2, color=COLOURS[str(row["demonstration"])])
-    caption = "\n".join(textwrap.wrap(style.plain(text, limit=150), 84)[:2])
+    axes.set_title(label, fontsize=6.5, loc="left", pad=2, color=COLOURS[str(row["demonstration"])])
+    caption = "\n".join(textwrap.wrap(style.plain(text, limit=150), 70)[:2])
     axes.annotate(caption, (0, 0), xycoords="axes fraction", xytext=(0, -2), textcoords="offset points",
-                  va="top", fontsize=5)  # fmt: skip
+                  va="top", fontsize=6)  # fmt: skip
 
 
 def per_sport(clips: pl.DataFrame) -> pl.DataFrame:

@@ -222,6 +222,6 @@ def reliability_figure(calibration: Calibration, *, title: str = "") -> Figure:
         width = (rows["high"] - rows["low"]) * 0.4
         counts.bar(rows["low"] + width * (0.25 + place), rows["pairs"], width, align="edge", color=colour)
     curve.set(ylim=(-0.02, 1.02), ylabel="share labelled helpful", title=style.plain(title))
-    curve.legend(loc="upper left")
+    figure.legend(loc="outside upper left")  # within the axes it would lie on a point
     counts.set(xlim=(-0.02, 1.02), xlabel="probability that the clip helps", ylabel="pairs")
     return figure

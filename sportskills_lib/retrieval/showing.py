@@ -121,6 +121,32 @@ def supervision_examples(
     )
 
 
+def chosen(choices: pl.DataFrame) -> pl.DataFrame:
+    """Every weight that was tried, and which one was taken: the best by the weak labels; of equals the smallest."""
+    best = pl.col("weight").sort_by([-pl.col("weak_ndcg@10"), pl.col("weight")]).first().over("choice")
+    return choices.with_columns(chosen=pl.col("weight") == best)
+
+
+def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
+    """What finetuning did on the validation learners' weak labels, and what the fused score takes of it."""
+    told = curves.drop_nans("val_ndcg@10").drop_nulls("val_ndcg@10") if curves.height else curves
+    if not told.height or not choices.height:
+        return "Nothing was ranked."
+    start, best = told.sort("step")["val_ndcg@10"][0], told["val_ndcg@10"].max()
+    picked = chosen(choices).filter("chosen")
+    fused = picked.filter(pl.col("choice").str.starts_with("fused"))
+    first = picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].max()
+    text = (
+        f"**By the validation learners' weak labels, nDCG@10 of the relevance model goes from {start:.2f} before "
+        f"finetuning to {best:.2f}; the best first stage reaches {first:.2f}.**"
+    )
+    if fused.height:
+        weight = fused["weight"][0]
+        text += f" The fused score takes weight {weight:g} from the relevance model"
+        text += ": nothing, so `fused` is the first stage under another name." if weight == 0 else "."
+    return text
+
+
 def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
     """How many of their top ten two systems share on average: how different they are, without any grade."""
     top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
