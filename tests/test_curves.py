@@ -24,3 +24,10 @@ def test_another_score_may_be_drawn_and_nothing_at_all() -> None:
     curves = pl.DataFrame({"arm": ["vlm_lora"] * 2, "step": [0, 9], **scores})
     assert learning_curves(curves, score="val_ndcg@10", label="nDCG").axes[1].lines[0].get_ydata().tolist() == [0.4]
     assert not learning_curves(curves.clear(), score="val_ndcg@10").axes[0].lines
+
+
+def test_chance_is_drawn_beside_the_score_alone() -> None:
+    curves = pl.DataFrame({"arm": ["narrations"] * 2, "step": [0, 9], "loss": [2.0, 1.0], "val_recall": [0.1, 0.4]})
+    loss, recall = learning_curves(curves, chance=0.37).axes
+    assert [len(panel.lines) for panel in (loss, recall)] == [1, 2]
+    assert list(recall.lines[1].get_ydata()) == [0.37, 0.37]

@@ -207,9 +207,10 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 
 
 def wide(table: pl.DataFrame) -> pl.DataFrame:
-    """:func:`table` to be read: a line a system, a column a metric, "0.69 [0.68, 0.71]" in each cell."""
+    """:func:`table` to be read: a line a system, a column each of five metrics, "0.69 [0.68, 0.71]" in each cell."""
     if table.is_empty():
         return table
+    table = table.filter(pl.col("metric").is_in([NDCG, RECALL, MRR, "grade@1", "grade@5"]))
     cells = [
         f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
         for value, low, high in table.select("value", "low", "high").rows()

@@ -132,10 +132,11 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     told = curves.drop_nans("val_ndcg@10").drop_nulls("val_ndcg@10") if curves.height else curves
     if not told.height or not choices.height:
         return "Nothing was ranked."
-    start, best = told.sort("step")["val_ndcg@10"][0], told["val_ndcg@10"].max()
+    reached = told.sort("step")["val_ndcg@10"].to_list()
+    start, best = reached[0], max(reached)
     picked = chosen(choices).filter("chosen")
     fused = picked.filter(pl.col("choice").str.starts_with("fused"))
-    first = picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].max()
+    first = max(picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].to_list())
     text = (
         f"**By the validation learners' weak labels, nDCG@10 of the relevance model goes from {start:.2f} before "
         f"finetuning to {best:.2f}; the best first stage reaches {first:.2f}.**"

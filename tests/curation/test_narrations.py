@@ -89,3 +89,19 @@ def test_real_lessons() -> None:
     assert curated.headline() == {"videos": 40, "narrations": 143, "actionable": 64, "undecided": 0}
     taught = set(curated.narrations.filter(pl.col("actionable"))["video_id"])
     assert not taught & {"handWash000", "tennisTalk0"}
+
+
+def test_examples_are_of_as_many_reasons_as_there_are() -> None:
+    reasons = ["greeting"] * 40 + ["story: of the club", "sponsor"]
+    rows = {
+        "narration_id": [f"n{i}" for i in range(42)],
+        "text": "…",
+        "reason": reasons,
+        "video_id": "v",
+        "start_s": 0.0,
+    }
+    said = pl.DataFrame(rows).with_columns(actionable=pl.lit(False))
+    shown = figures.examples(said.lazy(), actionable=False)
+    assert shown.height == 6 and set(reasons) == set(shown["reason"])
+    assert shown.equals(figures.examples(said.reverse(), actionable=False))
+    assert figures.examples(said, actionable=True).is_empty()

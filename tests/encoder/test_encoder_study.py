@@ -76,7 +76,7 @@ def test_embeddings_from_kept_frame_features_are_those_of_the_saved_towers(both,
 def test_every_sport_has_a_row_in_the_table_of_recalls(both) -> None:
     table = study.recall_table(both[1])
     assert table["sport"].to_list() == ["golf", "judo", "tennis"]
-    assert table.columns[2:] == ["image:narrations", "video:narrations"]
+    assert table.columns[2:] == ["chance", "image:narrations", "video:narrations"]
 
 
 def test_a_native_model_is_trained_whole_beside_the_others(tiny: str, material, tmp_path: Path) -> None:
@@ -113,3 +113,14 @@ def test_a_video_arm_may_be_trained_whole_from_the_model(tiny: str, material, tm
     start, now = models.load_tower(tiny).module.state_dict(), whole.module.state_dict()
     assert not torch.equal(start["visual.layer4.0.conv1.weight"], now["visual.layer4.0.conv1.weight"])
     assert any(name.startswith("pooling.") for name in now)
+
+
+def test_chance_is_the_mean_over_sports_and_an_edge_is_named() -> None:
+    by_sport = pl.DataFrame({"sport": ["golf", "golf", "judo"], "clips": [20, 20, 5]})
+    assert study.chance(by_sport) == pytest.approx((0.5 + 1.0) / 2)
+    assert study.chance(by_sport.clear()) is None
+    rows = [("image", "a", 0.1, 2.0, False), ("image", "a", 0.2, 1.0, True), ("image", "b", 0.1, 3.0, False)]
+    rows += [("image", "b", 0.2, 1.0, True), ("image", "b", 0.3, 2.0, False)]
+    trials = pl.DataFrame(rows, schema=study.TABLES["trials"], orient="row")
+    assert study.rates_at_the_edge(trials) == "**1 of 2 arms chose an edge of their grid**: image:a (0.2)."
+    assert "nothing was chosen" in study.rates_at_the_edge(trials.clear())

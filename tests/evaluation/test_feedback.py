@@ -206,3 +206,17 @@ def test_every_rater_alone(workspace):
     assert table.columns == ["system", *sorted(judged["rater"].unique())]
     assert table["system"][0] == "random" and not table.select(pl.exclude("system")).to_numpy().min() < 0
     assert feedback.by_rater(rankings, judged.clear(), people).is_empty()
+
+
+def test_the_wide_table_has_a_line_a_system() -> None:
+    rows = [
+        ("a", feedback.NDCG, 0.5, 0.4, 0.6, 9),
+        ("b", feedback.NDCG, 0.25, None, None, 9),
+        ("a", "ndcg@5", 1, 1, 1, 9),
+    ]
+    table = pl.DataFrame(rows, schema=["system", "metric", "value", "low", "high", "n"], orient="row", strict=False)
+    assert feedback.wide(table).to_dicts() == [
+        {"system": "a", "n": 9, feedback.NDCG: "0.50 [0.40, 0.60]"},
+        {"system": "b", "n": 9, feedback.NDCG: "0.25"},
+    ]
+    assert feedback.wide(table.clear()).is_empty()

@@ -114,6 +114,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     assert rankings.height == ranked.choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
     assert ranked.library.height == ranked.variants.height == ranked.timings.height == 0
     showing.reliability(ranked.calibration)
+    assert showing.finding(ranked.choices, pl.DataFrame()) == "Nothing was ranked."
     assert "There are no learners (the setting is empty)" in showing.notice(learners, config)
     assert showing.overlap_at_10(rankings).height == showing.pool_summary(pools, learners).height == 0
     assert showing.supervision_summary(supervision, learners).height == 0
@@ -145,3 +146,13 @@ def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
     scores = reranking.reranked(POOLS, first, second, 1.0, 2)
     order = nearest.rank("s", POOLS, scores).filter(pl.col("query_id") == "l1")["clip_id"].to_list()
     assert order == ["clip1", "clip0", "clip2", "clip3"]
+
+
+def test_the_weight_that_was_taken_is_marked_and_told() -> None:
+    rows = [("first", 0.0, 0.5), ("first", 0.5, 0.7), ("first", 1.0, 0.7), ("fused: a against b", 0.0, 0.6)]
+    choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_ndcg@10"], orient="row")
+    assert showing.chosen(choices)["chosen"].to_list() == [False, True, False, True]  # of equals the smallest
+    curves = pl.DataFrame({"step": [0, 5, 9], "val_ndcg@10": [0.4, 0.55, float("nan")]})
+    told = showing.finding(choices, curves)
+    assert "from 0.40 before finetuning to 0.55; the best first stage reaches 0.70" in told
+    assert "takes weight 0 from the relevance model: nothing" in told
