@@ -25,7 +25,7 @@ LATEX_ROWS = 1000  # nobody sets a longer table; its CSV holds all rows
 def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HTML:
     """Save each figure under its name (PNG, SVG, PDF), the rows that it draws beside it (CSV, LaTeX), and show them.
 
-    ``otherwise`` is shown where there is none.
+    Each is shown over its name. ``otherwise`` is shown where there is none.
     """
     from IPython.display import HTML
 
@@ -36,8 +36,9 @@ def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HT
         page.figure.set_layout_engine("none")  # laid out once: each file would do it again
         stage.save_figure(name, page.figure)
         data = base64.b64encode(halved(stage.path(f"figures/{name}.png"))).decode()
-        parts.append(f'<img alt="{escape(name)}" src="data:image/png;base64,{data}" style="max-width:100%">')
-    return HTML("<br>".join(parts) or f"<p>{escape(otherwise)}</p>")
+        picture = f'<img alt="{escape(name)}" src="data:image/png;base64,{data}" style="max-width:100%">'
+        parts.append(f'{picture}<br><small style="color:#666">figures/{escape(name)}</small>')
+    return HTML("<br><br>".join(parts) or f"<p>{escape(otherwise)}</p>")
 
 
 def halved(path: Path) -> bytes:
