@@ -173,6 +173,11 @@ class Stage:
         lessons = getattr(self.config, "source", "") or lessons_of(self.run)
         return origin.figure_facts(self.run, self.name, self.key["config"], provenance(), lessons=lessons)
 
+    @property
+    def about(self) -> str:
+        """What a page of this stage says of itself: the run, and whether its world is generated."""
+        return " · ".join(filter(None, (f"run {self.run}", self.facts.get("data"))))
+
     def save_figure(self, name: str, figure: Any) -> None:
         """Write ``figures/<name>`` as PNG, SVG and PDF, each with :attr:`facts` in its metadata."""
         for suffix in style.SUFFIXES:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from sportskills_lib import style
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -74,8 +76,7 @@ def _text(value: Any, digits: int) -> str:
         return (f"{rest:.1g}" if 0 < abs(rest) < 1e-3 and digits == DIGITS else f"{rest:,.{digits}f}").replace("-", "−")
     if isinstance(value, list | tuple):
         return ", ".join(_text(one, digits) for one in value)
-    letters = "".join(letter if letter.isprintable() else " " for letter in str(value)[: LONGEST + 1])
-    return letters if len(letters) <= LONGEST else letters[: LONGEST - 1] + "…"
+    return style.plain(str(value)[: LONGEST + 1], limit=LONGEST)
 
 
 def _cell(shown: str, side: str) -> str:

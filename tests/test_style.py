@@ -81,7 +81,7 @@ def test_a_figure_of_the_generated_world_says_so_in_print(tmp_path: Path) -> Non
     plain = style.save(made, tmp_path / "plain.png", FACTS)
     facts = origin.figure_facts("demo", "02_pairing", "0", {}, lessons="data/raw/demo/lessons")
     assert facts["data"] == origin.GENERATED
-    assert "data" not in origin.figure_facts("mine", "02_pairing", "0", {}, lessons="/home/ann/lessons")
+    assert "data" not in origin.figure_facts("mine", "02_pairing", "0", {}, lessons="/films/lessons")
     for suffix in style.SUFFIXES:
         path = style.save(made, tmp_path / f"figure.{suffix}", facts)
         assert facts_of(path) == facts

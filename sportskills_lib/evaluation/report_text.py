@@ -15,6 +15,7 @@ from sportskills_lib.evaluation.audit import MULTI
 FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
 UNBALANCED = 3.0  # largest over smallest sport from which a page warns; ours
 LONGEST = 300  # letters of a cell
+NOTHING = 1e-6  # what sums of equal numbers in another order may differ by
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,16 @@ class Shown:
 def shown(frame: pl.DataFrame) -> Shown:
     """Numbers with three decimals (ranks with one, p with four), yes and no, a dash for nothing."""
     columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
-    digits = [1 if "rank" in name else 4 if name in ("p", "p_holm") else 3 for name in frame.columns]
+    digits = [
+        0 if _whole(frame[name]) else 1 if "rank" in name else 4 if name in ("p", "p_holm") else 3
+        for name in frame.columns
+    ]
     return Shown(columns, [[_cell(*pair) for pair in zip(row, digits, strict=True)] for row in frame.rows()])
+
+
+def _whole(column: pl.Series) -> bool:
+    """Whether these are counts that an average made into floats."""
+    return column.dtype.is_float() and column.len() > column.null_count() and bool((column == column.round()).all())
 
 
 def _cell(value: Any, digits: int) -> str:
@@ -37,8 +46,9 @@ def _cell(value: Any, digits: int) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.{digits}f}".replace("-", "−")
+    if isinstance(value, float):  # what is below the last digit keeps its first: −0.0003 is no 0
+        small = 0 < abs(value) < 0.5 * 10**-digits
+        return (f"{value:.1g}" if small and abs(value) > NOTHING else f"{value:.{digits}f}").replace("-", "−")
     return style.plain(str(value), limit=LONGEST)  # a page must stay a page; the table's file holds all of it
 
 

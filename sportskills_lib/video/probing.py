@@ -64,7 +64,7 @@ def reading(path: Path) -> Iterator[None]:
     except (UnreadableVideo, OutsideVideo):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:120]
+        text = " ".join(str(error).replace(str(path), path.name).split())[:120]
         raise UnreadableVideo(f"{path.name} cannot be read as video ({type(error).__name__}: {text})") from error
 
 

@@ -65,6 +65,7 @@ class Asked:
     goal: str  # what a relevant clip is, in words
     groups: dict[str, str]
     grades: dict[str, dict[str, float]]
+    simulated: bool = False  # whether grades are of simulated raters
 
     def systems(self) -> list[str]:
         """The systems that answered, in order of name."""
@@ -246,6 +247,7 @@ def from_learners(
         goal="the first clip that helps",
         groups={},
         grades=grades,
+        simulated=bool(judged["simulated"].any()),
     )
 
 
@@ -279,4 +281,15 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     for part in reversed(parts):
         for learner, known in part.grades.items():
             grades[learner] = grades.get(learner, {}) | known
-    return Asked(first.kind, queries, hits, places, items, first.near, first.goal, groups, grades)
+    return Asked(
+        first.kind,
+        queries,
+        hits,
+        places,
+        items,
+        first.near,
+        first.goal,
+        groups,
+        grades,
+        any(part.simulated for part in parts),
+    )

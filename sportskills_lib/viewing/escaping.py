@@ -30,12 +30,16 @@ def clock(seconds: float) -> str:
     return f"{hours}:{end}" if hours else end
 
 
-def document(title: str, body: str, *, css: str = "") -> str:
-    """``body`` as a whole page that loads nothing from anywhere and runs nothing."""
+BASE = "body{font:14px/1.4 system-ui,sans-serif;max-width:82em;margin:1em auto;padding:0 1em}"
+
+
+def document(title: str, body: str, *, css: str = "", about: str = "") -> str:
+    """``body`` as a whole page that loads nothing from anywhere and runs nothing; ``about`` stands below its title."""
+    below = f"<p>{text(about)}</p>" if about else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; media-src data:; '
         "style-src 'unsafe-inline'\">"
-        f"<title>{text(title, bare=True)}</title><style>{css}</style></head>"
-        f"<body><h1>{text(title)}</h1>{body}</body></html>\n"
+        f"<title>{text(title, bare=True)}</title><style>{BASE}{css}</style></head>"
+        f"<body><h1>{text(title)}</h1>{below}{body}</body></html>\n"
     )

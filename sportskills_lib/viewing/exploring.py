@@ -85,15 +85,15 @@ class FunnelWidget:
         return lambda: self.go(self.funnel.opened(self.place, example))
 
 
-def explore_here(funnel: Funnel, video: str = "", *, keep: Path) -> Any:
+def explore_here(funnel: Funnel, video: str = "", *, keep: Path, about: str = "") -> Any:
     """The explorer in an interactive notebook; headless overview, examples and the way of ``video`` as static HTML.
 
-    That page is written to ``keep`` in both.
+    That page is written to ``keep`` in both, ``about`` in its title (Stage.about).
     """
     from IPython.display import HTML
 
     shown = page(funnel, video)
-    keep.write_text(document("Funnel explorer", shown), encoding="utf-8")
+    keep.write_text(document("Funnel explorer", shown, about=about), encoding="utf-8")
     return FunnelWidget(funnel, cache=preview_cache()).widget if widgets.interactive() else HTML(shown)
 
 

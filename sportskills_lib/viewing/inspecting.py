@@ -142,15 +142,15 @@ def _fill(control: Any, options: Any, value: Any) -> None:
         control.value = value
 
 
-def inspect_here(kinds: Sequence[Asked], *, keep: Path) -> Any:
+def inspect_here(kinds: Sequence[Asked], *, keep: Path, about: str = "") -> Any:
     """The inspector in an interactive notebook; headless the cases that Inspector.cases names, as static HTML.
 
-    That page is written to ``keep`` in both.
+    That page is written to ``keep`` in both, ``about`` in its title (Stage.about).
     """
     from IPython.display import HTML
 
     page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
-    keep.write_text(document("Retrieval inspector", page), encoding="utf-8")
+    keep.write_text(document("Retrieval inspector", page, about=about), encoding="utf-8")
     live = kinds and widgets.interactive()
     return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
 
@@ -174,6 +174,29 @@ def counts(kinds: Sequence[Asked]) -> pl.DataFrame:
             rows.append((view.asked.kind, system, whole, whole - failed, near, failed))
     names = ["kind", "system", "queries", "hits", "near_misses", "failures"]
     return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def finding(kinds: Sequence[Asked], counted: pl.DataFrame) -> str:
+    """Of each kind, the system that is shown first: its failures, those that nearly were none, and in which sport."""
+    told = []
+    for view in map(Inspector, kinds):
+        state = view.start()
+        row = counted.row(
+            by_predicate=(pl.col("kind") == view.asked.kind) & (pl.col("system") == state.system), named=True
+        )
+        failed = view.listed(replace(state, show=inspector.FAILURES))
+        share, near = row["failures"] / row["queries"], row["near_misses"]
+        text = (
+            f"**{view.asked.kind}, {arm_name(state.system)}: {row['failures']:,} of {row['queries']:,} fail "
+            f"({share:.0%})**, {near:,} of them nearly not"
+        )
+        if failed.height:
+            asked = view.asked.queries.select("sport", failed=pl.col("query_id").is_in(failed["query_id"].implode()))
+            lost = asked.group_by("sport").agg(pl.col("failed").sum(), asked=pl.len())
+            worst = lost.sort(pl.col("failed") / pl.col("asked"), "sport", descending=[True, False]).row(0, named=True)
+            text += f"; most often in {plain(worst['sport'], limit=40)} ({worst['failed']} of {worst['asked']})"
+        told.append(f"{text}.")
+    return "\n\n".join(told) or "Nothing was asked in this run."
 
 
 def facts(kinds: Sequence[Asked], reasons: pl.DataFrame) -> dict[str, int]:

@@ -231,7 +231,8 @@ class Inspector:
         near = self.asked.near
         marks = "; ".join(f"{SIGNS[mark]} {mark}" for mark in cases.MARKS)
         if self.asked.kind == "learners":
-            marks = "✓ mean grade of 2 or more (it helps); ○ 1 or more; ✗ less; – nobody graded it"
+            who = " of simulated raters" if self.asked.simulated else ""
+            marks = f"✓ mean grade{who} of 2 or more (it helps); ○ 1 or more; ✗ less; – nobody graded it"
         return (
             f'<p class="soft">{text(marks)}. A failure: {text(self.asked.goal)} is not among the first {near}. '
             f"A near miss: it is at rank {near + 1} to {2 * near}. Disagreement: the difference of 1 / rank. "

@@ -150,7 +150,8 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
 
 def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch, tmp_path):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    shown = inspecting.inspect_here(kinds, keep=tmp_path / "page.html")
+    shown = inspecting.inspect_here(kinds, keep=tmp_path / "page.html", about="run <b> · generated demo world")
+    assert "run &lt;b&gt; · generated demo world" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert isinstance(shown, HTML) and shown.data in (tmp_path / "page.html").read_text(encoding="utf-8")
     for view in map(Inspector, kinds):
         assert all(view.html(state) in shown.data for state in view.cases())
@@ -158,6 +159,10 @@ def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch,
     counted = inspecting.counts(kinds)
     assert (counted["hits"] + counted["failures"] == counted["queries"]).all()
     assert inspecting.facts(kinds, pl.DataFrame({"a": [1]}))["reasons"] == 1
+    view, (said, of_learners) = Inspector(kinds[0]), inspecting.finding(kinds, counted).split("\n\n")
+    failed = view.listed(view.chosen(view.start(), show=FAILURES)).height
+    assert f"{failed} of {kinds[0].queries.height} fail" in said and "most often in" in said
+    assert of_learners.startswith("**learners, ") and inspecting.finding([], counted).startswith("Nothing")
 
 
 def test_two_runs_stand_side_by_side(inspected, monkeypatch):
