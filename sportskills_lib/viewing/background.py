@@ -46,7 +46,7 @@ class Films:
     def want(self, items: Sequence[str]) -> None:
         """Make films of these, in this order, instead of those that were wanted before."""
         with self._lock:
-            self._wanted = [item for item in items if item not in self._films]
+            self._wanted = [item for item in dict.fromkeys(items) if item not in self._films]
             if not self._wanted or self._working:  # a thread that is alive may have looked for wishes for the last time
                 return
             self._working = True

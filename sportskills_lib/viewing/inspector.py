@@ -44,8 +44,8 @@ CSS = """
 background:#000;border:4px solid #777;border-radius:4px}
 .inspector .none{background:#eee;font-size:11px;display:grid;place-content:center}
 .inspector figcaption{font-size:11px;overflow-wrap:anywhere;margin-top:2px}
-.inspector .mark{font-weight:600}.inspector .where{color:#666;margin-top:2px}
-.inspector .said{font-style:italic;display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
+.inspector .mark{font-weight:600}.inspector .said{font-style:italic}.inspector .where{color:#666;margin-top:2px}
+.inspector .said,.inspector .where{display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
 .inspector .own :is(img,video,.none){border-color:#009E73}.inspector .cue :is(img,video,.none){border-color:#0072B2}
 .inspector .skill :is(img,video,.none){border-color:#E69F00}.inspector .other :is(img,video,.none){border-color:#D55E00}
 .inspector .query :is(img,video,.none){border-color:#000}
@@ -288,7 +288,7 @@ class Inspector:
         if row:
             said = row["said"] or ""
             at = f"{row['video_id']} {clock(row['start_s'])}–{clock(row['end_s'])}, {row['demonstration']}"
-            where = " · ".join(filter(None, (row["title"], row["channel"], at)))
+            where = " · ".join(filter(None, (at, row["title"], row["channel"])))
         if item_id in films:
             data = base64.b64encode(films[item_id]).decode()
             picture = f'<video src="data:video/mp4;base64,{data}" muted loop autoplay playsinline></video>'

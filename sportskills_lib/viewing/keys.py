@@ -5,6 +5,9 @@ message of its own, so that keys and mouse take one way and fast typing neither 
 joins changes of a text box that follow each other fast). Keys are heard while the focus is inside the box, and never
 while somebody types in a field; on a page with nothing else (Voila) they are heard wherever the focus is. JupyterLab's
 own shortcuts, which would delete cells, do not see them. A key that is held down counts once.
+
+A key that nobody takes must not go unseen. Every answer of the kernel counts on in a class of the status line; the page
+says so where a key, a choice or a text gets none for five seconds, and at once when the kernel was restarted.
 """
 
 from __future__ import annotations
@@ -19,15 +22,24 @@ from sportskills_lib.viewing.escaping import text
 
 Action = Callable[[], None]
 NAMES = {" ": "space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Escape": "esc"}
-BOX, LIST, KEY = "sk-box", "sk-keys", "sk-key-"  # classes that the script looks for
+# Classes that the script looks for; a turn is the status line's count of answers.
+BOX, LIST, KEY, STATUS, TURN = "sk-box", "sk-keys", "sk-key-", "sk-status", "sk-turn-"
 CSS = """
 .sk-box:focus{outline:none}.sk-box:focus-within{box-shadow:-3px 0 0 #0072B2}
 .sk-keys{flex-flow:row wrap}.sk-keys button{width:auto!important;min-width:2.5em}
 .sk-error{color:#B00020;font-weight:600;overflow-wrap:anywhere}
+.sk-lost{background:#B00020;color:#fff;padding:.5em .8em;margin:.2em 0;border-radius:4px;font-weight:600;
+line-height:1.4}
+.sk-lost[hidden]{display:none}
 """
 # It runs once a view: an image that cannot load is the one script that ipywidgets.HTML lets run.
 SCRIPT = """
 (function (start) {
+  const GONE = 'The kernel was restarted or is gone: nothing is taken here any more. Run this cell again to go on.';
+  const LATE = 'No answer yet: the kernel is busy, was restarted, or is gone. What you did last is not done; if this ' +
+    'stays, run this cell again.';
+  const SERVED = 'No answer from the server: what you just did is not saved. Look at your connection, then reload ' +
+    'this page; all that was saved before is kept.';
   const field = (node) => node.matches && node.matches('input:not([type=button]):not([type=checkbox]),textarea,' +
     'select,[contenteditable=true]');
   function listen(box) {
@@ -60,6 +72,33 @@ SCRIPT = """
     }, true);
     box.addEventListener('change', (event) => event.target.matches('select') && back());
     box.addEventListener('click', (event) => !field(event.target) && back());
+    // What the kernel does not answer is said: it is busy or gone, and what was asked may be lost.
+    let late = null;
+    const turn = () => {
+      const status = box.querySelector('.sk-status');
+      return status ? (status.className.match(/sk-turn-\\d+/) || [''])[0] : '';
+    };
+    const say = () => {
+      const line = box.querySelector('.sk-lost'), gone = box.classList.contains('jupyter-widgets-disconnected');
+      if (!line) return;
+      const now = gone || late === turn() ? (document.body.dataset.voila ? SERVED : gone ? GONE : LATE) : '';
+      if (line.textContent !== now) line.textContent = now;
+      line.hidden = !now;
+      return line;
+    };
+    const ask = () => {
+      const before = turn();
+      setTimeout(() => {
+        if (turn() !== before) return;
+        late = before;
+        const line = say();
+        if (line) line.scrollIntoView({block: 'nearest'});
+      }, 5000);
+    };
+    new MutationObserver(say).observe(box, {attributes: true, subtree: true, attributeFilter: ['class']});
+    box.addEventListener('click', (event) => event.target.closest('.sk-keys button') && ask());
+    box.addEventListener('change', (event) => event.target.matches('select,input') && ask());
+    box.addEventListener('input', (event) => event.target.matches('textarea') && ask());
   }
   (function wait(left) {
     const box = start.closest('.sk-box');
@@ -82,7 +121,8 @@ class Keys(ipywidgets.HBox):
             button.on_click(lambda _, key=key: self.press(key))
             buttons.append(button)
         script = escape(SCRIPT, quote=True)
-        runs = ipywidgets.HTML(f'<style>{CSS}</style><img src="data:," alt="" hidden onerror="{script}">')
+        lost = '<p class="sk-lost" role="alert" hidden></p>'
+        runs = ipywidgets.HTML(f'<style>{CSS}</style>{lost}<img src="data:," alt="" hidden onerror="{script}">')
         super().__init__([*buttons, runs])
         self.add_class(LIST)
 
@@ -102,10 +142,11 @@ def attach(
 
     Keys are named as browsers name them (``KeyboardEvent.key``): "j", "1", " ", "Enter", "ArrowLeft"; a capital letter
     counts as the small one unless it has a handler. ``labels`` says what a key does. What a handler raises is shown in
-    ``status`` in red and raised again; the next handler that succeeds takes it away.
+    ``status``, which stands in the box, in red and raised again; the next handler that succeeds takes it away.
     """
     keys = Keys(handlers, status, labels or {})
     box.add_class(BOX)
+    status.add_class(STATUS)
     box.children = (*box.children, keys)
     return keys
 
@@ -127,10 +168,20 @@ def guarded(action: Callable[..., Any], status: ipywidgets.HTML) -> Callable[...
         except Exception as error:
             status.value = failed(error)
             raise
-        if 'class="sk-error"' in status.value:
-            status.value = ""
+        else:
+            if 'class="sk-error"' in status.value:
+                status.value = ""
+        finally:
+            _count_on(status)
 
     return run
+
+
+def _count_on(status: ipywidgets.HTML) -> None:
+    turns = [name for name in status._dom_classes if name.startswith(TURN)]
+    others = [name for name in status._dom_classes if name not in turns]
+    count = int(turns[0].removeprefix(TURN)) if turns else 0
+    status._dom_classes = (*others, f"{TURN}{count + 1}")
 
 
 def failed(error: Exception) -> str:

@@ -19,6 +19,7 @@ from sportskills_lib.viewing.previews import Preview
 
 BACK, NEXT, VERDICT = "z", "x", "v"
 SEEN = "verdict seen after "  # begins the note
+CSS = ".sk-label p{margin:.2em 0}.sk-label .sk-rater{margin:0}"
 Films = Callable[[Mapping[str, Any]], Sequence[tuple[str, Preview]]]  # an item's films, each with its title
 Save = Callable[[str, str, str], Any]  # item_id, label, note
 
@@ -102,9 +103,10 @@ class Labeller:
 
         self.labelling, self.films = Labelling(frame.to_dicts(), save), films
         self.view, self.state, self.status = (ipywidgets.HTML() for _ in range(3))
-        asked = ipywidgets.HTML(f"<style>{rater.CSS}{gold.CSS}</style><p>{escaping.text(ask)}</p>")
+        asked = ipywidgets.HTML(f"<style>{rater.CSS}{gold.CSS}{CSS}</style><p>{escaping.text(ask)}</p>")
         bar = ipywidgets.HTML(rater.player_bar(comment=False))
         self.widget = ipywidgets.VBox([asked, self.state, self.view, bar, self.status])
+        self.widget.add_class("sk-label")
         step, done = self.labelling.step, self._then_show
         actions = {key: partial(done, self.labelling.label, label) for key, label in keys.items()}
         actions |= {BACK: partial(done, step, -1), NEXT: partial(done, step, 1)}

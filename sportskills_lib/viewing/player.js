@@ -3,11 +3,11 @@
 // film that is not ready, so that a slow computer slows both. "shift": seconds by which the second film runs ahead.
 (function (start) {
   const SLOWER = {1: 0.5, 0.5: 0.25, 0.25: 1};
-  const LATE_S = 0.045, HOLD_S = 0.5, ANSWER_MS = 5000;
+  const LATE_S = 0.045, HOLD_S = 0.5;
   function run(box) {
     if (box.skPlays) return;
     box.skPlays = true;
-    let clock = 0, rate = 1, playing = true, shift = 0, last = 0, seen = '', asked = '';
+    let clock = 0, rate = 1, playing = true, shift = 0, last = 0, seen = '', away = 0;
     const films = () => [...box.querySelectorAll('video')];
     const lead = (film, place) => (place ? shift : 0);
     const frame = () => 1 / Math.max(1, ...films().map((film) => Number(film.dataset.fps) || 25));
@@ -31,7 +31,11 @@
       comment: () => setTimeout(() => { const field = box.querySelector('textarea'); if (field) field.focus(); }, 20),
     };
     function tick(now) {
-      if (!box.isConnected) return;
+      if (!box.isConnected) {  // JupyterLab takes a cell out of the page and puts it back; ten minutes, then it is gone
+        if ((away += 1) < 1200) setTimeout(requestAnimationFrame, 500, tick);
+        return;
+      }
+      away = 0;
       const passed = Math.min(0.1, Math.max(0, (now - last) / 1000));
       last = now;
       const all = films(), key = all.map((film) => film.dataset.name).join(' ');
@@ -56,21 +60,11 @@
         }
       }
       say();
-      const lost = box.querySelector('.sk-lost');
-      if (lost && !lost.hidden && turn() !== asked) lost.hidden = true;  // the answer came late, but it came
       requestAnimationFrame(tick);
     }
-    // A grade that the server does not answer is not saved: that must not go unseen.
-    const turn = () => { const mark = box.querySelector('[data-turn]'); return mark ? mark.dataset.turn : ''; };
     box.addEventListener('click', (event) => {
-      const button = event.target.closest('button');
-      if (!button) return;
-      const action = actions[button.dataset.play];
-      if (action) { action(); return; }
-      const before = turn(), lost = box.querySelector('.sk-lost');
-      if (lost && before !== '') {
-        setTimeout(() => { lost.hidden = turn() !== before; asked = before; }, ANSWER_MS);
-      }
+      const button = event.target.closest('button'), action = button && actions[button.dataset.play];
+      if (action) action();
     });
     // On a page of its own the keys work wherever the focus is.
     if (document.body.dataset.voila) {

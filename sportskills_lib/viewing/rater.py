@@ -55,15 +55,9 @@ background:#000;border-radius:6px}
 padding:.2em .55em;margin:0 .25em .2em 0;cursor:pointer}
 .sk-rater .bar kbd{font-weight:700;margin-right:.35em}
 .sk-rater progress{width:11em;vertical-align:middle;accent-color:#0072B2}
-.sk-rater .lost{background:#B00020;color:#fff;padding:.5em .8em;border-radius:4px;font-weight:600}
-.sk-rater .lost[hidden]{display:none}
 .sk-rater table{border-collapse:collapse}.sk-rater td{padding:.1em .8em .1em 0;vertical-align:top}
 .sk-grades button{height:2.6em!important;font-weight:600}
 """
-LOST = (
-    "No answer from the server: what you just did is not saved. Look at your connection, then reload this page; all "
-    "grades before this one are kept."
-)
 
 
 @dataclass
@@ -158,10 +152,11 @@ def heading(sitting: Sitting) -> str:
     if item is None:
         return _wrap(f'<p data-turn="{sitting.turn}">Nothing was given to you to grade.</p>')
     graded = f", graded {item.grade}: {SCALE[item.grade][0]}" if item.grade is not None else ""
+    said = f" · {text(sitting.notice)}" if sitting.notice else ""
     end = "<p><b>All are graded. Thank you!</b> You may close this page, or go back and change a grade.</p>"
     return _wrap(
         f'<p class="soft" data-turn="{sitting.turn}"><progress max="{count}" value="{sitting.done}"></progress> '
-        f"{sitting.done} of {count} graded · pair {sitting.place + 1}{graded} · {text(sitting.notice)}</p>"
+        f"{sitting.done} of {count} graded · pair {sitting.place + 1}{graded}{said}</p>"
         f"{end if sitting.done == count else ''}{question(item)}"
     )
 
@@ -201,7 +196,6 @@ def player_bar(*, comment: bool = True) -> str:
     start = escape(script(), quote=True)
     return _wrap(
         f'<div class="bar">{buttons}</div><p class="soft sk-play-state"></p>'
-        f'<p class="lost sk-lost" role="alert" hidden>{escape(LOST)}</p>'
         f'<img src="data:," alt="" hidden onerror="{start}">'
     )
 
@@ -261,7 +255,7 @@ class Rater:
         self.comment = ipywidgets.Textarea(
             placeholder="comment, if you like (key c)",
             continuous_update=True,
-            layout={"width": "100%", "height": "4em"},
+            layout={"width": "auto", "height": "4em"},
         )
         self._filling = False
         self.comment.observe(keys.guarded(self._typed, self.status), "value")

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from films import shot, write_film
 
 from sportskills_lib import artifacts, config, tables
+from sportskills_lib.evaluation import feedback, recall
 
 RUN = "synthetic"
 SPORTS = (
@@ -219,6 +221,7 @@ def write_stages(
     small: tuple[str, ...] = (),
     learners: bool = True,
     only_train: bool = False,
+    judged: bool = False,
     seed: int = 0,
 ) -> None:
     """Stages 01–04 of the run ``synthetic`` below ``workspace`` (= $SPORTSKILLS_HOME), with ratings and truth."""
@@ -235,6 +238,8 @@ def write_stages(
     stage = _stage("02_pairing", "01_curation")
     stage.save("clips", clips, tables.Clips)
     stage.save("pairs", clips.select("clip_id", narration_id=pl.col("clip_id") + "n"), tables.Pairs)
+    if judged:
+        stage.save("judged", judged_rows(clips, narrations))
     np.save(stage.path("frames.npy"), frames_of(full))
     stage.finish(
         dropped=tables.dropped_rows([("clip", "x:1-2", "too_little_motion", "0.1 < 0.4")] * 5), clips=clips.height
@@ -263,6 +268,42 @@ def _write_01(clips: pl.DataFrame, narrations: pl.DataFrame) -> None:
     stage.save("videos", blanks.with_columns(others).select(tables.Videos.column_names()), tables.Videos)
     stage.save("narrations", narrations, tables.Narrations)
     stage.finish(dropped=tables.dropped_rows([("video", "v", "unreadable", "moov <atom> missing")] * 3), narrations=9)
+
+
+def judged_rows(clips: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
+    """02's windows: those of the clips, each under its one sentence."""
+    said = narrations.select("text", clip_id=pl.col("narration_id").str.strip_suffix("n"))
+    shown = clips.select("clip_id", "video_id", "start_s", "end_s", "demonstration", "score")
+    return shown.join(said, on="clip_id").with_columns(
+        narration_ids=pl.concat_list(pl.col("clip_id") + "n"), said="demonstration", moved=pl.lit(0.2)
+    )
+
+
+def write_evaluation() -> None:
+    """Stage 05 of the run that :func:`write_stages` wrote, as far as views read it: scores, rankings, judgements."""
+    pairing, retrieval = artifacts.open_stage(RUN, "02_pairing"), artifacts.open_stage(RUN, "04_retrieval")
+    clips, narrations = pairing.table("clips"), artifacts.open_stage(RUN, "01_curation").table("narrations")
+    queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
+    vectors = artifacts.open_stage(RUN, "03_encoder").table("embeddings")
+    scores, rankings = recall.score_all(vectors, queries, clips, min_gallery=50)
+    settings = config.EvaluationConfig()
+    judged, _ = feedback.judgements(feedback.read_ratings(settings.ratings), clips, retrieval.table("learners"))
+    stage = artifacts.begin(RUN, "05_evaluation", settings)
+    stage.save("recall", scores)
+    stage.save("retrievals", rankings)
+    stage.save("judgements", judged)
+    stage.finish(dropped=tables.dropped_rows([]))
+
+
+def write_films(home: Path) -> None:
+    """One lesson that all videos name, and a film of every learner."""
+    lessons, learners = home / "data/raw/demo/lessons", home / "data/raw/demo/learners"
+    lessons.mkdir(parents=True)
+    write_film(lessons / "a.mp4", shot(1, 900, moves=True))
+    table = artifacts.open_stage(RUN, "04_retrieval").table("learners")
+    for place, path in enumerate(table["path"]):
+        (learners / path).parent.mkdir(parents=True)
+        write_film(learners / path, shot(place, 80, moves=True))
 
 
 def curve_rows(rng: np.random.Generator) -> pl.DataFrame:

@@ -11,24 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
 
 import stage_outputs
-from films import shot, write_film
 
-from sportskills_lib import artifacts
 from sportskills_lib.rating import drawing
 from sportskills_lib.rating.store import Store, Study
 
 RATERS = ("ann", "ben", "eve")
-
-
-def write_films(home: Path) -> None:
-    """One lesson that all videos name, and a film of every learner."""
-    lessons, learners = home / "data/raw/demo/lessons", home / "data/raw/demo/learners"
-    lessons.mkdir(parents=True)
-    write_film(lessons / "a.mp4", shot(1, 900, moves=True))
-    table = artifacts.open_stage(stage_outputs.RUN, "04_retrieval").table("learners")
-    for place, path in enumerate(table["path"]):
-        (learners / path).parent.mkdir(parents=True)
-        write_film(learners / path, shot(place, 80, moves=True))
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +25,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
         stage_outputs.write_stages(folder, sports=("golf", "judo"))
-        write_films(folder)
+        stage_outputs.write_films(folder)
     return folder
 
 

@@ -1,49 +1,34 @@
 """The served page in real browsers: two raters at once, one loses the connection, the server is killed; and intruders.
 
-Slow, and in need of Chromium and Playwright, which the lock does not hold: set SPORTSKILLS_BROWSER to a Python that has
-Playwright (1: this one), and SPORTSKILLS_CHROMIUM to the browser if it is not /usr/bin/chromium.
+Slow: see tests/browsing.py for what it needs.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from browsing import ROOT, Browsers, Server, free_port, needs_browser
 
 from sportskills_lib.rating.store import Store
 
-BROWSER = os.environ.get("SPORTSKILLS_BROWSER", "")
-PYTHON = sys.executable if BROWSER == "1" else BROWSER
-ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(not BROWSER, reason="SPORTSKILLS_BROWSER is not set (see the module)")
+pytestmark = needs_browser
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """``sportskills rate serve coaches`` in a process of its own."""
+class Served(Server):
+    """``sportskills rate serve coaches``."""
 
     def __init__(self, port: int):
-        self.port = port
-        command = [sys.executable, "-m", "sportskills_lib.cli", "rate", "serve", "coaches", "--port", str(port)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
         self.links: dict[str, str] = {}
+        command = ["-m", "sportskills_lib.cli", "rate", "serve", "coaches", "--port", str(port)]
+        super().__init__(command, port, stdout=subprocess.PIPE, cwd=ROOT)
+
+    def began(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
             name, _, url = line.strip().partition(" ")
@@ -51,39 +36,6 @@ class Server:
                 self.links[name] = url.strip()
             if len(self.links) == 2:
                 break
-        for _ in range(200):
-            if self.get("/login")[0] == 200:
-                return
-            time.sleep(0.1)
-        raise AssertionError("the page does not answer")
-
-    def get(self, path: str, **headers: str) -> tuple[int, str, bytes]:
-        """Status, where it leads, and the body of a request; the path goes out as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request("GET", path, headers=headers)
-            reply = connection.getresponse()
-            return reply.status, reply.getheader("Location") or "", reply.read()
-        except OSError:
-            return 0, "", b""
-        finally:
-            connection.close()
-
-    def kernels(self) -> list[psutil.Process]:
-        """The kernels, which are children of the server's process."""
-        return [
-            child
-            for child in psutil.Process(self.process.pid).children(recursive=True)
-            if child.status() != psutil.STATUS_ZOMBIE and "ipykernel_launcher" in child.cmdline()
-        ]
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send the signal; no kernel may be left."""
-        kernels = self.kernels()
-        self.process.send_signal(number)
-        self.process.wait(20)
-        _, alive = psutil.wait_procs(kernels, timeout=10)
-        assert not alive
 
 
 @pytest.fixture
@@ -92,46 +44,17 @@ def store(make_store) -> Store:
 
 
 @pytest.fixture
-def server(store: Store) -> Iterator[list[Server]]:
+def server(store: Store) -> Iterator[list[Served]]:
     """The running server, in a list, so that a test may put another in its place."""
-    running = [Server(free_port())]
+    running = [Served(free_port())]
     yield running
     if running[0].process.poll() is None:
         running[0].end()
 
 
-class Browsers:
-    """two_raters.py in a process of its own."""
-
-    def __init__(self, links: dict[str, str]):
-        command = [PYTHON, str(Path(__file__).with_name("two_raters.py")), json.dumps(links)]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.heads = self._answer()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        assert line, "the browsers are gone: see the lines above"
-        return json.loads(line)
-
-    def do(self, what: str, **asked: Any) -> Any:
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps({"do": what, **asked}) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(30)
-
-
 @pytest.fixture
-def browsers(server: list[Server]) -> Iterator[Browsers]:
-    made = Browsers(server[0].links)
+def browsers(server: list[Served]) -> Iterator[Browsers]:
+    made = Browsers(Path(__file__).with_name("two_raters.py"), server[0].links)
     yield made
     made.close()
 
@@ -166,8 +89,8 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     def all_is_there() -> bool:
         return graded(store) == {rater: {place: given(rater, place) for place in range(at[rater])} for rater in at}
 
-    assert "0 of" in browsers.heads["ann"] and "pair 1" in browsers.heads["ben"]
-    requests = browsers.do("requests", rater="ann")
+    assert "0 of" in browsers.first["ann"] and "pair 1" in browsers.first["ben"]
+    requests = browsers.do("requests", page="ann")
     here = f"http://127.0.0.1:{server[0].port}/"
     outside = [url for url in requests if not url.startswith((here, "data:", "blob:"))]
     assert all("fontawesome" in url for url in outside)  # Voila asks for a font; the page's policy forbids it
@@ -175,35 +98,36 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     assert all_is_there()
 
     # Ann's browser vanishes with half a comment typed; Ben goes on; Ann comes back to where she was.
-    browsers.do("type", rater="ann", text="elbow <b>first</b>")
-    browsers.do("vanish", rater="ann")
+    browsers.do("comment", page="ann", text="elbow <b>first</b>")
+    browsers.do("vanish", page="ann")
     go_on(3, "ben")
-    browsers.do("open", rater="ann")
-    head = browsers.do("evaluate", rater="ann", script="document.querySelector('[data-turn]').innerText")
+    browsers.do("open", page="ann")
+    head = browsers.do("evaluate", page="ann", script="document.querySelector('[data-turn]').innerText")
     assert f"5 of {count} graded · pair 6" in head
-    typed = browsers.do("evaluate", rater="ann", script="document.querySelector('textarea').value")
+    typed = browsers.do("evaluate", page="ann", script="document.querySelector('textarea').value")
     assert typed == "elbow <b>first</b>"
     go_on(4, "ann", "ben")
 
     # A key that bounces grades one pair, not two: the second press was not meant for the pair that came meanwhile.
     time.sleep(0.5)
-    browsers.do("press", rater="ann", keys=[str(given("ann", at["ann"]))] * 2)
-    browsers.do("wait", rater="ann", script="document.querySelector('[data-turn]').innerText.includes('not taken')")
+    browsers.do("press", page="ann", keys=[str(given("ann", at["ann"]))] * 2)
+    browsers.do("wait", page="ann", script="document.querySelector('[data-turn]').innerText.includes('not taken')")
     at["ann"] += 1
     assert all_is_there()
 
     # The server is killed; what is pressed then is said to be unsaved; the same links lead on after a restart.
     port = server[0].port
     server[0].end(signal.SIGKILL)
-    browsers.do("press", rater="ann", keys=["1"])
-    browsers.do("wait", rater="ann", script="!document.querySelector('.sk-lost').hidden")
-    picture("rater_lost", browsers, "ann")
+    browsers.do("press", page="ann", keys=["1"])
+    browsers.do("wait", page="ann", script="!document.querySelector('.sk-lost').hidden")
+    browsers.picture("rater_lost", "ann")
     assert all_is_there()
-    server[0] = Server(port)
+    server[0] = Served(port)
     for rater in at:
-        assert f"{at[rater]} of {count} graded · pair {at[rater] + 1}" in browsers.do("reload", rater=rater)
+        browsers.do("reload", page=rater)
+        assert f"{at[rater]} of {count} graded · pair {at[rater] + 1}" in browsers.do("head", page=rater)
     go_on(count - 13, "ann", "ben")
-    picture("rater", browsers, "ben")
+    browsers.picture("rater", "ben")
     for rater in at:
         heads = go_on(count - at[rater], rater)
         assert f"{count} of {count} graded" in heads[rater]
@@ -219,16 +143,10 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     assert seconds[len(seconds) // 2] < 1.0 and sizes[-1] < 2e6
 
 
-def picture(name: str, browsers: Browsers, rater: str) -> None:
-    """A screenshot in the folder SPORTSKILLS_PICTURES, if that is set."""
-    if folder := os.environ.get("SPORTSKILLS_PICTURES"):
-        browsers.do("picture", rater=rater, path=str(Path(folder) / f"{name}.png"))
-
-
 def test_films_stay_together_and_step_by_frames(store, browsers) -> None:
     def films(script: str) -> Any:
         listed = "const v = [...document.querySelectorAll('video')];"
-        return browsers.do("evaluate", rater="ann", script=f"(() => {{{listed} return {script}}})()")
+        return browsers.do("evaluate", page="ann", script=f"(() => {{{listed} return {script}}})()")
 
     apart = []
     for _ in range(40):
@@ -238,19 +156,19 @@ def test_films_stay_together_and_step_by_frames(store, browsers) -> None:
         time.sleep(0.05)
     print(f"\n{len(apart)} looks while both play: apart by at most {max(apart):.3f} s")
     assert len(apart) > 10 and max(apart) < 0.1
-    browsers.do("press", rater="ann", keys=["r"])
-    browsers.do("press", rater="ann", keys=["ArrowRight"])
+    browsers.do("press", page="ann", keys=["r"])
+    browsers.do("press", page="ann", keys=["ArrowRight"])
     time.sleep(0.5)
     before = films("v.map(f => f.currentTime)")
-    browsers.do("press", rater="ann", keys=["ArrowRight"])
+    browsers.do("press", page="ann", keys=["ArrowRight"])
     time.sleep(0.5)
     after = films("v.map(f => f.currentTime)")
     assert [round(b - a, 2) for a, b in zip(before, after, strict=True)] == [0.1, 0.1]  # 10 frames a second
-    browsers.do("press", rater="ann", keys=["]"])
+    browsers.do("press", page="ann", keys=["]"])
     time.sleep(0.5)
     one, two = films("v.map(f => f.currentTime)")
     assert round(two - one, 2) == 0.1
-    browsers.do("press", rater="ann", keys=["s"])
+    browsers.do("press", page="ann", keys=["s"])
     time.sleep(0.5)
     assert films("v[0].playbackRate") == 0.5 and "0.5×" in films("document.querySelector('.sk-play-state').innerText")
 
@@ -285,18 +203,10 @@ def test_a_kernel_ends_when_its_rater_is_gone(store, monkeypatch) -> None:
     script = (
         "import sys\nfrom sportskills_lib import pages\nfrom pathlib import Path\n"
         "pages.serve('1', title='x', ip='127.0.0.1', port=int(sys.argv[1]), token='t' * 20, log=Path(sys.argv[2]), "
-        "say=lambda: print('ready', flush=True), cull_s=2)"
+        "say=lambda: None, cull_s=2)"
     )
     port = free_port()
-    command = [sys.executable, "-c", script, str(port), str(store.path.parent / "log")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    made = Server.__new__(Server)
-    made.port, made.process = port, process  # type: ignore[assignment]
-    process.stdout.readline()  # type: ignore[union-attr]
-    for _ in range(100):
-        if made.get("/login")[0] == 200:
-            break
-        time.sleep(0.1)
+    made = Server(["-c", script, str(port), str(store.path.parent / "log")], port)
     assert made.get(f"/?token={'t' * 20}")[0] == 200
     assert len(made.kernels()) == 1
     for _ in range(300):

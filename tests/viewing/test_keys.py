@@ -1,4 +1,4 @@
-"""Keys and their buttons do the same, and an error is seen; tests/viewing/test_browser.py presses them in a browser."""
+"""Keys and their buttons do the same, and an error is seen; tests/viewing/test_lab.py presses them in a browser."""
 
 from __future__ import annotations
 
