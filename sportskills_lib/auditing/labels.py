@@ -99,7 +99,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
         return static(sheet, path, pictures=pictures)
     import ipywidgets
 
-    below = ipywidgets.HTML(f'<div class="gold">{_standing(sheet, path)}</div>')
+    below = ipywidgets.HTML(f'<div class="gold" style="margin:0">{_standing(sheet, path)}</div>')
     return ipywidgets.VBox([labeller(path, pictures=pictures).widget, below])
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib.auditing import questions
+from sportskills_lib.failures import shown
 from sportskills_lib.files import number, read_rows, write_whole
 from sportskills_lib.fingerprints import digest
 
@@ -104,7 +105,7 @@ def sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
 def read(path: Path) -> Sheet:
     """The sheet, also after a spreadsheet saved it; ValueError names the row, the column and what is wrong."""
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: `sportskills audit sample` makes one")
+        raise ValueError(f"there is no file {shown(path)}: `sportskills audit sample` makes one")
     (_, header), *rows = sheet_rows(path) or [(1, [])]
     if missing := [name for name in (*SAMPLE, DRAWN) if name not in header]:
         raise ValueError(

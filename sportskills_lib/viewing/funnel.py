@@ -24,13 +24,13 @@ LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 CSS = """
 .funnel{font:14px/1.4 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
-.funnel table{border-collapse:collapse;width:100%;font-size:12.5px}
+.funnel table{border-collapse:collapse;width:100%;font-size:12.5px;table-layout:auto}
 .funnel table td,.funnel table th{padding:.2em .6em;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
 .funnel td{overflow-wrap:anywhere}.funnel table .n{text-align:right;white-space:nowrap;overflow-wrap:normal}
 .funnel .soft{color:#555;font-size:12px;overflow-wrap:anywhere}
 .funnel .bar{height:.8em;background:#E69F00}.funnel .kept .bar{background:#0072B2}
 .funnel .at{background:#fff3cd}
-.funnel img{display:block;max-width:100%;height:56px;object-fit:contain;object-position:left}
+.funnel table img{display:block;width:22em;max-width:none;height:56px;object-fit:contain;object-position:left}
 .funnel .two{display:grid;grid-template-columns:minmax(0,11fr) minmax(0,9fr);gap:1.5em}
 .funnel .in{color:#00694d;font-weight:600}.funnel .out{color:#8a3b00}
 """
