@@ -124,8 +124,8 @@ def test_it_is_saved_and_loaded(tmp_path):
 def test_the_figure_shows_both_curves():
     found = calibration.fit(*pairs(4.0, -1.0, count=400))
     figure = calibration.reliability_figure(found, title="vlm_lora $x")
-    curve, counts = figure.axes
-    texts = [text.get_text() for text in curve.get_legend().get_texts()]
+    _, counts = figure.axes
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [
         f"before calibration, ECE {found.ece_before:.3f}",
         f"after, by the fit's own pairs, ECE {found.ece_after:.3f}",
