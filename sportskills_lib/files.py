@@ -152,3 +152,27 @@ def number(text: str) -> float:
 def printable(name: str) -> str:
     """A file's name in one line that every table and terminal can hold: what cannot be printed is escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+SAID = ("text", "comment")  # columns that hold what people said or wrote
+
+
+def guarded(text: str) -> str:
+    """``text`` so that no spreadsheet runs it; :func:`unguarded` undoes it."""
+    return f"'{text}" if text.startswith(DANGEROUS) else text
+
+
+def unguarded(text: str) -> str:
+    """What :func:`guarded` was given."""
+    return text[1:] if text.startswith("'") else text
+
+
+def write_csv(path: Path, frame: pl.DataFrame) -> None:
+    """The table as CSV; what people said is guarded, so that opening it in a spreadsheet runs nothing."""
+    import polars as pl
+
+    said = [name for name in SAID if name in frame.columns]
+    run = {name: pl.col(name).str.slice(0, 1).is_in(list(DANGEROUS)) for name in said}
+    guard = {name: pl.when(run[name]).then(pl.format("'{}", name)).otherwise(name) for name in said}
+    frame.with_columns(**guard).write_csv(path)

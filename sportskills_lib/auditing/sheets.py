@@ -22,10 +22,9 @@ import polars as pl
 
 from sportskills_lib.auditing import questions
 from sportskills_lib.failures import shown
-from sportskills_lib.files import number, read_rows, write_whole
+from sportskills_lib.files import guarded, number, read_rows, unguarded, write_whole
 from sportskills_lib.fingerprints import digest
 
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
 DRAWN = "drawn"
 FREE = ("text", "label", "note")  # text is only shown; spreadsheets change its letters
@@ -59,16 +58,6 @@ class Sheet:
         new = {"label": label} | ({} if note is None else {"note": note})
         changed = {name: pl.when(mine).then(pl.lit(value)).otherwise(name) for name, value in new.items()}
         return replace(self, frame=self.frame.with_columns(**changed))
-
-
-def guarded(text: str) -> str:
-    """``text`` so that no spreadsheet runs it; :func:`unguarded` undoes it."""
-    return f"'{text}" if text.startswith(DANGEROUS) else text
-
-
-def unguarded(text: str) -> str:
-    """What :func:`guarded` was given."""
-    return text[1:] if text.startswith("'") else text
 
 
 def write(path: Path, sheet: Sheet) -> None:

@@ -15,6 +15,7 @@ from sportskills_lib import style
 from sportskills_lib.artifacts import Stage
 from sportskills_lib.evaluation import summary
 from sportskills_lib.evaluation.sport_figures import Page
+from sportskills_lib.files import write_csv
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -61,7 +62,7 @@ def write_data(folder: Path, name: str, frame: pl.DataFrame, *, caption: str = "
     """``<name>.csv`` with all digits and, up to LATEX_ROWS rows, ``<name>.tex`` with three."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.csv", folder / f"{name}.tex"]
-    frame.write_csv(paths[0])
+    write_csv(paths[0], frame)
     if frame.height > LATEX_ROWS:
         paths.pop().unlink(missing_ok=True)
         return paths

@@ -16,7 +16,7 @@ import polars as pl
 from sportskills_lib import artifacts, origin
 from sportskills_lib.evaluation import outputs, power, recall, report_cases, report_figures, report_text, summary
 from sportskills_lib.evaluation.report_page import TEMPLATE
-from sportskills_lib.files import write_whole
+from sportskills_lib.files import write_csv, write_whole
 
 NAME = "05_evaluation"
 CSV_TABLES = (
@@ -103,7 +103,7 @@ def _write_tables(place: Path, folder: Path) -> None:
     for name in (*CSV_TABLES, *FEEDBACK_TABLES):
         frame = table(folder, name)
         if frame.width:
-            frame.write_csv(place / f"{name}.csv")
+            write_csv(place / f"{name}.csv", frame)
     per_sport, sizes = table(folder, "per_sport_recall"), table(folder, "galleries")
     scopes = {recall.WITHIN: "within sport", recall.FIXED: "in galleries of one size"}
     parts = [

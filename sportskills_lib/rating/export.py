@@ -12,9 +12,8 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import trec
-from sportskills_lib.auditing.sheets import guarded
 from sportskills_lib.evaluation import agreement, feedback
-from sportskills_lib.files import write_whole
+from sportskills_lib.files import guarded, write_whole
 from sportskills_lib.rating.store import Store
 
 COMMENTS = ("learner_id", "clip_id", "rater", "grade", "comment", "revision", "started", "saved")

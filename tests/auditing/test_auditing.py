@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import SOURCE, make_run
 
-from sportskills_lib import artifacts, tables
+from sportskills_lib import artifacts, files, tables
 from sportskills_lib.auditing import intervals, labels, questions, sampling, scoring, sheets, strips
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.supervision import SCHEMA
@@ -166,8 +166,8 @@ def test_wrong_use_is_named(run: str) -> None:
 
 @given(st.text(max_size=12))
 def test_any_text_survives_and_none_begins_a_formula(text: str) -> None:
-    assert sheets.unguarded(sheets.guarded(text)) == text
-    assert not sheets.guarded(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert files.unguarded(files.guarded(text)) == text
+    assert not files.guarded(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
 
 def test_formulas_are_disarmed_in_the_file_and_come_back(tmp_path: Path) -> None:

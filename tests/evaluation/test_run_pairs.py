@@ -14,7 +14,7 @@ import stage_outputs
 from test_evaluation_notebook import Page
 
 from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import feedback, pair_report, recall, report_text, run_pairs, summary
+from sportskills_lib.evaluation import feedback, outputs, pair_report, recall, report_text, run_pairs, summary
 from sportskills_lib.evaluation.agreement import by_rater
 
 FIRST, SECOND = stage_outputs.RUN, "other"
@@ -209,3 +209,11 @@ def test_a_difference_without_an_interval_is_not_called_alike():
 def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
     (row,) = report_text.shown(pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})).rows
     assert len(row[0]) == report_text.LONGEST and row[0].startswith(" <b>x") and row[1:] == ["3", "0.0123"]
+
+
+def test_no_spreadsheet_runs_what_was_said(tmp_path) -> None:
+    frame = pl.DataFrame({"query_id": ["-abc:1-2", "b"], "text": ['=HYPERLINK("http://x")', None], "p": [-0.5, 0.5]})
+    outputs.write_data(tmp_path, "moved", frame)
+    read = pl.read_csv(tmp_path / "moved.csv")
+    assert read["text"].to_list() == ['\'=HYPERLINK("http://x")', None]
+    assert read.drop("text").equals(frame.drop("text"))
