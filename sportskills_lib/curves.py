@@ -41,6 +41,7 @@ def learning_curves(
         figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=5)
     for panel in axes[1:, 1]:
         panel.sharey(axes[0, 1])  # recalls of encoders are compared; their losses are not
+    axes[0, 1].autoscale(axis="y")  # over all rows: sharing alone would keep the first one's limits
     return figure
 
 

@@ -31,3 +31,10 @@ def test_chance_is_drawn_beside_the_score_alone() -> None:
     loss, recall = learning_curves(curves, chance=0.37).axes
     assert [len(panel.lines) for panel in (loss, recall)] == [1, 2]
     assert list(recall.lines[1].get_ydata()) == [0.37, 0.37]
+
+
+def test_panels_that_share_an_axis_show_all_points() -> None:
+    rows = {"encoder": ["image", "image", "video", "video"], "arm": ["narrations"] * 4, "step": [0, 9] * 2}
+    curves = pl.DataFrame(rows | {"loss": [2.0, 1.0, 0.5, 0.4], "val_recall": [0.1, 0.4, 0.5, 0.9]})
+    _, upper, _, lower = learning_curves(curves).axes
+    assert upper.get_ylim() == lower.get_ylim() and upper.get_ylim()[0] < 0.1 and upper.get_ylim()[1] > 0.9

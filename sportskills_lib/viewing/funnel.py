@@ -25,8 +25,8 @@ SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 CSS = """
 .funnel{font:14px/1.4 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
 .funnel table{border-collapse:collapse;width:100%;font-size:12.5px;table-layout:auto}
-.funnel table td,.funnel table th{padding:.2em .6em;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
-.funnel td{overflow-wrap:anywhere}.funnel table .n{text-align:right;white-space:nowrap;overflow-wrap:normal}
+.funnel table :is(td,th){padding:.2em .6em;text-align:left!important;border-bottom:1px solid #ddd;vertical-align:top}
+.funnel td{overflow-wrap:anywhere}.funnel table .n{text-align:right!important;white-space:nowrap;overflow-wrap:normal}
 .funnel .soft{color:#555;font-size:12px;overflow-wrap:anywhere}
 .funnel .bar{height:.8em;background:#E69F00}.funnel .kept .bar{background:#0072B2}
 .funnel .at{background:#fff3cd}
