@@ -61,10 +61,10 @@ FILES = (*style.SUFFIXES, "csv", "tex")
 DRAWN_FROM: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("01_curation", "funnel"): ("dropped", ()),
     ("02_pairing", "funnel"): ("dropped", ()),
-    ("02_pairing", "motion"): ("judged", ("clip_id", "moved", "energy", "demonstration", "verifier")),
+    ("02_pairing", "motion"): ("judged", ("clip_id", "said", "moved")),
     ("02_pairing", "contact_sheet"): ("clips", ("clip_id", "sport", "skill", "demonstration")),
     ("03_encoder", "learning_curves"): ("curves", ()),
-    ("04_retrieval", "positives"): ("supervision", ("learner_id", "clip_id", "label", "reason")),
+    ("04_retrieval", "positives"): ("rows_a_learner", ()),
     ("04_retrieval", "curve"): ("curves", ()),
     ("04_retrieval", "reliability"): ("reliability", ()),
 }

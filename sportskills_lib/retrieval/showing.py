@@ -82,9 +82,8 @@ def rows_a_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.Data
     ).sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])  # fmt: skip
 
 
-def positives_figure(supervision: pl.DataFrame, learner_ids: pl.Series) -> Figure:
-    """How many positives, negatives and masked rows of each kind these learners have: a histogram for each kind."""
-    table = rows_a_learner(supervision, learner_ids)
+def positives_figure(table: pl.DataFrame) -> Figure:
+    """:func:`rows_a_learner` as a histogram for each kind: positives, negatives and masked rows."""
     kinds = table["kind"].unique(maintain_order=True).to_list()
     columns = 3
     lines = max(1, -(-len(kinds) // columns))

@@ -150,11 +150,11 @@ def test_how_many_rows_of_each_kind_a_learner_has_counts_those_without_any(libra
     assert counts.height == learners.height * kinds and counts["rows"].sum() == supervision.height + masked.height
     test = learners.filter(pl.col("split").cast(pl.String) == "test")["learner_id"]
     assert counts.filter(pl.col("learner_id").is_in(test.implode()))["rows"].sum() == 0
-    figure = showing.positives_figure(pl.concat([supervision, masked]), learners["learner_id"])
+    figure = showing.positives_figure(counts)
     assert [panel.get_title(loc="left") for panel in figure.axes if panel.axison] == counts["kind"].unique(
         maintain_order=True
     ).to_list()
-    showing.positives_figure(supervision.clear(), learners["learner_id"].clear())
+    showing.positives_figure(showing.rows_a_learner(supervision.clear(), learners["learner_id"].clear()))
 
 
 def test_a_test_learners_comment_reaches_the_oracle_alone(library, learners, tiny_folder, monkeypatch):
