@@ -58,8 +58,8 @@ def key_of(secret: str, name: str) -> str:
 
 
 def address(ip: str, port: int, token: str, **query: str) -> str:
-    """The link to the page."""
-    host = f"[{ip}]" if ":" in ip else ip
+    """The link to the page; of one that listens everywhere, by this machine's name."""
+    host = socket.gethostname() if ip in ("0.0.0.0", "::") else f"[{ip}]" if ":" in ip else ip
     more = "".join(f"&{name}={quote(value, safe='')}" for name, value in query.items())
     return f"http://{host}:{port}/?token={token}{more}"
 

@@ -58,7 +58,7 @@ SCRIPT = """
       if (!box.contains(event.target) && !alone()) return;
       if (field(event.target)) {
         event.stopPropagation();
-        if (event.key === 'Escape') back();
+        if (event.key === 'Escape') box.focus({preventScroll: true});  // at once: the next key is no letter of the text
         return;
       }
       const code = (key) => Array.from(key).map((letter) => letter.codePointAt(0).toString(16)).join('-');
@@ -72,12 +72,31 @@ SCRIPT = """
     }, true);
     box.addEventListener('change', (event) => event.target.matches('select') && back());
     box.addEventListener('click', (event) => !field(event.target) && back());
-    // What the kernel does not answer is said: it is busy or gone, and what was asked may be lost.
     let late = null;
     const turn = () => {
       const status = box.querySelector('.sk-status');
       return status ? (status.className.match(/sk-turn-\\d+/) || [''])[0] : '';
     };
+    // Text goes to the kernel when it has answered the text before, a click at once: a click waits for the text before
+    // it, else the last letters would be the next item's.
+    let typed = null;
+    const settled = () => {
+      const now = performance.now(), answers = turn();
+      if (typed.answers !== answers) Object.assign(typed, {answers, seen: now, any: true});
+      return (typed.any && now - typed.seen > 250) || now - typed.since > 3000;
+    };
+    box.addEventListener('click', (event) => {
+      const button = typed && event.target.closest('.sk-keys button');
+      if (!button) return;
+      event.stopImmediatePropagation();
+      event.preventDefault();
+      (function wait() {
+        if (typed && !settled()) { setTimeout(wait, 40); return; }
+        typed = null;
+        button.click();
+      })();
+    }, true);
+    // What the kernel does not answer is said: it is busy or gone, and what was asked may be lost.
     const say = () => {
       const line = box.querySelector('.sk-lost'), gone = box.classList.contains('jupyter-widgets-disconnected');
       if (!line) return;
@@ -98,7 +117,12 @@ SCRIPT = """
     new MutationObserver(say).observe(box, {attributes: true, subtree: true, attributeFilter: ['class']});
     box.addEventListener('click', (event) => event.target.closest('.sk-keys button') && ask());
     box.addEventListener('change', (event) => event.target.matches('select,input') && ask());
-    box.addEventListener('input', (event) => event.target.matches('textarea') && ask());
+    box.addEventListener('input', (event) => {
+      if (!event.target.matches('textarea')) return;
+      ask();
+      const now = performance.now();
+      typed = {answers: turn(), seen: now, since: now, any: false};
+    });
   }
   (function wait(left) {
     const box = start.closest('.sk-box');

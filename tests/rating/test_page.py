@@ -166,5 +166,6 @@ def test_the_page_tells_its_address_to_nobody_else_and_its_own_form_works() -> N
 
 
 def test_links_quote_names() -> None:
+    assert pages.address("0.0.0.0", 1, "t") == f"http://{socket.gethostname()}:1/?token=t"
     assert pages.address("::1", 1, "t", rater="a&b=<c>") == "http://[::1]:1/?token=t&rater=a%26b%3D%3Cc%3E"
     assert now().endswith("+00:00")
