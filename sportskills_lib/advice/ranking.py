@@ -28,7 +28,7 @@ from sportskills_lib.advice.learner import Learner
 from sportskills_lib.advice.library import Library
 from sportskills_lib.fingerprints import digest
 from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.retrieval import calibration, nearest, relevance, token_store
+from sportskills_lib.retrieval import calibration, nearest, relevance, systems, token_store
 from sportskills_lib.retrieval.serving import Server
 from sportskills_lib.retrieval.study import seen_frames
 
@@ -36,7 +36,6 @@ REFUSED = 0.05  # share of those like the ones that set the threshold that it ma
 FEWEST = 20  # validation learners, or clips, that it takes to set one
 MOST = 500  # and at most so many clips are asked …
 MOST_LEARNERS = 200  # … or so many learners, who must be embedded first
-UNCHOSEN = 0.5  # weight where 04 had no validation learners, as in 04
 FIRST, FUSED = "encoder_narrations", "fused"  # how 04 names these choices
 
 
@@ -237,13 +236,11 @@ def encoder_units(
 
 
 def chosen_weight(retrieval: artifacts.StageReader | None, name: str) -> float:
-    """The weight that 04 chose on validation, by its own rule (ties: the smaller); UNCHOSEN without a choice."""
+    """The weight that 04 chose on validation, by its own rule; systems.UNCHOSEN without a choice."""
     if retrieval is None or "choices.parquet" not in retrieval.manifest["outputs"]:
-        return UNCHOSEN
-    tried = retrieval.table("choices").filter(pl.col("choice").str.starts_with(name))
-    tried = tried.filter(pl.col("weak_ndcg@10").is_not_nan() & pl.col("weak_ndcg@10").is_not_null())
-    best = tried.sort("weak_ndcg@10", "weight", descending=[True, False])
-    return float(best["weight"][0]) if best.height else UNCHOSEN
+        return systems.UNCHOSEN
+    tried = systems.chosen(retrieval.table("choices")).filter(pl.col("choice").str.starts_with(name), "chosen")
+    return float(tried["weight"][0]) if tried.height else systems.UNCHOSEN
 
 
 def _calibration(folder: Path) -> calibration.Calibration | None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from sportskills_lib import style
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import calibration
+from sportskills_lib.retrieval import calibration, systems
 from sportskills_lib.retrieval.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -120,12 +120,6 @@ def supervision_examples(
     )
 
 
-def chosen(choices: pl.DataFrame) -> pl.DataFrame:
-    """Every weight that was tried, and which one was taken: the best by the weak labels; of equals the smallest."""
-    best = pl.col("weight").sort_by([-pl.col("weak_ndcg@10"), pl.col("weight")]).first().over("choice")
-    return choices.with_columns(chosen=pl.col("weight") == best)
-
-
 def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     """What finetuning did on the validation learners' weak labels, and what the fused score takes of it."""
     told = curves.drop_nans("val_ndcg@10").drop_nulls("val_ndcg@10") if curves.height else curves
@@ -133,7 +127,7 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
         return "Nothing was ranked."
     reached = told.sort("step")["val_ndcg@10"].to_list()
     start, best = reached[0], max(reached)
-    picked = chosen(choices).filter("chosen")
+    picked = systems.chosen(choices).filter("chosen")
     fused = picked.filter(pl.col("choice").str.starts_with("fused"))
     first = max(picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].to_list())
     text = (

@@ -19,6 +19,7 @@ from sportskills_lib.retrieval.finetuning import ndcg
 from sportskills_lib.retrieval.supervision_texts import Similarity, tfidf_similarity
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+UNCHOSEN = 0.5  # where there are no validation lists to choose by
 Scorer = Callable[[pl.DataFrame], np.ndarray]  # rows of learner_id, clip_id -> scores
 
 
@@ -48,13 +49,21 @@ def weak_ndcg(lists: pl.DataFrame, scores: np.ndarray) -> float:
 def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) -> Choice:
     """The weight of ``second`` (the rest goes to ``first``) that ranks the validation lists best; ties: the smaller.
 
-    Without validation lists the weight is 0.5.
+    Without validation lists it is UNCHOSEN. :func:`chosen` reads the same from the table of choices.
     """
     one, two = nearest.standardised(lists, first), nearest.standardised(lists, second)
     values = {weight: weak_ndcg(lists, (1 - weight) * one + weight * two) for weight in WEIGHTS}
-    if not lists.height or np.isnan(values[0.5]):
-        return Choice(0.5, values)
+    if not lists.height or np.isnan(values[UNCHOSEN]):
+        return Choice(UNCHOSEN, values)
     return Choice(max(WEIGHTS, key=lambda weight: (values[weight], -weight)), values)
+
+
+def chosen(choices: pl.DataFrame) -> pl.DataFrame:
+    """The table of choices (choice, weight, weak_ndcg@10) with the column ``chosen``: by choose_weight's rule."""
+    reached = pl.col("weak_ndcg@10").fill_nan(None)
+    best = pl.col("weight").sort_by(reached, "weight", descending=[True, False], nulls_last=True).first().over("choice")
+    known = reached.is_not_null().any().over("choice")
+    return choices.with_columns(chosen=pl.col("weight") == pl.when(known).then(best).otherwise(UNCHOSEN))
 
 
 def blend(pairs: pl.DataFrame, first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:

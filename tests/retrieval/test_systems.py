@@ -151,7 +151,9 @@ def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
 def test_the_weight_that_was_taken_is_marked_and_told() -> None:
     rows = [("first", 0.0, 0.5), ("first", 0.5, 0.7), ("first", 1.0, 0.7), ("fused: a against b", 0.0, 0.6)]
     choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_ndcg@10"], orient="row")
-    assert showing.chosen(choices)["chosen"].to_list() == [False, True, False, True]  # of equals the smallest
+    assert systems.chosen(choices)["chosen"].to_list() == [False, True, False, True]  # of equals the smallest
+    nobody = pl.DataFrame({"choice": "fused", "weight": systems.WEIGHTS, "weak_ndcg@10": float("nan")})
+    assert systems.chosen(nobody).filter("chosen")["weight"].to_list() == [systems.UNCHOSEN]  # as it was ranked
     curves = pl.DataFrame({"step": [0, 5, 9], "val_ndcg@10": [0.4, 0.55, float("nan")]})
     told = showing.finding(choices, curves)
     assert "from 0.40 before finetuning to 0.55; the best first stage reaches 0.70" in told
