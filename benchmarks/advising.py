@@ -1,15 +1,20 @@
-"""Is advice as sure as it says, and does it refuse whom it should? Over the test learners of a run of the demo.
+"""Is advice as sure as it says, and does it refuse whom it should? Over the test learners of a run
+of the demo.
 
     python benchmarks/advising.py [--run demo] [--top 5]
 
-Each test learner of 04 asks for advice under the sport that 04 names, as `sportskills advise` would, from the frames
-that 04 kept. The demo's truth says whose mistake each clip speaks of. Told are:
+Each test learner of 04 asks for advice under the sport that 04 names, as `sportskills advise`
+would, from the frames that 04 kept. The demo's truth says whose mistake each clip speaks of. Told
+are:
 
-* refused: learners whose clip the threshold stops under their own sport, and under each other sport;
+* refused: learners whose clip the threshold stops under their own sport, and under each other
+  sport;
 * the same with the threshold that the lessons' own validation clips would set;
-* of learners with a mistake: how many of the first clips truly speak of it, and what the probability says of them.
+* of learners with a mistake: how many of the first clips truly speak of it, and what the
+  probability says of them.
 
-Intervals resample participants (2,000 draws). All of it is of the generated world and says nothing about sport.
+Intervals resample participants (2,000 draws). All of it is of the generated world and says nothing
+about sport.
 """
 
 from __future__ import annotations
@@ -24,15 +29,16 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sportskills_lib import artifacts, models, tables
-from sportskills_lib.advice import library as libraries
-from sportskills_lib.advice import ranking
-from sportskills_lib.advice.advising import CACHE_BYTES, SHORTLIST
-from sportskills_lib.advice.learner import Learner
-from sportskills_lib.evaluation import audit
-from sportskills_lib.evaluation.significance import resample
-from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.retrieval import calibration
+from sportskills_lib import models, tables
+from sportskills_lib.apps.advise import ranking
+from sportskills_lib.apps.advise import run_library as libraries
+from sportskills_lib.apps.advise.advise import CACHE_BYTES, SHORTLIST
+from sportskills_lib.apps.advise.learner_clip import Learner
+from sportskills_lib.evaluation import demo_truth
+from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.runs import artifacts
+from sportskills_lib.statistics.bootstrap import resample
+from sportskills_lib.video.frame_cache import FrameCache
 
 
 def say(line: str) -> None:
@@ -48,73 +54,131 @@ def advice_cache() -> FrameCache:
 def with_interval(flags: np.ndarray, people: list[str]) -> str:
     """A share of learners in percent, with its interval."""
     one = {"system": "advice", "metric": "share", "sport": "all", "seed": 0, "chance": 0.0}
-    rows = pl.DataFrame({"query_id": map(str, range(len(people))), "cluster": people, "value": flags * 1.0})
+    rows = pl.DataFrame(
+        {"query_id": map(str, range(len(people))), "cluster": people, "value": flags * 1.0}
+    )
     rows = rows.with_columns(**{name: pl.lit(value) for name, value in one.items()})
     found = resample(rows, draws=2000, seed=0, stratum=None).stratum("advice", "all")
-    return f"{100 * found.value:.1f} % [{100 * (found.low or 0):.1f}, {100 * (found.high or 1):.1f}]"
+    return (
+        f"{100 * found.value:.1f} % [{100 * (found.low or 0):.1f}, {100 * (found.high or 1):.1f}]"
+    )
 
 
-def refusals(library: libraries.Library, check: ranking.Check, learners: pl.DataFrame, vectors: np.ndarray) -> None:
+def refusals(
+    library: libraries.Library, check: ranking.Check, learners: pl.DataFrame, vectors: np.ndarray
+) -> None:
     """Who is refused under the own sport, and stopped under another's."""
     sports = sorted(library.sports())
     of = library.clips["sport"].to_numpy()
     alike = vectors @ library.clip_ND.T
-    margins = ranking.margins_of(np.stack([alike[:, of == sport].max(1) for sport in sports], axis=1))
+    margins = ranking.margins_of(
+        np.stack([alike[:, of == sport].max(1) for sport in sports], axis=1)
+    )
     own = np.array(sports)[None] == learners["sport"].to_numpy()[:, None]
     assert check.threshold is not None, check.why
     below, people = margins < check.threshold, learners["participant"].cast(pl.String).to_list()
     wrong = with_interval(below[own], people)
     stopped = 100 * below[~own].mean()
-    print(f"threshold {check.threshold:+.3f}, set by {check.asked} {check.whose}: {wrong} of {len(people)} learners")
-    print(f"  ({len(set(people))} participants) refused under their own sport; under another's {stopped:.0f} % stopped")
+    print(
+        f"threshold {check.threshold:+.3f}, set by {check.asked} {check.whose}: {wrong} of "
+        f"{len(people)} learners"
+    )
+    print(
+        f"  ({len(set(people))} participants) refused under their own sport; under another's "
+        f"{stopped:.0f} % stopped"
+    )
 
 
 def sureness(
-    library: libraries.Library, learners: pl.DataFrame, frames: np.ndarray, vectors: np.ndarray, top: int, truth: str
+    library: libraries.Library,
+    learners: pl.DataFrame,
+    frames: np.ndarray,
+    vectors: np.ndarray,
+    top: int,
+    truth: str,
 ) -> None:
     """How many of the first clips truly speak of the mistake, and how sure advice was of them."""
     known = pl.read_parquet(artifacts.workspace() / truth / "learners.parquet")
-    wrong = known.filter(pl.col("faults").list.len() > 0).select("video_time", "execution", take_id="take_uid")
+    wrong = known.filter(pl.col("faults").list.len() > 0).select(
+        "video_time", "execution", take_id="take_uid"
+    )
     asked = learners.with_row_index("row").filter("is_mistake").join(wrong, on="take_id")
-    asked = asked.filter(pl.col("video_time").is_between("start_s", "end_s")).unique("learner_id", maintain_order=True)
+    asked = asked.filter(pl.col("video_time").is_between("start_s", "end_s")).unique(
+        "learner_id", maintain_order=True
+    )
     assert library.retrieval is not None
-    folder, cache = artifacts.workspace() / library.retrieval.manifest["config"]["learners"], advice_cache()
-    cues = dict(audit.true_groups(truth, library.clips, splits=tables.SPLITS).select("clip_id", "cue").iter_rows())
+    folder, cache = (
+        artifacts.workspace() / library.retrieval.manifest["config"]["learners"],
+        advice_cache(),
+    )
+    cues = dict(
+        demo_truth.true_groups(truth, library.clips, splits=tables.SPLITS)
+        .select("clip_id", "cue")
+        .iter_rows()
+    )
     right, sure, people = [], [], []
     for row in asked.iter_rows(named=True):
         rows = libraries.choose_clips(library, row["sport"], None)["row"].to_numpy()
-        own = Learner(folder / row["path"], row["start_s"], row["end_s"], row["end_s"], 1.0, frames[row["row"]])
-        ranked = ranking.rank(library, own, vectors[row["row"]], rows, shortlist=SHORTLIST, cache=cache, say=say)
+        own = Learner(
+            folder / row["path"],
+            row["start_s"],
+            row["end_s"],
+            row["end_s"],
+            1.0,
+            frames[row["row"]],
+        )
+        ranked = ranking.rank(
+            library, own, vectors[row["row"]], rows, shortlist=SHORTLIST, cache=cache, say=say
+        )
         for at, place in enumerate(ranked.rows[:top]):
             clip = library.clips.row(int(place), named=True)
-            right.append(clip["skill"] == row["skill"] and cues.get(clip["clip_id"]) == row["execution"])
+            right.append(
+                clip["skill"] == row["skill"] and cues.get(clip["clip_id"]) == row["execution"]
+            )
             sure.append(np.nan if ranked.probability is None else ranked.probability[at])
             people.append(str(row["participant"]))
     share = with_interval(np.array(right), people)
-    print(f"of the first {top} clips of {asked.height} learners with a mistake, {share} truly speak of it; "
-          f"the probability says {100 * np.mean(sure):.0f} %", end="")  # fmt: skip
+    print(
+        f"of the first {top} clips of {asked.height} learners with a mistake, {share} truly "
+        "speak of it; "
+        f"the probability says {100 * np.mean(sure):.0f} %",
+        end="",
+    )
     if np.isfinite(sure).all():
-        print(f", calibration error {calibration.ece(np.array(sure), np.array(right, float)):.3f}", end="")
+        print(
+            f", calibration error {calibration.ece(np.array(sure), np.array(right, float)):.3f}",
+            end="",
+        )
     print(f" (ranked by {ranked.how})")
 
 
 def main() -> int:
     """Ask for every test learner, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", default="demo")
     parser.add_argument("--top", type=int, default=5)
     args = parser.parse_args()
     library = libraries.open_library(args.run)
     if library.retrieval is None:
-        raise SystemExit(f"04 of run {args.run!r} has no relevance model: there are no learners to ask for")
+        raise SystemExit(
+            f"04 of run {args.run!r} has no relevance model: there are no learners to ask for"
+        )
     people = library.retrieval.table("learners", tables.Learners).with_row_index("place")
     people = people.filter(pl.col("split").cast(pl.String) == "test")
-    frames = np.load(library.retrieval.path("learner_frames.npy"), mmap_mode="r")[people["place"].to_numpy()]
+    frames = np.load(library.retrieval.path("learner_frames.npy"), mmap_mode="r")[
+        people["place"].to_numpy()
+    ]
     vectors = models.load_tower(library.tower).encode_frames(frames)
     learners, cache = people.drop("place"), advice_cache()
     refusals(library, ranking.check_of(library, cache, say), learners, vectors)
-    refusals(library, ranking.check_of(replace(library, retrieval=None), cache, say), learners, vectors)
-    truth = audit.folder_named_by(artifacts.open_stage(args.run, "05_evaluation").manifest["config"])
+    refusals(
+        library, ranking.check_of(replace(library, retrieval=None), cache, say), learners, vectors
+    )
+    truth = demo_truth.folder_named_by(
+        artifacts.open_stage(args.run, "05_evaluation").manifest["config"]
+    )
     sureness(library, learners, frames, vectors, args.top, truth)
     return 0
 

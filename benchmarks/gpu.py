@@ -1,10 +1,13 @@
-"""What a GPU is worth here: is it right (vectors against the CPU's), how fast are training steps and scoring on it?
+"""What a GPU is worth here: is it right (vectors against the CPU's), how fast are training steps
+and scoring on it?
 
-Run by ``make gpu``. Needs torch and transformers, whatever their versions; our own towers are tried where open_clip is
-installed. Weights are random, nothing is downloaded. Exit code 0 without a GPU, 1 when the GPU computes something else
-than the CPU. The relevance model is timed at Qwen2.5-VL's shapes (``--score 7B`` for one of them): one learner and
-``--candidates`` clips of 8 frames, visual tokens ready, as from the store, and made anew. Without a GPU ``--cpu`` runs
-a tiny shape, and then says by arithmetic alone, and calls it so, what the large ones would take.
+Run by ``make gpu``. Needs torch and transformers, whatever their versions; our own towers are tried
+where open_clip is installed. Weights are random, nothing is downloaded. Exit code 0 without a GPU,
+1 when the GPU computes something else than the CPU. The relevance model is timed at Qwen2.5-VL's
+shapes (``--score 7B`` for one of them): one learner and
+``--candidates`` clips of 8 frames, visual tokens ready, as from the store, and made anew. Without a
+GPU ``--cpu`` runs a tiny shape, and then says by arithmetic alone, and calls it so, what the large
+ones would take.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ LEAST_COSINE = 0.9999  # float32 on both sides; TF32 is switched off for the com
 FRAMES, SIZE_PX, BATCH, WORDS = 4, 224, 32, 32
 
 
-def seconds_a_step(step: Callable[[], None], device: str, *, steps: int = 10, warm: int = 3) -> float:
+def seconds_a_step(
+    step: Callable[[], None], device: str, *, steps: int = 10, warm: int = 3
+) -> float:
     """The mean time of ``step``, with the device's queue empty before and after."""
     for _ in range(warm):
         step()
@@ -51,16 +56,22 @@ def features(output: Any) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
-def clip_vectors(model: Any, pixels: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def clip_vectors(
+    model: Any, pixels: torch.Tensor, ids: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors of clips (frames pooled) and texts."""
     flat = features(model.get_image_features(pixel_values=pixels.flatten(0, 1)))
     clips = flat.unflatten(0, pixels.shape[:2]).mean(1)
     texts = features(model.get_text_features(input_ids=ids))
-    return torch.nn.functional.normalize(clips, dim=-1), torch.nn.functional.normalize(texts, dim=-1)
+    return torch.nn.functional.normalize(clips, dim=-1), torch.nn.functional.normalize(
+        texts, dim=-1
+    )
 
 
 def encoder_step(device: str, batch: int) -> float:
-    """Seconds of one contrastive training step: ``batch`` clips of FRAMES frames, bfloat16 autocast on a GPU."""
+    """Seconds of one contrastive training step: ``batch`` clips of FRAMES frames, bfloat16 autocast
+    on a GPU.
+    """
     model = clip_model(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
     pixels = torch.randn(batch, FRAMES, 3, SIZE_PX, SIZE_PX, device=device)
@@ -76,15 +87,29 @@ def encoder_step(device: str, batch: int) -> float:
         loss.backward()
         optimiser.step()
 
-    return seconds_a_step(step, device, steps=10 if device == "cuda" else 1, warm=3 if device == "cuda" else 1)
+    return seconds_a_step(
+        step, device, steps=10 if device == "cuda" else 1, warm=3 if device == "cuda" else 1
+    )
 
 
 def vlm_step(device: str, batch: int, tokens: int) -> float:
-    """Seconds of one training step of a small Qwen2.5 language model over vectors, as with cached visual tokens."""
+    """Seconds of one training step of a small Qwen2.5 language model over vectors, as with cached
+    visual tokens.
+    """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    small = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
-    tiny = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
+    small = {
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+    }
+    tiny = {
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
     shape = small if device == "cuda" else tiny
     config = Qwen2Config(**shape, num_key_value_heads=2, vocab_size=32_000)
     torch.manual_seed(0)
@@ -101,24 +126,58 @@ def vlm_step(device: str, batch: int, tokens: int) -> float:
         loss.backward()
         optimiser.step()
 
-    return seconds_a_step(step, device, steps=10 if device == "cuda" else 1, warm=3 if device == "cuda" else 1)
+    return seconds_a_step(
+        step, device, steps=10 if device == "cuda" else 1, warm=3 if device == "cuda" else 1
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- scoring
+# ------------------------------------------------------------------------------------------ scoring
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}  # dense bfloat16, FLOP/s
-ESTIMATED_SHARE = 0.4  # of an H100's peak, for the estimate without a GPU: a guess, not a measurement
+PEAKS = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "RTX 4090": 165e12,
+}  # dense bfloat16, FLOP/s
+ESTIMATED_SHARE = (
+    0.4  # of an H100's peak, for the estimate without a GPU: a guess, not a measurement
+)
 SHAPES: dict[str, dict[str, Any]] = {
-    "3B": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
-           "num_key_value_heads": 2, "vocab_size": 151936, "tie": True},
-    "7B": {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-           "num_key_value_heads": 4, "vocab_size": 152064, "tie": False},
-    "tiny": {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2,
-             "num_key_value_heads": 1, "vocab_size": 2000, "tie": True},
-}  # fmt: skip
+    "3B": {
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+        "tie": True,
+    },
+    "7B": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+        "tie": False,
+    },
+    "tiny": {
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "vocab_size": 2000,
+        "tie": True,
+    },
+}
 GRID = (4, 16, 16)  # 8 frames of 224 x 224 in patches of 14, two frames a step
 VISUAL = 4 * 16 * 16 // 4
-BEFORE, AFTER = 40, 60  # tokens of text around the learner's video, and around a candidate's with its narration
+BEFORE, AFTER = (
+    40,
+    60,
+)  # tokens of text around the learner's video, and around a candidate's with its narration
 
 
 def vlm_config(name: str) -> Any:
@@ -138,7 +197,12 @@ def vlm_config(name: str) -> Any:
             "fullatt_block_indexes": [1],
         }
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
-    ids = {"video_token_id": 7, "image_token_id": 6, "vision_start_token_id": 3, "vision_end_token_id": 4}
+    ids = {
+        "video_token_id": 7,
+        "image_token_id": 6,
+        "vision_start_token_id": 3,
+        "vision_end_token_id": 4,
+    }
     return Qwen2_5_VLConfig(
         text_config=shape | {"rope_parameters": rope, "max_position_embeddings": 8192},
         vision_config=vision | {"out_hidden_size": width}, tie_word_embeddings=tie, **ids,
@@ -159,7 +223,9 @@ def random_vlm(name: str, device: str) -> Any:
 
 
 def scoring_flops(config: Any, candidates: int) -> float:
-    """Operations of scoring with visual tokens ready: products with weights, and attention; 2 for a multiply-add."""
+    """Operations of scoring with visual tokens ready: products with weights, and attention; 2 for a
+    multiply-add.
+    """
     text = config.text_config
     width, heads, layers = text.hidden_size, text.num_attention_heads, text.num_hidden_layers
     kept = width * text.num_key_value_heads // heads
@@ -170,15 +236,19 @@ def scoring_flops(config: Any, candidates: int) -> float:
 
 
 def prompt_parts(model: Any, candidates: int) -> tuple[Any, list[Any]]:
-    """A learner's prefix and the candidates' suffixes: random words around the videos' placeholders."""
-    from sportskills_lib.retrieval.packing import Segment
+    """A learner's prefix and the candidates' suffixes: random words around the videos'
+    placeholders.
+    """
+    from sportskills_lib.retrieval.relevance.prefix_sharing import Segment
 
     rng, pads = np.random.default_rng(0), [3, *[7] * VISUAL, 4]
     words = [rng.integers(10, 1000, count) for count in (BEFORE - 2, 2, AFTER - 4)]
     ids = torch.tensor([[*words[0], *pads, *words[1], *pads, *words[2]]])
     kinds = (ids == 7).int() * 2
     grids = torch.tensor([GRID, GRID])
-    positions = model.model.get_rope_index(ids, kinds, video_grid_thw=grids, second_per_grid_ts=[1.0, 1.0])[0][:, 0]
+    positions = model.model.get_rope_index(
+        ids, kinds, video_grid_thw=grids, second_per_grid_ts=[1.0, 1.0]
+    )[0][:, 0]
     cut, whole, places = BEFORE + VISUAL, ids[0].numpy(), positions.cpu().numpy()
     prefix = Segment(whole[:cut], places[:, :cut], (0,))
     return prefix, [Segment(whole[cut:], places[:, cut:], (1 + i,)) for i in range(candidates)]
@@ -186,7 +256,7 @@ def prompt_parts(model: Any, candidates: int) -> tuple[Any, list[Any]]:
 
 def score_query(model: Any, prefix: Any, suffixes: list[Any], visual: Any, batch: int) -> Any:
     """One learner against all candidates, as relevance.score_pairs does it."""
-    from sportskills_lib.retrieval.packing import run_prefixes, suffix_ends
+    from sportskills_lib.retrieval.relevance.prefix_sharing import run_prefixes, suffix_ends
 
     head = model.lm_head.weight
     with torch.inference_mode():
@@ -199,17 +269,26 @@ def score_query(model: Any, prefix: Any, suffixes: list[Any], visual: Any, batch
 
 
 def time_scoring(name: str, device: str, candidates: int, batch: int) -> None:
-    """Print seconds a query with tokens ready and made anew, the share of the device's peak, and memory."""
+    """Print seconds a query with tokens ready and made anew, the share of the device's peak, and
+    memory.
+    """
     model = random_vlm(name, device)
     width = model.config.text_config.hidden_size
-    visual = torch.randn(candidates + 1, VISUAL, width, device=device, dtype=model.lm_head.weight.dtype) * 0.02
+    visual = (
+        torch.randn(candidates + 1, VISUAL, width, device=device, dtype=model.lm_head.weight.dtype)
+        * 0.02
+    )
     prefix, suffixes = prompt_parts(model, candidates)
     fast = device == "cuda"
     if fast:
         torch.cuda.reset_peak_memory_stats()
     steps = {"steps": 5 if fast else 2, "warm": 2 if fast else 1}
-    ready_s = seconds_a_step(lambda: score_query(model, prefix, suffixes, visual, batch), device, **steps)
-    patches = torch.randn(GRID[0] * GRID[1] * GRID[2], 3 * 2 * 14 * 14, device=device, dtype=visual.dtype)
+    ready_s = seconds_a_step(
+        lambda: score_query(model, prefix, suffixes, visual, batch), device, **steps
+    )
+    patches = torch.randn(
+        GRID[0] * GRID[1] * GRID[2], 3 * 2 * 14 * 14, device=device, dtype=visual.dtype
+    )
     grids = torch.tensor([GRID], device=device)
     clips = 8 if fast else 1
 
@@ -219,9 +298,16 @@ def time_scoring(name: str, device: str, candidates: int, batch: int) -> None:
 
     clip_s = seconds_a_step(look, device, **steps) / clips
     flops = scoring_flops(model.config, candidates)
-    line = f"scoring, Qwen2.5-VL {name} shape, {candidates} candidates of 8 frames at 224 px: {ready_s:.3f} s a query"
-    line += f" with visual tokens ready, {ready_s + (candidates + 1) * clip_s:.3f} s with all made anew"
-    peak = next((p for key, p in PEAKS.items() if fast and key in torch.cuda.get_device_name()), None)
+    line = (
+        f"scoring, Qwen2.5-VL {name} shape, {candidates} candidates of 8 frames at 224 px: "
+        f"{ready_s:.3f} s a query"
+    )
+    line += (
+        f" with visual tokens ready, {ready_s + (candidates + 1) * clip_s:.3f} s with all made anew"
+    )
+    peak = next(
+        (p for key, p in PEAKS.items() if fast and key in torch.cuda.get_device_name()), None
+    )
     line += f"; {flops / ready_s / 1e12:.3g} TFLOP/s" + (
         f", {100 * flops / ready_s / peak:.0f} % of peak" if peak else ""
     )
@@ -235,14 +321,18 @@ def estimate_scoring(name: str, candidates: int) -> None:
     flops = scoring_flops(vlm_config(name), candidates)
     seconds = flops / (ESTIMATED_SHARE * PEAKS["H100"])
     print(
-        f"ESTIMATE, not measured: Qwen2.5-VL {name}, {candidates} candidates of 8 frames at 224 px: "
-        f"{flops / 1e12:.0f} TFLOP, {seconds:.2f} s a query on an H100 if {100 * ESTIMATED_SHARE:.0f} % of its peak "
+        f"ESTIMATE, not measured: Qwen2.5-VL {name}, {candidates} candidates of 8 frames at "
+        "224 px: "
+        f"{flops / 1e12:.0f} TFLOP, {seconds:.2f} s a query on an H100 if "
+        f"{100 * ESTIMATED_SHARE:.0f} % of its peak "
         "is reached, visual tokens ready"
     )
 
 
 def parity() -> dict[str, float]:
-    """The least cosine between a vector made on the CPU and the same one made on the GPU, by model."""
+    """The least cosine between a vector made on the CPU and the same one made on the GPU, by
+    model.
+    """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     generator = torch.Generator().manual_seed(0)
@@ -252,7 +342,9 @@ def parity() -> dict[str, float]:
     for device in ("cpu", "cuda"):
         with torch.inference_mode():
             model = clip_model("cpu").eval().to(device)
-            vectors[device] = [vector.cpu() for vector in clip_vectors(model, pixels.to(device), ids.to(device))]
+            vectors[device] = [
+                vector.cpu() for vector in clip_vectors(model, pixels.to(device), ids.to(device))
+            ]
     pairs = zip(vectors["cpu"], vectors["cuda"], strict=True)
     return {"CLIP ViT-B/32": min(float((a * b).sum(-1).min()) for a, b in pairs)} | own_parity()
 
@@ -266,7 +358,10 @@ def own_parity() -> dict[str, float]:
         return {}
     frames = np.random.default_rng(0).integers(0, 256, (4, 8, 64, 64, 3), dtype=np.uint8)
     try:
-        made = [models.new_tower(CONFIG, seed=0, device=device).encode_frames(frames) for device in ("cpu", "cuda")]
+        made = [
+            models.new_tower(CONFIG, seed=0, device=device).encode_frames(frames)
+            for device in ("cpu", "cuda")
+        ]
     except ImportError:
         return {}
     return {"the demo's tower": float((made[0] * made[1]).sum(-1).min())}
@@ -275,10 +370,22 @@ def own_parity() -> dict[str, float]:
 def main() -> int:
     """Print device, parity and times; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cpu", action="store_true", help="time small steps on the CPU, to see that this script works")
-    parser.add_argument("--score", action="append", choices=["3B", "7B"], default=[], help="time scoring at this shape")
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="time small steps on the CPU, to see that this script works",
+    )
+    parser.add_argument(
+        "--score",
+        action="append",
+        choices=["3B", "7B"],
+        default=[],
+        help="time scoring at this shape",
+    )
     parser.add_argument("--candidates", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=50, help="candidates in one pass of the model")
+    parser.add_argument(
+        "--batch", type=int, default=50, help=("candidates in one pass of the model")
+    )
     asked = parser.parse_args()
     print(f"torch {torch.__version__}")
     if not torch.cuda.is_available():
@@ -296,14 +403,23 @@ def main() -> int:
     for name, cosine in cosines.items():
         print(f"parity of {name}, CPU against GPU: least cosine {cosine:.6f}")
     step_s = encoder_step("cuda", BATCH)
-    print(f"encoder step: {step_s * 1e3:.1f} ms (CLIP ViT-B/32, {BATCH} clips of {FRAMES} frames, bfloat16)")
+    print(
+        f"encoder step: {step_s * 1e3:.1f} ms (CLIP ViT-B/32, {BATCH} clips of {FRAMES} "
+        "frames, bfloat16)"
+    )
     step_s = vlm_step("cuda", 8, 512)
-    print(f"vlm step: {step_s * 1e3:.1f} ms (Qwen2.5 of 0.5B, all weights, 8 rows of 512 tokens, bfloat16)")
+    print(
+        f"vlm step: {step_s * 1e3:.1f} ms (Qwen2.5 of 0.5B, all weights, 8 rows of 512 tokens, "
+        "bfloat16)"
+    )
     for name in asked.score or ["3B", "7B"]:
         time_scoring(name, "cuda", asked.candidates, asked.batch)
     print(f"most memory taken: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     if min(cosines.values()) < LEAST_COSINE:
-        print(f"the GPU does not compute what the CPU does (cosine under {LEAST_COSINE}): look at driver and torch")
+        print(
+            f"the GPU does not compute what the CPU does (cosine under {LEAST_COSINE}): look "
+            "at driver and torch"
+        )
         return 1
     return 0
 

@@ -1,12 +1,14 @@
-"""What the gradient cache is worth: how far its gradients are from the full batch's, and what batch a memory holds.
+"""What the gradient cache is worth: how far its gradients are from the full batch's, and what batch
+a memory holds.
 
     python benchmarks/gradient_cache.py [--budget-gib 4] [--most 4096]
 
-Differences: an open_clip ResNet as the demo's (stem frozen, BatchNorm's statistics too, since chunks would change them)
-and a ViT with patch dropout, each with dropout on both embeddings. The oracle is one graph of the whole batch whose
-draws were made chunk by chunk, as the cache makes them; it is the full batch in everything else. Also shown: the same
-differences without dropout against a plain full batch. Memory: peak resident memory of a process that takes one step,
-with the batch doubled until the budget is passed. Random weights; nothing is downloaded.
+Differences: an open_clip ResNet as the demo's (stem frozen, BatchNorm's statistics too, since
+chunks would change them) and a ViT with patch dropout, each with dropout on both embeddings. The
+oracle is one graph of the whole batch whose draws were made chunk by chunk, as the cache makes
+them; it is the full batch in everything else. Also shown: the same differences without dropout
+against a plain full batch. Memory: peak resident memory of a process that takes one step, with the
+batch doubled until the budget is passed. Random weights; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -24,7 +26,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2}
 PIXELS = {"mean": [0.5] * 3, "std": [0.2] * 3}
 RESNET = {"layers": [1, 1, 1, 1], "width": 12, "image_size": 64, "head_width": 32}
-VIT = {"layers": 4, "width": 128, "head_width": 32, "patch_size": 16, "image_size": 64, "patch_dropout": 0.25}
+VIT = {
+    "layers": 4,
+    "width": 128,
+    "head_width": 32,
+    "patch_size": 16,
+    "image_size": 64,
+    "patch_dropout": 0.25,
+}
 LARGE = {"layers": 6, "width": 192, "head_width": 64, "patch_size": 16, "image_size": 112}
 FROZEN = ["visual.conv", "visual.bn", "visual.layer1"]
 FRAMES, CHUNK = 2, 16
@@ -48,12 +57,14 @@ def pairs(batch: int, size_px: int):
 
 
 def difference(vision: dict, double: bool, dropout: bool, batch: int = 48) -> dict[str, float]:
-    """The largest difference of any gradient between cache and one graph, as it is and over the largest gradient."""
+    """The largest difference of any gradient between cache and one graph, as it is and over the
+    largest gradient.
+    """
     import torch
 
-    from sportskills_lib.encoder.adapting import freeze
     from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
     from sportskills_lib.encoder.losses import info_nce
+    from sportskills_lib.encoder.parameter_groups import freeze
 
     tower = tower_of(vision)
     if vision is RESNET:
@@ -75,12 +86,19 @@ def difference(vision: dict, double: bool, dropout: bool, batch: int = 48) -> di
         return torch.nn.functional.normalize(drop(features), dim=-1)
 
     def text(chunk):
-        return torch.nn.functional.normalize(drop(tower.model.encode_text(tower.tokenizer(chunk))), dim=-1)
+        return torch.nn.functional.normalize(
+            drop(tower.model.encode_text(tower.tokenizer(chunk))), dim=-1
+        )
 
     def loss(clip_BD, text_BD):
-        return info_nce(clip_BD, text_BD, tower.model.logit_scale.exp().clamp(max=100), torch.arange(batch))
+        return info_nce(
+            clip_BD, text_BD, tower.model.logit_scale.exp().clamp(max=100), torch.arange(batch)
+        )
 
-    sides = ((clip, frames.split(CHUNK)), (text, [texts[i : i + CHUNK] for i in range(0, batch, CHUNK)]))
+    sides = (
+        (clip, frames.split(CHUNK)),
+        (text, [texts[i : i + CHUNK] for i in range(0, batch, CHUNK)]),
+    )
     found = []
     for way in ("cache", "one graph"):
         tower.model.zero_grad()
@@ -88,18 +106,29 @@ def difference(vision: dict, double: bool, dropout: bool, batch: int = 48) -> di
         if way == "cache":
             backward_in_chunks(loss, *sides)
         elif dropout:
-            loss(*(torch.cat([encode(chunk) for chunk in chunks]) for encode, chunks in sides)).backward()
+            loss(
+                *(torch.cat([encode(chunk) for chunk in chunks]) for encode, chunks in sides)
+            ).backward()
         else:
             loss(clip(frames), text(texts)).backward()
         moving = [p for p in tower.model.parameters() if p.requires_grad]
         found.append([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in moving])
     gaps = [float((a - b).abs().max()) for a, b in zip(*found, strict=True)]
-    return {"largest": max(gaps), "of the largest gradient": max(gaps) / max(float(g.abs().max()) for g in found[1])}
+    return {
+        "largest": max(gaps),
+        "of the largest gradient": max(gaps) / max(float(g.abs().max()) for g in found[1]),
+    }
 
 
 def peak_gib() -> float:
-    """Peak resident memory of this program (Linux); getrusage would count what the parent held before it started us."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    """Peak resident memory of this program (Linux); getrusage would count what the parent held
+    before it started us.
+    """
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
     return int(line.split()[1]) / 2**20
 
 
@@ -110,8 +139,8 @@ def one_step(batch: int, chunk: int) -> None:
     import numpy as np
 
     from sportskills_lib.config import EncoderConfig
-    from sportskills_lib.encoder.loading import Drawn
-    from sportskills_lib.encoder.stepping import backward
+    from sportskills_lib.encoder.data_loader import Drawn
+    from sportskills_lib.encoder.train_step import backward
     from sportskills_lib.encoder.training import crew_of
 
     tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)
@@ -122,7 +151,13 @@ def one_step(batch: int, chunk: int) -> None:
     start, base = time.monotonic(), peak_gib()
     backward(tower, drawn, texts, np.arange(batch), None, config, crew)
     print(
-        json.dumps({"gib": round(peak_gib(), 2), "before_gib": round(base, 2), "s": round(time.monotonic() - start, 1)})
+        json.dumps(
+            {
+                "gib": round(peak_gib(), 2),
+                "before_gib": round(base, 2),
+                "s": round(time.monotonic() - start, 1),
+            }
+        )
     )
 
 
@@ -133,38 +168,53 @@ def largest(chunk: int, budget_gib: float, most: int) -> None:
         command = [sys.executable, __file__, "--step", str(batch), "--chunk", str(chunk)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"  batch {batch:>6}: ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+            print(
+                f"  batch {batch:>6}: ended with {done.returncode}: "
+                f"{done.stderr.strip().splitlines()[-1:]}"
+            )
             break
         fact = json.loads(done.stdout.splitlines()[-1])
         print(
-            f"  batch {batch:>6}: peak {fact['gib']:.2f} GiB ({fact['before_gib']:.2f} before), {fact['s']} s",
+            f"  batch {batch:>6}: peak {fact['gib']:.2f} GiB ({fact['before_gib']:.2f} "
+            f"before), {fact['s']} s",
             flush=True,
         )
         if fact["gib"] > budget_gib:
             break
         batch, fits = batch * 2, batch
-    print(f"  largest within {budget_gib} GiB: {fits}{' (no larger one was tried)' if batch > most else ''}")
+    print(
+        f"  largest within {budget_gib} GiB: "
+        f"{fits}{' (no larger one was tried)' if batch > most else ''}"
+    )
 
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--budget-gib", type=float, default=4.0)
     parser.add_argument("--most", type=int, default=4096, help="largest batch that is tried")
     parser.add_argument("--chunk", type=int, default=CHUNK)
-    parser.add_argument("--step", type=int, default=0, help="take one step of this batch (used by this script)")
+    parser.add_argument(
+        "--step", type=int, default=0, help="take one step of this batch (used by this script)"
+    )
     options = parser.parse_args()
     if options.step:
         one_step(options.step, options.chunk)
         return
-    print(f"gradients, batch 48 in chunks of {CHUNK}: largest difference (over the largest gradient)")
+    print(
+        f"gradients, batch 48 in chunks of {CHUNK}: largest difference (over the largest gradient)"
+    )
     for name, vision in (("ResNet, stem frozen", RESNET), ("ViT", VIT)):
         for double in (False, True):
             for dropout in (True, False):
                 fact = difference(vision, double, dropout)
                 kind = f"{'float64' if double else 'float32'}, dropout {'on' if dropout else 'off'}"
                 print(
-                    f"  {name:<20} {kind:<22} {fact['largest']:.1e} ({fact['of the largest gradient']:.1e})", flush=True
+                    f"  {name:<20} {kind:<22} {fact['largest']:.1e} "
+                    f"({fact['of the largest gradient']:.1e})",
+                    flush=True,
                 )
     for chunk in (0, options.chunk):
         print(f"one step of a ViT (6 layers, 192 wide, 112 px, {FRAMES} frames) with chunk {chunk}")

@@ -1,10 +1,12 @@
-"""The retrieval inspector over many clips: time to the first view and of each step, and bytes sent to the browser.
+"""The retrieval inspector over many clips: time to the first view and of each step, and bytes sent
+to the browser.
 
     python benchmarks/inspecting.py [clips, 10000 by default]
 
-The run is made up, in memory: as many test clips as queries, 16 systems, ten answers each, frames of 8 × 64 × 64. A
-step is a key; what it sends is counted where ipywidgets hands it to the kernel. Films of the size that real previews
-have are there for every item, so that the byte budget is met, too.
+The run is made up, in memory: as many test clips as queries, 16 systems, ten answers each, frames
+of 8 × 64 × 64. A step is a key; what it sends is counted where ipywidgets hands it to the kernel.
+Films of the size that real previews have are there for every item, so that the byte budget is met,
+too.
 """
 
 from __future__ import annotations
@@ -23,31 +25,43 @@ SYSTEMS, SPORTS, FILM_BYTES = 16, 24, 90_000
 
 def made_up(count: int) -> list:
     """One kind of questions over ``count`` clips."""
-    from sportskills_lib.viewing.asked import Asked, Items
+    from sportskills_lib.viewing.retrieved_queries import Asked, Items
 
     rng = np.random.default_rng(0)
-    ids = [f"v{i // 10:06d}:{3000 * (i % 10):06d}-{3000 * (i % 10) + 2500:06d}" for i in range(count)]
+    ids = [
+        f"v{i // 10:06d}:{3000 * (i % 10):06d}-{3000 * (i % 10) + 2500:06d}" for i in range(count)
+    ]
     sports = [f"sport {i * SPORTS // count:02d}" for i in range(count)]
     rows = {
         clip: {
-            "video_id": clip[:7], "title": "How to do it, step by step", "channel": "a channel", "sport": sport,
-            "skill": f"{sport} skill {i % 4}", "start_s": 0.0, "end_s": 2.5, "demonstration": "correct",
+            "video_id": clip[:7],
+            "title": "How to do it, step by step",
+            "channel": "a channel",
+            "sport": sport,
+            "skill": f"{sport} skill {i % 4}",
+            "start_s": 0.0,
+            "end_s": 2.5,
+            "demonstration": "correct",
             "said": "keep the elbow in until the hip has turned and let the weight follow " * 2,
         }
         for i, (clip, sport) in enumerate(zip(ids, sports, strict=True))
-    }  # fmt: skip
+    }
     frames = rng.integers(0, 255, (min(count, 200), 8, 64, 64, 3), dtype=np.uint8)
     items = Items(rows, {clip: (frames, i % len(frames)) for i, clip in enumerate(ids)}, {})
     queries = pl.DataFrame(
         {
-            "query_id": [f"{clip}n" for clip in ids], "sport": sports, "skill": [row["skill"] for row in rows.values()],
+            "query_id": [f"{clip}n" for clip in ids],
+            "sport": sports,
+            "skill": [row["skill"] for row in rows.values()],
             "text": [f"mind {i}: {row['said']}" for i, row in enumerate(rows.values())],
-            "shown": ids, "own": [[clip] for clip in ids],
+            "shown": ids,
+            "own": [[clip] for clip in ids],
         }
-    )  # fmt: skip
+    )
     hits, places = {}, {}
     for number in range(SYSTEMS):
-        name = f"image/{'narrations' if number == 0 else f'arm{number:02d}'}/text_to_video/within_sport"
+        arm = f"arm{number:02d}" if number else "narrations"
+        name = f"image/{arm}/text_to_video/within_sport"
         found = rng.integers(0, count, (count, 10))
         hits[name] = pl.DataFrame(
             {
@@ -57,14 +71,16 @@ def made_up(count: int) -> list:
                 "score": np.tile(np.linspace(0.9, 0.5, 10), count),
             }
         )
-        places[name] = queries.select("query_id").with_columns(place=pl.Series(rng.integers(1, 400, count) * 1.0))
+        places[name] = queries.select("query_id").with_columns(
+            place=pl.Series(rng.integers(1, 400, count) * 1.0)
+        )
     return [Asked("narrations", queries, hits, places, items, 10, "its own clip", {}, {})]
 
 
 def main(count: int) -> None:
     import ipywidgets
 
-    from sportskills_lib.viewing import inspecting
+    from sportskills_lib.viewing import inspector_widget
 
     sent: list[int] = []
     send: Callable[..., None] = ipywidgets.Widget._send
@@ -76,7 +92,7 @@ def main(count: int) -> None:
     ipywidgets.Widget._send = counted
     kinds = made_up(count)
     started = time.monotonic()
-    widget = inspecting.InspectorWidget(kinds, films=False)
+    widget = inspector_widget.InspectorWidget(kinds, films=False)
     first_s, first_bytes = time.monotonic() - started, len(widget.output.value)
     films = {item: bytes(FILM_BYTES) for item in kinds[0].items.rows}
     for told, playing in (("small pictures", False), ("films of 90 kB", True)):
@@ -90,10 +106,17 @@ def main(count: int) -> None:
             times.append(time.monotonic() - started)
             amounts.append(sum(sent))
         spread = (
-            f"median {np.median(times):.3f} s, 95 % within {np.quantile(times, 0.95):.3f} s, most {max(times):.3f} s"
+            f"median {np.median(times):.3f} s, 95 % within {np.quantile(times, 0.95):.3f} "
+            f"s, most {max(times):.3f} s"
         )
-        print(f"{told}: a step {spread}; bytes sent: median {np.median(amounts):,.0f}, most {max(amounts):,}")
-    print(f"{count} clips, {count * SYSTEMS * 10:,} answers: first view in {first_s:.2f} s, {first_bytes:,} bytes")
+        print(
+            f"{told}: a step {spread}; bytes sent: median {np.median(amounts):,.0f}, most "
+            f"{max(amounts):,}"
+        )
+    print(
+        f"{count} clips, {count * SYSTEMS * 10:,} answers: first view in {first_s:.2f} s, "
+        f"{first_bytes:,} bytes"
+    )
 
 
 if __name__ == "__main__":

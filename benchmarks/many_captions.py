@@ -1,10 +1,11 @@
 """Stage 01 over many generated videos: how fast, and in how much memory?
 
-Makes a folder in yt-dlp's layout below ``--folder`` (rolling and plain WebVTT, SRT, json3), then does what notebook 01
-does: begin, curate, figures, save. In the path: finding files, sidecars, captions, sentences, the rules judge, checks
-and tables. The videos themselves are hard links to tiny films (a grey frame every ten seconds): opening a real video
-costs more than its captions. Memory is the sum of the proportional set sizes of this process and its workers, sampled
-twice a second, and the highest resident size of this process.
+Makes a folder in yt-dlp's layout below ``--folder`` (rolling and plain WebVTT, SRT, json3), then
+does what notebook 01 does: begin, curate, figures, save. In the path: finding files, sidecars,
+captions, sentences, the rules judge, checks and tables. The videos themselves are hard links to
+tiny films (a grey frame every ten seconds): opening a real video costs more than its captions.
+Memory is the sum of the proportional set sizes of this process and its workers, sampled twice a
+second, and the highest resident size of this process.
 """
 
 from __future__ import annotations
@@ -24,8 +25,28 @@ import av
 import numpy as np
 
 LENGTH_S = 300
-SUBJECTS = ("your knees", "the elbow", "your hips", "the racket", "your weight", "the left foot", "your shoulders")
-ACTS = ("bend", "keep", "turn", "drop", "push", "lift", "don't rush", "notice", "we filmed", "I bought", "welcome to")
+SUBJECTS = (
+    "your knees",
+    "the elbow",
+    "your hips",
+    "the racket",
+    "your weight",
+    "the left foot",
+    "your shoulders",
+)
+ACTS = (
+    "bend",
+    "keep",
+    "turn",
+    "drop",
+    "push",
+    "lift",
+    "don't rush",
+    "notice",
+    "we filmed",
+    "I bought",
+    "welcome to",
+)
 ENDS = (
     "before you swing",
     "so the ball goes straight",
@@ -72,7 +93,9 @@ def rolling(said: list[tuple[float, float, str]]) -> str:
     for start, end, text in said:
         first, *rest = text.split()
         step = (end - start) / (len(rest) + 1)
-        tagged = first + "".join(f"<{stamp(start + step * (i + 1))}><c> {word}</c>" for i, word in enumerate(rest))
+        tagged = first + "".join(
+            f"<{stamp(start + step * (i + 1))}><c> {word}</c>" for i, word in enumerate(rest)
+        )
         cues.append(f"{stamp(start)} --> {stamp(end)} align:start position:0%\n{before}\n{tagged}")
         cues.append(f"{stamp(end)} --> {stamp(end + 0.01)} align:start position:0%\n{text}\n ")
         before = text
@@ -89,17 +112,21 @@ def captions(kind: int, said: list[tuple[float, float, str]]) -> tuple[str, str]
         )
     if kind == 8:
         cues = (
-            f"{i}\n{stamp(a, ',')} --> {stamp(b, ',')}\n{text.capitalize()}." for i, (a, b, text) in enumerate(said, 1)
+            f"{i}\n{stamp(a, ',')} --> {stamp(b, ',')}\n{text.capitalize()}."
+            for i, (a, b, text) in enumerate(said, 1)
         )
         return "srt", "\n\n".join(cues)
     events = [
-        {"tStartMs": int(a * 1000), "dDurationMs": int((b - a) * 1000), "segs": [{"utf8": t}]} for a, b, t in said
+        {"tStartMs": int(a * 1000), "dDurationMs": int((b - a) * 1000), "segs": [{"utf8": t}]}
+        for a, b, t in said
     ]
     return "json3", json.dumps({"wireMagic": "pb3", "events": events})
 
 
 def generate(folder: Path, count: int) -> None:
-    """``count`` videos with sidecars and captions; a thousand a subfolder, each with a film of its own to link to."""
+    """``count`` videos with sidecars and captions; a thousand a subfolder, each with a film of its
+    own to link to.
+    """
     for first in range(0, count, 1000):
         part = folder / f"{first // 1000:04d}"
         part.mkdir(parents=True)
@@ -110,8 +137,15 @@ def generate(folder: Path, count: int) -> None:
             sport, skill = SKILLS[i % len(SKILLS)]
             if i > first:
                 os.link(tiny, part / f"{name}.mp4")
-            info = {"id": name, "title": f"{skill} {i}", "channel_id": f"UC{i % 997}", "duration": LENGTH_S,
-                    "language": "en", "tags": [sport, skill], "automatic_captions": {"en": []}}  # fmt: skip
+            info = {
+                "id": name,
+                "title": f"{skill} {i}",
+                "channel_id": f"UC{i % 997}",
+                "duration": LENGTH_S,
+                "language": "en",
+                "tags": [sport, skill],
+                "automatic_captions": {"en": []},
+            }
             (part / f"{name}.info.json").write_text(json.dumps(info))
             suffix, text = captions(i % 10, lines(draw))
             (part / f"{name}.en.{suffix}").write_text(text)
@@ -132,7 +166,9 @@ class Memory(threading.Thread):
 
 def children(parent: int) -> list[int]:
     try:
-        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        return [
+            int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        ]
     except OSError:
         return []
 
@@ -153,16 +189,19 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from sportskills_lib import artifacts, tables
+    from sportskills_lib import tables
     from sportskills_lib.config import CurationConfig
     from sportskills_lib.curation import figures
-    from sportskills_lib.curation.narrations import curate
+    from sportskills_lib.curation.stage import curate
+    from sportskills_lib.runs import artifacts
 
     source = asked.folder / "lessons"
     if not source.is_dir():
         started = time.perf_counter()
         generate(source, asked.count)
-        print(f"generated {asked.count} videos in {time.perf_counter() - started:.0f} s", flush=True)
+        print(
+            f"generated {asked.count} videos in {time.perf_counter() - started:.0f} s", flush=True
+        )
     shutil.rmtree(artifacts.run_folder("many"), ignore_errors=True)
     memory = Memory()
     memory.start()
@@ -183,9 +222,14 @@ def main() -> int:
     memory.over = True
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(headline, flush=True)
-    print(f"begin {begun - started:.1f} s, curate {read - begun:.1f} s, figures and tables {ended - read:.1f} s: "
-          f"{curated.videos.height / (ended - started):.0f} videos a second")  # fmt: skip
-    print(f"peak memory: {memory.peak / 2**30:.2f} GiB with the workers, {own:.2f} GiB resident here")
+    print(
+        f"begin {begun - started:.1f} s, curate {read - begun:.1f} s, figures and tables "
+        f"{ended - read:.1f} s: "
+        f"{curated.videos.height / (ended - started):.0f} videos a second"
+    )
+    print(
+        f"peak memory: {memory.peak / 2**30:.2f} GiB with the workers, {own:.2f} GiB resident here"
+    )
     return 0
 
 

@@ -1,12 +1,14 @@
-"""Our metrics beside trec_eval's own code (through pytrec_eval) and ranx: the largest difference of any query.
+"""Our metrics beside trec_eval's own code (through pytrec_eval) and ranx: the largest difference of
+any query.
 
     python benchmarks/oracles.py [--trec FOLDER] [--topics 200]
 
-*Made*: topics with 1 to 300 retrieved documents, grades from −1 to 4, scores of which many tie, relevant documents that
-the run lacks, and retrieved ones that nobody judged. *trec_eval's example* (``--trec``: qrels.test, qrels.rel_level,
-results.test and the recorded out.test.aq): the same, and against the figures that trec_eval's authors recorded, which
-have four decimals. Ties: trec_eval puts equal scores in falling order of document id, and so do we where asked to. ranx
-promises no order, so it gets the same order with scores that fall strictly.
+*Made*: topics with 1 to 300 retrieved documents, grades from −1 to 4, scores of which many tie,
+relevant documents that the run lacks, and retrieved ones that nobody judged. *trec_eval's example*
+(``--trec``: qrels.test, qrels.rel_level, results.test and the recorded out.test.aq): the same, and
+against the figures that trec_eval's authors recorded, which have four decimals. Ties: trec_eval
+puts equal scores in falling order of document id, and so do we where asked to. ranx promises no
+order, so it gets the same order with scores that fall strictly.
 """
 
 from __future__ import annotations
@@ -34,8 +36,14 @@ def made(topics: int) -> tuple[Qrels, Run]:
     for topic in range(topics):
         pool = [f"d{i:04d}" for i in rng.permutation(2000)[:400]]
         judged = rng.choice(pool, rng.integers(1, 200), replace=False)
-        grades = rng.choice([-1, 0, 1, 2, 3, 4], len(judged), p=[0.05, 0.65, 0.15, 0.08, 0.05, 0.02])
-        grades[0] = 1  # one relevant document at least: trec_eval leaves out other topics, we call them undefined
+        grades = rng.choice(
+            [-1, 0, 1, 2, 3, 4], len(judged), p=[0.05, 0.65, 0.15, 0.08, 0.05, 0.02]
+        )
+        grades[0] = (
+            # one relevant document at least: trec_eval leaves out other topics, we call them
+            # undefined
+            1
+        )
         qrels[f"t{topic:03d}"] = dict(zip(judged.tolist(), grades.tolist(), strict=True))
         retrieved = rng.choice(pool, rng.integers(1, 300), replace=False)
         scores = rng.choice(np.round(rng.normal(size=40), 2), len(retrieved))
@@ -48,7 +56,9 @@ def read(folder: Path, qrels_name: str) -> tuple[Qrels, Run]:
     qrels, run = Qrels(), Run()
     for topic, _, document, grade in map(str.split, (folder / qrels_name).read_text().splitlines()):
         qrels.setdefault(topic, {})[document] = int(grade)
-    for topic, _, document, _, score, _ in map(str.split, (folder / "results.test").read_text().splitlines()):
+    for topic, _, document, _, score, _ in map(
+        str.split, (folder / "results.test").read_text().splitlines()
+    ):
         run.setdefault(topic, {})[document] = float(score)
     return qrels, run
 
@@ -59,8 +69,12 @@ def ours(qrels: Qrels, run: Run) -> tuple[Found, dict[str, list[str]]]:
     orders = {}
     for topic, retrieved in run.items():
         documents, known = sorted(retrieved), qrels[topic]
-        single = np.array([[retrieved[name] for name in documents]], np.float32)  # as trec_eval keeps them
-        orders[topic] = [documents[column] for column in metrics.ranking(single, tie="descending")[0]]
+        single = np.array(
+            [[retrieved[name] for name in documents]], np.float32
+        )  # as trec_eval keeps them
+        orders[topic] = [
+            documents[column] for column in metrics.ranking(single, tie="descending")[0]
+        ]
         ranked = np.array([[known.get(name, 0) for name in orders[topic]]])
         judged = np.array([list(known.values())])
         relevant = (judged > 0).sum(axis=1)
@@ -92,15 +106,24 @@ def trec_eval(qrels: Qrels, run: Run) -> Found:
 
 
 def ranx(qrels: Qrels, orders: dict[str, list[str]]) -> Found:
-    """ranx over the same order; a grade below 0 counts as 0 with us and trec_eval, so ranx is given 0."""
+    """ranx over the same order; a grade below 0 counts as 0 with us and trec_eval, so ranx is given
+    0.
+    """
     from ranx import Qrels as TheirQrels
     from ranx import Run as TheirRun
     from ranx import evaluate
 
-    known = {topic: {name: max(grade, 0) for name, grade in qrels[topic].items()} for topic in orders}
-    names = {"mrr": "recip_rank"} | {f"{their}@{k}": f"{our}_{k}" for our, their in KINDS.items() for k in KS}
+    known = {
+        topic: {name: max(grade, 0) for name, grade in qrels[topic].items()} for topic in orders
+    }
+    names = {"mrr": "recip_rank"} | {
+        f"{their}@{k}": f"{our}_{k}" for our, their in KINDS.items() for k in KS
+    }
     their_run = TheirRun(
-        {topic: {name: -float(at) for at, name in enumerate(order)} for topic, order in orders.items()}
+        {
+            topic: {name: -float(at) for at, name in enumerate(order)}
+            for topic, order in orders.items()
+        }
     )
     evaluate(TheirQrels(known), their_run, list(names))
     return {ours: their_run.scores[theirs] for theirs, ours in names.items()}
@@ -123,12 +146,16 @@ def line(data: str, other: str, mine: Found, theirs: Found) -> str:
         for topic, value in by_topic.items() if topic in theirs[name]
     ]  # fmt: skip
     largest = max(gaps)
-    return f"| {data} | {other} | {len(gaps)} | {largest[0]:.1e} | {largest[1]}, topic {largest[2]} |"
+    return (
+        f"| {data} | {other} | {len(gaps)} | {largest[0]:.1e} | {largest[1]}, topic {largest[2]} |"
+    )
 
 
 def main() -> int:
     """Compare and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trec", type=Path, help="trec_eval's test folder")
     parser.add_argument("--topics", type=int, default=200)
     args = parser.parse_args()

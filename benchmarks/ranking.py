@@ -1,19 +1,22 @@
 """Ranking and metrics, in turns: ours beside faiss's flat index, and beside torchmetrics and ranx.
 
-    python benchmarks/ranking.py [--queries 5000] [--clips 638399] [--width 512] [--rounds 3] [--threads 1]
+    python benchmarks/ranking.py [--queries 5000] [--clips 638399] [--width 512] [--rounds 3]
+    [--threads 1]
 
-*Ranking*: the 10 best of all clips for each query, exact. The gallery lies on disk (``--folder``) as float32; every
-side reads it into memory, which is not timed, and is timed over one search of all queries. ``ours_float32`` is ours
-without bfloat16, as on a processor that has no units for it. Vectors lie as embeddings do: in a cone, in groups. How
-many of the places differ from ours is told: ours are sums in double precision, faiss's in single.
+*Ranking*: the 10 best of all clips for each query, exact. The gallery lies on disk (``--folder``)
+as float32; every side reads it into memory, which is not timed, and is timed over one search of all
+queries. ``ours_float32`` is ours without bfloat16, as on a processor that has no units for it.
+Vectors lie as embeddings do: in a cone, in groups. How many of the places differ from ours is told:
+ours are sums in double precision, faiss's in single.
 
-*Metrics*: recall, nDCG, reciprocal rank and hits at 10, from scores and grades of 100 (and 1,000) candidates a query,
-in arrays (tensors for torchmetrics) to four means. ranx takes dictionaries, so it is timed with and without making its
-Run. Scores have no ties here: every side breaks them otherwise.
+*Metrics*: recall, nDCG, reciprocal rank and hits at 10, from scores and grades of 100 (and 1,000)
+candidates a query, in arrays (tensors for torchmetrics) to four means. ranx takes dictionaries, so
+it is timed with and without making its Run. Scores have no ties here: every side breaks them
+otherwise.
 
-Every side is a process of its own that does a small search first, with as many threads. Ratios are the other's time
-over ours, of the same round; processor time counts what other work on the machine does not disturb. Peak memory is the
-process's, with the libraries that it loads.
+Every side is a process of its own that does a small search first, with as many threads. Ratios are
+the other's time over ours, of the same round; processor time counts what other work on the machine
+does not disturb. Peak memory is the process's, with the libraries that it loads.
 """
 
 from __future__ import annotations
@@ -57,7 +60,9 @@ def make_scores(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     grades = rng.choice(4, (args.queries, args.candidates), p=[0.9, 0.05, 0.03, 0.02])
     grades[:, 0] = 3
-    scores = rng.permuted(np.tile(np.arange(args.candidates, dtype=np.float32), (args.queries, 1)), axis=1)
+    scores = rng.permuted(
+        np.tile(np.arange(args.candidates, dtype=np.float32), (args.queries, 1)), axis=1
+    )
     return scores + args.candidates * 0.1 * grades.astype(np.float32) + 0.01 * grades, grades
 
 
@@ -65,10 +70,14 @@ def timed(work: Callable[[], Any]) -> dict[str, Any]:
     """What the work returns, its seconds and its processor's."""
     wall, processor = time.perf_counter(), time.process_time()
     found = work()
-    return {"found": found, "seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    return {
+        "found": found,
+        "seconds": time.perf_counter() - wall,
+        "processor": time.process_time() - processor,
+    }
 
 
-# ------------------------------------------------------------------------------------------------------- the sides
+# ---------------------------------------------------------------------------------------- the sides
 
 
 def rank(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +89,9 @@ def rank(args: argparse.Namespace) -> dict[str, Any]:
         faiss.omp_set_num_threads(args.threads)
         index = faiss.IndexFlatIP(args.width)
         with (args.folder / "gallery").open("rb") as file:
-            while len(part := np.fromfile(file, np.float32, STEP * args.width)):  # so that the gallery is held once
+            while len(
+                part := np.fromfile(file, np.float32, STEP * args.width)
+            ):  # so that the gallery is held once
                 index.add(part.reshape(-1, args.width))
         index.search(queries[:64], K)
         told = timed(lambda: index.search(queries, K)[::-1])
@@ -134,7 +145,10 @@ def ranx(scores: np.ndarray, grades: np.ndarray, *, ready: bool) -> Callable[[],
     """The same by ranx; ``ready``: its Run was made before. The Qrels are, in both."""
     from ranx import Qrels, Run, evaluate
 
-    names, queries = [f"d{i}" for i in range(scores.shape[1])], [f"q{i}" for i in range(len(scores))]
+    names, queries = (
+        [f"d{i}" for i in range(scores.shape[1])],
+        [f"q{i}" for i in range(len(scores))],
+    )
     columns = [np.flatnonzero(row) for row in grades]
     qrels = Qrels(
         {query: {names[i]: int(row[i]) for i in column}
@@ -143,12 +157,19 @@ def ranx(scores: np.ndarray, grades: np.ndarray, *, ready: bool) -> Callable[[],
 
     def make() -> Run:
         rows = scores.astype(float).tolist()
-        return Run({query: dict(zip(names, row, strict=True)) for query, row in zip(queries, rows, strict=True)})
+        return Run(
+            {
+                query: dict(zip(names, row, strict=True))
+                for query, row in zip(queries, rows, strict=True)
+            }
+        )
 
     made = make() if ready else None
 
     def work() -> list[float]:
-        found = evaluate(qrels, made or make(), [f"recall@{K}", f"ndcg@{K}", f"mrr@{K}", f"hit_rate@{K}"])
+        found = evaluate(
+            qrels, made or make(), [f"recall@{K}", f"ndcg@{K}", f"mrr@{K}", f"hit_rate@{K}"]
+        )
         return [float(value) for value in found.values()]
 
     return work
@@ -167,13 +188,29 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     return timed(makers[args.side](scores, grades))
 
 
-# ------------------------------------------------------------------------------------------------------- the contest
+# -------------------------------------------------------------------------------------- the contest
 
 
-def run_side(side: str, what: str, args: argparse.Namespace, folder: Path, **more: int) -> dict[str, Any]:
+def run_side(
+    side: str, what: str, args: argparse.Namespace, folder: Path, **more: int
+) -> dict[str, Any]:
     """One side in a process of its own."""
-    asked = {"folder": folder, "queries": args.queries, "clips": args.clips, "width": args.width} | more
-    command = [sys.executable, __file__, "--side", side, "--what", what, "--threads", str(args.threads)]
+    asked = {
+        "folder": folder,
+        "queries": args.queries,
+        "clips": args.clips,
+        "width": args.width,
+    } | more
+    command = [
+        sys.executable,
+        __file__,
+        "--side",
+        side,
+        "--what",
+        what,
+        "--threads",
+        str(args.threads),
+    ]
     command += [text for name, value in asked.items() for text in (f"--{name}", str(value))]
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(args.threads)) | {"PYTHONPATH": str(ROOT)}
@@ -184,24 +221,37 @@ def run_side(side: str, what: str, args: argparse.Namespace, folder: Path, **mor
     return told
 
 
-def contest(sides: tuple[str, ...], what: str, args: argparse.Namespace, folder: Path, **more: int) -> dict[str, list]:
+def contest(
+    sides: tuple[str, ...], what: str, args: argparse.Namespace, folder: Path, **more: int
+) -> dict[str, list]:
     """All sides in turns, as often as there are rounds; a line for each at the end."""
     told: dict[str, list[dict]] = {side: [] for side in sides}
     for _ in range(args.rounds):
         for side in sides:
             told[side].append(run_side(side, what, args, folder, **more))
-            print({"side": side} | {name: told[side][-1][name] for name in NUMBERS}, file=sys.stderr, flush=True)
+            print(
+                {"side": side} | {name: told[side][-1][name] for name in NUMBERS},
+                file=sys.stderr,
+                flush=True,
+            )
     for side, runs in told.items():
         ratios = {
-            name: sorted(other[name] / mine[name] for other, mine in zip(runs, told["ours"], strict=True))
+            name: sorted(
+                other[name] / mine[name] for other, mine in zip(runs, told["ours"], strict=True)
+            )
             for name in NUMBERS[:2]
         }
         middle = {name: statistics.median(run[name] for run in runs) for name in NUMBERS}
         wall, processor = (
-            f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})" for found in ratios.values()
+            f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
+            for found in ratios.values()
         )
-        print(f"| {side} | {middle['seconds']:.2f} | {wall} | {middle['processor']:.2f} | {processor} | "
-              f"{middle['peak_gib']:.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {side} | {middle['seconds']:.2f} | {wall} | {middle['processor']:.2f} | "
+            f"{processor} | "
+            f"{middle['peak_gib']:.2f} |",
+            flush=True,
+        )
     return told
 
 
@@ -213,11 +263,15 @@ HEAD = """
 
 def main() -> int:
     """Make the data, run the sides in turns, print two tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("queries", 5000), ("clips", 638_399), ("width", 512), ("candidates", 100), ("rounds", 3),
-                        ("threads", 1)):  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, value in (("queries", 5000), ("clips", 638_399), ("width", 512), ("candidates", 100),
+                        ("rounds", 3), ("threads", 1)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--folder", type=Path, help="where the gallery is kept while this runs (a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the gallery is kept while this runs (a temporary one)"
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--what", choices=["rank", "score", "all"], default="all")
     args = parser.parse_args()
@@ -232,16 +286,29 @@ def main() -> int:
         if args.what != "score":
             make_vectors(folder, args)
             size = args.clips * args.width * 4 / 2**30
-            print(f"\n{args.queries} queries × {args.clips} clips × {args.width}, of which the gallery {size:.2f} GiB; "
-                  f"{args.threads} thread(s)" + HEAD, flush=True)  # fmt: skip
+            print(
+                f"\n{args.queries} queries × {args.clips} clips × {args.width}, of which the "
+                f"gallery {size:.2f} GiB; "
+                f"{args.threads} thread(s)" + HEAD,
+                flush=True,
+            )
             contest(RANKERS, "rank", args, folder)
             mine = np.load(folder / "ours.npz")
             for side in RANKERS[1:]:
                 other = np.load(folder / f"{side}.npz")
-                moved, apart = (other["rows"] != mine["rows"]).sum(), np.abs(other["scores"] - mine["scores"]).max()
-                print(f"{side}: {moved} of {mine['rows'].size} places differ from ours, similarities by {apart:.1e}")
+                moved, apart = (
+                    (other["rows"] != mine["rows"]).sum(),
+                    np.abs(other["scores"] - mine["scores"]).max(),
+                )
+                print(
+                    f"{side}: {moved} of {mine['rows'].size} places differ from ours, "
+                    f"similarities by {apart:.1e}"
+                )
         for candidates in (args.candidates, 10 * args.candidates) if args.what != "rank" else ():
-            print(f"\nFour metrics at {K}, {args.queries} queries × {candidates} candidates" + HEAD, flush=True)
+            print(
+                f"\nFour metrics at {K}, {args.queries} queries × {candidates} candidates" + HEAD,
+                flush=True,
+            )
             told = contest(SCORERS, "score", args, folder, candidates=candidates)
             for side in SCORERS[1:]:
                 apart = np.abs(np.subtract(told[side][0]["found"], told["ours"][0]["found"])).max()

@@ -1,21 +1,25 @@
-"""Training steps and embedding of clips, ours against what a user would otherwise run, side by side in one call.
+"""Training steps and embedding of clips, ours against what a user would otherwise run, side by side
+in one call.
 
-    python benchmarks/training.py [--width 192] [--layers 6] [--size 112] [--batch 48] [--rounds 3] [--task films]
+    python benchmarks/training.py [--width 192] [--layers 6] [--size 112] [--batch 48] [--rounds 3]
+    [--task films]
 
-Training: our trainer of one arm; open_clip's own trainer (``open_clip_train.main``) on a CSV of JPEG files;
-sentence-transformers' trainer with a CLIP module, on pictures in memory. Embedding, twice. From kept frames: our towers
-over the frames that stage 02 keeps; a loop over clips with open_clip, and one with transformers, each with the
-preprocessing that its own documentation shows. From films: our reader in two workers and our tower; the same loops
-over what decord reads, one open reader a film. One architecture (a ViT and a text transformer with the same sizes) in
-the three forms, random weights, the same pictures and sentences, float32 (``ours_bf16``: ours with ``bf16=True``), the
-same number of torch threads. open_clip and sentence-transformers train on single pictures, so in training a clip has
-one frame; in embedding it has ``--frames``.
+Training: our trainer of one arm; open_clip's own trainer (``open_clip_train.main``) on a CSV of
+JPEG files; sentence-transformers' trainer with a CLIP module, on pictures in memory. Embedding,
+twice. From kept frames: our towers over the frames that stage 02 keeps; a loop over clips with
+open_clip, and one with transformers, each with the preprocessing that its own documentation shows.
+From films: our reader in two workers and our tower; the same loops over what decord reads, one open
+reader a film. One architecture (a ViT and a text transformer with the same sizes) in the three
+forms, random weights, the same pictures and sentences, float32 (``ours_bf16``: ours with
+``bf16=True``), the same number of torch threads. open_clip and sentence-transformers train on
+single pictures, so in training a clip has one frame; in embedding it has ``--frames``.
 
-Each side runs in a process of its own, the sides take turns, and a run is timed twice, with few and with more steps:
-seconds a step are the difference over the difference of steps, so that imports, loading and saving do not count. The
-ratio is the median over rounds of the other's seconds over ours, of the wall clock and of processor time, which a busy
-machine disturbs less. ``waits`` is the share of a step in which the model had no data yet, where the trainer measures
-it. Needs benchmarks/requirements.lock.
+Each side runs in a process of its own, the sides take turns, and a run is timed twice, with few and
+with more steps: seconds a step are the difference over the difference of steps, so that imports,
+loading and saving do not count. The ratio is the median over rounds of the other's seconds over
+ours, of the wall clock and of processor time, which a busy machine disturbs less. ``waits`` is the
+share of a step in which the model had no data yet, where the trainer measures it. Needs
+benchmarks/requirements.lock.
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ CLIPS = 64  # clips that are embedded
 FILMS, APART_S = 8, 4  # films that they are in, and seconds from a clip's start to the next one's
 Side = Callable[[argparse.Namespace, int], dict[str, float]]  # arguments and steps → extra facts
 
-# ---------------------------------------------------------------------------------------------- model and data, made
+# ----------------------------------------------------------------------------- model and data, made
 
 
 def make(args: argparse.Namespace, folder: Path) -> None:
@@ -60,7 +64,10 @@ def make(args: argparse.Namespace, folder: Path) -> None:
     coarse = rng.integers(0, 255, (count, args.size // 8, args.size // 8, 3), dtype=np.uint8)
     frames = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
     np.save(folder / "frames.npy", frames[:, None])
-    np.save(folder / "clips.npy", np.stack([frames[rng.integers(0, count, args.frames)] for _ in range(CLIPS)]))
+    np.save(
+        folder / "clips.npy",
+        np.stack([frames[rng.integers(0, count, args.frames)] for _ in range(CLIPS)]),
+    )
     texts = [f"{SENTENCES[i % len(SENTENCES)]}, number {i}" for i in range(count)]
     lines = ["filepath\ttitle"]
     (folder / "jpeg").mkdir()
@@ -82,7 +89,12 @@ def _open_clip_form(args: argparse.Namespace, folder: Path) -> None:
     model_cfg = {
         "embed_dim": args.width,
         "quick_gelu": True,
-        "vision_cfg": {"image_size": args.size, "layers": args.layers, "width": args.width, "patch_size": 16},
+        "vision_cfg": {
+            "image_size": args.size,
+            "layers": args.layers,
+            "width": args.width,
+            "patch_size": 16,
+        },
         "text_cfg": {
             "context_length": 77,
             "vocab_size": 49408,
@@ -92,7 +104,9 @@ def _open_clip_form(args: argparse.Namespace, folder: Path) -> None:
         },
     }
     pixels = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
-    models.new_tower({"model_cfg": model_cfg, "preprocess_cfg": pixels}, seed=0).save(folder / "tower")
+    models.new_tower({"model_cfg": model_cfg, "preprocess_cfg": pixels}, seed=0).save(
+        folder / "tower"
+    )
     (folder / "configs").mkdir()
     (folder / "configs" / "bench.json").write_text(json.dumps(model_cfg))
 
@@ -101,7 +115,11 @@ def _transformers_form(args: argparse.Namespace, folder: Path) -> None:
     from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-    sizes = {"hidden_size": args.width, "intermediate_size": args.width * 4, "num_hidden_layers": args.layers}
+    sizes = {
+        "hidden_size": args.width,
+        "intermediate_size": args.width * 4,
+        "num_hidden_layers": args.layers,
+    }
     sizes |= {"num_attention_heads": args.width // 64, "projection_dim": args.width}
     config = CLIPConfig(
         text_config=sizes | {"vocab_size": 49408, "max_position_embeddings": 77},
@@ -110,11 +128,21 @@ def _transformers_form(args: argparse.Namespace, folder: Path) -> None:
     )
     CLIPModel(config).save_pretrained(folder / "hf")
     words = SimpleTokenizer()
-    names = {("<|startoftext|>" if k == "<start_of_text>" else "<|endoftext|>" if k == "<end_of_text>" else k): v
-             for k, v in words.encoder.items()}  # fmt: skip
+    names = {
+        (
+            "<|startoftext|>"
+            if k == "<start_of_text>"
+            else "<|endoftext|>"
+            if k == "<end_of_text>"
+            else k
+        ): v
+        for k, v in words.encoder.items()
+    }
     (folder / "hf" / "vocab.json").write_text(json.dumps(names))
     merges = sorted(words.bpe_ranks, key=words.bpe_ranks.get)
-    (folder / "hf" / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+    (folder / "hf" / "merges.txt").write_text(
+        "#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n"
+    )
     tokenizer = CLIPTokenizer(str(folder / "hf" / "vocab.json"), str(folder / "hf" / "merges.txt"))
     size = {"height": args.size, "width": args.size}
     crop = {"do_center_crop": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
@@ -122,7 +150,7 @@ def _transformers_form(args: argparse.Namespace, folder: Path) -> None:
     CLIPProcessor(images, tokenizer).save_pretrained(folder / "hf")
 
 
-# ------------------------------------------------------------------------------------------------------- the trainers
+# ------------------------------------------------------------------------------------- the trainers
 
 
 def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
@@ -136,11 +164,20 @@ def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
     texts = json.loads((args.folder / "texts.json").read_text())
     names = [f"v{i:05d}" for i in range(len(texts))]
     split = pl.Series(["train"] * (len(texts) - 2) + ["val"] * 2)
-    clips = pl.DataFrame({"clip_id": names, "video_id": names, "sport": "one", "skill": "one", "text": texts})
+    clips = pl.DataFrame(
+        {"clip_id": names, "video_id": names, "sport": "one", "skill": "one", "text": texts}
+    )
     config = EncoderConfig(
-        model=str(args.folder / "tower"), frozen=[], sports_a_batch=1, clips_a_sport=args.batch, train_frames=1,
-        shift_px=0, steps=steps, warmup_steps=1, jobs=1,
-    )  # fmt: skip
+        model=str(args.folder / "tower"),
+        frozen=[],
+        sports_a_batch=1,
+        clips_a_sport=args.batch,
+        train_frames=1,
+        shift_px=0,
+        steps=steps,
+        warmup_steps=1,
+        jobs=1,
+    )
     material = Material(clips.with_columns(split=split), str(args.folder / "frames.npy"))
     done = train(Job(config, material, texts, "narrations", 1e-4, steps, evaluate=False))
     return {"waits": done.waited_s / done.seconds}
@@ -157,11 +194,25 @@ def open_clip_trainer(args: argparse.Namespace, steps: int) -> dict[str, float]:
     waits: list[str] = []
     logging.getLogger().addFilter(lambda record: bool(waits.append(record.getMessage())) or True)
     options = {
-        "model": "bench", "train-data": str(args.folder / f"train{steps}.csv"), "dataset-type": "csv",
-        "csv-separator": "\t", "csv-img-key": "filepath", "csv-caption-key": "title", "batch-size": str(args.batch),
-        "epochs": "1", "workers": str(args.workers), "precision": "fp32", "lr": "1e-4", "wd": "0.05", "warmup": "1",
-        "logs": "none", "device": "cpu", "grad-clip-norm": "1.0", "seed": "0", "log-every-n-steps": "1000",
-    }  # fmt: skip
+        "model": "bench",
+        "train-data": str(args.folder / f"train{steps}.csv"),
+        "dataset-type": "csv",
+        "csv-separator": "\t",
+        "csv-img-key": "filepath",
+        "csv-caption-key": "title",
+        "batch-size": str(args.batch),
+        "epochs": "1",
+        "workers": str(args.workers),
+        "precision": "fp32",
+        "lr": "1e-4",
+        "wd": "0.05",
+        "warmup": "1",
+        "logs": "none",
+        "device": "cpu",
+        "grad-clip-norm": "1.0",
+        "seed": "0",
+        "log-every-n-steps": "1000",
+    }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     main([*words, "--image-mean", "0.5", "0.5", "0.5", "--image-std", "0.5", "0.5", "0.5"])
     told = [re.search(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+)", line) for line in waits]
@@ -182,28 +233,40 @@ def sentence_transformers_trainer(args: argparse.Namespace, steps: int) -> dict[
     pictures = [Image.open(args.folder / "jpeg" / f"{i:06d}.jpg") for i in range(len(texts))]
     model = SentenceTransformer(modules=[CLIPModel(str(args.folder / "hf"))], device="cpu")
     arguments = Arguments(
-        output_dir=str(args.folder / "st"), max_steps=steps, per_device_train_batch_size=args.batch, learning_rate=1e-4,
-        report_to=[], save_strategy="no", logging_strategy="no", use_cpu=True, dataloader_num_workers=args.workers,
+        output_dir=str(args.folder / "st"),
+        max_steps=steps,
+        per_device_train_batch_size=args.batch,
+        learning_rate=1e-4,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        use_cpu=True,
+        dataloader_num_workers=args.workers,
         disable_tqdm=True,
-    )  # fmt: skip
+    )
     data = Dataset.from_dict({"anchor": texts, "positive": pictures})
     loss = losses.MultipleNegativesSymmetricRankingLoss(model)
     SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss).train()
     return {}
 
 
-# ------------------------------------------------------------------------------------------------------ the embedders
+# ------------------------------------------------------------------------------------ the embedders
 
 
 def film_clips(args: argparse.Namespace, clips: int) -> list[tuple[str, np.ndarray]]:
     """Film and times of the pictures of each clip, film by film."""
     inside_s = (np.arange(args.frames) + 0.5) * APART_S / args.frames
     a_film = CLIPS // FILMS
-    return [(str(args.folder / f"film{i // a_film}.mp4"), i % a_film * APART_S + inside_s) for i in range(clips)]
+    return [
+        (str(args.folder / f"film{i // a_film}.mp4"), i % a_film * APART_S + inside_s)
+        for i in range(clips)
+    ]
 
 
 def make_films(args: argparse.Namespace) -> None:
-    """H.264 at 640 x 360 with x264's own key frames (250 apart): a panning scene with a moving ball."""
+    """H.264 at 640 x 360 with x264's own key frames (250 apart): a panning scene with a moving
+    ball.
+    """
     import video
 
     for i in range(FILMS):
@@ -212,7 +275,9 @@ def make_films(args: argparse.Namespace) -> None:
 
 
 def pictures(args: argparse.Namespace, clips: int) -> Iterator[Any]:
-    """The pictures of each clip, as a user's loop has them: frames that are kept, or read by decord."""
+    """The pictures of each clip, as a user's loop has them: frames that are kept, or read by
+    decord.
+    """
     if args.task == "embed":
         yield from np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]
         return
@@ -284,11 +349,16 @@ def embed_transformers(args: argparse.Namespace, clips: int) -> dict[str, float]
     from PIL import Image
     from transformers import CLIPModel, CLIPProcessor
 
-    model, processor = CLIPModel.from_pretrained(args.folder / "hf"), CLIPProcessor.from_pretrained(args.folder / "hf")
+    model, processor = (
+        CLIPModel.from_pretrained(args.folder / "hf"),
+        CLIPProcessor.from_pretrained(args.folder / "hf"),
+    )
     model.eval()
     with torch.no_grad():
         for clip in pictures(args, clips):
-            inputs = processor(images=[Image.fromarray(frame) for frame in clip], return_tensors="pt")
+            inputs = processor(
+                images=[Image.fromarray(frame) for frame in clip], return_tensors="pt"
+            )
             features: Any = model.get_image_features(**inputs)
             mean = (features if torch.is_tensor(features) else features.pooler_output).mean(0)
             mean /= mean.norm()
@@ -296,17 +366,24 @@ def embed_transformers(args: argparse.Namespace, clips: int) -> dict[str, float]
 
 
 TRAINERS: dict[str, Side] = {
-    "ours": ours, "open_clip": open_clip_trainer, "sentence_transformers": sentence_transformers_trainer,
-}  # fmt: skip
+    "ours": ours,
+    "open_clip": open_clip_trainer,
+    "sentence_transformers": sentence_transformers_trainer,
+}
 EMBEDDERS: dict[str, Side] = {
-    "ours": embed_ours, "ours_bf16": embed_ours_bf16, "open_clip": embed_open_clip, "transformers": embed_transformers,
-}  # fmt: skip
+    "ours": embed_ours,
+    "ours_bf16": embed_ours_bf16,
+    "open_clip": embed_open_clip,
+    "transformers": embed_transformers,
+}
 
-# -------------------------------------------------------------------------------------------------------- the contest
+# -------------------------------------------------------------------------------------- the contest
 
 
 def run_side(args: argparse.Namespace) -> None:
-    """One side, twice, in this process; prints JSON: seconds a step (a clip), and what the side says of waiting."""
+    """One side, twice, in this process; prints JSON: seconds a step (a clip), and what the side
+    says of waiting.
+    """
     import torch
 
     torch.set_num_threads(args.threads)
@@ -318,7 +395,9 @@ def run_side(args: argparse.Namespace) -> None:
         started, before = time.perf_counter(), sum(os.times()[:4])
         facts = side(args, count)
         seconds.append(time.perf_counter() - started)
-        worked.append(sum(os.times()[:4]) - before)  # of this process and of workers that have ended
+        worked.append(
+            sum(os.times()[:4]) - before
+        )  # of this process and of workers that have ended
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     each, cpu = ((more_s - few_s) / (more - few) for few_s, more_s in (seconds, worked))
     print("RESULT " + json.dumps({"each_s": each, "cpu_s": cpu, "peak_mib": peak} | facts))
@@ -329,11 +408,29 @@ def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for _ in range(args.rounds):
         for name in sides:
-            words = [sys.executable, __file__, *sys.argv[1:], "--task", task, "--side", name, "--folder", args.folder]
+            words = [
+                sys.executable,
+                __file__,
+                *sys.argv[1:],
+                "--task",
+                task,
+                "--side",
+                name,
+                "--folder",
+                args.folder,
+            ]
             env = os.environ | {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-            env |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+            env |= {
+                "HF_HUB_OFFLINE": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+                "CUDA_VISIBLE_DEVICES": "",
+            }
             done = subprocess.run(
-                [str(word) for word in words], env=env, capture_output=True, text=True, cwd=args.folder
+                [str(word) for word in words],
+                env=env,
+                capture_output=True,
+                text=True,
+                cwd=args.folder,
             )
             lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
             if not lines:
@@ -344,13 +441,19 @@ def contest(args: argparse.Namespace, task: str, sides: list[str]) -> None:
     for name in sides:
         each = [result["each_s"] for result in results[name]]
         pairs = list(zip(results[name], results["ours"], strict=True))
-        ratios, worked = ([other[key] / own[key] for other, own in pairs] for key in ("each_s", "cpu_s"))
-        waits = [f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result] or ["not told"]
+        ratios, worked = (
+            [other[key] / own[key] for other, own in pairs] for key in ("each_s", "cpu_s")
+        )
+        waits = [
+            f"{100 * result['waits']:.1f} %" for result in results[name] if "waits" in result
+        ] or ["not told"]
         peak = max(result["peak_mib"] for result in results[name])
         print(
-            f"{name:>22}  {1000 * np.median(each):8.1f} ms a {unit}  {rate / np.median(each):7.1f} clips/s  "
+            f"{name:>22}  {1000 * np.median(each):8.1f} ms a "
+            f"{unit}  {rate / np.median(each):7.1f} clips/s  "
             f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
-            f"of processor time {np.median(worked):.2f} ({min(worked):.2f} to {max(worked):.2f})  "
+            f"of processor time {np.median(worked):.2f} ({min(worked):.2f} to "
+            f"{max(worked):.2f})  "
             f"peak {peak:.0f} MiB  waits {waits[-1]}"
         )
 
@@ -359,7 +462,8 @@ def main() -> None:
     """Make the data, then run the contests; with ``--side``, be one of the sides."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     for name, value in {
-        "width": 192, "layers": 6, "size": 112, "batch": 48, "frames": 8, "rounds": 3, "threads": 2, "workers": 0,
+        "width": 192, "layers": 6, "size": 112, "batch": 48, "frames": 8, "rounds": 3, "threads": 2,
+        "workers": 0,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--task", choices=["train", "embed", "films"])

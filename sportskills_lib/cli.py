@@ -1,4 +1,6 @@
-"""``sportskills …``: a thin command line over execution.py, with one exit code a kind of failure."""
+"""``sportskills …``: a thin command line over runs/pipeline.py, with one exit code a kind of
+failure.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,28 @@ from typing import Annotated, Any
 import click
 import typer
 
-from sportskills_lib import __version__, comparing
-from sportskills_lib.advice import commands as advising
-from sportskills_lib.auditing import commands as auditing
-from sportskills_lib.curation import commands
-from sportskills_lib.exporting import commands as exporting
-from sportskills_lib.rating import commands as rating
-from sportskills_lib.sweeping import commands as sweeping
+from sportskills_lib import __version__
+from sportskills_lib.apps import compare
+from sportskills_lib.apps.advise import commands as advising
+from sportskills_lib.apps.audit import commands as auditing
+from sportskills_lib.apps.export import commands as exporting
+from sportskills_lib.apps.rate import commands as rating
+from sportskills_lib.apps.sweep import commands as sweeping
+from sportskills_lib.curation.fetch import commands
 
 EPILOG = (
-    "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing folder) · "
-    "3 another process makes this run · 4 the disk is full · 5 nothing in the library fits (advise) · "
+    "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing "
+    "folder) · "
+    "3 another process makes this run · 4 the disk is full · 5 nothing in the library fits "
+    "(advise) · "
     "130 interrupted · 143 terminated."
 )
 INTERRUPTED = 130
 
 app = typer.Typer(
     help="Learn physical skills from instructional video: six notebooks, one command.\n\n"
-    "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and ends with a report.",
+    "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and "
+    "ends with a report.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -38,10 +44,11 @@ app = typer.Typer(
 )
 
 app.add_typer(auditing.app, name="audit")
-app.command("export", epilog="Example: sportskills export --run mine --to shards --format webdataset --split train")(
-    exporting.export
-)
-app.command("compare", epilog=comparing.EPILOG)(comparing.compare)
+app.command(
+    "export",
+    epilog="Example: sportskills export --run mine --to shards --format webdataset --split train",
+)(exporting.export)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.add_typer(commands.taxonomy_app, name="taxonomy")
 app.command("advise", epilog=advising.EPILOG)(advising.advise)
 app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
@@ -49,9 +56,13 @@ app.command(epilog=sweeping.STUDY_EPILOG)(sweeping.study)
 app.command(epilog=sweeping.PLAN_EPILOG)(sweeping.plan)
 app.add_typer(rating.app, name="rate")
 app.command("inspect", epilog=rating.INSPECT_EPILOG)(rating.inspect)
-app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(commands.fetch)
+app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(
+    commands.fetch
+)
 
-Run = Annotated[str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")]
+Run = Annotated[
+    str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")
+]
 
 
 def _version(value: bool) -> None:
@@ -62,7 +73,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
 ) -> None:
     pass
 
@@ -70,23 +83,35 @@ def _common(
 @app.command(epilog="Example: sportskills demo --part world --again")
 def demo(
     part: Annotated[
-        str, typer.Option(help="world, base_clip, base_vlm, base_xclip, activity, or all of the first three.")
+        str,
+        typer.Option(
+            help="world, base_clip, base_vlm, base_xclip, activity, or all of the first three."
+        ),
     ] = "all",
-    activity: Annotated[bool, typer.Option("--activity", help="The activity data set, too.")] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="The small world of the smoke preset.")] = False,
+    activity: Annotated[
+        bool, typer.Option("--activity", help="The activity data set, too.")
+    ] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="The small world of the smoke preset.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Make it even when it stands.")] = False,
 ) -> None:
-    """Make the demo world in data/raw/demo: lessons, learners, coaches' grades, stand-ins for public checkpoints."""
-    from sportskills_lib import worlds
-    from sportskills_lib.failures import failures_named, full_disk_named
-    from sportskills_lib.progress import Progress
+    """Make the demo world in data/raw/demo: lessons, learners, coaches' grades, stand-ins for
+    public checkpoints.
+    """
+    from sportskills_lib.runs import demo_worlds
+    from sportskills_lib.runs.errors import failures_named, full_disk_named
+    from sportskills_lib.runs.progress import Progress
 
-    names = [*(worlds.DEFAULT if part == "all" else [part]), *(["activity"] if activity else [])]
-    parts = [worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
+    names = [
+        *(demo_worlds.DEFAULT if part == "all" else [part]),
+        *(["activity"] if activity else []),
+    ]
+    parts = [demo_worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
     progress = Progress(print)
-    progress.expect(worlds.planned([each for each in parts if again or each.reasons()]))
+    progress.expect(demo_worlds.planned([each for each in parts if again or each.reasons()]))
     with full_disk_named(parts[0].folder), failures_named():
-        worlds.make(parts, progress, again=again)
+        demo_worlds.make(parts, progress, again=again)
 
 
 @app.command(
@@ -98,45 +123,63 @@ def reproduce(
     run: Run = "demo",
     preset: Annotated[
         str | None,
-        typer.Option(help="smoke (seconds), demo (minutes), local (your folder), paper (GPU). Default: as last time."),
+        typer.Option(
+            help=(
+                "smoke (seconds), demo (minutes), local (your folder), paper (GPU). Default: "
+                "as last time."
+            )
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list.")
+        Path | None,
+        typer.Option(help="Lessons: a folder in yt-dlp's layout, or a CSV or Parquet list."),
     ] = None,
-    learners: Annotated[Path | None, typer.Option(help="Folder or file of learners for 04 (docs/learners.md).")] = None,
-    from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and those after it again.")] = None,
+    learners: Annotated[
+        Path | None, typer.Option(help="Folder or file of learners for 04 (docs/learners.md).")
+    ] = None,
+    from_stage: Annotated[
+        str | None, typer.Option("--from", help="Run this stage and those after it again.")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Run this one stage again.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="<stage>.<parameter>=<value>; may be given often.")
+        list[str] | None,
+        typer.Option("--set", help="<stage>.<parameter>=<value>; may be given often."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of every stage that draws.")] = None,
     until: Annotated[str | None, typer.Option(help="End with this stage.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done, and for how long.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be done, and for how long.")
+    ] = False,
 ) -> None:
     """Run the notebooks; what stands is skipped, what was cut off goes on."""
-    from sportskills_lib import execution
+    from sportskills_lib.runs import pipeline
 
-    settings = execution.merged(
-        execution.everywhere("source", _existing(source, "--source")) if source else {},
-        execution.everywhere("learners", _existing(learners, "--learners")) if learners else {},
-        execution.everywhere("seed", seed) if seed is not None else {},
-        execution.parse_settings(set_ or []),
+    settings = pipeline.merged(
+        pipeline.everywhere("source", _existing(source, "--source")) if source else {},
+        pipeline.everywhere("learners", _existing(learners, "--learners")) if learners else {},
+        pipeline.everywhere("seed", seed) if seed is not None else {},
+        pipeline.parse_settings(set_ or []),
     )
     if plan:
         sweeping.show_plan(run, preset, settings, only or from_stage, only or until)
         return
-    execution.reproduce(run, preset, settings=settings, from_stage=from_stage, only=only, until=until)
+    pipeline.reproduce(
+        run, preset, settings=settings, from_stage=from_stage, only=only, until=until
+    )
 
 
 @app.command(epilog="Example: sportskills status --run mine")
 def status(run: Run = "demo") -> None:
-    """Show each stage of a run: complete, changed since, cut off or not made; when; what it kept and dropped."""
-    from sportskills_lib.execution import overview
+    """Show each stage of a run: complete, changed since, cut off or not made; when; what it kept
+    and dropped.
+    """
+    from sportskills_lib.runs.pipeline import overview
 
     rows = overview(run)
     width = max(len(row.state) for row in rows)
     for row in rows:
-        typer.echo(f"{row.stage:<14} {row.state:<{width}}  {row.finished:<16} {row.took:>9}  {row.facts}".rstrip())
+        head = f"{row.stage:<14} {row.state:<{width}}  {row.finished:<16} {row.took:>9}"
+        typer.echo(f"{head}  {row.facts}".rstrip())
         if row.why:
             typer.echo(f"{'':<14} {row.why}")
 
@@ -144,18 +187,22 @@ def status(run: Run = "demo") -> None:
 @app.command(epilog="Example: sportskills report --run mine --rebuild --open")
 def report(
     run: Run = "demo",
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Run 05_evaluation again first.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Run 05_evaluation again first.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
 ) -> None:
     """Print where the run's report is."""
-    from sportskills_lib import execution
-    from sportskills_lib.failures import shown
+    from sportskills_lib.runs import pipeline
+    from sportskills_lib.runs.errors import shown
 
     if rebuild:
-        execution.reproduce(run, only="05")
-    page = execution.report_folder(run) / "index.html"
+        pipeline.reproduce(run, only="05")
+    page = pipeline.report_folder(run) / "index.html"
     if not page.is_file():
-        raise ValueError(f"run {run!r} has no report: run `sportskills reproduce --run {run}` first")
+        raise ValueError(
+            f"run {run!r} has no report: run `sportskills reproduce --run {run}` first"
+        )
     typer.echo(shown(page))
     if open_:
         typer.launch(str(page))
@@ -164,7 +211,7 @@ def report(
 @app.command(epilog="Example: sportskills doctor")
 def doctor() -> None:
     """Say what this machine offers: packages, threads, memory, disk, GPU, decoders."""
-    from sportskills_lib.doctor import examine
+    from sportskills_lib.runs.doctor import examine
 
     facts = examine()
     for fact in facts:
@@ -188,18 +235,26 @@ def probe(
             typer.echo(f"{row['file']:<44} none    {row['why']}")
             continue
         typer.echo(
-            f"{row['file']:<44} {row['reader']:<7} {row['codec']:<11} {row['fps']:8.3f} fps {row['frames']:>6} frames "
-            f"({row['key_frames']} key) {row['width_px']}x{row['height_px']} turned {row['rotation_deg']} from "
-            f"{row['start_s']} s for {row['duration_s']} s; pictures {row['pictures']}; {row['why']}"
+            f"{row['file']:<44} {row['reader']:<7} {row['codec']:<11} {row['fps']:8.3f} fps "
+            f"{row['frames']:>6} frames "
+            f"({row['key_frames']} key) {row['width_px']}x{row['height_px']} turned "
+            f"{row['rotation_deg']} from "
+            f"{row['start_s']} s for {row['duration_s']} s; pictures {row['pictures']}; "
+            f"{row['why']}"
         )
 
 
 def _existing(path: Path, option: str) -> str:
-    """The folder as the notebooks name it: relative to the workspace where it lies in it, absolute otherwise."""
-    from sportskills_lib.artifacts import workspace
+    """The folder as the notebooks name it: relative to the workspace where it lies in it, absolute
+    otherwise.
+    """
+    from sportskills_lib.runs.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
-    lists = {"--source": (".csv", ".tsv", ".parquet"), "--learners": (".csv", ".parquet", ".jsonl", ".json")}
+    lists = {
+        "--source": (".csv", ".tsv", ".parquet"),
+        "--learners": (".csv", ".parquet", ".jsonl", ".json"),
+    }
     if folder.suffix.lower() in lists.get(option, ()) and folder.is_file():
         return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
     if not folder.is_dir():
@@ -214,10 +269,14 @@ def _terminated(number: int, frame: FrameType | None) -> Any:
 
 
 def main() -> None:
-    """The console script: every failure that we know ends with one line on stderr and its exit code."""
+    """The console script: every failure that we know ends with one line on stderr and its exit
+    code.
+    """
     signal.signal(signal.SIGTERM, _terminated)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a line that says what is left is worth nothing when it comes late
+        sys.stdout.reconfigure(
+            line_buffering=True
+        )  # a line that says what is left is worth nothing when it comes late
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:

@@ -1,13 +1,16 @@
-"""Retrieval metrics and their chance levels: one function each, used while training and in evaluation.
+"""Retrieval metrics and their chance levels: one function each, used while training and in
+evaluation.
 
-Scores are arrays [Q, N]: Q queries, N gallery items, higher is better. The gallery's columns stand in order of clip_id,
-so that "ties: score, then clip_id" is "the earlier column first" (``tie="ascending"``); trec_eval breaks ties by
-document id descending (``tie="descending"``). NaN never ranks: it is an error.
+Scores are arrays [Q, N]: Q queries, N gallery items, higher is better. The gallery's columns stand
+in order of clip_id, so that "ties: score, then clip_id" is "the earlier column first"
+(``tie="ascending"``); trec_eval breaks ties by document id descending (``tie="descending"``). NaN
+never ranks: it is an error.
 
-Two kinds of input: ``scores`` with the column of one positive, or ``ranked``, an array [Q, K] that says of the items at
-rank 1 … K whether they are relevant (bool) or how much (gain). Every metric returns one number per query, NaN where it
-is not defined (no relevant item); every ``chance_*`` returns the expectation under a random order, in closed form, and
-every ``fixed_gallery_*`` the expectation over galleries of one size that are drawn from a larger one.
+Two kinds of input: ``scores`` with the column of one positive, or ``ranked``, an array [Q, K] that
+says of the items at rank 1 … K whether they are relevant (bool) or how much (gain). Every metric
+returns one number per query, NaN where it is not defined (no relevant item); every ``chance_*``
+returns the expectation under a random order, in closed form, and every ``fixed_gallery_*`` the
+expectation over galleries of one size that are drawn from a larger one.
 """
 
 from __future__ import annotations
@@ -29,15 +32,20 @@ def _checked(scores: ArrayLike) -> NDArray[Any]:
         raise ValueError(f"scores have shape {array.shape}: give [queries, gallery items]")
     if np.isnan(array).any():
         query, item = np.argwhere(np.isnan(array))[0]
-        raise ValueError(f"the score of query {query} and item {item} is NaN: a model that diverged cannot be ranked")
+        raise ValueError(
+            f"the score of query {query} and item {item} is NaN: a model that diverged cannot "
+            "be ranked"
+        )
     return array
 
 
-# ----------------------------------------------------------------------------------------------------- ranking
+# ------------------------------------------------------------------------------------------ ranking
 
 
 def ranking(scores: ArrayLike, *, k: int | None = None, tie: Tie = "ascending") -> Ints:
-    """Columns of the gallery, best first, [Q, k] (all by default); equal scores in column order, or reversed."""
+    """Columns of the gallery, best first, [Q, k] (all by default); equal scores in column order, or
+    reversed.
+    """
     array = _checked(scores)
     width = array.shape[1]
     if tie == "descending":
@@ -53,17 +61,21 @@ def ranking(scores: ArrayLike, *, k: int | None = None, tie: Tie = "ascending") 
 
 
 def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascending") -> Ints:
-    """The rank (from 1) of one item for each query, [Q]: better scores, and equal ones that win the tie, come first."""
+    """The rank (from 1) of one item for each query, [Q]: better scores, and equal ones that win the
+    tie, come first.
+    """
     array, column = _checked(scores), np.asarray(positive, dtype=np.int64)
     if len(column) and (column.min() < 0 or column.max() >= array.shape[1]):
-        raise ValueError(f"a positive stands in column {column.max()}; the gallery has {array.shape[1]} items")
+        raise ValueError(
+            f"a positive stands in column {column.max()}; the gallery has {array.shape[1]} items"
+        )
     own = np.take_along_axis(array, column[:, None], axis=1)
     index = np.arange(array.shape[1])[None, :]
     wins_tie = index < column[:, None] if tie == "ascending" else index > column[:, None]
     return 1 + ((array > own) | ((array == own) & wins_tie)).sum(axis=1).astype(np.int64)
 
 
-# ----------------------------------------------------------------------------------------------------- metrics
+# ------------------------------------------------------------------------------------------ metrics
 
 
 def found_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
@@ -83,7 +95,9 @@ def precision_at_k(ranked: ArrayLike, *, k: int = 10) -> Floats:
 
 
 def hit_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
-    """1 where any relevant item is among the top k, else 0: not recall, as soon as a query has two relevant items."""
+    """1 where any relevant item is among the top k, else 0: not recall, as soon as a query has two
+    relevant items.
+    """
     hits = _relevant(ranked)[:, :k].any(axis=1).astype(np.float64)
     return np.where(np.asarray(n_relevant) > 0, hits, np.nan)
 
@@ -96,9 +110,11 @@ def reciprocal_rank(ranked: ArrayLike, n_relevant: ArrayLike) -> Floats:
 
 
 def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = 10) -> Floats:
-    """DCG@k / ideal DCG@k with gain = grade and discount 1 / log2(rank + 1), as trec_eval's ndcg_cut.
+    """DCG@k / ideal DCG@k with gain = grade and discount 1 / log2(rank + 1), as trec_eval's
+    ndcg_cut.
 
-    ``judged_gains`` [Q, J]: the gains of all judged items, ranked or not, padded with 0; negative grades count as 0.
+    ``judged_gains`` [Q, J]: the gains of all judged items, ranked or not, padded with 0; negative
+    grades count as 0.
     """
     ideal = -np.sort(-_gains(judged_gains), axis=1)
     return _ratio(_dcg(_gains(ranked_gains), k), _dcg(ideal, k))
@@ -109,14 +125,18 @@ def median_rank(ranks: ArrayLike) -> float:
     return float(np.median(np.asarray(ranks)))
 
 
-# -------------------------------------------------------------------------------------- galleries of one size for all
+# -------------------------------------------------------------------- galleries of one size for all
 
 
-def chance_of_room(better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room: ArrayLike) -> Floats:
-    """P(X ≤ room), X of ``better`` among ``drawn`` items drawn without replacement from ``others`` (hypergeometric).
+def chance_of_room(
+    better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room: ArrayLike
+) -> Floats:
+    """P(X ≤ room), X of ``better`` among ``drawn`` items drawn without replacement from ``others``
+    (hypergeometric).
 
-    With ``better`` the number of items that a query ranks above its own, it is the chance that at most ``room`` of them
-    stand in a gallery drawn at random. Arrays broadcast; NaN where more are drawn than there are; 0 for room < 0.
+    With ``better`` the number of items that a query ranks above its own, it is the chance that at
+    most ``room`` of them stand in a gallery drawn at random. Arrays broadcast; NaN where more are
+    drawn than there are; 0 for room < 0.
     """
     better, others, drawn, room = np.broadcast_arrays(
         *(np.asarray(number, np.int64) for number in (better, others, drawn, room))
@@ -136,45 +156,63 @@ def chance_of_room(better: ArrayLike, others: ArrayLike, drawn: ArrayLike, room:
 def _room_table(others: int, drawn: int, rooms: int) -> Floats:
     """P(X ≤ room) for every number of better items and every room, [others + 1, rooms]."""
     better = np.arange(others + 1)
-    each = [_hypergeometric(x, better, np.full_like(better, others), np.full_like(better, drawn)) for x in range(rooms)]
+    each = [
+        _hypergeometric(x, better, np.full_like(better, others), np.full_like(better, drawn))
+        for x in range(rooms)
+    ]
     found: Floats = np.minimum(np.cumsum(each, axis=0).T, 1.0)
     return np.round(found, 12)
 
 
 def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:
     """P(X = x), from logarithms of factorials."""
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(others.max(initial=1)) + 1)))])
+    log_factorial = np.concatenate(
+        [[0.0], np.cumsum(np.log(np.arange(1, int(others.max(initial=1)) + 1)))]
+    )
 
     def log_choose(n: Ints, k: Ints) -> Floats:
         possible = (k >= 0) & (k <= n)
         n, k = np.where(possible, n, 0), np.where(possible, k, 0)
-        return np.where(possible, log_factorial[n] - log_factorial[k] - log_factorial[n - k], -np.inf)
+        return np.where(
+            possible, log_factorial[n] - log_factorial[k] - log_factorial[n - k], -np.inf
+        )
 
     ways = log_choose(better, np.full_like(better, x)) + log_choose(others - better, drawn - x)
     return np.exp(ways - np.where((drawn >= 0) & (drawn <= others), log_choose(others, drawn), 0.0))
 
 
-def fixed_gallery_recall(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10) -> Floats:
-    """The expected recall@k of an item in a gallery of ``size``: the item and size − 1 others drawn at random.
+def fixed_gallery_recall(
+    ranks: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10
+) -> Floats:
+    """The expected recall@k of an item in a gallery of ``size``: the item and size − 1 others drawn
+    at random.
 
-    ``ranks``: the item's rank among all ``n_gallery``. Exact: the mean over seeded draws tends to this number, and
-    their noise is no part of it. NaN where the gallery has fewer than ``size`` items.
+    ``ranks``: the item's rank among all ``n_gallery``. Exact: the mean over seeded draws tends to
+    this number, and their noise is no part of it. NaN where the gallery has fewer than ``size``
+    items.
     """
     return chance_of_room(np.asarray(ranks) - 1, np.asarray(n_gallery) - 1, size - 1, k - 1)
 
 
 def fixed_gallery_rank(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int) -> Floats:
-    """The expected rank of the item in such a gallery: 1 + (rank − 1) (size − 1) / (n_gallery − 1)."""
-    ranks, n_gallery = np.broadcast_arrays(np.asarray(ranks, np.float64), np.asarray(n_gallery, np.float64))
+    """The expected rank of the item in such a gallery: 1 + (rank − 1) (size − 1) / (n_gallery −
+    1).
+    """
+    ranks, n_gallery = np.broadcast_arrays(
+        np.asarray(ranks, np.float64), np.asarray(n_gallery, np.float64)
+    )
     spread = 1 + (ranks - 1) * (size - 1) / np.maximum(n_gallery - 1, 1)
     return np.where(n_gallery >= size, spread, np.nan)
 
 
-def fixed_gallery_hits(ranked: ArrayLike, n_gallery: int, *, size: int, k: int = 10) -> tuple[Floats, Floats]:
-    """Expected recall@k_multi and hit@k in a gallery of ``size`` that holds all relevant items and others at random.
+def fixed_gallery_hits(
+    ranked: ArrayLike, n_gallery: int, *, size: int, k: int = 10
+) -> tuple[Floats, Floats]:
+    """Expected recall@k_multi and hit@k in a gallery of ``size`` that holds all relevant items and
+    others at random.
 
-    ``ranked`` [Q, n_gallery]: whether the item at each rank is relevant. NaN without a relevant item, and where the
-    gallery has fewer than ``size`` items or more relevant ones than ``size``.
+    ``ranked`` [Q, n_gallery]: whether the item at each rank is relevant. NaN without a relevant
+    item, and where the gallery has fewer than ``size`` items or more relevant ones than ``size``.
     """
     relevant = _relevant(ranked)
     n_relevant = relevant.sum(axis=1)
@@ -188,26 +226,35 @@ def fixed_gallery_hits(ranked: ArrayLike, n_gallery: int, *, size: int, k: int =
     return np.where(small, np.nan, recall), np.where(small, np.nan, first)
 
 
-def fixed_gallery_guess(alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10) -> Floats:
-    """The expected recall@k of one who knows the item's group of ``alike`` items and guesses among them.
+def fixed_gallery_guess(
+    alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10
+) -> Floats:
+    """The expected recall@k of one who knows the item's group of ``alike`` items and guesses among
+    them.
 
-    E min(1, k / (1 + X)), X: how many of the alike − 1 others stand in a gallery of ``size`` drawn as above.
+    E min(1, k / (1 + X)), X: how many of the alike − 1 others stand in a gallery of ``size`` drawn
+    as above.
     """
-    alike, n_gallery = np.broadcast_arrays(np.asarray(alike, np.int64), np.asarray(n_gallery, np.int64))
+    alike, n_gallery = np.broadcast_arrays(
+        np.asarray(alike, np.int64), np.asarray(n_gallery, np.int64)
+    )
     expected = np.zeros(alike.shape)
     drawn = np.full_like(alike, size - 1)
     for x in range(int(alike.max(initial=1))):
-        expected += min(1.0, k / (1 + x)) * _hypergeometric(x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn)
+        expected += min(1.0, k / (1 + x)) * _hypergeometric(
+            x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn
+        )
     return np.where(n_gallery >= size, np.round(expected, 12), np.nan)
 
 
 def drawn_gallery_recall(
     better: ArrayLike, own: ArrayLike, *, size: int, k: int = 10, draws: int = 20, seed: Any = 0
 ) -> Floats:
-    """:func:`fixed_gallery_recall` by lot: the mean over ``draws`` galleries that are in fact drawn, [P].
+    """:func:`fixed_gallery_recall` by lot: the mean over ``draws`` galleries that are in fact
+    drawn, [P].
 
-    ``better`` [P, N]: which of the N items stand above the item ``own`` [P]. The same seed draws the same galleries
-    whatever is better, so that all models are asked with the same ones.
+    ``better`` [P, N]: which of the N items stand above the item ``own`` [P]. The same seed draws
+    the same galleries whatever is better, so that all models are asked with the same ones.
     """
     above, column = np.asarray(better, dtype=bool), np.asarray(own, dtype=np.int64)
     if above.shape[1] < size:
@@ -221,11 +268,13 @@ def drawn_gallery_recall(
     return found / draws
 
 
-# ----------------------------------------------------------------------------------------------- chance levels
+# ------------------------------------------------------------------------------------ chance levels
 
 
 def chance_recall(n_gallery: ArrayLike, *, k: int = 10) -> Floats:
-    """k / N, the chance of recall@k_single and of :func:`found_at_k`; 1 where the gallery is smaller than k."""
+    """k / N, the chance of recall@k_single and of :func:`found_at_k`; 1 where the gallery is
+    smaller than k.
+    """
     return np.minimum(1.0, k / np.asarray(n_gallery, dtype=np.float64))
 
 
@@ -233,12 +282,16 @@ def chance_recall_multi(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int =
     """(k |P| / N) / min(k, |P|); NaN where the gallery cannot hold P."""
     n_relevant = np.asarray(n_relevant, dtype=np.float64)
     n_gallery = np.asarray(n_gallery, dtype=np.float64)
-    expected = np.where(n_relevant <= n_gallery, np.minimum(k, n_gallery) * n_relevant / n_gallery, np.nan)
+    expected = np.where(
+        n_relevant <= n_gallery, np.minimum(k, n_gallery) * n_relevant / n_gallery, np.nan
+    )
     return _ratio(expected, np.minimum(k, n_relevant))
 
 
 def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
-    """1 − C(N − |P|, k) / C(N, k): the hypergeometric chance that k draws without replacement meet P."""
+    """1 − C(N − |P|, k) / C(N, k): the hypergeometric chance that k draws without replacement meet
+    P.
+    """
     n_relevant, n_gallery = np.broadcast_arrays(
         np.asarray(n_relevant, dtype=np.float64), np.asarray(n_gallery, dtype=np.float64)
     )
@@ -275,7 +328,7 @@ def chance_rank(n_gallery: ArrayLike) -> Floats:
     return (np.asarray(n_gallery, dtype=np.float64) + 1) / 2
 
 
-# ------------------------------------------------------------------------------------------------------ helpers
+# ------------------------------------------------------------------------------------------ helpers
 
 
 def _relevant(ranked: ArrayLike) -> NDArray[np.bool_]:
@@ -302,5 +355,7 @@ def _dcg(gains: Floats, k: int) -> Floats:
 
 
 def _ratio(above: ArrayLike, below: ArrayLike) -> Floats:
-    above, below = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
+    above, below = np.broadcast_arrays(
+        np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    )
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)

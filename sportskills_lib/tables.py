@@ -1,8 +1,10 @@
 """The tables that stages share, and the rules within and between them.
 
-Each table is one dataframely schema: ``Clips.validate(frame, cast=True)`` raises an error that names the broken rule,
-``Clips.filter(frame)`` returns the good rows and the failed ones. Rules that need two tables are the ``check_*``
-functions below; they name the row, the value and the remedy. Times are seconds from the start of the video.
+Each table is one dataframely schema: ``Clips.validate(frame, cast=True)`` raises an error that
+names the broken rule,
+``Clips.filter(frame)`` returns the good rows and the failed ones. Rules that need two tables are
+the ``check_*`` functions below; they name the row, the value and the remedy. Times are seconds from
+the start of the video.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from collections.abc import Iterable
 import dataframely as dy
 import polars as pl
 
-ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]*$"  # no slash, no leading dot: an id is safe as a file name
+ID_PATTERN = (
+    r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]*$"  # no slash, no leading dot: an id is safe as a file name
+)
 SPLITS = ("train", "val", "test")
 DEMONSTRATIONS = ("correct", "incorrect", "none")
 
@@ -84,7 +88,9 @@ class Pairs(dy.Schema):
 
 
 class Learners(_Span):
-    """One clip of somebody trying a skill. ``comment`` builds supervision; it is never a model's input."""
+    """One clip of somebody trying a skill. ``comment`` builds supervision; it is never a model's
+    input.
+    """
 
     learner_id = _id(primary_key=True)
     take_id = dy.String(nullable=False)
@@ -98,7 +104,9 @@ class Learners(_Span):
 
 
 class Judgements(dy.Schema):
-    """A coach's grade of how well a clip helps a learner (qrels). 0: does not help … 3: shows exactly the fix."""
+    """A coach's grade of how well a clip helps a learner (qrels). 0: does not help … 3: shows
+    exactly the fix.
+    """
 
     learner_id = _id(primary_key=True)
     clip_id = _id(primary_key=True)
@@ -117,7 +125,9 @@ class Embeddings(dy.Schema):
 
 
 class Rankings(dy.Schema):
-    """A TREC run ("system" here: a run is a folder): rank from 1, score never rising, ties broken by clip_id."""
+    """A TREC run ("system" here: a run is a folder): rank from 1, score never rising, ties broken
+    by clip_id.
+    """
 
     system = dy.String(nullable=False, primary_key=True)
     query_id = dy.String(nullable=False, primary_key=True)
@@ -127,7 +137,9 @@ class Rankings(dy.Schema):
 
 
 class Scores(dy.Schema):
-    """One number per query, with its sport and cluster (source video), so that every mean can be bootstrapped."""
+    """One number per query, with its sport and cluster (source video), so that every mean can be
+    bootstrapped.
+    """
 
     system = dy.String(nullable=False, primary_key=True)
     query_id = dy.String(nullable=False, primary_key=True)
@@ -142,7 +154,7 @@ class Scores(dy.Schema):
 class Dropped(dy.Schema):
     """One thing that a stage did not keep, and why: nothing vanishes."""
 
-    item_kind = dy.String(nullable=False)  # file, video, cue, narration, verdict, clip, pair, take, learner
+    item_kind = dy.String(nullable=False)  # file, video, cue, narration, verdict, clip, take …
     item_id = dy.String(nullable=False)
     reason = dy.String(nullable=False)  # a short name, counted in the manifest
     detail = dy.String(nullable=False)
@@ -159,17 +171,24 @@ def dropped_rows(rows: Iterable[tuple[str, str, str, str]]) -> dy.DataFrame[Drop
     return Dropped.validate(frame, cast=True)
 
 
-def check_keys(frame: pl.DataFrame, key: str, parent: pl.DataFrame, *, child_name: str, parent_name: str) -> None:
-    """Every ``key`` of ``frame`` stands in ``parent``; else ValueError with the first that does not."""
+def check_keys(
+    frame: pl.DataFrame, key: str, parent: pl.DataFrame, *, child_name: str, parent_name: str
+) -> None:
+    """Every ``key`` of ``frame`` stands in ``parent``; else ValueError with the first that does
+    not.
+    """
     orphans = frame.filter(~pl.col(key).is_in(parent[key].implode()))
     if orphans.height:
         raise ValueError(
-            f"{child_name}: {orphans.height} rows name a {key} that {parent_name} does not have, first "
+            f"{child_name}: {orphans.height} rows name a {key} that {parent_name} does not "
+            "have, first "
             f"{orphans[key][0]!r}: rerun the stage that makes {child_name}"
         )
 
 
-def check_spans(spans: pl.DataFrame, videos: pl.DataFrame, *, key: str, slack_s: float = 0.05) -> None:
+def check_spans(
+    spans: pl.DataFrame, videos: pl.DataFrame, *, key: str, slack_s: float = 0.05
+) -> None:
     """Every span ends inside its video (within ``slack_s``, the rounding of containers)."""
     late = spans.join(videos.select("video_id", "duration_s"), on="video_id").filter(
         pl.col("end_s") > pl.col("duration_s") + slack_s
@@ -177,19 +196,25 @@ def check_spans(spans: pl.DataFrame, videos: pl.DataFrame, *, key: str, slack_s:
     if late.height:
         row = late.row(0, named=True)
         raise ValueError(
-            f"{key} {row[key]} ends at {row['end_s']:.2f} s; its video lasts {row['duration_s']:.2f} s: "
+            f"{key} {row[key]} ends at {row['end_s']:.2f} s; its video lasts "
+            f"{row['duration_s']:.2f} s: "
             "rerun 01_curation and 02_pairing"
         )
 
 
 def check_no_straddling(frame: pl.DataFrame, group: str, *, split: str = "split") -> None:
     """No ``group`` (video, channel, participant) stands in two splits: that would be leakage."""
-    straddling = frame.group_by(group).agg(pl.col(split).cast(pl.String).unique()).filter(pl.col(split).list.len() > 1)
+    straddling = (
+        frame.group_by(group)
+        .agg(pl.col(split).cast(pl.String).unique())
+        .filter(pl.col(split).list.len() > 1)
+    )
     if straddling.height:
         row = straddling.sort(group).row(0, named=True)
         raise ValueError(
             f"{group} {row[group]!r} stands in the splits {', '.join(sorted(row[split]))} "
-            f"({straddling.height} such): a split must hold whole {group}s; rerun the stage that assigns splits"
+            f"({straddling.height} such): a split must hold whole {group}s; rerun the stage "
+            "that assigns splits"
         )
 
 
@@ -202,11 +227,14 @@ def check_rankings(rankings: pl.DataFrame) -> None:
         rise=pl.col("score") - pl.col("score").shift(1).over(within),
         before=pl.col("clip_id").shift(1).over(within),
     ).filter(
-        (pl.col("gap") != 1) | (pl.col("rise") > 0) | ((pl.col("rise") == 0) & (pl.col("before") >= pl.col("clip_id")))
+        (pl.col("gap") != 1)
+        | (pl.col("rise") > 0)
+        | ((pl.col("rise") == 0) & (pl.col("before") >= pl.col("clip_id")))
     )
     if wrong.height:
         row = wrong.row(0, named=True)
         raise ValueError(
-            f"rankings of {row['system']}, query {row['query_id']}: rank {row['rank']} ({row['clip_id']}) breaks the "
+            f"rankings of {row['system']}, query {row['query_id']}: rank {row['rank']} "
+            f"({row['clip_id']}) breaks the "
             "order (ranks from 1 without gaps, scores never rising, ties by clip_id)"
         )

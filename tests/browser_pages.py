@@ -1,6 +1,8 @@
-"""Pages in Chromium, driven by lines of JSON; needs Playwright, so its scripts run as processes of their own.
+"""Pages in Chromium, driven by lines of JSON; needs Playwright, so its scripts run as processes of
+their own.
 
-A script names its kind of page and calls :func:`serve`; tests/browsing.py starts it and sends the lines.
+A script names its kind of page and calls :func:`serve`; tests/browsing.py starts it and sends the
+lines.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ LONGEST_S = 900  # the life of a script that nobody ends
 
 
 class Tab:
-    """One page with cookies of its own. ``bytes``: what websockets brought; ``dialogs``: what alerts said."""
+    """One page with cookies of its own. ``bytes``: what websockets brought; ``dialogs``: what
+    alerts said.
+    """
 
     size = (1280, 860)
 
@@ -35,7 +39,9 @@ class Tab:
     def open(self) -> float:
         """Open the page anew, as from another computer; seconds until it is ready."""
         start = time.monotonic()
-        self.context = self.browser.new_context(viewport=dict(zip(("width", "height"), self.size, strict=True)))
+        self.context = self.browser.new_context(
+            viewport=dict(zip(("width", "height"), self.size, strict=True))
+        )
         self.page = self.context.new_page()
         self.requests = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -91,7 +97,9 @@ class Tab:
         return None
 
     def step(self, shown: str, by: dict[str, Any]) -> dict[str, Any]:
-        """Do ``by`` and wait until the script ``shown`` gives something else: seconds, bytes, and what it gives."""
+        """Do ``by`` and wait until the script ``shown`` gives something else: seconds, bytes, and
+        what it gives.
+        """
         before, start, came = self.page.evaluate(shown), time.monotonic(), self.bytes
         self.answer(by["do"], by)
         self.page.wait_for_function(f"before => ({shown}) !== before", arg=before, timeout=30_000)
@@ -107,8 +115,11 @@ def answer(pages: dict[str, Any], asked: dict[str, Any]) -> Any:
     return pages[asked["page"]].answer(asked["do"], asked)
 
 
-def serve(kind: type[Tab], answer: Answer = answer, *, first: Callable[[Any], Any] = lambda page: None) -> None:
-    """Open the pages that the first argument names (JSON: name → url), say ``first`` of each, then answer lines.
+def serve(
+    kind: type[Tab], answer: Answer = answer, *, first: Callable[[Any], Any] = lambda page: None
+) -> None:
+    """Open the pages that the first argument names (JSON: name → url), say ``first`` of each, then
+    answer lines.
 
     An answer is [whether it went well, the answer or the error].
     """

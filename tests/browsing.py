@@ -1,8 +1,8 @@
 """Pages in real browsers, for tests: a server in a process of its own, and browsers in another.
 
-Slow, and in need of Chromium and Playwright, which the lock does not hold: set SPORTSKILLS_BROWSER to a Python that has
-Playwright (1: this one), SPORTSKILLS_CHROMIUM to the browser if it is not /usr/bin/chromium, and SPORTSKILLS_PICTURES
-to a folder that takes screenshots.
+Slow, and in need of Chromium and Playwright, which the lock does not hold: set SPORTSKILLS_BROWSER
+to a Python that has Playwright (1: this one), SPORTSKILLS_CHROMIUM to the browser if it is not
+/usr/bin/chromium, and SPORTSKILLS_PICTURES to a folder that takes screenshots.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ import pytest
 BROWSER = os.environ.get("SPORTSKILLS_BROWSER", "")
 PYTHON = sys.executable if BROWSER == "1" else BROWSER
 ROOT = Path(__file__).parents[1]
-needs_browser = pytest.mark.skipif(not BROWSER, reason="SPORTSKILLS_BROWSER is not set (see tests/browsing.py)")
+needs_browser = pytest.mark.skipif(
+    not BROWSER, reason="SPORTSKILLS_BROWSER is not set (see tests/browsing.py)"
+)
 
 
 def free_port() -> int:
@@ -39,16 +41,22 @@ class Server:
     """A server of pages with kernels, on this machine's ``port``, in a process of its own."""
 
     def __init__(self, command: Sequence[str], port: int, *, path: str = "/login", **options: Any):
-        """Start it and wait until ``path`` is answered; what it prints is left to ``options`` and :meth:`began`."""
+        """Start it and wait until ``path`` is answered; what it prints is left to ``options`` and
+        :meth:`began`.
+        """
         self.port = port
         environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, *command], text=True, **{"env": environment} | options)
+        self.process = subprocess.Popen(
+            [sys.executable, *command], text=True, **{"env": environment} | options
+        )
         try:
             self.began()
             for _ in range(600):
                 if self.get(path)[0] == 200:
                     return
-                assert self.process.poll() is None, f"the server ended with {self.process.returncode}"
+                assert self.process.poll() is None, (
+                    f"the server ended with {self.process.returncode}"
+                )
                 time.sleep(0.1)
             raise AssertionError("the page does not answer")
         except BaseException:
@@ -102,7 +110,9 @@ class Server:
 
 
 class Browsers:
-    """A script that drives browsers (tests/browser_pages.py), in a process of its own; it ends when its input does."""
+    """A script that drives browsers (tests/browser_pages.py), in a process of its own; it ends when
+    its input does.
+    """
 
     def __init__(self, script: Path, asked: Mapping[str, Any]):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

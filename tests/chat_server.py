@@ -1,4 +1,6 @@
-"""A chat server of our own on loopback: it remembers what it was asked and behaves as a test wants."""
+"""A chat server of our own on loopback: it remembers what it was asked and behaves as a test
+wants.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +67,19 @@ def chat_server(answer: Callable[[Request, int], Reply]) -> Iterator[ChatServer]
             reply = answer(request, number)
             time.sleep(reply.delay_s)
             message = {"role": "assistant", "content": reply.text, "refusal": reply.refusal}
-            usage = {"prompt_tokens": reply.tokens[0], "completion_tokens": reply.tokens[1], "total_tokens": 0}
+            usage = {
+                "prompt_tokens": reply.tokens[0],
+                "completion_tokens": reply.tokens[1],
+                "total_tokens": 0,
+            }
             whole = {
-                "id": "x", "object": "chat.completion", "created": 0, "model": request["model"], "usage": usage,
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": request["model"],
+                "usage": usage,
                 "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
-            }  # fmt: skip
+            }
             if reply.status != 200:
                 whole = {"error": {"message": reply.text, "type": "error"}}
             body = json.dumps(whole).encode() if reply.body is None else reply.body
@@ -91,7 +101,9 @@ def chat_server(answer: Callable[[Request, int], Reply]) -> Iterator[ChatServer]
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     server = ChatServer(f"http://127.0.0.1:{http.server_port}/v1")
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server
@@ -108,5 +120,7 @@ def verdicts(request: Request, decide: Callable[[str], bool], *, probability: fl
     for line in data["judge"]:
         yes = decide(texts[line])
         likely = probability if yes else 1 - probability
-        said.append({"line": line, "actionable": yes, "probability": round(likely, 3), "why": "because"})
+        said.append(
+            {"line": line, "actionable": yes, "probability": round(likely, 3), "why": "because"}
+        )
     return json.dumps({"verdicts": said})

@@ -17,7 +17,9 @@ from toys import make_toy_workspace
 
 @pytest.fixture(autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    """A test that lets torch use more threads does so for itself: sums in another order give other weights."""
+    """A test that lets torch use more threads does so for itself: sums in another order give other
+    weights.
+    """
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)

@@ -11,8 +11,13 @@ import av
 import numpy as np
 import pytest
 
-REAL = Path(os.environ.get("SPORTSKILLS_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "real")
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"REAL FOOTAGE MISSING: {REAL} (set SPORTSKILLS_REAL_DATA)")
+REAL = Path(
+    os.environ.get("SPORTSKILLS_REAL_DATA")
+    or Path(__file__).resolve().parents[2] / "shared" / "real"
+)
+needs_real = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"REAL FOOTAGE MISSING: {REAL} (set SPORTSKILLS_REAL_DATA)"
+)
 
 
 def write_film(
@@ -25,7 +30,9 @@ def write_film(
     codec: str = "libx264",
     pixels: str = "yuv420p",
 ) -> Path:
-    """Encode uint8 [T, H, W, 3] as H.264; ``times_s`` gives each frame's own time (variable rate)."""
+    """Encode uint8 [T, H, W, 3] as H.264; ``times_s`` gives each frame's own time (variable
+    rate).
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width = frames.shape[1:3]
@@ -50,7 +57,9 @@ def grey_steps(count: int, size_px: int = 64) -> np.ndarray:
 def shot(seed: int, count: int, *, moves: bool, size_px: int = 96) -> np.ndarray:
     """A scene of its own colours in which a bar swings, or in which nothing happens."""
     rng = np.random.default_rng(seed)
-    scene = np.kron(rng.integers(60, 200, (4, 4, 3)), np.ones((size_px // 4, size_px // 4, 1))).astype(np.uint8)
+    scene = np.kron(
+        rng.integers(60, 200, (4, 4, 3)), np.ones((size_px // 4, size_px // 4, 1))
+    ).astype(np.uint8)
     frames = np.repeat(scene[None], count, axis=0)
     bar, dark = size_px // 6, rng.integers(0, 40)
     for i in range(count):
@@ -79,19 +88,31 @@ def write_lesson(
     mirrored: bool = False,
     crf: int = 20,
 ) -> Path:
-    """A lesson in yt-dlp's layout: shots of three seconds, each with its words and whether something moves."""
+    """A lesson in yt-dlp's layout: shots of three seconds, each with its words and whether
+    something moves.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     frames = np.concatenate([shot(seed + i, 30, moves=moves) for i, (_, moves) in enumerate(shots)])
     if mirrored:
         frames = frames[:, :, ::-1]
     write_film(folder / f"{video_id}.mp4", frames, options={"crf": str(crf)})
     info = {
-        "id": video_id, "title": f"{skill} explained", "channel_id": channel, "duration": 3.0 * len(shots),
+        "id": video_id,
+        "title": f"{skill} explained",
+        "channel_id": channel,
+        "duration": 3.0 * len(shots),
         "language": "en",
-        "upload_date": upload_date, "tags": [sport, skill], "playlist_title": f"{sport} {skill} tutorial",
-        "subtitles": {"en": []}, "automatic_captions": {},
-    }  # fmt: skip
+        "upload_date": upload_date,
+        "tags": [sport, skill],
+        "playlist_title": (f"{sport} {skill} tutorial"),
+        "subtitles": {"en": []},
+        "automatic_captions": {},
+    }
     (folder / f"{video_id}.info.json").write_text(json.dumps(info))
-    cues = [f"{stamp(3 * i + 0.3)} --> {stamp(3 * i + 2.6)}\n{text}" for i, (text, _) in enumerate(shots) if text]
+    cues = [
+        f"{stamp(3 * i + 0.3)} --> {stamp(3 * i + 2.6)}\n{text}"
+        for i, (text, _) in enumerate(shots)
+        if text
+    ]
     (folder / f"{video_id}.en.vtt").write_text("WEBVTT\n\n" + "\n\n".join(cues) + "\n")
     return folder / f"{video_id}.mp4"

@@ -1,4 +1,6 @@
-"""An HTTP server on loopback with lessons as a video site shows them: a page with a player, captions, a film."""
+"""An HTTP server on loopback with lessons as a video site shows them: a page with a player,
+captions, a film.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ TEACHING = (
     "Don't drop your shoulder.",
     "Finish with your arm straight.",
 )
-IDLE = ("Welcome back to the channel.", "Thanks to our sponsor.", "I bought this in my favourite shop last year.")
+IDLE = (
+    "Welcome back to the channel.",
+    "Thanks to our sponsor.",
+    "I bought this in my favourite shop last year.",
+)
 
 
 def webvtt(sentences: Sequence[str], *, every_s: float = 4.0) -> str:
@@ -38,9 +44,9 @@ def webvtt(sentences: Sequence[str], *, every_s: float = 4.0) -> str:
 class Site:
     """Lessons by name; ``faults`` says what is wrong with some. ``asked`` counts requests by path.
 
-    All show the same film, whose grey is 20, 25, 30 … as :data:`STEP_S` after :data:`STEP_S` goes by, and say ``said``.
-    What is slow never comes. The answer to ``hold``, a path, stops half way, which ``held`` tells; so a test may kill
-    whoever asked without a race.
+    All show the same film, whose grey is 20, 25, 30 … as :data:`STEP_S` after :data:`STEP_S` goes
+    by, and say ``said``. What is slow never comes. The answer to ``hold``, a path, stops half way,
+    which ``held`` tells; so a test may kill whoever asked without a race.
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class Site:
         self.asked: Counter[str] = Counter()
         with tempfile.TemporaryDirectory() as folder:
             frames = films.grey_steps(int(duration_s / STEP_S)).repeat(int(10 * STEP_S), axis=0)
-            self.film = films.write_film(Path(folder) / "film.mp4", frames, options={"g": "30"}).read_bytes()
+            self.film = films.write_film(
+                Path(folder) / "film.mp4", frames, options={"g": "30"}
+            ).read_bytes()
         self.address, self.hold = "", ""
         self.held, self.stopped = threading.Event(), threading.Event()
 
@@ -79,8 +87,12 @@ class Site:
         if kind == "watch":
             return self._whole("text/html", self._page(name, fault).encode())
         if kind == "captions":
-            return self._whole("text/vtt", (webvtt(IDLE) if fault == "idle" else self.said).encode())
-        start = int(ranged.removeprefix("bytes=").split("-")[0]) if ranged.startswith("bytes=") else 0
+            return self._whole(
+                "text/vtt", (webvtt(IDLE) if fault == "idle" else self.said).encode()
+            )
+        start = (
+            int(ranged.removeprefix("bytes=").split("-")[0]) if ranged.startswith("bytes=") else 0
+        )
         body, size = self.film[start:], len(self.film)
         kept = max(0, size // 2 - start) if fault == "truncated" else len(body)
         headers = {"Content-Type": "video/mp4", "Accept-Ranges": "bytes"}
@@ -92,11 +104,17 @@ class Site:
         return 200, {"Content-Type": kind}, body, len(body)
 
     def _page(self, name: str, fault: str) -> str:
-        track = [] if fault == "no_captions" else [{"file": f"/captions/{name}.vtt", "kind": "captions", "label": "en"}]
+        track = (
+            []
+            if fault == "no_captions"
+            else [{"file": f"/captions/{name}.vtt", "kind": "captions", "label": "en"}]
+        )
         lesson = {
             "title": f"Lesson {name}",
             "duration": LONG_S if fault == "too_long" else self.duration_s,
-            "sources": [{"file": f"/film/{name}.mp4", "type": "video/mp4", "height": 64, "width": 64}],
+            "sources": [
+                {"file": f"/film/{name}.mp4", "type": "video/mp4", "height": 64, "width": 64}
+            ],
             "tracks": track,
         }
         setup = json.dumps({"playlist": [lesson]})
@@ -132,7 +150,9 @@ def serving(site: Site) -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     site.address = f"http://127.0.0.1:{server.server_port}"
     try:

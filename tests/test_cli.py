@@ -14,9 +14,10 @@ import pytest
 from filelock import FileLock
 from toys import toy_notebook, toy_words
 
-from sportskills_lib import artifacts, cli, doctor, execution, failures, worlds
-from sportskills_lib.artifacts import NOTEBOOKS
-from sportskills_lib.progress import Progress
+from sportskills_lib import cli
+from sportskills_lib.runs import artifacts, demo_worlds, doctor, errors, pipeline
+from sportskills_lib.runs.artifacts import NOTEBOOKS
+from sportskills_lib.runs.progress import Progress
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 
@@ -51,13 +52,15 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         stages.append(stage)
         number = NOTEBOOKS.index(stage)
         source = "data/raw/mine" if number == 0 else None
-        artifacts.begin(run, stage, config, source=source, after=NOTEBOOKS[:number][-1:]).finish(rows=number)  # type: ignore[arg-type]
+        artifacts.begin(run, stage, config, source=source, after=NOTEBOOKS[:number][-1:]).finish(
+            rows=number
+        )  # type: ignore[arg-type]
 
-    monkeypatch.setattr(execution, "run_stage", stand_in)
+    monkeypatch.setattr(pipeline, "run_stage", stand_in)
     return stages
 
 
-# ------------------------------------------------------------------------------------------------------------- help
+# --------------------------------------------------------------------------------------------- help
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,15 @@ def test_help_teaches_with_an_example(call, command: list[str]) -> None:
 
 def test_help_lists_commands_and_exit_codes(call) -> None:
     text = " ".join(call("--help").out.split())
-    for word in ("demo", "reproduce", "status", "report", "doctor", "Exit codes: 0 done", "4 the disk is full"):
+    for word in (
+        "demo",
+        "reproduce",
+        "status",
+        "report",
+        "doctor",
+        "Exit codes: 0 done",
+        "4 the disk is full",
+    ):
         assert word in text
 
 
@@ -100,7 +111,7 @@ def test_documented_exit_codes_are_those_of_the_code() -> None:
     page = (ROOT / "docs/exit_codes.md").read_text()
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
     help_codes = {int(code) for code in re.findall(r"(?:: | · )(\d+) ", cli.EPILOG)}
-    classes = (failures.RunError, failures.RunLocked, failures.DiskFull)
+    classes = (errors.RunError, errors.RunLocked, errors.DiskFull)
     assert table == help_codes >= {kind.exit_code for kind in classes}
 
 
@@ -114,10 +125,12 @@ def test_help_is_quick() -> None:
     assert min(times) < 0.7
 
 
-# -------------------------------------------------------------------------------------------------------- reproduce
+# ---------------------------------------------------------------------------------------- reproduce
 
 
-def test_reproduce_runs_status_shows_and_a_second_call_skips(call, ran: list[str], toy_workspace: Path) -> None:
+def test_reproduce_runs_status_shows_and_a_second_call_skips(
+    call, ran: list[str], toy_workspace: Path
+) -> None:
     (toy_workspace / "reports/t").mkdir(parents=True)
     (toy_workspace / "reports/t/index.html").write_text("<p>done</p>")
     first = call("reproduce", "--run", "t", "--preset", "demo", *toy_words())
@@ -128,7 +141,9 @@ def test_reproduce_runs_status_shows_and_a_second_call_skips(call, ran: list[str
     status = call("status", "--run", "t")
     assert status.code == 0 and status.out.count("complete") == 6 and "rows 4" in status.out
     assert call("reproduce", "--run", "t", "--seed", "3").code == 0
-    assert ran[6:] == [stage for stage in NOTEBOOKS if "seed" in execution.CONFIGS[stage].model_fields]
+    assert ran[6:] == [
+        stage for stage in NOTEBOOKS if "seed" in pipeline.CONFIGS[stage].model_fields
+    ]
     assert call("report", "--run", "t").out.strip() == "reports/t/index.html"
 
 
@@ -148,7 +163,10 @@ def test_a_source_is_taken_from_the_command_line(call, ran: list[str], toy_works
         (["--set", "03.seed=many"], "03_encoder: seed='many': input should be a valid integer"),
         (["--set", "seed=1"], "--set 'seed=1' is not <stage>.<parameter>=<value>"),
         (["--from", "09"], "there is no stage '09'; there are 01_curation, "),
-        (["--from", "03"], "run 'new' has no complete 01_curation: run `sportskills reproduce --run new` first"),
+        (
+            ["--from", "03"],
+            "run 'new' has no complete 01_curation: run `sportskills reproduce --run new` first",
+        ),
         (["--preset", "tiny"], "there is no preset 'tiny'; there are smoke, demo, local, paper"),
         (["--preset", "local"], "the preset local reads a folder of yours: name it with --source"),
         (["--source", "nowhere"], "--source nowhere is no folder: name an existing one"),
@@ -189,7 +207,9 @@ def test_a_locked_run_is_code_3(call, toy_workspace: Path) -> None:
     assert ended.code == 3 and "being made by another process" in ended.err
 
 
-def test_a_failed_stage_is_code_1_and_its_last_line_names_cell_and_log(call, toy_workspace: Path) -> None:
+def test_a_failed_stage_is_code_1_and_its_last_line_names_cell_and_log(
+    call, toy_workspace: Path
+) -> None:
     notebook = toy_notebook("01_curation")
     notebook.cells[3]["source"] = "raise ValueError('no lesson can be read')"
     nbformat.write(notebook, toy_workspace / "notebooks/01_curation.ipynb")
@@ -205,40 +225,52 @@ def test_a_full_disk_is_code_4(call, toy_workspace: Path, monkeypatch: pytest.Mo
     def full(run: str, stage: str, config: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(execution, "run_stage", full)
+    monkeypatch.setattr(pipeline, "run_stage", full)
     ended = call("reproduce", "--run", "t", "--preset", "demo", *toy_words())
-    assert ended.code == 4 and "the disk is full: data/runs" in ended.err and ended.err.count("\n") == 1
+    assert (
+        ended.code == 4
+        and "the disk is full: data/runs" in ended.err
+        and ended.err.count("\n") == 1
+    )
 
 
-def test_an_interrupt_is_code_130(call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_code_130(
+    call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(run: str, stage: str, config: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execution, "run_stage", interrupted)
+    monkeypatch.setattr(pipeline, "run_stage", interrupted)
     ended = call("reproduce", "--run", "t", "--preset", "demo", *toy_words())
     assert ended.code == 130 and "the same command goes on" in ended.err
 
 
-def test_a_defect_of_ours_keeps_its_traceback(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_keeps_its_traceback(
+    toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(run: str, stage: str, config: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(execution, "run_stage", broken)
-    monkeypatch.setattr(sys, "argv", ["sportskills", "reproduce", "--run", "t", "--preset", "demo", *toy_words()])
+    monkeypatch.setattr(pipeline, "run_stage", broken)
+    monkeypatch.setattr(
+        sys, "argv", ["sportskills", "reproduce", "--run", "t", "--preset", "demo", *toy_words()]
+    )
     with pytest.raises(ZeroDivisionError):
         cli.main()
 
 
-# ------------------------------------------------------------------------------------------------------ demo, doctor
+# ------------------------------------------------------------------------------------- demo, doctor
 
 
-def test_demo_makes_the_parts_that_are_asked_for(call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_makes_the_parts_that_are_asked_for(
+    call, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[tuple[str, str, bool]] = []
 
-    def make(parts: list[worlds.DemoPart], progress: Progress, *, again: bool = False) -> None:
+    def make(parts: list[demo_worlds.DemoPart], progress: Progress, *, again: bool = False) -> None:
         made.extend((part.name, part.world, again) for part in parts)
 
-    monkeypatch.setattr(worlds, "make", make)
+    monkeypatch.setattr(demo_worlds, "make", make)
     assert call("demo").code == 0
     assert made == [(name, "demo", False) for name in ("world", "base_clip", "base_vlm")]
     made.clear()
@@ -252,21 +284,40 @@ def test_demo_makes_the_parts_that_are_asked_for(call, toy_workspace: Path, monk
 
 
 def test_doctor_names_facts_and_remedies(call, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = [doctor.Fact("torch", "2.15.0, 2 threads"), doctor.Fact("gpu", "none (the demo needs none)")]
+    torch = [
+        doctor.Fact("torch", "2.15.0, 2 threads"),
+        doctor.Fact("gpu", "none (the demo needs none)"),
+    ]
     monkeypatch.setattr(doctor, "_torch", lambda: torch)
-    monkeypatch.setattr(doctor, "_packages", lambda: doctor.Fact("packages", "1 of 2 as locked", "run make"))
+    monkeypatch.setattr(
+        doctor, "_packages", lambda: doctor.Fact("packages", "1 of 2 as locked", "run make")
+    )
     monkeypatch.setenv("SPORTSKILLS_HOME", str(ROOT))
     ended = call("doctor")
     names = {line[2:].split()[0] for line in ended.out.splitlines()}
-    assert {"python", "packages", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "machine", "disk", "torch", "decoders"} <= names
+    assert {
+        "python",
+        "packages",
+        "OMP_NUM_THREADS",
+        "OMP_WAIT_POLICY",
+        "machine",
+        "disk",
+        "torch",
+        "decoders",
+    } <= names
     assert ended.code == 1 and re.search(r"! packages +1 of 2 as locked\n +→ run make", ended.out)
 
 
 def test_doctor_compares_packages_with_the_lock(toy_workspace: Path) -> None:
     assert doctor._packages().remedy == "run this in a workspace"
-    (toy_workspace / "requirements.lock").write_text("pytest==0.0.1 \\\n    --hash=x\nno-such-package==1\nruff==1 \\\n")
+    (toy_workspace / "requirements.lock").write_text(
+        "pytest==0.0.1 \\\n    --hash=x\nno-such-package==1\nruff==1 \\\n"
+    )
     fact = doctor._packages()
-    assert "0 of 3 as locked; pytest " in fact.value and "no-such-package absent (locked 1)" in fact.value
+    assert (
+        "0 of 3 as locked; pytest " in fact.value
+        and "no-such-package absent (locked 1)" in fact.value
+    )
 
 
 def test_doctor_warns_of_spinning_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,4 +337,8 @@ def test_the_module_runs_as_a_script(toy_workspace: Path) -> None:
     command = [sys.executable, "-m", "sportskills_lib.cli", "status", "--run", "none"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 2 and done.stderr.startswith("there is no run 'none'") and done.stdout == ""
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("there is no run 'none'")
+        and done.stdout == ""
+    )

@@ -7,8 +7,8 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from sportskills_lib.artifacts import NOTEBOOKS as STAGES
 from sportskills_lib.config import CONFIGS, PRESETS, PresetName, stage_config
+from sportskills_lib.runs.artifacts import NOTEBOOKS as STAGES
 
 PRESET_NAMES = get_args(PresetName)
 FLAT = (str, int, float, bool, list[str], list[int], list[float])
@@ -23,7 +23,9 @@ def test_there_is_a_config_for_every_stage_and_nothing_else() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_preset_makes_every_config(stage: str, preset: PresetName) -> None:
     config = stage_config(stage, preset)
-    assert all(getattr(config, name) == value for name, value in PRESETS[preset].get(stage, {}).items())
+    assert all(
+        getattr(config, name) == value for name, value in PRESETS[preset].get(stage, {}).items()
+    )
     assert type(config)(**config.model_dump()) == config
 
 
@@ -39,7 +41,10 @@ def test_fields_are_flat_described_and_demo_by_default(stage: str) -> None:
 
 
 def test_what_only_eases_the_work_decides_nothing() -> None:
-    free = {stage: set(config.model_fields) - set(config().deciding()) for stage, config in CONFIGS.items()}
+    free = {
+        stage: set(config.model_fields) - set(config().deciding())
+        for stage, config in CONFIGS.items()
+    }
     assert free == {
         "01_curation": {"workers"},
         "02_pairing": {"workers", "frame_cache_gb"},
@@ -71,7 +76,9 @@ def test_overrides_win_over_the_preset_and_take_the_field_s_type() -> None:
 
 
 def test_a_notebook_s_other_variables_are_left_alone() -> None:
-    config = CONFIGS["01_curation"].from_parameters({"run": "x", "min_words": 7, "tables": object()})
+    config = CONFIGS["01_curation"].from_parameters(
+        {"run": "x", "min_words": 7, "tables": object()}
+    )
     assert config == CONFIGS["01_curation"](min_words=7)
 
 

@@ -1,4 +1,6 @@
-"""The rules of the house that a machine can check. Each checker is also shown an offence, which it must catch."""
+"""The rules of the house that a machine can check. Each checker is also shown an offence, which it
+must catch.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,24 @@ ROOT = Path(sportskills_lib.__file__).resolve().parents[1]
 LIBRARY = ROOT / "sportskills_lib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = sorted(path for path in LIBRARY.rglob("*.py"))
-LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 50, 12
+LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 525, 75, 12  # lines of at most 100 characters
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
-GROUND = ("tables", "artifacts", "origin", "config", "metrics", "style", "spans", "vocabulary", "fingerprints", "files",
-          "notebook_tables")  # fmt: skip
-ABOVE_VIEWING = ("advice", "auditing", "exporting", "sweeping", "execution", "cli", "headless", "guard", "failures",
-                 "progress", "worlds", "doctor", "comparing", "rating", "pages")  # fmt: skip
+FLOORS = (  # imports point up in this list, never down
+    ("tables", "config", "metrics", "span_matching", "group_splits"),
+    ("formats", "statistics", "runs"),
+    ("video", "language", "models", "training", "plots", "learner_data"),
+    (*STAGE_PACKAGES, "demo"),
+    ("report", "viewing"),
+    ("apps", "cli"),
+)
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
-MAY_READ_TRUTH = ("demo", "config")  # and modules called audit: config only names the folder for 05's audit
+MAY_READ_TRUTH = {  # the folder of the demo's answers
+    "sportskills_lib/config.py",  # only names the folder that 05 compares with
+    "sportskills_lib/evaluation/demo_truth.py",
+    "sportskills_lib/apps/audit/judge_vs_spans.py",
+}
 
 
 def relative(path: Path) -> str:
@@ -45,7 +55,7 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-# -------------------------------------------------------------------------------------------------------- imports
+# ------------------------------------------------------------------------------------------ imports
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -58,26 +68,22 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def floor(room: str) -> int:
-    """0 the ground, 1 what stages share, 2 stages and the demo world, 3 viewing, 4 applications."""
-    if room in ABOVE_VIEWING:
-        return 4
-    if room == "viewing":
-        return 3
-    if room in STAGE_PACKAGES or room == "demo":
-        return 2
-    return 0 if room in GROUND else 1
+    """Its place in FLOORS; a room that stands in none is an error, so that none is forgotten."""
+    return next(level for level, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def upward_imports(room: str, source: str) -> list[str]:
-    """Imports of ``room`` (a root module or package) that point up, or from one stage into another."""
+    """Imports of ``room`` (a root module or package) that point up, or from one stage into
+    another.
+    """
     found = []
     for line, name in imported(ast.parse(source)):
         parts = name.split(".")
-        if parts[0] != "sportskills_lib" or len(parts) < 2 or parts[1].startswith("__"):
+        if parts[0] != "sportskills_lib" or len(parts) < 2 or parts[1] == "__version__":
             continue
         other = parts[1]
         between_stages = room in STAGE_PACKAGES and other in STAGE_PACKAGES and room != other
-        into_demo = other == "demo" and room not in ("demo", "execution", "cli")
+        into_demo = other == "demo" and room not in ("demo", "cli")
         if floor(other) > floor(room) or between_stages or into_demo:
             found.append(f"{room}, line {line}: imports {name}")
     return found
@@ -89,7 +95,9 @@ def room_of(path: Path) -> str:
 
 
 def test_imports_point_one_way() -> None:
-    offences = [text for path in MODULES for text in upward_imports(room_of(path), path.read_text())]
+    offences = [
+        text for path in MODULES for text in upward_imports(room_of(path), path.read_text())
+    ]
     assert offences == []
 
 
@@ -98,10 +106,12 @@ def test_imports_point_one_way() -> None:
     [
         ("pairing", "from sportskills_lib.curation import captions"),
         ("tables", "def f():\n    from sportskills_lib import video"),
+        ("runs", "from sportskills_lib.plots import style"),
+        ("statistics", "from sportskills_lib.evaluation import summary"),
         ("evaluation", "import sportskills_lib.viewing.pictures"),
         ("retrieval", "from sportskills_lib.demo.skills import SPORTS"),
         ("viewing", "from sportskills_lib.demo import skills"),
-        ("curation", "from sportskills_lib import execution"),
+        ("curation", "from sportskills_lib.apps import sweep"),
     ],
 )
 def test_an_upward_import_is_caught(room: str, source: str) -> None:
@@ -112,7 +122,9 @@ def missing_imports(source: str) -> list[str]:
     """What the source wants from the library that the library does not have."""
     missing = []
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("sportskills_lib"):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+            "sportskills_lib"
+        ):
             continue
         for alias in node.names:
             where, name = str(node.module), alias.name
@@ -124,13 +136,16 @@ def missing_imports(source: str) -> list[str]:
     return missing
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem
+)
 def test_benchmarks_ask_for_what_is_there(path: Path) -> None:
     assert missing_imports(path.read_text()) == []
 
 
 @pytest.mark.parametrize(
-    "source", ["from sportskills_lib.encoder.crew import Crew", "from sportskills_lib import nobody"]
+    "source",
+    ["from sportskills_lib.training.crew import Crew", "from sportskills_lib import nobody"],
 )
 def test_a_missing_import_is_caught(source: str) -> None:
     assert missing_imports(source)
@@ -148,44 +163,36 @@ def heavy_at_top(source: str) -> list[str]:
 
 
 def test_torch_is_imported_inside_functions() -> None:
-    offences = {relative(path): found for path in MODULES if (found := heavy_at_top(path.read_text()))}
+    offences = {
+        relative(path): found for path in MODULES if (found := heavy_at_top(path.read_text()))
+    }
     assert offences == {}
 
 
 def test_a_heavy_import_at_the_top_is_caught() -> None:
-    assert heavy_at_top("import numpy\nfrom torch import nn") == ["line 2: torch", "line 2: torch.nn"]
+    assert heavy_at_top("import numpy\nfrom torch import nn") == [
+        "line 2: torch",
+        "line 2: torch.nn",
+    ]
     assert heavy_at_top("class A:\n    import transformers") != []
     assert heavy_at_top("def f():\n    import torch\n") == []
     assert heavy_at_top("if TYPE_CHECKING:\n    import torch\n") == []
 
 
-LIGHT_ROOMS = (
-    "cli",
-    "advice",
-    "execution",
-    "sweeping",
-    "worlds",
-    "headless",
-    "doctor",
-    "config",
-    "tables",
-    "artifacts",
-    "metrics",
-    "curation",
-)
-
-
-def test_command_line_planning_rules_and_evaluation_load_no_torch() -> None:
+def test_no_module_loads_torch_when_it_is_imported() -> None:
     names = [
-        ".".join(("sportskills_lib", *path.relative_to(LIBRARY).with_suffix("").parts)).removesuffix(".__init__")
+        ".".join(
+            ("sportskills_lib", *path.relative_to(LIBRARY).with_suffix("").parts)
+        ).removesuffix(".__init__")
         for path in MODULES
-        if room_of(path) in (*LIGHT_ROOMS, "pairing", "evaluation", "viewing")
     ]
     script = (
         f"import importlib, sys\n[importlib.import_module(name) for name in {names!r}]\n"
         f"print([name for name in {HEAVY[:5]!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
@@ -193,13 +200,16 @@ def test_heavy_packages_stay_out_of_the_commands() -> None:
     script = (
         "import sys\nfrom sportskills_lib import cli\nsys.argv = ['sportskills', '--help']\n"
         "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('torch', 'polars', 'papermill', 'pydantic') if name in sys.modules])"
+        "print([name for name in ('torch', 'polars', 'papermill', 'pydantic') if name in "
+        "sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
-# ----------------------------------------------------------------------------------------------------------- size
+# --------------------------------------------------------------------------------------------- size
 
 
 def too_long(source: str) -> list[str]:
@@ -209,7 +219,8 @@ def too_long(source: str) -> list[str]:
         found.append(f"module of {lines} lines")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
+            body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+            length = (node.end_lineno or 0) - body[0].lineno + 1  # signature and docstring are free
             if length > LONGEST_FUNCTION:
                 found.append(f"{node.name} of {length} lines")
     return found
@@ -222,12 +233,12 @@ def test_modules_and_functions_are_short() -> None:
 
 def test_long_ones_are_caught() -> None:
     body = "    x = 1\n"
-    assert too_long("def f():\n" + body * 50) == ["f of 51 lines"]
-    assert too_long("def f():\n" + body * 49) == []
-    assert too_long("x = 1\n" * 401) == ["module of 401 lines"]
+    assert too_long("def f():\n" + body * 76) == ["f of 76 lines"]
+    assert too_long("def f():\n" + body * 75) == []
+    assert too_long("x = 1\n" * 526) == ["module of 526 lines"]
 
 
-# ------------------------------------------------------------------------------------------------------ docstrings
+# --------------------------------------------------------------------------------------- docstrings
 
 
 def undocumented(source: str) -> list[str]:
@@ -250,17 +261,22 @@ def undocumented(source: str) -> list[str]:
 
 
 def test_what_is_public_says_what_it_guarantees() -> None:
-    offences = {relative(path): found for path in MODULES if (found := undocumented(path.read_text()))}
+    offences = {
+        relative(path): found for path in MODULES if (found := undocumented(path.read_text()))
+    }
     assert offences == {}
 
 
 def test_a_missing_docstring_is_caught() -> None:
-    source = '"""Module."""\nclass A:\n    """A."""\n    def f(self): ...\n    def _g(self): ...\ndef h(): ...\n'
+    source = (
+        '"""Module."""\nclass A:\n    """A."""\n    def f(self): ...\n    def _g(self): '
+        "...\ndef h(): ...\n"
+    )
     assert undocumented(source) == ["A.f", "h"]
     assert undocumented("x = 1") == ["the module"]
 
 
-# ---------------------------------------------------------------------------------------------------------- safety
+# ------------------------------------------------------------------------------------------- safety
 
 
 def unsafe(source: str) -> list[str]:
@@ -277,7 +293,9 @@ def unsafe(source: str) -> list[str]:
         for option in ("trust_remote_code", "shell", "allow_pickle"):
             if given.get(option) not in (None, "False"):
                 found.append(f"line {node.lineno}: {option}")
-        if given.get("weights_only") == "False" or (name == "torch.load" and given.get("weights_only") != "True"):
+        if given.get("weights_only") == "False" or (
+            name == "torch.load" and given.get("weights_only") != "True"
+        ):
             found.append(f"line {node.lineno}: torch.load without weights_only=True")
         if name in ("eval", "exec", "os.system", "os.popen"):
             found.append(f"line {node.lineno}: {name}")
@@ -307,7 +325,7 @@ def test_unsafe_code_is_caught(source: str) -> None:
     assert unsafe(source)
 
 
-# ----------------------------------------------------------------------------------------------------------- truth
+# -------------------------------------------------------------------------------------------- truth
 
 
 def names_the_truth(source: str) -> list[str]:
@@ -326,7 +344,7 @@ def test_only_tests_audits_and_the_demo_name_the_truth() -> None:
     offences = {
         relative(path): found
         for path in MODULES
-        if room_of(path) not in MAY_READ_TRUTH and path.stem != "audit"
+        if room_of(path) != "demo" and relative(path) not in MAY_READ_TRUTH
         if (found := names_the_truth(path.read_text()))
     }
     assert offences == {}
@@ -338,26 +356,46 @@ def test_naming_the_truth_is_caught() -> None:
     assert not names_the_truth('"""The truth/ folder is not read."""\nx = "the truth of it"')
 
 
-# ------------------------------------------------------------------------------------------------------- notebooks
+# ---------------------------------------------------------------------------------------- notebooks
 
 
 FORBIDDEN = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.AsyncFor, ast.While),
+    *(
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.Lambda,
+        ast.For,
+        ast.AsyncFor,
+        ast.While,
+    ),
     *(ast.If, ast.IfExp, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.Match),
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
 )
 
 
 def cell_offences(cells: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with a notebook's cells: too long, a forbidden construct, no prose before, outputs kept."""
+    """What is wrong with a notebook's cells: too long, a forbidden construct, no prose before,
+    outputs kept.
+    """
     found = []
     for number, cell in enumerate(cells, start=1):
         source = "".join(cell["source"])
         if cell["cell_type"] != "code":
             continue
-        if len(source.splitlines()) > LONGEST_CELL and "parameters" not in cell["metadata"].get("tags", []):
+        imports = all(
+            isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body
+        )
+        free = imports or "parameters" in cell["metadata"].get("tags", [])
+        if len(source.splitlines()) > LONGEST_CELL and not free:
             found.append(f"cell {number}: {len(source.splitlines())} lines")
-        kinds = sorted({type(node).__name__ for node in ast.walk(ast.parse(source)) if isinstance(node, FORBIDDEN)})
+        kinds = sorted(
+            {
+                type(node).__name__
+                for node in ast.walk(ast.parse(source))
+                if isinstance(node, FORBIDDEN)
+            }
+        )
         found += [f"cell {number}: {kind}" for kind in kinds]
         if number == 1 or cells[number - 2]["cell_type"] != "markdown":
             found.append(f"cell {number}: no prose before it")
@@ -387,7 +425,13 @@ def test_cells_are_short_flat_explained_and_stripped(path: Path) -> None:
 )
 def test_a_bad_cell_is_caught(source: str) -> None:
     prose = {"cell_type": "markdown", "metadata": {}, "source": ["Why."]}
-    code = {"cell_type": "code", "metadata": {}, "source": [source], "outputs": [], "execution_count": None}
+    code = {
+        "cell_type": "code",
+        "metadata": {},
+        "source": [source],
+        "outputs": [],
+        "execution_count": None,
+    }
     assert cell_offences([prose, code])
     fine = code | {"source": ["x = 1"]}
     assert cell_offences([prose, fine]) == []
@@ -396,10 +440,13 @@ def test_a_bad_cell_is_caught(source: str) -> None:
 
 
 def parameter_offences(source: str, stage: str) -> list[str]:
-    """How the parameters cell differs from `run` and the stage's config: names, types, defaults, comments."""
+    """How the parameters cell differs from `run` and the stage's config: names, types, defaults,
+    comments.
+    """
     fields = CONFIGS[stage].model_fields
     expected = {"run": (str, "demo")} | {
-        name: (field.annotation, field.get_default(call_default_factory=True)) for name, field in fields.items()
+        name: (field.annotation, field.get_default(call_default_factory=True))
+        for name, field in fields.items()
     }
     found, seen = [], []
     comments = {
@@ -408,7 +455,9 @@ def parameter_offences(source: str, stage: str) -> list[str]:
         if token.type == tokenize.COMMENT
     }
     for node in ast.parse(source).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+        if not (
+            isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
+        ):
             found.append(f"line {node.lineno}: not `name: type = value`")
             continue
         name = node.target.id
@@ -425,9 +474,15 @@ def parameter_offences(source: str, stage: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in CONFIGS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem in CONFIGS], ids=lambda path: path.stem
+)
 def test_parameters_are_the_configs_fields_and_defaults(path: Path) -> None:
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    cells = [
+        cell
+        for cell in json.loads(path.read_text())["cells"]
+        if "parameters" in cell["metadata"].get("tags", [])
+    ]
     assert len(cells) == 1
     assert parameter_offences("".join(cells[0]["source"]), path.stem) == []
 
@@ -448,7 +503,7 @@ def test_notebooks_name_the_plain_kernel(path: Path) -> None:
     assert json.loads(path.read_text())["metadata"]["kernelspec"]["name"] == "python3"
 
 
-# ------------------------------------------------------------------------------------------------ files in the tree
+# -------------------------------------------------------------------------------- files in the tree
 
 
 def tracked() -> list[Path]:
@@ -488,9 +543,17 @@ def lock_pins(text: str) -> dict[str, str]:
 
 def lock_offences(text: str) -> list[str]:
     """Lines of a lock that name an address, pin nothing, or come without a hash."""
-    found = [line for line in text.splitlines() if "://" in line or line.startswith(("-", "@")) or " @ " in line]
+    found = [
+        line
+        for line in text.splitlines()
+        if "://" in line or line.startswith(("-", "@")) or " @ " in line
+    ]
     blocks = [block for block in re.split(r"\n(?=\S)", text.strip()) if not block.startswith("#")]
-    found += [block.split()[0] for block in blocks if "==" not in block.split()[0] or "--hash=sha256:" not in block]
+    found += [
+        block.split()[0]
+        for block in blocks
+        if "==" not in block.split()[0] or "--hash=sha256:" not in block
+    ]
     return found
 
 
@@ -501,7 +564,12 @@ def test_the_lock_pins_with_hashes_and_names_no_address() -> None:
 def test_a_bad_lock_is_caught() -> None:
     good = "a==1 \\\n    --hash=sha256:00\nb==2 \\\n    --hash=sha256:11\n"
     assert lock_offences(good) == []
-    for bad in ("a==1\n", good + "c>=2 \\\n    --hash=sha256:1\n", "--index-url x\n" + good, "a @ file:x\n" + good):
+    for bad in (
+        "a==1\n",
+        good + "c>=2 \\\n    --hash=sha256:1\n",
+        "--index-url x\n" + good,
+        "a @ file:x\n" + good,
+    ):
         assert lock_offences(bad)
 
 
@@ -513,7 +581,9 @@ def test_the_lock_holds_every_package_that_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = {normal(name) for name in lock_pins((ROOT / "requirements.lock").read_text())}
     asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    missing = [name for text in asked if normal(name := re.split(r"[\[<>=~! ]", text)[0]) not in pins]
+    missing = [
+        name for text in asked if normal(name := re.split(r"[\[<>=~! ]", text)[0]) not in pins
+    ]
     assert missing == []
 
 
@@ -525,7 +595,11 @@ def conda_offences(text: str) -> list[str]:
     found += [entry for entry in plain if re.split(r"[=<>]", entry)[0] not in ("python", "pip")]
     found += [] if "python=3.11" in plain else ["python is not 3.11"]
     found += [] if "-r requirements.lock" in pip else ["the lock is not named"]
-    return found + [entry for entry in pip if entry not in ("-r requirements.lock", "--no-deps", "--require-hashes")]
+    return found + [
+        entry
+        for entry in pip
+        if entry not in ("-r requirements.lock", "--no-deps", "--require-hashes")
+    ]
 
 
 def test_conda_installs_what_the_lock_names() -> None:
@@ -546,14 +620,18 @@ def test_versions_agree_and_the_changelog_knows_them() -> None:
     assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-# ---------------------------------------------------------------------------------------------------- documentation
+# ------------------------------------------------------------------------------------ documentation
 
 
 def documented_commands(text: str) -> list[str]:
     """Every `make …` and `sportskills …` in code spans and code blocks."""
     blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    lines = [line.strip().removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [
+        line.strip().removeprefix("$ ").split("#")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+    ]
     return [line for line in (*lines, *spans) if re.match(r"(make|sportskills)( |$)", line)]
 
 
@@ -561,14 +639,18 @@ def command_offence(command: str, targets: set[str], options: dict[str, set[str]
     """Why the command would not be understood, or None."""
     words = command.split()
     if words[0] == "make":
-        wrong = [word for word in words[1:] if "=" not in word and not word.startswith(("-", "'", '"'))]
+        wrong = [
+            word for word in words[1:] if "=" not in word and not word.startswith(("-", "'", '"'))
+        ]
         wrong = [word for word in wrong if re.fullmatch(r"[a-z]+", word) and word not in targets]
         return f"make has no target {wrong[0]}" if wrong else None
     names = [word for word in words[1:] if not word.startswith("-")]
     if names and re.fullmatch(r"[a-z]+", names[0]) and names[0] not in options:
         return f"sportskills has no command {names[0]}"
     allowed = options.get(names[0], set()) | {"--help"} if names else {"--help", "--version"}
-    wrong = [word for word in words[1:] if word.startswith("--") and word.split("=")[0] not in allowed]
+    wrong = [
+        word for word in words[1:] if word.startswith("--") and word.split("=")[0] not in allowed
+    ]
     return f"{names[0] if names else 'sportskills'} has no option {wrong[0]}" if wrong else None
 
 
@@ -580,7 +662,10 @@ def known_commands() -> tuple[set[str], dict[str, set[str]]]:
 
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    parts = {name: [command, *getattr(command, "commands", {}).values()] for name, command in commands.items()}
+    parts = {
+        name: [command, *getattr(command, "commands", {}).values()]
+        for name, command in commands.items()
+    }
     options = {
         name: {opt for command in group for param in command.params for opt in param.opts}
         for name, group in parts.items()
@@ -588,37 +673,62 @@ def known_commands() -> tuple[set[str], dict[str, set[str]]]:
     return targets, options
 
 
-@pytest.mark.parametrize("name", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
-def test_documented_commands_exist(name: str, known_commands: tuple[set[str], dict[str, set[str]]]) -> None:
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+)
+def test_documented_commands_exist(
+    name: str, known_commands: tuple[set[str], dict[str, set[str]]]
+) -> None:
     commands = documented_commands((ROOT / name).read_text())
-    assert [found for command in commands if (found := command_offence(command, *known_commands))] == []
+    assert [
+        found for command in commands if (found := command_offence(command, *known_commands))
+    ] == []
 
 
-def test_the_makefile_lists_what_it_promises(known_commands: tuple[set[str], dict[str, set[str]]]) -> None:
+def test_the_makefile_lists_what_it_promises(
+    known_commands: tuple[set[str], dict[str, set[str]]],
+) -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     listed = set(re.findall(r"^  make ([a-z]+) ", done.stdout, flags=re.MULTILINE))
     assert {"reproduce", "test", "lint", "lab", "gpu", "clean"} <= listed <= known_commands[0]
 
 
-def test_a_command_that_does_not_exist_is_caught(known_commands: tuple[set[str], dict[str, set[str]]]) -> None:
-    text = "Do `make tset`, then\n```\nsportskills reproduce --form 03\n```\nand `sportskills repot`; not `other make`."
+def test_a_command_that_does_not_exist_is_caught(
+    known_commands: tuple[set[str], dict[str, set[str]]],
+) -> None:
+    text = (
+        "Do `make tset`, then\n```\nsportskills reproduce --form 03\n```\nand `sportskills "
+        "repot`; not `other make`."
+    )
     commands = documented_commands(text)
     assert len(commands) == 3
     assert all(command_offence(command, *known_commands) for command in commands)
     assert command_offence("make reproduce RUN=x ARGS='--from 03'", *known_commands) is None
-    assert command_offence("sportskills reproduce --run mine --set 03.seed=1", *known_commands) is None
+    assert (
+        command_offence("sportskills reproduce --run mine --set 03.seed=1", *known_commands) is None
+    )
 
 
 def broken_links(text: str, folder: Path) -> list[str]:
     """Links and pictures of a page that point to a file that is not there."""
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|<img[^>]*src=\"([^\"]+)\"", text)
-    return [path for pair in targets for path in pair if path and "://" not in path and not (folder / path).exists()]
+    return [
+        path
+        for pair in targets
+        for path in pair
+        if path and "://" not in path and not (folder / path).exists()
+    ]
 
 
-LATER = {"docs/figures/per_sport_recall.png", "figures/per_sport_recall.png"}  # copied from a report, after a demo run
+LATER = {
+    "docs/figures/per_sport_recall.png",
+    "figures/per_sport_recall.png",
+}  # copied from a report, after a demo run
 
 
-@pytest.mark.parametrize("name", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+)
 def test_pages_link_to_what_is_there(name: str) -> None:
     path = ROOT / name
     assert set(broken_links(path.read_text(), path.parent)) <= LATER
@@ -631,7 +741,7 @@ def test_a_broken_link_is_caught(tmp_path: Path) -> None:
     ]
 
 
-# ---------------------------------------------------------------------------------------------------------- tests
+# -------------------------------------------------------------------------------------------- tests
 
 
 def test_test_files_have_names_of_their_own() -> None:
@@ -640,10 +750,20 @@ def test_test_files_have_names_of_their_own() -> None:
 
 
 def test_checkers_are_all_shown_an_offence() -> None:
-    """A checker that catches nothing would pass for ever: each one above is called by a test named *_caught."""
+    """A checker that catches nothing would pass for ever: each one above is called by a test named
+    *_caught.
+    """
     tree = parsed(Path(__file__))
-    checkers = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and _returns_offences(node)}
-    caught = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.endswith("_caught")]
+    checkers = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and _returns_offences(node)
+    }
+    caught = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("_caught")
+    ]
     called = {
         call.func.id
         for node in caught
@@ -654,4 +774,8 @@ def test_checkers_are_all_shown_an_offence() -> None:
 
 
 def _returns_offences(node: ast.FunctionDef) -> bool:
-    return node.returns is not None and ast.unparse(node.returns) == "list[str]" and not node.name.startswith("test_")
+    return (
+        node.returns is not None
+        and ast.unparse(node.returns) == "list[str]"
+        and not node.name.startswith("test_")
+    )

@@ -1,8 +1,10 @@
-"""Every command in README.md and docs/ is run here, planned, or at least read by the command line's own parser.
+"""Every command in README.md and docs/ is run here, planned, or at least read by the command line's
+own parser.
 
-Commands are found in fenced and indented blocks and in inline code. Each must fall under one of the rules below, which
-say how it is tried and, where it is not run, why; a command that falls under none fails, so that none is skipped
-silently. What is run is run on a small library of generated lessons, as the run ``mine``.
+Commands are found in fenced and indented blocks and in inline code. Each must fall under one of the
+rules below, which say how it is tried and, where it is not run, why; a command that falls under
+none fails, so that none is skipped silently. What is run is run on a small library of generated
+lessons, as the run ``mine``.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sportskills_lib import artifacts, cli, table_docs
+from sportskills_lib import cli
+from sportskills_lib.apps import table_docs
 from sportskills_lib.config import CONFIGS
+from sportskills_lib.runs import artifacts
 
-sys.path.insert(0, str(Path(__file__).parent / "advice"))
+sys.path.insert(0, str(Path(__file__).parent / "apps" / "advise"))
 
 from advice_runs import make_library
 
@@ -31,36 +35,74 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STARTS = r"(?:sportskills|make|papermill|torchrun|accelerate|python|mamba|jupyter|voila) "
 TARGETS = "help|reproduce|study|demo|test|lint|format|lab|gpu|lock|clean|setup"
 
-# How a command is tried, the first rule that fits: run it, plan it (--plan is added), read it (the command line parses
-# it, and runs nothing), dry (make -n), or leave it (a reason, and nothing is tried but that what it names exists).
+# How a command is tried, the first rule that fits: run it, plan it (--plan is added), read it (the
+# command line parses
+# it, and runs nothing), dry (make -n), or leave it (a reason, and nothing is tried but that what it
+# names exists).
 RULES: list[tuple[str, str, str]] = [
     (r".*(…|<\w+>).*", "leave", "a pattern for the reader to fill in, not a command"),
-    (r"make (" + TARGETS + r")\b.*", "dry", "make says what it would do: these take minutes to hours, or a browser"),
+    (
+        r"make (" + TARGETS + r")\b.*",
+        "dry",
+        "make says what it would do: these take minutes to hours, or a browser",
+    ),
     (r"papermill .*", "leave", "runs a whole notebook; its name and parameters are checked"),
     (
         r"(torchrun|accelerate launch) .*",
         "leave",
         "needs several processes; tests/encoder/test_processes.py starts them",
     ),
-    (r"python -m sportskills_lib\.\S+.*", "leave", "the module is looked up; the page of tables is compared below"),
+    (
+        r"python -m sportskills_lib\.\S+.*",
+        "leave",
+        "the module is looked up; the page of tables is compared below",
+    ),
     (r"python benchmarks/\S+.*", "leave", "a measurement of minutes; the file is looked up"),
     (r"mamba env create .*", "leave", "installs packages; the file is looked up"),
     (r"sportskills (status|probe|doctor|taxonomy|export|advise|report)\b.*", "run", ""),
-    (r"sportskills audit sample --filter supervision\b.*", "read", "needs 04; tests/auditing runs it"),
-    (r"sportskills audit score .*--against\b.*", "read", "needs a second run's judge; tests/auditing runs it"),
+    (
+        r"sportskills audit sample --filter supervision\b.*",
+        "read",
+        "needs 04; tests/auditing runs it",
+    ),
+    (
+        r"sportskills audit score .*--against\b.*",
+        "read",
+        "needs a second run's judge; tests/auditing runs it",
+    ),
     (r"sportskills audit (sample|score|spans)\b.*", "run", ""),
     (
         r"sportskills reproduce --preset paper\b.*",
         "read",
         "its plan counts a large model; tests/sweeping/test_plans.py",
     ),
-    (r"sportskills (reproduce|sweep|study)\b.*", "plan", "trains models; what it would do is computed"),
-    (r"sportskills plan\b.*", "read", "counts a large model for seconds; tests/sweeping/test_plans.py runs it"),
-    (r"sportskills compare\b.*", "read", "needs two evaluated runs; tests/evaluation/test_run_pairs.py runs it"),
+    (
+        r"sportskills (reproduce|sweep|study)\b.*",
+        "plan",
+        "trains models; what it would do is computed",
+    ),
+    (
+        r"sportskills plan\b.*",
+        "read",
+        "counts a large model for seconds; tests/sweeping/test_plans.py runs it",
+    ),
+    (
+        r"sportskills compare\b.*",
+        "read",
+        "needs two evaluated runs; tests/evaluation/test_run_pairs.py runs it",
+    ),
     (r"sportskills audit evidence\b.*", "read", "asks a judge about films; tests/auditing runs it"),
-    (r"sportskills fetch\b.*", "read", "asks the network; tests/curation/test_fetch_command.py runs it on a stand-in"),
+    (
+        r"sportskills fetch\b.*",
+        "read",
+        "asks the network; tests/curation/test_fetch_command.py runs it on a stand-in",
+    ),
     (r"sportskills demo\b.*", "read", "renders films for minutes; tests/demo makes a small world"),
-    (r"sportskills rate (draw|status|export)\b.*", "read", "needs an evaluated run and raters; its own tests run it"),
+    (
+        r"sportskills rate (draw|status|export)\b.*",
+        "read",
+        "needs an evaluated run and raters; its own tests run it",
+    ),
     (
         r"sportskills (rate serve|inspect|audit label)\b.*",
         "read",
@@ -68,7 +110,13 @@ RULES: list[tuple[str, str, str]] = [
     ),
 ]
 # Inline code that names a command without what it needs, or files that only the reader has.
-BARE = {"sportskills advise", "sportskills probe", "sportskills plan", "sportskills compare", "sportskills rate serve"}
+BARE = {
+    "sportskills advise",
+    "sportskills probe",
+    "sportskills plan",
+    "sportskills compare",
+    "sportskills rate serve",
+}
 
 
 def commands(text: str) -> list[str]:
@@ -108,18 +156,23 @@ def chosen(how: str) -> list[str]:
 
 
 def test_commands_are_found_in_every_form() -> None:
-    text = "```sh\nmake test   # the tests\nls\n```\nso `sportskills status --run x`:\n\n    sportskills doctor\n"
+    text = (
+        "```sh\nmake test   # the tests\nls\n```\nso `sportskills status --run "
+        "x`:\n\n    sportskills doctor\n"
+    )
     assert commands(text) == ["make test", "sportskills doctor", "sportskills status --run x"]
     assert len(COMMANDS) > 50 and COMMANDS["make reproduce"] == "README.md"
 
 
 def test_no_command_is_skipped_silently() -> None:
-    assert [f"{page}: {command}" for command, page in COMMANDS.items() if rule(command) is None] == []
+    assert [
+        f"{page}: {command}" for command, page in COMMANDS.items() if rule(command) is None
+    ] == []
     assert all(why for _, how, why in RULES if how != "run")
     assert rule("sportskills abracadabra") is None and rule("sudo make me") is None
 
 
-# ------------------------------------------------------------------------------------------------------------- run
+# ---------------------------------------------------------------------------------------------- run
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +182,9 @@ def _library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for run in ("mine", "demo"):
         shutil.copytree(home / "data/runs/t", home / "data/runs" / run)
         source = {stage: {"source": "data/raw/mine"} for stage in artifacts.STAGES[:2]}
-        (home / "data/runs" / run / "run.json").write_text(json.dumps({"preset": "local", "settings": source}))
+        (home / "data/runs" / run / "run.json").write_text(
+            json.dumps({"preset": "local", "settings": source})
+        )
     for name in ("film.mp4", "my_serve.mp4"):
         shutil.copyfile(home / "data/raw/mine/lesson1.mp4", home / name)
     for name in ("lessons", "learners"):
@@ -147,7 +202,9 @@ def _library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(_library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+def call(
+    _library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable:
     """Call the command line in the small workspace; its exit code and what it said."""
     monkeypatch.setenv("SPORTSKILLS_HOME", str(_library))
     monkeypatch.setenv("HOME", str(_library))
@@ -155,7 +212,8 @@ def call(_library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     def run(command: str, *more: str) -> tuple[int, str]:
         words = [
-            word.replace("~", str(_library), 1) if word.startswith("~/") else word for word in shlex.split(command)
+            word.replace("~", str(_library), 1) if word.startswith("~/") else word
+            for word in shlex.split(command)
         ]
         monkeypatch.setattr(sys, "argv", [*words, *more])
         with pytest.raises(SystemExit) as end:
@@ -196,7 +254,9 @@ def test_long_commands_are_planned(command: str, call: Callable) -> None:
 
 @pytest.mark.parametrize("command", [*chosen("read"), *sorted(BARE & set(COMMANDS))])
 def test_the_rest_is_read_by_the_command_line(command: str) -> None:
-    """Options, arguments and values are parsed; nothing is run. A bare command is only looked up."""
+    """Options, arguments and values are parsed; nothing is run. A bare command is only looked
+    up.
+    """
     import typer
 
     words = shlex.split(command)[1:]
@@ -208,13 +268,17 @@ def test_the_rest_is_read_by_the_command_line(command: str) -> None:
         group.make_context(command, words)
 
 
-# ----------------------------------------------------------------------------------------------------- not run at all
+# ----------------------------------------------------------------------------------- not run at all
 
 
 @pytest.mark.parametrize("command", chosen("dry"))
 def test_make_knows_what_it_would_do(command: str) -> None:
     done = subprocess.run(
-        ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60
+        ["make", "-n", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
@@ -227,7 +291,11 @@ def test_what_is_left_names_what_there_is(command: str) -> None:
         assert notebook.is_file()
         given = [words[at + 1] for at, word in enumerate(words) if word == "-p"]
         assert all(name == "run" or name in known for name in given)
-    modules = [words[at + 1] for at, word in enumerate(words) if word == "-m" and "sportskills_lib" in words[at + 1]]
+    modules = [
+        words[at + 1]
+        for at, word in enumerate(words)
+        if word == "-m" and "sportskills_lib" in words[at + 1]
+    ]
     for module in modules:
         place = ROOT / module.replace(".", "/")
         assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
@@ -238,12 +306,14 @@ def test_what_is_left_names_what_there_is(command: str) -> None:
         assert words[1] in {each.name or each.callback.__name__ for each in group}  # type: ignore[union-attr]
 
 
-# ----------------------------------------------------------------------------------------------------------- pages
+# -------------------------------------------------------------------------------------------- pages
 
 
 def test_the_page_of_tables_is_up_to_date() -> None:
     page = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
-    assert page == table_docs.markdown(), "run `python -m sportskills_lib.table_docs > docs/tables.md`"
+    assert page == table_docs.markdown(), (
+        "run `python -m sportskills_lib.apps.table_docs > docs/tables.md`"
+    )
     assert all(f"## {name.lower()}" in page for name in table_docs.FILES)
 
 
@@ -257,7 +327,9 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_the_committed_study_holds_what_the_study_copies() -> None:
     files = [path for path in (ROOT / "docs").rglob("study*/*/*") if path.is_file()]
     assert files and {path.suffix for path in files} <= {".png", ".csv", ".tex"}
-    assert [path.name for path in files if path.stem.endswith("_all") or path.stat().st_size > 400_000] == []
+    assert [
+        path.name for path in files if path.stem.endswith("_all") or path.stat().st_size > 400_000
+    ] == []
 
 
 def test_the_figures_told_of_the_study_stand_in_its_tables() -> None:
@@ -265,6 +337,8 @@ def test_the_figures_told_of_the_study_stand_in_its_tables() -> None:
     quoted = {float(figure.replace("−", "-")) for figure in re.findall(r"[+−]?\d\.\d{3,}", told)}
     known: set[float] = set()
     for path in (ROOT / "docs/study_retrieval").rglob("*.csv"):
-        for column in pl.read_csv(path, infer_schema_length=None).select(pl.selectors.float()).iter_columns():
+        for column in (
+            pl.read_csv(path, infer_schema_length=None).select(pl.selectors.float()).iter_columns()
+        ):
             known |= {round(value, places) for value in column.drop_nulls() for places in (3, 4)}
     assert len(quoted) > 20 and quoted <= known, quoted - known

@@ -1,4 +1,6 @@
-"""Every metric against a naive version with ties, every chance level against enumeration, and all against trec_eval."""
+"""Every metric against a naive version with ties, every chance level against enumeration, and all
+against trec_eval.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,21 @@ from hypothesis import strategies as st
 
 from sportskills_lib import metrics
 
-TREC = Path(os.environ.get("SPORTSKILLS_REAL_DATA", Path(__file__).parents[2] / "shared" / "real")) / "trec_eval"
+TREC = (
+    Path(os.environ.get("SPORTSKILLS_REAL_DATA", Path(__file__).parents[2] / "shared" / "real"))
+    / "trec_eval"
+)
 
 
 def naive_order(row, tie):
     """Column indices best first, by sorting pairs: the definition, word for word."""
     sign = 1 if tie == "ascending" else -1
-    return [column for _, _, column in sorted((-score, sign * column, column) for column, score in enumerate(row))]
+    return [
+        column
+        for _, _, column in sorted(
+            (-score, sign * column, column) for column, score in enumerate(row)
+        )
+    ]
 
 
 scores_with_ties = st.integers(1, 6).flatmap(
@@ -40,14 +50,19 @@ ties = st.sampled_from(["ascending", "descending"])
 def test_ranking_is_the_naive_order_with_ties(scores, tie, k):
     expected = [naive_order(row, tie) for row in scores]
     np.testing.assert_array_equal(metrics.ranking(scores, tie=tie), expected)
-    np.testing.assert_array_equal(metrics.ranking(scores, k=k, tie=tie), [row[:k] for row in expected])
+    np.testing.assert_array_equal(
+        metrics.ranking(scores, k=k, tie=tie), [row[:k] for row in expected]
+    )
 
 
 @given(scores_with_ties, ties, st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_the_rank_of_a_single_positive_equals_the_naive_one(scores, tie, random):
     positive = [random.randrange(len(scores[0])) for _ in scores]
-    ranks = [naive_order(row, tie).index(column) + 1 for row, column in zip(scores, positive, strict=True)]
+    ranks = [
+        naive_order(row, tie).index(column) + 1
+        for row, column in zip(scores, positive, strict=True)
+    ]
     np.testing.assert_array_equal(metrics.positive_ranks(scores, positive, tie=tie), ranks)
 
 
@@ -73,15 +88,21 @@ def test_set_metrics_equal_the_naive_ones(scores, k, random):
             continue
         top = set(best[:k])
         dcg = sum(gain[column] / math.log2(rank + 2) for rank, column in enumerate(best[:k]))
-        ideal = sum(value / math.log2(rank + 2) for rank, value in enumerate(sorted(gain, reverse=True)[:k]))
+        ideal = sum(
+            value / math.log2(rank + 2) for rank, value in enumerate(sorted(gain, reverse=True)[:k])
+        )
         assert results["multi"][query] == pytest.approx(len(top & relevant) / min(k, len(relevant)))
         assert results["found"][query] == pytest.approx(len(top & relevant) / len(relevant))
         assert results["hit"][query] == float(bool(top & relevant))
-        assert results["reciprocal"][query] == pytest.approx(1 / (1 + min(best.index(c) for c in relevant)))
+        assert results["reciprocal"][query] == pytest.approx(
+            1 / (1 + min(best.index(c) for c in relevant))
+        )
         assert results["ndcg"][query] == pytest.approx(dcg / ideal)
 
 
-@pytest.mark.parametrize(("n", "relevant", "k"), [(5, 1, 2), (5, 2, 2), (6, 3, 4), (6, 6, 2), (4, 1, 10), (5, 4, 3)])
+@pytest.mark.parametrize(
+    ("n", "relevant", "k"), [(5, 1, 2), (5, 2, 2), (6, 3, 4), (6, 6, 2), (4, 1, 10), (5, 4, 3)]
+)
 def test_chance_levels_equal_the_mean_over_all_orders(n, relevant, k):
     gains = np.array([3, 1, 2, 1, 3, 1][:relevant] + [0] * (n - relevant))
     orders = np.array(list(itertools.permutations(range(n))))
@@ -91,7 +112,9 @@ def test_chance_levels_equal_the_mean_over_all_orders(n, relevant, k):
     def close(chance, values):
         np.testing.assert_allclose(np.ravel(chance)[0], values.mean(), atol=1e-12)
 
-    close(metrics.chance_recall_multi(relevant, n, k=k), metrics.recall_multi_at_k(ranked, count, k=k))
+    close(
+        metrics.chance_recall_multi(relevant, n, k=k), metrics.recall_multi_at_k(ranked, count, k=k)
+    )
     close(metrics.chance_recall(n, k=k), metrics.found_at_k(ranked, count, k=k))
     close(metrics.chance_hit(relevant, n, k=k), metrics.hit_at_k(ranked, count, k=k))
     close(metrics.chance_reciprocal_rank(relevant, n), metrics.reciprocal_rank(ranked, count))
@@ -114,19 +137,23 @@ def test_a_constant_score_is_chance_only_through_the_tie_rule():
     assert (metrics.positive_ranks(scores, positive) <= 10).mean() == metrics.chance_recall(100)
 
 
-# ---------------------------------------------------------------------------------------------------- trec_eval
+# ---------------------------------------------------------------------------------------- trec_eval
 
 
 @pytest.fixture(scope="module")
 def trec():
     if not TREC.is_dir():
-        pytest.skip(f"trec_eval's example is not at {TREC}: set SPORTSKILLS_REAL_DATA to compare with it")
+        pytest.skip(
+            f"trec_eval's example is not at {TREC}: set SPORTSKILLS_REAL_DATA to compare with it"
+        )
     qrels: dict[str, dict[str, int]] = {}
     run: dict[str, dict[str, float]] = {}
     expected: dict[tuple[str, str], float] = {}
     for topic, _, document, grade in map(str.split, (TREC / "qrels.test").read_text().splitlines()):
         qrels.setdefault(topic, {})[document] = int(grade)
-    for topic, _, document, _, score, _ in map(str.split, (TREC / "results.test").read_text().splitlines()):
+    for topic, _, document, _, score, _ in map(
+        str.split, (TREC / "results.test").read_text().splitlines()
+    ):
         run.setdefault(topic, {})[document] = float(np.float32(score))
     for name, topic, value in map(str.split, (TREC / "out.test.aq").read_text().splitlines()):
         if name.startswith(("recall_", "P_", "ndcg_cut_", "recip_rank")):
@@ -158,7 +185,9 @@ def test_agrees_with_trec_eval_at_every_cut(trec):
     assert [round(float(ours["recall_10", topic]), 4) for topic in topics] == [0.0042, 0.0909, 0.0]
     compared = 0
     for (name, topic), value in expected.items():
-        got = np.mean([ours[name, each] for each in topics]) if topic == "all" else ours[name, topic]
+        got = (
+            np.mean([ours[name, each] for each in topics]) if topic == "all" else ours[name, topic]
+        )
         assert got == pytest.approx(value, abs=5.1e-5), (name, topic)
         compared += 1
     assert compared >= 100
@@ -171,11 +200,13 @@ def test_the_tie_rule_matters_on_trec_data(trec):
     assert any(len(set(scores.values())) < len(scores) for scores in run.values())
 
 
-# -------------------------------------------------------------------------------------- galleries of one size for all
+# -------------------------------------------------------------------- galleries of one size for all
 
 
 def every_gallery(n_gallery: int, size: int, kept: tuple[int, ...]):
-    """All galleries of ``size`` that hold the items at the ranks ``kept`` (from 0), as sorted ranks."""
+    """All galleries of ``size`` that hold the items at the ranks ``kept`` (from 0), as sorted
+    ranks.
+    """
     others = [rank for rank in range(n_gallery) if rank not in kept]
     for drawn in itertools.combinations(others, size - len(kept)):
         yield sorted((*kept, *drawn))
@@ -190,7 +221,9 @@ def test_fixed_galleries_equal_the_mean_over_all_galleries(n_gallery, size, k, r
     assert metrics.fixed_gallery_recall([own + 1], [n_gallery], size=size, k=k)[0] == pytest.approx(
         np.mean([rank <= k for rank in drawn])
     )
-    assert metrics.fixed_gallery_rank([own + 1], [n_gallery], size=size)[0] == pytest.approx(np.mean(drawn))
+    assert metrics.fixed_gallery_rank([own + 1], [n_gallery], size=size)[0] == pytest.approx(
+        np.mean(drawn)
+    )
     relevant = tuple(sorted(random.sample(range(n_gallery), random.randint(1, size))))
     tops = [gallery[:k] for gallery in every_gallery(n_gallery, size, relevant)]
     hits = [len(set(top) & set(relevant)) for top in tops]
@@ -200,7 +233,9 @@ def test_fixed_galleries_equal_the_mean_over_all_galleries(n_gallery, size, k, r
     assert hit[0] == pytest.approx(np.mean([found > 0 for found in hits]))
     others = every_gallery(n_gallery, size, relevant[:1])
     guess = [min(1.0, k / len(set(gallery) & set(relevant))) for gallery in others]
-    assert metrics.fixed_gallery_guess([len(relevant)], [n_gallery], size=size, k=k)[0] == pytest.approx(np.mean(guess))
+    assert metrics.fixed_gallery_guess([len(relevant)], [n_gallery], size=size, k=k)[
+        0
+    ] == pytest.approx(np.mean(guess))
 
 
 def test_a_random_ranking_reaches_the_chance_level_of_a_fixed_gallery():
@@ -210,7 +245,9 @@ def test_a_random_ranking_reaches_the_chance_level_of_a_fixed_gallery():
         for k in (1, 5, 10):
             value = metrics.fixed_gallery_recall(ranks, n_gallery, size=100, k=k).mean()
             assert value == pytest.approx(metrics.chance_recall(100, k=k)), (n_gallery, k)
-        assert metrics.fixed_gallery_rank(ranks, n_gallery, size=100).mean() == pytest.approx(metrics.chance_rank(100))
+        assert metrics.fixed_gallery_rank(ranks, n_gallery, size=100).mean() == pytest.approx(
+            metrics.chance_rank(100)
+        )
 
 
 def test_drawn_galleries_agree_with_the_expectation_and_are_the_same_for_all_models():
@@ -224,7 +261,9 @@ def test_drawn_galleries_agree_with_the_expectation_and_are_the_same_for_all_mod
     assert abs(exact.mean() - drawn.mean()) < 5 * np.sqrt((exact * (1 - exact)).sum() / 20) / 300
     many = metrics.drawn_gallery_recall(better, own, size=100, draws=2000, seed=1)
     np.testing.assert_allclose(many, exact, atol=0.06)
-    np.testing.assert_array_equal(drawn, metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7]))
+    np.testing.assert_array_equal(
+        drawn, metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7])
+    )
     assert np.isnan(metrics.drawn_gallery_recall(better, own, size=161, draws=20)).all()
 
 
@@ -232,7 +271,13 @@ def test_a_gallery_smaller_than_the_fixed_size_has_no_value():
     assert np.isnan(metrics.fixed_gallery_recall([1], [99], size=100))[0]
     assert np.isnan(metrics.fixed_gallery_rank([1], [99], size=100))[0]
     assert np.isnan(metrics.fixed_gallery_guess([1], [99], size=100))[0]
-    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=6))
-    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[False] * 5], 5, size=5))
-    assert all(np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=4))
+    assert all(
+        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=6)
+    )
+    assert all(
+        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[False] * 5], 5, size=5)
+    )
+    assert all(
+        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=4)
+    )
     assert metrics.fixed_gallery_recall([7], [100], size=100)[0] == pytest.approx(1.0)

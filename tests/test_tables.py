@@ -1,4 +1,6 @@
-"""The schemas and the rules between tables: what is right passes, what is wrong is named with the remedy."""
+"""The schemas and the rules between tables: what is right passes, what is wrong is named with the
+remedy.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sportskills_lib import tables
-from sportskills_lib.tables import check_keys, check_no_straddling, check_rankings, check_spans, span_id
+from sportskills_lib.tables import (
+    check_keys,
+    check_no_straddling,
+    check_rankings,
+    check_spans,
+    span_id,
+)
 
 CLIP = {
     "clip_id": "v1:000000-002000",
@@ -75,9 +83,14 @@ def test_undecided_is_allowed_and_unknown_values_are_not() -> None:
         "reason": "no evidence",
     }
     schema = {"actionable": pl.Boolean}
-    assert tables.Narrations.validate(pl.DataFrame([row], schema_overrides=schema), cast=True).height == 1
+    assert (
+        tables.Narrations.validate(pl.DataFrame([row], schema_overrides=schema), cast=True).height
+        == 1
+    )
     with pytest.raises(dy.exc.ValidationError):
-        tables.Narrations.validate(pl.DataFrame([row | {"text": ""}], schema_overrides=schema), cast=True)
+        tables.Narrations.validate(
+            pl.DataFrame([row | {"text": ""}], schema_overrides=schema), cast=True
+        )
 
 
 def test_grades_run_from_0_to_3() -> None:
@@ -103,13 +116,18 @@ def test_ids_are_safe_file_names_and_tell_spans_apart(start_s: float, length_s: 
 
 def test_dropped_rows_make_a_table_even_when_nothing_is_dropped() -> None:
     assert tables.dropped_rows([]).height == 0
-    assert tables.dropped_rows([("video", "a", "unreadable", "no frame")])["reason"].to_list() == ["unreadable"]
+    assert tables.dropped_rows([("video", "a", "unreadable", "no frame")])["reason"].to_list() == [
+        "unreadable"
+    ]
 
 
 def test_an_orphan_is_named() -> None:
     parents, children = frame({"video_id": "a"}), frame({"video_id": "a"}, {"video_id": "b"})
     check_keys(parents, "video_id", children, child_name="clips", parent_name="videos")
-    with pytest.raises(ValueError, match="clips: 1 rows name a video_id that videos does not have, first 'b': rerun"):
+    with pytest.raises(
+        ValueError,
+        match="clips: 1 rows name a video_id that videos does not have, first 'b': rerun",
+    ):
         check_keys(children, "video_id", parents, child_name="clips", parent_name="videos")
 
 
@@ -117,7 +135,10 @@ def test_a_span_that_ends_after_its_video_is_named() -> None:
     videos = frame({"video_id": "v1", "duration_s": 15.2})
     fine = frame(CLIP | {"end_s": 15.24})
     check_spans(fine, videos, key="clip_id")
-    with pytest.raises(ValueError, match=r"clip_id v1:000000-002000 ends at 15\.90 s; its video lasts 15\.20 s: rerun"):
+    with pytest.raises(
+        ValueError,
+        match=r"clip_id v1:000000-002000 ends at 15\.90 s; its video lasts 15\.20 s: rerun",
+    ):
         check_spans(frame(CLIP | {"end_s": 15.9}), videos, key="clip_id")
 
 
@@ -129,12 +150,16 @@ def test_a_planted_leak_is_named() -> None:
 
 
 def ranking(*rows: tuple[int, str, float]) -> pl.DataFrame:
-    return frame(*[{"system": "s", "query_id": "q", "rank": r, "clip_id": c, "score": x} for r, c, x in rows])
+    return frame(
+        *[{"system": "s", "query_id": "q", "rank": r, "clip_id": c, "score": x} for r, c, x in rows]
+    )
 
 
 def test_rankings_in_order_pass() -> None:
     check_rankings(ranking((1, "a", 2.0), (2, "b", 1.0), (3, "c", 1.0)))
-    two = pl.concat([ranking((1, "a", 1.0)), ranking((1, "z", 9.0)).with_columns(query_id=pl.lit("r"))])
+    two = pl.concat(
+        [ranking((1, "a", 1.0)), ranking((1, "z", 9.0)).with_columns(query_id=pl.lit("r"))]
+    )
     check_rankings(two)
 
 
@@ -149,5 +174,7 @@ def test_rankings_in_order_pass() -> None:
     ids=["gap", "from 2", "rising", "tie out of order"],
 )
 def test_rankings_out_of_order_are_named(rows: list[tuple[int, str, float]]) -> None:
-    with pytest.raises(ValueError, match=r"rankings of s, query q: rank \d \(\w\) breaks the order"):
+    with pytest.raises(
+        ValueError, match=r"rankings of s, query q: rank \d \(\w\) breaks the order"
+    ):
         check_rankings(ranking(*rows))

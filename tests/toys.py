@@ -1,4 +1,6 @@
-"""A small workspace whose notebooks do next to nothing, for tests of the runner and of stage folders."""
+"""A small workspace whose notebooks do next to nothing, for tests of the runner and of stage
+folders.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from pathlib import Path
 
 import nbformat
 
-from sportskills_lib.artifacts import NOTEBOOKS
 from sportskills_lib.config import CONFIGS
+from sportskills_lib.runs.artifacts import NOTEBOOKS
 
 ROWS = 40
 
@@ -16,7 +18,7 @@ TOY_BODY = """
 from pathlib import Path
 import os, time
 import polars as pl
-from sportskills_lib import artifacts
+from sportskills_lib.runs import artifacts
 from sportskills_lib.config import CONFIGS
 """
 TOY_BEGIN = """
@@ -55,11 +57,23 @@ def toy_notebook(stage: str, *, cells: list[str] | None = None) -> nbformat.Note
     for name, field in CONFIGS[stage].model_fields.items():
         lines.append(f"{name} = {field.get_default(call_default_factory=True)!r}")
     source = 'artifacts.workspace() / "data/raw/mine"' if number == 0 else "None"
-    words = {"stage": stage, "factor": number + 1, "rows": ROWS, "source": source, "after": NOTEBOOKS[:number][-1:]}
-    body = [text.format(**words) for text in (TOY_BEGIN, TOY_WORK, TOY_SAVE)] if cells is None else cells
+    words = {
+        "stage": stage,
+        "factor": number + 1,
+        "rows": ROWS,
+        "source": source,
+        "after": NOTEBOOKS[:number][-1:],
+    }
+    body = (
+        [text.format(**words) for text in (TOY_BEGIN, TOY_WORK, TOY_SAVE)]
+        if cells is None
+        else cells
+    )
     end = [TOY_REPORT] if number == 4 else []
     sources = [TOY_BODY, "\n".join(lines), *body, *end, TOY_END.format(**words)]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text.strip()) for text in sources])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(text.strip()) for text in sources]
+    )
     notebook.cells[1].metadata["tags"] = ["parameters"]
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{i}"
@@ -90,5 +104,9 @@ def toy_settings() -> dict[str, dict[str, str]]:
 
 def toy_words() -> list[str]:
     """The same settings as words of the command line."""
-    pairs = [(stage, name, value) for stage, values in toy_settings().items() for name, value in values.items()]
+    pairs = [
+        (stage, name, value)
+        for stage, values in toy_settings().items()
+        for name, value in values.items()
+    ]
     return [word for stage, name, value in pairs for word in ("--set", f"{stage}.{name}={value}")]

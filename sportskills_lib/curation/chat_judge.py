@@ -1,9 +1,11 @@
-"""Does a sentence tell how to do something with one's body? A chat model as judge, beside the rules.
+"""Does a sentence tell how to do something with one's body? A chat model as judge, beside the
+rules.
 
-Sentences are asked about in batches of one video, each with the sentences around it. Verdicts are kept for each
-sentence, under the model, the prompt and what stood around it, so that a rerun asks only for those that are missing,
-however they are batched then. A batch that brings nothing usable is taken apart once, so that one sentence that is
-refused, or that breaks the answer, costs no other. What stays open is undecided (None), with a reason.
+Sentences are asked about in batches of one video, each with the sentences around it. Verdicts are
+kept for each sentence, under the model, the prompt and what stood around it, so that a rerun asks
+only for those that are missing, however they are batched then. A batch that brings nothing usable
+is taken apart once, so that one sentence that is refused, or that breaks the answer, costs no
+other. What stays open is undecided (None), with a reason.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation.actionability import Verdict
+from sportskills_lib.curation.rules_judge import Verdict
 from sportskills_lib.language import prompts
 from sportskills_lib.language.client import Answer, ChatClient, open_client
 
@@ -28,7 +30,12 @@ AROUND = 2  # sentences of context before and after
 UNSURE = (0.4, 0.6)  # a probability between these decides nothing
 AT_ONCE = 500  # videos whose questions are held in memory
 WITHHELD = "[…]"  # stands for a neighbour that speaks to a model
-MENDED = ("refused", "malformed", "rejected", "missing")  # a smaller question may bring these an answer
+MENDED = (
+    "refused",
+    "malformed",
+    "rejected",
+    "missing",
+)  # a smaller question may bring these an answer
 
 
 class LineVerdict(BaseModel):
@@ -52,7 +59,9 @@ class Verdicts(BaseModel):
 
 @dataclass(frozen=True)
 class _Asked:
-    """One sentence to be judged: its place among its video's sentences, and the key of its verdict."""
+    """One sentence to be judged: its place among its video's sentences, and the key of its
+    verdict.
+    """
 
     video: int
     place: int
@@ -65,22 +74,37 @@ def judge_name(client: ChatClient) -> str:
     return f"chat:{client.model}:{prompts.ACTIONABILITY}"
 
 
-def judge_videos(client: ChatClient, videos: Iterable[tuple[str, list[str]]]) -> list[list[Verdict]]:
+def judge_videos(
+    client: ChatClient, videos: Iterable[tuple[str, list[str]]]
+) -> list[list[Verdict]]:
     """Verdicts on the sentences (in order) of each video (topic, sentences).
 
-    A verdict's ``points`` are the model's probability. The ``reason`` of an open one is ``undecided <why>: …``: why is
-    unsure, missing, or one of :class:`~sportskills_lib.language.client.Answer`'s reasons.
+    A verdict's ``points`` are the model's probability. The ``reason`` of an open one is ``undecided
+    <why>: …``: why is unsure, missing, or one of :class:`~sportskills_lib.language.client.Answer`'s
+    reasons.
     """
     said = [(topic, list(texts)) for topic, texts in videos]
-    asked = [each for video, (topic, texts) in enumerate(said) for each in _sentences(client, video, topic, texts)]
+    asked = [
+        each
+        for video, (topic, texts) in enumerate(said)
+        for each in _sentences(client, video, topic, texts)
+    ]
     known = client.answers.load({each.key for each in asked})
-    open_ = list({each.key: each for each in asked if each.key not in known}.values())  # what is said twice, once
+    open_ = list(
+        {each.key: each for each in asked if each.key not in known}.values()
+    )  # what is said twice, once
     lost: dict[str, Answer] = {}
     for size in (BATCH, 1):
         batches = list(_batches(open_, size))
         found, without = _ask(client, said, batches)
         known, lost = known | found, lost | without
-        open_ = [one for batch in batches if len(batch) > 1 for one in batch if _may_mend(lost.get(one.key))]
+        open_ = [
+            one
+            for batch in batches
+            if len(batch) > 1
+            for one in batch
+            if _may_mend(lost.get(one.key))
+        ]
     verdicts: list[list[Verdict]] = [[] for _ in said]
     for each in asked:
         verdicts[each.video].append(_verdict(known.get(each.key), lost.get(each.key, _MISSING)))
@@ -90,7 +114,8 @@ def judge_videos(client: ChatClient, videos: Iterable[tuple[str, list[str]]]) ->
 def judge_table(
     narrations: pl.DataFrame, videos: pl.DataFrame, config: CurationConfig, *, account: str
 ) -> tuple[pl.DataFrame, list[tuple[str, str, str, str]]]:
-    """The narrations (Narrations) with this judge's verdicts, and rows of Dropped for the verdicts that are missing.
+    """The narrations (Narrations) with this judge's verdicts, and rows of Dropped for the verdicts
+    that are missing.
 
     A verdict that is missing is no missing sentence: the narration stays, with ``actionable`` null.
     """
@@ -100,7 +125,10 @@ def judge_table(
     }
     ordered = narrations.sort("video_id", "start_s", "end_s")
     groups = ordered.group_by("video_id", maintain_order=True).agg("text")
-    asked = [(about.get(video_id, ""), texts) for video_id, texts in groups.select("video_id", "text").iter_rows()]
+    asked = [
+        (about.get(video_id, ""), texts)
+        for video_id, texts in groups.select("video_id", "text").iter_rows()
+    ]
     with open_client(config, account=f"{account}/01_curation") as client:
         verdicts = [
             verdict
@@ -108,7 +136,11 @@ def judge_table(
             for each in judge_videos(client, asked[first : first + AT_ONCE])
             for verdict in each
         ]
-        log.info("{} cost {} calls, {} + {} tokens, {:.4f} dollars so far".format(client.model, *client.spent()))
+        log.info(
+            "{} cost {} calls, {} + {} tokens, {:.4f} dollars so far".format(
+                client.model, *client.spent()
+            )
+        )
     judged = ordered.with_columns(
         actionable=pl.Series([verdict.actionable for verdict in verdicts], dtype=pl.Boolean),
         judge=pl.lit(judge_name(client)),
@@ -135,7 +167,9 @@ def _sentences(client: ChatClient, video: int, topic: str, texts: list[str]) -> 
 
 
 def _batches(asked: list[_Asked], size: int) -> Iterator[list[_Asked]]:
-    """Runs of at most ``size`` sentences of one video; one that speaks to a model is a batch of its own."""
+    """Runs of at most ``size`` sentences of one video; one that speaks to a model is a batch of its
+    own.
+    """
     for _, each in groupby(asked, key=lambda one: one.video):
         video = list(each)
         together = [one for one in video if not one.alone]
@@ -146,9 +180,19 @@ def _batches(asked: list[_Asked], size: int) -> Iterator[list[_Asked]]:
 def _shown(texts: list[str], places: list[int], alone: bool) -> tuple[list[str], list[int]]:
     """The lines of a question, and which of them (from 1) are to be judged."""
     around = 0 if alone else AROUND
-    wanted = sorted({i for place in places for i in range(place - around, place + around + 1) if 0 <= i < len(texts)})
+    wanted = sorted(
+        {
+            i
+            for place in places
+            for i in range(place - around, place + around + 1)
+            if 0 <= i < len(texts)
+        }
+    )
     own = set(places)
-    lines = [texts[i] if i in own or not prompts.addresses_a_model(texts[i]) else WITHHELD for i in wanted]
+    lines = [
+        texts[i] if i in own or not prompts.addresses_a_model(texts[i]) else WITHHELD
+        for i in wanted
+    ]
     return lines, [wanted.index(place) + 1 for place in places]
 
 
@@ -191,10 +235,14 @@ def _ask(
 
 def _verdict(kept: str | None, answer: Answer) -> Verdict:
     if kept is None:
-        return Verdict(None, f"undecided {answer.reason.replace('_', ' ')}: {answer.detail}"[:300], 0.0)
+        return Verdict(
+            None, f"undecided {answer.reason.replace('_', ' ')}: {answer.detail}"[:300], 0.0
+        )
     said = LineVerdict.model_validate_json(kept)
     why = " ".join(said.why.split())[:120] or "no reason given"
-    unsure = UNSURE[0] < said.probability < UNSURE[1] or said.actionable != (said.probability >= 0.5)
+    unsure = UNSURE[0] < said.probability < UNSURE[1] or said.actionable != (
+        said.probability >= 0.5
+    )
     if unsure:
         return Verdict(None, f"undecided unsure: {said.probability:.2f}, {why}", said.probability)
     label = "instruction" if said.actionable else "no instruction"

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from sportskills_lib.curation.narrations import Curated
-from sportskills_lib.funnel import Step, draw_funnel
+from sportskills_lib.curation.stage import Curated
+from sportskills_lib.plots.funnel import Step, draw_funnel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def funnel(curated: Curated) -> Figure:
-    """Videos found and usable, sentences and what the judge says of them, reasons of everything dropped."""
+    """Videos found and usable, sentences and what the judge says of them, reasons of everything
+    dropped.
+    """
     lost = curated.dropped.filter(pl.col("item_kind") == "video").height
     short = curated.dropped.filter(pl.col("item_kind") == "narration").height
     said = curated.headline()
@@ -26,11 +28,15 @@ def funnel(curated: Curated) -> Figure:
         ("actionable", said["actionable"], "sentences"),
         ("undecided", said["undecided"], "sentences"),
     ]
-    open_ = curated.dropped.filter(pl.col("item_kind") == "verdict")["item_id"]  # counted among what was dropped
+    open_ = curated.dropped.filter(pl.col("item_kind") == "verdict")[
+        "item_id"
+    ]  # counted among what was dropped
     left = ~pl.col("actionable").fill_null(False) & ~pl.col("narration_id").is_in(open_.implode())
     reason = pl.col("reason").str.split(":").list.first()
     reasons = curated.scan().filter(left).select(item_kind=pl.lit("narration"), reason=reason)
-    return draw_funnel(steps, pl.concat([curated.dropped.lazy().select("item_kind", "reason"), reasons]))
+    return draw_funnel(
+        steps, pl.concat([curated.dropped.lazy().select("item_kind", "reason"), reasons])
+    )
 
 
 def finding(curated: Curated) -> str:
@@ -38,31 +44,47 @@ def finding(curated: Curated) -> str:
     said = curated.headline()
     share = said["actionable"] / said["narrations"] if said["narrations"] else 0.0
     return (
-        f"**{said['actionable']:,} of {said['narrations']:,} sentences ({share:.0%}) are said to teach**, in "
+        f"**{said['actionable']:,} of {said['narrations']:,} sentences ({share:.0%}) are said "
+        "to teach**, in "
         f"{said['videos']:,} videos; {said['undecided']:,} are left undecided."
     )
 
 
-def examples(narrations: pl.LazyFrame | pl.DataFrame, *, actionable: bool | None, count: int = 6) -> pl.DataFrame:
-    """A few sentences with this verdict, of as many reasons as possible (what stands before a reason's colon).
+def examples(
+    narrations: pl.LazyFrame | pl.DataFrame, *, actionable: bool | None, count: int = 6
+) -> pl.DataFrame:
+    """A few sentences with this verdict, of as many reasons as possible (what stands before a
+    reason's colon).
 
-    Within a reason they are chosen by their ids' hash, so that a rerun shows the same ones. Of a scan no more than
+    Within a reason they are chosen by their ids' hash, so that a rerun shows the same ones. Of a
+    scan no more than
     ``count`` sentences of each of the ``count`` most frequent reasons are held.
     """
     kind = pl.col("reason").fill_null("").str.split(":").list.first()
     order = pl.col("narration_id").hash(seed=0)
     chosen = narrations.lazy().filter(pl.col("actionable").eq_missing(actionable))
     chosen = chosen.select("text", "reason", "video_id", "start_s", kind=kind, order=order)
-    kinds = chosen.group_by("kind").len().top_k(count, by=["len", "kind"]).collect(engine="streaming")["kind"]
+    kinds = (
+        chosen.group_by("kind")
+        .len()
+        .top_k(count, by=["len", "kind"])
+        .collect(engine="streaming")["kind"]
+    )
     parts = [chosen.filter(kind=one).bottom_k(count, by="order") for one in kinds.sort()]
     shown = pl.concat(parts or [chosen]).collect(engine="streaming").sort("kind", "order")
     turn = pl.int_range(pl.len()).over("kind")
-    return shown.with_columns(turn=turn).sort("turn", "kind").head(count).drop("turn", "kind", "order")
+    return (
+        shown.with_columns(turn=turn).sort("turn", "kind").head(count).drop("turn", "kind", "order")
+    )
 
 
 def per_sport(videos: pl.DataFrame, narrations: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Videos, channels, hours, sentences and actionable sentences of each sport."""
-    counts = narrations.lazy().group_by("video_id").agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+    counts = (
+        narrations.lazy()
+        .group_by("video_id")
+        .agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+    )
     said = counts.collect(engine="streaming")
     return (
         videos.join(said, on="video_id", how="left")

@@ -1,9 +1,9 @@
 """Sentences from timed words, punctuated or not.
 
-Guarantee: every word stands in exactly one sentence, in order, and no sentence crosses a pause longer than
-``max_gap_s``. Where the text is punctuated, its full stops end sentences. Where it is not (automatic captions), a
-shorter pause does; before a word that often opens an instruction a slight
-pause is enough; and what still runs on is cut at its longest pause.
+Guarantee: every word stands in exactly one sentence, in order, and no sentence crosses a pause
+longer than ``max_gap_s``. Where the text is punctuated, its full stops end sentences. Where it is
+not (automatic captions), a shorter pause does; before a word that often opens an instruction a
+slight pause is enough; and what still runs on is cut at its longest pause.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sportskills_lib.curation.captions.words import Word
-from sportskills_lib.vocabulary import words as word_set
+from sportskills_lib.language.coaching_words import words as word_set
 
 PAUSE_S = 0.3  # ends an unpunctuated sentence
 SLIGHT_PAUSE_S = 0.12  # does so before an opening word
@@ -21,7 +21,9 @@ LONGEST_WORDS, LONGEST_S = 32, 14.0  # an unpunctuated sentence beyond either is
 SHORTEST_WORDS = 3  # cuts leave no shorter piece
 
 _END = re.compile(r"""[.?!…]+["'”’)\]]*$""")
-_ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"^(?:[A-Za-z]\.|(?:mr|mrs|ms|dr|st|vs|etc|approx|no|e\.g|i\.e)\.)$", re.IGNORECASE
+)
 OPENERS = word_set(
     """so now and but then okay ok alright well here if when once before after always never don't avoid try make keep
     bend turn push pull lift lower drive stay let look hold rotate swing focus think imagine remember notice instead
@@ -81,7 +83,9 @@ def _by_pauses(run: list[Word]) -> list[list[Word]]:
 
 
 def _cut(part: list[Word]) -> list[list[Word]]:
-    """Cut what runs on, at its longest pause; among equal pauses before an opening word, near the middle."""
+    """Cut what runs on, at its longest pause; among equal pauses before an opening word, near the
+    middle.
+    """
     if len(part) <= LONGEST_WORDS and part[-1].end_s - part[0].start_s <= LONGEST_S:
         return [part]
     places = range(SHORTEST_WORDS, len(part) - SHORTEST_WORDS + 1)

@@ -1,9 +1,9 @@
 """A folder in yt-dlp's layout, as videos with sport, skill and captions.
 
-``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its captions (or another
-format that :mod:`.captions` reads). Guarantee: every video file, and every sidecar, is either a :class:`Lesson` or a
-dropped row with its reason. Sidecars come from strangers: their ids must be safe as file names, and nothing in them
-may raise.
+``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its
+captions (or another format that :mod:`.captions` reads). Guarantee: every video file, and every
+sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from strangers:
+their ids must be safe as file names, and nothing in them may raise.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sportskills_lib import tables
-from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
+from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
 from sportskills_lib.curation.taxonomy import shipped
-from sportskills_lib.files import printable
+from sportskills_lib.formats.files import printable
+from sportskills_lib.language.coaching_words import words
 from sportskills_lib.video import SUFFIXES
-from sportskills_lib.vocabulary import words
 
 DroppedRow = tuple[str, str, str, str]  # item_kind, item_id, reason, detail
 
@@ -34,14 +34,17 @@ CONNECTING_WORDS = words(
 )
 UNFINISHED = (".part", ".ytdl", ".temp")
 WITHOUT_SIDECAR = (
-    "films of your own are named in a CSV list with the columns path, sport, skill (captions, channel and others may "
+    "films of your own are named in a CSV list with the columns path, sport, skill (captions, "
+    "channel and others may "
     "follow), given as --source; a download gets one with yt-dlp --write-info-json"
 )
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A video with what its sidecar says. ``captions``: the file to read, if any; ``manual``: made by a person."""
+    """A video with what its sidecar says. ``captions``: the file to read, if any; ``manual``: made
+    by a person.
+    """
 
     video_id: str
     path: Path
@@ -58,28 +61,49 @@ class Lesson:
     manual: bool
 
 
-def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
-    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds no video.
+def find_lessons(
+    folder: Path, *, language: str = "en", silent: bool = False
+) -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds
+    no video.
 
     ``silent``: videos without captions are lessons too, to be listened to.
     """
     if not folder.is_dir():
-        raise ValueError(f"source folder {folder} does not exist: name an existing folder with --source")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
+        raise ValueError(
+            f"source folder {folder} does not exist: name an existing folder with --source"
+        )
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not _hidden(path.relative_to(folder))
+    )
     videos = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not videos:
         raise ValueError(
-            f"source folder {folder} holds no video: it needs <id>.mp4 (or {', '.join(sorted(SUFFIXES))}) beside "
-            "<id>.info.json and <id>.<language>.vtt, as yt-dlp --write-info-json --write-subs saves them"
+            f"source folder {folder} holds no video: it needs <id>.mp4 (or "
+            f"{', '.join(sorted(SUFFIXES))}) beside "
+            "<id>.info.json and <id>.<language>.vtt, as yt-dlp --write-info-json --write-subs "
+            "saves them"
         )
     by_stem = {path.with_suffix("").as_posix(): path for path in videos}
     dropped: list[DroppedRow] = [
-        ("file", printable(path.name), "unfinished_download", "yt-dlp did not finish it: run the download again")
+        (
+            "file",
+            printable(path.name),
+            "unfinished_download",
+            "yt-dlp did not finish it: run the download again",
+        )
         for path in files
         if path.suffix.lower() in UNFINISHED
     ]
     dropped += [
-        ("video", printable(path.name.removesuffix(".info.json")), "missing_video", "sidecar without a video")
+        (
+            "video",
+            printable(path.name.removesuffix(".info.json")),
+            "missing_video",
+            "sidecar without a video",
+        )
         for path in files
         if path.name.endswith(".info.json")
         and path.as_posix().removesuffix(".info.json") not in by_stem
@@ -88,7 +112,9 @@ def find_lessons(folder: Path, *, language: str = "en", silent: bool = False) ->
     said = by_video(files, by_stem)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(path, folder, said.get(path.with_suffix("").as_posix(), []), language, silent)
+        found = _lesson(
+            path, folder, said.get(path.with_suffix("").as_posix(), []), language, silent
+        )
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
             found = ("video", printable(path.name), "duplicate_id", detail)
@@ -123,8 +149,9 @@ def read_sidecar(path: Path) -> dict[str, Any] | str:
 def made_id(path: Path, folder: Path) -> str:
     """The file's name as an id where it is safe as one, else a safe one that begins like it.
 
-    It is the same wherever ``folder`` lies, and whichever way the system writes an accent; files of one name in two
-    folders below it have two. What somebody *states* as an id is never mended: it is refused.
+    It is the same wherever ``folder`` lies, and whichever way the system writes an accent; files of
+    one name in two folders below it have two. What somebody *states* as an id is never mended: it
+    is refused.
     """
     if re.fullmatch(tables.ID_PATTERN, path.stem):
         return path.stem
@@ -135,10 +162,17 @@ def made_id(path: Path, folder: Path) -> str:
     return f"{slug}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
-def _lesson(path: Path, folder: Path, said: list[Path], language: str, silent: bool) -> Lesson | DroppedRow:
+def _lesson(
+    path: Path, folder: Path, said: list[Path], language: str, silent: bool
+) -> Lesson | DroppedRow:
     stem = printable(path.stem)
     if not _storable(path):
-        return "video", stem, "bad_name", f"{printable(path.name)} is named in no UTF-8: rename the file"
+        return (
+            "video",
+            stem,
+            "bad_name",
+            f"{printable(path.name)} is named in no UTF-8: rename the file",
+        )
     info = read_sidecar(path.with_name(f"{path.stem}.info.json"))
     if info == "missing_sidecar":
         return "video", stem, info, f"no {stem}.info.json beside it: {WITHOUT_SIDECAR}"
@@ -154,19 +188,36 @@ def _lesson(path: Path, folder: Path, said: list[Path], language: str, silent: b
         )
     spoken = _text(info.get("language"))
     if spoken and not same_language(spoken, language):
-        return "video", video_id, "foreign_language", f"spoken in {spoken!r}; {language!r} is wanted"
+        return (
+            "video",
+            video_id,
+            "foreign_language",
+            f"spoken in {spoken!r}; {language!r} is wanted",
+        )
     captions = choose_captions(said, info, language)
     if captions is None and not silent:
-        return "video", video_id, "no_captions", f"no {stem}.{language}.vtt, .srt or the like beside the video"
+        return (
+            "video",
+            video_id,
+            "no_captions",
+            f"no {stem}.{language}.vtt, .srt or the like beside the video",
+        )
     sport, skill = sport_and_skill(info)
     if not sport or not skill:
         name = "sport" if not sport else "skill"
-        return "video", video_id, f"missing_{name}", f"neither tags nor the search term name a {name}"
+        return (
+            "video",
+            video_id,
+            f"missing_{name}",
+            f"neither tags nor the search term name a {name}",
+        )
     return Lesson(
         video_id=video_id,
         path=path,
         title=_text(info.get("title")),
-        channel=_text(info.get("channel_id")) or _text(info.get("uploader_id")) or f"channel of {video_id}",
+        channel=_text(info.get("channel_id"))
+        or _text(info.get("uploader_id"))
+        or f"channel of {video_id}",
         sport=sport,
         skill=skill,
         search_term=_text(info.get("playlist_title")),
@@ -180,8 +231,14 @@ def _lesson(path: Path, folder: Path, said: list[Path], language: str, silent: b
 
 
 def _text(value: Any) -> str | None:
-    """The text, without halves of surrogate pairs, which JSON can hold and no file can; None for anything else."""
-    return value.encode("utf-8", "replace").decode().strip() or None if isinstance(value, str) else None
+    """The text, without halves of surrogate pairs, which JSON can hold and no file can; None for
+    anything else.
+    """
+    return (
+        value.encode("utf-8", "replace").decode().strip() or None
+        if isinstance(value, str)
+        else None
+    )
 
 
 def _storable(path: Path) -> bool:
@@ -194,15 +251,23 @@ def _storable(path: Path) -> bool:
 
 
 def day(text: str | None) -> str | None:
-    """The text where it is a day of the calendar as YYYYMMDD, else None: of two copies the earlier one is kept."""
+    """The text where it is a day of the calendar as YYYYMMDD, else None: of two copies the earlier
+    one is kept.
+    """
     try:
-        return text if text and re.fullmatch(r"\d{8}", text, re.ASCII) and date.fromisoformat(text) else None
+        return (
+            text
+            if text and re.fullmatch(r"\d{8}", text, re.ASCII) and date.fromisoformat(text)
+            else None
+        )
     except ValueError:
         return None
 
 
 def _seconds(value: Any) -> float | None:
-    """A length above 0, if that is what a sidecar says: it may say infinity, or a number that no float holds."""
+    """A length above 0, if that is what a sidecar says: it may say infinity, or a number that no
+    float holds.
+    """
     try:
         seconds = float(value) if isinstance(value, int | float) else 0.0
     except OverflowError:
@@ -213,14 +278,16 @@ def _seconds(value: Any) -> float | None:
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
     """Sport and skill, lower case, by the taxonomy's names where it knows them.
 
-    They come from what a fetch noted, else from two tags [sport, skill], else from the search term without
-    connecting words. A search term names the sport first: one that the tags begin with too, or one of the taxonomy
-    ("table tennis"), or else its first word.
+    They come from what a fetch noted, else from two tags [sport, skill], else from the search term
+    without connecting words. A search term names the sport first: one that the tags begin with too,
+    or one of the taxonomy ("table tennis"), or else its first word.
     """
     noted = info.get("sportskills") if isinstance(info.get("sportskills"), dict) else {}
     tags = info.get("tags") if isinstance(info.get("tags"), list) else []
     names = [" ".join(text.lower().split()) for tag in tags or [] if (text := _text(tag))]
-    if (sport := _text((noted or {}).get("sport"))) and (skill := _text((noted or {}).get("skill"))):
+    if (sport := _text((noted or {}).get("sport"))) and (
+        skill := _text((noted or {}).get("skill"))
+    ):
         names = [sport, skill]
     if len(names) == 2:
         return shipped().canonical(names[0], names[1])

@@ -1,12 +1,14 @@
 """A CSV or Parquet list of files, as videos with sport, skill and captions.
 
-Columns: ``path``, ``sport`` and ``skill`` are needed. Others may be missing or empty: ``video_id`` (made of the
-file's name), ``captions`` (``<name>.<language>.vtt`` beside the video), ``manual`` (true: a person made the captions),
-``channel`` (a channel of its own), ``title``, ``search_term``, ``language``, ``licence``, ``upload_date`` (YYYYMMDD),
-``duration_s`` (seconds). Paths are absolute, or relative to the list's folder; names of columns may be in capitals.
-Cells of a CSV may be parted by commas, semicolons or tabs, in any encoding that spreadsheets save. A list that cannot
-be read is a ValueError; a row that cannot be used is dropped, and its detail names row, value and remedy. Rows count
-from 1, the header apart.
+Columns: ``path``, ``sport`` and ``skill`` are needed. Others may be missing or empty: ``video_id``
+(made of the file's name), ``captions`` (``<name>.<language>.vtt`` beside the video), ``manual``
+(true: a person made the captions),
+``channel`` (a channel of its own), ``title``, ``search_term``, ``language``, ``licence``,
+``upload_date`` (YYYYMMDD),
+``duration_s`` (seconds). Paths are absolute, or relative to the list's folder; names of columns may
+be in capitals. Cells of a CSV may be parted by commas, semicolons or tabs, in any encoding that
+spreadsheets save. A list that cannot be read is a ValueError; a row that cannot be used is dropped,
+and its detail names row, value and remedy. Rows count from 1, the header apart.
 """
 
 from __future__ import annotations
@@ -18,30 +20,48 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.curation.caption_files import by_video, choose_captions, same_language
+from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
 from sportskills_lib.curation.sources import DroppedRow, Lesson, day, find_lessons, made_id
 from sportskills_lib.curation.taxonomy import shipped
-from sportskills_lib.files import read_delimited
+from sportskills_lib.formats.files import read_delimited
 from sportskills_lib.video import SUFFIXES
 
 NEEDED = ("path", "sport", "skill")
 OPTIONAL = (
-    *("video_id", "captions", "manual", "channel", "title", "search_term", "language", "licence", "upload_date"),
+    *(
+        "video_id",
+        "captions",
+        "manual",
+        "channel",
+        "title",
+        "search_term",
+        "language",
+        "licence",
+        "upload_date",
+    ),
     "duration_s",
 )
 LISTS = (".csv", ".tsv", ".parquet")
 
 
-def find_sources(source: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
+def find_sources(
+    source: Path, *, language: str = "en", silent: bool = False
+) -> tuple[list[Lesson], list[DroppedRow]]:
     """Lessons of a folder in yt-dlp's layout, or of a list of files; and what was not usable.
 
     ``silent``: videos without captions are lessons too, to be listened to.
     """
-    return (read_list if source.is_file() else find_lessons)(source, language=language, silent=silent)
+    return (read_list if source.is_file() else find_lessons)(
+        source, language=language, silent=silent
+    )
 
 
-def read_list(path: Path, *, language: str = "en", silent: bool = False) -> tuple[list[Lesson], list[DroppedRow]]:
-    """Lessons sorted by id, and a dropped row for every row that cannot be used. ValueError for an unusable list."""
+def read_list(
+    path: Path, *, language: str = "en", silent: bool = False
+) -> tuple[list[Lesson], list[DroppedRow]]:
+    """Lessons sorted by id, and a dropped row for every row that cannot be used. ValueError for an
+    unusable list.
+    """
     lessons: dict[str, Lesson] = {}
     rows: dict[str, int] = {}
     dropped: list[DroppedRow] = []
@@ -51,7 +71,8 @@ def read_list(path: Path, *, language: str = "en", silent: bool = False) -> tupl
         found = _lesson(path.parent, row, number, language, silent)
         if isinstance(found, Lesson) and found.video_id in lessons:
             detail = (
-                f"row {number}: {found.video_id!r} is the id of row {rows[found.video_id]} too: give one another id"
+                f"row {number}: {found.video_id!r} is the id of row "
+                f"{rows[found.video_id]} too: give one another id"
             )
             found = ("video", f"row{number}", "duplicate_id", detail)
         if isinstance(found, Lesson):
@@ -71,22 +92,36 @@ def _rows(path: Path) -> list[dict[str, str]]:
         frame = pl.read_parquet(path) if path.suffix.lower() == ".parquet" else read_delimited(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"list {path} cannot be read ({reason}): mend it, or save it again as CSV") from None
+        raise ValueError(
+            f"list {path} cannot be read ({reason}): mend it, or save it again as CSV"
+        ) from None
     names = [name.strip().lower() for name in frame.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"list {path} has the column {twice[0]!r} twice: take one out")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     if missing := [name for name in NEEDED if name not in frame.columns]:
         have = ", ".join(frame.columns) or "none"
-        raise ValueError(f"list {path} has no column {', '.join(missing)} (it has {have}): add it to the first line")
-    if nested := [name for name, kind in frame.schema.items() if kind.is_nested() and name in (*NEEDED, *OPTIONAL)]:
-        raise ValueError(f"list {path}: column {nested[0]} holds {frame.schema[nested[0]]}: it must hold plain values")
+        raise ValueError(
+            f"list {path} has no column {', '.join(missing)} (it has {have}): add it to the "
+            "first line"
+        )
+    if nested := [
+        name
+        for name, kind in frame.schema.items()
+        if kind.is_nested() and name in (*NEEDED, *OPTIONAL)
+    ]:
+        raise ValueError(
+            f"list {path}: column {nested[0]} holds {frame.schema[nested[0]]}: it must hold "
+            "plain values"
+        )
     kept = [name for name in (*NEEDED, *OPTIONAL) if name in frame.columns]
     texts = frame.select(pl.col(kept).cast(pl.String).str.strip_chars().fill_null(""))
     return texts.to_dicts()
 
 
-def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silent: bool) -> Lesson | DroppedRow:
+def _lesson(
+    folder: Path, row: dict[str, str], number: int, language: str, silent: bool
+) -> Lesson | DroppedRow:
     def refused(reason: str, detail: str) -> DroppedRow:
         return "video", row.get("video_id") or f"row{number}", reason, f"row {number}: {detail}"
 
@@ -95,11 +130,15 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
             return refused(f"missing_{name}", f"{name} is empty: fill it in")
     if Path(row["path"]).suffix.lower() not in SUFFIXES:
         return refused(
-            "unknown_format", f"path {row['path']!r} is no video: it must end in {', '.join(sorted(SUFFIXES))}"
+            "unknown_format",
+            f"path {row['path']!r} is no video: it must end in {', '.join(sorted(SUFFIXES))}",
         )
     path = _file(folder, row["path"])
     if path is None:
-        return refused("missing_video", f"path {row['path']!r} does not exist: mend it (relative to the list's folder)")
+        return refused(
+            "missing_video",
+            f"path {row['path']!r} does not exist: mend it (relative to the list's folder)",
+        )
     video_id = row.get("video_id") or made_id(folder / row["path"], folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
         remedy = "write another, of letters, digits, _ and -, or leave it empty"
@@ -116,8 +155,12 @@ def _lesson(folder: Path, row: dict[str, str], number: int, language: str, silen
         uploaded = _date(row.get("upload_date", ""))
     except ValueError as error:
         return refused("bad_value", str(error))
-    sport, skill = shipped().canonical(*(" ".join(row[name].lower().split()) for name in ("sport", "skill")))
-    others: dict[str, Any] = {name: row.get(name) or None for name in ("title", "search_term", "licence")}
+    sport, skill = shipped().canonical(
+        *(" ".join(row[name].lower().split()) for name in ("sport", "skill"))
+    )
+    others: dict[str, Any] = {
+        name: row.get(name) or None for name in ("title", "search_term", "licence")
+    }
     return Lesson(
         video_id=video_id,
         path=path,
@@ -145,11 +188,18 @@ def _file(folder: Path, named: str) -> Path | None:
 def _captions(folder: Path, video: Path, row: dict[str, str], language: str) -> Path | str:
     """The captions' file, or why there is none."""
     if named := row.get("captions"):
-        return _file(folder, named) or f"captions {named!r} do not exist: mend the path, or leave it empty"
+        return (
+            _file(folder, named)
+            or f"captions {named!r} do not exist: mend the path, or leave it empty"
+        )
     stem = video.with_suffix("").as_posix()
     beside = by_video(sorted(video.parent.iterdir()), [stem]).get(stem, [])
     found = choose_captions(beside, {}, language)
-    return found[0] if found else f"no captions of {video.stem} in {language} beside it: name the file under captions"
+    return (
+        found[0]
+        if found
+        else f"no captions of {video.stem} in {language} beside it: name the file under captions"
+    )
 
 
 def _duration_s(text: str) -> float | None:
@@ -160,7 +210,9 @@ def _duration_s(text: str) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ValueError(f"duration_s {text!r} is no number of seconds above 0: mend it or leave it empty")
+        raise ValueError(
+            f"duration_s {text!r} is no number of seconds above 0: mend it or leave it empty"
+        )
     return value
 
 
@@ -172,7 +224,15 @@ def _date(text: str) -> str | None:
 
 
 def _flag(text: str) -> bool:
-    known = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    known = {
+        "": True,
+        "true": True,
+        "1": True,
+        "yes": True,
+        "false": False,
+        "0": False,
+        "no": False,
+    }
     if text.lower() not in known:
         raise ValueError(f"manual {text!r} is neither true nor false: mend it or leave it empty")
     return known[text.lower()]

@@ -1,7 +1,8 @@
-"""The sports and their physical skills, from a file that people edit; and which of them a spelling means.
+"""The sports and their physical skills, from a file that people edit; and which of them a spelling
+means.
 
-The shipped list (``taxonomy.toml``) is our choice, since the paper's is not public. Two spellings are the same when
-they differ by case, hyphens, apostrophes or spaces only ("push-up", "Push up").
+The shipped list (``taxonomy.toml``) is our choice, since the paper's is not public. Two spellings
+are the same when they differ by case, hyphens, apostrophes or spaces only ("push-up", "Push up").
 """
 
 from __future__ import annotations
@@ -16,17 +17,23 @@ from typing import Any
 
 SHIPPED = Path(__file__).with_name("taxonomy.toml")
 FEWEST_SKILLS = 10
-_REMEDY = 'it needs [[sport]], name = "judo", [sport.skills] and lines such as "hip throw" = ["hip toss"]'
+_REMEDY = (
+    'it needs [[sport]], name = "judo", [sport.skills] and lines such as "hip throw" = ["hip toss"]'
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9 '.-]*")
 
 
 class TaxonomyError(ValueError):
-    """The file says something that cannot be meant; the message names file, sport, skill and remedy."""
+    """The file says something that cannot be meant; the message names file, sport, skill and
+    remedy.
+    """
 
 
 def plain(spelling: str) -> str:
     """The spelling without case, hyphens and apostrophes: "O'Brien push-up" is "obrien push up"."""
-    return " ".join(re.sub(r"[^\w]+", " ", spelling.lower().replace("'", "").replace("\u2019", "")).split())
+    return " ".join(
+        re.sub(r"[^\w]+", " ", spelling.lower().replace("'", "").replace("\u2019", "")).split()
+    )
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,25 @@ class Sport:
     @cached_property
     def by_spelling(self) -> dict[str, str]:
         """The skill's name for every plain spelling of it."""
-        return {plain(each): name for name, others in self.skills.items() for each in (name, *others)}
+        return {
+            plain(each): name for name, others in self.skills.items() for each in (name, *others)
+        }
 
     def skill_within(self, text: str) -> str | None:
         """The skill that the most words in a row of ``text`` spell, or None."""
         said = plain(text).split()
-        pieces = ((i, i + count) for count in range(len(said), 0, -1) for i in range(len(said) - count + 1))
+        pieces = (
+            (i, i + count)
+            for count in range(len(said), 0, -1)
+            for i in range(len(said) - count + 1)
+        )
         return next(
-            (self.by_spelling[name] for i, j in pieces if (name := " ".join(said[i:j])) in self.by_spelling), None
+            (
+                self.by_spelling[name]
+                for i, j in pieces
+                if (name := " ".join(said[i:j])) in self.by_spelling
+            ),
+            None,
         )
 
 
@@ -63,7 +81,9 @@ class Taxonomy:
     _known: dict[str, Sport] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._known.update({plain(each): sport for sport in self.sports for each in sport.spellings()})
+        self._known.update(
+            {plain(each): sport for sport in self.sports for each in sport.spellings()}
+        )
 
     def sport(self, spelling: str) -> Sport | None:
         """The sport that the spelling means, or None."""
@@ -77,7 +97,9 @@ class Taxonomy:
         return found.name, found.by_spelling.get(plain(skill), skill)
 
     def leading_sport(self, text: str) -> tuple[Sport, str] | None:
-        """The sport whose spelling opens the text, the longest where several do, and the text after it."""
+        """The sport whose spelling opens the text, the longest where several do, and the text after
+        it.
+        """
         said = plain(text).split()
         for count in range(len(said), 0, -1):
             if found := self._known.get(" ".join(said[:count])):
@@ -85,7 +107,9 @@ class Taxonomy:
         return None
 
     def chosen(self, names: Iterable[str]) -> tuple[Sport, ...]:
-        """The sports that are named, in the file's order; all of them where none is. ValueError for an unknown one."""
+        """The sports that are named, in the file's order; all of them where none is. ValueError for
+        an unknown one.
+        """
         wanted = list(names)
         for name in wanted:
             if self.sport(name) is None:
@@ -102,26 +126,35 @@ def shipped() -> Taxonomy:
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """The taxonomy in a file. TaxonomyError when it cannot be read or breaks a rule; ValueError when it is missing."""
+    """The taxonomy in a file. TaxonomyError when it cannot be read or breaks a rule; ValueError
+    when it is missing.
+    """
     return parse_taxonomy(taxonomy_text(path), name=path.name)
 
 
 def taxonomy_text(path: Path) -> str:
-    """The file's text without a byte order mark; TaxonomyError names the first line that is no UTF-8."""
+    """The file's text without a byte order mark; TaxonomyError names the first line that is no
+    UTF-8.
+    """
     if not path.is_file():
-        raise ValueError(f"taxonomy {path} does not exist, or is no file: name an existing file with --taxonomy")
+        raise ValueError(
+            f"taxonomy {path} does not exist, or is no file: name an existing file with --taxonomy"
+        )
     raw = path.read_bytes()
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TaxonomyError(
-            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is no UTF-8: save the file as UTF-8"
+            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is no UTF-8: save the "
+            "file as UTF-8"
         ) from None
 
 
 def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
-    """The taxonomy that ``text`` (TOML) holds; all that is wrong with it is in one TaxonomyError, a line each."""
+    """The taxonomy that ``text`` (TOML) holds; all that is wrong with it is in one TaxonomyError, a
+    line each.
+    """
     try:
         entries = tomllib.loads(text).get("sport")
     except tomllib.TOMLDecodeError as error:
@@ -145,7 +178,10 @@ def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
         for spelling in sport.spellings():
             if plain(spelling) in owners:
                 owner = owners[plain(spelling)]
-                wrong.append(f"sport {sport.name!r}: {spelling!r} already means {owner!r}: keep it in one place")
+                wrong.append(
+                    f"sport {sport.name!r}: {spelling!r} already means {owner!r}: keep it in "
+                    "one place"
+                )
             owners.setdefault(plain(spelling), sport.name)
     if wrong:
         raise TaxonomyError(f"{name}: " + "; ".join(wrong))
@@ -168,7 +204,10 @@ def _shape(entry: Any, number: int) -> Iterator[str]:
         return
     for skill, others in skills.items():
         if not _is_texts(others):
-            yield f'{label}, skill {skill!r}: its other spellings must be a list of texts, such as ["hip toss"]'
+            yield (
+                f"{label}, skill {skill!r}: its other spellings must be a list of texts, "
+                'such as ["hip toss"]'
+            )
 
 
 def _is_texts(value: Any) -> bool:
@@ -180,7 +219,10 @@ def _sport_problems(sport: Sport) -> Iterator[str]:
     label = f"sport {sport.name!r}"
     for spelling in sport.spellings():
         if not _NAME.fullmatch(spelling):
-            yield f"{label}: {spelling!r} is no name: use lower-case letters, digits, spaces and hyphens"
+            yield (
+                f"{label}: {spelling!r} is no name: use lower-case letters, digits, spaces "
+                "and hyphens"
+            )
     if len(sport.skills) < FEWEST_SKILLS:
         yield f"{label} has {len(sport.skills)} skills: it needs at least {FEWEST_SKILLS}"
     owners: dict[str, str] = {}
@@ -189,8 +231,14 @@ def _sport_problems(sport: Sport) -> Iterator[str]:
             yield f"{label}, skill {skill!r} has no other spelling: add one"
         for spelling in (skill, *others):
             if not _NAME.fullmatch(spelling):
-                yield f"{label}, skill {skill!r}: {spelling!r} is no name: use lower-case letters, digits and spaces"
+                yield (
+                    f"{label}, skill {skill!r}: {spelling!r} is no name: use lower-case "
+                    "letters, digits and spaces"
+                )
             if plain(spelling) in owners:
                 owner = owners[plain(spelling)]
-                yield f"{label}, skill {skill!r}: {spelling!r} already means {owner!r}: keep it in one place"
+                yield (
+                    f"{label}, skill {skill!r}: {spelling!r} already means {owner!r}: keep "
+                    "it in one place"
+                )
             owners.setdefault(plain(spelling), skill)

@@ -12,7 +12,9 @@ PARTS = ("world", "base_clip", "base_vlm", "base_xclip", "activity")
 
 
 def make(part: str, folder: Path, *, smoke: bool = False) -> None:
-    """Make ``part`` below ``folder``: the world's files, a stand-in for a public checkpoint, or the activity data set."""
+    """Make ``part`` below ``folder``: the world's files, a stand-in for a public checkpoint, or
+    the activity data set.
+    """
     if part == "world":
         from sportskills_lib.demo.settings import DemoConfig
         from sportskills_lib.demo.world import make_world
@@ -21,7 +23,9 @@ def make(part: str, folder: Path, *, smoke: bool = False) -> None:
     elif part == "base_clip":
         from sportskills_lib.demo.base_clip import make_base_clip
 
-        make_base_clip(folder / "models" / part, **({"steps": 8, "corpus": 96, "batch": 16} if smoke else {}))
+        make_base_clip(
+            folder / "models" / part, **({"steps": 8, "corpus": 96, "batch": 16} if smoke else {})
+        )
     elif part == "base_vlm":
         from sportskills_lib.demo.base_vlm import Recipe, build_base_vlm
 
@@ -30,7 +34,9 @@ def make(part: str, folder: Path, *, smoke: bool = False) -> None:
     elif part == "base_xclip":
         from sportskills_lib.demo.base_xclip import make_base_xclip
 
-        make_base_xclip(folder / "models" / part, **({"steps": 4, "corpus": 48, "batch": 8} if smoke else {}))
+        make_base_xclip(
+            folder / "models" / part, **({"steps": 4, "corpus": 48, "batch": 8} if smoke else {})
+        )
     elif part == "activity":
         from sportskills_lib.demo.activity import make_activity
         from sportskills_lib.demo.settings import DemoConfig

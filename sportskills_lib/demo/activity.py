@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from sportskills_lib.compute import Value, map_shards
 from sportskills_lib.demo import film
 from sportskills_lib.demo.lessons import find_skill, random_id
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.demo.skills import SPORTS
-from sportskills_lib.files import write_whole
+from sportskills_lib.formats.files import write_whole
+from sportskills_lib.runs.worker_pool import Value, map_shards
 
 DEMONSTRATIONS = 9  # of a lesson
 CORRECT_SHARE = 1 / 3
@@ -44,8 +44,15 @@ def plan_activity(config: DemoConfig) -> pl.DataFrame:
                 execution = "correct" if correct else str(rng.choice(skill.executions[1:]))
                 end_s = before_s + PERFORMANCE_S
                 times = (before_s, end_s, "train", end_s + after_s)
-                rows.append((skill.doing, random_id(rng), *times, sport.name, skill.name, execution))
-    schema = ROW | {"length_s": pl.Int64, "sport": pl.String, "skill": pl.String, "execution": pl.String}
+                rows.append(
+                    (skill.doing, random_id(rng), *times, sport.name, skill.name, execution)
+                )
+    schema = ROW | {
+        "length_s": pl.Int64,
+        "sport": pl.String,
+        "skill": pl.String,
+        "execution": pl.String,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -58,9 +65,13 @@ def make_activity(folder: Path, config: DemoConfig | None = None) -> Path:
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     plan = plan_activity(config)
     tasks = [(folder, row, config) for row in plan.iter_rows(named=True)]
-    for result in map_shards(_film, tasks, workers=config.workers, describe=_name, label="activity films"):
+    for result in map_shards(
+        _film, tasks, workers=config.workers, describe=_name, label="activity films"
+    ):
         if result.value is None:
-            raise RuntimeError(f"the film {result.name} of the activity data set {result.reason}: {result.detail}")
+            raise RuntimeError(
+                f"the film {result.name} of the activity data set {result.reason}: {result.detail}"
+            )
     listed = pl.concat([plan.select(list(ROW)), _bad_rows(plan, config)])
     order = generator(config.seed, "activity", "order").permutation(listed.height)
     write_whole(folder / "train.csv", listed[order].write_csv())
@@ -77,8 +88,15 @@ def _film(task: tuple[Path, dict[str, object], DemoConfig]) -> Value:
     cv2.setNumThreads(1)
     folder, row, config = task
     name, target = str(row["youtube_id"]), folder / "videos" / f"{row['youtube_id']}.mp4"
-    skill, rng = find_skill(str(row["sport"]), str(row["skill"])), generator(config.seed, "activity size", name)
-    seconds = (row["time_start"], PERFORMANCE_S, int(str(row["length_s"])) - int(str(row["time_end"])))
+    skill, rng = (
+        find_skill(str(row["sport"]), str(row["skill"])),
+        generator(config.seed, "activity size", name),
+    )
+    seconds = (
+        row["time_start"],
+        PERFORMANCE_S,
+        int(str(row["length_s"])) - int(str(row["time_end"])),
+    )
     parts = [
         (execution, int(str(s)) * config.fps)
         for execution, s in zip((None, str(row["execution"]), None), seconds, strict=True)
@@ -93,9 +111,13 @@ def _film(task: tuple[Path, dict[str, object], DemoConfig]) -> Value:
 
 
 def _bad_rows(plan: pl.DataFrame, config: DemoConfig) -> pl.DataFrame:
-    """Rows that no reader can serve: links without a film, a span that ends before it starts, one beyond the film."""
+    """Rows that no reader can serve: links without a film, a span that ends before it starts,
+    one beyond the film.
+    """
     rng = generator(config.seed, "activity", "bad")
-    some = plan[rng.permutation(plan.height)[: max(3, round(DEAD_SHARE * plan.height))]].select(list(ROW))
+    some = plan[rng.permutation(plan.height)[: max(3, round(DEAD_SHARE * plan.height))]].select(
+        list(ROW)
+    )
     gone = some.with_columns(youtube_id=pl.Series([random_id(rng) for _ in range(some.height)]))
     turned = some[:1].with_columns(time_start=pl.col("time_end"), time_end=pl.col("time_start"))
     beyond = some[1:2].with_columns(time_start=pl.lit(90, pl.Int64), time_end=pl.lit(93, pl.Int64))

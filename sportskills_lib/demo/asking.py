@@ -12,10 +12,10 @@ import numpy as np
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.phrases import LITERAL
 from sportskills_lib.models import quoted
-from sportskills_lib.retrieval import relevance
-from sportskills_lib.retrieval.packing import Segment
-from sportskills_lib.retrieval.relevance import VisionLanguageModel
-from sportskills_lib.retrieval.visual import Grid
+from sportskills_lib.retrieval.relevance import model
+from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
+from sportskills_lib.retrieval.relevance.prefix_sharing import Segment
+from sportskills_lib.retrieval.relevance.visual_tokens import Grid
 
 WATCH = "Watch:"
 WHAT = "What does the person do?"
@@ -34,7 +34,11 @@ class Questions:
         self._ask = lru_cache(maxsize=None)(self._cut)
 
     def _cut(self, text: str, answer: str, videos: int) -> tuple[Segment, Segment]:
-        content = [{"type": "text", "text": WATCH}, {"type": "video"}, *[{"type": "video"}] * (videos - 1)]
+        content = [
+            {"type": "text", "text": WATCH},
+            {"type": "video"},
+            *[{"type": "video"}] * (videos - 1),
+        ]
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
         return self.vlm.split_prompt(messages, self.grid, after=1, answer=answer)
 
@@ -42,12 +46,17 @@ class Questions:
         """A scene's prefix and its questions, a few to a row."""
         cut = [(self._ask(text, answer, 1 + len(others)), others) for text, answer, others in asked]
         prefix = Segment(cut[0][0][0].ids, cut[0][0][0].positions, (scene,))
-        suffixes = [Segment(suffix.ids, suffix.positions, others, suffix.answer) for (_, suffix), others in cut]
-        size = relevance.CANDIDATES_A_ROW
+        suffixes = [
+            Segment(suffix.ids, suffix.positions, others, suffix.answer)
+            for (_, suffix), others in cut
+        ]
+        size = model.CANDIDATES_A_ROW
         return [(prefix, suffixes[start : start + size]) for start in range(0, len(suffixes), size)]
 
 
-def ask(states: list[list[str]], scene: int, rng: np.random.Generator, *, alike: int = 8) -> list[Asked]:
+def ask(
+    states: list[list[str]], scene: int, rng: np.random.Generator, *, alike: int = 8
+) -> list[Asked]:
     """A caption to write, sentences to judge in pairs (one true, one not), and a list of people to compare.
 
     The first of the list moves alike, the others do not.
@@ -56,7 +65,13 @@ def ask(states: list[list[str]], scene: int, rng: np.random.Generator, *, alike:
     found: list[Asked] = [(WHAT, generic.caption(held[:2], rng), ())]
     for _ in range(PAIRS):
         state = held[int(rng.integers(len(held)))]
-        rivals = [rival for group in generic.GROUPS.values() if state in group for rival in group if rival != state]
+        rivals = [
+            rival
+            for group in generic.GROUPS.values()
+            if state in group
+            for rival in group
+            if rival != state
+        ]
         for said, answer in ((state, "yes"), (str(rng.choice(rivals)), "no")):
             text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
             found.append((f'"{quoted(text)}" {DESCRIBES}', answer, ()))

@@ -23,16 +23,30 @@ CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 128,
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 12, "image_size": 64, "head_width": 32},
-        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
+        "text_cfg": {
+            "context_length": 24,
+            "vocab_size": 49408,
+            "width": 128,
+            "heads": 4,
+            "layers": 2,
+        },
     },
     "preprocess_cfg": {"mean": [0.55, 0.55, 0.55], "std": [0.2, 0.2, 0.2]},
 }
-Features = Callable[[Any], tuple[Any, Any]]  # frames [B, T, H, W, 3] → of frames [B * T, width], of clips [B, D]
+Features = Callable[
+    [Any], tuple[Any, Any]
+]  # frames [B, T, H, W, 3] → of frames [B * T, width], of clips [B, D]
 JOINT_SCALE = 0.1  # joints are predicted as offsets from their mean, in tenths of the frame
 
 
 def make_base_clip(
-    folder: Path, *, steps: int = 450, corpus: int = 3000, batch: int = 64, seed: int = 0, threads: int | None = None
+    folder: Path,
+    *,
+    steps: int = 450,
+    corpus: int = 3000,
+    batch: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
 ) -> Path:
     """Train the base model and save it in open_clip's folder form. The same seed gives the same weights.
 
@@ -71,7 +85,9 @@ def train_base(
     seed: int,
     rate: float,
 ) -> None:
-    """Train a stand-in on generic motions, ``frames`` random frames a clip; ``features`` of frames have ``width``."""
+    """Train a stand-in on generic motions, ``frames`` random frames a clip; ``features`` of
+    frames have ``width``.
+    """
     import torch
 
     rng = np.random.default_rng([seed, 23])
@@ -79,12 +95,16 @@ def train_base(
     torch.manual_seed(seed)
     head = torch.nn.Linear(width, corpus_of[1].shape[2] * 2)
     parameters = [*(p for p in tower.model.parameters() if p.requires_grad), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
+    )
     tower.model.train()
     losses = []
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
+            group["lr"] = (
+                rate * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
+            )
         rows = rng.choice(corpus, batch, replace=False)
         loss = _loss(tower, features, head, corpus_of, rows, frames, rng)
         optimiser.zero_grad(set_to_none=True)
@@ -105,19 +125,28 @@ def _loss(
     frames: int,
     rng: np.random.Generator,
 ) -> Any:
-    """Captions against clips, plus ten times the joints' error, on some random frames of each row's movement."""
+    """Captions against clips, plus ten times the joints' error, on some random frames of each
+    row's movement.
+    """
     import torch
     import torch.nn.functional as F
 
     from sportskills_lib.encoder.losses import info_nce
 
     pictures, joints, states = corpus_of
-    moments = np.sort(np.stack([rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]), axis=1)
+    moments = np.sort(
+        np.stack([rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]), axis=1
+    )
     frames_BTHWC = torch.from_numpy(pictures[rows[:, None], moments])
     wanted = (joints[rows[:, None], moments] - joints.mean((0, 1))) / JOINT_SCALE
-    texts = [caption([str(s) for s in rng.permutation(states[i])[: int(rng.integers(1, 3))]], rng) for i in rows]
+    texts = [
+        caption([str(s) for s in rng.permutation(states[i])[: int(rng.integers(1, 3))]], rng)
+        for i in rows
+    ]
     frame_features, clip_BD = features(frames_BTHWC)
-    pose = F.smooth_l1_loss(head(frame_features), torch.from_numpy(wanted).reshape(len(frame_features), -1))
+    pose = F.smooth_l1_loss(
+        head(frame_features), torch.from_numpy(wanted).reshape(len(frame_features), -1)
+    )
     group_B = torch.from_numpy(np.unique(texts, return_inverse=True)[1])
     scale = tower.model.logit_scale.exp().clamp(max=100)
     return info_nce(clip_BD, tower.text_features(texts), scale, group_B) + 10 * pose

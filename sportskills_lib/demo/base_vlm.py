@@ -21,12 +21,12 @@ import numpy as np
 
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.asking import DESCRIBES, PAIRS, SAME, WATCH, WHAT, Questions, Row, ask
-from sportskills_lib.demo.motion import PHASES, POINTS, Motion
+from sportskills_lib.demo.body_motion import PHASES, POINTS, Motion
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
 from sportskills_lib.demo.render import Appearance, render_with_joints
-from sportskills_lib.retrieval import relevance
-from sportskills_lib.retrieval.packing import hidden_states, pack
-from sportskills_lib.retrieval.relevance import VisionLanguageModel
+from sportskills_lib.retrieval.relevance import model as relevance_model
+from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
+from sportskills_lib.retrieval.relevance.prefix_sharing import hidden_states, pack
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,9 @@ FRAMES, STEPS = 8, 4  # frames of a scene; the model sees them in pairs
 
 @dataclass(frozen=True)
 class Recipe:
-    """How large the stand-in is and how long it learns. All values are ours, chosen to take about 100 s on one core."""
+    """How large the stand-in is and how long it learns. All values are ours, chosen to take
+    about 100 s on one core.
+    """
 
     scenes: int = 5000
     vision_steps: int = 280
@@ -77,7 +79,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Generic movements: what they look like, the states that they hold, and where the joints are."""
+    """Generic movements: what they look like, the states that they hold, and where the joints
+    are.
+    """
 
     frames: np.ndarray  # uint8 [N, T, H, W, 3]
     states: list[list[str]]
@@ -85,7 +89,9 @@ class Scenes:
 
 
 def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
-    """A byte-level tokenizer like Qwen's: every text can be written; frequent words are one token."""
+    """A byte-level tokenizer like Qwen's: every text can be written; frequent words are one
+    token.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -98,7 +104,9 @@ def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*texts, *(["yes", "no"] * len(texts))], trainer)  # answers: one token each
+    tokenizer.train_from_iterator(
+        [*texts, *(["yes", "no"] * len(texts))], trainer
+    )  # answers: one token each
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -110,7 +118,9 @@ def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
 
 
 def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
-    """An untrained Qwen2.5-VL of a few million weights, with its processor. Weights come from torch's generator."""
+    """An untrained Qwen2.5-VL of a few million weights, with its processor. Weights come from
+    torch's generator.
+    """
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
@@ -122,9 +132,14 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
             "num_hidden_layers": recipe.layers,
             "num_attention_heads": recipe.width // 32,
             "num_key_value_heads": recipe.width // 32,
-            "initializer_range": recipe.width**-0.5,  # the public 0.02 suits wide models; narrow ones hardly start
+            "initializer_range": recipe.width
+            ** -0.5,  # the public 0.02 suits wide models; narrow ones hardly start
             "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5]},
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [6, 5, 5],
+            },
             "bos_token_id": ids["<|endoftext|>"],
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
@@ -149,11 +164,13 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
         tie_word_embeddings=True,
     )
     model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
-    return relevance.wrap(model, _processor(tokenizer, recipe))
+    return relevance_model.wrap(model, _processor(tokenizer, recipe))
 
 
 def _processor(tokenizer: Any, recipe: Recipe) -> Any:
-    """What turns frames and text into the model's inputs: patches of the recipe's size, no sampling of its own."""
+    """What turns frames and text into the model's inputs: patches of the recipe's size, no
+    sampling of its own.
+    """
     from transformers import Qwen2_5_VLProcessor
     from transformers.models.qwen2_vl import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
@@ -191,17 +208,23 @@ def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes
             held = draw_states(rng)
             motion = Motion(generic._keys(held, rng), PHASES)
         equipment, look = str(rng.choice(generic.EQUIPMENT)), Appearance.draw(rng)
-        frames[i], where = render_with_joints(motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px)
+        frames[i], where = render_with_joints(
+            motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px
+        )
         screen[i] = where.reshape(FRAMES, -1)
         states.append(held)
     places = screen.reshape(count, STEPS, FRAMES // STEPS, -1).mean(2)
     flat = places.reshape(-1, places.shape[-1])
-    return Scenes(frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32))
+    return Scenes(
+        frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32)
+    )
 
 
 def draw_states(rng: np.random.Generator) -> list[str]:
     """Two or three states of different groups, in random order."""
-    groups = [str(group) for group in rng.permutation(list(generic.GROUPS))[: int(rng.integers(2, 4))]]
+    groups = [
+        str(group) for group in rng.permutation(list(generic.GROUPS))[: int(rng.integers(2, 4))]
+    ]
     if "knees" in groups and "leg" in groups:
         groups.remove("leg")
     return [str(rng.choice(generic.GROUPS[group])) for group in groups]
@@ -221,8 +244,12 @@ def _optimizer(parameters: list[Any], rate: float, steps: int) -> tuple[Any, Any
     return optimizer, schedule
 
 
-def train_vision(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator) -> float:
-    """Teach the tower to see poses; returns the last loss. The heads that read joints and states are thrown away."""
+def train_vision(
+    vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator
+) -> float:
+    """Teach the tower to see poses; returns the last loss. The heads that read joints and states
+    are thrown away.
+    """
     import torch
 
     grid = vlm.grid(scenes.frames.shape[1:])
@@ -231,28 +258,38 @@ def train_vision(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: 
     targets = torch.from_numpy(scenes.joints)
     kept = grid[0] * grid[1] * grid[2] // recipe.merge**2 // STEPS * recipe.width
     places = torch.nn.Sequential(torch.nn.LayerNorm(kept), torch.nn.Linear(kept, targets.shape[-1]))
-    held = torch.nn.Sequential(torch.nn.LayerNorm(kept * STEPS), torch.nn.Linear(kept * STEPS, len(names)))
+    held = torch.nn.Sequential(
+        torch.nn.LayerNorm(kept * STEPS), torch.nn.Linear(kept * STEPS, len(names))
+    )
     tower = vlm.stock.model.visual
     optimizer, schedule = _optimizer(
-        [*tower.parameters(), *places.parameters(), *held.parameters()], recipe.vision_rate, recipe.vision_steps
+        [*tower.parameters(), *places.parameters(), *held.parameters()],
+        recipe.vision_rate,
+        recipe.vision_steps,
     )
     loss = torch.zeros(())
     for _ in range(recipe.vision_steps):
         chosen = rng.integers(0, len(scenes.frames), recipe.batch)
         tokens = vlm.visual_tokens(scenes.frames[chosen], grid)
-        loss = 3 * torch.nn.functional.smooth_l1_loss(places(tokens.reshape(recipe.batch, STEPS, -1)), targets[chosen])
+        loss = 3 * torch.nn.functional.smooth_l1_loss(
+            places(tokens.reshape(recipe.batch, STEPS, -1)), targets[chosen]
+        )
         answers, known = held(tokens.flatten(1)), labels[chosen] >= 0
-        loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(answers[known], labels[chosen][known])
+        loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(
+            answers[known], labels[chosen][known]
+        )
         _step(loss, list(tower.parameters()), optimizer, schedule)
     return float(loss.detach())
 
 
 def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:
-    """Bring visual tokens to the size of word embeddings, so that neither drowns the other in the residual stream."""
+    """Bring visual tokens to the size of word embeddings, so that neither drowns the other in
+    the residual stream.
+    """
     import torch
 
     with torch.no_grad():
-        tokens = relevance.encode_videos(vlm, scenes.frames[:64])
+        tokens = relevance_model.encode_videos(vlm, scenes.frames[:64])
         factor = vlm.stock.get_input_embeddings().weight.std() / tokens.std()
         last = vlm.stock.model.visual.merger.mlp[-1]
         last.weight.mul_(factor)
@@ -280,11 +317,15 @@ def _state_labels(states: list[list[str]], names: list[str]) -> np.ndarray:
     return labels
 
 
-def train_language(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator) -> float:
-    """Teach the language model to read scenes and sentences; the tower stays as it is. Returns the last loss."""
+def train_language(
+    vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator
+) -> float:
+    """Teach the language model to read scenes and sentences; the tower stays as it is. Returns
+    the last loss.
+    """
     import torch
 
-    visual = relevance.encode_videos(vlm, scenes.frames)
+    visual = relevance_model.encode_videos(vlm, scenes.frames)
     questions = Questions(vlm, vlm.grid(scenes.frames.shape[1:]))
     parameters = list(vlm.stock.model.language_model.parameters())
     optimizer, schedule = _optimizer(parameters, recipe.language_rate, recipe.language_steps)
@@ -294,14 +335,18 @@ def train_language(vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng
         rows = [
             row
             for scene in chosen
-            for row in questions.rows(ask(scenes.states, int(scene), rng, alike=recipe.alike), int(scene))
+            for row in questions.rows(
+                ask(scenes.states, int(scene), rng, alike=recipe.alike), int(scene)
+            )
         ]
         loss = language_loss(vlm, rows, visual, len(chosen))
         _step(loss, parameters, optimizer, schedule)
     return float(loss.detach())
 
 
-def language_loss(vlm: VisionLanguageModel, rows: list[Row], visual: torch.Tensor, scenes: int) -> torch.Tensor:
+def language_loss(
+    vlm: VisionLanguageModel, rows: list[Row], visual: torch.Tensor, scenes: int
+) -> torch.Tensor:
     """Cross-entropy of every answer, and of the right place in each list by the logit of yes minus that of no.
 
     One yes or no is a bit that says nothing of what to look at; a list says which of its members is meant. Without it
@@ -314,15 +359,25 @@ def language_loss(vlm: VisionLanguageModel, rows: list[Row], visual: torch.Tenso
     row, column = np.nonzero(packed.answer_BL)
     logits = vlm.stock.lm_head(hidden[torch.from_numpy(row), torch.from_numpy(column - 1)])
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(packed.ids_BL[row, column]))
-    first = np.flatnonzero(~packed.answer_BL[row, column - 1])  # the first token of each answer, in order of questions
-    asked = (logits[first, vlm.yes_id] - logits[first, vlm.no_id]).view(scenes, -1)[:, 1:]  # without the caption
+    first = np.flatnonzero(
+        ~packed.answer_BL[row, column - 1]
+    )  # the first token of each answer, in order of questions
+    asked = (logits[first, vlm.yes_id] - logits[first, vlm.no_id]).view(scenes, -1)[
+        :, 1:
+    ]  # without the caption
     said, alike = asked[:, : 2 * PAIRS], asked[:, 2 * PAIRS :]
     told = torch.nn.functional.softplus(said[:, 1::2] - said[:, ::2]).mean()
-    return loss + told + torch.nn.functional.cross_entropy(alike, torch.zeros(scenes, dtype=torch.long))
+    return (
+        loss
+        + told
+        + torch.nn.functional.cross_entropy(alike, torch.zeros(scenes, dtype=torch.long))
+    )
 
 
 def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None = None) -> Path:
-    """Build, train and save the stand-in; a folder that is complete (its config is written last) is left alone."""
+    """Build, train and save the stand-in; a folder that is complete (its config is written last)
+    is left alone.
+    """
     import torch
 
     folder, recipe = Path(folder), recipe or Recipe()
@@ -344,17 +399,34 @@ def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None =
 
 
 def _corpus(rng: np.random.Generator) -> list[str]:
-    """Texts that the tokenizer learns its words from: prompts, generic captions, and sentences without what they say."""
+    """Texts that the tokenizer learns its words from: prompts, generic captions, and sentences
+    without what they say.
+    """
     names = [state for group in generic.GROUPS.values() for state in group]
     chat = "<|im_start|>user\n <|im_end|>\n<|im_start|>assistant\n"
-    prompts = [WATCH, WHAT, DESCRIBES, SAME, relevance.INSTRUCTION, relevance.CANDIDATE, relevance.QUESTION, chat]
+    prompts = [
+        WATCH,
+        WHAT,
+        DESCRIBES,
+        SAME,
+        relevance_model.INSTRUCTION,
+        relevance_model.CANDIDATE,
+        relevance_model.QUESTION,
+        chat,
+    ]
     frames = [frame for frames in (*ADVICE, *MISTAKES, COMMENTS, TIPS) for frame in frames]
     empty = [frame.format(skill="it", cue="do it", clause="it is") for frame in frames]
-    return [*prompts * 20, *empty * 10, *[generic.caption([state], rng) for state in rng.choice(names, 3000)]]
+    return [
+        *prompts * 20,
+        *empty * 10,
+        *[generic.caption([state], rng) for state in rng.choice(names, 3000)],
+    ]
 
 
 def save(vlm: VisionLanguageModel, folder: Path) -> None:
-    """The public layout: safetensors, processor and tokenizer files; config.json last, as the mark of completeness."""
+    """The public layout: safetensors, processor and tokenizer files; config.json last, as the
+    mark of completeness.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     vlm.processor.save_pretrained(folder)
     vlm.stock.save_pretrained(folder)

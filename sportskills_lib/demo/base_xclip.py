@@ -13,11 +13,21 @@ from typing import Any
 from sportskills_lib.demo.base_clip import CONFIG, train_base
 from sportskills_lib.models import NativeVideoTower
 
-SIZES: dict[str, Any] = {"width": 96, "vision_layers": 2, "text_layers": 2, "embedding": 128, "frames": 8}
+SIZES: dict[str, Any] = {
+    "width": 96,
+    "vision_layers": 2,
+    "text_layers": 2,
+    "embedding": 128,
+    "frames": 8,
+}
 
 
-def make_base_xclip(folder: Path, *, steps: int = 150, corpus: int = 1500, batch: int = 32, seed: int = 0) -> Path:
-    """Build, train for ``steps`` of ``batch`` clips and save the stand-in. A complete folder is kept."""
+def make_base_xclip(
+    folder: Path, *, steps: int = 150, corpus: int = 1500, batch: int = 32, seed: int = 0
+) -> Path:
+    """Build, train for ``steps`` of ``batch`` clips and save the stand-in. A complete folder is
+    kept.
+    """
     if (folder / "config.json").is_file():
         return folder
     tower = new_xclip(**SIZES, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"], seed=seed)
@@ -27,7 +37,9 @@ def make_base_xclip(folder: Path, *, steps: int = 150, corpus: int = 1500, batch
         return seen, tower.clip_features(frames_BTHWC)
 
     recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 1e-3}
-    train_base(tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], **recipe)
+    train_base(
+        tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], **recipe
+    )
     tower.save(folder)
     return folder
 
@@ -44,19 +56,28 @@ def new_xclip(
     context_length: int = 32,
     seed: int = 0,
 ) -> NativeVideoTower:
-    """An untrained X-CLIP of these sizes, with CLIP's tokenizer and an image processor; nothing is fetched."""
+    """An untrained X-CLIP of these sizes, with CLIP's tokenizer and an image processor; nothing
+    is fetched.
+    """
     import torch
     from transformers import CLIPImageProcessor, XCLIPConfig, XCLIPModel
 
     tokenizer = clip_tokenizer()
-    common = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": max(1, width // 32)}
+    common = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_attention_heads": max(1, width // 32),
+    }
     config = XCLIPConfig(
         text_config=common
         | {
             "vocab_size": len(tokenizer),
             "num_hidden_layers": text_layers,
             "max_position_embeddings": context_length,
-            **{f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")},
+            **{
+                f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id")
+                for kind in ("bos", "eos", "pad")
+            },
         },
         vision_config=common
         | {
@@ -84,7 +105,9 @@ def new_xclip(
 
 
 def clip_tokenizer() -> Any:
-    """CLIP's tokenizer for transformers, from the vocabulary and merges that open_clip carries; ids are the same."""
+    """CLIP's tokenizer for transformers, from the vocabulary and merges that open_clip carries;
+    ids are the same.
+    """
     from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPTokenizer
 

@@ -50,7 +50,9 @@ class Judged:
 def true_grade(take: Take, attempt: Attempt, candidate: Candidate) -> int:
     """0 … 3, as the module says."""
     if attempt.fault is None:
-        raise ValueError(f"take {take.take_uid} at {attempt.video_time} s is done well: there is nothing to help with")
+        raise ValueError(
+            f"take {take.take_uid} at {attempt.video_time} s is done well: there is nothing to help with"
+        )
     segment, fault = candidate.segment, attempt.fault.name
     if candidate.lesson.skill != take.skill.name or candidate.lesson.sport != take.skill.sport:
         return 0
@@ -67,7 +69,10 @@ def _kind(take: Take, attempt: Attempt, candidate: Candidate) -> str:
 
 
 def pools(
-    takes: Iterable[Take], lessons: Iterable[Lesson], channels: dict[str, tuple[Channel, ...]], config: DemoConfig
+    takes: Iterable[Take],
+    lessons: Iterable[Lesson],
+    channels: dict[str, tuple[Channel, ...]],
+    config: DemoConfig,
 ) -> Iterator[Judged]:
     """The spans that coaches grade for every mistake of a val or test take.
 
@@ -78,25 +83,39 @@ def pools(
     for lesson in lessons:
         if lesson.kind == "lesson":
             split = expected_splits(channels[lesson.sport], config)[lesson.channel.channel_id]
-            shown = [Candidate(lesson, segment) for segment in lesson.segments if segment.demonstration != "none"]
+            shown = [
+                Candidate(lesson, segment)
+                for segment in lesson.segments
+                if segment.demonstration != "none"
+            ]
             spans.setdefault((lesson.sport, split), []).extend(shown)
     for take in takes:
         if take.split == "train" or not take.has_video:
             continue
         for attempt in take.attempts:
             if attempt.fault is not None:
-                for candidate in _pool(take, attempt, spans.get((take.skill.sport, take.split), []), config):
+                for candidate in _pool(
+                    take, attempt, spans.get((take.skill.sport, take.split), []), config
+                ):
                     yield Judged(take, attempt, candidate, true_grade(take, attempt, candidate))
 
 
-def _pool(take: Take, attempt: Attempt, candidates: list[Candidate], config: DemoConfig) -> list[Candidate]:
+def _pool(
+    take: Take, attempt: Attempt, candidates: list[Candidate], config: DemoConfig
+) -> list[Candidate]:
     rng = generator(config.seed, "pool", take.take_uid, attempt.video_time)
     shuffled = [candidates[i] for i in rng.permutation(len(candidates))]
     chosen: list[int] = []
     for kind, share in zip(WANTED, SHARES, strict=True):
-        fitting = [i for i, candidate in enumerate(shuffled) if _kind(take, attempt, candidate) == kind]
+        fitting = [
+            i for i, candidate in enumerate(shuffled) if _kind(take, attempt, candidate) == kind
+        ]
         chosen += fitting[: round(share * config.pool)]
-    others = [i for i, candidate in enumerate(shuffled) if _kind(take, attempt, candidate) == "other_skill"]
+    others = [
+        i
+        for i, candidate in enumerate(shuffled)
+        if _kind(take, attempt, candidate) == "other_skill"
+    ]
     rest = [i for i in range(len(shuffled)) if i not in chosen and i not in others]
     chosen += (others + rest)[: config.pool - len(chosen)]
     return [shuffled[i] for i in sorted(chosen)]

@@ -1,4 +1,6 @@
-"""Frames into files: H.264 in mp4, written whole or not at all, with a size that tells nothing of its content."""
+"""Frames into files: H.264 in mp4, written whole or not at all, with a size that tells nothing
+of its content.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ BYTES_PER_PIXEL = 0.044  # above what these films need a frame at 128 px, at the
 
 
 def write_video(
-    path: Path, shots: Iterable[np.ndarray], *, config: DemoConfig, crf: int, padding: float, name: str
+    path: Path,
+    shots: Iterable[np.ndarray],
+    *,
+    config: DemoConfig,
+    crf: int,
+    padding: float,
+    name: str,
 ) -> None:
     """Encode shots (uint8 [T, H, W, 3], RGB) one after another into ``path``.
 
@@ -33,7 +41,12 @@ def write_video(
         stream.width = stream.height = config.size_px
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         stream.codec_context.time_base = Fraction(1, config.fps)
-        stream.options = {"preset": PRESET, "crf": str(crf), "g": str(config.fps * 5), "threads": "1"}
+        stream.options = {
+            "preset": PRESET,
+            "crf": str(crf),
+            "g": str(config.fps * 5),
+            "threads": "1",
+        }
         for shot in shots:
             for image in shot:
                 planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
@@ -52,7 +65,9 @@ def _pad(path: Path, size: int, name: str) -> None:
     if missing >= 8:
         filler = generator(0, "padding", name).bytes(16)
         with path.open("ab") as file:
-            file.write(missing.to_bytes(4, "big") + b"free" + (filler * (missing // 16 + 1))[: missing - 8])
+            file.write(
+                missing.to_bytes(4, "big") + b"free" + (filler * (missing // 16 + 1))[: missing - 8]
+            )
 
 
 def render_segment(segment: Segment, lesson: Lesson, number: int, config: DemoConfig) -> np.ndarray:
@@ -62,7 +77,9 @@ def render_segment(segment: Segment, lesson: Lesson, number: int, config: DemoCo
     appearance = Appearance.draw(rng)
     if segment.execution is None:
         return render_idle(segment.picture, appearance, rng, **size)
-    return render_execution(find_skill(lesson.sport, lesson.skill), segment.execution, appearance, rng, **size)
+    return render_execution(
+        find_skill(lesson.sport, lesson.skill), segment.execution, appearance, rng, **size
+    )
 
 
 def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
@@ -76,7 +93,10 @@ def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.nda
         if lesson.scale_px:
             small, full = (lesson.scale_px,) * 2, (config.size_px,) * 2
             shot = np.stack(
-                [cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), full) for image in shot]
+                [
+                    cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), full)
+                    for image in shot
+                ]
             )
         return shot
 
@@ -84,7 +104,9 @@ def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.nda
 
 
 def lesson_shots(lesson: Lesson, config: DemoConfig) -> Iterator[np.ndarray]:
-    """A lesson's shots, one after another, with hard cuts or with each shot fading in from the one before."""
+    """A lesson's shots, one after another, with hard cuts or with each shot fading in from the
+    one before.
+    """
     alter = altered(lesson, config)
     before: np.ndarray | None = None
     for number, segment in enumerate(lesson.segments):
@@ -100,7 +122,9 @@ def lesson_shots(lesson: Lesson, config: DemoConfig) -> Iterator[np.ndarray]:
 def take_shots(
     sport: str, skill: str, name: str, parts: Sequence[tuple[str | None, int]], config: DemoConfig
 ) -> Iterable[np.ndarray]:
-    """One learner, start to end: standing about (execution None) and trying the skill, in the same clothes and place."""
+    """One learner, start to end: standing about (execution None) and trying the skill, in the
+    same clothes and place.
+    """
     appearance = Appearance.draw(generator(config.seed, "take", name))
     for number, (execution, frames) in enumerate(parts):
         rng = generator(config.seed, "take", name, number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sportskills_lib.demo.motion import INDEX, PHASES, Motion, pose
+from sportskills_lib.demo.body_motion import INDEX, PHASES, Motion, pose
 from sportskills_lib.demo.phrases import LITERAL, cue_words
 from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.demo.skills import STATES
@@ -23,7 +23,12 @@ GROUPS = {  # states that exclude each other
     "feet": ("feet_wide", "feet_narrow"),
     "leg": ("leg_high", "leg_low"),
 }
-FRAMES = ("{a} and {b}.", "A person moves, {a}, {b}.", "Here {a} while {b}.", "Somebody shows that {a}; {b}.")
+FRAMES = (
+    "{a} and {b}.",
+    "A person moves, {a}, {b}.",
+    "Here {a} while {b}.",
+    "Somebody shows that {a}; {b}.",
+)
 WORDS = tuple(sorted(cue_words()))
 EQUIPMENT = ("none", "none", "racket", "ball", "bar", "club", "bat", "pole", "stick")
 
@@ -60,7 +65,9 @@ def caption(states: list[str], rng: np.random.Generator) -> str:
 def generic_motion(
     rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """One random movement: frames uint8 [T, H, W, 3], joints float32 [T, 15, 2], and its states in random order."""
+    """One random movement: frames uint8 [T, H, W, 3], joints float32 [T, 15, 2], and its states
+    in random order.
+    """
     groups = rng.permutation(list(GROUPS))[: int(rng.integers(2, 4))]
     if "knees" in groups and "leg" in groups:
         groups = groups[groups != "leg"]
@@ -68,7 +75,9 @@ def generic_motion(
     motion = Motion(_keys(states, rng), PHASES)
     equipment = EQUIPMENT[int(rng.integers(len(EQUIPMENT)))]
     look = Appearance.draw(rng)
-    pictures, joints = render_with_joints(motion, look, rng, equipment=equipment, frames=frames, size_px=size_px)
+    pictures, joints = render_with_joints(
+        motion, look, rng, equipment=equipment, frames=frames, size_px=size_px
+    )
     return pictures, joints, states
 
 

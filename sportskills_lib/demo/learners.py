@@ -23,8 +23,16 @@ CAMERA = "cam01"
 PLACES = "north harbour campus riverside hilltop".split()  # noqa: SIM905
 TAKES_A_PARTICIPANT = 3
 TWO_FAULTS_SHARE, GOOD_SHARE = 0.25, 0.2
-LOST_VIEWS = {"train": 2, "val": 0, "test": 0}  # takes beside the others whose video file is not there
-ERRORS = ("audio was cut off", "commentary does not belong to this take", "transcript is empty noise")
+LOST_VIEWS = {
+    "train": 2,
+    "val": 0,
+    "test": 0,
+}  # takes beside the others whose video file is not there
+ERRORS = (
+    "audio was cut off",
+    "commentary does not belong to this take",
+    "transcript is empty noise",
+)
 
 
 @dataclass(frozen=True)
@@ -66,18 +74,30 @@ def plan_takes(config: DemoConfig) -> list[Take]:
     for split in SPLITS:
         for sport in SPORTS[: config.sports]:
             rows = [
-                (skill, faults) for skill in sport.skills[: config.skills] for faults in _groups(skill, split, config)
+                (skill, faults)
+                for skill in sport.skills[: config.skills]
+                for faults in _groups(skill, split, config)
             ]
             rng = generator(config.seed, "participants", split, sport.name)
             for number, index in enumerate(rng.permutation(len(rows))):
                 skill, faults = rows[index]
                 person = _person(split, sport.name, number // TAKES_A_PARTICIPANT, config)
-                takes.append(_take(f"{split}/{sport.name}/{number}", person, split, skill, faults, config))
+                takes.append(
+                    _take(f"{split}/{sport.name}/{number}", person, split, skill, faults, config)
+                )
         for number in range(LOST_VIEWS[split]):
             skill = SPORTS[number % config.sports].skills[0]
             person = _person(split, skill.sport, 99, config)
             takes.append(
-                _take(f"{split}/lost/{number}", person, split, skill, [skill.faults[0]], config, has_video=False)
+                _take(
+                    f"{split}/lost/{number}",
+                    person,
+                    split,
+                    skill,
+                    [skill.faults[0]],
+                    config,
+                    has_video=False,
+                )
             )
     return takes
 
@@ -87,7 +107,9 @@ def _faults(skill: Skill, split: str, config: DemoConfig) -> list[Fault]:
     rng = generator(config.seed, "faults", split, skill.sport, skill.name)
     if split == "val":
         return [skill.faults[rng.integers(len(skill.faults))] for _ in range(config.val_learners)]
-    faults = list(skill.faults) * (config.train_learners if split == "train" else config.test_learners)
+    faults = list(skill.faults) * (
+        config.train_learners if split == "train" else config.test_learners
+    )
     return [faults[i] for i in rng.permutation(len(faults))]
 
 
@@ -103,13 +125,22 @@ def _groups(skill: Skill, split: str, config: DemoConfig) -> Iterator[list[Fault
 
 
 def _person(split: str, sport: str, number: int, config: DemoConfig) -> int:
-    """A participant's number; the split has a range of its own, as different people stand in each."""
+    """A participant's number; the split has a range of its own, as different people stand in
+    each.
+    """
     rng = generator(config.seed, "person", split, sport, number)
     return 100_000 * (1 + SPLITS.index(split)) + int(rng.integers(100_000))
 
 
 def _take(
-    name: str, person: int, split: str, skill: Skill, faults: list[Fault], config: DemoConfig, *, has_video: bool = True
+    name: str,
+    person: int,
+    split: str,
+    skill: Skill,
+    faults: list[Fault],
+    config: DemoConfig,
+    *,
+    has_video: bool = True,
 ) -> Take:
     rng = generator(config.seed, "attempts", name)
     tries: list[Fault | None] = list(faults)
@@ -147,7 +178,9 @@ def takes_json(takes: Iterable[Take], config: DemoConfig) -> list[dict[str, Any]
             "root_dir": f"takes/{take.take_name}",
             "duration_sec": take.duration_s(config.fps),
             "participant_uid": take.participant_uid,
-            "frame_aligned_videos": {CAMERA: {"0": {"relative_path": f"frame_aligned_videos/{CAMERA}.mp4"}}},
+            "frame_aligned_videos": {
+                CAMERA: {"0": {"relative_path": f"frame_aligned_videos/{CAMERA}.mp4"}}
+            },
         }
         for take in takes
     ]
@@ -157,28 +190,41 @@ def comment(take: Take, attempt: Attempt, config: DemoConfig) -> str:
     """What the expert says of one try: its fault, or praise."""
     rng = generator(config.seed, "comment", take.take_uid, attempt.video_time)
     if attempt.fault is None:
-        return phrases.expert_praise(take.skill, take.skill.faults[rng.integers(len(take.skill.faults))], rng)
+        return phrases.expert_praise(
+            take.skill, take.skill.faults[rng.integers(len(take.skill.faults))], rng
+        )
     return phrases.expert_comment(take.skill, attempt.fault, rng)
 
 
 def commentary_json(takes: Iterable[Take], split: str, config: DemoConfig) -> dict[str, Any]:
-    """``expert_commentary_<split>.json``. A few rows carry ``error``: a reader drops them with that reason."""
+    """``expert_commentary_<split>.json``. A few rows carry ``error``: a reader drops them with
+    that reason.
+    """
     annotations = {}
     for take in takes:
         rng = generator(config.seed, "commentary", take.take_uid)
-        rows = [_remark(str(n), at.video_time, comment(take, at, config), rng) for n, at in enumerate(take.attempts)]
+        rows = [
+            _remark(str(n), at.video_time, comment(take, at, config), rng)
+            for n, at in enumerate(take.attempts)
+        ]
         if rng.random() < 0.04:
             late = round(take.duration_s(config.fps) * float(rng.uniform(0.2, 0.9)), 3)
             failed = _remark(str(len(rows)), late, "and then uh", rng)
             rows.append(failed | {"error": True, "_error_desc": str(rng.choice(ERRORS))})
-        head = {"take_name": take.take_name, "take_uid": take.take_uid, "task_id": 1000 + take.participant_uid % 89}
+        head = {
+            "take_name": take.take_name,
+            "take_uid": take.take_uid,
+            "task_id": 1000 + take.participant_uid % 89,
+        }
         task = {"task_name": f"{take.skill.sport.title()} - {take.skill.name}"}
         folder = f"{take.skill.sport.title().replace(' ', '')}_Expert{rng.integers(1, 9)}_{take.take_uid[:8]}"
         annotations[take.take_uid] = [head | task | {"commentary": folder, "commentary_data": rows}]
     return {"annotations": annotations, "ds": f"demo_{split}"}
 
 
-def _remark(recording: str, video_time: float, text: str, rng: np.random.Generator) -> dict[str, Any]:
+def _remark(
+    recording: str, video_time: float, text: str, rng: np.random.Generator
+) -> dict[str, Any]:
     return {
         "recording": f"{recording}.webm",
         "video_time": video_time,
@@ -190,15 +236,23 @@ def _remark(recording: str, video_time: float, text: str, rng: np.random.Generat
 
 
 def proficiency_json(takes: Iterable[Take], split: str, config: DemoConfig) -> dict[str, Any]:
-    """``proficiency_demonstration_<split>.json``: moments of good execution, and tips where something is to be improved."""
+    """``proficiency_demonstration_<split>.json``: moments of good execution, and tips where
+    something is to be improved.
+    """
     annotations = []
     for take in takes:
         good: list[dict[str, Any]] = []
         tips: list[dict[str, Any]] = []
         for attempt in take.attempts:
             rng = generator(config.seed, "proficiency", take.take_uid, attempt.video_time)
-            moment = round(min(attempt.end_s, max(attempt.start_s, attempt.video_time + rng.normal(0, 0.1))), 3)
-            item = {"video_name": take.take_name, "video_time": float(moment), "user_id": int(rng.integers(1, 30))}
+            moment = round(
+                min(attempt.end_s, max(attempt.start_s, attempt.video_time + rng.normal(0, 0.1))), 3
+            )
+            item = {
+                "video_name": take.take_name,
+                "video_time": float(moment),
+                "user_id": int(rng.integers(1, 30)),
+            }
             if attempt.fault is None:
                 good.append(item | {"text": comment(take, attempt, config)})
             else:

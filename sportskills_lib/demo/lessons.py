@@ -22,8 +22,23 @@ from sportskills_lib.demo.skills import SPORTS, Fault, Skill, Sport
 
 ID_LETTERS = string.ascii_letters + string.digits + "-_"
 CONNECTING_WORDS = ("tutorial", "drills", "tips", "for beginners", "technique", "lesson", "basics")
-DEFECTS = ("truncated", "empty", "text", "no_info", "no_captions", "impossible_times", "foreign_language")
-TOPICS = ("sourdough bread", "bicycle chain", "watercolour sky", "phone screen", "tomato plants", "guitar strings")
+DEFECTS = (
+    "truncated",
+    "empty",
+    "text",
+    "no_info",
+    "no_captions",
+    "impossible_times",
+    "foreign_language",
+)
+TOPICS = (
+    "sourdough bread",
+    "bicycle chain",
+    "watercolour sky",
+    "phone screen",
+    "tomato plants",
+    "guitar strings",
+)
 FIRST_NAMES = "Mara Theo Ines Jonas Aiko Pavel Lina Omar Greta Silas Noor Felix Anya Hugo Zoe Kofi Ruth Emil".split()  # noqa: SIM905
 LAST_NAMES = "Linden Okoye Brandt Castell Moreau Iwata Novak Silva Hale Petrov Quist Ferro Adler Tanaka".split()  # noqa: SIM905
 
@@ -40,7 +55,9 @@ class Channel:
 
 @dataclass(frozen=True)
 class Segment:
-    """One shot: what is to be seen (``picture``, ``execution``) and what is said meanwhile, if anything."""
+    """One shot: what is to be seen (``picture``, ``execution``) and what is said meanwhile, if
+    anything.
+    """
 
     kind: str  # talk, sponsor, broll, outro, demonstration, trap_words, trap_pictures
     picture: str  # talk, sponsor, broll, outro or demonstration
@@ -95,7 +112,9 @@ class Lesson:
 
 def random_id(rng: np.random.Generator, length: int = 11) -> str:
     """Letters that tell nothing; the first is no dash."""
-    return ID_LETTERS[rng.integers(62)] + "".join(ID_LETTERS[i] for i in rng.integers(64, size=length - 1))
+    return ID_LETTERS[rng.integers(62)] + "".join(
+        ID_LETTERS[i] for i in rng.integers(64, size=length - 1)
+    )
 
 
 def split_rank(channel_id: str) -> str:
@@ -104,7 +123,9 @@ def split_rank(channel_id: str) -> str:
 
 
 def expected_splits(channels: tuple[Channel, ...], config: DemoConfig) -> dict[str, str]:
-    """The split that the public rule gives each channel of a sport: test first, then val, then train."""
+    """The split that the public rule gives each channel of a sport: test first, then val, then
+    train.
+    """
     ranked = sorted((channel.channel_id for channel in channels), key=split_rank)
     tests = round(config.test_fraction * len(ranked))
     vals = max(1, round(config.val_fraction * len(ranked)))
@@ -126,12 +147,15 @@ def sport_channels(sport: Sport, config: DemoConfig) -> tuple[Channel, ...]:
         first, last = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)
         names.append(str(rng.choice(patterns)).format(first, last, sport.name.title()))
     return tuple(
-        Channel(id_, name, sport.name, style) for style, (id_, name) in enumerate(zip(ids, names, strict=True))
+        Channel(id_, name, sport.name, style)
+        for style, (id_, name) in enumerate(zip(ids, names, strict=True))
     )
 
 
 def stray_channel(name: str, sport: str, config: DemoConfig) -> Channel:
-    """A channel with no lessons of its own. Its id stands last in the order of splits, so that it displaces none."""
+    """A channel with no lessons of its own. Its id stands last in the order of splits, so that
+    it displaces none.
+    """
     rng = generator(config.seed, "stray", name)
     best = max((f"UC{random_id(rng, 22)}" for _ in range(400)), key=split_rank)
     return Channel(best, f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}", sport, 8)
@@ -140,19 +164,29 @@ def stray_channel(name: str, sport: str, config: DemoConfig) -> Channel:
 # ------------------------------------------------------------------------------------------------------ segments
 
 
-def _length(rng: np.random.Generator, config: DemoConfig, low_s: float = 2.4, high_s: float = 3.4) -> int:
-    """Frames of a shot. Never from the words or the movement: a length must not tell what is shown."""
+def _length(
+    rng: np.random.Generator, config: DemoConfig, low_s: float = 2.4, high_s: float = 3.4
+) -> int:
+    """Frames of a shot. Never from the words or the movement: a length must not tell what is
+    shown.
+    """
     return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))
 
 
 def _cue(skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator) -> Segment:
     text = phrases.cue_sentence(skill, fault, style, rng)
-    return Segment("demonstration", "demonstration", frames, text, "correct", fault.name, "correct", True)
+    return Segment(
+        "demonstration", "demonstration", frames, text, "correct", fault.name, "correct", True
+    )
 
 
-def _mistake(skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator) -> Segment:
+def _mistake(
+    skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator
+) -> Segment:
     text = phrases.mistake_sentence(skill, fault, style, rng)
-    return Segment("demonstration", "demonstration", frames, text, fault.name, fault.name, "incorrect", True)
+    return Segment(
+        "demonstration", "demonstration", frames, text, fault.name, fault.name, "incorrect", True
+    )
 
 
 def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> Segment:
@@ -161,7 +195,9 @@ def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> Segment:
     return Segment(kind, kind, _length(rng, config), text)
 
 
-def _teaching(skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator) -> list[Segment]:
+def _teaching(
+    skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
+) -> list[Segment]:
     shots = []
     for fault in skill.faults:
         shots.append(_cue(skill, fault, style, _length(rng, config), rng))
@@ -185,26 +221,40 @@ def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -
     return Segment("trap_pictures", "demonstration", _length(rng, config), text, execution)
 
 
-def _timed(shots: list[Segment], form: str, config: DemoConfig, rng: np.random.Generator) -> tuple[Segment, ...]:
+def _timed(
+    shots: list[Segment], form: str, config: DemoConfig, rng: np.random.Generator
+) -> tuple[Segment, ...]:
     """Put the shots after each other, and the words over them: with a lag that is the whole lesson's own, plus jitter.
 
     Automatic captions lag by up to 0.8 s, earlier or later, manual ones hardly. A pause of about half a second parts two
     sentences. How long a sentence takes depends on its shot's length, not on its words.
     """
-    lag_s = float(rng.uniform(0, 0.8) * rng.choice([-1, 1])) if form == "automatic" else float(rng.uniform(-0.1, 0.1))
+    lag_s = (
+        float(rng.uniform(0, 0.8) * rng.choice([-1, 1]))
+        if form == "automatic"
+        else float(rng.uniform(-0.1, 0.1))
+    )
     duration_s = sum(shot.frames for shot in shots) / config.fps
     timed, frame, free_s = [], 0, 0.05
     for shot in shots:
         start_s, length_s = frame / config.fps, shot.frames / config.fps
         frame += shot.frames
         said: tuple[float | None, float | None] = (None, None)
-        lead_s, tail_s, jitter_s = rng.uniform(0.15, 0.3), rng.uniform(0.3, 0.45), rng.normal(0, 0.05)
+        lead_s, tail_s, jitter_s = (
+            rng.uniform(0.15, 0.3),
+            rng.uniform(0.3, 0.45),
+            rng.normal(0, 0.05),
+        )
         if shot.text:
             first = max(free_s, start_s + lead_s + lag_s + jitter_s)
-            last = min(duration_s - 0.05, max(start_s + length_s - tail_s + lag_s + jitter_s, first + 1.2))
+            last = min(
+                duration_s - 0.05, max(start_s + length_s - tail_s + lag_s + jitter_s, first + 1.2)
+            )
             said = (round(min(first, last - 0.8), 3), round(last, 3))
             free_s = last + 0.35
-        timed.append(replace(shot, start_s=round(start_s, 3), said_start_s=said[0], said_end_s=said[1]))
+        timed.append(
+            replace(shot, start_s=round(start_s, 3), said_start_s=said[0], said_end_s=said[1])
+        )
     return tuple(timed)
 
 
@@ -212,9 +262,17 @@ def _timed(shots: list[Segment], form: str, config: DemoConfig, rng: np.random.G
 
 
 def _video(
-    name: str, kind: str, channel: Channel, skill: Skill, shots: list[Segment], config: DemoConfig, **more: object
+    name: str,
+    kind: str,
+    channel: Channel,
+    skill: Skill,
+    shots: list[Segment],
+    config: DemoConfig,
+    **more: object,
 ) -> Lesson:
-    """A video around its shots; id, form, quality, date, views and title are drawn by ``name`` alone."""
+    """A video around its shots; id, form, quality, date, views and title are drawn by ``name``
+    alone.
+    """
     rng = generator(config.seed, "video", kind, name)
     form = str(rng.choice(["manual", "automatic"]))
     video_id = random_id(rng)
@@ -265,7 +323,9 @@ def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
     All copies of a sport stand on one channel: more would change how many of its channels go to each split.
     """
     rng = generator(config.seed, "reupload", number)
-    channel = replace(stray_channel(f"reupload/{original.sport}", original.sport, config), style=original.style)
+    channel = replace(
+        stray_channel(f"reupload/{original.sport}", original.sport, config), style=original.style
+    )
     skill = find_skill(original.sport, original.skill)
     copy = _video(
         f"{number}", "reupload", channel, skill, list(original.segments), config,
@@ -277,21 +337,40 @@ def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
 
 
 def _other(number: int, sport: Sport, channel: Channel, config: DemoConfig) -> Lesson:
-    """A story, a vlog, an unboxing, or a lesson about something that is no sport, found by the same search terms."""
+    """A story, a vlog, an unboxing, or a lesson about something that is no sport, found by the
+    same search terms.
+    """
     rng = generator(config.seed, "other", number)
     skill = sport.skills[rng.integers(min(config.skills, len(sport.skills)))]
     kind = ("noninstructional", "foreign")[number % 2]
-    shots = [_idle(str(rng.choice(["talk", "broll"])), config, rng) for _ in range(rng.integers(3, 6))]
+    shots = [
+        _idle(str(rng.choice(["talk", "broll"])), config, rng) for _ in range(rng.integers(3, 6))
+    ]
     topic = str(rng.choice(TOPICS))
     if kind == "foreign":
         said = [foreign_sentence(topic, rng) for _ in shots]
-        shots = [replace(shot, text=text, actionable=None) for shot, text in zip(shots, said, strict=True)]
+        shots = [
+            replace(shot, text=text, actionable=None)
+            for shot, text in zip(shots, said, strict=True)
+        ]
         channel = stray_channel(f"foreign/{number}", sport.name, config)
         return _video(f"{number}", kind, channel, skill, shots, config, title=f"All about {topic}")
     if rng.random() < 0.5:
         shots.insert(1, _trap_pictures(skill, config, rng))
-    title = str(rng.choice(["My story", "A day in my life", "Unboxing the new gear", "Road trip vlog", "Q and A"]))
-    return _video(f"{number}", kind, channel, skill, shots, config, title=f"{sport.name.title()}: {title.lower()}")
+    title = str(
+        rng.choice(
+            ["My story", "A day in my life", "Unboxing the new gear", "Road trip vlog", "Q and A"]
+        )
+    )
+    return _video(
+        f"{number}",
+        kind,
+        channel,
+        skill,
+        shots,
+        config,
+        title=f"{sport.name.title()}: {title.lower()}",
+    )
 
 
 def foreign_sentence(topic: str, rng: np.random.Generator) -> str:
@@ -308,18 +387,26 @@ def _broken(defect: str, number: int, sport: Sport, channel: Channel, config: De
     """A short lesson whose files are damaged in one way (see ``DEFECTS``)."""
     rng = generator(config.seed, "broken", defect, number)
     skill = sport.skills[rng.integers(min(config.skills, len(sport.skills)))]
-    shots = [_idle("talk", config, rng), *_teaching(skill, channel.style, config, rng)[:3], _idle("outro", config, rng)]
+    shots = [
+        _idle("talk", config, rng),
+        *_teaching(skill, channel.style, config, rng)[:3],
+        _idle("outro", config, rng),
+    ]
     lesson = _video(f"{defect}/{number}", "broken", channel, skill, shots, config, defect=defect)
     return replace(lesson, form="manual") if defect == "impossible_times" else lesson
 
 
 def find_skill(sport: str, name: str) -> Skill:
     """The skill of that sport and name; StopIteration when there is none."""
-    return next(skill for one in SPORTS if one.name == sport for skill in one.skills if skill.name == name)
+    return next(
+        skill for one in SPORTS if one.name == sport for skill in one.skills if skill.name == name
+    )
 
 
 def plan_videos(config: DemoConfig) -> Iterator[Lesson]:
-    """Every video of the world: lessons, then re-uploads, then what teaches nothing, then broken files."""
+    """Every video of the world: lessons, then re-uploads, then what teaches nothing, then broken
+    files.
+    """
     sports = SPORTS[: config.sports]
     channels = {sport.name: sport_channels(sport, config) for sport in sports}
     lessons = [
@@ -338,4 +425,6 @@ def plan_videos(config: DemoConfig) -> Iterator[Lesson]:
         yield _other(number, sport, channels[sport.name][rng.integers(config.channels)], config)
     for number, defect in enumerate(DEFECTS):
         sport = sports[number % len(sports)]
-        yield _broken(defect, number, sport, channels[sport.name][rng.integers(config.channels)], config)
+        yield _broken(
+            defect, number, sport, channels[sport.name][rng.integers(config.channels)], config
+        )

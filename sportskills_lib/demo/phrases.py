@@ -203,7 +203,10 @@ WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # Two sentence frames a style; {skill} is the skill's name, {cue} an imperative, {clause} how the mistake looks.
 ADVICE = (
     ("On the {skill}, {cue}.", "For a better {skill}, {cue}."),
-    ("Remember to {cue} when you practise the {skill}.", "When you do the {skill}, {cue} every time."),
+    (
+        "Remember to {cue} when you practise the {skill}.",
+        "When you do the {skill}, {cue} every time.",
+    ),
     ("The key to the {skill}: {cue}.", "A good {skill} needs this, {cue}."),
     ("I want you to {cue} during the {skill}.", "Watch my {skill} and {cue} just like this."),
     ("Try to {cue} through the whole {skill}.", "Always {cue} in the {skill}."),
@@ -213,15 +216,27 @@ ADVICE = (
     ("Think about one thing in the {skill}, {cue}.", "My tip for the {skill} is to {cue}."),
 )
 MISTAKES = (
-    ("A common mistake on the {skill} is that {clause}.", "Many players get the {skill} wrong because {clause}."),
+    (
+        "A common mistake on the {skill} is that {clause}.",
+        "Many players get the {skill} wrong because {clause}.",
+    ),
     ("Here is a bad {skill}, {clause}.", "This {skill} is wrong, {clause}."),
     ("Do not do the {skill} like this, {clause}.", "Avoid this on the {skill}, {clause}."),
-    ("What goes wrong in this {skill} is that {clause}.", "The error in the {skill} here, {clause}."),
+    (
+        "What goes wrong in this {skill} is that {clause}.",
+        "The error in the {skill} here, {clause}.",
+    ),
     ("Beginners fail the {skill} when {clause}.", "The {skill} breaks down because {clause}."),
     ("You lose the {skill} if {clause}.", "Never let this happen in the {skill}, {clause}."),
     ("Look at the fault in my {skill}, {clause}.", "That is a poor {skill} since {clause}."),
-    ("The mistake I see most on the {skill}, {clause}.", "It is a problem for the {skill} when {clause}."),
-    ("Stop doing the {skill} this way, {clause}.", "An incorrect {skill} looks like this, {clause}."),
+    (
+        "The mistake I see most on the {skill}, {clause}.",
+        "It is a problem for the {skill} when {clause}.",
+    ),
+    (
+        "Stop doing the {skill} this way, {clause}.",
+        "An incorrect {skill} looks like this, {clause}.",
+    ),
 )
 COMMENTS = (
     "In this attempt {clause}, so the {skill} loses power.",
@@ -229,7 +244,12 @@ COMMENTS = (
     "The athlete does the {skill} but {clause}.",
     "{clause} through most of this attempt, which is what to work on.",
 )
-TIPS = ("Next time {cue}.", "To improve, {cue} on the {skill}.", "I would have them {cue}.", "Work on it: {cue}.")
+TIPS = (
+    "Next time {cue}.",
+    "To improve, {cue} on the {skill}.",
+    "I would have them {cue}.",
+    "Work on it: {cue}.",
+)
 IDLE = {
     "talk": (
         "Hey everybody and welcome back to the channel.",
@@ -267,7 +287,9 @@ def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def cue_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Generator) -> str:
-    """Advice that prevents ``fault``, as the channel ``style`` says it over a correct demonstration."""
+    """Advice that prevents ``fault``, as the channel ``style`` says it over a correct
+    demonstration.
+    """
     cue = _pick(WORDINGS[fault.good][1], rng)
     return _sentence(_pick(ADVICE[style % STYLES], rng).format(skill=skill.name, cue=cue))
 
@@ -280,12 +302,16 @@ def mistake_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Gene
 
 def expert_comment(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
     """What an expert says of a learner who shows ``fault``."""
-    return _sentence(_pick(COMMENTS, rng).format(skill=skill.name, clause=_pick(WORDINGS[fault.bad][0], rng)))
+    return _sentence(
+        _pick(COMMENTS, rng).format(skill=skill.name, clause=_pick(WORDINGS[fault.bad][0], rng))
+    )
 
 
 def expert_tip(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
     """What an expert advises a learner who shows ``fault``."""
-    return _sentence(_pick(TIPS, rng).format(skill=skill.name, cue=_pick(WORDINGS[fault.good][1], rng)))
+    return _sentence(
+        _pick(TIPS, rng).format(skill=skill.name, cue=_pick(WORDINGS[fault.good][1], rng))
+    )
 
 
 def expert_praise(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
@@ -300,5 +326,7 @@ def idle_sentence(kind: str, rng: np.random.Generator) -> str:
 
 def cue_words() -> set[str]:
     """The words that carry a cue or a mistake: what a leak test must leave out of the text."""
-    wordings = [text for clauses, imperatives in WORDINGS.values() for text in (*clauses, *imperatives)]
+    wordings = [
+        text for clauses, imperatives in WORDINGS.values() for text in (*clauses, *imperatives)
+    ]
     return {word.strip(".,:").lower() for text in wordings for word in text.split()}

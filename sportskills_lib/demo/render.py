@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sportskills_lib.demo.motion import INDEX, POINTS, Motion, joints, pose
+from sportskills_lib.demo.body_motion import INDEX, POINTS, Motion, joints, pose
 from sportskills_lib.demo.skills import Skill
 
 SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
@@ -46,7 +46,9 @@ class Appearance:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Appearance:
-        """A body, clothes, a view and a backdrop, drawn with no regard to what will be performed."""
+        """A body, clothes, a view and a backdrop, drawn with no regard to what will be
+        performed.
+        """
         return cls(
             skin=SKINS[rng.integers(len(SKINS))],
             shirt=_vivid(rng),
@@ -57,13 +59,16 @@ class Appearance:
             tilt_px=(rng.uniform(-0.06, 0.06), rng.uniform(-0.02, 0.02)),
             backdrop_seed=int(rng.integers(2**31)),
             speed=rng.uniform(0.85, 1.2),
-            offset=rng.normal(0, 5, len(INDEX)) * np.array([name not in ("lift", "dx") for name in INDEX]),
+            offset=rng.normal(0, 5, len(INDEX))
+            * np.array([name not in ("lift", "dx") for name in INDEX]),
         )
 
 
 def _vivid(rng: np.random.Generator) -> tuple[int, int, int]:
     hue, light = rng.uniform(0, 180), rng.choice([70, 255])
-    colour = cv2.cvtColor(np.array([[[hue, rng.uniform(120, 255), light]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    colour = cv2.cvtColor(
+        np.array([[[hue, rng.uniform(120, 255), light]]], np.uint8), cv2.COLOR_HSV2RGB
+    )[0, 0]
     return int(colour[0]), int(colour[1]), int(colour[2])
 
 
@@ -72,7 +77,9 @@ def backdrop(seed: int, size_px: int) -> np.ndarray:
     rng = np.random.default_rng([11, seed])
     top, bottom, floor = (np.array(_muted(rng), np.float32) for _ in range(3))
     ramp = np.linspace(0, 1, size_px, dtype=np.float32)[:, None, None]
-    image = np.ascontiguousarray(np.broadcast_to(top * (1 - ramp) + bottom * ramp, (size_px, size_px, 3)))
+    image = np.ascontiguousarray(
+        np.broadcast_to(top * (1 - ramp) + bottom * ramp, (size_px, size_px, 3))
+    )
     image[int(size_px * rng.uniform(0.72, 0.86)) :] = floor
     for _ in range(rng.integers(1, 5)):
         corner = rng.uniform(0, 0.8, 2) * size_px
@@ -90,20 +97,30 @@ def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def render_motion(
-    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, equipment: str, frames: int, size_px: int
+    motion: Motion,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    *,
+    equipment: str,
+    frames: int,
+    size_px: int,
 ) -> np.ndarray:
     """One performance of ``motion`` over ``frames`` frames: uint8 [T, H, W, 3].
 
     The movement fills about 70 to 95 % of the time, with a short wait before and after.
     """
     points = performed(motion, appearance, rng, frames=frames)
-    return _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+    return _draw(
+        points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px
+    )
 
 
 def performed(
     motion: Motion, appearance: Appearance, rng: np.random.Generator, *, frames: int
 ) -> dict[str, np.ndarray]:
-    """Joint positions [T, 3] of one performance, in body heights, with the athlete's own manner and pace."""
+    """Joint positions [T, 3] of one performance, in body heights, with the athlete's own manner
+    and pace.
+    """
     wait = rng.uniform(0.02, 0.12)
     length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
     phase_T = (np.linspace(0, 1, frames) - wait) / length
@@ -112,11 +129,21 @@ def performed(
 
 
 def render_with_joints(
-    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, equipment: str, frames: int, size_px: int
+    motion: Motion,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    *,
+    equipment: str,
+    frames: int,
+    size_px: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`render_motion`, with where the joints are in the picture: float32 [T, 15, 2], in frame widths."""
+    """As :func:`render_motion`, with where the joints are in the picture: float32 [T, 15, 2], in
+    frame widths.
+    """
     points = performed(motion, appearance, rng, frames=frames)
-    pictures = _draw(points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px)
+    pictures = _draw(
+        points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px
+    )
     screen = _project(points, appearance, 1)
     return pictures, np.stack([screen[name][:, :2] for name in POINTS], 1).astype(np.float32)
 
@@ -137,11 +164,19 @@ def render_execution(
     """
     motion = skill.performed(execution)
     active = min(frames, round(3.4 * fps))
-    clip = render_motion(motion, appearance, rng, equipment=skill.equipment, frames=active, size_px=size_px)
-    return np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)]) if frames > active else clip
+    clip = render_motion(
+        motion, appearance, rng, equipment=skill.equipment, frames=active, size_px=size_px
+    )
+    return (
+        np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)])
+        if frames > active
+        else clip
+    )
 
 
-def _project(points: dict[str, np.ndarray], appearance: Appearance, size_px: int) -> dict[str, np.ndarray]:
+def _project(
+    points: dict[str, np.ndarray], appearance: Appearance, size_px: int
+) -> dict[str, np.ndarray]:
     """Screen positions and depth [T, 3]: pixels right, pixels down, distance towards the camera."""
     yaw = np.radians(appearance.yaw_deg)
     scale = appearance.height * size_px / 1.0
@@ -163,7 +198,11 @@ def _shade(colour: tuple[int, int, int], depth: float) -> tuple[int, int, int]:
 
 
 def _draw(
-    points: dict[str, np.ndarray], appearance: Appearance, scene: np.ndarray, equipment: str, size_px: int
+    points: dict[str, np.ndarray],
+    appearance: Appearance,
+    scene: np.ndarray,
+    equipment: str,
+    size_px: int,
 ) -> np.ndarray:
     screen = _project(points, appearance, size_px)
     colours = {"skin": appearance.skin, "shirt": appearance.shirt, "trousers": appearance.trousers}
@@ -199,7 +238,13 @@ def _draw(
             )
         head = tuple(fixed["head"][t])
         cv2.circle(
-            image, head, round(size_px * appearance.height * 0.075 * 2**SHIFT), appearance.skin, -1, cv2.LINE_AA, SHIFT
+            image,
+            head,
+            round(size_px * appearance.height * 0.075 * 2**SHIFT),
+            appearance.skin,
+            -1,
+            cv2.LINE_AA,
+            SHIFT,
         )
         if equipment != "none":
             _draw_equipment(image, screen, t, equipment, size_px * appearance.height)
@@ -207,7 +252,9 @@ def _draw(
     return out
 
 
-def _draw_equipment(image: np.ndarray, screen: dict[str, np.ndarray], t: int, equipment: str, height_px: float) -> None:
+def _draw_equipment(
+    image: np.ndarray, screen: dict[str, np.ndarray], t: int, equipment: str, height_px: float
+) -> None:
     hand, elbow, other = screen["ha_r"][t, :2], screen["el_r"][t, :2], screen["ha_l"][t, :2]
     along = (hand - elbow) / max(1e-6, float(np.linalg.norm(hand - elbow)))
     grey, thick = (40, 40, 45), max(1, round(height_px * 0.02))
@@ -217,25 +264,58 @@ def _draw_equipment(image: np.ndarray, screen: dict[str, np.ndarray], t: int, eq
 
     if equipment == "ball":
         cv2.circle(
-            image, point(hand + along * height_px * 0.05), round(height_px * 0.045), (250, 170, 60), -1, cv2.LINE_AA
+            image,
+            point(hand + along * height_px * 0.05),
+            round(height_px * 0.045),
+            (250, 170, 60),
+            -1,
+            cv2.LINE_AA,
         )
     elif equipment == "bar":
         reach = (other - hand) * 0.35
         cv2.line(image, point(hand - reach), point(other + reach), grey, thick + 1, cv2.LINE_AA)
     elif equipment == "racket":
-        cv2.line(image, point(hand), point(hand + along * height_px * 0.1), grey, thick, cv2.LINE_AA)
-        cv2.circle(image, point(hand + along * height_px * 0.16), round(height_px * 0.06), grey, thick, cv2.LINE_AA)
+        cv2.line(
+            image, point(hand), point(hand + along * height_px * 0.1), grey, thick, cv2.LINE_AA
+        )
+        cv2.circle(
+            image,
+            point(hand + along * height_px * 0.16),
+            round(height_px * 0.06),
+            grey,
+            thick,
+            cv2.LINE_AA,
+        )
     else:  # club, bat, pole, foil, stick: a line of its own length and weight
-        length, heavy = {"club": (0.38, 0), "bat": (0.3, 2), "pole": (0.4, 0), "foil": (0.34, 0), "stick": (0.38, 1)}[
-            equipment
-        ]
-        cv2.line(image, point(hand), point(hand + along * height_px * length), grey, thick + heavy, cv2.LINE_AA)
+        length, heavy = {
+            "club": (0.38, 0),
+            "bat": (0.3, 2),
+            "pole": (0.4, 0),
+            "foil": (0.34, 0),
+            "stick": (0.38, 1),
+        }[equipment]
+        cv2.line(
+            image,
+            point(hand),
+            point(hand + along * height_px * length),
+            grey,
+            thick + heavy,
+            cv2.LINE_AA,
+        )
 
 
 def render_idle(
-    kind: str, appearance: Appearance, rng: np.random.Generator, *, frames: int, fps: float, size_px: int
+    kind: str,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    fps: float,
+    size_px: int,
 ) -> np.ndarray:
-    """What is no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card), ``broll`` (a moving camera)."""
+    """What is no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card),
+    ``broll`` (a moving camera).
+    """
     if kind == "sponsor":
         return _card(rng, frames, size_px)
     if kind == "broll":
@@ -243,10 +323,16 @@ def render_idle(
     if kind not in ("talk", "outro"):
         raise ValueError(f"render_idle draws talk, sponsor, broll and outro, not {kind!r}")
     t = np.arange(frames) / fps
-    angles_TD = np.repeat(pose(sf_r=18, el_r=40, sf_l=12, el_l=30)[None] + appearance.offset * 0.5, frames, 0)
+    angles_TD = np.repeat(
+        pose(sf_r=18, el_r=40, sf_l=12, el_l=30)[None] + appearance.offset * 0.5, frames, 0
+    )
     for name, size in (("el_r", 11.0), ("sf_r", 5.0), ("el_l", 7.0), ("head", 3.0)):
-        angles_TD[:, INDEX[name]] += size * np.sin(2 * np.pi * rng.uniform(0.3, 0.6) * t + rng.uniform(0, 6.3))
-    return _draw(joints(angles_TD), appearance, backdrop(appearance.backdrop_seed, size_px), "none", size_px)
+        angles_TD[:, INDEX[name]] += size * np.sin(
+            2 * np.pi * rng.uniform(0.3, 0.6) * t + rng.uniform(0, 6.3)
+        )
+    return _draw(
+        joints(angles_TD), appearance, backdrop(appearance.backdrop_seed, size_px), "none", size_px
+    )
 
 
 def _card(rng: np.random.Generator, frames: int, size_px: int) -> np.ndarray:
@@ -255,7 +341,13 @@ def _card(rng: np.random.Generator, frames: int, size_px: int) -> np.ndarray:
     cv2.rectangle(image, low, high, _vivid(rng), -1)
     for row in range(3):
         y = int(size_px * (0.4 + 0.1 * row))
-        cv2.line(image, (int(size_px * 0.3), y), (int(size_px * rng.uniform(0.5, 0.7)), y), (245, 245, 245), 2)
+        cv2.line(
+            image,
+            (int(size_px * 0.3), y),
+            (int(size_px * rng.uniform(0.5, 0.7)), y),
+            (245, 245, 245),
+            2,
+        )
     return np.repeat(image[None], frames, 0)
 
 

@@ -10,26 +10,55 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DemoConfig(BaseModel):
-    """The demo world's size and seed. The same config makes the same world, whatever ``workers`` is."""
+    """The demo world's size and seed. The same config makes the same world, whatever ``workers``
+    is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sports: int = Field(default=24, ge=1, le=24, description="sports, the first so many of demo.skills.SPORTS")
+    sports: int = Field(
+        default=24, ge=1, le=24, description="sports, the first so many of demo.skills.SPORTS"
+    )
     skills: int = Field(default=3, ge=1, le=3, description="skills a sport")
-    channels: int = Field(default=9, ge=3, le=9, description="channels a sport, each with one lesson a skill")
-    size_px: int = Field(default=128, ge=32, multiple_of=2, description="height and width of every video")
+    channels: int = Field(
+        default=9, ge=3, le=9, description="channels a sport, each with one lesson a skill"
+    )
+    size_px: int = Field(
+        default=128, ge=32, multiple_of=2, description="height and width of every video"
+    )
     fps: int = Field(default=10, ge=5, description="frames a second of every video")
     seed: int = 0
-    workers: int = Field(default=2, ge=1, description="processes that render; it changes nothing but the time taken")
-    train_learners: int = Field(default=2, ge=0, description="learner executions a fault in the train split")
-    val_learners: int = Field(default=1, ge=0, description="learner executions a skill in the val split")
-    test_learners: int = Field(default=1, ge=0, description="learner executions a fault in the test split")
-    pool: int = Field(default=24, ge=1, description="spans that the simulated coaches grade for a val or test learner")
-    test_fraction: float = Field(default=0.44, description="share of channels that coaches rate for test learners")
-    val_fraction: float = Field(default=0.11, description="share of channels that coaches rate for val learners")
-    reupload_share: float = Field(default=0.02, ge=0, le=0.5, description="re-uploads, as a share of the lessons")
+    workers: int = Field(
+        default=2, ge=1, description="processes that render; it changes nothing but the time taken"
+    )
+    train_learners: int = Field(
+        default=2, ge=0, description="learner executions a fault in the train split"
+    )
+    val_learners: int = Field(
+        default=1, ge=0, description="learner executions a skill in the val split"
+    )
+    test_learners: int = Field(
+        default=1, ge=0, description="learner executions a fault in the test split"
+    )
+    pool: int = Field(
+        default=24,
+        ge=1,
+        description="spans that the simulated coaches grade for a val or test learner",
+    )
+    test_fraction: float = Field(
+        default=0.44, description="share of channels that coaches rate for test learners"
+    )
+    val_fraction: float = Field(
+        default=0.11, description="share of channels that coaches rate for val learners"
+    )
+    reupload_share: float = Field(
+        default=0.02, ge=0, le=0.5, description="re-uploads, as a share of the lessons"
+    )
     other_share: float = Field(
-        default=0.05, ge=0, le=0.5, description="videos that teach nothing, as a share of the lessons"
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="videos that teach nothing, as a share of the lessons",
     )
 
     @classmethod
@@ -47,6 +76,10 @@ class DemoConfig(BaseModel):
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """The generator of one named item: no item's draws depend on which others were made before it, or where."""
+    """The generator of one named item: no item's draws depend on which others were made before
+    it, or where.
+    """
     name = "/".join(str(part) for part in names)
-    return np.random.default_rng([seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())])
+    return np.random.default_rng(
+        [seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())]
+    )

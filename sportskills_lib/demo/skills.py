@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sportskills_lib.demo.motion import INDEX, PHASES, Motion, pose
+from sportskills_lib.demo.body_motion import INDEX, PHASES, Motion, pose
 
 ALL, LATE, MIDDLE = (0, 1, 2, 3, 4), (2, 3, 4), (1, 2, 3)
 
@@ -52,13 +52,17 @@ SHORT, SKIPPED = 0.42, 0.55
 
 
 def cue_kind(cue: str) -> str:
-    """What one has to see to tell this cue: a ``pose``, which a single picture shows, or the ``timing`` of a movement."""
+    """What one has to see to tell this cue: a ``pose``, which a single picture shows, or the
+    ``timing`` of a movement.
+    """
     return "timing" if cue in TIMINGS else "pose"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong: ``bad`` in place of ``good`` (names of states or timings), at the key poses ``at``."""
+    """What goes wrong: ``bad`` in place of ``good`` (names of states or timings), at the key
+    poses ``at``.
+    """
 
     name: str
     good: str
@@ -68,7 +72,9 @@ class Fault:
     def apply(self, motion: Motion) -> Motion:
         """The motion with this fault in it."""
         keys, phases = motion.keys.copy(), motion.phases.copy()
-        if self.bad == "short_finish":  # stops dead at the drive: the last two poses are never reached
+        if (
+            self.bad == "short_finish"
+        ):  # stops dead at the drive: the last two poses are never reached
             keys[3], keys[4] = keys[2], keys[2]
         elif self.bad == "no_backswing":  # begins at the drive: the first two poses are skipped
             keys[0], keys[1] = keys[2], keys[2]
@@ -250,8 +256,12 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=95, el_r=4, sf_l=95, el_l=4, lean=38, hf_r=60, kn_r=90, hf_l=60, kn_l=90),
             pose(sf_r=80, el_r=8, sf_l=80, el_l=8, lean=24, hf_r=50, kn_r=60, hf_l=50, kn_l=60),
             pose(sf_r=40, el_r=60, sf_l=40, el_l=60, lean=6, hf_r=40, kn_r=40, hf_l=40, kn_l=40),
-            pose(sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30),
-            pose(sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30),
+            pose(
+                sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30
+            ),
+            pose(
+                sf_r=-25, el_r=115, sf_l=-25, el_l=115, lean=-8, hf_r=35, kn_r=30, hf_l=35, kn_l=30
+            ),
         ],
         [
             _fault("chest_up", "folded_forward"),
@@ -265,9 +275,31 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
         [
             pose(hf_r=70, kn_r=80, hf_l=-20, kn_l=15, sf_r=-40, el_r=85, sf_l=50, el_l=85, lean=12),
             pose(hf_r=20, kn_r=20, hf_l=15, kn_l=70, sf_r=0, el_r=85, sf_l=0, el_l=85, lean=12),
-            pose(hf_r=-25, kn_r=15, hf_l=75, kn_l=80, sf_r=50, el_r=85, sf_l=-40, el_l=85, lean=12, lift=3),
+            pose(
+                hf_r=-25,
+                kn_r=15,
+                hf_l=75,
+                kn_l=80,
+                sf_r=50,
+                el_r=85,
+                sf_l=-40,
+                el_l=85,
+                lean=12,
+                lift=3,
+            ),
             pose(hf_r=15, kn_r=70, hf_l=20, kn_l=20, sf_r=0, el_r=85, sf_l=0, el_l=85, lean=12),
-            pose(hf_r=72, kn_r=82, hf_l=-22, kn_l=15, sf_r=-40, el_r=85, sf_l=50, el_l=85, lean=12, lift=3),
+            pose(
+                hf_r=72,
+                kn_r=82,
+                hf_l=-22,
+                kn_l=15,
+                sf_r=-40,
+                el_r=85,
+                sf_l=50,
+                el_l=85,
+                lean=12,
+                lift=3,
+            ),
         ],
         [
             _fault("leg_high", "leg_low"),
@@ -352,13 +384,25 @@ def _skill(sport: str, name: str, verb: str, archetype: str, equipment: str) -> 
     keys = keys + rng.normal(0, 9, keys.shape[1]) * used
     keys[:, [INDEX["lift"], INDEX["dx"]]] = np.stack(poses)[:, [INDEX["lift"], INDEX["dx"]]]
     shuffled = [options[i] for i in rng.permutation(len(options))]
-    chosen = tuple({fault.good: fault for fault in shuffled}.values())[:3]  # three faults, three different cues
-    for fault in chosen:  # the skill done well shows the good state: a fault is then visible by construction
+    chosen = tuple({fault.good: fault for fault in shuffled}.values())[
+        :3
+    ]  # three faults, three different cues
+    for fault in (
+        chosen
+    ):  # the skill done well shows the good state: a fault is then visible by construction
         if fault.good in STATES:
-            STATES[fault.good](keys, tuple(at for at in fault.at if fault.good != "leg_high" or at in LATE))
+            STATES[fault.good](
+                keys, tuple(at for at in fault.at if fault.good != "leg_high" or at in LATE)
+            )
     phases = np.sort(np.clip(PHASES + np.r_[0, rng.normal(0, 0.04, 3), 0], 0, 1))
     return Skill(
-        sport, name, f"{verb} {_article(sport + ' ' + name)}", archetype, equipment, Motion(keys, phases), chosen
+        sport,
+        name,
+        f"{verb} {_article(sport + ' ' + name)}",
+        archetype,
+        equipment,
+        Motion(keys, phases),
+        chosen,
     )
 
 

@@ -1,4 +1,6 @@
-"""What is really so in the demo world. Only tests and audits read these tables; no stage and no notebook does."""
+"""What is really so in the demo world. Only tests and audits read these tables; no stage and no
+notebook does.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
         for lesson in lessons
     ]
     return pl.DataFrame(
-        rows, infer_schema_length=None, schema_overrides={"duplicate_of": pl.String, "defect": pl.String}
+        rows,
+        infer_schema_length=None,
+        schema_overrides={"duplicate_of": pl.String, "defect": pl.String},
     )
 
 
@@ -112,5 +116,10 @@ def relevance_table(judged: Iterable[Judged], config: DemoConfig) -> pl.DataFram
         }
         for one in judged
     ]
-    schema = {"take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64}
+    schema = {
+        "take_uid": pl.String,
+        "video_time": pl.Float64,
+        "video_id": pl.String,
+        "start_s": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema | {"end_s": pl.Float64, "grade": pl.Int64})

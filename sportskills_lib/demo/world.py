@@ -23,15 +23,33 @@ from typing import Any
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sportskills_lib.demo import coaches, film, learners, lessons, speech, truth
+from sportskills_lib.demo import coaches, film, learners, lesson_words, lessons, truth
 from sportskills_lib.demo.settings import DemoConfig, generator
-from sportskills_lib.files import write_whole
+from sportskills_lib.formats.files import write_whole
 
 __all__ = ["DemoConfig", "make_world"]
 
 FORMAT = 1
-MADE_BY = ("settings", "skills", "motion", "render", "phrases", "lessons", "speech", "film", "learners", "coaches")
-CONTENTS = ("lessons", "learners", "truth", "ratings.csv", "world.json", ".partial")  # what this module writes
+MADE_BY = (
+    "settings",
+    "skills",
+    "body_motion",
+    "render",
+    "phrases",
+    "lessons",
+    "lesson_words",
+    "film",
+    "learners",
+    "coaches",
+)
+CONTENTS = (
+    "lessons",
+    "learners",
+    "truth",
+    "ratings.csv",
+    "world.json",
+    ".partial",
+)  # what this module writes
 CHUNK = 8  # videos that a process takes at a time
 SPANISH = "hola a todos y bienvenidos a mi canal hoy vamos a ver los brazos y las rodillas con mucha calma"
 
@@ -54,7 +72,9 @@ def make_world(
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        raise ValueError(f"another process is making the demo world in {folder}: wait for it, or stop it") from None
+        raise ValueError(
+            f"another process is making the demo world in {folder}: wait for it, or stop it"
+        ) from None
     with lock:
         key = world_key(config)
         if _read_key(folder / "world.json") == key:
@@ -75,7 +95,10 @@ def make_world(
         shutil.rmtree(folder / ".partial", ignore_errors=True)
         write_whole(
             folder / "world.json",
-            json.dumps({"key": key, "config": config.model_dump(mode="json", exclude={"workers"})}, indent=2),
+            json.dumps(
+                {"key": key, "config": config.model_dump(mode="json", exclude={"workers"})},
+                indent=2,
+            ),
         )
     return folder
 
@@ -84,7 +107,10 @@ def world_key(config: DemoConfig) -> str:
     """Changes with the config and with the code that makes the world, but not with ``workers``."""
     here = Path(__file__).parent
     parts = [f"{FORMAT} {config.model_dump_json(exclude={'workers'})}"]
-    parts += [hashlib.sha256((here / f"{name}.py").read_bytes()).hexdigest() for name in (*MADE_BY, "truth", "world")]
+    parts += [
+        hashlib.sha256((here / f"{name}.py").read_bytes()).hexdigest()
+        for name in (*MADE_BY, "truth", "world")
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -104,7 +130,9 @@ def _clear_unless(folder: Path, key: str) -> None:
             if path.is_dir():
                 shutil.rmtree(path)
             path.unlink(missing_ok=True)
-    shutil.rmtree(folder / ".partial", ignore_errors=True)  # files that were being written when it was cut off
+    shutil.rmtree(
+        folder / ".partial", ignore_errors=True
+    )  # files that were being written when it was cut off
     marker.parent.mkdir(parents=True)
     write_whole(marker, json.dumps({"key": key}))
 
@@ -112,7 +140,9 @@ def _clear_unless(folder: Path, key: str) -> None:
 # ------------------------------------------------------------------------------------------------------ processes
 
 
-def _run(folder: Path, tasks: list[Task], config: DemoConfig, progress: Callable[[str], None] | None) -> None:
+def _run(
+    folder: Path, tasks: list[Task], config: DemoConfig, progress: Callable[[str], None] | None
+) -> None:
     """Make the tasks' files, here or in processes, and say how far it is."""
     chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
     count = _Count(len(tasks), progress)
@@ -122,8 +152,12 @@ def _run(folder: Path, tasks: list[Task], config: DemoConfig, progress: Callable
                 count.add(_make_chunk(folder, [task], config))
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(config.workers, mp_context=context, initializer=_start_worker) as pool:
-            for made in pool.map(_make_chunk, [folder] * len(chunks), chunks, [config] * len(chunks)):
+        with ProcessPoolExecutor(
+            config.workers, mp_context=context, initializer=_start_worker
+        ) as pool:
+            for made in pool.map(
+                _make_chunk, [folder] * len(chunks), chunks, [config] * len(chunks)
+            ):
                 count.add(made)
     count.close()
 
@@ -146,7 +180,9 @@ def _start_worker() -> None:
 class _Count:
     """A bar on a terminal; a line every few seconds for ``progress``."""
 
-    def __init__(self, total: int, progress: Callable[[str], None] | None, *, every_s: float = 10.0):
+    def __init__(
+        self, total: int, progress: Callable[[str], None] | None, *, every_s: float = 10.0
+    ):
         self.total, self.done, self.progress, self.every_s = total, 0, progress, every_s
         self.started = self.said = time.monotonic()
         self.bar = None
@@ -163,7 +199,9 @@ class _Count:
         if self.progress and (now - self.said > self.every_s or self.done == self.total):
             self.said = now
             left_s = (now - self.started) / self.done * (self.total - self.done)
-            self.progress(f"demo world: {self.done} of {self.total} videos, about {left_s:.0f} s left")
+            self.progress(
+                f"demo world: {self.done} of {self.total} videos, about {left_s:.0f} s left"
+            )
 
     def close(self) -> None:
         if self.bar is not None:
@@ -186,7 +224,9 @@ def _lesson_files(lesson: lessons.Lesson) -> dict[str, str]:
     """The file names of a lesson by role; a broken one may lack some."""
     files = {"video": f"{lesson.video_id}.mp4"}
     if lesson.defect != "no_captions":
-        files["captions"] = f"{lesson.video_id}.{'es' if lesson.defect == 'foreign_language' else 'en'}.vtt"
+        files["captions"] = (
+            f"{lesson.video_id}.{'es' if lesson.defect == 'foreign_language' else 'en'}.vtt"
+        )
     if lesson.defect != "no_info":
         files["info"] = f"{lesson.video_id}.info.json"
     return files
@@ -205,14 +245,19 @@ def _make_lesson(folder: Path, lesson: lessons.Lesson, config: DemoConfig) -> No
     partial = folder / ".partial" / files["video"]
     padding = float(generator(config.seed, "size", lesson.video_id).uniform(1.0, 1.5))
     shots = film.lesson_shots(lesson, config)
-    film.write_video(partial, shots, config=config, crf=lesson.crf, padding=padding, name=lesson.video_id)
+    film.write_video(
+        partial, shots, config=config, crf=lesson.crf, padding=padding, name=lesson.video_id
+    )
     if lesson.defect == "truncated":
         os.truncate(partial, partial.stat().st_size // 3)
     elif lesson.defect == "empty":
         os.truncate(partial, 0)
     elif lesson.defect == "text":
         partial.write_text("<html><body>429 Too Many Requests</body></html>\n")
-    for role, content in (("captions", captions(lesson, config)), ("info", info_json(lesson, config))):
+    for role, content in (
+        ("captions", captions(lesson, config)),
+        ("info", info_json(lesson, config)),
+    ):
         if role in files:
             aside = partial.with_name(files[role])
             aside.write_text(content)
@@ -234,19 +279,23 @@ def _make_take(folder: Path, take: learners.Take, config: DemoConfig) -> None:
 def captions(lesson: lessons.Lesson, config: DemoConfig) -> str:
     """The lesson's WebVTT, in its form."""
     spoken = [
-        speech.speak(segment.text, segment.said_start_s, segment.said_end_s)
+        lesson_words.speak(segment.text, segment.said_start_s, segment.said_end_s)
         for segment in lesson.segments
         if segment.text and segment.said_start_s is not None and segment.said_end_s is not None
     ]
     if lesson.defect == "foreign_language":
-        spoken = [speech.speak(SPANISH, words[0].start_s, words[-1].end_s) for words in spoken]
-        return speech.manual_vtt(spoken, "es")
+        spoken = [
+            lesson_words.speak(SPANISH, words[0].start_s, words[-1].end_s) for words in spoken
+        ]
+        return lesson_words.manual_vtt(spoken, "es")
     if lesson.form == "manual":
-        text = speech.manual_vtt(spoken)
-        return speech.spoil_times(text) if lesson.defect == "impossible_times" else text
+        text = lesson_words.manual_vtt(spoken)
+        return lesson_words.spoil_times(text) if lesson.defect == "impossible_times" else text
     rng = generator(config.seed, "ears", lesson.video_id)
-    heard = [words for words in (speech.mishear(sentence, rng) for sentence in spoken) if words]
-    return speech.rolling_vtt(heard)
+    heard = [
+        words for words in (lesson_words.mishear(sentence, rng) for sentence in spoken) if words
+    ]
+    return lesson_words.rolling_vtt(heard)
 
 
 def info_json(lesson: lessons.Lesson, config: DemoConfig) -> str:
@@ -278,19 +327,31 @@ def info_json(lesson: lessons.Lesson, config: DemoConfig) -> str:
     return json.dumps(value, indent=1)
 
 
-def _write_tables(folder: Path, videos: list[lessons.Lesson], takes: list[learners.Take], config: DemoConfig) -> None:
+def _write_tables(
+    folder: Path, videos: list[lessons.Lesson], takes: list[learners.Take], config: DemoConfig
+) -> None:
     """Annotations, ratings and the truth."""
     annotations, kept = folder / "learners" / "annotations", folder / "truth"
     for path in (annotations, kept):
         path.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "learners" / "takes.json", json.dumps(learners.takes_json(takes, config), indent=1))
+    write_whole(
+        folder / "learners" / "takes.json", json.dumps(learners.takes_json(takes, config), indent=1)
+    )
     for split in learners.SPLITS:
         of_split = [take for take in takes if take.split == split]
         commentary = learners.commentary_json(of_split, split, config)
-        write_whole(annotations / f"expert_commentary_{split}.json", json.dumps(commentary, indent=1))
+        write_whole(
+            annotations / f"expert_commentary_{split}.json", json.dumps(commentary, indent=1)
+        )
         proficiency = learners.proficiency_json(of_split, split, config)
-        write_whole(annotations / f"proficiency_demonstration_{split}.json", json.dumps(proficiency, indent=1))
-    channels = {sport.name: lessons.sport_channels(sport, config) for sport in lessons.SPORTS[: config.sports]}
+        write_whole(
+            annotations / f"proficiency_demonstration_{split}.json",
+            json.dumps(proficiency, indent=1),
+        )
+    channels = {
+        sport.name: lessons.sport_channels(sport, config)
+        for sport in lessons.SPORTS[: config.sports]
+    }
     judged = list(coaches.pools(takes, videos, channels, config))
     write_whole(folder / "ratings.csv", _csv(coaches.rated(judged, config)))
     tables = {

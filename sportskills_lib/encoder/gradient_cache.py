@@ -1,8 +1,9 @@
 """Contrastive gradients of a batch that does not fit in memory, equal to those of the whole batch.
 
-Gao et al. (GradCache, arXiv 2101.06983): embed chunk by chunk without a graph, take the loss's gradient with respect to
-the embeddings, then embed each chunk again with a graph and hand it its part of that gradient. The second pass must
-draw what the first drew (dropout), so the generators' states are kept for each chunk.
+Gao et al. (GradCache, arXiv 2101.06983): embed chunk by chunk without a graph, take the loss's
+gradient with respect to the embeddings, then embed each chunk again with a graph and hand it its
+part of that gradient. The second pass must draw what the first drew (dropout), so the generators'
+states are kept for each chunk.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-Encode = Callable[[Any], "torch.Tensor"]  # a chunk of inputs → its embeddings [b, D], with a graph when grad is on
+Encode = Callable[
+    [Any], "torch.Tensor"
+]  # a chunk of inputs → its embeddings [b, D], with a graph when grad is on
 
 
 def backward_in_chunks(
@@ -25,10 +28,12 @@ def backward_in_chunks(
 ) -> float:
     """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``; returns the loss.
 
-    ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds one chunk's graph
-    at a time besides all embeddings. Parameters that ``loss`` itself uses (a temperature) get their gradient too. Not
-    for layers that mix rows of a batch, as BatchNorm in training does: see :func:`refuse_batch_statistics`.
-    ``backward`` is called on the loss in place of its own method (accelerate's, which scales it for fp16).
+    ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds
+    one chunk's graph at a time besides all embeddings. Parameters that ``loss`` itself uses (a
+    temperature) get their gradient too. Not for layers that mix rows of a batch, as BatchNorm in
+    training does: see :func:`refuse_batch_statistics`.
+    ``backward`` is called on the loss in place of its own method (accelerate's, which scales it for
+    fp16).
     """
     import torch
 
@@ -49,17 +54,24 @@ def backward_in_chunks(
 
 
 def refuse_batch_statistics(model: torch.nn.Module) -> None:
-    """ValueError when a layer in training takes statistics over the batch: a part of it would see others.
+    """ValueError when a layer in training takes statistics over the batch: a part of it would see
+    others.
 
     Call after ``model.train()``; layers in eval mode (frozen statistics) pass.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    mixed = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
+    mixed = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.training
+    ]
     if mixed:
         raise ValueError(
-            f"chunk and several processes need rows that do not depend on the batch, but {len(mixed)} BatchNorm layers "
-            f"train on it (first {mixed[0]!r}): name them in frozen, use a ViT, or set chunk to 0 and processes to 1"
+            "chunk and several processes need rows that do not depend on the batch, but "
+            f"{len(mixed)} BatchNorm layers "
+            f"train on it (first {mixed[0]!r}): name them in frozen, use a ViT, or set chunk "
+            "to 0 and processes to 1"
         )
 
 
@@ -81,18 +93,25 @@ class _Generators:
     def state() -> tuple[Any, Any]:
         import torch
 
-        return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+        return (
+            torch.get_rng_state(),
+            torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        )
 
     @staticmethod
     def restored(state: tuple[Any, Any]) -> Any:
-        """A context in which draws repeat those made after ``state``; afterwards the generators go on as before."""
+        """A context in which draws repeat those made after ``state``; afterwards the generators go
+        on as before.
+        """
         import contextlib
 
         import torch
 
         @contextlib.contextmanager
         def inside() -> Any:
-            with torch.random.fork_rng(devices=[torch.cuda.current_device()] if state[1] is not None else []):
+            with torch.random.fork_rng(
+                devices=[torch.cuda.current_device()] if state[1] is not None else []
+            ):
                 torch.set_rng_state(state[0])
                 if state[1] is not None:
                     torch.cuda.set_rng_state(state[1])

@@ -1,4 +1,6 @@
-"""Contrastive losses between clips and texts. Shapes: B pairs, D embedding; ``allowed_BB`` says which pairs count."""
+"""Contrastive losses between clips and texts. Shapes: B pairs, D embedding; ``allowed_BB`` says
+which pairs count.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,13 @@ def info_nce(
     group_B: torch.Tensor,
     allowed_BB: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Symmetric InfoNCE in which pairs with the same ``group`` (the same text) are positives of one another.
+    """Symmetric InfoNCE in which pairs with the same ``group`` (the same text) are positives of one
+    another.
 
-    With one text a sport, a batch holds many clips of the same text: counting them as negatives would punish the
-    activity arms for what is right (multi-positive form as in Khosla et al., SupCon, arXiv 2004.11362, L_out). With all
-    texts distinct it is CLIP's loss. Features are normalised; ``scale`` is the inverse temperature. A pair that
+    With one text a sport, a batch holds many clips of the same text: counting them as negatives
+    would punish the activity arms for what is right (multi-positive form as in Khosla et al.,
+    SupCon, arXiv 2004.11362, L_out). With all texts distinct it is CLIP's loss. Features are
+    normalised; ``scale`` is the inverse temperature. A pair that
     ``allowed_BB`` (bool) forbids is neither positive nor negative. Returns a scalar.
     """
     import torch.nn.functional as F
@@ -29,7 +33,8 @@ def info_nce(
     logits_BB = scale * clip_BD @ text_BD.T
     target_BB = (group_B[:, None] == group_B[None, :]).float()
     if allowed_BB is not None:
-        # finite, since cross_entropy multiplies the logit of a pair without weight by 0; e^-10000 is 0 all the same
+        # finite, since cross_entropy multiplies the logit of a pair without weight by 0; e^-10000
+        # is 0 all the same
         logits_BB = logits_BB.masked_fill(~allowed_BB, -1e4)
         target_BB = target_BB * allowed_BB
     target_BB = target_BB / target_BB.sum(1, keepdim=True)
@@ -44,7 +49,8 @@ def siglip(
     group_B: torch.Tensor,
     allowed_BB: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Sigmoid loss (Zhai et al., SigLIP, arXiv 2303.15343): every pair is a yes/no question; same ``group``: yes.
+    """Sigmoid loss (Zhai et al., SigLIP, arXiv 2303.15343): every pair is a yes/no question; same
+    ``group``: yes.
 
     Divided by B as in the paper, so that the learning rate carries over. Returns a scalar.
     """
@@ -66,10 +72,12 @@ def allowed_pairs(
     text_BD: np.ndarray | None = None,
     ceiling: float = 1.0,
 ) -> np.ndarray:
-    """Which pairs of a batch may be negatives: bool [B, B]; positives (same ``group``) are always allowed.
+    """Which pairs of a batch may be negatives: bool [B, B]; positives (same ``group``) are always
+    allowed.
 
-    Probably false negatives are left out: clips of one ``video``, clips of one ``kind`` (for example skill and cue,
-    where those are known), and texts whose cosine similarity (``text_BD``, normalised) exceeds ``ceiling``.
+    Probably false negatives are left out: clips of one ``video``, clips of one ``kind`` (for
+    example skill and cue, where those are known), and texts whose cosine similarity (``text_BD``,
+    normalised) exceeds ``ceiling``.
     """
     positive_BB = group_B[:, None] == group_B[None, :]
     forbidden_BB = np.zeros_like(positive_BB)
@@ -82,10 +90,12 @@ def allowed_pairs(
 
 
 def not_above_positive(clip_BD: torch.Tensor, text_BD: torch.Tensor, margin: float) -> torch.Tensor:
-    """Pairs that are not more alike than the positives of both their clip and their text by ``margin``: bool [B, B].
+    """Pairs that are not more alike than the positives of both their clip and their text by
+    ``margin``: bool [B, B].
 
-    A "negative" that scores so high is probably none. Judged by the embeddings of now, without gradient; a step's own
-    pairs are always in. As Qwen3-VL-Embedding does with 0.1, there for the query's positive alone.
+    A "negative" that scores so high is probably none. Judged by the embeddings of now, without
+    gradient; a step's own pairs are always in. As Qwen3-VL-Embedding does with 0.1, there for the
+    query's positive alone.
     """
     import torch
 

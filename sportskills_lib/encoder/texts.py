@@ -8,28 +8,59 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-ARMS = ("activity_sport", "activity_skill", "narrations", "narrations_shuffled", "both", "activity_dataset")
-LABELS = {"activity_sport": ["sport"], "activity_skill": ["sport", "skill"], "activity_dataset": ["label"]}
+ARMS = (
+    "activity_sport",
+    "activity_skill",
+    "narrations",
+    "narrations_shuffled",
+    "both",
+    "activity_dataset",
+)
+LABELS = {
+    "activity_sport": ["sport"],
+    "activity_skill": ["sport", "skill"],
+    "activity_dataset": ["label"],
+}
 
-# Class-name prompts with several templates, as is usual for Kinetics and CLIP (Radford et al. 2021); wordings ours.
+# Class-name prompts with several templates, as is usual for Kinetics and CLIP (Radford et al.
+# 2021); wordings ours.
 # Many, so that the activity arms meet a class name in as many surroundings as the narrations do.
-_TEMPLATES = ("A person doing {it}.", "A video of {it}.", "Somebody does {it}.", "This is {it}.", "Watch {it} here.")
-_IN_SENTENCE = ("What you see during {it}.", "On {it}, see what happens.", "When you do {it}, it looks like this.")
+_TEMPLATES = (
+    "A person doing {it}.",
+    "A video of {it}.",
+    "Somebody does {it}.",
+    "This is {it}.",
+    "Watch {it} here.",
+)
+_IN_SENTENCE = (
+    "What you see during {it}.",
+    "On {it}, see what happens.",
+    "When you do {it}, it looks like this.",
+)
 PROMPTS = _TEMPLATES + _IN_SENTENCE
-# For labels that are deeds ("playing tennis", "Holding a potato"), as most of Kinetics' and Something-Something's are.
+# For labels that are deeds ("playing tennis", "Holding a potato"), as most of Kinetics' and
+# Something-Something's are.
 DEED_PROMPTS = (
-    "A person {it}.", "A video of {it}.", "Somebody is {it}.", "This is {it}.", "What you see is somebody {it}.",
-    "Here they are {it}.", "{it}.", "Watch them {it} here.",
-)  # fmt: skip
+    "A person {it}.",
+    "A video of {it}.",
+    "Somebody is {it}.",
+    "This is {it}.",
+    ("What you see is somebody {it}."),
+    "Here they are {it}.",
+    "{it}.",
+    "Watch them {it} here.",
+)
 
 
 def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed: int) -> list[str]:
-    """One text a clip, in the order of ``clips`` (sport, skill); ``narrations`` are the clips' own sentences.
+    """One text a clip, in the order of ``clips`` (sport, skill); ``narrations`` are the clips' own
+    sentences.
 
-    ``narrations_shuffled`` deals the sentences anew among the clips of one skill: it keeps the words and loses what
-    they say of the clip. ``both`` gives the narrations; half of its draws in training take a prompt instead (see
-    :mod:`.draws`). ``activity_dataset`` has prompts of the clips' ``label`` and nothing of the lessons' words: it is
-    another data set. ValueError for an arm that does not exist.
+    ``narrations_shuffled`` deals the sentences anew among the clips of one skill: it keeps the
+    words and loses what they say of the clip. ``both`` gives the narrations; half of its draws in
+    training take a prompt instead (see :mod:`.draws`). ``activity_dataset`` has prompts of the
+    clips' ``label`` and nothing of the lessons' words: it is another data set. ValueError for an
+    arm that does not exist.
     """
     rng = np.random.default_rng([seed, 37])
     if arm in ("narrations", "both"):
@@ -38,7 +69,9 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
         return label_prompts(clips["label"], rng)
     if arm == "narrations_shuffled":
         shuffled = np.array(narrations.to_list(), dtype=object)
-        rows = clips.with_row_index("row").group_by("sport", "skill", maintain_order=True).agg("row")
+        rows = (
+            clips.with_row_index("row").group_by("sport", "skill", maintain_order=True).agg("row")
+        )
         for members in rows["row"]:
             shuffled[members.to_numpy()] = shuffled[rng.permutation(members.to_numpy())]
         return shuffled.tolist()
@@ -47,13 +80,18 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
     chosen = rng.integers(len(PROMPTS), size=clips.height)
     names = clips["sport"] if arm == "activity_sport" else pl.Series(_skill_names(clips, rng))
     carried = _carried(clips, narrations, list(names), rng)
-    return [own or PROMPTS[i].format(it=name) for own, i, name in zip(carried, chosen, names, strict=True)]
+    return [
+        own or PROMPTS[i].format(it=name)
+        for own, i, name in zip(carried, chosen, names, strict=True)
+    ]
 
 
 def text_groups(clips: pl.DataFrame, texts: list[str], arm: str) -> np.ndarray:
-    """Which texts say the same, as a number for each clip: the label of an activity arm, the very text of the others.
+    """Which texts say the same, as a number for each clip: the label of an activity arm, the very
+    text of the others.
 
-    Two wordings of one label must not be negatives of each other; of two narrations nobody knows whether they agree.
+    Two wordings of one label must not be negatives of each other; of two narrations nobody knows
+    whether they agree.
     """
     return numbered(clips.select(LABELS[arm]).iter_rows() if arm in LABELS else texts)
 
@@ -65,9 +103,11 @@ def numbered(keys: Iterable[object]) -> np.ndarray:
 
 
 def label_prompts(labels: pl.Series, rng: np.random.Generator) -> list[str]:
-    """A prompt a label, of a random template; which templates fit depends on whether the label is a deed or a thing.
+    """A prompt a label, of a random template; which templates fit depends on whether the label is a
+    deed or a thing.
 
-    Labels are read as words: "brush_hair", "ApplyEyeMakeup" and "Chopping wood" as public lists write them.
+    Labels are read as words: "brush_hair", "ApplyEyeMakeup" and "Chopping wood" as public lists
+    write them.
     """
     drawn, prompts = rng.random(len(labels)), []
     for label, u in zip(labels, drawn, strict=True):
@@ -80,33 +120,46 @@ def label_prompts(labels: pl.Series, rng: np.random.Generator) -> list[str]:
 
 
 def skill_prompts(clips: pl.DataFrame, *, seed: int) -> list[str]:
-    """A class-name prompt of each clip's skill, for the arm ``both``: its narrations need no carried sentences."""
+    """A class-name prompt of each clip's skill, for the arm ``both``: its narrations need no
+    carried sentences.
+    """
     rng = np.random.default_rng([seed, 39])
     chosen = rng.integers(len(PROMPTS), size=clips.height)
-    return [PROMPTS[i].format(it=name) for i, name in zip(chosen, _skill_names(clips, rng), strict=True)]
+    return [
+        PROMPTS[i].format(it=name) for i, name in zip(chosen, _skill_names(clips, rng), strict=True)
+    ]
 
 
 def sentence_kinds(clips: pl.DataFrame, texts: list[str]) -> np.ndarray:
-    """A number for each clip: equal where sport and skill are, and the cue, where the table has one, or the words are.
+    """A number for each clip: equal where sport and skill are, and the cue, where the table has
+    one, or the words are.
 
-    Words are compared without case, punctuation and spaces. Two such texts are probably true of both clips.
+    Words are compared without case, punctuation and spaces. Two such texts are probably true of
+    both clips.
     """
     said = clips["cue"].to_list() if "cue" in clips.columns else [None] * clips.height
     words = [" ".join(re.findall(r"[^\W_]+", str(text).lower())) for text in texts]
-    kinds = [("cue", cue) if cue is not None else ("words", text) for cue, text in zip(said, words, strict=True)]
+    kinds = [
+        ("cue", cue) if cue is not None else ("words", text)
+        for cue, text in zip(said, words, strict=True)
+    ]
     return numbered(zip(clips["sport"], clips["skill"], kinds, strict=True))
 
 
 def _carried(
     clips: pl.DataFrame, narrations: pl.Series, names: list[str], rng: np.random.Generator
 ) -> list[str | None]:
-    """For half of the clips a sentence of another clip, of any sport, that now names this clip's label; else None.
+    """For half of the clips a sentence of another clip, of any sport, that now names this clip's
+    label; else None.
 
-    All arms are asked with narrations. An activity arm that never met whole sentences would lose because it cannot find
-    the label in one, not because labels say less (measured on the demo: it named the skill of 92 % of what it found for
-    a prompt, of 83 % for a narration). The sentence is drawn whatever the clip shows, so that only the label is true.
+    All arms are asked with narrations. An activity arm that never met whole sentences would lose
+    because it cannot find the label in one, not because labels say less (measured on the demo: it
+    named the skill of 92 % of what it found for a prompt, of 83 % for a narration). The sentence is
+    drawn whatever the clip shows, so that only the label is true.
     """
-    train = np.flatnonzero(((clips["split"].cast(pl.String) == "train") & narrations.is_not_null()).to_numpy())
+    train = np.flatnonzero(
+        ((clips["split"].cast(pl.String) == "train") & narrations.is_not_null()).to_numpy()
+    )
     carried: list[str | None] = [None] * clips.height
     if not len(train):
         return carried
@@ -115,7 +168,10 @@ def _carried(
         j = int(rng.choice(train))
         if j == i:
             continue
-        named = rf"(?:\b(?:the|a|an|my|your|this) )?\b(?:{re.escape(str(sports[j]))} )?{re.escape(str(skills[j]))}\b"
+        named = (
+            rf"(?:\b(?:the|a|an|my|your|this) )?\b(?:{re.escape(str(sports[j]))} "
+            rf")?{re.escape(str(skills[j]))}\b"
+        )
         found = re.search(named, texts[j], flags=re.IGNORECASE)
         if found:
             before, after = texts[j][: found.start()], texts[j][found.end() :]

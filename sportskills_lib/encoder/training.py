@@ -1,10 +1,12 @@
-"""Train one arm from its start: contrastive steps, validation recall on the way, resumed exactly after a kill.
+"""Train one arm from its start: contrastive steps, validation recall on the way, resumed exactly
+after a kill.
 
-Every arm gets the same clips, batches, steps and loss; only the texts differ. By default the last weights are kept,
-not the best on validation (``keep``): validation asks with narrations, which would stop the activity arms at once;
-``patience`` would do the same. The learning rate is chosen for each arm from the same grid, by a short trial each and
-its loss on validation clips: after few steps a recall over some hundred queries is noise, and chose rates at which the
-activity arms stayed under-trained.
+Every arm gets the same clips, batches, steps and loss; only the texts differ. By default the last
+weights are kept, not the best on validation (``keep``): validation asks with narrations, which
+would stop the activity arms at once;
+``patience`` would do the same. The learning rate is chosen for each arm from the same grid, by a
+short trial each and its loss on validation clips: after few steps a recall over some hundred
+queries is noise, and chose rates at which the activity arms stayed under-trained.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import checkpoints, models
+from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.crew import Crew, launched
-from sportskills_lib.encoder import adapting, launching
-from sportskills_lib.encoder.draws import Batch, Draws
-from sportskills_lib.encoder.loading import Drawn, Waiting, ahead, drawn
-from sportskills_lib.encoder.stepping import backward, memory_advice, out_of_memory, prepare
+from sportskills_lib.encoder import distributed_job, parameter_groups
+from sportskills_lib.encoder.batch_sampler import Batch, Draws
+from sportskills_lib.encoder.data_loader import Drawn, Waiting, ahead, drawn
 from sportskills_lib.encoder.texts import text_groups
+from sportskills_lib.encoder.train_step import backward, memory_advice, out_of_memory, prepare
 from sportskills_lib.encoder.validation import Material, mean_over_sports, validate
+from sportskills_lib.training import checkpoints
+from sportskills_lib.training.distributed import Crew, launched
 
 log = logging.getLogger("sportskills")
 
@@ -44,18 +47,26 @@ class Job:
     steps: int
     encoder: str = "image"
     evaluate: bool = True  # whether to validate at step 0 and on the way, not only at the end
-    start: str = ""  # the common start, where ``model`` is another: what hard negatives are chosen by
-    features: str = ""  # file of frame features [N, T, D] that stand for the frames: the frame tower is frozen
+    start: str = (
+        ""  # the common start, where ``model`` is another: what hard negatives are chosen by
+    )
+    features: str = (
+        ""  # file of frame features [N, T, D] that stand for the frames: the frame tower is frozen
+    )
     folder: str = ""  # where checkpoints are kept; empty: nowhere
     logs: str = ""  # where trackers write; empty: no trackers
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to. Times are told here, not in the tables: equal weights give equal tables."""
+    """What a training came to. Times are told here, not in the tables: equal weights give equal
+    tables.
+    """
 
     tower: models.Tower
-    curve: pl.DataFrame  # encoder, arm, peak, step, loss (mean since the last row), val_loss, val_recall, val_mrr
+    curve: (
+        pl.DataFrame
+    )  # encoder, arm, peak, step, loss (mean since the last row), val_loss, val_recall, val_mrr
     by_sport: pl.DataFrame  # encoder, arm, peak, step, sport, clips, val_loss, val_recall, val_mrr
     seconds: float  # in steps, since the last start
     waited_s: float  # of these, waiting for data
@@ -64,12 +75,13 @@ class Outcome:
 def train(job: Job) -> Outcome:
     """Train from ``job.config.model`` on the train split.
 
-    With a folder, a checkpoint is written every ``checkpoint_every`` steps and at the end, and a training that was
-    killed goes on from the last one: its weights are those of an undisturbed run. With ``processes`` above 1 they train
-    on this machine under torch's launcher, with the same batches as one process would see.
+    With a folder, a checkpoint is written every ``checkpoint_every`` steps and at the end, and a
+    training that was killed goes on from the last one: its weights are those of an undisturbed run.
+    With ``processes`` above 1 they train on this machine under torch's launcher, with the same
+    batches as one process would see.
     """
     if job.config.processes > 1 and not launched():
-        launching.launch(job)  # leaves a finished checkpoint, which is what is read below
+        distributed_job.launch(job)  # leaves a finished checkpoint, which is what is read below
     crew = crew_of(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
     try:
         return _Training(job, crew).run()
@@ -92,13 +104,22 @@ def crew_of(config: EncoderConfig, *, title: str = "", logs: str = "") -> Crew:
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup: int) -> float:
     """Linear warm-up, then a half cosine to zero."""
-    return peak * min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + float(np.cos(np.pi * step / steps)))
+    return (
+        peak
+        * min(1.0, (step + 1) / max(1, warmup))
+        * 0.5
+        * (1 + float(np.cos(np.pi * step / steps)))
+    )
 
 
-def start_tower(config: EncoderConfig, encoder: str, frames: int, device: str = "cpu") -> models.Tower:
-    """The tower that an encoder starts from: ``config.model``, for video with a pooling over up to ``frames`` frames.
+def start_tower(
+    config: EncoderConfig, encoder: str, frames: int, device: str = "cpu"
+) -> models.Tower:
+    """The tower that an encoder starts from: ``config.model``, for video with a pooling over up to
+    ``frames`` frames.
 
-    That pooling is the mean at first, so that the video encoder starts as the image encoder that it is compared with.
+    That pooling is the mean at first, so that the video encoder starts as the image encoder that it
+    is compared with.
     """
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=device)
     if encoder == "video" and config.video_pooling != "mean" and not _pools(tower):
@@ -142,21 +163,37 @@ class _Training:
         self.train_rows, self.val_rows = job.material.rows("train"), job.material.rows("val")
         self.groups = text_groups(job.material.clips, job.texts, job.arm)
         self.draws = self._draws(frames)
-        groups = adapting.parameter_groups(self.tower.module, job.config.layer_decay)
+        groups = parameter_groups.parameter_groups(self.tower.module, job.config.layer_decay)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        settings: Any = {"weight_decay": job.config.weight_decay, "betas": (0.9, 0.98), "fused": True}
-        self.optimiser = crew.accelerator.prepare(torch.optim.AdamW(groups, lr=job.peak, **settings))
+        settings: Any = {
+            "weight_decay": job.config.weight_decay,
+            "betas": (0.9, 0.98),
+            "fused": True,
+        }
+        self.optimiser = crew.accelerator.prepare(
+            torch.optim.AdamW(groups, lr=job.peak, **settings)
+        )
         self._scaler = crew.accelerator.scaler  # of fp16
         self.record, self.best, self.waiting = _Record(), dict[str, Any](), Waiting()
 
     def _draws(self, frames: np.ndarray) -> Draws:
-        """Batches for every step; likeness is judged by the start that all arms share, so that it says the same."""
+        """Batches for every step; likeness is judged by the start that all arms share, so that it
+        says the same.
+        """
         job, config = self.job, self.job.config
         start = None
         if config.hard_negatives or "similarity" in config.false_negatives:
             name, device = job.start or config.model, self.crew.device
             start = models.load_tower(name, pretrained=config.pretrained, device=device)
-        return Draws(job.material.clips, self.train_rows, job.texts, config, arm=job.arm, start=start, frames=frames)
+        return Draws(
+            job.material.clips,
+            self.train_rows,
+            job.texts,
+            config,
+            arm=job.arm,
+            start=start,
+            frames=frames,
+        )
 
     def run(self) -> Outcome:
         """Steps, validations and checkpoints from where the last checkpoint stands."""
@@ -171,7 +208,9 @@ class _Training:
             if last or (self.job.evaluate and (step + 1) % self.config.evaluate_every == 0):
                 self._judge()
                 self._tell((time.monotonic() - started) / (step + 1 - first))
-            self.record.done = last or (0 < self.config.patience <= self.record.behind() and self.job.evaluate)
+            self.record.done = last or (
+                0 < self.config.patience <= self.record.behind() and self.job.evaluate
+            )
             if self.record.done or (step + 1) % self.config.checkpoint_every == 0:
                 self._keep()
             if self.record.done:
@@ -180,12 +219,14 @@ class _Training:
         if self.config.keep == "best" and self.best:
             checkpoints.restore_state(self.tower.module, self.best)
         if self.config.lora_rank:
-            adapting.merge_adapters(self.tower.module)
+            parameter_groups.merge_adapters(self.tower.module)
         tables = [pl.DataFrame(rows) for rows in (self.record.curve, self.record.by_sport)]
         return Outcome(self.tower, tables[0], tables[1], seconds, self.waiting.seconds)
 
     def _steps(self) -> Iterator[tuple[int, list[tuple[Batch, Drawn]]]]:
-        """The steps that are left, each with this process's part of its batches, made ahead in threads."""
+        """The steps that are left, each with this process's part of its batches, made ahead in
+        threads.
+        """
         config, first = self.config, 0 if self.record.done else self.record.step
         if self.record.done:
             return
@@ -194,10 +235,17 @@ class _Training:
 
         def make(item: tuple[int, Batch]) -> tuple[Batch, Drawn]:
             place, batch = item
-            share, rng = self.crew.share(len(batch.rows)), np.random.default_rng([config.seed, 41, place])
-            return batch, drawn(self.clips, batch.rows, share, count=frames, shift_px=config.shift_px, rng=rng)
+            share, rng = (
+                self.crew.share(len(batch.rows)),
+                np.random.default_rng([config.seed, 41, place]),
+            )
+            return batch, drawn(
+                self.clips, batch.rows, share, count=frames, shift_px=config.shift_px, rng=rng
+            )
 
-        left = ((place, self.draws.at(place)) for place in range(first * count, self.job.steps * count))
+        left = (
+            (place, self.draws.at(place)) for place in range(first * count, self.job.steps * count)
+        )
         stream = ahead(make, left, threads=config.loader_threads, waiting=self.waiting)
         yield from enumerate(map(list, zip(*[stream] * count, strict=False)), start=first)
 
@@ -205,7 +253,9 @@ class _Training:
         import torch
 
         config = self.config
-        torch.manual_seed(int(np.random.default_rng([config.seed, 43, step, self.crew.rank]).integers(2**62)))
+        torch.manual_seed(
+            int(np.random.default_rng([config.seed, 43, step, self.crew.rank]).integers(2**62))
+        )
         rate = learning_rate_at(step, self.job.steps, self.job.peak, config.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
@@ -217,7 +267,11 @@ class _Training:
         for batch, part in batches:
             own = batch.texts[self.crew.share(len(batch.rows))]
             try:
-                losses.append(backward(self.tower, part, own, batch.group_B, batch.allowed_BB, config, self.crew))
+                losses.append(
+                    backward(
+                        self.tower, part, own, batch.group_B, batch.allowed_BB, config, self.crew
+                    )
+                )
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -242,28 +296,49 @@ class _Training:
         record.losses.clear()
         if self.config.keep == "best" and record.behind() == 0:
             self.best = checkpoints.moving_state(self.tower.module)
-        self.crew.track({k: v for k, v in record.curve[-1].items() if isinstance(v, float)}, record.step)
+        self.crew.track(
+            {k: v for k, v in record.curve[-1].items() if isinstance(v, float)}, record.step
+        )
 
     def _tell(self, step_s: float) -> None:
         row, steps = self.record.curve[-1], self.job.steps
-        told = (row["encoder"], row["arm"], row["peak"], row["step"], steps, row["loss"], row["val_recall"])
+        told = (
+            row["encoder"],
+            row["arm"],
+            row["peak"],
+            row["step"],
+            steps,
+            row["loss"],
+            row["val_recall"],
+        )
         left_s = step_s * (steps - row["step"])
         if self.crew.first:
-            words = "%s:%s at %.0e: step %d of %d, loss %.2f, validation recall@10 %.3f, %.0f s left, %.1f s of waiting"
+            words = (
+                "%s:%s at %.0e: step %d of %d, loss %.2f, validation recall@10 %.3f, %.0f "
+                "s left, %.1f s of waiting"
+            )
             log.info(words, *told, left_s, self.waiting.seconds)
 
     def _keep(self) -> None:
         if self.job.folder and self.crew.first:
-            record = asdict(self.record) | {"scaler": self._scaler.state_dict() if self._scaler else {}}
-            checkpoints.save(Path(self.job.folder), self.tower.module, self.optimiser, self.best, record)
+            record = asdict(self.record) | {
+                "scaler": self._scaler.state_dict() if self._scaler else {}
+            }
+            checkpoints.save(
+                Path(self.job.folder), self.tower.module, self.optimiser, self.best, record
+            )
         self.crew.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
-        found = self.job.folder and checkpoints.load(Path(self.job.folder), self.tower.module, self.optimiser)
+        found = self.job.folder and checkpoints.load(
+            Path(self.job.folder), self.tower.module, self.optimiser
+        )
         if found:
             self.best, record = found
             if scaler := record.pop("scaler"):
                 self._scaler.load_state_dict(scaler)
             self.record = _Record(**record)
             if self.crew.first and not self.record.done:
-                log.info("%s:%s goes on at step %d", self.job.encoder, self.job.arm, self.record.step)
+                log.info(
+                    "%s:%s goes on at step %d", self.job.encoder, self.job.arm, self.record.step
+                )

@@ -1,4 +1,6 @@
-"""Validation while training: how well each sport's clips are found by their narrations, and the arm's own loss."""
+"""Validation while training: how well each sport's clips are found by their narrations, and the
+arm's own loss.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,18 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics, models
-from sportskills_lib.crew import Crew
 from sportskills_lib.encoder.losses import info_nce
-from sportskills_lib.encoder.stepping import clip_embeddings
+from sportskills_lib.encoder.train_step import clip_embeddings
+from sportskills_lib.training.distributed import Crew
 
 SCORES = ("val_loss", "val_recall", "val_mrr")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What training and validation need, in the order of ``clips``: frames uint8 [N, T, H, W, 3] and narrations."""
+    """What training and validation need, in the order of ``clips``: frames uint8 [N, T, H, W, 3]
+    and narrations.
+    """
 
     clips: pl.DataFrame  # clip_id, video_id, sport, skill, split, text (the clip's own narration)
     frames_path: str  # opened as a memory map: nothing is copied between processes
@@ -36,7 +40,9 @@ class Material:
         return np.flatnonzero(self.clips.select(chosen).to_series().to_numpy())
 
 
-def encode_clips(tower: models.Tower, clips: np.ndarray, crew: Crew, *, batch: int = 64) -> np.ndarray:
+def encode_clips(
+    tower: models.Tower, clips: np.ndarray, crew: Crew, *, batch: int = 64
+) -> np.ndarray:
     """float32 [N, D] of frames or kept frame features, shared among the processes."""
     import torch
 
@@ -77,9 +83,10 @@ def validate(
 ) -> list[dict[str, Any]]:
     """Scores of the clips ``rows``, a row a sport: sport, clips, val_loss, val_recall and val_mrr.
 
-    ``clips``: frames or features of all of the material. val_loss is the contrastive loss within the sport on the arm's
-    own ``texts`` (its ``groups`` are positives of one another): comparable between learning rates of one arm. Recall@10
-    and mean reciprocal rank ask with the narrations: comparable between arms.
+    ``clips``: frames or features of all of the material. val_loss is the contrastive loss within
+    the sport on the arm's own ``texts`` (its ``groups`` are positives of one another): comparable
+    between learning rates of one arm. Recall@10 and mean reciprocal rank ask with the narrations:
+    comparable between arms.
     """
     import torch
 
@@ -92,13 +99,20 @@ def validate(
     sports, scores = told["sport"].to_numpy(), list[dict[str, Any]]()
     for sport in np.unique(sports):
         here = np.flatnonzero(sports == sport)
-        loss = info_nce(torch.from_numpy(clip_ND[here]), torch.from_numpy(own_ND[here]), scale, group_N[here])
+        loss = info_nce(
+            torch.from_numpy(clip_ND[here]), torch.from_numpy(own_ND[here]), scale, group_N[here]
+        )
         rank = metrics.positive_ranks(said_ND[here] @ clip_ND[here].T, np.arange(len(here)))
         values = (float(loss), float(np.mean(rank <= 10)), float(np.mean(1.0 / rank)))
-        scores.append({"sport": str(sport), "clips": len(here)} | dict(zip(SCORES, values, strict=True)))
+        scores.append(
+            {"sport": str(sport), "clips": len(here)} | dict(zip(SCORES, values, strict=True))
+        )
     return scores
 
 
 def mean_over_sports(scores: list[dict[str, Any]]) -> dict[str, float]:
     """val_loss, val_recall and val_mrr, each the mean over sports; NaN without any."""
-    return {name: float(np.mean([row[name] for row in scores])) if scores else float("nan") for name in SCORES}
+    return {
+        name: float(np.mean([row[name] for row in scores])) if scores else float("nan")
+        for name in SCORES
+    }

@@ -1,7 +1,9 @@
-"""Arms against each other on recall@10_single, text→video, within sport: paired, over the same queries and draws.
+"""Arms against each other on recall@10_single, text→video, within sport: paired, over the same
+queries and draws.
 
-The same comparisons in the sport's whole gallery (``full``) and in galleries of one size (``fixed``). All numbers are
-of the run at hand: demo figures are demo figures, never results about sport.
+The same comparisons in the sport's whole gallery (``full``) and in galleries of one size
+(``fixed``). All numbers are of the run at hand: demo figures are demo figures, never results about
+sport.
 """
 
 from __future__ import annotations
@@ -11,15 +13,21 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import significance, summary
+from sportskills_lib.evaluation import summary
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
-from sportskills_lib.evaluation.significance import Interval, Resampled
+from sportskills_lib.statistics import bootstrap
+from sportskills_lib.statistics.bootstrap import Interval, Resampled
 
 COMPARISONS = (
     ("difference", "narrations", "activity_skill", "headline"),
     ("ratio", "narrations", "activity_sport", "ratio of macro means, not a mean of ratios"),
     ("ratio", "narrations", "activity_skill", "the same over labels of skills"),
-    ("ratio", "narrations", "activity_dataset", "over another activity-centric data set: what the paper compares with"),
+    (
+        "ratio",
+        "narrations",
+        "activity_dataset",
+        "over another activity-centric data set: what the paper compares with",
+    ),
     ("difference", "narrations_shuffled", "activity_skill", "control: should not be apart"),
     ("difference", "narrations", "narrations_shuffled", "what the right pairing adds"),
     ("difference", "narrations", "zero_shot", "what training adds"),
@@ -33,12 +41,16 @@ GALLERIES = {"full": WITHIN, "fixed": FIXED}
 ORACLE = "oracle"
 
 
-def sampled_by_gallery(scores: pl.DataFrame, *, draws: int, seed: int) -> Iterator[tuple[str, Resampled]]:
-    """The galleries that have an evaluable sport, with the draws of all arms (systems are encoder/training)."""
+def sampled_by_gallery(
+    scores: pl.DataFrame, *, draws: int, seed: int
+) -> Iterator[tuple[str, Resampled]]:
+    """The galleries that have an evaluable sport, with the draws of all arms (systems are
+    encoder/training).
+    """
     for key, part in summary.slices(scores, (SINGLE,)):
         for gallery, scope in GALLERIES.items():
             if key == {"direction": "text_to_video", "scope": scope}:
-                sampled = significance.resample(part, draws=draws, seed=seed)
+                sampled = bootstrap.resample(part, draws=draws, seed=seed)
                 if sampled.strata:
                     yield gallery, sampled
 
@@ -48,33 +60,49 @@ def headline(
 ) -> pl.DataFrame:
     """The comparisons of fair play; empty when no sport is evaluable.
 
-    kind (difference, ratio, encoders: video minus image, gap_closed), encoder, training, baseline, value, low, high, n
-    (queries), sports, apart (the interval excludes 0, or 1 for a ratio), note, gallery. ``oracles``: by gallery, as
-    audit.oracles gives them; without the truth's there is no gap.
+    kind (difference, ratio, encoders: video minus image, gap_closed), encoder, training, baseline,
+    value, low, high, n (queries), sports, apart (the interval excludes 0, or 1 for a ratio), note,
+    gallery. ``oracles``: by gallery, as audit.oracles gives them; without the truth's there is no
+    gap.
     """
     rows: list[tuple] = []
     for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
         size = (int(sampled.queries_S.sum()), len(sampled.strata))
         for names, interval, note in (*_trainings(sampled), *_encoders(sampled)):
             apart = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
-            rows.append((*names, interval.value, interval.low, interval.high, *size, apart, note, gallery))
+            rows.append(
+                (*names, interval.value, interval.low, interval.high, *size, apart, note, gallery)
+            )
         known = (oracles or {}).get(gallery)
         if known is not None:
             rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)
-    table = pl.DataFrame(rows, schema=_HEADLINE, orient="row").with_columns(pl.col("value").fill_nan(None))
+    table = pl.DataFrame(rows, schema=_HEADLINE, orient="row").with_columns(
+        pl.col("value").fill_nan(None)
+    )
     return table.sort(pl.col("gallery") == "fixed", maintain_order=True)
 
 
 _HEADLINE = {
-    "kind": pl.String, "encoder": pl.String, "training": pl.String, "baseline": pl.String, "value": pl.Float64,
-    "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "sports": pl.Int64, "apart": pl.Boolean, "note": pl.String,
+    "kind": pl.String,
+    "encoder": pl.String,
+    "training": pl.String,
+    "baseline": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "sports": pl.Int64,
+    "apart": pl.Boolean,
+    "note": pl.String,
     "gallery": pl.String,
-}  # fmt: skip
+}
 
 
 def _named(sampled: Resampled) -> tuple[list[str], list[str]]:
     pairs = [system.split("/") for system in sampled.systems]
-    return summary.ordered((p[0] for p in pairs), summary.ENCODERS), summary.ordered(p[1] for p in pairs)
+    return summary.ordered((p[0] for p in pairs), summary.ENCODERS), summary.ordered(
+        p[1] for p in pairs
+    )
 
 
 def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
@@ -82,7 +110,11 @@ def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], 
         for kind, training, baseline, note in COMPARISONS:
             one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
             if one in sampled.systems and two in sampled.systems:
-                interval = sampled.difference(one, two) if kind == "difference" else sampled.ratio(one, two)
+                interval = (
+                    sampled.difference(one, two)
+                    if kind == "difference"
+                    else sampled.ratio(one, two)
+                )
                 yield (kind, encoder, training, baseline), interval, note
 
 
@@ -94,11 +126,17 @@ def _encoders(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], I
             one, two = f"{other}/{training}", f"{encoders[0]}/{training}"
             if one in sampled.systems and two in sampled.systems:
                 names = ("encoders", other, training, encoders[0])
-                yield names, sampled.difference(one, two), f"{other} minus {encoders[0]}, same training"
+                yield (
+                    names,
+                    sampled.difference(one, two),
+                    f"{other} minus {encoders[0]}, same training",
+                )
 
 
 def sampled_differences(sampled: Resampled) -> pl.DataFrame:
-    """The differences of trainings and of encoders, as rows of the headline less note and gallery; no ratios."""
+    """The differences of trainings and of encoders, as rows of the headline less note and gallery;
+    no ratios.
+    """
     size = (int(sampled.queries_S.sum()), len(sampled.strata))
     rows = [
         (*names, interval.value, interval.low, interval.high, *size, interval.excludes(0.0))
@@ -109,39 +147,65 @@ def sampled_differences(sampled: Resampled) -> pl.DataFrame:
 
 
 def gap_closed(
-    scores: pl.DataFrame, oracles: pl.DataFrame, gallery: str, *, draws: int, seed: int, training: str = "narrations"
+    scores: pl.DataFrame,
+    oracles: pl.DataFrame,
+    gallery: str,
+    *,
+    draws: int,
+    seed: int,
+    training: str = "narrations",
 ) -> list[tuple]:
-    """Rows of the headline: (training − skill oracle) / (cue oracle − skill oracle), of macro means, for each encoder.
+    """Rows of the headline: (training − skill oracle) / (cue oracle − skill oracle), of macro
+    means, for each encoder.
 
-    The oracles answer the same queries in the same draws; queries whose clip the truth does not know are left out.
+    The oracles answer the same queries in the same draws; queries whose clip the truth does not
+    know are left out.
     """
     parts = [part for key, part in summary.slices(scores, (SINGLE,))
              if key == {"direction": "text_to_video", "scope": GALLERIES[gallery]}]  # fmt: skip
     if not parts or "cue" not in oracles["oracle"].unique().to_list():
         return []
     asked = parts[0].filter(pl.col("value").is_not_null() & (pl.col("training") == training))
-    known = oracles.filter(pl.col("value").is_not_null()).pivot("oracle", index="query_id", values="value").drop_nulls()
+    known = (
+        oracles.filter(pl.col("value").is_not_null())
+        .pivot("oracle", index="query_id", values="value")
+        .drop_nulls()
+    )
     asked = asked.join(known.select("query_id"), on="query_id", how="semi")
     if asked.is_empty():
         return []
     one = asked.filter(pl.col("system") == asked["system"].min()).drop("value")
     levels = [
-        one.join(known.select("query_id", value=name), on="query_id").with_columns(system=pl.lit(f"{ORACLE}/{name}"))
+        one.join(known.select("query_id", value=name), on="query_id").with_columns(
+            system=pl.lit(f"{ORACLE}/{name}")
+        )
         for name in ("skill", "look", "cue")
     ]
     rows = pl.concat([asked, *(level.select(asked.columns) for level in levels)])
-    sampled = significance.resample(rows, draws=draws, seed=seed)
+    sampled = bootstrap.resample(rows, draws=draws, seed=seed)
     size, found = (int(sampled.queries_S.sum()), len(sampled.strata)), []
     for encoder in summary.ordered(asked["encoder"].unique(), summary.ENCODERS):
         for oracle, note in GAPS:
             share = sampled.share(f"{encoder}/{training}", f"{ORACLE}/skill", f"{ORACLE}/{oracle}")
             names = ("gap_closed", encoder, training, f"skill to {oracle} oracle")
-            found.append((*names, share.value, share.low, share.high, *size, share.excludes(0.0), note, gallery))
+            found.append(
+                (
+                    *names,
+                    share.value,
+                    share.low,
+                    share.high,
+                    *size,
+                    share.excludes(0.0),
+                    note,
+                    gallery,
+                )
+            )
     return found
 
 
 def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, float]:
-    """The numbers worth a line in `status`: the headline difference, the ratio, the gap closed, nDCG@10 of the LoRA.
+    """The numbers worth a line in `status`: the headline difference, the ratio, the gap closed,
+    nDCG@10 of the LoRA.
 
     Of the first encoder under plain names, of others with their name behind.
     """
@@ -154,63 +218,99 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
     )
     for kind, baseline, gallery, name in wanted:
         rows = table.filter(
-            (pl.col("kind") == kind) & (pl.col("training") == "narrations") & (pl.col("baseline") == baseline)
+            (pl.col("kind") == kind)
+            & (pl.col("training") == "narrations")
+            & (pl.col("baseline") == baseline)
         )
         chosen = rows.filter((pl.col("gallery") == gallery) & pl.col("value").is_not_null())
         for row in chosen.iter_rows(named=True):
-            facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(row["value"], 4)
+            facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(
+                row["value"], 4
+            )
     judged = feedback.filter((pl.col("system") == "vlm_lora") & (pl.col("metric") == "ndcg@10"))
     if judged.height:
         facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
     return facts
 
 
-def paired_gaps(scores: pl.DataFrame, *, training: str, baseline: str) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Each encoder that has both, with its paired differences in whole galleries (significance.paired_differences)."""
+def paired_gaps(
+    scores: pl.DataFrame, *, training: str, baseline: str
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each encoder that has both, with its paired differences in whole galleries
+    (significance.paired_differences).
+    """
     asked = {"direction": "text_to_video", "scope": WITHIN}
     for part in (part for key, part in summary.slices(scores, (SINGLE,)) if key == asked):
         for encoder in summary.ordered(part["encoder"].unique(), summary.ENCODERS):
-            gaps = significance.paired_differences(part, f"{encoder}/{training}", f"{encoder}/{baseline}")
+            gaps = bootstrap.paired_differences(
+                part, f"{encoder}/{training}", f"{encoder}/{baseline}"
+            )
             if gaps.height:
                 yield encoder, gaps
 
 
 def differences_by_sport(
-    scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_skill"
+    scores: pl.DataFrame,
+    *,
+    draws: int,
+    seed: int,
+    training: str = "narrations",
+    baseline: str = "activity_skill",
 ) -> pl.DataFrame:
     """The headline difference in each sport, paired, in whole galleries.
 
-    sport, encoder, difference, low, high, n, videos, apart, p, p_holm. ``apart`` is each sport's own interval. Of many
-    sports some are apart by chance, so p, of the randomisation test over videos, stands beside p_holm, corrected for
-    all sports of that encoder (:func:`significance.holm`).
+    sport, encoder, difference, low, high, n, videos, apart, p, p_holm. ``apart`` is each sport's
+    own interval. Of many sports some are apart by chance, so p, of the randomisation test over
+    videos, stands beside p_holm, corrected for all sports of that encoder
+    (:func:`significance.holm`).
     """
     sampled = dict(sampled_by_gallery(scores, draws=draws, seed=seed))
     parts = []
-    for encoder, gaps in paired_gaps(scores, training=training, baseline=baseline) if "full" in sampled else ():
+    for encoder, gaps in (
+        paired_gaps(scores, training=training, baseline=baseline) if "full" in sampled else ()
+    ):
         rows = []
         for (sport,), own in gaps.sort("sport").group_by("sport", maintain_order=True):
-            gap = sampled["full"].difference(f"{encoder}/{training}", f"{encoder}/{baseline}", stratum=str(sport))
-            p = significance.randomisation_p(own["difference"].to_numpy(), own["cluster"].to_list(), seed=seed)
+            gap = sampled["full"].difference(
+                f"{encoder}/{training}", f"{encoder}/{baseline}", stratum=str(sport)
+            )
+            p = bootstrap.randomisation_p(
+                own["difference"].to_numpy(), own["cluster"].to_list(), seed=seed
+            )
             size = (own.height, own["cluster"].n_unique())
             rows.append((sport, encoder, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
-        adjusted = significance.holm([row[-1] for row in rows])
+        adjusted = bootstrap.holm([row[-1] for row in rows])
         parts += [(*row, corrected) for row, corrected in zip(rows, adjusted, strict=True)]
     return pl.DataFrame(parts, schema=_BY_SPORT, orient="row")
 
 
 _BY_SPORT = {
-    "sport": pl.String, "encoder": pl.String, "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-    "n": pl.Int64, "videos": pl.Int64, "apart": pl.Boolean, "p": pl.Float64, "p_holm": pl.Float64,
-}  # fmt: skip
+    "sport": pl.String,
+    "encoder": pl.String,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "videos": pl.Int64,
+    "apart": pl.Boolean,
+    "p": pl.Float64,
+    "p_holm": pl.Float64,
+}
 
 
 def ratios_by_sport(
-    scores: pl.DataFrame, *, draws: int, seed: int, training: str = "narrations", baseline: str = "activity_sport"
+    scores: pl.DataFrame,
+    *,
+    draws: int,
+    seed: int,
+    training: str = "narrations",
+    baseline: str = "activity_sport",
 ) -> pl.DataFrame:
-    """``training`` over ``baseline`` in each sport and of macro means (sport ``mean``), in both galleries.
+    """``training`` over ``baseline`` in each sport and of macro means (sport ``mean``), in both
+    galleries.
 
-    sport, encoder, gallery, training, baseline (the recalls), ratio, low, high, n. The ratio is infinite over 0; one
-    sport's ratio rests on few hits of the baseline, hence its wide interval.
+    sport, encoder, gallery, training, baseline (the recalls), ratio, low, high, n. The ratio is
+    infinite over 0; one sport's ratio rests on few hits of the baseline, hence its wide interval.
     """
     rows = []
     for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
@@ -220,9 +320,13 @@ def ratios_by_sport(
                 continue
             for stratum in (*sampled.strata, None):
                 ratio = sampled.ratio(one, two, stratum=stratum)
-                means = [sampled.stratum(x, stratum) if stratum else sampled.macro(x) for x in (one, two)]
+                means = [
+                    sampled.stratum(x, stratum) if stratum else sampled.macro(x) for x in (one, two)
+                ]
                 n = int(
-                    sampled.queries_S.sum() if stratum is None else sampled.queries_S[sampled.strata.index(stratum)]
+                    sampled.queries_S.sum()
+                    if stratum is None
+                    else sampled.queries_S[sampled.strata.index(stratum)]
                 )
                 values = (*(mean.value for mean in means), ratio.value, ratio.low, ratio.high)
                 rows.append((stratum or summary.MEAN, encoder, gallery, *values, n))
@@ -231,4 +335,6 @@ def ratios_by_sport(
         **dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64),
         "n": pl.Int64,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("ratio").fill_nan(None))
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        pl.col("ratio").fill_nan(None)
+    )

@@ -1,9 +1,10 @@
 """Mistake-conditioned retrieval against coaches' grades: ratings → judgements → scores → tables.
 
-A ratings file names spans of video, since it was made before clips existed: a span is the clip that it overlaps by half
-or more (IoU), a rated moment is the learner whose clip holds it. The gain of a clip is its mean grade over raters
-(0 … 3); it is *helpful* from a mean of 2. Learners of one participant are not independent: the participant is the
-cluster of every interval. Where raters are simulated, every table and figure must say so.
+A ratings file names spans of video, since it was made before clips existed: a span is the clip that
+it overlaps by half or more (IoU), a rated moment is the learner whose clip holds it. The gain of a
+clip is its mean grade over raters (0 … 3); it is *helpful* from a mean of 2. Learners of one
+participant are not independent: the participant is the cluster of every interval. Where raters are
+simulated, every table and figure must say so.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib import artifacts, metrics, spans, tables
-from sportskills_lib.evaluation import agreement, significance
+from sportskills_lib import metrics, span_matching, tables
+from sportskills_lib.runs import artifacts
+from sportskills_lib.statistics import agreement, bootstrap
 
 NDCG, RECALL, MRR = "ndcg@10", "recall_helpful@5", "mrr"
-METRICS = (NDCG, "ndcg@5", RECALL, "recall_helpful@10", "precision_helpful@5", MRR, "grade@1", "grade@5")
+METRICS = (
+    NDCG,
+    "ndcg@5",
+    RECALL,
+    "recall_helpful@10",
+    "precision_helpful@5",
+    MRR,
+    "grade@1",
+    "grade@5",
+)
 ORACLE = "text_oracle"
 HELPFUL = 2.0  # the mean grade from which a clip counts as helpful; ours
 RATINGS = {
@@ -25,9 +36,16 @@ RATINGS = {
     "end_s": pl.Float64, "rater": pl.String, "grade": pl.Int64, "simulated": pl.Boolean,
 }  # fmt: skip
 SYSTEMS = (
-    "random", "same_skill_random", "encoder_zero_shot", "encoder_narrations", "describe_then_retrieve",
-    "vlm_zero_shot", "vlm_lora", "fused", "text_oracle",
-)  # fmt: skip
+    "random",
+    "same_skill_random",
+    "encoder_zero_shot",
+    "encoder_narrations",
+    "describe_then_retrieve",
+    "vlm_zero_shot",
+    "vlm_lora",
+    "fused",
+    "text_oracle",
+)
 COMPARISONS = (
     ("vlm_lora", "encoder_narrations"),
     ("vlm_lora", "same_skill_random"),
@@ -46,30 +64,41 @@ def _place(system: str) -> tuple[int, str]:
 
 
 def read_ratings(ratings: str | Path) -> pl.DataFrame:
-    """The ratings file (relative to the workspace); an empty table where it is "" or there is no such file.
+    """The ratings file (relative to the workspace); an empty table where it is "" or there is no
+    such file.
 
-    The column ``learner_id`` may be missing; where it is there, it says which learner a moment means.
+    The column ``learner_id`` may be missing; where it is there, it says which learner a moment
+    means.
     """
     path = artifacts.workspace() / ratings
     if not ratings or not path.is_file():
         return pl.DataFrame(schema=RATINGS)
     frame = pl.read_csv(path, infer_schema=False)
     if missing := sorted(set(RATINGS) - set(frame.columns)):
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: ratings need {', '.join(RATINGS)}")
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}: ratings need {', '.join(RATINGS)}"
+        )
     truth = pl.col("simulated").str.to_lowercase().is_in(["true", "1", "yes"])
     kinds = RATINGS | ({"learner_id": pl.String} if "learner_id" in frame.columns else {})
     return frame.with_columns(truth.alias("simulated")).select(
-        pl.col(name) if name == "simulated" else pl.col(name).cast(kind) for name, kind in kinds.items()
+        pl.col(name) if name == "simulated" else pl.col(name).cast(kind)
+        for name, kind in kinds.items()
     )
 
 
-def judgements(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judgements (learner, clip, rater, grade), and the ratings that are left out, each with the reason.
+def judgements(
+    ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Judgements (learner, clip, rater, grade), and the ratings that are left out, each with the
+    reason.
 
-    A rating is left out when no learner's clip holds its moment, no kept clip overlaps its span by half, its clip
-    stands in another split than its learner, or its rater has rated that clip under another span.
+    A rating is left out when no learner's clip holds its moment, no kept clip overlaps its span by
+    half, its clip stands in another split than its learner, or its rater has rated that clip under
+    another span.
     """
-    matched = _matched(ratings, clips, learners).sort("iou", descending=True, nulls_last=True, maintain_order=True)
+    matched = _matched(ratings, clips, learners).sort(
+        "iou", descending=True, nulls_last=True, maintain_order=True
+    )
     first = pl.struct(tables.Judgements.primary_key()).is_first_distinct()
     reason = (
         pl.when(pl.col("learner_id").is_null())
@@ -94,13 +123,27 @@ def judgements(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFram
 
 
 def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """The ratings with learner_id and clip_id (null where there is none), their splits, and the overlap."""
-    ratings = spans.with_names(ratings)
-    owners = spans.match_moments(ratings, learners).with_columns(learner_split=pl.col("split").cast(pl.String))
+    """The ratings with learner_id and clip_id (null where there is none), their splits, and the
+    overlap.
+    """
+    ratings = span_matching.with_names(ratings)
+    owners = span_matching.match_moments(ratings, learners).with_columns(
+        learner_split=pl.col("split").cast(pl.String)
+    )
     splits = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
     return (
-        ratings.join(owners.drop("split"), on=["take_uid", "video_time", "named"], how="left", maintain_order="left")
-        .join(spans.match_spans(ratings, clips), on=["video_id", "start_s", "end_s"], how="left", maintain_order="left")
+        ratings.join(
+            owners.drop("split"),
+            on=["take_uid", "video_time", "named"],
+            how="left",
+            maintain_order="left",
+        )
+        .join(
+            span_matching.match_spans(ratings, clips),
+            on=["video_id", "start_s", "end_s"],
+            how="left",
+            maintain_order="left",
+        )
         .join(splits, on="clip_id", how="left", maintain_order="left")
     )
 
@@ -108,15 +151,22 @@ def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame)
 def gains(judged: pl.DataFrame, *, centred: bool = False) -> pl.DataFrame:
     """learner_id, clip_id, gain: the mean grade over raters, in order of ids.
 
-    ``centred`` first takes off each rater's lenience: how far its grades lie above the other raters' of the same pairs
-    (see :func:`agreement.biases`). Where all rated all, that moves every gain alike; where each pair met other raters,
-    it keeps a strict rater's pairs from looking worse. Gains then may lie a little outside 0 … 3.
+    ``centred`` first takes off each rater's lenience: how far its grades lie above the other
+    raters' of the same pairs (see :func:`agreement.biases`). Where all rated all, that moves every
+    gain alike; where each pair met other raters, it keeps a strict rater's pairs from looking
+    worse. Gains then may lie a little outside 0 … 3.
     """
     grade = pl.col("grade").cast(pl.Float64)
     if centred:
-        judged = judged.join(agreement.biases(judged).select("rater", "bias"), on="rater", how="left")
+        judged = judged.join(
+            agreement.biases(judged).select("rater", "bias"), on="rater", how="left"
+        )
         grade = grade - pl.col("bias").fill_null(0.0)
-    return judged.group_by("learner_id", "clip_id").agg(gain=grade.mean()).sort("learner_id", "clip_id")
+    return (
+        judged.group_by("learner_id", "clip_id")
+        .agg(gain=grade.mean())
+        .sort("learner_id", "clip_id")
+    )
 
 
 def score(
@@ -127,14 +177,17 @@ def score(
     split: str = "test",
     centred: bool = False,
 ) -> pl.DataFrame:
-    """Scores of every system for the learners of ``split`` that coaches judged; the cluster is the participant.
+    """Scores of every system for the learners of ``split`` that coaches judged; the cluster is the
+    participant.
 
-    A ranked clip that nobody judged has gain 0, as in trec_eval; a judged clip that was not ranked still counts in the
-    ideal. mrr and recall are not defined for a learner whom no clip helps (mean grade < 2). grade@k is the mean grade
-    of the first k, what a learner who watches k clips gets.
+    A ranked clip that nobody judged has gain 0, as in trec_eval; a judged clip that was not ranked
+    still counts in the ideal. mrr and recall are not defined for a learner whom no clip helps (mean
+    grade < 2). grade@k is the mean grade of the first k, what a learner who watches k clips gets.
     """
     known = gains(judged, centred=centred)
-    asked = learners.filter(pl.col("split").cast(pl.String) == split).select("learner_id", "sport", "participant")
+    asked = learners.filter(pl.col("split").cast(pl.String) == split).select(
+        "learner_id", "sport", "participant"
+    )
     rows = (
         rankings.rename({"query_id": "learner_id"})
         .join(asked, on="learner_id")
@@ -142,7 +195,10 @@ def score(
         .sort("system", "learner_id", "rank")
         .group_by("system", "learner_id", "sport", "participant", maintain_order=True)
         .agg(ranked=pl.col("gain").fill_null(0.0))
-        .join(known.group_by("learner_id", maintain_order=True).agg(judged=pl.col("gain")), on="learner_id")
+        .join(
+            known.group_by("learner_id", maintain_order=True).agg(judged=pl.col("gain")),
+            on="learner_id",
+        )
     )
     if rows.is_empty():
         return tables.Scores.create_empty()
@@ -165,17 +221,30 @@ def score(
 def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Every metric and its chance level, [rows], of ``ranked`` and ``judged`` gains (lists)."""
     ranked, every = _padded(rows["ranked"].to_list()), _padded(rows["judged"].to_list())
-    helpful, listed = (every >= HELPFUL).sum(axis=1), rows["ranked"].list.len().to_numpy().astype(np.int64)
+    helpful, listed = (
+        (every >= HELPFUL).sum(axis=1),
+        rows["ranked"].list.len().to_numpy().astype(np.int64),
+    )
     found = ranked >= HELPFUL
     mean_gain, mean_found = ranked.sum(axis=1) / listed, found.sum(axis=1) / listed
     values = {
-        f"ndcg@{k}": (metrics.ndcg_at_k(ranked, every, k=k), metrics.chance_ndcg(every, listed, k=k)) for k in (10, 5)
+        f"ndcg@{k}": (
+            metrics.ndcg_at_k(ranked, every, k=k),
+            metrics.chance_ndcg(every, listed, k=k),
+        )
+        for k in (10, 5)
     }
     for k in (5, 10):
         chance = metrics.chance_recall_multi(helpful, listed, k=k)
         values[f"recall_helpful@{k}"] = metrics.recall_multi_at_k(found, helpful, k=k), chance
-    values["precision_helpful@5"] = metrics.precision_at_k(found, k=5), mean_found * np.minimum(5, listed) / 5
-    values[MRR] = metrics.reciprocal_rank(found, helpful), metrics.chance_reciprocal_rank(helpful, listed)
+    values["precision_helpful@5"] = (
+        metrics.precision_at_k(found, k=5),
+        mean_found * np.minimum(5, listed) / 5,
+    )
+    values[MRR] = (
+        metrics.reciprocal_rank(found, helpful),
+        metrics.chance_reciprocal_rank(helpful, listed),
+    )
     for k in (1, 5):
         values[f"grade@{k}"] = ranked[:, :k].sum(axis=1) / np.minimum(k, listed), mean_gain
     return values
@@ -194,20 +263,33 @@ def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts once."""
+    """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts
+    once.
+    """
     rows = []
     for metric, part in _by_metric(scores):
-        sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
+        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
         for system in sorted(sampled.systems, key=_place):
             interval = sampled.stratum(system, "all")
-            rows.append((system, metric, interval.value, interval.low, interval.high, int(sampled.queries_S[0])))
+            rows.append(
+                (
+                    system,
+                    metric,
+                    interval.value,
+                    interval.low,
+                    interval.high,
+                    int(sampled.queries_S[0]),
+                )
+            )
     types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
     names = ["system", "metric", "value", "low", "high", "n"]
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
 def wide(table: pl.DataFrame) -> pl.DataFrame:
-    """:func:`table` to be read: a line a system, a column each of five metrics, "0.69 [0.68, 0.71]" in each cell."""
+    """:func:`table` to be read: a line a system, a column each of five metrics, "0.69 [0.68, 0.71]"
+    in each cell.
+    """
     if table.is_empty():
         return table
     table = table.filter(pl.col("metric").is_in([NDCG, RECALL, MRR, "grade@1", "grade@5"]))
@@ -220,90 +302,143 @@ def wide(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems both exist.
+    """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems
+    both exist.
 
-    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`), p_holm the same
-    corrected for the comparisons of that metric.
+    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`),
+    p_holm the same corrected for the comparisons of that metric.
     """
     rows: list[tuple[object, ...]] = []
     for metric, part in _by_metric(scores):
-        sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
+        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
         for system, baseline in COMPARISONS:
             if system in sampled.systems and baseline in sampled.systems:
                 gap = sampled.difference(system, baseline, stratum="all")
                 size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))
-                p = significance.paired_p(part, system, baseline, seed=seed)
-                rows.append((system, baseline, metric, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
+                p = bootstrap.paired_p(part, system, baseline, seed=seed)
+                rows.append(
+                    (
+                        system,
+                        baseline,
+                        metric,
+                        gap.value,
+                        gap.low,
+                        gap.high,
+                        *size,
+                        gap.excludes(0.0),
+                        p,
+                    )
+                )
     return _corrected(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
 
 
 def _corrected(table: pl.DataFrame, family: str) -> pl.DataFrame:
     """The table with p_holm, for the tests that share a value of ``family``."""
     parts = table.partition_by(family, maintain_order=True)
-    adjusted = [p for part in parts for p in significance.holm(part["p"].to_list())]
+    adjusted = [p for part in parts for p in bootstrap.holm(part["p"].to_list())]
     return table.with_columns(p_holm=pl.Series(adjusted, dtype=pl.Float64))
 
 
 _DIFFERENCES = {
-    "system": pl.String, "baseline": pl.String, "metric": pl.String, "difference": pl.Float64, "low": pl.Float64,
-    "high": pl.Float64, "n": pl.Int64, "participants": pl.Int64, "apart": pl.Boolean, "p": pl.Float64,
-}  # fmt: skip
+    "system": pl.String,
+    "baseline": pl.String,
+    "metric": pl.String,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "participants": pl.Int64,
+    "apart": pl.Boolean,
+    "p": pl.Float64,
+}
 
 
 def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How much of the oracle's mean each system reaches: system, metric, share, low, high; empty without the oracle."""
+    """How much of the oracle's mean each system reaches: system, metric, share, low, high; empty
+    without the oracle.
+    """
     rows = []
     for metric, part in _by_metric(scores):
-        sampled = significance.resample(part, draws=draws, seed=seed, stratum=None)
+        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
         for system in sorted(sampled.systems, key=_place) if ORACLE in sampled.systems else ():
             share = sampled.ratio(system, ORACLE, stratum="all")
             rows.append((system, metric, share.value, share.low, share.high))
-    kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(("share", "low", "high"), pl.Float64)
+    kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(
+        ("share", "low", "high"), pl.Float64
+    )
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`, k of 1 and 5.
+    """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`,
+    k of 1 and 5.
 
-    For each learner the system whose first k clips have the higher mean grade wins; ties count half. ``rate`` lies
-    between its bounds over participants; p asks whether it differs from one half, p_holm the same corrected for the
-    comparisons of that k. Seeds are averaged per learner first.
+    For each learner the system whose first k clips have the higher mean grade wins; ties count
+    half. ``rate`` lies between its bounds over participants; p asks whether it differs from one
+    half, p_holm the same corrected for the comparisons of that k. Seeds are averaged per learner
+    first.
     """
     rows: list[tuple[object, ...]] = []
     for k in (1, 5):
         part = scores.filter((pl.col("metric") == f"grade@{k}") & pl.col("value").is_not_null())
-        wide = significance.average_seeds(part).pivot("system", index=["query_id", "cluster"], values="value")
+        wide = bootstrap.average_seeds(part).pivot(
+            "system", index=["query_id", "cluster"], values="value"
+        )
         for system, baseline in COMPARISONS:
             if not {system, baseline} <= set(wide.columns):
                 continue
             both = wide.drop_nulls([system, baseline]).sort("query_id")
             gap = np.round((both[system] - both[baseline]).to_numpy(), 9)
             result, people = (np.sign(gap) + 1) / 2, both["cluster"].to_list()
-            won = both.select("query_id", "cluster", system=pl.lit("one"), metric=pl.lit("won"), seed=pl.lit(0),
-                              sport=pl.lit(""), value=pl.Series(result), chance=pl.lit(0.5))  # fmt: skip
-            bounds = significance.resample(won, draws=draws, seed=seed, stratum=None).stratum("one", "all")
-            p = significance.randomisation_p(result - 0.5, people, seed=seed)
+            won = both.select(
+                "query_id",
+                "cluster",
+                system=pl.lit("one"),
+                metric=pl.lit("won"),
+                seed=pl.lit(0),
+                sport=pl.lit(""),
+                value=pl.Series(result),
+                chance=pl.lit(0.5),
+            )
+            bounds = bootstrap.resample(won, draws=draws, seed=seed, stratum=None).stratum(
+                "one", "all"
+            )
+            p = bootstrap.randomisation_p(result - 0.5, people, seed=seed)
             counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
             rows.append((system, baseline, k, *counts, bounds.value, bounds.low, bounds.high, p))
     return _corrected(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
 
 
 _WINS = {
-    "system": pl.String, "baseline": pl.String, "k": pl.Int64, "wins": pl.Int64, "ties": pl.Int64, "losses": pl.Int64,
-    "rate": pl.Float64, "low": pl.Float64, "high": pl.Float64, "p": pl.Float64,
-}  # fmt: skip
+    "system": pl.String,
+    "baseline": pl.String,
+    "k": pl.Int64,
+    "wins": pl.Int64,
+    "ties": pl.Int64,
+    "losses": pl.Int64,
+    "rate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p": pl.Float64,
+}
 
 
 def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """nDCG@10 of every system under each rater's grades alone: whether the order of systems hangs on who graded."""
+    """nDCG@10 of every system under each rater's grades alone: whether the order of systems hangs
+    on who graded.
+    """
     parts = []
     for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True):
         scores = score(rankings, grades, learners).filter(pl.col("metric") == NDCG)
-        parts.append(scores.group_by("system").agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater)))
+        parts.append(
+            scores.group_by("system").agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater))
+        )
     kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
     table = pl.concat([pl.DataFrame(schema=kinds), *parts])
     wide = (
-        table.sort("rater").pivot("rater", index="system", values="value") if table.height else table.select("system")
+        table.sort("rater").pivot("rater", index="system", values="value")
+        if table.height
+        else table.select("system")
     )
     order = pl.Series(sorted(wide["system"], key=_place), dtype=pl.String).to_frame("system")
     return order.join(wide, on="system", maintain_order="left")

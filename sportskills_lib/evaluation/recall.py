@@ -1,20 +1,24 @@
-"""Text→video and video→text recall of every arm, one number per query, by the definitions of fair play.
+"""Text→video and video→text recall of every arm, one number per query, by the definitions of fair
+play.
 
-*Query*: one narration of a test clip; a text that several narrations share counts once, and its own clips are the test
-clips of any of them. *Gallery*: all test clips of the sport (within_sport) or of all sports (across_sports), correct
-and incorrect. *recall@k_single*, k of 1, 5, 10: the share of a query's own clips that stand in the top k, which is 1 or
-0 for the usual query with one clip; chance is k/N for any number of own clips. *rank*: of the first own clip (by
-clip_id); chance (N + 1) / 2. Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the
-distinct texts. *recall@k_multi* and *hit@10* count all that is relevant, where the caller knows it.
+*Query*: one narration of a test clip; a text that several narrations share counts once, and its own
+clips are the test clips of any of them. *Gallery*: all test clips of the sport (within_sport) or of
+all sports (across_sports), correct and incorrect. *recall@k_single*, k of 1, 5, 10: the share of a
+query's own clips that stand in the top k, which is 1 or 0 for the usual query with one clip; chance
+is k/N for any number of own clips. *rank*: of the first own clip (by clip_id); chance (N + 1) / 2.
+Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the distinct
+texts. *recall@k_multi* and *hit@10* count all that is relevant, where the caller knows it.
 
-*within_sport_fixed*: galleries of one size N in every sport, so that sports can be compared: the query's own item (for
-multi: all that is relevant) and others of the sport drawn at random. A mean over seeded draws estimates an expectation
-that has a closed form (hypergeometric in the full rank), so that is what is reported; ``FixedGallery(draws=20)`` draws.
-A sport with fewer than N items has no value there.
+*within_sport_fixed*: galleries of one size N in every sport, so that sports can be compared: the
+query's own item (for multi: all that is relevant) and others of the sport drawn at random. A mean
+over seeded draws estimates an expectation that has a closed form (hypergeometric in the full rank),
+so that is what is reported; ``FixedGallery(draws=20)`` draws. A sport with fewer than N items has
+no value there.
 
-A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep the chance level and
-have no value (ranks exist all the same). The gallery across sports is no sport: it only has to be larger than 10, and
-its chance level says how little a small one is worth. Nothing here knows the demo's truth; :mod:`.audit` does.
+A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep
+the chance level and have no value (ranks exist all the same). The gallery across sports is no
+sport: it only has to be larger than 10, and its chance level says how little a small one is worth.
+Nothing here knows the demo's truth; :mod:`.audit` does.
 """
 
 from __future__ import annotations
@@ -27,10 +31,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sportskills_lib import metrics, tables
-from sportskills_lib.evaluation import scoring
-from sportskills_lib.evaluation.scoring import ACROSS, FIXED, RANK, WITHIN, FixedGallery, K, Layout
+from sportskills_lib.evaluation import recall_arrays
+from sportskills_lib.evaluation.recall_arrays import (
+    ACROSS,
+    FIXED,
+    RANK,
+    WITHIN,
+    FixedGallery,
+    K,
+    Layout,
+)
 
-SINGLE = scoring.SINGLES[K]
+SINGLE = recall_arrays.SINGLES[K]
 AS_PUBLISHED = FixedGallery()
 DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 
@@ -39,8 +51,8 @@ DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 class Task:
     """What is asked and of whom, for one direction.
 
-    ``queries``: query_id, item_id (of its embedding), text, sport, cluster, own (ids of gallery rows).
-    ``gallery``: gallery_id, item_id, sport; in order of gallery_id, which breaks ties.
+    ``queries``: query_id, item_id (of its embedding), text, sport, cluster, own (ids of gallery
+    rows). ``gallery``: gallery_id, item_id, sport; in order of gallery_id, which breaks ties.
     """
 
     direction: str
@@ -55,7 +67,11 @@ def system_name(encoder: str, training: str, direction: str, scope: str) -> str:
 
 def split_system(frame: pl.DataFrame) -> pl.DataFrame:
     """Columns encoder, training, direction and scope, out of ``system``."""
-    parts = pl.col("system").str.split_exact("/", 3).struct.rename_fields(["encoder", "training", "direction", "scope"])
+    parts = (
+        pl.col("system")
+        .str.split_exact("/", 3)
+        .struct.rename_fields(["encoder", "training", "direction", "scope"])
+    )
     return frame.with_columns(parts.alias("parts")).unnest("parts")
 
 
@@ -69,9 +85,10 @@ def test_queries(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The distinct narrations of test clips, and what is left out with the reason.
 
-    Returns query_id (the first narration with this text, by id), text, sport, skill, cluster (the source video of the
-    first own clip), own (clip ids, sorted). Left out: texts that training clips have too (``text_seen_in_training``),
-    and narrations folded into an equal text of their sport (``equal_text``).
+    Returns query_id (the first narration with this text, by id), text, sport, skill, cluster (the
+    source video of the first own clip), own (clip ids, sorted). Left out: texts that training clips
+    have too (``text_seen_in_training``), and narrations folded into an equal text of their sport
+    (``equal_text``).
     """
     paired = (
         pairs.join(clips.select("clip_id", "video_id", "sport", "skill", "split"), on="clip_id")
@@ -79,7 +96,9 @@ def test_queries(
         .with_columns(pl.col("split").cast(pl.String), wording=normalised(pl.col("text")))
     )
     seen = paired.filter(pl.col("split") == "train")["wording"].unique()
-    test = paired.filter(pl.col("split") == "test").sort("sport", "wording", "narration_id", "clip_id")
+    test = paired.filter(pl.col("split") == "test").sort(
+        "sport", "wording", "narration_id", "clip_id"
+    )
     fresh = test.filter(~pl.col("wording").is_in(seen.implode()))
     grouped = fresh.group_by("sport", "wording", maintain_order=True).agg(
         query_id=pl.col("narration_id").first(),
@@ -89,16 +108,20 @@ def test_queries(
         narrations=pl.col("narration_id").unique().sort(),
     )
     queries = grouped.with_columns(
-        skill=pl.col("first").struct.field("skill"), cluster=pl.col("first").struct.field("video_id")
+        skill=pl.col("first").struct.field("skill"),
+        cluster=pl.col("first").struct.field("video_id"),
     ).select("query_id", "text", "sport", "skill", "cluster", "own", "narrations")
     return queries.drop("narrations").sort("query_id"), _left_out(test, fresh, queries)
 
 
 def _left_out(test: pl.DataFrame, fresh: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
-    stale = test.join(fresh.select("narration_id").unique(), on="narration_id", how="anti").unique("narration_id")
+    stale = test.join(fresh.select("narration_id").unique(), on="narration_id", how="anti").unique(
+        "narration_id"
+    )
     folded = queries.explode("narrations").filter(pl.col("narrations") != pl.col("query_id"))
     rows = [
-        ("narration", row[0], "text_seen_in_training", row[1]) for row in stale.select("narration_id", "text").rows()
+        ("narration", row[0], "text_seen_in_training", row[1])
+        for row in stale.select("narration_id", "text").rows()
     ]
     rows += [
         ("narration", row[0], "equal_text", f"counts once, as {row[1]}")
@@ -115,7 +138,12 @@ def text_to_video(queries: pl.DataFrame, clips: pl.DataFrame) -> Task:
 
 def video_to_text(queries: pl.DataFrame, clips: pl.DataFrame) -> Task:
     """Test clips against the distinct texts; a clip without a fresh narration asks nothing."""
-    own = queries.explode("own").group_by("own").agg(texts=pl.col("query_id").sort()).rename({"own": "clip_id"})
+    own = (
+        queries.explode("own")
+        .group_by("own")
+        .agg(texts=pl.col("query_id").sort())
+        .rename({"own": "clip_id"})
+    )
     asked = _test(clips).join(own, on="clip_id").sort("clip_id")
     asked = asked.select(
         query_id="clip_id",
@@ -126,7 +154,9 @@ def video_to_text(queries: pl.DataFrame, clips: pl.DataFrame) -> Task:
         cluster="video_id",
         own="texts",
     )
-    gallery = queries.sort("query_id").select(gallery_id="query_id", item_id="query_id", sport="sport")
+    gallery = queries.sort("query_id").select(
+        gallery_id="query_id", item_id="query_id", sport="sport"
+    )
     return Task("video_to_text", asked, gallery)
 
 
@@ -135,7 +165,9 @@ def _test(clips: pl.DataFrame) -> pl.DataFrame:
 
 
 def arms(embeddings: pl.DataFrame) -> list[tuple[str, str, str, int]]:
-    """(model_id, encoder, training, seed) of every embedded model; a model id is ``encoder:training[:seed<n>]``."""
+    """(model_id, encoder, training, seed) of every embedded model; a model id is
+    ``encoder:training[:seed<n>]``.
+    """
     found = []
     for model in sorted(embeddings["model_id"].unique()):
         encoder, training, *rest = [*model.split(":"), ""][:3]
@@ -152,10 +184,12 @@ def score_all(
     fixed: FixedGallery = AS_PUBLISHED,
     relevant: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores of every arm, direction and scope, and the top 10 of every text→video query (Rankings).
+    """Scores of every arm, direction and scope, and the top 10 of every text→video query
+    (Rankings).
 
-    Every arm answers the same queries against the same galleries. ``relevant``: by direction, all that is right for a
-    query (query_id, gallery_id), where somebody knows it; without it there are no rows of recall_multi and hit.
+    Every arm answers the same queries against the same galleries. ``relevant``: by direction, all
+    that is right for a query (query_id, gallery_id), where somebody knows it; without it there are
+    no rows of recall_multi and hit.
     """
     scores, rankings = [], [_NO_RANKINGS]
     found = arms(embeddings)
@@ -177,22 +211,36 @@ def score_all(
 
 def lay_out(task: Task, relevant: pl.DataFrame | None = None) -> Layout:
     """The task as rows and columns; ValueError names an own item that is not in the gallery."""
-    column = pl.DataFrame({"gallery_id": task.gallery["gallery_id"], "column": np.arange(task.gallery.height)})
+    column = pl.DataFrame(
+        {"gallery_id": task.gallery["gallery_id"], "column": np.arange(task.gallery.height)}
+    )
     rows = task.queries.select("query_id", "own").with_row_index("query")
-    own = rows.explode("own").rename({"own": "gallery_id"}).join(column, on="gallery_id", how="left")
+    own = (
+        rows.explode("own").rename({"own": "gallery_id"}).join(column, on="gallery_id", how="left")
+    )
     if own["column"].null_count():
         raise ValueError(
-            f"{own.filter(pl.col('column').is_null())['gallery_id'][0]} is a query's own item but not in the gallery"
+            f"{own.filter(pl.col('column').is_null())['gallery_id'][0]} is a query's own item "
+            "but not in the gallery"
         )
-    known = own.head(0) if relevant is None else rows.join(relevant, on="query_id").join(column, on="gallery_id")
-    names = {sport: code for code, sport in enumerate(sorted({*task.queries["sport"], *task.gallery["sport"]}))}
+    known = (
+        own.head(0)
+        if relevant is None
+        else rows.join(relevant, on="query_id").join(column, on="gallery_id")
+    )
+    names = {
+        sport: code
+        for code, sport in enumerate(sorted({*task.queries["sport"], *task.gallery["sport"]}))
+    }
     return Layout(
         *(
             frame["sport"].replace_strict(names, return_dtype=pl.Int64).to_numpy()
             for frame in (task.queries, task.gallery)
         ),
         *(
-            frame.select(pl.col("query", "column").cast(pl.Int64)).sort("query", "column").to_numpy()
+            frame.select(pl.col("query", "column").cast(pl.Int64))
+            .sort("query", "column")
+            .to_numpy()
             for frame in (own, known)
         ),
     )
@@ -201,12 +249,17 @@ def lay_out(task: Task, relevant: pl.DataFrame | None = None) -> Layout:
 def score_task(
     task: Task, vectors: pl.DataFrame, layout: Layout, *, min_gallery: int, fixed: FixedGallery
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One arm on one task: rows of Scores and of Rankings with their scope, less the system and seed."""
+    """One arm on one task: rows of Scores and of Rankings with their scope, less the system and
+    seed.
+    """
     if not task.queries.height:
         return _NO_SCORES, _NO_RANKINGS.drop("system").with_columns(scope=pl.lit(""))
     kinds = ("narration", "clip") if task.direction == "text_to_video" else ("clip", "narration")
-    asked, offered = matrix(vectors, kinds[0], task.queries), matrix(vectors, kinds[1], task.gallery)
-    scored = scoring.score(asked, offered, layout, fixed)
+    asked, offered = (
+        matrix(vectors, kinds[0], task.queries),
+        matrix(vectors, kinds[1], task.gallery),
+    )
+    scored = recall_arrays.score(asked, offered, layout, fixed)
     parts, asks = [_NO_SCORES], task.queries.select("query_id", "sport", "cluster")
     size_Q = np.bincount(layout.relevant_P2[:, 0], minlength=task.queries.height)
     for (scope, metric), value in sorted(scored.values.items()):
@@ -222,19 +275,21 @@ def score_task(
             scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),
             chance=pl.Series(_chance(metric, gallery, size_Q)).fill_nan(None),
         )  # fmt: skip
-        counts_all = metric in (*scoring.MULTIS.values(), scoring.HIT)
+        counts_all = metric in (*recall_arrays.MULTIS.values(), recall_arrays.HIT)
         parts.append(rows.filter(pl.Series(size_Q > 0)) if counts_all else rows)
     return pl.concat([part.select(_NO_SCORES.columns) for part in parts]), _top_rows(task, scored)
 
 
-def _chance(metric: str, gallery: NDArray[np.int64], relevant: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chance(
+    metric: str, gallery: NDArray[np.int64], relevant: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The closed form of each metric under a random order."""
     if metric == RANK:
         return metrics.chance_rank(gallery)
-    if metric == scoring.HIT:
+    if metric == recall_arrays.HIT:
         return metrics.chance_hit(relevant, gallery, k=K)
     k = int(metric.removeprefix("recall@").split("_")[0])
-    if metric in scoring.MULTIS.values():
+    if metric in recall_arrays.MULTIS.values():
         return metrics.chance_recall_multi(relevant, gallery, k=k)
     return metrics.chance_recall(gallery, k=k)
 
@@ -251,18 +306,27 @@ _NO_SCORES = pl.DataFrame(
     }
 )
 _NO_RANKINGS = pl.DataFrame(
-    schema={"system": pl.String, "query_id": pl.String, "rank": pl.Int64, "clip_id": pl.String, "score": pl.Float64}
+    schema={
+        "system": pl.String,
+        "query_id": pl.String,
+        "rank": pl.Int64,
+        "clip_id": pl.String,
+        "score": pl.Float64,
+    }
 )
 
 
 def matrix(vectors: pl.DataFrame, kind: str, items: pl.DataFrame) -> NDArray[np.float64]:
-    """Vectors of the items' rows (by item_id), in order, at unit length; ValueError names an item without one."""
+    """Vectors of the items' rows (by item_id), in order, at unit length; ValueError names an item
+    without one.
+    """
     kept = vectors.filter(pl.col("item_kind").cast(pl.String) == kind).select("item_id", "vector")
     joined = items.select("item_id").join(kept, on="item_id", how="left", maintain_order="left")
     missing = joined.filter(pl.col("vector").is_null())
     if missing.height:
         raise ValueError(
-            f"03_encoder has no vector for {missing.height} {kind}s, first {missing['item_id'][0]!r}: rerun 03_encoder"
+            f"03_encoder has no vector for {missing.height} {kind}s, first "
+            f"{missing['item_id'][0]!r}: rerun 03_encoder"
         )
     if not joined.height:
         return np.zeros((0, 1))
@@ -270,7 +334,7 @@ def matrix(vectors: pl.DataFrame, kind: str, items: pl.DataFrame) -> NDArray[np.
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
-def _top_rows(task: Task, scored: scoring.Scored) -> pl.DataFrame:
+def _top_rows(task: Task, scored: recall_arrays.Scored) -> pl.DataFrame:
     parts = []
     for scope, top in scored.tops.items():
         rows, places = np.nonzero(top >= 0)
@@ -291,26 +355,49 @@ def _top_rows(task: Task, scored: scoring.Scored) -> pl.DataFrame:
 
 def galleries(clips: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
     """How large each sport is: sport, gallery (test clips), videos (their sources), queries."""
-    counted = _test(clips).group_by("sport").agg(gallery=pl.len(), videos=pl.col("video_id").n_unique())
+    counted = (
+        _test(clips).group_by("sport").agg(gallery=pl.len(), videos=pl.col("video_id").n_unique())
+    )
     asked = queries.group_by("sport").agg(queries=pl.len())
-    return counted.join(asked, on="sport", how="left").with_columns(pl.col("queries").fill_null(0)).sort("sport")
+    return (
+        counted.join(asked, on="sport", how="left")
+        .with_columns(pl.col("queries").fill_null(0))
+        .sort("sport")
+    )
 
 
-def skill_oracle(queries: pl.DataFrame, clips: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
-    """The expected recall@10_single of one who knows the skill and nothing else: min(1, 10 / clips of that skill).
+def skill_oracle(
+    queries: pl.DataFrame, clips: pl.DataFrame, *, size: int | None = None
+) -> pl.DataFrame:
+    """The expected recall@10_single of one who knows the skill and nothing else: min(1, 10 / clips
+    of that skill).
 
-    Returns query_id, sport, value; in galleries of ``size`` where it is given. Needs no truth: clips carry their skill.
+    Returns query_id, sport, value; in galleries of ``size`` where it is given. Needs no truth:
+    clips carry their skill.
     """
-    test = _test(clips).with_columns(alike=pl.len().over("sport", "skill"), n=pl.len().over("sport"))
+    test = _test(clips).with_columns(
+        alike=pl.len().over("sport", "skill"), n=pl.len().over("sport")
+    )
     own = queries.select("query_id", clip_id="own").explode("clip_id")
-    return group_oracle(own.join(test.select("clip_id", "sport", "alike", "n"), on="clip_id"), size=size)
+    return group_oracle(
+        own.join(test.select("clip_id", "sport", "alike", "n"), on="clip_id"), size=size
+    )
 
 
 def group_oracle(own: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
-    """query_id, sport, value: the mean over own clips of guessing among the ``alike`` clips that look right.
+    """query_id, sport, value: the mean over own clips of guessing among the ``alike`` clips that
+    look right.
 
     ``n`` is the sport's gallery; a gallery below ``size`` has no value.
     """
-    guess = metrics.fixed_gallery_guess(own["alike"], own["n"], size=size, k=K) if size else K / own["alike"].to_numpy()
+    guess = (
+        metrics.fixed_gallery_guess(own["alike"], own["n"], size=size, k=K)
+        if size
+        else K / own["alike"].to_numpy()
+    )
     rows = own.with_columns(value=pl.Series(np.minimum(guess, 1.0)))
-    return rows.group_by("query_id", "sport").agg(pl.col("value").mean().fill_nan(None)).sort("query_id")
+    return (
+        rows.group_by("query_id", "sport")
+        .agg(pl.col("value").mean().fill_nan(None))
+        .sort("query_id")
+    )

@@ -1,7 +1,9 @@
-"""From per-query scores to the tables of the report: means with intervals, differences, the headline, LaTeX.
+"""From per-query scores to the tables of the report: means with intervals, differences, the
+headline, LaTeX.
 
-Column names and words are those that others rely on; a sport that is not evaluable keeps its row, with no value. All
-numbers are of the run at hand: demo figures are demo figures, never results about sport.
+Column names and words are those that others rely on; a sport that is not evaluable keeps its row,
+with no value. All numbers are of the run at hand: demo figures are demo figures, never results
+about sport.
 """
 
 from __future__ import annotations
@@ -10,30 +12,58 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from sportskills_lib.evaluation import recall, significance
+from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import RANK, SINGLE, WITHIN
-from sportskills_lib.evaluation.scoring import HIT, MULTIS, SINGLES
+from sportskills_lib.evaluation.recall_arrays import HIT, MULTIS, SINGLES
+from sportskills_lib.statistics import bootstrap
 
 MEAN = "mean"  # the macro row
 NOT_EVALUABLE = "not evaluable"
-FAMILIES = {"single": tuple(SINGLES.values()), "all that is relevant": (*MULTIS.values(), HIT)}  # asked alike
+FAMILIES = {
+    "single": tuple(SINGLES.values()),
+    "all that is relevant": (*MULTIS.values(), HIT),
+}  # asked alike
 COLUMNS = (
-    "sport", "encoder", "training", "direction", "scope", "metric", "value", "low", "high", "n", "chance",
-)  # fmt: skip
+    "sport",
+    "encoder",
+    "training",
+    "direction",
+    "scope",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "chance",
+)
 # From the common start to the full training; arms of other names follow, by name.
 TRAININGS = (
-    "zero_shot", "activity_dataset", "activity_sport", "activity_skill", "narrations_shuffled", "narrations", "both",
-)  # fmt: skip
+    "zero_shot",
+    "activity_dataset",
+    "activity_sport",
+    "activity_skill",
+    "narrations_shuffled",
+    "narrations",
+    "both",
+)
 ENCODERS = ("image", "video", "native")
 
 
 def ordered(names: Iterable[str], known: tuple[str, ...] = TRAININGS) -> list[str]:
-    """Arms (or encoders) in the order in which they are shown: the known ones first, then others by name."""
-    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
+    """Arms (or encoders) in the order in which they are shown: the known ones first, then others by
+    name.
+    """
+    return sorted(
+        set(names), key=lambda name: (known.index(name) if name in known else len(known), name)
+    )
 
 
-def slices(scores: pl.DataFrame, names: tuple[str, ...]) -> list[tuple[dict[str, str], pl.DataFrame]]:
-    """The scores of each direction and scope in these metrics, ``system`` cut down to encoder/training."""
+def slices(
+    scores: pl.DataFrame, names: tuple[str, ...]
+) -> list[tuple[dict[str, str], pl.DataFrame]]:
+    """The scores of each direction and scope in these metrics, ``system`` cut down to
+    encoder/training.
+    """
     split = recall.split_system(scores.filter(pl.col("metric").is_in(names)))
     split = split.with_columns(system=pl.concat_str("encoder", "training", separator="/"))
     keys = ["direction", "scope"]
@@ -44,12 +74,20 @@ def slices(scores: pl.DataFrame, names: tuple[str, ...]) -> list[tuple[dict[str,
 def arms_in_order(systems: Iterable[str]) -> list[str]:
     """encoder/training by encoder, then from the common start to the full training."""
     pairs = [system.split("/") for system in set(systems)]
-    encoders, trainings = ordered((pair[0] for pair in pairs), ENCODERS), ordered(pair[1] for pair in pairs)
-    return ["/".join(pair) for pair in sorted(pairs, key=lambda p: (encoders.index(p[0]), trainings.index(p[1])))]
+    encoders, trainings = (
+        ordered((pair[0] for pair in pairs), ENCODERS),
+        ordered(pair[1] for pair in pairs),
+    )
+    return [
+        "/".join(pair)
+        for pair in sorted(pairs, key=lambda p: (encoders.index(p[0]), trainings.index(p[1])))
+    ]
 
 
 def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """The table per_sport_recall.csv: a row for each sport, arm, direction, scope and metric, and the macro rows."""
+    """The table per_sport_recall.csv: a row for each sport, arm, direction, scope and metric, and
+    the macro rows.
+    """
     rows: list[dict] = []
     for names in FAMILIES.values():
         for key, part in slices(scores, names):
@@ -58,42 +96,61 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
 
 
 def _rows_of(key: dict[str, str], part: pl.DataFrame, *, draws: int, seed: int) -> list[dict]:
-    """All metrics of one family at once: they were asked of the same queries, so that one set of draws serves all."""
-    counted = part.group_by("metric", "sport").agg(pl.col("chance").mean(), pl.col("query_id").n_unique())
+    """All metrics of one family at once: they were asked of the same queries, so that one set of
+    draws serves all.
+    """
+    counted = part.group_by("metric", "sport").agg(
+        pl.col("chance").mean(), pl.col("query_id").n_unique()
+    )
     chances: dict[str, dict[str, tuple[float, int]]] = {}
     for metric, sport, chance, n in counted.sort("metric", "sport").rows():
         chances.setdefault(metric, {})[sport] = (chance, n)
-    joined = part.with_columns(system=pl.concat_str("system", "metric", separator="#"), metric=pl.lit("all"))
-    sampled = significance.resample(joined, draws=draws, seed=seed)
-    nothing = significance.Interval(float("nan"), None, None)
+    joined = part.with_columns(
+        system=pl.concat_str("system", "metric", separator="#"), metric=pl.lit("all")
+    )
+    sampled = bootstrap.resample(joined, draws=draws, seed=seed)
+    nothing = bootstrap.Interval(float("nan"), None, None)
     rows = []
     for metric, known in chances.items():
         for system in arms_in_order(part["system"].unique()):
             encoder, training = system.split("/")
-            arm, name = {"encoder": encoder, "training": training} | key | {"metric": metric}, f"{system}#{metric}"
+            arm, name = (
+                {"encoder": encoder, "training": training} | key | {"metric": metric},
+                f"{system}#{metric}",
+            )
             for sport, (level, asked) in known.items():
                 interval = sampled.stratum(name, sport) if sport in sampled.strata else nothing
                 rows.append(_row(sport, arm, interval, asked, level))
             if sampled.strata:
                 level = sum(known[sport][0] for sport in sampled.strata) / len(sampled.strata)
-                rows.append(_row(MEAN, arm, sampled.macro(name), int(sampled.queries_S.sum()), level))
+                rows.append(
+                    _row(MEAN, arm, sampled.macro(name), int(sampled.queries_S.sum()), level)
+                )
     return rows
 
 
-_SCHEMA = dict.fromkeys(COLUMNS[:6], pl.String) | dict.fromkeys(COLUMNS[6:], pl.Float64) | {"n": pl.Int64}
+_SCHEMA = (
+    dict.fromkeys(COLUMNS[:6], pl.String) | dict.fromkeys(COLUMNS[6:], pl.Float64) | {"n": pl.Int64}
+)
 
 
-def _row(sport: str, arm: dict[str, str], interval: significance.Interval, n: int, chance: float) -> dict:
+def _row(
+    sport: str, arm: dict[str, str], interval: bootstrap.Interval, n: int, chance: float
+) -> dict:
     value = {"value": interval.value, "low": interval.low, "high": interval.high}
     return {"sport": sport} | arm | value | {"n": n, "chance": chance}
 
 
 def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """Every query counts once, whatever its sport: for galleries across sports, where single sports are too small.
+    """Every query counts once, whatever its sport: for galleries across sports, where single sports
+    are too small.
 
     encoder, training, direction, scope, metric, value, low, high, n, videos, chance, median_rank.
     """
-    middle = {tuple(row[:4]): row[5] for row in median_ranks(scores).filter(pl.col("sport") == MEAN).rows()}
+    middle = {
+        tuple(row[:4]): row[5]
+        for row in median_ranks(scores).filter(pl.col("sport") == MEAN).rows()
+    }
     rows = []
     for names in FAMILIES.values():
         for key, part in slices(scores, names):
@@ -101,7 +158,7 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                 continue
             for metric in sorted(part["metric"].unique()):
                 asked = part.filter(pl.col("metric") == metric)
-                sampled = significance.resample(asked, draws=draws, seed=seed, stratum=None)
+                sampled = bootstrap.resample(asked, draws=draws, seed=seed, stratum=None)
                 for system in arms_in_order(sampled.systems) if sampled.strata else []:
                     encoder, training = system.split("/")
                     interval, level = sampled.stratum(system, "all"), float(asked["chance"].mean())  # type: ignore[arg-type]
@@ -113,27 +170,43 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 
 
 _POOLED = {
-    "encoder": pl.String, "training": pl.String, "direction": pl.String, "scope": pl.String, "metric": pl.String,
-    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "videos": pl.Int64,
-    "chance": pl.Float64, "median_rank": pl.Float64,
-}  # fmt: skip
+    "encoder": pl.String,
+    "training": pl.String,
+    "direction": pl.String,
+    "scope": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "videos": pl.Int64,
+    "chance": pl.Float64,
+    "median_rank": pl.Float64,
+}
 
 
 def median_ranks(scores: pl.DataFrame) -> pl.DataFrame:
-    """The median rank of the own clip by arm, direction and scope, in each sport and over all queries (``mean``).
+    """The median rank of the own clip by arm, direction and scope, in each sport and over all
+    queries (``mean``).
 
-    Lower is better; ``chance`` is the level of a random order. Within sport only evaluable sports count: a small
-    gallery has small ranks.
+    Lower is better; ``chance`` is the level of a random order. Within sport only evaluable sports
+    count: a small gallery has small ranks.
     """
     key = ["system", "query_id", "seed"]
-    evaluable = scores.filter((pl.col("metric") == SINGLE) & pl.col("value").is_not_null()).select(key)
+    evaluable = scores.filter((pl.col("metric") == SINGLE) & pl.col("value").is_not_null()).select(
+        key
+    )
     ranks = scores.filter(pl.col("metric") == RANK)
-    small = ranks.join(evaluable, on=key, how="anti").filter(~pl.col("system").str.ends_with(recall.ACROSS))
+    small = ranks.join(evaluable, on=key, how="anti").filter(
+        ~pl.col("system").str.ends_with(recall.ACROSS)
+    )
     counted = recall.split_system(ranks.join(small.select(key), on=key, how="anti"))
     names = ["encoder", "training", "direction", "scope", "sport"]
     parts = [
         rows.group_by(names).agg(
-            median_rank=pl.col("value").median(), chance=pl.col("chance").median(), n=pl.col("query_id").n_unique()
+            median_rank=pl.col("value").median(),
+            chance=pl.col("chance").median(),
+            n=pl.col("query_id").n_unique(),
         )
         for rows in (counted.with_columns(sport=pl.lit(MEAN)), counted)
     ]
@@ -142,16 +215,24 @@ def median_ranks(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def shown_sports(table: pl.DataFrame, sizes: pl.DataFrame, *, scope: str = WITHIN) -> list[str]:
-    """The evaluable sports, largest gallery first (ties by name): the figure takes 20, an appendix the rest."""
+    """The evaluable sports, largest gallery first (ties by name): the figure takes 20, an appendix
+    the rest.
+    """
     within = of_figure(table, scope=scope).filter(pl.col("value").is_not_null())
     evaluable = sizes.filter(pl.col("sport").is_in(within["sport"].unique().implode()))
     return evaluable.sort("gallery", "sport", descending=[True, False])["sport"].to_list()
 
 
-def of_figure(table: pl.DataFrame, encoder: str | None = None, *, scope: str = WITHIN) -> pl.DataFrame:
-    """The rows that the main figure draws: recall@10_single, text→video, within sport, of one encoder or all."""
+def of_figure(
+    table: pl.DataFrame, encoder: str | None = None, *, scope: str = WITHIN
+) -> pl.DataFrame:
+    """The rows that the main figure draws: recall@10_single, text→video, within sport, of one
+    encoder or all.
+    """
     shown = table.filter(
-        (pl.col("metric") == SINGLE) & (pl.col("direction") == "text_to_video") & (pl.col("scope") == scope)
+        (pl.col("metric") == SINGLE)
+        & (pl.col("direction") == "text_to_video")
+        & (pl.col("scope") == scope)
     )
     return shown if encoder is None else shown.filter(pl.col("encoder") == encoder)
 
@@ -160,11 +241,16 @@ def spoken(value: float | None, low: float | None, high: float | None) -> str:
     """ "0.42 [0.37, 0.47]", without brackets where there is no interval, or "not evaluable"."""
     if value is None:
         return NOT_EVALUABLE
-    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return (
+        f"{value:.2f}" if low is None or high is None else (f"{value:.2f} [{low:.2f}, {high:.2f}]")
+    )
 
 
-def wide(table: pl.DataFrame, sizes: pl.DataFrame, *, encoder: str | None = None, scope: str = WITHIN) -> pl.DataFrame:
-    """One line a sport, one column an arm, as text: "0.42 [0.37, 0.47]" or "not evaluable"; the mean last.
+def wide(
+    table: pl.DataFrame, sizes: pl.DataFrame, *, encoder: str | None = None, scope: str = WITHIN
+) -> pl.DataFrame:
+    """One line a sport, one column an arm, as text: "0.42 [0.37, 0.47]" or "not evaluable"; the
+    mean last.
 
     With several encoders and none chosen, there is a line for each of them in every sport.
     """
@@ -173,13 +259,20 @@ def wide(table: pl.DataFrame, sizes: pl.DataFrame, *, encoder: str | None = None
     shown = shown.with_columns(cell=pl.Series(cells, dtype=pl.String))
     if shown.is_empty():
         return pl.DataFrame(schema={"sport": pl.String})
-    encoders, arms = ordered(shown["encoder"].unique(), ENCODERS), ordered(shown["training"].unique())
+    encoders, arms = (
+        ordered(shown["encoder"].unique(), ENCODERS),
+        ordered(shown["training"].unique()),
+    )
     index = ["sport", "encoder", "n", "chance"]
     lines = shown.pivot("training", index=index, values="cell").join(sizes, on="sport", how="left")
-    place = pl.col("encoder").replace_strict({name: at for at, name in enumerate(encoders)}, return_dtype=pl.Int64)
+    place = pl.col("encoder").replace_strict(
+        {name: at for at, name in enumerate(encoders)}, return_dtype=pl.Int64
+    )
     several = ["encoder"] if len(encoders) > 1 else []
     return (
-        lines.with_columns(last=pl.col("sport") == MEAN, chance=pl.col("chance").round(3), place=place)
+        lines.with_columns(
+            last=pl.col("sport") == MEAN, chance=pl.col("chance").round(3), place=place
+        )
         .sort("last", "sport", "place")
         .rename({"gallery": "N"})
         .select("sport", *several, "N", "n", "videos", "chance", *arms)
@@ -189,19 +282,42 @@ def wide(table: pl.DataFrame, sizes: pl.DataFrame, *, encoder: str | None = None
 def latex(table: pl.DataFrame, *, caption: str) -> str:
     """A booktabs table; every cell escaped."""
     head = " & ".join(map(_tex, table.columns)) + r" \\"
-    body = [" & ".join(_tex("" if cell is None else str(cell)) for cell in row) + r" \\" for row in table.rows()]
+    body = [
+        " & ".join(_tex("" if cell is None else str(cell)) for cell in row) + r" \\"
+        for row in table.rows()
+    ]
     columns = "l" + "r" * (table.width - 1)
-    lines = [r"\begin{table*}", r"\centering\small", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
-    lines += [*body, r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(caption)}}}", r"\end{table*}"]
+    lines = [
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+    ]
+    lines += [
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{_tex(caption)}}}",
+        r"\end{table*}",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _tex(text: str) -> str:
-    """Any text as LaTeX: what is special escaped, and what no font shows (control and direction marks) left out.
+    """Any text as LaTeX: what is special escaped, and what no font shows (control and direction
+    marks) left out.
 
-    A bracket or star in front stands in braces: behind a row's end it would be read as that command's option.
+    A bracket or star in front stands in braces: behind a row's end it would be read as that
+    command's option.
     """
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "−": "$-$",
+    }
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     special |= {letter: "\\" + letter for letter in "&%$#_{}"}
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

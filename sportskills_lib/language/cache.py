@@ -1,8 +1,10 @@
-"""What chat models have answered, and what it cost: one SQLite file that several processes may use at once.
+"""What chat models have answered, and what it cost: one SQLite file that several processes may use
+at once.
 
-Guarantee: an answer and its cost are written in one transaction before the answer is used, so that a process killed at
-any moment loses at most the questions then in flight, and no answered question is asked or paid again. SQLite's
-write-ahead log gives that. (diskcache would be shorter; it unpickles what it finds.)
+Guarantee: an answer and its cost are written in one transaction before the answer is used, so that
+a process killed at any moment loses at most the questions then in flight, and no answered question
+is asked or paid again. SQLite's write-ahead log gives that. (diskcache would be shorter; it
+unpickles what it finds.)
 """
 
 from __future__ import annotations
@@ -36,18 +38,24 @@ class Spent(NamedTuple):
 
 
 class AnswerCache:
-    """Answers by key, and the spending of each account. Use it from any thread; one object a process."""
+    """Answers by key, and the spending of each account. Use it from any thread; one object a
+    process.
+    """
 
     def __init__(self, path: Path):
         self.path, self._lock = path, threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._base = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+            self._base = sqlite3.connect(
+                path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
+            )
             self._base.execute("pragma journal_mode = wal")
             self._base.execute("pragma synchronous = normal")
             self._base.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} cannot be used as a cache of chat answers ({error}): move it away") from None
+            raise ValueError(
+                f"{path} cannot be used as a cache of chat answers ({error}): move it away"
+            ) from None
 
     def load(self, keys: Iterable[str]) -> dict[str, str]:
         """The answers that are known, by key."""
@@ -57,21 +65,43 @@ class AnswerCache:
             some = wanted[first : first + _AT_ONCE]
             marks = ",".join("?" * len(some))
             with self._lock:
-                rows = self._base.execute(f"select key, answer from answers where key in ({marks})", some)
+                rows = self._base.execute(
+                    f"select key, answer from answers where key in ({marks})", some
+                )
                 found.update(rows.fetchall())
         return found
 
     def record(
-        self, *, account: str, model: str, version: str, outcome: str, spent: Spent, answers: Mapping[str, str]
+        self,
+        *,
+        account: str,
+        model: str,
+        version: str,
+        outcome: str,
+        spent: Spent,
+        answers: Mapping[str, str],
     ) -> None:
-        """One call's cost and what is to be kept of its answer (nothing, where it was refused or malformed)."""
+        """One call's cost and what is to be kept of its answer (nothing, where it was refused or
+        malformed).
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         kept = [(key, model, version, answer, now) for key, answer in answers.items()]
-        cost = (account, model, version, outcome, spent.prompt_tokens, spent.completion_tokens, spent.cost_usd, now)
+        cost = (
+            account,
+            model,
+            version,
+            outcome,
+            spent.prompt_tokens,
+            spent.completion_tokens,
+            spent.cost_usd,
+            now,
+        )
         with self._lock:
             self._base.execute("begin immediate")
             try:
-                self._base.executemany("insert or replace into answers values (?, ?, ?, ?, ?)", kept)
+                self._base.executemany(
+                    "insert or replace into answers values (?, ?, ?, ?, ?)", kept
+                )
                 self._base.execute("insert into spending values (?, ?, ?, ?, ?, ?, ?, ?)", cost)
                 self._base.execute("commit")
             except BaseException:
@@ -81,7 +111,8 @@ class AnswerCache:
     def spent(self, account: str) -> Spent:
         """All that the account ever cost, in this and in earlier processes."""
         query = (
-            "select count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
+            "select count(*), coalesce(sum(prompt_tokens), 0), "
+            "coalesce(sum(completion_tokens), 0),"
             " coalesce(sum(cost_usd), 0.0) from spending where account = ?"
         )
         with self._lock:

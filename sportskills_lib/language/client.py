@@ -1,10 +1,11 @@
 """Ask a chat model many questions and get answers of a given shape, or a reason why there is none.
 
-Guarantees of :meth:`ChatClient.ask_many`: one answer a prompt, in order; an answer is kept on disk the moment it
-arrives and is never asked for again; at most ``concurrency`` questions are under way; busy servers (429, 5xx) are asked
-again after the wait that they name; spending, as the server counts tokens, never passes the budget of the account, over
-all its runs; and no answer of the server, whatever it says or breaks, is an exception. Only what makes every answer
-impossible is one: a wrong key, a model or an address that does not exist.
+Guarantees of :meth:`ChatClient.ask_many`: one answer a prompt, in order; an answer is kept on disk
+the moment it arrives and is never asked for again; at most ``concurrency`` questions are under way;
+busy servers (429, 5xx) are asked again after the wait that they name; spending, as the server
+counts tokens, never passes the budget of the account, over all its runs; and no answer of the
+server, whatever it says or breaks, is an exception. Only what makes every answer impossible is one:
+a wrong key, a model or an address that does not exist.
 """
 
 from __future__ import annotations
@@ -26,19 +27,23 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sportskills_lib import artifacts
 from sportskills_lib.config import ChatConfig
 from sportskills_lib.language.cache import AnswerCache, Spent
 from sportskills_lib.language.retries import Trouble, trouble_of, wait_s
+from sportskills_lib.runs import artifacts
 
 Shape = TypeVar("Shape", bound=BaseModel)
-Keep = Callable[[int, Any], Mapping[str, str]]  # number of the prompt, its answer → what the cache keeps, by key
+Keep = Callable[
+    [int, Any], Mapping[str, str]
+]  # number of the prompt, its answer → what the cache keeps, by key
 
 KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 IMAGE_TOKENS = 2000  # what a picture is taken to cost until the server says
 FRAME_TOKENS = 64  # what a server adds around a prompt
 GIVE_UP = 8  # so many prompts in a row without an answer: the server is taken to be gone
-GONE = Trouble("given_up", f"{GIVE_UP} prompts in a row had no answer: the server is taken to be gone")
+GONE = Trouble(
+    "given_up", f"{GIVE_UP} prompts in a row had no answer: the server is taken to be gone"
+)
 LOG_EVERY_S = 10.0
 
 log = logging.getLogger("sportskills")
@@ -46,7 +51,9 @@ log = logging.getLogger("sportskills")
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question. ``system`` holds our words, ``user`` holds data, ``images`` are data URLs (:func:`data_url`)."""
+    """One question. ``system`` holds our words, ``user`` holds data, ``images`` are data URLs
+    (:func:`data_url`).
+    """
 
     version: str
     system: str
@@ -56,15 +63,18 @@ class Prompt:
     def __post_init__(self) -> None:
         for image in self.images:
             if not image.startswith("data:image/"):
-                raise ValueError(f"picture {image[:40]!r} is no data URL: use language.client.data_url")
+                raise ValueError(
+                    f"picture {image[:40]!r} is no data URL: use language.client.data_url"
+                )
 
 
 @dataclass(frozen=True)
 class Answer(Generic[Shape]):
     """``value`` is None where there is no usable answer, and ``reason`` says why.
 
-    Reasons: ``answered``; ``refused``, ``malformed`` (also: cut off), ``rejected`` (the server will not take the
-    prompt), ``unreachable``, ``timeout``, ``busy``, ``given_up`` (the server was taken to be gone), ``budget``.
+    Reasons: ``answered``; ``refused``, ``malformed`` (also: cut off), ``rejected`` (the server will
+    not take the prompt), ``unreachable``, ``timeout``, ``busy``, ``given_up`` (the server was taken
+    to be gone), ``budget``.
     """
 
     value: Shape | None
@@ -80,10 +90,12 @@ def data_url(picture: bytes, *, kind: str = "jpeg") -> str:
 
 @dataclass
 class ChatClient:
-    """A model behind an OpenAI-compatible server. Prices are dollars for a million tokens; ``budget_usd`` 0: no limit.
+    """A model behind an OpenAI-compatible server. Prices are dollars for a million tokens;
+    ``budget_usd`` 0: no limit.
 
-    ``account`` names what the budget belongs to (a run's stage): its spending is summed over processes and reruns. The
-    key comes from OPENAI_API_KEY; servers that want none are content without. Close it, or use it in ``with``.
+    ``account`` names what the budget belongs to (a run's stage): its spending is summed over
+    processes and reruns. The key comes from OPENAI_API_KEY; servers that want none are content
+    without. Close it, or use it in ``with``.
     """
 
     url: str
@@ -103,12 +115,21 @@ class ChatClient:
     def __post_init__(self) -> None:
         self.url = self.url or os.environ.get(URL_VARIABLE, "")
         if not self.url or not self.model:
-            missing = "address (chat_url, or OPENAI_BASE_URL)" if not self.url else "name (chat_model)"
+            missing = (
+                "address (chat_url, or OPENAI_BASE_URL)" if not self.url else "name (chat_model)"
+            )
             raise ValueError(f"the chat model has no {missing}: give one, or judge by rules")
         if self.budget_usd and not (self.usd_in or self.usd_out):
-            raise ValueError(f"a budget of {self.budget_usd} dollars without prices limits nothing: set the prices too")
+            raise ValueError(
+                f"a budget of {self.budget_usd} dollars without prices limits nothing: set the "
+                "prices too"
+            )
         self.answers = AnswerCache(self.cache)
-        self._options: dict[str, Any] = {"temperature": 0, "max_tokens": self.max_tokens, "response_format": "schema"}
+        self._options: dict[str, Any] = {
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+            "response_format": "schema",
+        }
         self._silent = 0  # prompts in a row that got no answer
 
     def __enter__(self) -> ChatClient:
@@ -118,8 +139,12 @@ class ChatClient:
         self.answers.close()
 
     def key(self, version: str, schema: type[BaseModel], *parts: str) -> str:
-        """What an answer is kept under: model, version of the prompt, schema, and all that the model was shown."""
-        return hashlib.sha256(json.dumps([self.model, version, _shape(schema), *parts]).encode()).hexdigest()
+        """What an answer is kept under: model, version of the prompt, schema, and all that the
+        model was shown.
+        """
+        return hashlib.sha256(
+            json.dumps([self.model, version, _shape(schema), *parts]).encode()
+        ).hexdigest()
 
     def spent(self) -> Spent:
         """What the account has cost so far."""
@@ -128,9 +153,11 @@ class ChatClient:
     def ask_many(
         self, prompts: Sequence[Prompt], schema: type[Shape], *, keep: Keep | None = None
     ) -> list[Answer[Shape]]:
-        """An answer for each prompt. ``keep`` chooses what is remembered of one; by default all, under its own key.
+        """An answer for each prompt. ``keep`` chooses what is remembered of one; by default all,
+        under its own key.
 
-        May be called where an event loop runs already (a notebook). ValueError: wrong key, model or address.
+        May be called where an event loop runs already (a notebook). ValueError: wrong key, model or
+        address.
         """
         return _in_a_thread(_Round(self, prompts, schema, keep).run())
 
@@ -143,9 +170,14 @@ def _shape(schema: type[BaseModel]) -> str:
 class _Round(Generic[Shape]):
     """One call of ``ask_many``: what is under way, and what it may still cost."""
 
-    def __init__(self, client: ChatClient, prompts: Sequence[Prompt], schema: type[Shape], keep: Keep | None):
+    def __init__(
+        self, client: ChatClient, prompts: Sequence[Prompt], schema: type[Shape], keep: Keep | None
+    ):
         self.client, self.prompts, self.schema, self.keep = client, prompts, schema, keep
-        self.keys = [client.key(each.version, schema, each.system, each.user, *each.images) for each in prompts]
+        self.keys = [
+            client.key(each.version, schema, each.system, each.user, *each.images)
+            for each in prompts
+        ]
         self.results: dict[str, Answer[Shape]] = {}
         self.spent_usd, self.reserved_usd = client.spent().cost_usd, 0.0
         self.not_before = 0.0  # the loop's time before which a busy server wants no question
@@ -167,7 +199,10 @@ class _Round(Generic[Shape]):
             timeout=client.timeout_s,
             http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         ) as api:
-            workers = [asyncio.create_task(self._work(api, todo)) for _ in range(max(1, client.concurrency))]
+            workers = [
+                asyncio.create_task(self._work(api, todo))
+                for _ in range(max(1, client.concurrency))
+            ]
             try:
                 await asyncio.gather(*workers)
             finally:
@@ -180,7 +215,9 @@ class _Round(Generic[Shape]):
         for key, number in todo:
             known = self.client.answers.load([key]).get(key)
             if known is not None:
-                self.results[key] = Answer(self.schema.model_validate_json(known), "answered", cached=True)
+                self.results[key] = Answer(
+                    self.schema.model_validate_json(known), "answered", cached=True
+                )
                 continue
             most_usd = self._most_usd(self.prompts[number])
             if not await self._reserve(most_usd):
@@ -197,15 +234,21 @@ class _Round(Generic[Shape]):
                 self.spoken = time.monotonic()
                 log.info(f"asked {self.client.model}: {len(self.results)} of {len(set(self.keys))}")
 
-    # ---------------------------------------------------------------------------------------------------- money
+    # ---------------------------------------------------------------------------------------- money
 
     def _most_usd(self, prompt: Prompt) -> float:
         """What the prompt can cost at most: no tokenizer makes more tokens than there are bytes."""
-        tokens = len((prompt.system + prompt.user).encode()) + FRAME_TOKENS + IMAGE_TOKENS * len(prompt.images)
+        tokens = (
+            len((prompt.system + prompt.user).encode())
+            + FRAME_TOKENS
+            + IMAGE_TOKENS * len(prompt.images)
+        )
         return (tokens * self.client.usd_in + self.client.max_tokens * self.client.usd_out) / 1e6
 
     async def _reserve(self, most_usd: float) -> bool:
-        """Whether the budget has room; what is under way may cost less than feared, so it is waited for."""
+        """Whether the budget has room; what is under way may cost less than feared, so it is waited
+        for.
+        """
         budget_usd = self.client.budget_usd
         async with self.changed:
             while budget_usd and self.spent_usd + self.reserved_usd + most_usd > budget_usd:
@@ -221,7 +264,7 @@ class _Round(Generic[Shape]):
             return Spent(1, 0, 0, most_usd)  # it does not say: the most that it can be
         return Spent(1, into, out, (into * self.client.usd_in + out * self.client.usd_out) / 1e6)
 
-    # --------------------------------------------------------------------------------------------------- asking
+    # --------------------------------------------------------------------------------------- asking
 
     async def _ask(self, api: Any, key: str, number: int, most_usd: float) -> Answer[Shape]:
         """One prompt's answer, after as many attempts as it takes and is allowed."""
@@ -231,11 +274,16 @@ class _Round(Generic[Shape]):
             try:
                 async with asyncio.timeout(self.client.timeout_s):
                     reply = await api.chat.completions.create(
-                        model=self.client.model, messages=_messages(prompt), **_sent(options, self.schema)
+                        model=self.client.model,
+                        messages=_messages(prompt),
+                        **_sent(options, self.schema),
                     )
             except Exception as error:
                 trouble = trouble_of(error, self.client.url, self.client.model)
-                if trouble.reason == "rejected" and (milder := relaxed(options, trouble.detail)) is not None:
+                if (
+                    trouble.reason == "rejected"
+                    and (milder := relaxed(options, trouble.detail)) is not None
+                ):
                     options = milder
                     continue
                 if not trouble.passes:
@@ -246,7 +294,9 @@ class _Round(Generic[Shape]):
                 if pause_s > self.client.longest_wait_s:
                     break
                 if trouble.after_s is not None:  # the server asked for a pause: all wait
-                    self.not_before = max(self.not_before, asyncio.get_running_loop().time() + pause_s)
+                    self.not_before = max(
+                        self.not_before, asyncio.get_running_loop().time() + pause_s
+                    )
                 elif tries < self.client.attempts:
                     await asyncio.sleep(pause_s)
                 continue
@@ -261,7 +311,11 @@ class _Round(Generic[Shape]):
         answer = read_reply(reply, self.schema)
         kept: Mapping[str, str] = {}
         if answer.value is not None:
-            kept = self.keep(number, answer.value) if self.keep else {key: answer.value.model_dump_json()}
+            kept = (
+                self.keep(number, answer.value)
+                if self.keep
+                else {key: answer.value.model_dump_json()}
+            )
         spent = self._cost(getattr(reply, "usage", None), most_usd)
         self.spent_usd += spent.cost_usd
         self.client.answers.record(
@@ -288,7 +342,11 @@ def _sent(options: Mapping[str, Any], schema: type[BaseModel]) -> dict[str, Any]
     """The request's options, the schema filled in."""
     sent = dict(options)
     if sent.get("response_format") == "schema":
-        shape = {"name": schema.__name__.lstrip("_"), "strict": True, "schema": schema.model_json_schema()}
+        shape = {
+            "name": schema.__name__.lstrip("_"),
+            "strict": True,
+            "schema": schema.model_json_schema(),
+        }
         sent["response_format"] = {"type": "json_schema", "json_schema": shape}
     elif "response_format" in sent:
         sent["response_format"] = {"type": "json_object"}
@@ -296,10 +354,11 @@ def _sent(options: Mapping[str, Any], schema: type[BaseModel]) -> dict[str, Any]
 
 
 def relaxed(options: Mapping[str, Any], complaint: str) -> dict[str, Any] | None:
-    """Milder options after a server's complaint: what it names is changed; else the answer's form is demanded less.
+    """Milder options after a server's complaint: what it names is changed; else the answer's form
+    is demanded less.
 
-    None where nothing is left to give up. Servers differ in what they understand: some know no schemas, some only
-    ``max_completion_tokens``, some no temperature.
+    None where nothing is left to give up. Servers differ in what they understand: some know no
+    schemas, some only ``max_completion_tokens``, some no temperature.
     """
     milder = dict(options)
     if "max_completion_tokens" in complaint and "max_tokens" in milder:
@@ -328,11 +387,16 @@ def read_reply(reply: Any, schema: type[Shape]) -> Answer[Shape]:
         return Answer(None, "refused", str(refusal or "no words")[:200])
     start, end = text.find("{"), text.rfind("}")
     try:
-        return Answer(schema.model_validate_json(text[start : end + 1] if 0 <= start < end else text), "answered")
+        return Answer(
+            schema.model_validate_json(text[start : end + 1] if 0 <= start < end else text),
+            "answered",
+        )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         cut = " (cut off)" if ending == "length" else ""
-        return Answer(None, "malformed", f"{'.'.join(map(str, first['loc']))}: {first['msg']}{cut}"[:200])
+        return Answer(
+            None, "malformed", f"{'.'.join(map(str, first['loc']))}: {first['msg']}{cut}"[:200]
+        )
 
 
 def _in_a_thread(work: Coroutine[Any, Any, list[Answer[Shape]]]) -> list[Answer[Shape]]:
@@ -365,7 +429,9 @@ def _in_a_thread(work: Coroutine[Any, Any, list[Answer[Shape]]]) -> list[Answer[
 
 
 def open_client(config: ChatConfig, *, account: str) -> ChatClient:
-    """The client that a stage's config names; answers are kept in data/cache, for all runs of the workspace."""
+    """The client that a stage's config names; answers are kept in data/cache, for all runs of the
+    workspace.
+    """
     return ChatClient(
         url=config.chat_url,
         model=config.chat_model,

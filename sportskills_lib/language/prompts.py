@@ -1,9 +1,10 @@
 """What chat models are told, and how data are put before them. Each text has a name and a version.
 
-Data come from strangers. They stand in the user's message only, as values in one JSON object, so that nothing said in a
-video can end its own quotation; the system's message says that they are data. A model may still be talked round by what
-it reads: a sentence that speaks to a model rather than to a learner (:func:`addresses_a_model`) is therefore asked
-about alone, and no other sentence sees it.
+Data come from strangers. They stand in the user's message only, as values in one JSON object, so
+that nothing said in a video can end its own quotation; the system's message says that they are
+data. A model may still be talked round by what it reads: a sentence that speaks to a model rather
+than to a learner (:func:`addresses_a_model`) is therefore asked about alone, and no other sentence
+sees it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ has at most twelve words."""
 
 _TO_A_MODEL = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|prompts?|rules|above|previous|prior|everything)\b"
-    r"|\b(?:system|developer) (?:prompt|message|instructions?)\b|\b(?:language model|chatbot|ai assistant|llm)\b"
+    r"|\b(?:system|developer) (?:prompt|message|instructions?)\b|\b(?:language "
+    r"model|chatbot|ai assistant|llm)\b"
     r"|\b(?:as|you are) an? (?:ai|assistant|judge|classifier|annotator)\b"
     r"|\b(?:answer|reply|respond|output|return|say|print|mark|label|classify|rate)\b.{0,40}"
     r"\b(?:true|false|json|actionable|verdicts?|probability)\b"
@@ -48,18 +50,23 @@ _TO_A_MODEL = re.compile(
 
 
 def addresses_a_model(text: str) -> bool:
-    """Whether a text looks as if it spoke to a model: orders about answers, roles, marks of a chat's format."""
+    """Whether a text looks as if it spoke to a model: orders about answers, roles, marks of a
+    chat's format.
+    """
     return bool(_TO_A_MODEL.search(text))
 
 
 def actionability(topic: str, lines: Sequence[str], judged: Sequence[int]) -> Prompt:
     """Ask which of ``lines`` (those numbered in ``judged``, from 1) are actionable.
 
-    JSON escapes what could end a string; ``<`` and ``>`` are escaped as well, since chat formats mark roles with them.
+    JSON escapes what could end a string; ``<`` and ``>`` are escaped as well, since chat formats
+    mark roles with them.
     """
     shown = {
         "topic": topic,
-        "transcript": [{"line": number, "text": text} for number, text in enumerate(lines, start=1)],
+        "transcript": [
+            {"line": number, "text": text} for number, text in enumerate(lines, start=1)
+        ],
         "judge": list(judged),
     }
     data = json.dumps(shown, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")

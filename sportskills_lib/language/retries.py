@@ -11,7 +11,9 @@ WILL_PASS = (408, 409, 425, 429)
 
 
 class Trouble(NamedTuple):
-    """``passes``: asking again may help. ``after_s``: the pause that the server asked for, if it did."""
+    """``passes``: asking again may help. ``after_s``: the pause that the server asked for, if it
+    did.
+    """
 
     reason: str
     detail: str
@@ -20,7 +22,9 @@ class Trouble(NamedTuple):
 
 
 def trouble_of(error: Exception, url: str, model: str) -> Trouble:
-    """Name what was raised. ValueError for what no other question would get past: key, model, address."""
+    """Name what was raised. ValueError for what no other question would get past: key, model,
+    address.
+    """
     import openai
 
     if isinstance(error, openai.APITimeoutError | TimeoutError):
@@ -28,24 +32,33 @@ def trouble_of(error: Exception, url: str, model: str) -> Trouble:
     if isinstance(error, openai.APIStatusError):
         status, said = error.status_code, " ".join(str(error.message).split())[:300]
         if status == 401:
-            raise ValueError(f"{url} refuses the key: set OPENAI_API_KEY to one that it knows") from None
+            raise ValueError(
+                f"{url} refuses the key: set OPENAI_API_KEY to one that it knows"
+            ) from None
         if status == 404 or 300 <= status < 400:
             raise ValueError(
-                f"{url} has no chat model {model!r} ({status}: {said}): mend chat_url (often …/v1) or chat_model"
+                f"{url} has no chat model {model!r} ({status}: {said}): mend chat_url (often "
+                "…/v1) or chat_model"
             ) from None
         if status in WILL_PASS or status >= 500:
             after_s = retry_after_s(error.response.headers, datetime.now(UTC))
-            return Trouble("busy" if status == 429 else "unreachable", f"{status}: {said}", True, after_s)
+            return Trouble(
+                "busy" if status == 429 else "unreachable", f"{status}: {said}", True, after_s
+            )
         return Trouble("refused" if status in (403, 451) else "rejected", f"{status}: {said}")
     if isinstance(error, openai.APIConnectionError):
         return Trouble("unreachable", f"no connection: {error.__cause__ or error}"[:300], True)
-    if isinstance(error, openai.OpenAIError | ValueError):  # a reply that is no JSON, or of another shape
+    if isinstance(
+        error, openai.OpenAIError | ValueError
+    ):  # a reply that is no JSON, or of another shape
         return Trouble("malformed", f"{type(error).__name__}: {error}"[:300])
     raise error
 
 
 def retry_after_s(headers: object, now: datetime) -> float | None:
-    """The pause in a reply's headers: ``retry-after-ms``, or ``retry-after`` in seconds or as a date."""
+    """The pause in a reply's headers: ``retry-after-ms``, or ``retry-after`` in seconds or as a
+    date.
+    """
     get = headers.get  # type: ignore[attr-defined]
     try:
         if text := get("retry-after-ms"):
@@ -60,7 +73,9 @@ def retry_after_s(headers: object, now: datetime) -> float | None:
 
 
 def wait_s(after_s: float | None, tries: int, chance: float) -> float:
-    """The server's pause, or one that doubles with every try; ``chance`` in [0, 1) spreads askers apart."""
+    """The server's pause, or one that doubles with every try; ``chance`` in [0, 1) spreads askers
+    apart.
+    """
     if after_s is not None:
         return after_s + 0.1 * chance
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)) * (0.5 + 0.5 * chance)

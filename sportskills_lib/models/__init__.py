@@ -1,8 +1,10 @@
-"""The models' doors: towers (frames in, embedding out; text in, embedding out) and vision-language checkpoints.
+"""The models' doors: towers (frames in, embedding out; text in, embedding out) and vision-language
+checkpoints.
 
-A tower is an image-text model of open_clip whose frame embeddings are pooled over a clip (mean, attention, or a small
-transformer over time), or a native video model of transformers (X-CLIP). All are :class:`Tower`; :func:`load_tower`
-takes a folder, a model name or a hub id. Legend of shapes: B clips, T frames, H height, W width, D embedding.
+A tower is an image-text model of open_clip whose frame embeddings are pooled over a clip (mean,
+attention, or a small transformer over time), or a native video model of transformers (X-CLIP). All
+are :class:`Tower`; :func:`load_tower` takes a folder, a model name or a hub id. Legend of shapes: B
+clips, T frames, H height, W width, D embedding.
 """
 
 from sportskills_lib.models.image_text import OpenClipTower, add_logit_bias, add_pooling, new_tower

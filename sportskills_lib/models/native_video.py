@@ -1,9 +1,11 @@
-"""Native video towers: X-CLIP (Ni et al. 2022, arXiv 2208.02816) through transformers, behind the same interface.
+"""Native video towers: X-CLIP (Ni et al. 2022, arXiv 2208.02816) through transformers, behind the
+same interface.
 
-X-CLIP's frames exchange messages in every layer and a small transformer joins them, so that there are no features of
-single frames to keep. In classification it also adds to each text a prompt made from the video, α · P(text, video). We
-leave that out: then a text has one embedding, not one for every video, and can be searched with an index. An embedding
-here is what transformers' ``get_video_features`` and ``get_text_features`` give; the prompt generator is not trained.
+X-CLIP's frames exchange messages in every layer and a small transformer joins them, so that there
+are no features of single frames to keep. In classification it also adds to each text a prompt made
+from the video, α · P(text, video). We leave that out: then a text has one embedding, not one for
+every video, and can be searched with an index. An embedding here is what transformers'
+``get_video_features`` and ``get_text_features`` give; the prompt generator is not trained.
 """
 
 from __future__ import annotations
@@ -43,23 +45,32 @@ class NativeVideoTower(Tower):
 
     def frame_features(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
         """ValueError: in X-CLIP every frame sees the others."""
-        raise ValueError("X-CLIP has no features of single frames (its frames see one another): use clip_features")
+        raise ValueError(
+            "X-CLIP has no features of single frames (its frames see one another): use "
+            "clip_features"
+        )
 
     def pool(self, frame_BTD: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
         """ValueError: in X-CLIP every frame sees the others."""
         raise ValueError("X-CLIP pools inside the network: use clip_features")
 
-    def clip_features(self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
+    def clip_features(
+        self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Normalised clip embeddings [B, D], with gradients, of uint8 frames.
 
-        Of T frames the model sees those nearest to the middles of its own number of equal spans of the clip: some
-        twice where T is smaller, not all where it is larger.
+        Of T frames the model sees those nearest to the middles of its own number of equal spans of
+        the clip: some twice where T is smaller, not all where it is larger.
         """
         import torch
 
-        chosen = frames_BTHWC[torch.arange(len(frames_BTHWC))[:, None], self._chosen(frames_BTHWC, time_BT)]
+        chosen = frames_BTHWC[
+            torch.arange(len(frames_BTHWC))[:, None], self._chosen(frames_BTHWC, time_BT)
+        ]
         pixels = self.pixels(chosen)
-        features = self.model.get_video_features(pixels.view(-1, self.frames, *pixels.shape[1:])).pooler_output
+        features = self.model.get_video_features(
+            pixels.view(-1, self.frames, *pixels.shape[1:])
+        ).pooler_output
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
     def _chosen(self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None) -> torch.Tensor:
@@ -73,13 +84,18 @@ class NativeVideoTower(Tower):
         return (time_BT.cpu().float()[:, None] - wanted[None, :, None]).abs().argmin(2)
 
     def text_features(self, texts: list[str]) -> torch.Tensor:
-        """Normalised text embeddings [B, D], with gradients; texts longer than the model reads are cut."""
+        """Normalised text embeddings [B, D], with gradients; texts longer than the model reads are
+        cut.
+        """
         import torch
 
         limit = self.model.config.text_config.max_position_embeddings
-        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        tokens = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        )
         features = self.model.get_text_features(
-            input_ids=tokens["input_ids"].to(self.device), attention_mask=tokens["attention_mask"].to(self.device)
+            input_ids=tokens["input_ids"].to(self.device),
+            attention_mask=tokens["attention_mask"].to(self.device),
         ).pooler_output
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
@@ -111,7 +127,8 @@ def _preprocess(processor: Any) -> dict[str, Any]:
 
 
 def from_pretrained(name: str, device: str) -> NativeVideoTower:
-    """A tower from a folder of transformers or a hub id: safetensors only, no code from the checkpoint.
+    """A tower from a folder of transformers or a hub id: safetensors only, no code from the
+    checkpoint.
 
     ValueError when it is not there, has no safetensors or is no X-CLIP model.
     """
@@ -122,15 +139,19 @@ def from_pretrained(name: str, device: str) -> NativeVideoTower:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         if config.model_type != "xclip":
             raise ValueError(
-                f"{name} is a {config.model_type} model; towers are X-CLIP (xclip) or any of open_clip, which has most "
+                f"{name} is a {config.model_type} model; towers are X-CLIP (xclip) or any of "
+                "open_clip, which has most "
                 "image-text models under a name of its own"
             )
-        model = XCLIPModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
+        model = XCLIPModel.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except OSError as error:
         raise ValueError(
-            f"model {name!r} is neither a folder with open_clip_config.json or X-CLIP's files, nor a model of "
+            f"model {name!r} is neither a folder with open_clip_config.json or X-CLIP's files, "
+            "nor a model of "
             f"open_clip, nor a hub id that could be fetched as safetensors ({error})"
         ) from error
     if (bias := getattr(config, "logit_bias", None)) is not None:

@@ -1,4 +1,6 @@
-"""From the frames kept on disk to what a model was trained to see: its size, its shape, its pixel statistics."""
+"""From the frames kept on disk to what a model was trained to see: its size, its shape, its pixel
+statistics.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,16 @@ if TYPE_CHECKING:
     import torch
 
 
-def model_pixels(frames_BTHWC: torch.Tensor, preprocess: dict[str, Any], device: str) -> torch.Tensor:
+def model_pixels(
+    frames_BTHWC: torch.Tensor, preprocess: dict[str, Any], device: str
+) -> torch.Tensor:
     """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width] on ``device``.
 
-    ``preprocess`` is open_clip's ``preprocess_cfg``: size (a number or height and width), mean, std, interpolation
-    (bicubic or bilinear, both antialiased) and resize_mode: ``squash`` to the size, ``shortest`` side to fit and crop,
-    ``longest`` side to fit and pad. Equal to open_clip's own transform of each frame up to rounding to 1/255. For our
-    square frames and a square model the three modes are one.
+    ``preprocess`` is open_clip's ``preprocess_cfg``: size (a number or height and width), mean,
+    std, interpolation (bicubic or bilinear, both antialiased) and resize_mode: ``squash`` to the
+    size, ``shortest`` side to fit and crop,
+    ``longest`` side to fit and pad. Equal to open_clip's own transform of each frame up to rounding
+    to 1/255. For our square frames and a square model the three modes are one.
     """
     import torch
 

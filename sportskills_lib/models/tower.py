@@ -18,19 +18,27 @@ if TYPE_CHECKING:
 class Tower(ABC):
     """A network with its tokenizer and its pixel statistics. Embeddings are float32 of length 1.
 
-    ``model`` holds every weight, that of a pooling over time too, and has ``logit_scale`` (and ``logit_bias``, where a
-    sigmoid loss learnt one). ``cacheable``: whether frames are encoded one by one before they are pooled, so that
-    their features can be kept and only the pooling run again.
+    ``model`` holds every weight, that of a pooling over time too, and has ``logit_scale`` (and
+    ``logit_bias``, where a sigmoid loss learnt one). ``cacheable``: whether frames are encoded one
+    by one before they are pooled, so that their features can be kept and only the pooling run
+    again.
     """
 
     cacheable = True
 
     def __init__(self, model: Any, tokenizer: Any, preprocess: dict[str, Any], device: str = "cpu"):
-        self.model, self.tokenizer, self.preprocess, self.device = model.to(device), tokenizer, preprocess, device
+        self.model, self.tokenizer, self.preprocess, self.device = (
+            model.to(device),
+            tokenizer,
+            preprocess,
+            device,
+        )
 
     @property
     def module(self) -> torch.nn.Module:
-        """Everything that can be trained; names begin ``visual.``, with the text network's, or ``pooling.``."""
+        """Everything that can be trained; names begin ``visual.``, with the text network's, or
+        ``pooling.``.
+        """
         return self.model
 
     @property
@@ -40,16 +48,21 @@ class Tower(ABC):
 
     @abstractmethod
     def frame_features(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Features of single frames [B, T, D], with gradients, not normalised; ValueError unless ``cacheable``."""
+        """Features of single frames [B, T, D], with gradients, not normalised; ValueError unless
+        ``cacheable``.
+        """
 
     @abstractmethod
     def pool(self, frame_BTD: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
         """Normalised clip embeddings [B, D] from features of frames.
 
-        ``time_BT``: when each frame is, as a share of its clip in [0, 1]; by default evenly, ``(i + 0.5) / T``.
+        ``time_BT``: when each frame is, as a share of its clip in [0, 1]; by default evenly, ``(i +
+        0.5) / T``.
         """
 
-    def clip_features(self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
+    def clip_features(
+        self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Normalised clip embeddings [B, D], with gradients, of uint8 frames."""
         return self.pool(self.frame_features(frames_BTHWC), time_BT)
 
@@ -59,39 +72,57 @@ class Tower(ABC):
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Write a folder that :func:`load_tower` reads without a network: weights as safetensors, tokenizer, config."""
+        """Write a folder that :func:`load_tower` reads without a network: weights as safetensors,
+        tokenizer, config.
+        """
 
     def pixels(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
         """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width]."""
         return model_pixels(frames_BTHWC, self.preprocess, self.device)
 
-    def encode_frames(self, frames_BTHWC: np.ndarray, *, batch: int = 64, bf16: bool = False) -> np.ndarray:
-        """float32 [B, D] for uint8 [B, T, H, W, 3]; the batch size does not change a row beyond rounding.
+    def encode_frames(
+        self, frames_BTHWC: np.ndarray, *, batch: int = 64, bf16: bool = False
+    ) -> np.ndarray:
+        """float32 [B, D] for uint8 [B, T, H, W, 3]; the batch size does not change a row beyond
+        rounding.
 
-        ``bf16``: autocast to bfloat16, about twice as fast on a GPU and different from the third digit on.
+        ``bf16``: autocast to bfloat16, about twice as fast on a GPU and different from the third
+        digit on.
         """
         return self._in_batches(self.clip_features, frames_BTHWC, (self.width,), batch, bf16)
 
-    def encode_frame_features(self, frames_BTHWC: np.ndarray, *, batch: int = 64, bf16: bool = False) -> np.ndarray:
+    def encode_frame_features(
+        self, frames_BTHWC: np.ndarray, *, batch: int = 64, bf16: bool = False
+    ) -> np.ndarray:
         """float32 [B, T, D], as :meth:`frame_features`, for uint8 [B, T, H, W, 3]."""
         shape = (frames_BTHWC.shape[1], self.width)
         return self._in_batches(self.frame_features, frames_BTHWC, shape, batch, bf16)
 
     def encode_texts(self, texts: list[str], *, batch: int = 256, bf16: bool = False) -> np.ndarray:
-        """float32 [B, D] for texts; each distinct text is encoded once, beside others of its length."""
+        """float32 [B, D] for texts; each distinct text is encoded once, beside others of its
+        length.
+        """
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         table = self._in_batches(self.text_features, distinct, (self.width,), batch, bf16)
         place = {text: i for i, text in enumerate(distinct)}
         return table[[place[text] for text in texts]]
 
     def _in_batches(
-        self, encode: Callable[[Any], torch.Tensor], items: Any, shape: tuple[int, ...], batch: int, bf16: bool
+        self,
+        encode: Callable[[Any], torch.Tensor],
+        items: Any,
+        shape: tuple[int, ...],
+        batch: int,
+        bf16: bool,
     ) -> np.ndarray:
         import torch
 
         self.model.eval()
         rows = [np.zeros((0, *shape), np.float32)]
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=bf16):
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=bf16),
+        ):
             for start in range(0, len(items), batch):
                 chunk = items[start : start + batch]
                 if isinstance(chunk, np.ndarray):
@@ -101,6 +132,8 @@ class Tower(ABC):
 
 
 def as_readable_as(config: Path) -> None:
-    """Give the weights beside ``config`` its permissions: safetensors makes files that their owner alone can read."""
+    """Give the weights beside ``config`` its permissions: safetensors makes files that their owner
+    alone can read.
+    """
     for weights in config.parent.glob("*.safetensors"):
         weights.chmod(config.stat().st_mode)

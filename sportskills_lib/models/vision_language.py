@@ -13,29 +13,46 @@ def quoted(sentence: str) -> str:
     return " ".join(plain.split())[:QUOTE_LIMIT]
 
 
-def load_vision_language(name: str, *, device: str = "cpu", quantize: str = "no") -> tuple[Any, Any]:
+def load_vision_language(
+    name: str, *, device: str = "cpu", quantize: str = "no"
+) -> tuple[Any, Any]:
     """Model and processor of a vision-language checkpoint, by hub id or folder.
 
-    Safetensors only, no code from the checkpoint; bfloat16 on an accelerator. ``quantize``: ``nf4`` keeps the language
-    model's weights in 4 bits, the vision tower and the answers' layer as they are. ValueError without bitsandbytes.
+    Safetensors only, no code from the checkpoint; bfloat16 on an accelerator. ``quantize``: ``nf4``
+    keeps the language model's weights in 4 bits, the vision tower and the answers' layer as they
+    are. ValueError without bitsandbytes.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
-    options: dict[str, Any] = {"device_map": device, "quantization_config": four_bits()} if quantize == "nf4" else {}
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", **options
+    options: dict[str, Any] = (
+        {"device_map": device, "quantization_config": four_bits()} if quantize == "nf4" else {}
     )
-    return model if options else model.to(device), AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        name,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        attn_implementation="sdpa",
+        **options,
+    )
+    return model if options else model.to(device), AutoProcessor.from_pretrained(
+        name, trust_remote_code=False
+    )
 
 
 def four_bits() -> Any:
-    """QLoRA's quantisation of the language model; ValueError where bitsandbytes is not installed."""
+    """QLoRA's quantisation of the language model; ValueError where bitsandbytes is not
+    installed.
+    """
     from importlib.util import find_spec
 
     if find_spec("bitsandbytes") is None:
-        raise ValueError("quantize = 'nf4' needs bitsandbytes: `pip install bitsandbytes`, or set quantize = 'no'")
+        raise ValueError(
+            "quantize = 'nf4' needs bitsandbytes: `pip install bitsandbytes`, or set quantize "
+            "= 'no'"
+        )
     import torch
     from transformers import BitsAndBytesConfig
 

@@ -1,17 +1,19 @@
-"""Copies of clips across videos: re-uploads, mirrored, re-encoded, resized, brighter or darker, cut to begin elsewhere.
+"""Copies of clips across videos: re-uploads, mirrored, re-encoded, resized, brighter or darker, cut
+to begin elsewhere.
 
-Every clip that would be kept is compared with those that look most like it (see :mod:`.signatures`). Pictures agree
-when they are alike enough, or less alike but borne out by other clips of the same two videos with the same offset in
-time. Three answers:
-*copy* where pictures and words agree: of two copies the one uploaded first is kept (then by video id), and a video most
-of whose clips are copies of one other video is a re-upload, which loses all of its clips. *same_pictures* where the
-pictures agree and the words do not: one film under two lessons. Both stay, and their channels go to one split.
-*different* otherwise. Only clips that would be kept are compared, so that a shared intro joins no videos.
+Every clip that would be kept is compared with those that look most like it (see
+:mod:`.signatures`). Pictures agree when they are alike enough, or less alike but borne out by other
+clips of the same two videos with the same offset in time. Three answers: *copy* where pictures and
+words agree: of two copies the one uploaded first is kept (then by video id), and a video most of
+whose clips are copies of one other video is a re-upload, which loses all of its clips.
+*same_pictures* where the pictures agree and the words do not: one film under two lessons. Both
+stay, and their channels go to one split. *different* otherwise. Only clips that would be kept are
+compared, so that a shared intro joins no videos.
 
-How it scales, for N clips: outlines take 256 bytes a clip and are compared in tiles (never N x N numbers at once); that
-takes time of order N² with a small constant; at most ``NEIGHBOURS`` comparisons a clip follow, of order N. A
-copy must be among the clips that look most like it, outside its own video: more than NEIGHBOURS look-alikes of one
-studio could push it out.
+How it scales, for N clips: outlines take 256 bytes a clip and are compared in tiles (never N x N
+numbers at once); that takes time of order N² with a small constant; at most ``NEIGHBOURS``
+comparisons a clip follow, of order N. A copy must be among the clips that look most like it,
+outside its own video: more than NEIGHBOURS look-alikes of one studio could push it out.
 """
 
 from __future__ import annotations
@@ -42,16 +44,24 @@ LINKS: dict[str, Any] = {
     "words_shared": pl.Float64,
     "verdict": pl.String,  # copy, same_pictures, different
 }
-COPIES = {"clip_id": pl.String, "copy_of": pl.String, "similarity": pl.Float64, "mirrored": pl.Boolean}
+COPIES = {
+    "clip_id": pl.String,
+    "copy_of": pl.String,
+    "similarity": pl.Float64,
+    "mirrored": pl.Boolean,
+}
 
 
 def by_upload(clips: pl.DataFrame) -> pl.DataFrame:
-    """Clips (clip_id, video_id, upload_date, …), the earliest upload first; without a date comes last."""
+    """Clips (clip_id, video_id, upload_date, …), the earliest upload first; without a date comes
+    last.
+    """
     return clips.sort(pl.col("upload_date").fill_null("99999999"), "video_id", "clip_id")
 
 
 def find_candidates(outlines: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    """Pairs [P, 2] of rows, first < second, that look alike and are of different videos, as they are or mirrored.
+    """Pairs [P, 2] of rows, first < second, that look alike and are of different videos, as they
+    are or mirrored.
 
     ``outlines`` [N, 128], ``videos`` [N] a number for each clip's video. Each clip brings its
     ``NEIGHBOURS`` most alike.
@@ -89,32 +99,54 @@ def compare_clips(
 ) -> pl.DataFrame:
     """What each candidate pair is: a table of ``LINKS``.
 
-    Rows of ``clips`` (clip_id, video_id, start_s, text) stand in order of upload; ``rate_hz`` is that of signatures.
+    Rows of ``clips`` (clip_id, video_id, start_s, text) stand in order of upload; ``rate_hz`` is
+    that of signatures.
     """
     names, starts_s = clips["clip_id"].to_list(), clips["start_s"].to_list()
-    said = [frozenset(re.findall(r"[^\W_]+(?:'\w+)?", text.lower())) for text in clips["text"].to_list()]
+    said = [
+        frozenset(re.findall(r"[^\W_]+(?:'\w+)?", text.lower())) for text in clips["text"].to_list()
+    ]
     rows = []
     for earlier, later in pairs.tolist():
         like = signatures.compare(signature_of(later), signature_of(earlier))
         offset_s = round(starts_s[earlier] + like.shift / rate_hz - starts_s[later], 3)
         shared = round(_shared(said[later], said[earlier]), 3)
-        rows.append((names[later], names[earlier], like.similarity, like.mirrored, offset_s, shared, "different"))
+        rows.append(
+            (
+                names[later],
+                names[earlier],
+                like.similarity,
+                like.mirrored,
+                offset_s,
+                shared,
+                "different",
+            )
+        )
     links = pl.DataFrame(rows, schema=LINKS, orient="row").sort("clip_id", "other_id")
     agree = (pl.col("similarity") >= similarity) | pl.Series(_supported(links, clips))
-    words = pl.when(pl.col("words_shared") >= MIN_WORDS_SHARED).then(pl.lit("copy")).otherwise(pl.lit("same_pictures"))
+    words = (
+        pl.when(pl.col("words_shared") >= MIN_WORDS_SHARED)
+        .then(pl.lit("copy"))
+        .otherwise(pl.lit("same_pictures"))
+    )
     return links.with_columns(verdict=pl.when(agree).then(words).otherwise("verdict"))
 
 
 def _supported(links: pl.DataFrame, clips: pl.DataFrame) -> np.ndarray:
-    """Links bool [L] that another link of the same two videos bears out: other clips, the same offset in time.
+    """Links bool [L] that another link of the same two videos bears out: other clips, the same
+    offset in time.
 
     Chance hardly gives that, so a lower likeness will do.
     """
     video_of = dict(clips.select("clip_id", "video_id").iter_rows())
     by_videos: dict[tuple[str, str, bool], list[tuple[int, str, str, float]]] = {}
     rows = links.with_row_index("row").filter(pl.col("similarity") >= MIN_SUPPORTED)
-    for row, one, other, turned, offset_s in rows.select("row", *links.columns[:2], "mirrored", "offset_s").iter_rows():
-        by_videos.setdefault((video_of[one], video_of[other], turned), []).append((row, one, other, offset_s))
+    for row, one, other, turned, offset_s in rows.select(
+        "row", *links.columns[:2], "mirrored", "offset_s"
+    ).iter_rows():
+        by_videos.setdefault((video_of[one], video_of[other], turned), []).append(
+            (row, one, other, offset_s)
+        )
     supported = np.zeros(links.height, bool)
     for together in by_videos.values():
         for row, one, other, offset_s in together:
@@ -131,7 +163,8 @@ def _shared(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
-    """Clips to drop: clip_id, copy_of, similarity, mirrored (the last two null where only the video is a copy).
+    """Clips to drop: clip_id, copy_of, similarity, mirrored (the last two null where only the video
+    is a copy).
 
     A copy of a copy is a copy of the first. ``clips`` has clip_id and video_id, in order of upload.
     """
@@ -140,7 +173,9 @@ def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
         "similarity", "clip_id", "other_id", descending=[True, False, False]
     )
     best: dict[str, tuple[str, float, bool]] = {}
-    for clip, other, similarity, turned in copied.select("clip_id", "other_id", "similarity", "mirrored").iter_rows():
+    for clip, other, similarity, turned in copied.select(
+        "clip_id", "other_id", "similarity", "mirrored"
+    ).iter_rows():
         best.setdefault(clip, (other, similarity, turned))
     rows = []
     for clip in sorted(best, key=place.__getitem__):
@@ -156,10 +191,13 @@ def _with_reuploads(found: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
     video_of = dict(clips.select("clip_id", "video_id").iter_rows())
     totals = Counter(clips["video_id"].to_list())
     pairs = Counter(
-        (video_of[clip], video_of[original]) for clip, original in found.select("clip_id", "copy_of").iter_rows()
+        (video_of[clip], video_of[original])
+        for clip, original in found.select("clip_id", "copy_of").iter_rows()
     )
     reuploads = {
-        copy: original for (copy, original), n in pairs.items() if n >= REUPLOAD_SHARE * totals[copy] and n > 1
+        copy: original
+        for (copy, original), n in pairs.items()
+        if n >= REUPLOAD_SHARE * totals[copy] and n > 1
     }
     known = set(found["clip_id"].to_list())
     more = [

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import style, tables
-from sportskills_lib.funnel import Step, draw_funnel
-from sportskills_lib.pairing.clips import SHOWN, Paired
-from sportskills_lib.pairing.demonstrations import HALF_MOVED
+from sportskills_lib import tables
+from sportskills_lib.pairing.rules_judge import HALF_MOVED
+from sportskills_lib.pairing.stage import SHOWN, Paired
+from sportskills_lib.plots import style
+from sportskills_lib.plots.funnel import Step, draw_funnel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,13 +27,17 @@ def finding(paired: Paired) -> str:
     splits = ", ".join(f"{told[f'{name}_clips']:,} for {name}" for name in tables.SPLITS)
     small = ", ".join(style.plain(sport) for sport in paired.unsplit_sports) or "none"
     return (
-        f"**{told['clips']:,} clips in {told['pairs']:,} pairs: {told['correct']:,} said to be correct, "
-        f"{told['incorrect']:,} incorrect.** Splits: {splits}. Sports too small to split: {small}."
+        f"**{told['clips']:,} clips in {told['pairs']:,} pairs: {told['correct']:,} said to be "
+        "correct, "
+        f"{told['incorrect']:,} incorrect.** Splits: {splits}. Sports too small to split: "
+        f"{small}."
     )
 
 
 def funnel(paired: Paired) -> Figure:
-    """Windows, those under actionable words, those that show something, those that are no copies; and the reasons."""
+    """Windows, those under actionable words, those that show something, those that are no copies;
+    and the reasons.
+    """
     judged = paired.judged
     taught = judged.filter(pl.col("said") != "none")
     steps: list[Step] = [
@@ -41,7 +46,11 @@ def funnel(paired: Paired) -> Figure:
         ("and pictures show it", taught.filter(SHOWN).height, "windows"),
         ("and it is no copy", paired.clips.height, "windows"),
         ("correct", paired.clips.filter(pl.col("demonstration") == "correct").height, "windows"),
-        ("incorrect", paired.clips.filter(pl.col("demonstration") == "incorrect").height, "windows"),
+        (
+            "incorrect",
+            paired.clips.filter(pl.col("demonstration") == "incorrect").height,
+            "windows",
+        ),
     ]
     idle = judged.filter(pl.col("said") == "none").with_columns(
         item_kind=pl.lit("window"), reason=pl.lit("words_do_not_teach")
@@ -51,40 +60,67 @@ def funnel(paired: Paired) -> Figure:
 
 
 def motion(judged: pl.DataFrame) -> Figure:
-    """How much of the picture moves, under words that teach and under other words; the line is where rules say so."""
+    """How much of the picture moves, under words that teach and under other words; the line is
+    where rules say so.
+    """
     figure, axes = style.figure(style.COLUMN_IN, 1.9)
     edges = np.linspace(-3, 0, 31)
     for kind in ("none", "correct", "incorrect"):
         moved = judged.filter(pl.col("said") == kind)["moved"].to_numpy()
         label = {"none": "other words"}.get(kind, f"said to be {kind}")
         axes.hist(
-            np.log10(np.clip(moved, 1e-3, 1)), edges, label=f"{label} ({len(moved):,})", histtype="step",
-            color=COLOURS[kind], linewidth=1.2, linestyle="--" if kind == "none" else "-",
-        )  # fmt: skip
+            np.log10(np.clip(moved, 1e-3, 1)),
+            edges,
+            label=f"{label} ({len(moved):,})",
+            histtype="step",
+            color=COLOURS[kind],
+            linewidth=1.2,
+            linestyle="--" if kind == "none" else "-",
+        )
     axes.axvline(np.log10(HALF_MOVED), color=style.BLACK, linewidth=0.8)
-    axes.annotate("shows something →", (np.log10(HALF_MOVED), 1), xycoords=("data", "axes fraction"),
-                  xytext=(3, -8), textcoords="offset points", fontsize=6)  # fmt: skip
+    axes.annotate(
+        "shows something →",
+        (np.log10(HALF_MOVED), 1),
+        xycoords=("data", ("axes fraction")),
+        xytext=(3, -8),
+        textcoords="offset points",
+        fontsize=6,
+    )
     axes.set_xticks([-3, -2, -1, 0], ["≤ 0.1 %", "1 %", "10 %", "100 %"])
     axes.set_xlabel("share of the picture that something moves across")
     axes.set_ylabel("windows")
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1, handletextpad=0.4)
+    figure.legend(
+        loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1, handletextpad=0.4
+    )
     return figure
 
 
 def contact_sheet(
-    clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame, frames: np.ndarray, *, count: int = 12
+    clips: pl.DataFrame,
+    pairs: pl.DataFrame,
+    narrations: pl.DataFrame,
+    frames: np.ndarray,
+    *,
+    count: int = 12,
 ) -> Figure:
-    """Filmstrips of ``count`` clips, half correct and half incorrect, over as many sports as there are.
+    """Filmstrips of ``count`` clips, half correct and half incorrect, over as many sports as there
+    are.
 
-    ``frames`` uint8 [N, T, S, S, 3], row i of clips row i; only the drawn ones are read. Captions are drawn as plain
-    text.
+    ``frames`` uint8 [N, T, S, S, 3], row i of clips row i; only the drawn ones are read. Captions
+    are drawn as plain text.
     """
     said = (
-        pairs.join(narrations.select("narration_id", "text"), on="narration_id").group_by("clip_id").agg(pl.col("text"))
+        pairs.join(narrations.select("narration_id", "text"), on="narration_id")
+        .group_by("clip_id")
+        .agg(pl.col("text"))
     )
-    rows = choose(clips.with_row_index("row"), count).join(said, on="clip_id", how="left", maintain_order="left")
+    rows = choose(clips.with_row_index("row"), count).join(
+        said, on="clip_id", how="left", maintain_order="left"
+    )
     lines = max(1, (rows.height + 1) // 2)
-    figure, grid = style.figure(style.PAGE_IN, 0.15 + 0.78 * lines, nrows=lines, ncols=2, squeeze=False)
+    figure, grid = style.figure(
+        style.PAGE_IN, 0.15 + 0.78 * lines, nrows=lines, ncols=2, squeeze=False
+    )
     for place, axes in enumerate(grid.T.flat):
         axes.set_axis_off()
         if place < rows.height:
@@ -93,7 +129,9 @@ def contact_sheet(
 
 
 def choose(clips: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Up to ``count`` clips, correct ones first, then incorrect, one sport after another; the same in every run."""
+    """Up to ``count`` clips, correct ones first, then incorrect, one sport after another; the same
+    in every run.
+    """
     ranked = clips.sort(pl.col("clip_id").hash(seed=1)).with_columns(
         turn=pl.int_range(pl.len()).over("sport", "demonstration")
     )
@@ -101,7 +139,9 @@ def choose(clips: pl.DataFrame, count: int) -> pl.DataFrame:
     parts = [ranked.filter(pl.col("demonstration") == name) for name in ("correct", "incorrect")]
     short = min(part.height for part in parts)
     half = count // 2
-    return pl.concat([part.head(max(half, count - short) if short < half else half) for part in parts]).drop("turn")
+    return pl.concat(
+        [part.head(max(half, count - short) if short < half else half) for part in parts]
+    ).drop("turn")
 
 
 def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
@@ -111,8 +151,15 @@ def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
     label = style.plain(f"{row['sport']}, {row['skill']}: {row['demonstration']}", limit=60)
     axes.set_title(label, fontsize=6.5, loc="left", pad=2, color=COLOURS[str(row["demonstration"])])
     caption = "\n".join(textwrap.wrap(style.plain(text, limit=150), 70)[:2])
-    axes.annotate(caption, (0, 0), xycoords="axes fraction", xytext=(0, -2), textcoords="offset points",
-                  va="top", fontsize=6)  # fmt: skip
+    axes.annotate(
+        caption,
+        (0, 0),
+        xycoords="axes fraction",
+        xytext=(0, -2),
+        textcoords=("offset points"),
+        va="top",
+        fontsize=6,
+    )
 
 
 def per_sport(clips: pl.DataFrame) -> pl.DataFrame:

@@ -1,10 +1,12 @@
-"""A vision-language model as judge: a multiple-choice question, answered by the logits of its letters.
+"""A vision-language model as judge: a multiple-choice question, answered by the logits of its
+letters.
 
-Any Qwen2.5-VL or Qwen3-VL that transformers loads, by hub id or folder; the stock processor and model, in batches. A
-letter is one token in every tokenizer of the family, where "incorrect" may be two; and a logit, other than a sampled
-word, is a probability: that of each letter over that of all three. It is the model's own and uncalibrated: see
-`sportskills audit evidence`. Where the three together hold less than half of what the model would say next, it gave no
-answer to the question: the window is undecided. The answers' order may sway a model; that is left as it is.
+Any Qwen2.5-VL or Qwen3-VL that transformers loads, by hub id or folder; the stock processor and
+model, in batches. A letter is one token in every tokenizer of the family, where "incorrect" may be
+two; and a logit, other than a sampled word, is a probability: that of each letter over that of all
+three. It is the model's own and uncalibrated: see `sportskills audit evidence`. Where the three
+together hold less than half of what the model would say next, it gave no answer to the question:
+the window is undecided. The answers' order may sway a model; that is left as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sportskills_lib import models
-from sportskills_lib.pairing.evidence import Evidence, Mode
+from sportskills_lib.pairing.judge_protocol import Evidence, Mode
 
 LETTERS = "ABC"  # in the order of tables.DEMONSTRATIONS
 ANSWERED = 0.5  # probability that the three letters must hold together
@@ -26,13 +28,16 @@ SHOWN: dict[Mode, str] = {
     "both": "This is a clip from a video lesson, and what the coach says over it.",
 }
 OPTIONS = (
-    "A: it demonstrates the skill, done correctly. B: it demonstrates the skill, done with a mistake. "
+    "A: it demonstrates the skill, done correctly. B: it demonstrates the skill, done with a "
+    "mistake. "
     "C: it is no demonstration (talk, other work, a still picture). Answer with one letter."
 )
 
 
 def messages(item: Evidence, mode: Mode) -> list[dict[str, Any]]:
-    """The chat about one window. What strangers wrote is quoted on one line: data, never an instruction."""
+    """The chat about one window. What strangers wrote is quoted on one line: data, never an
+    instruction.
+    """
     topic = f" The lesson is about: {models.quoted(item.topic)}." if item.topic else ""
     content: list[dict[str, Any]] = [{"type": "text", "text": SHOWN[mode] + topic}]
     if mode != "text":
@@ -43,26 +48,39 @@ def messages(item: Evidence, mode: Mode) -> list[dict[str, Any]]:
 
 
 class VlmJudge:
-    """A model with its processor, loaded once. ValueError when the tokenizer splits an answer's letter."""
+    """A model with its processor, loaded once. ValueError when the tokenizer splits an answer's
+    letter.
+    """
 
     def __init__(self, name: str, *, device: str = "cpu", batch: int = 16):
         self.name = f"vlm-1 {name}"
         self.model, self.processor = models.load_vision_language(name, device=device)
         self.model.eval()
         self.batch = batch
-        ids = [self.processor.tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in LETTERS]
-        if any(len(letter) != 1 for letter in ids) or len({letter[0] for letter in ids}) < len(LETTERS):
-            raise ValueError(f"the tokenizer of {name} splits a letter of {LETTERS} ({ids}): judge by another model")
+        ids = [
+            self.processor.tokenizer(letter, add_special_tokens=False)["input_ids"]
+            for letter in LETTERS
+        ]
+        if any(len(letter) != 1 for letter in ids) or len({letter[0] for letter in ids}) < len(
+            LETTERS
+        ):
+            raise ValueError(
+                f"the tokenizer of {name} splits a letter of {LETTERS} ({ids}): judge by "
+                "another model"
+            )
         self.letter_ids = [letter[0] for letter in ids]
 
     def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
-        """float64 [N, 3]; NaN where the model would not answer; the batch size changes no row beyond rounding.
+        """float64 [N, 3]; NaN where the model would not answer; the batch size changes no row
+        beyond rounding.
 
         ValueError for an item without frames, unless the mode is ``text``.
         """
         bare = [item.clip_id for item in items if item.frames is None]
         if bare and mode != "text":
-            raise ValueError(f"{len(bare)} windows have no frames, first {bare[0]}: a model cannot look at them")
+            raise ValueError(
+                f"{len(bare)} windows have no frames, first {bare[0]}: a model cannot look at them"
+            )
         rows = [np.empty((0, len(LETTERS)))]
         for first in range(0, len(items), self.batch):
             rows.append(self._letters(items[first : first + self.batch], mode))
@@ -79,9 +97,13 @@ class VlmJudge:
         return np.where(held >= ANSWERED, said / np.maximum(held, 1e-300), np.nan)
 
     def _inputs(self, items: Sequence[Evidence], mode: Mode) -> Any:
-        """The stock processor's batch, padded on the left, so that every prompt ends in the last column."""
+        """The stock processor's batch, padded on the left, so that every prompt ends in the last
+        column.
+        """
         texts = [
-            self.processor.apply_chat_template(messages(item, mode), tokenize=False, add_generation_prompt=True)
+            self.processor.apply_chat_template(
+                messages(item, mode), tokenize=False, add_generation_prompt=True
+            )
             for item in items
         ]
         options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
@@ -98,6 +120,11 @@ class VlmJudge:
 def _metadata(clip: np.ndarray) -> dict[str, Any]:
     count, height, width = clip.shape[:3]
     return {
-        "fps": NOMINAL_FPS, "total_num_frames": count, "duration": count / NOMINAL_FPS, "height": height,
-        "width": width, "frames_indices": list(range(count)), "video_backend": "arrays",
-    }  # fmt: skip
+        "fps": NOMINAL_FPS,
+        "total_num_frames": count,
+        "duration": count / NOMINAL_FPS,
+        "height": height,
+        "width": width,
+        "frames_indices": list(range(count)),
+        "video_backend": "arrays",
+    }

@@ -1,8 +1,8 @@
 """Which span of a video goes with which sentence.
 
-A window follows its sentence, moved by the video's own lag between words and pictures, and snapped to the shot that the
-sentence is said over. A short shot is taken whole; in a long one the window runs around the sentence, never into the
-next one's.
+A window follows its sentence, moved by the video's own lag between words and pictures, and snapped
+to the shot that the sentence is said over. A short shot is taken whole; in a long one the window
+runs around the sentence, never into the next one's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ MIN_EVIDENCE = 3  # sentences and cuts that it takes to tell a lag
 
 @dataclass(frozen=True)
 class Said:
-    """A sentence on the video's clock. ``kind`` is what it says of the picture: correct, incorrect, or none."""
+    """A sentence on the video's clock. ``kind`` is what it says of the picture: correct, incorrect,
+    or none.
+    """
 
     narration_id: str
     start_s: float
@@ -37,8 +39,11 @@ class Window:
     kind: str
 
 
-def make_shots(cuts_s: Sequence[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
-    """Shots of the video, from the ends of the shots before the cuts and the starts of those after them.
+def make_shots(
+    cuts_s: Sequence[tuple[float, float]], duration_s: float
+) -> list[tuple[float, float]]:
+    """Shots of the video, from the ends of the shots before the cuts and the starts of those after
+    them.
 
     The two are one time at a hard cut; what lies between them (a dissolve) belongs to no shot.
     """
@@ -47,11 +52,14 @@ def make_shots(cuts_s: Sequence[tuple[float, float]], duration_s: float) -> list
     return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
-def estimate_lag(sentences: list[Said], shots: list[tuple[float, float]], *, max_lag_s: float) -> float:
-    """Seconds to add to caption times so that sentences fall inside shots; the smallest that does about best.
+def estimate_lag(
+    sentences: list[Said], shots: list[tuple[float, float]], *, max_lag_s: float
+) -> float:
+    """Seconds to add to caption times so that sentences fall inside shots; the smallest that does
+    about best.
 
-    0 where the video has too few sentences or cuts to tell. A lesson's lag is one number, since captions are made in
-    one go.
+    0 where the video has too few sentences or cuts to tell. A lesson's lag is one number, since
+    captions are made in one go.
     """
     if len(sentences) < MIN_EVIDENCE or len(shots) <= MIN_EVIDENCE:
         return 0.0
@@ -59,7 +67,9 @@ def estimate_lag(sentences: list[Said], shots: list[tuple[float, float]], *, max
     ends = np.array([said.end_s for said in sentences])
     first, last = np.array([shot[0] for shot in shots]), np.array([shot[1] for shot in shots])
     steps = round(max_lag_s / LAG_STEP_S)
-    lags = sorted((k * LAG_STEP_S for k in range(-steps, steps + 1)), key=lambda lag: (abs(lag), lag))
+    lags = sorted(
+        (k * LAG_STEP_S for k in range(-steps, steps + 1)), key=lambda lag: (abs(lag), lag)
+    )
     fits = []
     for lag in lags:
         late = np.minimum((ends + lag)[:, None], last) - np.maximum((starts + lag)[:, None], first)
@@ -68,9 +78,16 @@ def estimate_lag(sentences: list[Said], shots: list[tuple[float, float]], *, max
 
 
 def make_windows(
-    sentences: list[Said], shots: list[tuple[float, float]], *, lag_s: float, min_clip_s: float, max_clip_s: float
+    sentences: list[Said],
+    shots: list[tuple[float, float]],
+    *,
+    lag_s: float,
+    min_clip_s: float,
+    max_clip_s: float,
 ) -> tuple[list[Window], list[tuple[Said, str]]]:
-    """Windows in order of time, and the sentences that got none, with the reason (too_short, outside_video)."""
+    """Windows in order of time, and the sentences that got none, with the reason (too_short,
+    outside_video).
+    """
     windows, lost = list[Window](), list[tuple[Said, str]]()
     for shot, inside in _by_shot(sentences, shots, lag_s):
         if shot is None:
@@ -78,7 +95,11 @@ def make_windows(
             continue
         for window in _shot_windows(inside, shot, lag_s, max_clip_s):
             if window.end_s - window.start_s < min_clip_s:
-                lost += [(said, "too_short") for said in inside if said.narration_id in window.narration_ids]
+                lost += [
+                    (said, "too_short")
+                    for said in inside
+                    if said.narration_id in window.narration_ids
+                ]
             else:
                 windows.append(window)
     return sorted(windows, key=lambda window: (window.start_s, window.end_s)), lost
@@ -90,20 +111,28 @@ def _by_shot(
     """Each sentence with the shot that it overlaps most."""
     found: dict[int | None, list[Said]] = {}
     for said in sorted(sentences, key=lambda said: (said.start_s, said.end_s)):
-        overlaps = [min(said.end_s + lag_s, end) - max(said.start_s + lag_s, start) for start, end in shots]
+        overlaps = [
+            min(said.end_s + lag_s, end) - max(said.start_s + lag_s, start) for start, end in shots
+        ]
         best = int(np.argmax(overlaps))
         found.setdefault(best if overlaps[best] > 0 else None, []).append(said)
     return [(None if index is None else shots[index], inside) for index, inside in found.items()]
 
 
-def _shot_windows(inside: list[Said], shot: tuple[float, float], lag_s: float, max_clip_s: float) -> list[Window]:
+def _shot_windows(
+    inside: list[Said], shot: tuple[float, float], lag_s: float, max_clip_s: float
+) -> list[Window]:
     """Windows of the sentences said over one shot."""
     start_s, end_s = shot
     teaching = [said for said in inside if said.kind != "none"]
     spoken_s = sum(said.end_s - said.start_s for said in inside)
     taught_s = sum(said.end_s - said.start_s for said in teaching)
     kinds = {said.kind for said in teaching} or {"none"}
-    if end_s - start_s <= max_clip_s and len(kinds) == 1 and (not teaching or taught_s >= spoken_s / 2):
+    if (
+        end_s - start_s <= max_clip_s
+        and len(kinds) == 1
+        and (not teaching or taught_s >= spoken_s / 2)
+    ):
         names = tuple(said.narration_id for said in (teaching or inside))
         idle = [_window([said], shot, lag_s) for said in inside if teaching and said.kind == "none"]
         return [
@@ -127,5 +156,8 @@ def _window(group: list[Said], shot: tuple[float, float], lag_s: float) -> Windo
     """The span of the words themselves, inside their shot."""
     begin = max(shot[0], group[0].start_s + lag_s)
     return Window(
-        begin, max(begin, min(shot[1], group[-1].end_s + lag_s)), tuple(s.narration_id for s in group), "none"
+        begin,
+        max(begin, min(shot[1], group[-1].end_s + lag_s)),
+        tuple(s.narration_id for s in group),
+        "none",
     )

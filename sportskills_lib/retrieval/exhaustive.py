@@ -1,18 +1,23 @@
-"""The best gallery rows of each query by inner product: exact, in bounded memory, at the speed of low precision.
+"""The best gallery rows of each query by inner product: exact, in bounded memory, at the speed of
+low precision.
 
-A similarity is summed in double precision and rounded to nine places, so that equal vectors tie whatever block they
-stand in; equal similarities stand in order of the gallery's rows. To multiply everything so would take most of the time
-for nothing, so a tile of queries and gallery rows is multiplied roughly first: in bfloat16 where the processor has
-units for it (AMX), else in float32, both by torch, whose products are faster than numpy's. Only pairs whose rough
-similarity could reach the k-th best found so far, by the most that rounding can have changed it, are summed again. That
-is a bound, never a guess: the result is that of multiplying everything in double precision. Where too many pairs remain
-(vectors that are all alike), the tile is multiplied in double precision as a whole.
+A similarity is summed in double precision and rounded to nine places, so that equal vectors tie
+whatever block they stand in; equal similarities stand in order of the gallery's rows. To multiply
+everything so would take most of the time for nothing, so a tile of queries and gallery rows is
+multiplied roughly first: in bfloat16 where the processor has units for it (AMX), else in float32,
+both by torch, whose products are faster than numpy's. Only pairs whose rough similarity could reach
+the k-th best found so far, by the most that rounding can have changed it, are summed again. That is
+a bound, never a guess: the result is that of multiplying everything in double precision. Where too
+many pairs remain (vectors that are all alike), the tile is multiplied in double precision as a
+whole.
 
-The bound: rounded factors are off by |δq| |g| + |q| |δg| at most (Cauchy and Schwarz; what rounding took away is
-measured), a sum of D products in single precision by D 2⁻²⁴ |q| |g| (Higham, Accuracy and Stability of Numerical
-Algorithms, chapter 3), and the result, once more rounded, by u of itself, u being the unit roundoff.
+The bound: rounded factors are off by |δq| |g| + |q| |δg| at most (Cauchy and Schwarz; what rounding
+took away is measured), a sum of D products in single precision by D 2⁻²⁴ |q| |g| (Higham, Accuracy
+and Stability of Numerical Algorithms, chapter 3), and the result, once more rounded, by u of
+itself, u being the unit roundoff.
 
-Legend: Q queries, N gallery rows, D dimensions, K best, C queries of a chunk, B rows of a block, P pairs summed again.
+Legend: Q queries, N gallery rows, D dimensions, K best, C queries of a chunk, B rows of a block, P
+pairs summed again.
 """
 
 from __future__ import annotations
@@ -30,20 +35,33 @@ from sportskills_lib import metrics
 
 BLOCK, CHUNK = 4096, 1024  # gallery rows and queries of a tile
 PAIRS = 512  # pairs summed again at once: what fits the processor's cache
-MANY, FEW = 0.02, 8192  # share of a tile, and pairs, above which multiplying all of it in double is cheaper
-FEW_PAIRS, WORTH = 2**21, 2**27  # of query and row: up to the first double precision is quick; from the second on
+MANY, FEW = (
+    0.02,
+    8192,
+)  # share of a tile, and pairs, above which multiplying all of it in double is cheaper
+FEW_PAIRS, WORTH = (
+    2**21,
+    2**27,
+)  # of query and row: up to the first double precision is quick; from the second on
 # loading torch pays
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 def top_k(
-    queries_QD: np.ndarray, gallery_ND: np.ndarray, k: int, *, block: int = BLOCK, rough: str | None = None
+    queries_QD: np.ndarray,
+    gallery_ND: np.ndarray,
+    k: int,
+    *,
+    block: int = BLOCK,
+    rough: str | None = None,
 ) -> tuple[Ints, Floats]:
-    """The ``k`` best gallery rows of each query, best first: rows int64 and similarities float64 [Q, min(k, N)].
+    """The ``k`` best gallery rows of each query, best first: rows int64 and similarities float64
+    [Q, min(k, N)].
 
-    Never more than CHUNK × block rough similarities at once, and a block of the gallery, which may be mapped from disk.
-    ``rough``: bfloat16, float32 or none instead of what suits the processor; it changes no result. NaN is an error.
+    Never more than CHUNK × block rough similarities at once, and a block of the gallery, which may
+    be mapped from disk. ``rough``: bfloat16, float32 or none instead of what suits the processor;
+    it changes no result. NaN is an error.
     """
     queries = np.asarray(queries_QD)
     k, block = min(k, len(gallery_ND)), max(block, k)
@@ -52,7 +70,10 @@ def top_k(
         return best.rows_QK, best.scores_QK
     rough = rough or _suited(len(queries) * len(gallery_ND))
     tile = Tile()
-    chunks = [Chunk(start, queries[start : start + CHUNK], rough, tile) for start in range(0, len(queries), CHUNK)]
+    chunks = [
+        Chunk(start, queries[start : start + CHUNK], rough, tile)
+        for start in range(0, len(queries), CHUNK)
+    ]
     for start in range(0, len(gallery_ND), block):
         part_BD = np.asarray(gallery_ND[start : start + block])
         offered = Rough.of(part_BD, rough)
@@ -85,7 +106,9 @@ class Rough:
 
     @classmethod
     def of(cls, vectors: np.ndarray, rough: str) -> Rough | None:
-        """None where nothing is to be rough, or a number is too large for it (or none, which is found out later)."""
+        """None where nothing is to be rough, or a number is too large for it (or none, which is
+        found out later).
+        """
         if rough == "none" or not (lengths := _lengths(vectors)).max() < 1e15:
             return None
         import torch
@@ -103,7 +126,9 @@ def _lengths(vectors: np.ndarray) -> Floats:
 
 
 class Tile:
-    """The rough similarities of a tile, in memory that is used again: asking for it anew takes a fifth of the time."""
+    """The rough similarities of a tile, in memory that is used again: asking for it anew takes a
+    fifth of the time.
+    """
 
     def __init__(self) -> None:
         self.kept: Any = None
@@ -115,7 +140,9 @@ class Tile:
         size = len(asked_CD) * len(offered_BD)
         if self.kept is None or len(self.kept) < size:
             self.kept = torch.empty(size, dtype=asked_CD.dtype)
-        return torch.mm(asked_CD, offered_BD.T, out=self.kept[:size].view(len(asked_CD), len(offered_BD)))
+        return torch.mm(
+            asked_CD, offered_BD.T, out=self.kept[:size].view(len(asked_CD), len(offered_BD))
+        )
 
 
 @dataclass
@@ -145,12 +172,19 @@ class Chunk:
     """Some queries, as given and in low precision."""
 
     def __init__(self, start: int, vectors_CD: np.ndarray, rough: str, tile: Tile) -> None:
-        self.start, self.vectors_CD, self.rough, self.tile = start, vectors_CD, Rough.of(vectors_CD, rough), tile
+        self.start, self.vectors_CD, self.rough, self.tile = (
+            start,
+            vectors_CD,
+            Rough.of(vectors_CD, rough),
+            tile,
+        )
 
     def candidates(
         self, part_BD: np.ndarray, offered: Rough | None, best: Best, *, first: bool
     ) -> tuple[Ints, Ints, Floats]:
-        """Query and column of all pairs that could be among the best, in order, and their similarities."""
+        """Query and column of all pairs that could be among the best, in order, and their
+        similarities.
+        """
         asked, k = self.rough, best.rows_QK.shape[1]
         if asked is None or offered is None:
             return self._all(part_BD, k)
@@ -160,11 +194,15 @@ class Chunk:
         )
         rough_CB = self.tile.product(asked.low, offered.low)
         known_C = best.scores_QK[self.start : self.start + len(off_C), -1] - 1e-9
-        if first:  # k rows are roughly at least this, so in truth at least this less what rounding can have added
+        # k rows are roughly at least this, so in truth at least this less what rounding can have
+        # added
+        if first:
             known_C = _kth(rough_CB, k)
             known_C = known_C - np.abs(known_C) * 2 * asked.roundoff - off_C - 1e-9
         floor_C = known_C - off_C
-        floor_C -= np.abs(floor_C) * 3 * asked.roundoff  # the result's own rounding, and the floor's
+        floor_C -= (
+            np.abs(floor_C) * 3 * asked.roundoff
+        )  # the result's own rounding, and the floor's
         place_P, column_P = _places(_reaching(rough_CB, floor_C))
         if len(place_P) > MANY * len(off_C) * len(part_BD) + FEW:
             return self._all(part_BD, k)
@@ -189,7 +227,9 @@ class Chunk:
 def _kth(rough_CB: Any, k: int) -> Floats:
     """The k-th highest of each row."""
     single = rough_CB.float().numpy()
-    return np.partition(single, single.shape[1] - k, axis=1)[:, single.shape[1] - k].astype(np.float64)
+    return np.partition(single, single.shape[1] - k, axis=1)[:, single.shape[1] - k].astype(
+        np.float64
+    )
 
 
 def _reaching(rough_CB: Any, floor_C: Floats) -> NDArray[np.bool_]:
@@ -200,8 +240,12 @@ def _reaching(rough_CB: Any, floor_C: Floats) -> NDArray[np.bool_]:
         reaching: NDArray[np.bool_] = rough_CB.numpy() >= floor_C.astype(np.float32)[:, None]
         return reaching
     floor = torch.from_numpy(floor_C).bfloat16()[:, None]
-    if (floor_C > 0).all():  # then bit patterns are in the order of the numbers, and compare much faster
-        found: NDArray[np.bool_] = rough_CB.view(torch.int16).numpy() >= floor.view(torch.int16).numpy()
+    if (
+        floor_C > 0
+    ).all():  # then bit patterns are in the order of the numbers, and compare much faster
+        found: NDArray[np.bool_] = (
+            rough_CB.view(torch.int16).numpy() >= floor.view(torch.int16).numpy()
+        )
         return found
     return (rough_CB >= floor).numpy()
 

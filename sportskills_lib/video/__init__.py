@@ -1,23 +1,34 @@
-"""The one door to video: what a file is (probe), and which pictures it shows at given times (read, stream).
+"""The one door to video: what a file is (probe), and which pictures it shows at given times (read,
+stream).
 
-Times are presentation times in seconds, zero where playback starts (edit lists and a non-zero start are honoured), so
-they agree with captions. Frames are upright (rotation applied, non-square pixels stretched), RGB by the matrix and
-range that the file names, scaled with a triangle filter over all pixels and letterboxed to a square: a centre crop
-would cut the feet of a portrait clip and the racket of a wide one, and those are what a coach looks at.
+Times are presentation times in seconds, zero where playback starts (edit lists and a non-zero start
+are honoured), so they agree with captions. Frames are upright (rotation applied, non-square pixels
+stretched), RGB by the matrix and range that the file names, scaled with a triangle filter over all
+pixels and letterboxed to a square: a centre crop would cut the feet of a portrait clip and the
+racket of a wide one, and those are what a coach looks at.
 
-Two readers. A whole video at an even rate (:func:`stream_frames`) is read by decord, which costs least for each frame,
-where decord can be shown right: its frame times equal the container's own, no rotation, 8-bit 4:2:0; it serves frames
-that an edit list trims away, ignores rotation, reads no AV1 and kills its process on some damaged files. PyAV reads the
-others; :func:`probe` decides and says why. Single pictures (:func:`read_frames`) are read by PyAV, by a plan made from
-the packets (:mod:`sportskills_lib.video.sampling`): decord lists a whole file before its first picture and decodes
-every frame up to a wanted one. Both scale with the same filter of the same library.
+Two readers. A whole video at an even rate (:func:`stream_frames`) is read by decord, which costs
+least for each frame, where decord can be shown right: its frame times equal the container's own, no
+rotation, 8-bit 4:2:0; it serves frames that an edit list trims away, ignores rotation, reads no AV1
+and kills its process on some damaged files. PyAV reads the others; :func:`probe` decides and says
+why. Single pictures (:func:`read_frames`) are read by PyAV, by a plan made from the packets
+(:mod:`sportskills_lib.video.frame_sampling`): decord lists a whole file before its first picture
+and decodes every frame up to a wanted one. Both scale with the same filter of the same library.
 
-Decoders crash and hang: call these functions in worker processes, as :func:`read_clips` does, so that a bad file costs
-one clip. Every failure of a decoder is an :class:`UnreadableVideo`.
+Decoders crash and hang: call these functions in worker processes, as :func:`read_clips` does, so
+that a bad file costs one clip. Every failure of a decoder is an :class:`UnreadableVideo`.
 """
 
 from sportskills_lib.video.clips import Clip, ClipFrames, read_clips
-from sportskills_lib.video.probing import (
+from sportskills_lib.video.frame_reader import (
+    BATCH,
+    cached_film,
+    grid_times,
+    read_frames,
+    stream_frames,
+)
+from sportskills_lib.video.frame_shape import inner_size
+from sportskills_lib.video.probe import (
     EPSILON_S,
     SUFFIXES,
     OutsideVideo,
@@ -28,14 +39,6 @@ from sportskills_lib.video.probing import (
     probe,
     with_reader,
 )
-from sportskills_lib.video.reading import (
-    BATCH,
-    cached_film,
-    grid_times,
-    read_frames,
-    stream_frames,
-)
-from sportskills_lib.video.shaping import inner_size
 from sportskills_lib.video.table import examine_files
 
 __all__ = [

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib.compute import Value, map_shards
-from sportskills_lib.files import printable
-from sportskills_lib.video.probing import UnreadableVideo, load_decoders, probe
-from sportskills_lib.video.reading import stream_frames
-from sportskills_lib.video.sampling import how_sampled
+from sportskills_lib.formats.files import printable
+from sportskills_lib.runs.worker_pool import Value, map_shards
+from sportskills_lib.video.frame_reader import stream_frames
+from sportskills_lib.video.frame_sampling import how_sampled
+from sportskills_lib.video.probe import UnreadableVideo, load_decoders, probe
 
 SCHEMA = {
     "file": pl.String,
@@ -33,8 +33,12 @@ LOOKS = 5  # pictures that are read, to see that they can be
 SIDE_PX = 64
 
 
-def examine_files(paths: Sequence[Path], *, workers: int = 2, timeout_s: float = 60.0) -> pl.DataFrame:
-    """One row for each file, in their order: SCHEMA. A file that no reader opens has its reason under ``why``."""
+def examine_files(
+    paths: Sequence[Path], *, workers: int = 2, timeout_s: float = 60.0
+) -> pl.DataFrame:
+    """One row for each file, in their order: SCHEMA. A file that no reader opens has its reason
+    under ``why``.
+    """
     results = map_shards(
         _examine,
         paths,
@@ -45,7 +49,9 @@ def examine_files(paths: Sequence[Path], *, workers: int = 2, timeout_s: float =
         label="files examined",
     )
     rows = [
-        result.table("row") if result.value is not None else _row(path, why=f"{result.reason}: {result.detail}")
+        result.table("row")
+        if result.value is not None
+        else _row(path, why=f"{result.reason}: {result.detail}")
         for path, result in zip(paths, results, strict=True)
     ]
     return pl.concat(rows) if rows else pl.DataFrame(schema=SCHEMA)

@@ -1,13 +1,15 @@
 """Keys for widgets: press a key, or its button, and a function is called.
 
-The buttons are the visible list of keys. The page's script turns a key into a click on its button, and a click is one
-message of its own, so that keys and mouse take one way and fast typing neither loses nor doubles a key (ipywidgets
-joins changes of a text box that follow each other fast). Keys are heard while the focus is inside the box, and never
-while somebody types in a field; on a page with nothing else (Voila) they are heard wherever the focus is. JupyterLab's
-own shortcuts, which would delete cells, do not see them. A key that is held down counts once.
+The buttons are the visible list of keys. The page's script turns a key into a click on its button,
+and a click is one message of its own, so that keys and mouse take one way and fast typing neither
+loses nor doubles a key (ipywidgets joins changes of a text box that follow each other fast). Keys
+are heard while the focus is inside the box, and never while somebody types in a field; on a page
+with nothing else (Voila) they are heard wherever the focus is. JupyterLab's own shortcuts, which
+would delete cells, do not see them. A key that is held down counts once.
 
-A key that nobody takes must not go unseen. Every answer of the kernel counts on in a class of the status line; the page
-says so where a key, a choice or a text gets none for five seconds, and at once when the kernel was restarted.
+A key that nobody takes must not go unseen. Every answer of the kernel counts on in a class of the
+status line; the page says so where a key, a choice or a text gets none for five seconds, and at
+once when the kernel was restarted.
 """
 
 from __future__ import annotations
@@ -18,10 +20,17 @@ from typing import Any
 
 import ipywidgets
 
-from sportskills_lib.viewing.escaping import text
+from sportskills_lib.viewing.escape import text
 
 Action = Callable[[], None]
-NAMES = {" ": "space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Escape": "esc"}
+NAMES = {
+    " ": "space",
+    "ArrowLeft": "←",
+    "ArrowRight": "→",
+    "ArrowUp": "↑",
+    "ArrowDown": "↓",
+    "Escape": "esc",
+}
 # Classes that the script looks for; a turn is the status line's count of answers.
 BOX, LIST, KEY, STATUS, TURN = "sk-box", "sk-keys", "sk-key-", "sk-status", "sk-turn-"
 CSS = """
@@ -133,20 +142,28 @@ SCRIPT = """
 
 
 class Keys(ipywidgets.HBox):
-    """The visible keys, as buttons; :meth:`press` does what a key does and raises what its function raised."""
+    """The visible keys, as buttons; :meth:`press` does what a key does and raises what its function
+    raised.
+    """
 
-    def __init__(self, handlers: Mapping[str, Action], status: ipywidgets.HTML, labels: Mapping[str, str]):
+    def __init__(
+        self, handlers: Mapping[str, Action], status: ipywidgets.HTML, labels: Mapping[str, str]
+    ):
         self.actions = {key: guarded(action, status) for key, action in handlers.items()}
         buttons = []
         for key in handlers:
             name, label = NAMES.get(key, key), labels.get(key, "")
-            button = ipywidgets.Button(description=f"{name} {label}".strip(), tooltip=f"key {name}")
+            button = ipywidgets.Button(
+                description=f"{name} {label}".strip(), tooltip=(f"key {name}")
+            )
             button.add_class(key_class(key))
             button.on_click(lambda _, key=key: self.press(key))
             buttons.append(button)
         script = escape(SCRIPT, quote=True)
         lost = '<p class="sk-lost" role="alert" hidden></p>'
-        runs = ipywidgets.HTML(f'<style>{CSS}</style>{lost}<img src="data:," alt="" hidden onerror="{script}">')
+        runs = ipywidgets.HTML(
+            f'<style>{CSS}</style>{lost}<img src="data:," alt="" hidden onerror="{script}">'
+        )
         super().__init__([*buttons, runs])
         self.add_class(LIST)
 
@@ -162,11 +179,13 @@ def attach(
     *,
     labels: Mapping[str, str] | None = None,
 ) -> Keys:
-    """Call a handler when its key is pressed in ``box``, which gets the list of keys as its last child (returned).
+    """Call a handler when its key is pressed in ``box``, which gets the list of keys as its last
+    child (returned).
 
-    Keys are named as browsers name them (``KeyboardEvent.key``): "j", "1", " ", "Enter", "ArrowLeft"; a capital letter
-    counts as the small one unless it has a handler. ``labels`` says what a key does. What a handler raises is shown in
-    ``status``, which stands in the box, in red and raised again; the next handler that succeeds takes it away.
+    Keys are named as browsers name them (``KeyboardEvent.key``): "j", "1", " ", "Enter",
+    "ArrowLeft"; a capital letter counts as the small one unless it has a handler. ``labels`` says
+    what a key does. What a handler raises is shown in ``status``, which stands in the box, in red
+    and raised again; the next handler that succeeds takes it away.
     """
     keys = Keys(handlers, status, labels or {})
     box.add_class(BOX)
@@ -176,12 +195,15 @@ def attach(
 
 
 def key_class(key: str) -> str:
-    """The class of a key's button: its code points in hexadecimal, so that any key makes a valid class."""
+    """The class of a key's button: its code points in hexadecimal, so that any key makes a valid
+    class.
+    """
     return KEY + "-".join(f"{ord(letter):x}" for letter in key)
 
 
 def guarded(action: Callable[..., Any], status: ipywidgets.HTML) -> Callable[..., None]:
-    """``action`` for a callback: an error is shown in ``status`` with its type and message, and raised.
+    """``action`` for a callback: an error is shown in ``status`` with its type and message, and
+    raised.
 
     A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its log.
     """

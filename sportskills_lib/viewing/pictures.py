@@ -1,6 +1,7 @@
 """Small pictures of clips for a web page: animated WebP that loops, a few kB each, inlined as data.
 
-Frames come from the stage's ``frames.npy`` (already decoded and small): no page ever loads a source video.
+Frames come from the stage's ``frames.npy`` (already decoded and small): no page ever loads a source
+video.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from sportskills_lib.viewing.escaping import text
+from sportskills_lib.viewing.escape import text
 
 Frames = NDArray[np.uint8]  # [T, H, W, 3]
 
 
 def smaller(clip: Frames, *, side_px: int = 128, most: int = 8) -> Frames:
-    """``clip`` with at most ``most`` frames, its longer side at most ``side_px``: what a small picture needs."""
+    """``clip`` with at most ``most`` frames, its longer side at most ``side_px``: what a small
+    picture needs.
+    """
     import cv2
 
     kept = clip[np.linspace(0, len(clip) - 1, min(most, len(clip))).round().astype(int)]
@@ -29,8 +32,12 @@ def smaller(clip: Frames, *, side_px: int = 128, most: int = 8) -> Frames:
     return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in kept])
 
 
-def animation(clip: Frames, *, frames_per_s: float = 5.0, quality: int = 75, effort: int = 4) -> bytes:
-    """An animated WebP of ``clip`` that loops; the last frame is held a little, so that the loop is seen."""
+def animation(
+    clip: Frames, *, frames_per_s: float = 5.0, quality: int = 75, effort: int = 4
+) -> bytes:
+    """An animated WebP of ``clip`` that loops; the last frame is held a little, so that the loop is
+    seen.
+    """
     from PIL import Image
 
     pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in clip]
@@ -48,11 +55,15 @@ def strip(clip: Frames, *, moments: int = 4, quality: int = 70) -> bytes:
 
     chosen = clip[np.linspace(0, len(clip) - 1, min(moments, len(clip))).round().astype(int)]
     file = io.BytesIO()
-    Image.fromarray(np.concatenate(list(chosen), axis=1)).save(file, "WEBP", quality=quality, method=4)
+    Image.fromarray(np.concatenate(list(chosen), axis=1)).save(
+        file, "WEBP", quality=quality, method=4
+    )
     return file.getvalue()
 
 
-def image_tag(picture: bytes, *, alt: str, width_px: int | None = None, kind: str = "image/webp") -> str:
+def image_tag(
+    picture: bytes, *, alt: str, width_px: int | None = None, kind: str = "image/webp"
+) -> str:
     """An <img> that carries its picture with it."""
     size = f' width="{width_px}"' if width_px else ""
     data = base64.b64encode(picture).decode()

@@ -1,11 +1,13 @@
-"""Short films and strips cut from spans of source videos: pages get these, and never the source file.
+"""Short films and strips cut from spans of source videos: pages get these, and never the source
+file.
 
-A film is H.264 that every browser plays (8-bit 4:2:0, its index first), without sound, upright, its longer side
-:data:`SIDE_PX` at most, a few hundred kB at most: the bit rate has a ceiling, and what is longer than :data:`MOST_S` is
-cut there. It keeps the source's frame rate up to :data:`MAX_FPS`, so that a swing can be looked at slowly; frames of
-variable rate are shown when they were. A strip is a WebP of a few moments side by side. Both are kept by content (the
-file's sha256, span, size, version), whole or not at all. They are made in worker processes, since decoders crash and
-hang; what cannot be made comes back with the reason.
+A film is H.264 that every browser plays (8-bit 4:2:0, its index first), without sound, upright, its
+longer side :data:`SIDE_PX` at most, a few hundred kB at most: the bit rate has a ceiling, and what
+is longer than :data:`MOST_S` is cut there. It keeps the source's frame rate up to :data:`MAX_FPS`,
+so that a swing can be looked at slowly; frames of variable rate are shown when they were. A strip
+is a WebP of a few moments side by side. Both are kept by content (the file's sha256, span, size,
+version), whole or not at all. They are made in worker processes, since decoders crash and hang;
+what cannot be made comes back with the reason.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import artifacts, video
-from sportskills_lib.compute import LOST_READER, Value, map_shards
-from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.style import plain
-from sportskills_lib.video.sampling import sample
+from sportskills_lib import video
+from sportskills_lib.plots.style import plain
+from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.worker_pool import LOST_READER, Value, map_shards
+from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.video.frame_sampling import sample
 from sportskills_lib.viewing import pictures
 
 VERSION = "preview-1"  # part of every key: a change of what is made changes it
@@ -49,7 +52,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Preview:
-    """A film (MP4) and a strip (WebP) of a span; without either, ``reason`` and ``detail`` say why."""
+    """A film (MP4) and a strip (WebP) of a span; without either, ``reason`` and ``detail`` say
+    why.
+    """
 
     film: bytes = b""
     strip: bytes = b""
@@ -72,7 +77,8 @@ def make_previews(
     workers: int = 2,
     timeout_s: float = 120.0,
 ) -> dict[str, Preview]:
-    """A preview of every span, by its name, whatever becomes of single ones; without ``films`` only the strips.
+    """A preview of every span, by its name, whatever becomes of single ones; without ``films`` only
+    the strips.
 
     What the cache has is not made again, and if it has all, no worker starts.
     """
@@ -82,11 +88,18 @@ def make_previews(
     done = {name: found for name, task in tasks.items() if (found := _kept(task))}
     todo = [task for name, task in tasks.items() if name not in done]
     results = map_shards(
-        _make, todo, workers=min(workers, len(todo)), timeout_s=timeout_s, describe=_name, label="previews"
+        _make,
+        todo,
+        workers=min(workers, len(todo)),
+        timeout_s=timeout_s,
+        describe=_name,
+        label="previews",
     )
     for task, result in zip(todo, results, strict=True):
         if result.value is None:
-            done[task.span.name] = Preview(reason=LOST_READER[str(result.reason)], detail=result.detail)
+            done[task.span.name] = Preview(
+                reason=LOST_READER[str(result.reason)], detail=result.detail
+            )
         else:
             film, strip = (result.array(kind).tobytes() for kind in ("film", "strip"))
             done[task.span.name] = Preview(film, strip, *result.table("failure").row(0))
@@ -94,9 +107,15 @@ def make_previews(
 
 
 def film(
-    info: video.VideoInfo, start_s: float, end_s: float, *, side_px: int = SIDE_PX, coding: dict[str, str] = CODING
+    info: video.VideoInfo,
+    start_s: float,
+    end_s: float,
+    *,
+    side_px: int = SIDE_PX,
+    coding: dict[str, str] = CODING,
 ) -> bytes:
-    """The span as MP4, from ``start_s`` until before ``end_s`` or the video's end; ``coding``: options of libx264.
+    """The span as MP4, from ``start_s`` until before ``end_s`` or the video's end; ``coding``:
+    options of libx264.
 
     UnreadableVideo when decoding fails; ValueError for a span without a frame.
     """
@@ -107,13 +126,22 @@ def film(
     times_s = np.arange(start_s, end_s - 1e-6, float(1 / fps))
     size = max(2, min(side_px, max(info.width_px, info.height_px)))
     inner_width, inner_height = video.inner_size(info.width_px, info.height_px, size)
-    width, height = (max(2, side // 2 * 2) for side in (inner_width, inner_height))  # 4:2:0 needs even sides
+    width, height = (
+        max(2, side // 2 * 2) for side in (inner_width, inner_height)
+    )  # 4:2:0 needs even sides
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"  # a file, since moving the index to the front reads what was written
+        path = (
+            Path(folder) / "film.mp4"
+        )  # a file, since moving the index to the front reads what was written
         options: dict[str, Any] = {"fflags": "+bitexact", "movflags": "+faststart"}
         with av.open(str(path), "w", format="mp4", options=options) as container:
             stream = container.add_stream("libx264", rate=fps)
-            stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
+            stream.width, stream.height, stream.pix_fmt, stream.thread_count = (
+                width,
+                height,
+                "yuv420p",
+                1,
+            )
             settings: dict[str, Any] = {**coding, "threads": "1"}
             stream.options = settings
             stream.codec_context.time_base = 1 / fps
@@ -138,9 +166,16 @@ def _inside(squares: Iterable[np.ndarray], width: int, height: int) -> Iterable[
 
 
 def film_strip(
-    info: video.VideoInfo, start_s: float, end_s: float, *, moments: int = MOMENTS, side_px: int = STRIP_PX
+    info: video.VideoInfo,
+    start_s: float,
+    end_s: float,
+    *,
+    moments: int = MOMENTS,
+    side_px: int = STRIP_PX,
 ) -> bytes:
-    """``moments`` pictures spread evenly over the span, without black bars, side by side, as WebP. Errors: as film."""
+    """``moments`` pictures spread evenly over the span, without black bars, side by side, as WebP.
+    Errors: as film.
+    """
     start_s, end_s = _within(info, start_s, end_s)
     times_s = start_s + (end_s - start_s) * (np.arange(moments) + 0.5) / moments
     squares = np.stack(list(sample(info.path, times_s, side_px, info=info)))
@@ -154,7 +189,8 @@ def _within(info: video.VideoInfo, start_s: float, end_s: float) -> tuple[float,
     first_s, last_s = max(start_s, 0.0), min(end_s, info.duration_s)
     if last_s - first_s < 1e-3:
         raise ValueError(
-            f"{info.path.name} has no frame between {start_s:.2f} and {end_s:.2f} s: it lasts {info.duration_s:.2f} s"
+            f"{info.path.name} has no frame between {start_s:.2f} and {end_s:.2f} s: it lasts "
+            f"{info.duration_s:.2f} s"
         )
     return first_s, last_s
 
@@ -175,7 +211,9 @@ def _name(task: _Task) -> str:
 def _keys(task: _Task, cache: FrameCache) -> dict[str, str]:
     """Kind → the name under which the cache has it."""
     span = (round(1000 * task.span.start_s), round(1000 * task.span.end_s), VERSION)
-    facts = {"strip": (task.moments, STRIP_PX)} | ({"film": (task.side_px, *CODING.items())} if task.films else {})
+    facts = {"strip": (task.moments, STRIP_PX)} | (
+        {"film": (task.side_px, *CODING.items())} if task.films else {}
+    )
     return {kind: cache.key(task.span.path, kind, own, span) for kind, own in facts.items()}
 
 
@@ -188,16 +226,22 @@ def _kept(task: _Task) -> Preview | None:
     except OSError:  # no such file: the worker says so
         return None
     kept = {kind: array.tobytes() for kind, array in found.items() if array is not None}
-    return Preview(kept.get("film", b""), kept.get("strip", b"")) if len(kept) == len(found) else None
+    return (
+        Preview(kept.get("film", b""), kept.get("strip", b"")) if len(kept) == len(found) else None
+    )
 
 
 def _make(task: _Task) -> Value:
-    """In a worker: ``film`` and ``strip`` as uint8 [bytes], and one row (reason, detail), empty where all is well."""
+    """In a worker: ``film`` and ``strip`` as uint8 [bytes], and one row (reason, detail), empty
+    where all is well.
+    """
     span, made, failure = task.span, Preview(), ("", "")
     try:
         if not span.path.is_file():
             raise FileNotFoundError
-        info = video.probe(span.path, reader="pyav")  # the same pictures each time, whatever else is loaded
+        info = video.probe(
+            span.path, reader="pyav"
+        )  # the same pictures each time, whatever else is loaded
         end_s = min(span.end_s, span.start_s + MOST_S)
         made = replace(made, strip=film_strip(info, span.start_s, span.end_s, moments=task.moments))
         if task.films:
@@ -206,7 +250,10 @@ def _make(task: _Task) -> Value:
         made, failure = Preview(), ("missing", plain(f"{span.path.name} is not there"))
     except (OSError, ValueError) as error:
         made, failure = Preview(), ("unreadable", plain(str(error)))
-    arrays = {"film": np.frombuffer(made.film, np.uint8), "strip": np.frombuffer(made.strip, np.uint8)}
+    arrays = {
+        "film": np.frombuffer(made.film, np.uint8),
+        "strip": np.frombuffer(made.strip, np.uint8),
+    }
     if task.cache is not None and not failure[0]:
         for kind, key in _keys(task, task.cache).items():
             task.cache.put(key, arrays[kind])

@@ -1,15 +1,18 @@
-"""Sentences of the golf transcripts, cut by a small reader of their own, and the drawing of those labelled by hand.
+"""Sentences of the golf transcripts, cut by a small reader of their own, and the drawing of those
+labelled by hand.
 
-The reader is apart from the library's on purpose: the labels must keep their meaning when the library's caption readers
-change. A sentence is known by its file, its number in the file and the time of the line in which it starts; a digest of
-its words tells whether file and reader are still those that were labelled.
+The reader is apart from the library's on purpose: the labels must keep their meaning when the
+library's caption readers change. A sentence is known by its file, its number in the file and the
+time of the line in which it starts; a digest of its words tells whether file and reader are still
+those that were labelled.
 
-The labels (``golf_labels.csv``) were set by one person before any judge saw the sentences, by this rule. *Actionable*:
-the sentence itself names a movement, a position (of body, club, ball, eyes or attention) or a step of a drill, as
-something to do, as something shown or as a fault, in any person and mood ("I want my toes straight", "he was
-oversliding"), so that a learner could do it, check it or avoid it. *Not*: greetings, promotion, announcements ("tip
-four, ball position"), what will be shown, stories, praise, questions, where the ball flies, choice or purchase of
-equipment, benefits alone, and sentences whose only content is a pronoun ("you don't want to do that"). Neighbouring
+The labels (``golf_labels.csv``) were set by one person before any judge saw the sentences, by this
+rule. *Actionable*: the sentence itself names a movement, a position (of body, club, ball, eyes or
+attention) or a step of a drill, as something to do, as something shown or as a fault, in any person
+and mood ("I want my toes straight", "he was oversliding"), so that a learner could do it, check it
+or avoid it. *Not*: greetings, promotion, announcements ("tip four, ball position"), what will be
+shown, stories, praise, questions, where the ball flies, choice or purchase of equipment, benefits
+alone, and sentences whose only content is a pronoun ("you don't want to do that"). Neighbouring
 sentences resolve pronouns and add nothing.
 """
 
@@ -44,8 +47,12 @@ class Said:
 
     @property
     def half(self) -> str:
-        """ "tuned" or "held": whole files, by a digest of the name. Rules are changed by looking at "tuned" only."""
-        return ("tuned", "held")[hashlib.sha256(f"{SEED_NAME} {self.file}".encode()).digest()[0] % 2]
+        """ "tuned" or "held": whole files, by a digest of the name. Rules are changed by looking at
+        "tuned" only.
+        """
+        return ("tuned", "held")[
+            hashlib.sha256(f"{SEED_NAME} {self.file}".encode()).digest()[0] % 2
+        ]
 
 
 def seconds(stamp: str) -> float:
@@ -85,8 +92,15 @@ def sentences(path: Path) -> list[Said]:
 
 
 def drawn(folder: Path, count: int) -> list[Said]:
-    """``count`` sentences of at least three words, each as likely as any other, by the named seed."""
-    every = [said for path in sorted(folder.glob("*.md")) for said in sentences(path) if len(said.text.split()) >= 3]
+    """``count`` sentences of at least three words, each as likely as any other, by the named
+    seed.
+    """
+    every = [
+        said
+        for path in sorted(folder.glob("*.md"))
+        for said in sentences(path)
+        if len(said.text.split()) >= 3
+    ]
     seed = int.from_bytes(hashlib.sha256(SEED_NAME.encode()).digest()[:8], "big")
     places = np.random.default_rng(seed).choice(len(every), size=count, replace=False)
     return [every[place] for place in sorted(places)]

@@ -7,7 +7,7 @@ import json
 import pytest
 from films import REAL, needs_real
 
-from sportskills_lib.curation.actionability import judge_sentence
+from sportskills_lib.curation.rules_judge import judge_sentence
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def test_real_lessons() -> None:
     right = wrong = 0
     for line in (REAL / "lessons" / "segments.jsonl").read_text().splitlines():
         row = json.loads(line)
-        teaches = row["demonstration"] != "none" or (row["video_id"].startswith("mixWords") and row["start_s"] == 0)
+        teaches = row["demonstration"] != "none" or (
+            row["video_id"].startswith("mixWords") and row["start_s"] == 0
+        )
         for sentence in row["narration"].replace(". ", ".\n").splitlines():
             right += judge_sentence(sentence).actionable is teaches
             wrong += judge_sentence(sentence).actionable is not teaches

@@ -54,8 +54,13 @@ def test_rolling_captions_are_said_once_with_their_word_times() -> None:
     assert said(ROLLING) == "bend your knees again again please"  # said twice, by two people or one
     starts = [(word.text, word.start_s) for word in captions.words]
     assert starts == [
-        ("bend", 1.0), ("your", 1.4), ("knees", 1.8), ("again", 2.51), ("again", 5.0), ("please", 5.5),
-    ]  # fmt: skip
+        ("bend", 1.0),
+        ("your", 1.4),
+        ("knees", 1.8),
+        ("again", 2.51),
+        ("again", 5.0),
+        ("please", 5.5),
+    ]
     assert captions.dropped == ()
 
 
@@ -92,22 +97,35 @@ def test_impossible_times_become_dropped_rows() -> None:
     )
     captions = parse_captions(text, duration_s=20)
     assert [(line, reason) for line, reason, _ in captions.dropped] == [
-        (3, "impossible_times"), (6, "impossible_times"), (9, "impossible_times"), (12, "impossible_times"),
+        (3, "impossible_times"),
+        (6, "impossible_times"),
+        (9, "impossible_times"),
+        (12, "impossible_times"),
         (15, "outside_video"),
-    ]  # fmt: skip
+    ]
     assert [(word.text, word.start_s, word.end_s) for word in captions.words] == [("kept", 10, 20)]
 
 
 def test_encodings_that_are_no_utf8(tmp_path) -> None:
     text = vtt("00:01.000 --> 00:02.000\ncafé")
-    odd = {"utf-8": 0, "utf-8-sig": 0, "utf-16": 1, "utf-16-le": 1, "utf-16-be": 1, "utf-32": 1, "cp1252": 1}
+    odd = {
+        "utf-8": 0,
+        "utf-8-sig": 0,
+        "utf-16": 1,
+        "utf-16-le": 1,
+        "utf-16-be": 1,
+        "utf-32": 1,
+        "cp1252": 1,
+    }
     for encoding, mended in odd.items():
         path = tmp_path / f"{encoding}.vtt"
         path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
         captions = read_captions(path)
         assert [word.text for word in captions.words] == ["café"]
         assert [row[1] for row in captions.mended] == ["odd_encoding"] * mended
-    path.write_bytes((vtt("00:01.000 --> 00:02.000\ncafé crème") + "é").encode()[:-1])  # cut inside a letter
+    path.write_bytes(
+        (vtt("00:01.000 --> 00:02.000\ncafé crème") + "é").encode()[:-1]
+    )  # cut inside a letter
     assert [word.text for word in read_captions(path).words][:2] == ["café", "crème"]
 
 
@@ -119,7 +137,7 @@ def test_encodings_that_are_no_utf8(tmp_path) -> None:
         (".sbv", "0:00:01.000,0:00:02.000\nbend low\n\n0:00:02.500,0:00:04.000\nnow\n"),
         (".json", '{"segments": [{"start": 1, "end": 2, "text": "bend low"},'
                   ' {"start": 2.5, "duration": 1.5, "text": "now"}]}'),
-        (".json", '[{"start": 1, "end": 2, "text": " bend low"}, {"timestamp": [2.5, 4.0], "text": " now"}]'),
+        (".json", ('[{"start": 1, "end": 2, "text": " bend low"}, {"timestamp": [2.5, 4.0], "text": " now"}]')),
         (".json3", '{"events": [{"id": 1}, {"tStartMs": 1000, "dDurationMs": 1000, "segs": [{"utf8": "bend\\nlow"}]},'
                    ' {"tStartMs": 2000, "aAppend": 1, "segs": [{"utf8": "\\n"}]},'
                    ' {"tStartMs": 2500, "dDurationMs": 1500, "segs": [{"utf8": "now"}]}]}'),
@@ -138,24 +156,45 @@ def test_every_format_says_the_same(suffix: str, text: str) -> None:
 
 
 def test_json3_and_recognised_words_keep_their_own_times() -> None:
-    heard = {"events": [
-        {"tStartMs": 1000, "dDurationMs": 4000, "segs": [{"utf8": "bend"}, {"utf8": " your", "tOffsetMs": 400}]},
-        {"tStartMs": 2000, "dDurationMs": 3000, "segs": [{"utf8": "knees"}, {"utf8": " now", "tOffsetMs": 900}]},
-    ]}  # fmt: skip
+    heard = {
+        "events": [
+            {
+                "tStartMs": 1000,
+                "dDurationMs": 4000,
+                "segs": [{"utf8": "bend"}, {"utf8": " your", "tOffsetMs": 400}],
+            },
+            {
+                "tStartMs": 2000,
+                "dDurationMs": 3000,
+                "segs": [{"utf8": "knees"}, {"utf8": " now", "tOffsetMs": 900}],
+            },
+        ]
+    }
     captions = parse_captions(json.dumps(heard))
     assert [word.start_s for word in captions.words] == [1.0, 1.4, 2.0, 2.9]
     assert captions.automatic
-    words = [{"word": " bend", "start": 1.1, "end": 1.3}, {"word": " low", "start": 1.7, "end": 2.0}]
-    captions = parse_captions(json.dumps({"segments": [{"start": 1, "end": 3, "text": "bend low", "words": words}]}))
+    words = [
+        {"word": " bend", "start": 1.1, "end": 1.3},
+        {"word": " low", "start": 1.7, "end": 2.0},
+    ]
+    captions = parse_captions(
+        json.dumps({"segments": [{"start": 1, "end": 3, "text": "bend low", "words": words}]})
+    )
     assert [word.start_s for word in captions.words] == [1.1, 1.7]
 
 
 def test_lines_that_stand_while_the_next_is_said_are_cut_there() -> None:
-    text = "[0s - 4.0s] So bend your\n[2.0s - 6s] knees and\n[4.0s - 30s] hold.\n[25s - 31s] >> Yeah, good."
+    text = (
+        "[0s - 4.0s] So bend your\n[2.0s - 6s] knees and\n[4.0s - 30s] hold.\n[25s - 31s] "
+        ">> Yeah, good."
+    )
     captions = parse_captions(text)
     assert [row[1] for row in captions.mended] == ["overlap"]
     sentences = build_sentences(captions.words, max_gap_s=1.0)
-    assert [(s.start_s, s.text) for s in sentences] == [(0, "So bend your knees and hold."), (25, "Yeah, good.")]
+    assert [(s.start_s, s.text) for s in sentences] == [
+        (0, "So bend your knees and hold."),
+        (25, "Yeah, good."),
+    ]
     assert sentences[0].end_s < 6  # not held over the pause
 
 
@@ -166,7 +205,9 @@ def test_stamps_without_ends_last_as_long_as_their_words() -> None:
 
 
 def test_a_colon_may_be_a_point() -> None:
-    captions = parse_captions("**Duration**: 1:00\n\n[0:00] one\n[1:12] two\n[12:64] three\n[35:10] four")
+    captions = parse_captions(
+        "**Duration**: 1:00\n\n[0:00] one\n[1:12] two\n[12:64] three\n[35:10] four"
+    )
     assert [word.start_s for word in captions.words] == [0, 1.12, 12.64, 35.10]
     assert [row[:2] for row in captions.mended] == [(5, "hundredths_after_colon")]
     torn = parse_captions("[0:00] one\n[12:64] two\n[2:10] three")
@@ -177,7 +218,11 @@ def test_a_colon_may_be_a_point() -> None:
 def test_text_under_no_times_is_dropped_with_its_line() -> None:
     text = "[0:01] bend low\n\n## Full text\n\nBend low, all of it again.\n"
     assert [row[:2] for row in parse_captions(text).dropped] == [(5, "no_times")]
-    text = vtt("one\n00:01.000 --> 00:02.000\nbend low", "astray\nand lost", "two\n00:03.000 --> 00:04.000\nnow")
+    text = vtt(
+        "one\n00:01.000 --> 00:02.000\nbend low",
+        "astray\nand lost",
+        "two\n00:03.000 --> 00:04.000\nnow",
+    )
     captions = parse_captions(text)
     assert [row[:2] for row in captions.dropped] == [(7, "no_times")]
     assert said(text) == "bend low now"
@@ -186,20 +231,27 @@ def test_text_under_no_times_is_dropped_with_its_line() -> None:
 
 def test_the_same_cue_again_and_two_at_once() -> None:
     cue = "00:01.000 --> 00:02.000\nbend low"
-    captions = parse_captions(vtt(cue, cue, "00:01.000 --> 00:02.500\nyes", "00:03.000 --> 00:04.000\nbend low"))
+    captions = parse_captions(
+        vtt(cue, cue, "00:01.000 --> 00:02.500\nyes", "00:03.000 --> 00:04.000\nbend low")
+    )
     assert [word.text for word in captions.words] == ["bend", "low", "yes", "bend", "low"]
     assert [row[1] for row in captions.dropped] == ["repeated_cue"]
 
 
 def test_names_of_speakers_break_and_are_not_said() -> None:
-    text = vtt("00:01.000 --> 00:02.000\nCOACH ANN: bend >> how low?", "00:02.000 --> 00:03.000\nRemember: this low")
+    text = vtt(
+        "00:01.000 --> 00:02.000\nCOACH ANN: bend >> how low?",
+        "00:02.000 --> 00:03.000\nRemember: this low",
+    )
     words = parse_captions(text).words
     assert [word.text for word in words] == ["bend", "how", "low?", "Remember:", "this", "low"]
     assert [word.text for word in words if word.breaks] == ["bend", "how"]
 
 
 def test_marks_that_nobody_sees_are_no_part_of_a_word() -> None:
-    text = vtt("00:01.000 --> 00:02.000\nbe\u202end &rlm;your\u00ad \u2066kn\u2069ees\U000e0041 \u200f")
+    text = vtt(
+        "00:01.000 --> 00:02.000\nbe\u202end &rlm;your\u00ad \u2066kn\u2069ees\U000e0041 \u200f"
+    )
     assert said(text) == "bend your knees"
 
 
@@ -221,10 +273,14 @@ def test_an_arrow_that_is_said_stays_in_its_caption() -> None:
     )
     captions = parse_captions(text)
     assert said(text) == "go from low --> high now --> 3 steps then, 2 --> 1 last"
-    assert [row[:2] for row in captions.dropped] == [(14, "impossible_times"), (17, "impossible_times")]
-    assert [row[1] for row in parse_captions(vtt("low --> high", "00:01.000 --> 00:02.000\nnow")).dropped] == [
-        "no_times"
+    assert [row[:2] for row in captions.dropped] == [
+        (14, "impossible_times"),
+        (17, "impossible_times"),
     ]
+    assert [
+        row[1]
+        for row in parse_captions(vtt("low --> high", "00:01.000 --> 00:02.000\nnow")).dropped
+    ] == ["no_times"]
 
 
 def test_damaged_json_and_unknown_formats_say_so() -> None:
@@ -238,7 +294,14 @@ def test_damaged_json_and_unknown_formats_say_so() -> None:
         assert captions.words == ()
 
 
-TIMES = ["00:01.000 --> 00:02.000", "1:00:00,5 --> 0:00:01", "0:00:01.0,0:00:02.0", "[0:07]", "[1.5s - 2s]", "[9:99]"]
+TIMES = [
+    "00:01.000 --> 00:02.000",
+    "1:00:00,5 --> 0:00:01",
+    "0:00:01.0,0:00:02.0",
+    "[0:07]",
+    "[1.5s - 2s]",
+    "[9:99]",
+]
 MARKS = [
     "WEBVTT",
     "NOTE x",
@@ -267,11 +330,35 @@ def test_no_text_raises_and_words_are_in_order(text: str, suffix: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["events", "segs", "utf8", "tStartMs", "dDurationMs", "tOffsetMs", "segments", "start", "end",
-                         "text", "words", "word", "duration", "transcript", "timestamp", "type"]), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "events",
+                    "segs",
+                    "utf8",
+                    "tStartMs",
+                    "dDurationMs",
+                    "tOffsetMs",
+                    "segments",
+                    "start",
+                    "end",
+                    "text",
+                    "words",
+                    "word",
+                    "duration",
+                    "transcript",
+                    "timestamp",
+                    "type",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 @given(JSON)
@@ -280,7 +367,11 @@ def test_no_json_raises(value: object) -> None:
     assert captions.words or captions.dropped
 
 
-@given(st.binary(max_size=300), st.sampled_from(SUFFIXES), st.sampled_from([b"", b"WEBVTT\n\n", b"\xff\xfe", b"{"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(SUFFIXES),
+    st.sampled_from([b"", b"WEBVTT\n\n", b"\xff\xfe", b"{"]),
+)
 def test_no_bytes_raise(tmp_path_factory, raw: bytes, suffix: str, begin: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes(begin + raw)
@@ -296,8 +387,18 @@ def test_every_real_file_is_read_or_explained() -> None:
         captions = read_captions(path)
         assert captions.words or captions.dropped, path.name
         kinds = reasons.setdefault(path.parent.name, collections.Counter())
-        kinds.update(["files"] + ["read"] * bool(captions.words) + [reason for _, reason, _ in captions.dropped])
-    assert reasons["golf_lessons"] == {"files": 56, "read": 56, "no_times": 33, "only_sounds": 4, "empty_cue": 1}
+        kinds.update(
+            ["files"]
+            + ["read"] * bool(captions.words)
+            + [reason for _, reason, _ in captions.dropped]
+        )
+    assert reasons["golf_lessons"] == {
+        "files": 56,
+        "read": 56,
+        "no_times": 33,
+        "only_sounds": 4,
+        "empty_cue": 1,
+    }
     assert reasons["cycling_json"] == {"files": 27, "read": 27, "only_sounds": 3}
     assert reasons["webvtt"]["files"] == 34
 
@@ -306,7 +407,10 @@ def test_every_real_file_is_read_or_explained() -> None:
 @pytest.mark.real
 def test_rolling_lines_of_a_real_file_are_said_once() -> None:
     rolling = read_captions(REAL / "captions" / "rolling_excerpt.en.vtt")
-    assert " ".join(word.text for word in rolling.words).count("uipath is the most advanced RPA tool") == 1
+    assert (
+        " ".join(word.text for word in rolling.words).count("uipath is the most advanced RPA tool")
+        == 1
+    )
 
 
 @needs_real

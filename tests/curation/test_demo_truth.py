@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sportskills_lib.curation.actionability import judge_sentence
+from sportskills_lib.curation.rules_judge import judge_sentence
 from sportskills_lib.demo.lessons import plan_videos
 from sportskills_lib.demo.settings import DemoConfig
 
 
 def test_rules_reach_the_aim_on_the_demo_world() -> None:
     judged = [
-        (judge_sentence(segment.text, topic=f"{lesson.sport} {lesson.skill}").actionable, segment.actionable)
+        (
+            judge_sentence(segment.text, topic=f"{lesson.sport} {lesson.skill}").actionable,
+            segment.actionable,
+        )
         for lesson in plan_videos(DemoConfig())
         for segment in lesson.segments
         if segment.text and segment.actionable is not None

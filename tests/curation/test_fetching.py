@@ -1,4 +1,6 @@
-"""Fetching with the real yt-dlp from a server on loopback, and YouTube's search with an answer written by hand."""
+"""Fetching with the real yt-dlp from a server on loopback, and YouTube's search with an answer
+written by hand.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,31 @@ import polars as pl
 import pytest
 from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving, webvtt
 
-from sportskills_lib.curation import fetching
 from sportskills_lib.curation.captions import parse_captions
-from sportskills_lib.curation.fetch_status import STATUSES, status_of
-from sportskills_lib.curation.fetch_store import FetchLocked, Record, Store
-from sportskills_lib.curation.fetching import AskedTooMuch, Item, fetch, named_item, searched_items
-from sportskills_lib.curation.search_terms import SearchTerm
+from sportskills_lib.curation.fetch import fetcher
+from sportskills_lib.curation.fetch.fetch_ledger import FetchLocked, Record, Store
+from sportskills_lib.curation.fetch.fetcher import (
+    AskedTooMuch,
+    Item,
+    fetch,
+    named_item,
+    searched_items,
+)
+from sportskills_lib.curation.fetch.instruction_spans import cut_webvtt, wanted_spans
+from sportskills_lib.curation.fetch.search_terms import SearchTerm
+from sportskills_lib.curation.fetch.status import STATUSES, status_of
+from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings, Refused, choose_track
 from sportskills_lib.curation.sentences import Sentence
 from sportskills_lib.curation.sources import find_lessons
-from sportskills_lib.curation.wanted import cut_webvtt, wanted_spans
-from sportskills_lib.curation.youtube import Asker, FetchSettings, Refused, choose_track
 from sportskills_lib.video import probe
 
-HASTY = {"sleep_s": 0, "sleep_requests_s": 0, "sleep_subtitles_s": 0, "rate_bytes_s": 0, "back_off_s": 0.01}
+HASTY = {
+    "sleep_s": 0,
+    "sleep_requests_s": 0,
+    "sleep_subtitles_s": 0,
+    "rate_bytes_s": 0,
+    "back_off_s": 0.01,
+}
 EXPECTED = {
     "404": "gone", "403": "blocked", "429": "ok", "truncated": "truncated", "slow": "timed_out",
     "no_captions": "no_captions", "too_long": "too_long", "idle": "not_likely", "": "ok",
@@ -34,11 +48,20 @@ EXPECTED = {
 
 
 def hasty(**more) -> FetchSettings:
-    values = {**HASTY, "timeout_s": 0.3, "attempts": 2, "extractors": ("generic",), "spans_below": 0.0, **more}
+    values = {
+        **HASTY,
+        "timeout_s": 0.3,
+        "attempts": 2,
+        "extractors": ("generic",),
+        "spans_below": 0.0,
+        **more,
+    }
     return FetchSettings(**values)
 
 
-def fetched(folder: Path, items: list[Item], settings: FetchSettings | None = None, **options) -> dict[str, dict]:
+def fetched(
+    folder: Path, items: list[Item], settings: FetchSettings | None = None, **options
+) -> dict[str, dict]:
     """The table's rows by video id or item, after a fetch into ``folder``."""
     store = Store(folder)
     with store.opened(), Asker(settings or hasty(), store.work) as asker:
@@ -56,20 +79,32 @@ def lesson(site: Site, name: str) -> Item:
     return named_item(site.url(name), sport="handball", skill="jump shot")
 
 
-# ------------------------------------------------------------------------------------------------------ one by one
+# --------------------------------------------------------------------------------------- one by one
 
 
-def test_every_fault_has_its_status_and_good_ones_become_lessons(site: Site, tmp_path: Path) -> None:
+def test_every_fault_has_its_status_and_good_ones_become_lessons(
+    site: Site, tmp_path: Path
+) -> None:
     names = ["good", *(f"bad{kind}" for kind in FAULTS)]
     rows = fetched(tmp_path / "to", [lesson(site, name) for name in names])
     found = {row["url"].rsplit("/", 1)[1]: row for row in rows.values()}
     assert {name: row["status"] for name, row in found.items()} == {
         name: EXPECTED[name.removeprefix("bad") if name != "good" else ""] for name in names
     }
-    assert found["bad404"]["detail"].endswith("HTTP Error 404: Not Found (caused by <HTTPError 404: Not Found>)")
-    assert (found["badidle"]["sentences"], found["badidle"]["actionable"], found["badidle"]["files"]) == (3, 0, [])
+    assert found["bad404"]["detail"].endswith(
+        "HTTP Error 404: Not Found (caused by <HTTPError 404: Not Found>)"
+    )
+    assert (
+        found["badidle"]["sentences"],
+        found["badidle"]["actionable"],
+        found["badidle"]["files"],
+    ) == (3, 0, [])
     good = found["good"]
-    assert (good["captions"], good["sentences"], good["duration_s"]) == ("manual", len(TEACHING), DURATION_S)
+    assert (good["captions"], good["sentences"], good["duration_s"]) == (
+        "manual",
+        len(TEACHING),
+        DURATION_S,
+    )
     lessons, dropped = find_lessons(tmp_path / "to")
     assert [(each.video_id, each.sport, each.skill, each.manual) for each in lessons] == [
         ("bad429", "handball", "jump shot", True), ("good", "handball", "jump shot", True),
@@ -83,18 +118,29 @@ def test_no_film_is_asked_for_before_its_captions_are_judged(site: Site, tmp_pat
     site.asked.clear()
     fetched(tmp_path, [lesson(site, name) for name in ("badidle", "badtoo_long", "badno_captions")])
     assert not [path for path in site.asked if path.startswith("/film")]
-    assert [path for path in site.asked if path.startswith("/captions")] == ["/captions/badidle.vtt"]
-    assert sorted(path.name for path in (tmp_path / ".fetch/said").iterdir()) == ["badidle.en.vtt", "badidle.info.json"]
+    assert [path for path in site.asked if path.startswith("/captions")] == [
+        "/captions/badidle.vtt"
+    ]
+    assert sorted(path.name for path in (tmp_path / ".fetch/said").iterdir()) == [
+        "badidle.en.vtt",
+        "badidle.info.json",
+    ]
 
 
-def test_what_is_done_is_not_asked_again_unless_it_may_end_otherwise(site: Site, tmp_path: Path) -> None:
+def test_what_is_done_is_not_asked_again_unless_it_may_end_otherwise(
+    site: Site, tmp_path: Path
+) -> None:
     items = [lesson(site, name) for name in ("good", "bad404", "badtruncated")]
     first = fetched(tmp_path, items)
     site.asked.clear()
     assert fetched(tmp_path, items) == first
     assert not site.asked
     fetched(tmp_path, items, retry=True)
-    assert {path.rsplit("/", 1)[1] for path in site.asked} == {"badtruncated", "badtruncated.mp4", "badtruncated.vtt"}
+    assert {path.rsplit("/", 1)[1] for path in site.asked} == {
+        "badtruncated",
+        "badtruncated.mp4",
+        "badtruncated.vtt",
+    }
 
 
 def test_a_judge_decides_what_is_likely(site: Site, tmp_path: Path) -> None:
@@ -105,14 +151,18 @@ def test_a_judge_decides_what_is_likely(site: Site, tmp_path: Path) -> None:
 def test_the_archive_is_read_and_written(site: Site, tmp_path: Path) -> None:
     archive = tmp_path / "archive.txt"
     archive.write_text("generic old\n")
-    rows = fetched(tmp_path / "to", [lesson(site, "good"), lesson(site, "old")], hasty(archive=archive))
+    rows = fetched(
+        tmp_path / "to", [lesson(site, "good"), lesson(site, "old")], hasty(archive=archive)
+    )
     assert (rows["good"]["status"], rows["old"]["status"]) == ("ok", "archived")
     assert archive.read_text() == "generic old\ngeneric good\n"
 
 
 def test_cookies_are_sent(site: Site, tmp_path: Path) -> None:
     jar = tmp_path / "cookies.txt"
-    jar.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tkey\tvalue\n")
+    jar.write_text(
+        "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tkey\tvalue\n"
+    )
     with Asker(hasty(cookies=jar), tmp_path) as asker:
         assert [cookie.name for cookie in asker._ydl.cookiejar] == ["key"]
 
@@ -126,14 +176,20 @@ def test_two_addresses_of_one_id_are_one_lesson(site: Site, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("bad", ["../../etc/passwd", ".hidden", "a/b", "x" * 101, "", None, 7])
-def test_an_unsafe_id_never_becomes_a_path(bad, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsafe_id_never_becomes_a_path(
+    bad, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = Asker.metadata
     monkeypatch.setattr(Asker, "metadata", lambda self, url: honest(self, url) | {"id": bad})
-    assert [row["status"] for row in fetched(tmp_path, [lesson(site, "good")]).values()] == ["bad_id"]
+    assert [row["status"] for row in fetched(tmp_path, [lesson(site, "good")]).values()] == [
+        "bad_id"
+    ]
     assert {path.name for path in tmp_path.iterdir()} == {".fetch", "fetch.parquet"}
 
 
-def test_a_server_that_refuses_time_after_time_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_refuses_time_after_time_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self, url: str) -> dict:
         raise Refused("bot_check", "Sign in to confirm you’re not a bot")
 
@@ -152,11 +208,13 @@ def test_pauses_grow_and_follow_the_server(monkeypatch: pytest.MonkeyPatch) -> N
         raise Refused("rate_limited", "HTTP Error 429", next(waits))
 
     with pytest.raises(Refused):
-        fetching._tried(ask, FetchSettings(attempts=3, back_off_s=10), pauses.append)
+        fetcher._tried(ask, FetchSettings(attempts=3, back_off_s=10), pauses.append)
     assert pauses == [10, 300]
 
 
-def test_a_full_disk_stops_the_run(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_the_run(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -171,7 +229,11 @@ def test_a_full_disk_stops_the_run(site: Site, tmp_path: Path, monkeypatch: pyte
 
 def test_one_fetch_at_a_time(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with store.opened(), pytest.raises(FetchLocked, match="another process fetches into"), store.opened():
+    with (
+        store.opened(),
+        pytest.raises(FetchLocked, match="another process fetches into"),
+        store.opened(),
+    ):
         pass
 
 
@@ -187,7 +249,11 @@ def test_a_damaged_record_is_made_again(site: Site, tmp_path: Path) -> None:
     [
         ("dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"),
         ("-Qw4w9WgX_Q", "yt_-Qw4w9WgX_Q", "https://www.youtube.com/watch?v=-Qw4w9WgX_Q"),
-        ("https://youtu.be/dQw4w9WgXcQ?t=3", "yt_dQw4w9WgXcQ", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"),
+        (
+            "https://youtu.be/dQw4w9WgXcQ?t=3",
+            "yt_dQw4w9WgXcQ",
+            "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+        ),
         ("https://m.youtube.com/watch?a=b&v=dQw4w9WgXcQ", "yt_dQw4w9WgXcQ", None),
         ("m.youtube.com/watch?v=dQw4w9WgXcQ&list=PLx", "yt_dQw4w9WgXcQ", None),
         ("https://www.youtube.com/live/dQw4w9WgXcQ?feature=share", "yt_dQw4w9WgXcQ", None),
@@ -202,7 +268,9 @@ def test_youtube_ids_are_found_in_addresses(text: str, name: str, url: str | Non
     assert url in (None, named_item(text).url)
 
 
-@pytest.mark.parametrize("text", ["", "../x", "file:///etc/passwd", "javascript:1", "short", "ytsearch5:judo"])
+@pytest.mark.parametrize(
+    "text", ["", "../x", "file:///etc/passwd", "javascript:1", "short", "ytsearch5:judo"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither a YouTube id nor an http address"):
         named_item(text)
@@ -211,7 +279,10 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("https://www.youtube.com/playlist?list=PLx", "is a list of videos: .*--flat-playlist .* --from-file ids.txt"),
+        (
+            "https://www.youtube.com/playlist?list=PLx",
+            "is a list of videos: .*--flat-playlist .* --from-file ids.txt",
+        ),
         ("youtube.com/@coach/videos", "is a list of videos"),
         ("https://youtu.be/short", "names no video of YouTube"),
         ("https://www.youtube.com/", "names no video of YouTube"),
@@ -228,7 +299,7 @@ def test_names_of_hostile_addresses_are_safe() -> None:
     assert Record(name, "u").item == name
 
 
-# ---------------------------------------------------------------------------------------------------- yt-dlp's words
+# ----------------------------------------------------------------------------------- yt-dlp's words
 
 
 @pytest.mark.parametrize(
@@ -276,12 +347,15 @@ def test_details_do_not_tell_how_far_a_broken_download_came() -> None:
     assert status_of("5 bytes read, 7 more expected") == status_of("12 bytes read, 0 more expected")
 
 
-# ---------------------------------------------------------------------------------------------------------- captions
+# ----------------------------------------------------------------------------------------- captions
 
 
 def test_a_persons_captions_come_first_and_translations_are_refused() -> None:
     vtt = [{"ext": "json3"}, {"ext": "vtt", "url": "u"}]
-    both = {"subtitles": {"en-GB": vtt, "live_chat": vtt}, "automatic_captions": {"en": vtt, "en-orig": vtt}}
+    both = {
+        "subtitles": {"en-GB": vtt, "live_chat": vtt},
+        "automatic_captions": {"en": vtt, "en-orig": vtt},
+    }
     assert choose_track(both, "en")[::2] == ("en-GB", True)
     assert choose_track(both | {"subtitles": {}}, "en")[::2] == ("en", False)
     spanish = {"automatic_captions": {"es-orig": vtt, "es": vtt, "en": vtt}}
@@ -293,14 +367,22 @@ def test_a_persons_captions_come_first_and_translations_are_refused() -> None:
 
 def test_spans_hold_instruction_and_do_not_touch() -> None:
     said = [Sentence(at, at + 2, "x") for at in (1.0, 20.0, 26.0, 100.0)]
-    assert wanted_spans(said, [True, False, None, True], duration_s=105) == [(0.0, 11.0), (22.0, 36.0), (96.0, 105)]
-    assert wanted_spans(said, [True, True, True, True], duration_s=105) == [(0.0, 36.0), (96.0, 105)]
+    assert wanted_spans(said, [True, False, None, True], duration_s=105) == [
+        (0.0, 11.0),
+        (22.0, 36.0),
+        (96.0, 105),
+    ]
+    assert wanted_spans(said, [True, True, True, True], duration_s=105) == [
+        (0.0, 36.0),
+        (96.0, 105),
+    ]
     assert wanted_spans(said, [False] * 4, duration_s=105) == []
 
 
 def test_captions_are_cut_on_the_spans_clock() -> None:
     text = (
-        "WEBVTT\n\n00:00:01.000 --> 00:00:02.000 align:start\nbefore\n\n00:00:09.000 --> 00:00:12.000\n"
+        "WEBVTT\n\n00:00:01.000 --> 00:00:02.000 align:start\nbefore\n\n00:00:09.000 --> "
+        "00:00:12.000\n"
         "turn<00:00:11.500><c> hips</c>\n\n1\n00:00:19.000 --> 00:00:24.000\nlast words\n\n"
         "00:30.000 --> 00:31.000\nno\n"
     )
@@ -311,7 +393,7 @@ def test_captions_are_cut_on_the_spans_clock() -> None:
     assert parse_captions(cut_webvtt(webvtt(TEACHING), 0, 24)) == parse_captions(webvtt(TEACHING))
 
 
-# ------------------------------------------------------------------------------------------------------------ search
+# ------------------------------------------------------------------------------------------- search
 
 
 def renderer(video_id: str, title: str, length: str | None = "4:05") -> dict:
@@ -343,16 +425,22 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_search_gives_each_video_once_and_is_not_repeated(found: list[str], tmp_path: Path) -> None:
-    terms = [SearchTerm("judo hip throw drills", "judo", "hip throw"), SearchTerm("judo o goshi", "judo", "hip throw")]
+def test_a_search_gives_each_video_once_and_is_not_repeated(
+    found: list[str], tmp_path: Path
+) -> None:
+    terms = [
+        SearchTerm("judo hip throw drills", "judo", "hip throw"),
+        SearchTerm("judo o goshi", "judo", "hip throw"),
+    ]
     store = Store(tmp_path)
     for _ in range(2):
         with store.opened(), Asker(hasty(extractors=("default",)), store.work) as asker:
             items, lost = searched_items(terms, store, asker, each=2)
     assert (found, lost) == (["judo hip throw drills", "judo o goshi"], {})
     assert [(item.name, item.duration_s, item.search_term) for item in items] == [
-        ("yt_aaaaaaaaaaa", 245, "judo hip throw drills"), ("yt_bbbbbbbbbbb", 4200, "judo hip throw drills"),
-    ]  # fmt: skip
+        ("yt_aaaaaaaaaaa", 245, "judo hip throw drills"),
+        ("yt_bbbbbbbbbbb", 4200, ("judo hip throw drills")),
+    ]
 
 
 def test_what_a_search_shows_to_be_too_long_costs_no_request(
@@ -370,7 +458,9 @@ def test_what_a_search_shows_to_be_too_long_costs_no_request(
     assert table["status"].to_list() == ["gone", "too_long"]
 
 
-def test_a_search_that_fails_costs_no_other(found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_fails_costs_no_other(
+    found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = Asker.search
 
     def search(self, term: str, most: int) -> list[dict]:
@@ -380,29 +470,52 @@ def test_a_search_that_fails_costs_no_other(found: list[str], tmp_path: Path, mo
 
     monkeypatch.setattr(Asker, "search", search)
     store = Store(tmp_path)
-    with store.opened(), Asker(hasty(extractors=("default",), most_refusals=2), store.work) as asker:
-        terms = [SearchTerm(name, "judo", "hip throw") for name in ("bad 1", "good 1", "bad 2", "bad 3", "good 2")]
+    with (
+        store.opened(),
+        Asker(hasty(extractors=("default",), most_refusals=2), store.work) as asker,
+    ):
+        terms = [
+            SearchTerm(name, "judo", "hip throw")
+            for name in ("bad 1", "good 1", "bad 2", "bad 3", "good 2")
+        ]
         items, lost = searched_items(terms, store, asker, each=2)
     assert [item.search_term for item in items] == ["good 1", "good 1"]
     assert list(lost) == ["bad 1", "bad 2", "bad 3", "good 2"]
     assert lost["bad 1"].startswith("bot_check: Sign in") and lost["good 2"].startswith("not asked")
 
 
-# ------------------------------------------------------------------------------------------------------------- kills
+# -------------------------------------------------------------------------------------------- kills
 
 
 def files_of(folder: Path) -> dict[str, str]:
     """Digest of every file that 01 reads, by name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
 
 
 def command(site: Site, names: list[str], folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder.parent / "names.txt"
     listed.write_text("".join(f"{site.url(name)}\thandball\tjump shot\n" for name in names))
-    flags = [word for name, value in HASTY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    flags = [
+        word
+        for name, value in HASTY.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
     return [
-        *(sys.executable, "-m", "sportskills_lib.cli", "fetch", "--from-file", str(listed), "--to", str(folder)),
+        *(
+            sys.executable,
+            "-m",
+            "sportskills_lib.cli",
+            "fetch",
+            "--from-file",
+            str(listed),
+            "--to",
+            str(folder),
+        ),
         *("--extractor", "generic", "--attempts", "2", "--timeout-s", "2", *flags),
     ]
 
@@ -426,7 +539,9 @@ def run(words: list[str]) -> None:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=240)
 
 
-LONG = pytest.mark.skipif(os.environ.get("SPORTSKILLS_SLOW") != "1", reason="set SPORTSKILLS_SLOW=1: a minute or more")
+LONG = pytest.mark.skipif(
+    os.environ.get("SPORTSKILLS_SLOW") != "1", reason="set SPORTSKILLS_SLOW=1: a minute or more"
+)
 
 
 @pytest.mark.parametrize("count", [24, pytest.param(200, marks=[pytest.mark.slow, LONG])])
@@ -441,7 +556,9 @@ def test_a_fetch_killed_twice_ends_like_an_undisturbed_one(count: int, tmp_path:
         for at, path in ((count // 4, "/film/{}.mp4"), (count // 2 + 1, "/captions/{}.vtt")):
             assert names[at] not in faults
             killed(words, site, path.format(names[at]))
-            assert len(list(done.glob("*.json"))) == at  # what came before is done, and nothing else
+            assert (
+                len(list(done.glob("*.json"))) == at
+            )  # what came before is done, and nothing else
         run(words)
         asked = sum(path.startswith("/watch") for path in site.asked.elements())
     table = pl.read_parquet(tmp_path / "b/to/fetch.parquet")
@@ -451,5 +568,10 @@ def test_a_fetch_killed_twice_ends_like_an_undisturbed_one(count: int, tmp_path:
     assert {row["url"].rsplit("/", 1)[1]: row["status"] for row in table.to_dicts()} == expected
     assert list((tmp_path / "b/to/.fetch/work").iterdir()) == []
     again = sum(status == "timed_out" or status == "truncated" for status in expected.values())
-    assert asked <= count + again + sum(fault == "429" for fault in faults.values()) + 2  # at most one item a kill
-    assert json.loads((tmp_path / "b/to/lesson000.info.json").read_text())["sportskills"]["sport"] == "handball"
+    assert (
+        asked <= count + again + sum(fault == "429" for fault in faults.values()) + 2
+    )  # at most one item a kill
+    assert (
+        json.loads((tmp_path / "b/to/lesson000.info.json").read_text())["sportskills"]["sport"]
+        == "handball"
+    )

@@ -1,4 +1,6 @@
-"""Fetching only the wanted spans: with a system's ffmpeg the cut itself, without it everything up to the call."""
+"""Fetching only the wanted spans: with a system's ffmpeg the cut itself, without it everything up
+to the call.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,18 @@ from lesson_server import IDLE, STEP_S, TEACHING, Site, serving
 
 from sportskills_lib import video
 from sportskills_lib.curation import captions
-from sportskills_lib.curation.fetch_store import Store
-from sportskills_lib.curation.fetching import WHOLE, fetch, named_item
+from sportskills_lib.curation.fetch.fetch_ledger import Store
+from sportskills_lib.curation.fetch.fetcher import WHOLE, fetch, named_item
+from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings
 from sportskills_lib.curation.sentences import Sentence, build_sentences
 from sportskills_lib.curation.sources import Lesson, find_lessons
-from sportskills_lib.curation.youtube import Asker, FetchSettings
 
 EVERY_S, DURATION_S, FPS = 3.07, 86.0, 10  # sentences begin between frames
 SAID = [*IDLE * 3, *TEACHING[:2], *IDLE * 3, TEACHING[2], *IDLE * 3]
 NAMES = ["long_023630-041270.mp4", "long_057400-071970.mp4"]
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFMPEG MISSING: apt-get install ffmpeg")
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="FFMPEG MISSING: apt-get install ffmpeg"
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +46,16 @@ def _unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetched(site: Site, folder: Path, **more: float) -> dict[str, Any]:
     """The record of one lesson, fetched into ``folder``."""
-    quick = {"sleep_s": 0, "sleep_requests_s": 0, "sleep_subtitles_s": 0, "rate_bytes_s": 0, "back_off_s": 0.01}
-    settings = FetchSettings(**{**quick, "timeout_s": 20, "attempts": 1, "extractors": ("generic",), **more})
+    quick = {
+        "sleep_s": 0,
+        "sleep_requests_s": 0,
+        "sleep_subtitles_s": 0,
+        "rate_bytes_s": 0,
+        "back_off_s": 0.01,
+    }
+    settings = FetchSettings(
+        **{**quick, "timeout_s": 20, "attempts": 1, "extractors": ("generic",), **more}
+    )
     item, store = named_item(site.url("long"), sport="handball", skill="jump shot"), Store(folder)
     with store.opened(), Asker(settings, store.work) as asker:
         return fetch([item], store, asker, report=lambda line: None).row(0, named=True)
@@ -70,7 +82,9 @@ def changes_s(lesson: Lesson) -> np.ndarray:
 
 
 @needs_ffmpeg
-def test_only_wanted_spans_come_and_words_still_meet_their_pictures(site: Site, tmp_path: Path) -> None:
+def test_only_wanted_spans_come_and_words_still_meet_their_pictures(
+    site: Site, tmp_path: Path
+) -> None:
     record = fetched(site, tmp_path)
     assert (record["status"], record["detail"], record["files"]) == ("ok", "", NAMES)
     lessons, dropped = find_lessons(tmp_path)
@@ -111,24 +125,29 @@ def test_without_ffmpeg_the_whole_video_comes_and_the_table_says_so(
     assert record["wanted_s"] < 0.6 * record["duration_s"]
     assert (tmp_path / "to/long.mp4").read_bytes() == site.film
     lesson = find_lessons(tmp_path / "to")[0][0]
-    assert [said.start_s for said in sentences_of(lesson) if said.text in TEACHING] == pytest.approx(
-        [9 * EVERY_S, 10 * EVERY_S, 20 * EVERY_S], abs=1e-3
-    )
+    assert [
+        said.start_s for said in sentences_of(lesson) if said.text in TEACHING
+    ] == pytest.approx([9 * EVERY_S, 10 * EVERY_S, 20 * EVERY_S], abs=1e-3)
 
 
 def stand_in(folder: Path, *, ends: str) -> Path:
-    """A program named ffmpeg, which notes its arguments and then ``ends``; ``$out`` is the file to write."""
+    """A program named ffmpeg, which notes its arguments and then ``ends``; ``$out`` is the file to
+    write.
+    """
     folder.mkdir()
     program = folder / "ffmpeg"
     program.write_text(
         '#!/bin/sh\nif [ "$1" = -bsfs ]; then echo "ffmpeg version 5.1"; exit 0; fi\n'
-        f'for out; do printf "%s\\n" "$out" >> {folder}/asked; done\nout="${{out#file:}}"\n{ends}\n'
+        f'for out; do printf "%s\\n" "$out" >> {folder}/asked; '
+        f'done\nout="${{out#file:}}"\n{ends}\n'
     )
     program.chmod(0o755)
     return folder / "asked"
 
 
-def test_what_ffmpeg_is_asked_for(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ffmpeg_is_asked_for(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(site.film)
     asked = stand_in(tmp_path / "bin", ends=f'/bin/cp {film} "$out"')
@@ -136,21 +155,30 @@ def test_what_ffmpeg_is_asked_for(site: Site, tmp_path: Path, monkeypatch: pytes
     record = fetched(site, tmp_path / "to")
     assert (record["status"], record["files"]) == ("ok", NAMES)
     words = asked.read_text().splitlines()
-    after = [words[place + 1] for place, word in enumerate(words) if word in ("-ss", "-t", "-rw_timeout", "-i")]
+    after = [
+        words[place + 1]
+        for place, word in enumerate(words)
+        if word in ("-ss", "-t", "-rw_timeout", "-i")
+    ]
     url = f"{site.address}/film/long.mp4"
     assert [float(word) if word != url else word for word in after] == pytest.approx(
         [23.63, 17.64, 20e6, url, 57.4, 14.57, 20e6, url]
     )
     assert "copy" not in words  # encoded anew, so that the file begins where it was asked to
     texts = [
-        [said.text for said in sentences_of(each) if said.text in TEACHING] for each in find_lessons(tmp_path / "to")[0]
+        [said.text for said in sentences_of(each) if said.text in TEACHING]
+        for each in find_lessons(tmp_path / "to")[0]
     ]
     assert texts == [list(TEACHING[:2]), [TEACHING[2]]]
 
 
 @pytest.mark.parametrize(
     ("ends", "status"),
-    [("exit 1", "failed"), ('echo no film > "$out"', "truncated"), ('/bin/cat < /dev/null > "$out"', "truncated")],
+    [
+        ("exit 1", "failed"),
+        ('echo no film > "$out"', "truncated"),
+        ('/bin/cat < /dev/null > "$out"', "truncated"),
+    ],
 )
 def test_an_ffmpeg_that_fails_leaves_no_lesson(
     ends: str, status: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,8 @@
-"""The judge by rules on 200 sentences of golf lessons that were labelled by hand before any judge saw them.
+"""The judge by rules on 200 sentences of golf lessons that were labelled by hand before any judge
+saw them.
 
-The rules were not changed by what came out, on either half; the sentences are other people's and are not kept here.
+The rules were not changed by what came out, on either half; the sentences are other people's and
+are not kept here.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import pytest
 from films import REAL, needs_real
 from golf_sentences import Said, drawn, sentences
 
-from sportskills_lib.curation.actionability import judge_sentence
+from sportskills_lib.curation.rules_judge import judge_sentence
 
 LABELS = Path(__file__).parent / "golf_labels.csv"
 GOLF = REAL / "captions" / "golf_lessons"
@@ -24,7 +26,10 @@ def wilson(hits: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     share, square = hits / n, z * z
-    centre, half = share + square / (2 * n), z * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    centre, half = (
+        share + square / (2 * n),
+        z * math.sqrt(share * (1 - share) / n + square / (4 * n * n)),
+    )
     return (centre - half) / (1 + square / n), (centre + half) / (1 + square / n)
 
 
@@ -34,7 +39,9 @@ def labelled() -> list[tuple[Said, bool]]:
     found = []
     for row in csv.DictReader(LABELS.read_text().splitlines()):
         said = known[row["file"]][int(row["sentence"])]
-        assert (said.digest, said.start_s) == (row["digest"], float(row["start_s"])), f"{row['file']} has changed"
+        assert (said.digest, said.start_s) == (row["digest"], float(row["start_s"])), (
+            f"{row['file']} has changed"
+        )
         found.append((said, row["actionable"] == "1"))
     return found
 
@@ -43,7 +50,13 @@ def scores(pairs: list[tuple[bool | None, bool]]) -> dict[str, float]:
     """Precision, recall and F1 of verdicts against labels; an open verdict is no "yes"."""
     both = sum(verdict is True and label for verdict, label in pairs)
     said, wanted = sum(verdict is True for verdict, _ in pairs), sum(label for _, label in pairs)
-    return {"n": len(pairs), "both": both, "said": said, "wanted": wanted, "f1": 2 * both / (said + wanted)}
+    return {
+        "n": len(pairs),
+        "both": both,
+        "said": said,
+        "wanted": wanted,
+        "f1": 2 * both / (said + wanted),
+    }
 
 
 def line(name: str, found: dict[str, float]) -> str:
@@ -75,9 +88,14 @@ def test_the_labelled_sentences_are_those_of_the_named_seed() -> None:
 @needs_real
 @pytest.mark.real
 def test_rules_on_golf_sentences(capsys: pytest.CaptureFixture[str]) -> None:
-    judged = [(said, judge_sentence(said.text, topic="golf swing").actionable, label) for said, label in labelled()]
+    judged = [
+        (said, judge_sentence(said.text, topic="golf swing").actionable, label)
+        for said, label in labelled()
+    ]
     found = {
-        half: scores([(verdict, label) for said, verdict, label in judged if half in (said.half, "all")])
+        half: scores(
+            [(verdict, label) for said, verdict, label in judged if half in (said.half, "all")]
+        )
         for half in ("all", "tuned", "held")
     }
     with capsys.disabled():

@@ -10,10 +10,14 @@ import pytest
 from films import REAL, needs_real, write_lesson
 
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation import figures, narrations
-from sportskills_lib.curation.narrations import Curated, curate
+from sportskills_lib.curation import figures, stage
+from sportskills_lib.curation.stage import Curated, curate
 
-SHOTS = [("Hello and welcome to my channel.", False), ("Bend your knees and drop the hips.", True), ("Okay.", False)]
+SHOTS = [
+    ("Hello and welcome to my channel.", False),
+    ("Bend your knees and drop the hips.", True),
+    ("Okay.", False),
+]
 
 
 @pytest.fixture
@@ -25,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
     (lessons / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (lessons / "bare.info.json").unlink()
     with (lessons / "late.en.vtt").open("a") as file:
-        file.write("\n99:00:01.000 --> 99:00:02.000\nToo late.\n\n00:05.000 --> 00:02.000\nBackwards.\n")
+        file.write(
+            "\n99:00:01.000 --> 99:00:02.000\nToo late.\n\n00:05.000 --> 00:02.000\nBackwards.\n"
+        )
     return lessons
 
 
@@ -42,7 +48,11 @@ def test_damage_costs_its_own_video_or_cue(folder: Path) -> None:
         ("video", "cut", "unreadable"),
     ]
     row = curated.narrations.filter(pl.col("actionable")).row(0, named=True)
-    assert (row["narration_id"], row["text"], row["transcription"]) == ("good:003300-005600", SHOTS[1][0], "manual")
+    assert (row["narration_id"], row["text"], row["transcription"]) == (
+        "good:003300-005600",
+        SHOTS[1][0],
+        "manual",
+    )
 
 
 def test_tables_do_not_depend_on_the_number_of_workers(folder: Path, tmp_path: Path) -> None:
@@ -55,14 +65,16 @@ def test_tables_do_not_depend_on_the_number_of_workers(folder: Path, tmp_path: P
         assert one.dropped.equals(other.dropped)
 
 
-def test_what_is_kept_of_a_part_is_one_piece_of_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, kept = narrations._write_part, list[pl.DataFrame]()
+def test_what_is_kept_of_a_part_is_one_piece_of_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, kept = stage._write_part, list[pl.DataFrame]()
 
     def noted(*arguments: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
         kept.extend(written := write(*arguments))
         return written
 
-    monkeypatch.setattr(narrations, "_write_part", noted)
+    monkeypatch.setattr(stage, "_write_part", noted)
     curate(folder, CurationConfig(workers=0))
     assert [(table.height, table.n_chunks()) for table in kept] == [(2, 1), (5, 1)]
 
@@ -70,7 +82,9 @@ def test_what_is_kept_of_a_part_is_one_piece_of_memory(folder: Path, monkeypatch
 def test_a_folder_with_nothing_usable_is_an_error_that_counts_reasons(folder: Path) -> None:
     for name in ("good", "late"):
         (folder / f"{name}.en.vtt").unlink()
-    with pytest.raises(ValueError, match=r"usable \(missing_sidecar 1, no_captions 2, unreadable 1\)"):
+    with pytest.raises(
+        ValueError, match=r"usable \(missing_sidecar 1, no_captions 2, unreadable 1\)"
+    ):
         curate(folder, CurationConfig(workers=0))
 
 

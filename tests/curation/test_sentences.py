@@ -11,7 +11,9 @@ from sportskills_lib.curation.captions import Word
 from sportskills_lib.curation.sentences import LONGEST_WORDS, build_sentences
 
 
-def words(text: str, *, pauses: dict[int, float] | None = None, length_s: float = 0.3) -> list[Word]:
+def words(
+    text: str, *, pauses: dict[int, float] | None = None, length_s: float = 0.3
+) -> list[Word]:
     """Words of equal length; ``pauses``: seconds of silence before the word with that index."""
     made, at = [], 0.0
     for i, token in enumerate(text.split()):
@@ -26,24 +28,38 @@ def texts(made: list[Word], max_gap_s: float = 1.0) -> list[str]:
 
 
 def test_full_stops_end_sentences_and_abbreviations_do_not() -> None:
-    said = words('Bend your knees. Mr. Smith says "stay low!" Hold for 2.5 seconds, e.g. here. Why?')
+    said = words(
+        'Bend your knees. Mr. Smith says "stay low!" Hold for 2.5 seconds, e.g. here. Why?'
+    )
     assert texts(said) == [
-        "Bend your knees.", 'Mr. Smith says "stay low!"', "Hold for 2.5 seconds, e.g. here.", "Why?",
-    ]  # fmt: skip
+        "Bend your knees.",
+        'Mr. Smith says "stay low!"',
+        "Hold for 2.5 seconds, e.g. here.",
+        "Why?",
+    ]
 
 
 def test_no_sentence_crosses_a_long_pause() -> None:
-    assert texts(words("Bend your knees and hold.", pauses={3: 1.2})) == ["Bend your knees", "and hold."]
-    assert texts(words("Bend your knees and hold.", pauses={3: 0.9})) == ["Bend your knees and hold."]
+    assert texts(words("Bend your knees and hold.", pauses={3: 1.2})) == [
+        "Bend your knees",
+        "and hold.",
+    ]
+    assert texts(words("Bend your knees and hold.", pauses={3: 0.9})) == [
+        "Bend your knees and hold."
+    ]
 
 
 def test_without_punctuation_pauses_end_sentences() -> None:
-    said = words("turn your hips first then swing through keep your head down", pauses={4: 0.15, 7: 0.4})
+    said = words(
+        "turn your hips first then swing through keep your head down", pauses={4: 0.15, 7: 0.4}
+    )
     assert texts(said) == ["turn your hips first", "then swing through", "keep your head down"]
 
 
 def test_a_slight_pause_inside_a_phrase_ends_nothing() -> None:
-    assert texts(words("turn your left shoulder in", pauses={3: 0.2})) == ["turn your left shoulder in"]
+    assert texts(words("turn your left shoulder in", pauses={3: 0.2})) == [
+        "turn your left shoulder in"
+    ]
 
 
 def test_what_runs_on_is_cut() -> None:
@@ -54,7 +70,12 @@ def test_what_runs_on_is_cut() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["knees", "hold.", "now", "Go!"]), st.floats(0, 2), st.floats(0, 0.8), st.booleans())
+        st.tuples(
+            st.sampled_from(["knees", "hold.", "now", "Go!"]),
+            st.floats(0, 2),
+            st.floats(0, 0.8),
+            st.booleans(),
+        )
     )
 )
 def test_every_word_stands_in_one_sentence(drawn: list[tuple[str, float, float, bool]]) -> None:

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation.narrations import curate
 from sportskills_lib.curation.sources_list import find_sources, read_list
+from sportskills_lib.curation.stage import curate
 
 
 @pytest.fixture
@@ -30,7 +30,10 @@ def written(folder: Path, text: str) -> Path:
 def test_rows_become_lessons(folder: Path) -> None:
     head = "path,sport,skill,video_id,captions,manual,channel,duration_s,note\n"
     path = written(
-        folder, "\ufeff" + head + "b.mp4,Football,Throw in,,,,,,x\na.mp4, judo ,Hip  throw,one,b.en.vtt,no,UC1,12.5,y\n"
+        folder,
+        "\ufeff"
+        + head
+        + "b.mp4,Football,Throw in,,,,,,x\na.mp4, judo ,Hip  throw,one,b.en.vtt,no,UC1,12.5,y\n",
     )
     lessons, dropped = find_sources(path)
     assert dropped == []
@@ -56,16 +59,24 @@ def test_rows_become_lessons(folder: Path) -> None:
         ("a.mp4,judo,throw,../x,,", "bad_id", "row 2: id '../x' is not safe"),
         ("b.mp4,judo,throw,,,", "duplicate_id", "row 2: 'b' is the id of row 1 too"),
         ("a.mp4,judo,throw,,x.vtt,", "no_captions", "row 2: captions 'x.vtt' do not exist"),
-        ("a.mp4,judo,throw,,,soon", "bad_value", "row 2: duration_s 'soon' is no number of seconds"),
+        (
+            "a.mp4,judo,throw,,,soon",
+            "bad_value",
+            "row 2: duration_s 'soon' is no number of seconds",
+        ),
         ("a.mp4,judo,throw,,,nan", "bad_value", "row 2: duration_s 'nan'"),
         ("a\0.mp4,judo,throw,,,", "missing_video", "row 2: path 'a\\x00.mp4' does not exist"),
         (f"{'a' * 300}.mp4,judo,throw,,,", "missing_video", "row 2: path 'aaa"),
         ("a.mp4,judo,throw,,x\0.vtt,", "no_captions", "row 2: captions 'x\\x00.vtt' do not exist"),
     ],
 )
-def test_a_bad_row_is_dropped_with_row_and_remedy(folder: Path, row: str, reason: str, detail: str) -> None:
+def test_a_bad_row_is_dropped_with_row_and_remedy(
+    folder: Path, row: str, reason: str, detail: str
+) -> None:
     lessons, dropped = read_list(
-        written(folder, f"path,sport,skill,video_id,captions,duration_s\nb.mp4,golf,putt,,,\n{row}\n")
+        written(
+            folder, f"path,sport,skill,video_id,captions,duration_s\nb.mp4,golf,putt,,,\n{row}\n"
+        )
     )
     assert [each.video_id for each in lessons] == ["b"]
     assert [each[2] for each in dropped] == [reason]
@@ -109,7 +120,9 @@ def test_a_list_is_read_as_spreadsheets_save_it(folder: Path, text: str, encodin
     path = folder / "list.csv"
     path.write_bytes(text.encode(encoding))
     lessons, dropped = read_list(path)
-    assert [(each.video_id, each.sport, each.skill) for each in lessons] == [("a", "judo", "würfe, hoch")]
+    assert [(each.video_id, each.sport, each.skill) for each in lessons] == [
+        ("a", "judo", "würfe, hoch")
+    ]
     assert dropped == []
 
 
@@ -119,24 +132,38 @@ def test_films_of_ones_own_may_be_named_as_one_likes(folder: Path) -> None:
     for name in names:
         (folder / name).write_bytes(b"film")
         (folder / name).with_suffix(".en.vtt").write_text("WEBVTT\n")
-    path = written(folder, "path,sport,skill\n" + "".join(f'"{name}",judo,throw\n' for name in names))
+    path = written(
+        folder, "path,sport,skill\n" + "".join(f'"{name}",judo,throw\n' for name in names)
+    )
     lessons, dropped = read_list(path)
     assert dropped == []
     ids = [each.video_id for each in lessons]
     assert ids == [each.video_id for each in read_list(path)[0]] and len(set(ids)) == 4
-    assert [each.rpartition("-")[0] for each in ids] == ["Mein_Wurf_links", "line_break", "video", "video"]
+    assert [each.rpartition("-")[0] for each in ids] == [
+        "Mein_Wurf_links",
+        "line_break",
+        "video",
+        "video",
+    ]
     moved = folder.rename(folder.with_name("moved")) / "list.csv"
-    assert [each.video_id for each in read_list(moved)[0]] == ids  # an id is the same wherever the folder lies
+    assert [
+        each.video_id for each in read_list(moved)[0]
+    ] == ids  # an id is the same wherever the folder lies
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("20240229", "20240229"), ("2024-02-29", "20240229"), ("20230229", None), ("soon", None)]
+    ("given", "kept"),
+    [("20240229", "20240229"), ("2024-02-29", "20240229"), ("20230229", None), ("soon", None)],
 )
 def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | None) -> None:
-    lessons, dropped = read_list(written(folder, f"path,sport,skill,upload_date\na.mp4,judo,throw,{given}\n"))
+    lessons, dropped = read_list(
+        written(folder, f"path,sport,skill,upload_date\na.mp4,judo,throw,{given}\n")
+    )
     assert [each.upload_date for each in lessons] == ([kept] if kept else [])
     assert [each[3] for each in dropped] == (
-        [] if kept else [f"row 1: upload_date {given!r} is no day as YYYYMMDD: mend it or leave it empty"]
+        []
+        if kept
+        else [f"row 1: upload_date {given!r} is no day as YYYYMMDD: mend it or leave it empty"]
     )
 
 
@@ -150,7 +177,9 @@ def test_other_files_are_no_lists(folder: Path) -> None:
 
 def test_curation_reads_a_list(folder: Path) -> None:
     films.write_film(folder / "a.mp4", films.grey_steps(40))
-    (folder / "a.en.vtt").write_text("WEBVTT\n\n00:00.500 --> 00:03.000\nBend your knees and push your hips back.\n")
+    (folder / "a.en.vtt").write_text(
+        "WEBVTT\n\n00:00.500 --> 00:03.000\nBend your knees and push your hips back.\n"
+    )
     path = written(folder, "path,sport,skill\na.mp4,judo,hip throw\n")
     curated = curate(path, CurationConfig(workers=0))
     assert curated.headline() == {"videos": 1, "narrations": 1, "actionable": 1, "undecided": 0}

@@ -1,4 +1,6 @@
-"""The taxonomy: the shipped file, what is refused, which spelling means what, searches, and what a model may add."""
+"""The taxonomy: the shipped file, what is refused, which spelling means what, searches, and what a
+model may add.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,18 @@ from pathlib import Path
 import pytest
 from films import REAL, needs_real
 
-from sportskills_lib.curation import propose
-from sportskills_lib.curation.propose import ProposedSkill, ProposedSkills, add_skill
-from sportskills_lib.curation.search_terms import CONNECTORS, counts_by_sport, search_terms
+from sportskills_lib.curation.fetch import propose_skills
+from sportskills_lib.curation.fetch.propose_skills import ProposedSkill, ProposedSkills, add_skill
+from sportskills_lib.curation.fetch.search_terms import CONNECTORS, counts_by_sport, search_terms
 from sportskills_lib.curation.sources import CONNECTING_WORDS, sport_and_skill
-from sportskills_lib.curation.taxonomy import SHIPPED, TaxonomyError, parse_taxonomy, plain, read_taxonomy, shipped
+from sportskills_lib.curation.taxonomy import (
+    SHIPPED,
+    TaxonomyError,
+    parse_taxonomy,
+    plain,
+    read_taxonomy,
+    shipped,
+)
 from sportskills_lib.demo.skills import SPORTS
 
 SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' + "".join(
@@ -66,9 +75,17 @@ def test_spellings_mean_our_names(said: tuple[str, str], meant: tuple[str, str])
 
 
 def test_a_term_of_many_words_names_the_longest_sport() -> None:
-    assert sport_and_skill({"playlist_title": "Table tennis push stroke drills"}) == ("table tennis", "push stroke")
-    assert sport_and_skill({"playlist_title": "ice hockey slapshot tutorial"}) == ("ice hockey", "slap shot")
-    assert sport_and_skill({"sportskills": {"sport": "judo", "skill": "hip throw"}, "tags": ["fun", "x"]}) == (
+    assert sport_and_skill({"playlist_title": "Table tennis push stroke drills"}) == (
+        "table tennis",
+        "push stroke",
+    )
+    assert sport_and_skill({"playlist_title": "ice hockey slapshot tutorial"}) == (
+        "ice hockey",
+        "slap shot",
+    )
+    assert sport_and_skill(
+        {"sportskills": {"sport": "judo", "skill": "hip throw"}, "tags": ["fun", "x"]}
+    ) == (
         "judo",
         "hip throw",
     )
@@ -77,9 +94,15 @@ def test_a_term_of_many_words_names_the_longest_sport() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('"nage 3"', '"nage 4"'), "sport 'judo', skill 'throw 4': 'nage 4' already means 'throw 3'"),
+        (
+            ('"nage 3"', '"nage 4"'),
+            "sport 'judo', skill 'throw 4': 'nage 4' already means 'throw 3'",
+        ),
         (('["nage 3"]', "[]"), "sport 'judo', skill 'throw 3' has no other spelling: add one"),
-        (('["nage 3"]', '"nage 3"'), "sport 'judo', skill 'throw 3': its other spellings must be a list"),
+        (
+            ('["nage 3"]', '"nage 3"'),
+            "sport 'judo', skill 'throw 3': its other spellings must be a list",
+        ),
         (('"throw 3" = ["nage 3"]\n', ""), "sport 'judo' has 9 skills: it needs at least 10"),
         (('"nage 3"', '"Nage 3"'), "skill 'throw 3': 'Nage 3' is no name: use lower-case"),
         (('name = "judo"', 'label = "judo"'), "sport number 1 has no name"),
@@ -101,16 +124,20 @@ def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
     path.write_text(SMALL, encoding="utf-8-sig")
     assert read_taxonomy(path) == parse_taxonomy(SMALL)
     path.write_text(SMALL.replace("nage 3", "jeté"), encoding="latin-1")
-    with pytest.raises(TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is no UTF-8: save the file as UTF-8"):
+    with pytest.raises(
+        TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is no UTF-8: save the file as UTF-8"
+    ):
         read_taxonomy(path)
     with pytest.raises(ValueError, match="does not exist, or is no file"):
         read_taxonomy(tmp_path)
     path.write_text("sports:\n  - name: judo\n")
-    with pytest.raises(TaxonomyError, match=r"is no TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]"):
+    with pytest.raises(
+        TaxonomyError, match=r"is no TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]"
+    ):
         read_taxonomy(path)
 
 
-# ---------------------------------------------------------------------------------------------------------------- terms
+# -------------------------------------------------------------------------------------------- terms
 
 
 def test_searches_are_made_once_and_belong_to_a_sport() -> None:
@@ -124,13 +151,19 @@ def test_searches_are_made_once_and_belong_to_a_sport() -> None:
 
 
 def test_a_searchs_words_lead_back_to_its_skill() -> None:
-    assert {word for each in CONNECTORS for word in each.split() if word != "{skill}"} <= CONNECTING_WORDS
+    assert {
+        word for each in CONNECTORS for word in each.split() if word != "{skill}"
+    } <= CONNECTING_WORDS
     terms = search_terms(shipped().sports, connectors=CONNECTORS[:9])
-    lost = [each for each in terms if sport_and_skill({"playlist_title": each.term}) != (each.sport, each.skill)]
+    lost = [
+        each
+        for each in terms
+        if sport_and_skill({"playlist_title": each.term}) != (each.sport, each.skill)
+    ]
     assert len(lost) < 0.02 * len(terms), lost[:20]
 
 
-# ------------------------------------------------------------------------------------------------------------ proposals
+# ---------------------------------------------------------------------------------------- proposals
 
 
 def answers(**named: list[str]):
@@ -138,7 +171,9 @@ def answers(**named: list[str]):
 
     def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills:
         assert "Known skills:" in prompt
-        return schema(skills=[ProposedSkill(name=name, synonyms=others) for name, others in named.items()])
+        return schema(
+            skills=[ProposedSkill(name=name, synonyms=others) for name, others in named.items()]
+        )
 
     return ask
 
@@ -149,32 +184,42 @@ def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
     path.write_text(f"# note\n{SMALL}\n# the next sport\n{sumo}")
     before = path.read_text()
     sports = parse_taxonomy(before).sports[:1]
-    model = answers(sweep=["Foot  Sweep"], **{"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []})
-    proposal = propose.propose(before, sports, model)
+    model = answers(
+        sweep=["Foot  Sweep"], **{"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []}
+    )
+    proposal = propose_skills.propose(before, sports, model)
     assert proposal.added == (("judo", "sweep"),)
     assert [skill[:7] for _, skill, _ in proposal.refused] == ["throw 1", 'a"] = 1', "bare"]
-    diff = propose.difference(before, proposal.text, path.name)
-    changed = [line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    diff = propose_skills.difference(before, proposal.text, path.name)
+    changed = [
+        line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")
+    ]
     assert changed == ['+"sweep" = ["foot sweep"]']
-    propose.keep(path, before, proposal)
+    propose_skills.keep(path, before, proposal)
     assert path.read_text() == before
-    assert propose.accept(path) == diff
+    assert propose_skills.accept(path) == diff
     assert "sweep" in parse_taxonomy(path.read_text()).sports[0].skills
     with pytest.raises(ValueError, match="no proposal stands beside"):
-        propose.accept(path)
+        propose_skills.accept(path)
 
 
 def test_an_old_proposal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SMALL)
-    propose.keep(path, SMALL, propose.propose(SMALL, parse_taxonomy(SMALL).sports, answers(sweep=["foot sweep"])))
+    propose_skills.keep(
+        path,
+        SMALL,
+        propose_skills.propose(SMALL, parse_taxonomy(SMALL).sports, answers(sweep=["foot sweep"])),
+    )
     path.write_text(SMALL + "# edited\n")
     with pytest.raises(ValueError, match="has changed since the proposal was made"):
-        propose.accept(path)
+        propose_skills.accept(path)
 
 
 def test_a_model_without_an_answer_adds_nothing() -> None:
-    proposal = propose.propose(SMALL, parse_taxonomy(SMALL).sports, lambda prompt, schema: None)
+    proposal = propose_skills.propose(
+        SMALL, parse_taxonomy(SMALL).sports, lambda prompt, schema: None
+    )
     assert (proposal.text, proposal.added) == (SMALL, ())
     assert proposal.refused == (("judo", "", "the model gave no usable answer"),)
 

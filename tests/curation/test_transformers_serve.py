@@ -1,7 +1,9 @@
-"""The chat judge against a real server: `transformers serve` on loopback, with a tiny untrained model made here.
+"""The chat judge against a real server: `transformers serve` on loopback, with a tiny untrained
+model made here.
 
-Such a model talks nonsense, which is the point: every sentence must come back, undecided, and nothing may be asked
-twice. The server takes a minute or more to start, so this runs only where SPORTSKILLS_SERVE=1 asks for it.
+Such a model talks nonsense, which is the point: every sentence must come back, undecided, and
+nothing may be asked twice. The server takes a minute or more to start, so this runs only where
+SPORTSKILLS_SERVE=1 asks for it.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ from sportskills_lib.curation.chat_judge import Verdicts, judge_videos
 from sportskills_lib.language.client import ChatClient, Prompt, data_url
 
 START_S = 600.0
-SAID = ["Bend your knees and turn the hips.", "Hello and welcome back.", "Keep the elbow high as you pull."]
+SAID = [
+    "Bend your knees and turn the hips.",
+    "Hello and welcome back.",
+    "Keep the elbow high as you pull.",
+]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("SPORTSKILLS_SERVE") != "1", reason="set SPORTSKILLS_SERVE=1 to start a server"),
+    pytest.mark.skipif(
+        os.environ.get("SPORTSKILLS_SERVE") != "1",
+        reason="set SPORTSKILLS_SERVE=1 to start a server",
+    ),
 ]
 
 
@@ -48,7 +57,17 @@ def url(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
     program = str(Path(sys.executable).with_name("transformers"))
-    command = [program, "serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [
+        program,
+        "serve",
+        model,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
     log = tmp_path_factory.mktemp("log") / "serve.log"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
@@ -75,7 +94,9 @@ def test_nonsense_is_undecided_and_nothing_is_lost(url: str, model: str, tmp_pat
         found = judge_videos(chat, [("golf swing", SAID)])[0]
         spent = chat.spent()
     assert [verdict.actionable for verdict in found] == [None] * len(SAID)
-    assert all(verdict.reason.startswith(("undecided malformed", "undecided refused")) for verdict in found)
+    assert all(
+        verdict.reason.startswith(("undecided malformed", "undecided refused")) for verdict in found
+    )
     assert spent.calls == 1 + len(SAID)  # together, then each alone
     assert spent.prompt_tokens > 0 and 0 < spent.completion_tokens <= 24 * spent.calls
 
@@ -85,5 +106,7 @@ def test_it_takes_pictures(url: str, model: str, tmp_path: Path) -> None:
 
     picture = data_url(cv2.imencode(".jpg", np.full((112, 112, 3), 128, np.uint8))[1].tobytes())
     with ChatClient(url=url, model=model, cache=tmp_path / "chat.sqlite", max_tokens=8) as chat:
-        answer = chat.ask_many([Prompt("v", "Answer.", "What is it?", images=(picture,))], Verdicts)[0]
+        answer = chat.ask_many(
+            [Prompt("v", "Answer.", "What is it?", images=(picture,))], Verdicts
+        )[0]
     assert (answer.value, answer.reason in ("malformed", "refused")) == (None, True)

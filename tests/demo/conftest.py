@@ -9,7 +9,15 @@ import pytest
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.world import make_world
 
-TINY = {"sports": 2, "channels": 3, "skills": 2, "size_px": 32, "train_learners": 1, "pool": 8, "workers": 1}
+TINY = {
+    "sports": 2,
+    "channels": 3,
+    "skills": 2,
+    "size_px": 32,
+    "train_learners": 1,
+    "pool": 8,
+    "workers": 1,
+}
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,9 @@ def test_participants_do_not_cross_splits(takes: list[Take]) -> None:
 
 def test_comments_fall_into_their_attempts(takes: list[Take], full_config: DemoConfig) -> None:
     table = learners_table(takes, full_config)
-    inside = (pl.col("video_time") > pl.col("start_s") + 0.5) & (pl.col("video_time") < pl.col("end_s") - 0.5)
+    inside = (pl.col("video_time") > pl.col("start_s") + 0.5) & (
+        pl.col("video_time") < pl.col("end_s") - 0.5
+    )
     assert table.select(inside.all()).item()
     assert table.select(pl.struct("take_uid", "video_time").is_unique().all()).item()
     assert (table["start_s"] >= 0.8).all()
@@ -68,24 +70,45 @@ def test_annotations_have_ego_exo4d_s_shape(tiny_world: Path) -> None:
     truth = pl.read_parquet(tiny_world / "truth" / "learners.parquet")
     seen = []
     for split in ("train", "val", "test"):
-        commentary = json.loads((folder / "annotations" / f"expert_commentary_{split}.json").read_text())["annotations"]
-        proficiency = json.loads((folder / "annotations" / f"proficiency_demonstration_{split}.json").read_text())
+        commentary = json.loads(
+            (folder / "annotations" / f"expert_commentary_{split}.json").read_text()
+        )["annotations"]
+        proficiency = json.loads(
+            (folder / "annotations" / f"proficiency_demonstration_{split}.json").read_text()
+        )
         assert {row["take_uid"] for row in proficiency["annotations"]} == set(commentary)
         for uid, (entry,) in commentary.items():
-            assert entry["take_name"] == takes[uid]["take_name"] and entry["task_name"] == takes[uid]["task_name"]
+            assert (
+                entry["take_name"] == takes[uid]["take_name"]
+                and entry["task_name"] == takes[uid]["task_name"]
+            )
             rows = [row for row in entry["commentary_data"] if not row["error"]]
-            assert all(set(row) >= {"recording", "video_time", "text", "duration_approx"} for row in rows)
+            assert all(
+                set(row) >= {"recording", "video_time", "text", "duration_approx"} for row in rows
+            )
             seen += [(uid, row["video_time"], row["text"], split) for row in rows]
         for row in proficiency["annotations"]:
             moments = truth.filter(take_uid=row["take_uid"])
             assert len(row["good_executions"]) == moments.filter(execution="correct").height
-            assert len(row["tips_for_improvement"]) == moments.filter(pl.col("execution") != "correct").height
-    assert sorted(seen) == sorted(truth.select("take_uid", "video_time", "comment", "split").iter_rows())
+            assert (
+                len(row["tips_for_improvement"])
+                == moments.filter(pl.col("execution") != "correct").height
+            )
+    assert sorted(seen) == sorted(
+        truth.select("take_uid", "video_time", "comment", "split").iter_rows()
+    )
 
 
-def test_some_rows_carry_errors_and_some_views_are_lost(takes: list[Take], full_config: DemoConfig) -> None:
+def test_some_rows_carry_errors_and_some_views_are_lost(
+    takes: list[Take], full_config: DemoConfig
+) -> None:
     document = learners.commentary_json(takes, "train", full_config)["annotations"]
-    rows = [row for entries in document.values() for entry in entries for row in entry["commentary_data"]]
+    rows = [
+        row
+        for entries in document.values()
+        for entry in entries
+        for row in entry["commentary_data"]
+    ]
     errors = [row for row in rows if row["error"]]
     assert 5 < len(errors) < 60 and all(row["_error_desc"] for row in errors)
     assert [take.split for take in takes if not take.has_video] == ["train", "train"]
@@ -95,7 +118,9 @@ def test_views_hold_what_takes_json_says(tiny_world: Path) -> None:
     folder = tiny_world / "learners"
     found = 0
     for take in json.loads((folder / "takes.json").read_text()):
-        path = folder / take["root_dir"] / take["frame_aligned_videos"]["cam01"]["0"]["relative_path"]
+        path = (
+            folder / take["root_dir"] / take["frame_aligned_videos"]["cam01"]["0"]["relative_path"]
+        )
         if path.is_file():
             found += 1
             with av.open(str(path)) as container:
@@ -125,20 +150,34 @@ def test_grades_against_hand_made_cases() -> None:
     assert grade("correct", other.faults[0].name, "correct", elsewhere) == 0
 
 
-def test_pools_hold_every_grade_and_stay_in_their_split(judged: list[Judged], full_config: DemoConfig) -> None:
+def test_pools_hold_every_grade_and_stay_in_their_split(
+    judged: list[Judged], full_config: DemoConfig
+) -> None:
     pools: dict[tuple[str, float], list[Judged]] = {}
     for one in judged:
         pools.setdefault((one.take.take_uid, one.attempt.video_time), []).append(one)
     assert Counter(pool[0].take.split for pool in pools.values()) == {"test": 216, "val": 72}
     for pool in pools.values():
-        assert len({(one.candidate.lesson.video_id, one.candidate.segment.start_s) for one in pool}) == 24 == len(pool)
+        assert (
+            len({(one.candidate.lesson.video_id, one.candidate.segment.start_s) for one in pool})
+            == 24
+            == len(pool)
+        )
         sport = next(sport for sport in SPORTS if sport.name == pool[0].take.skill.sport)
         splits = lessons.expected_splits(lessons.sport_channels(sport, full_config), full_config)
-        assert {splits[one.candidate.lesson.channel.channel_id] for one in pool} == {pool[0].take.split}
+        assert {splits[one.candidate.lesson.channel.channel_id] for one in pool} == {
+            pool[0].take.split
+        }
         grades = Counter(one.grade for one in pool)
         if pool[0].take.split == "test":
             assert grades == {3: 4, 2: 4, 1: 5, 0: 11}
-            assert sum(one.grade == 0 and one.candidate.lesson.skill == one.take.skill.name for one in pool) == 5
+            assert (
+                sum(
+                    one.grade == 0 and one.candidate.lesson.skill == one.take.skill.name
+                    for one in pool
+                )
+                == 5
+            )
         else:
             assert grades[3] == 1 and grades[2] == 2 and grades[1] == 2
 
@@ -149,11 +188,22 @@ def test_noise_is_what_is_documented() -> None:
     plain = np.array([coaches.noisy(1, 0, rng) for _ in range(20_000)])
     assert abs((plain != 1).mean() - coaches.SLIP_P) < 0.01 and abs(plain.mean() - 1) < 0.01
     assert abs(generous.mean() - 1 - coaches.LEANING_P) < 0.015
-    assert set(np.unique([coaches.noisy(g, 1, rng) for g in (0, 3) for _ in range(500)])) <= {0, 1, 2, 3}
+    assert set(np.unique([coaches.noisy(g, 1, rng) for g in (0, 3) for _ in range(500)])) <= {
+        0,
+        1,
+        2,
+        3,
+    }
 
 
-def test_experts_and_coaches_do_not_share_words_by_construction(takes: list[Take], full_config: DemoConfig) -> None:
+def test_experts_and_coaches_do_not_share_words_by_construction(
+    takes: list[Take], full_config: DemoConfig
+) -> None:
     """A comment is no lesson's sentence: matching strings cannot stand in for seeing."""
-    said = {segment.text for video in lessons.plan_videos(full_config) for segment in video.segments}
-    comments = {learners.comment(take, attempt, full_config) for take in takes for attempt in take.attempts}
+    said = {
+        segment.text for video in lessons.plan_videos(full_config) for segment in video.segments
+    }
+    comments = {
+        learners.comment(take, attempt, full_config) for take in takes for attempt in take.attempts
+    }
     assert not said & comments and phrases.STYLES == 9

@@ -1,7 +1,9 @@
-"""Nothing but the movement and the cue's own words tells skill or fault: simple classifiers stay at chance.
+"""Nothing but the movement and the cue's own words tells skill or fault: simple classifiers stay at
+chance.
 
-Every classifier is cross-validated by channel, within a sport (for skills) or a skill (for faults). "At chance" means:
-not above the share of the most frequent class by more than three standard errors.
+Every classifier is cross-validated by channel, within a sport (for skills) or a skill (for faults).
+"At chance" means: not above the share of the most frequent class by more than three standard
+errors.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def shots(full_config: DemoConfig) -> pl.DataFrame:
     views = {video.video_id: np.log(video.view_count) for video in lesson_videos}
     table = segments_table(lesson_videos, full_config).filter(pl.col("demonstration") != "none")
     columns = {"quality": quality, "views": views}
-    return table.with_columns(pl.col("video_id").replace_strict(values).alias(name) for name, values in columns.items())
+    return table.with_columns(
+        pl.col("video_id").replace_strict(values).alias(name) for name, values in columns.items()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,9 @@ def forest(trees: int = 20) -> object:
     return RandomForestClassifier(trees, min_samples_leaf=4, random_state=0, n_jobs=1)
 
 
-def assert_chance(features: np.ndarray, table: pl.DataFrame, label: str, *, within: list[str], model: object) -> None:
+def assert_chance(
+    features: np.ndarray, table: pl.DataFrame, label: str, *, within: list[str], model: object
+) -> None:
     """Cross-validated by ``channel`` inside each group of ``within``, pooled over the groups."""
     hits = rows = frequent = 0
     indexed = table.with_row_index("row")
@@ -70,13 +76,17 @@ def assert_chance(features: np.ndarray, table: pl.DataFrame, label: str, *, with
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             folds = GroupKFold(min(5, len(set(channels))))
-            guess = cross_val_predict(model, features[group["row"].to_numpy()], truth, groups=channels, cv=folds)
+            guess = cross_val_predict(
+                model, features[group["row"].to_numpy()], truth, groups=channels, cv=folds
+            )
         hits += int((guess == truth).sum())
         frequent += int(np.unique(truth, return_counts=True)[1].max())
         rows += len(truth)
     chance = frequent / rows
     bound = chance + 3 * np.sqrt(chance * (1 - chance) / rows)
-    assert hits / rows <= bound, f"{label} is told with {hits / rows:.3f}, chance {chance:.3f}, n = {rows}"
+    assert hits / rows <= bound, (
+        f"{label} is told with {hits / rows:.3f}, chance {chance:.3f}, n = {rows}"
+    )
 
 
 def characters(ids: pl.Series) -> np.ndarray:
@@ -94,7 +104,9 @@ def test_ids_lengths_and_times_do_not_tell_the_skill(shots: pl.DataFrame, model)
         said=(pl.col("said_end_s") - pl.col("said_start_s")).mean(),
         manual=(pl.col("caption_form") == "manual").first().cast(pl.Float64),
     )
-    numbers = by_lesson.select("quality", "views", "length", "first", "mean", "said", "manual").to_numpy()
+    numbers = by_lesson.select(
+        "quality", "views", "length", "first", "mean", "said", "manual"
+    ).to_numpy()
     features = np.hstack([characters(by_lesson["video_id"]), numbers])
     assert_chance(features, by_lesson, "skill", within=["sport"], model=model())
 
@@ -119,8 +131,12 @@ def without_cue(text: str, skill: str) -> str:
 
 
 @pytest.mark.parametrize("demonstration", ["correct", "incorrect"])
-def test_words_other_than_the_cue_do_not_tell_the_fault(shots: pl.DataFrame, demonstration: str) -> None:
-    """Which cue is meant, from how the sentence is framed. (Correct or incorrect is told by the words, as it must.)"""
+def test_words_other_than_the_cue_do_not_tell_the_fault(
+    shots: pl.DataFrame, demonstration: str
+) -> None:
+    """Which cue is meant, from how the sentence is framed. (Correct or incorrect is told by the
+    words, as it must.)
+    """
     table = shots.filter(demonstration=demonstration)
     texts = [without_cue(text, skill) for text, skill in table.select("text", "skill").iter_rows()]
     features = CountVectorizer().fit_transform(texts).toarray().astype(float)
@@ -138,7 +154,10 @@ def test_file_sizes_do_not_tell_the_skill(filmed: tuple[Path, pl.DataFrame]) -> 
     by_lesson = table.group_by("video_id", maintain_order=True).agg(
         pl.col("sport", "skill", "channel").first(), length=pl.col("end_s").max()
     )
-    sizes = np.array([[(folder / "lessons" / f"{id_}.mp4").stat().st_size] for id_ in by_lesson["video_id"]], float)
+    sizes = np.array(
+        [[(folder / "lessons" / f"{id_}.mp4").stat().st_size] for id_ in by_lesson["video_id"]],
+        float,
+    )
     features = np.hstack([sizes, sizes / by_lesson["length"].to_numpy()[:, None]])
     for model in (linear(), forest()):
         assert_chance(features, by_lesson, "skill", within=["sport"], model=model)
@@ -146,20 +165,31 @@ def test_file_sizes_do_not_tell_the_skill(filmed: tuple[Path, pl.DataFrame]) -> 
 
 def test_learners_files_do_not_tell_the_fault(filmed: tuple[Path, pl.DataFrame]) -> None:
     folder, _ = filmed
-    table = pl.read_parquet(folder / "truth" / "learners.parquet").filter("has_video", split="train")
+    table = pl.read_parquet(folder / "truth" / "learners.parquet").filter(
+        "has_video", split="train"
+    )
     table = table.filter(pl.col("faults").list.len() == 1, pl.col("execution") != "correct")
     table = table.with_columns(channel="participant_uid")
-    views = [folder / f"learners/takes/{name}/frame_aligned_videos/cam01.mp4" for name in table["take_name"]]
+    views = [
+        folder / f"learners/takes/{name}/frame_aligned_videos/cam01.mp4"
+        for name in table["take_name"]
+    ]
     sizes = np.array([path.stat().st_size for path in views], float)
-    features = np.column_stack([sizes, table["end_s"] - table["start_s"], table["start_s"], table["video_time"]])
+    features = np.column_stack(
+        [sizes, table["end_s"] - table["start_s"], table["start_s"], table["video_time"]]
+    )
     assert_chance(features, table, "execution", within=["sport", "skill"], model=linear())
     assert_chance(features, table, "skill", within=["sport"], model=forest())
 
 
-def borders(path: Path, spans: list[tuple[float, float]], *, fps: int = 10, width_px: int = 2) -> np.ndarray:
+def borders(
+    path: Path, spans: list[tuple[float, float]], *, fps: int = 10, width_px: int = 2
+) -> np.ndarray:
     """Mean colours of a film's four edges over each span: [spans, 12]."""
     with av.open(str(path)) as container:
-        film = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
+        film = np.stack(
+            [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        ).astype(float)
     edges = (film[:, :width_px], film[:, -width_px:], film[:, :, :width_px], film[:, :, -width_px:])
     colours = np.concatenate([edge.mean((1, 2)) for edge in edges], axis=1)
     return np.array([colours[round(a * fps) : round(b * fps)].mean(0) for a, b in spans])
@@ -169,7 +199,10 @@ def test_backdrops_do_not_tell_skill_or_fault(filmed: tuple[Path, pl.DataFrame])
     folder, table = filmed
     features = np.concatenate(
         [
-            borders(folder / "lessons" / f"{video_id}.mp4", list(group.select("start_s", "end_s").iter_rows()))
+            borders(
+                folder / "lessons" / f"{video_id}.mp4",
+                list(group.select("start_s", "end_s").iter_rows()),
+            )
             for (video_id,), group in table.group_by("video_id", maintain_order=True)
         ]
     )
@@ -181,11 +214,19 @@ def test_backdrops_do_not_tell_skill_or_fault(filmed: tuple[Path, pl.DataFrame])
 def test_a_planted_leak_is_caught(shots: pl.DataFrame) -> None:
     """The same check fails when lengths follow the fault, if only a little."""
     order = {
-        (s.sport, s.name, fault.name): i for sport in SPORTS for s in sport.skills for i, fault in enumerate(s.faults)
+        (s.sport, s.name, fault.name): i
+        for sport in SPORTS
+        for s in sport.skills
+        for i, fault in enumerate(s.faults)
     }
     rng = np.random.default_rng(0)
     rows = shots.select("sport", "skill", "cue", pl.col("end_s") - pl.col("start_s")).iter_rows()
-    planted = np.array([[length + 0.3 * order[sport, skill, cue], rng.random()] for sport, skill, cue, length in rows])
+    planted = np.array(
+        [
+            [length + 0.3 * order[sport, skill, cue], rng.random()]
+            for sport, skill, cue, length in rows
+        ]
+    )
     with pytest.raises(AssertionError, match="cue is told with"):
         assert_chance(planted, shots, "cue", within=["sport", "skill"], model=linear())
 

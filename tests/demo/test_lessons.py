@@ -25,7 +25,11 @@ def test_every_lesson_shows_each_cue_once_and_each_fault_twice(videos: list[Less
     assert len(taught) == 24 * 9 * 3
     for video in taught:
         faults = [fault.name for fault in lessons.find_skill(video.sport, video.skill).faults]
-        shown = Counter((s.demonstration, s.execution, s.cue) for s in video.segments if s.demonstration != "none")
+        shown = Counter(
+            (s.demonstration, s.execution, s.cue)
+            for s in video.segments
+            if s.demonstration != "none"
+        )
         cues = {("correct", "correct", fault): 1 for fault in faults}
         assert shown == cues | {("incorrect", fault, fault): 2 for fault in faults}
 
@@ -41,21 +45,31 @@ def test_traps_part_words_from_pictures(videos: list[Lesson]) -> None:
     assert all(shot.actionable is False and shot.execution for shot in pictures)
 
 
-def test_words_keep_order_pauses_and_their_video(videos: list[Lesson], full_config: DemoConfig) -> None:
+def test_words_keep_order_pauses_and_their_video(
+    videos: list[Lesson], full_config: DemoConfig
+) -> None:
     for video in videos:
         said = [(s.said_start_s, s.said_end_s) for s in video.segments if s.text]
         spans = [(a, b) for a, b in said if a is not None and b is not None]
         assert len(spans) == len(said)
         assert all(b - a > 0.75 for a, b in spans)
-        assert all(later[0] - earlier[1] > 0.3 for earlier, later in pairwise(spans)), video.video_id
-        assert not spans or (spans[0][0] >= 0.05 and spans[-1][1] <= video.duration_s(full_config.fps))
+        assert all(later[0] - earlier[1] > 0.3 for earlier, later in pairwise(spans)), (
+            video.video_id
+        )
+        assert not spans or (
+            spans[0][0] >= 0.05 and spans[-1][1] <= video.duration_s(full_config.fps)
+        )
 
 
-def test_words_lag_in_automatic_captions_only(videos: list[Lesson], full_config: DemoConfig) -> None:
+def test_words_lag_in_automatic_captions_only(
+    videos: list[Lesson], full_config: DemoConfig
+) -> None:
     table = segments_table(videos, full_config).filter(
         pl.col("video_kind") == "lesson", pl.col("demonstration") != "none"
     )
-    middle = (pl.col("said_start_s") + pl.col("said_end_s") - pl.col("start_s") - pl.col("end_s")) / 2
+    middle = (
+        pl.col("said_start_s") + pl.col("said_end_s") - pl.col("start_s") - pl.col("end_s")
+    ) / 2
     lags = table.group_by("video_id", "caption_form").agg(lag=middle.median(), spread=middle.std())
     manual, automatic = (lags.filter(caption_form=form) for form in ("manual", "automatic"))
     assert 0.4 < automatic.height / lags.height < 0.6
@@ -86,7 +100,10 @@ def test_a_style_stands_in_one_split_only(videos: list[Lesson], full_config: Dem
     )
     for sport in SPORTS:
         channels = lessons.sport_channels(sport, full_config)
-        assert all(splits[id_] == split for id_, split in lessons.expected_splits(channels, full_config).items())
+        assert all(
+            splits[id_] == split
+            for id_, split in lessons.expected_splits(channels, full_config).items()
+        )
 
 
 def test_no_sentence_is_said_in_two_splits(videos: list[Lesson], full_config: DemoConfig) -> None:
@@ -100,7 +117,9 @@ def test_titles_tell_no_fault(videos: list[Lesson]) -> None:
     for video in videos:
         words = set(video.title.lower().replace("_", " ").split())
         faults = {
-            word for fault in lessons.find_skill(video.sport, video.skill).faults for word in fault.name.split("_")
+            word
+            for fault in lessons.find_skill(video.sport, video.skill).faults
+            for word in fault.name.split("_")
         }
         named = set(f"{video.skill} {video.sport}".split())
         assert not words & (faults - named), video.title
@@ -108,7 +127,9 @@ def test_titles_tell_no_fault(videos: list[Lesson]) -> None:
 
 def test_draws_do_not_depend_on_other_items(full_config: DemoConfig, videos: list[Lesson]) -> None:
     fewer = full_config.model_copy(update={"sports": 5})
-    again = {video.video_id: video for video in lessons.plan_videos(fewer) if video.kind == "lesson"}
+    again = {
+        video.video_id: video for video in lessons.plan_videos(fewer) if video.kind == "lesson"
+    }
     assert len(again) == 5 * 9 * 3
     assert all(video == again[video.video_id] for video in videos if video.video_id in again)
     first, second = generator(0, "a", "b").integers(2**60), generator(0, "a", "c").integers(2**60)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.demo import speech
+from sportskills_lib.demo import lesson_words
 
 SENTENCE = "Keep the right arm straight, and remember to hold the finish with your belt buckle up."
 
 
-def sentences(count: int = 3) -> list[list[speech.Word]]:
-    return [speech.speak(SENTENCE, 4.0 * i + 0.3, 4.0 * i + 3.1) for i in range(count)]
+def sentences(count: int = 3) -> list[list[lesson_words.Word]]:
+    return [lesson_words.speak(SENTENCE, 4.0 * i + 0.3, 4.0 * i + 3.1) for i in range(count)]
 
 
 def blocks(vtt: str) -> list[tuple[str, list[str]]]:
@@ -30,23 +30,23 @@ def seconds(text: str) -> float:
 
 
 def test_words_fill_their_span_in_order() -> None:
-    words = speech.speak(SENTENCE, 1.5, 4.0)
+    words = lesson_words.speak(SENTENCE, 1.5, 4.0)
     assert [word.text for word in words] == SENTENCE.split()
     assert words[0].start_s == 1.5 and words[-1].end_s == 4.0
     assert all(a.end_s == b.start_s and a.end_s > a.start_s for a, b in pairwise(words))
 
 
 def test_manual_form_is_one_punctuated_cue_a_sentence() -> None:
-    vtt = speech.manual_vtt(sentences())
+    vtt = lesson_words.manual_vtt(sentences())
     assert vtt.startswith("WEBVTT\nKind: captions\nLanguage: en\n\n")
     assert [" ".join(lines) for _, lines in blocks(vtt)] == [SENTENCE] * 3
     assert blocks(vtt)[1][0] == "00:00:04.300 --> 00:00:07.100"
 
 
 def test_rolling_form_shows_each_line_three_times() -> None:
-    heard = [speech.mishear(words, np.random.default_rng(7)) for words in sentences()]
+    heard = [lesson_words.mishear(words, np.random.default_rng(7)) for words in sentences()]
     said = [word.text for words in heard for word in words]
-    shown = blocks(speech.rolling_vtt(heard))
+    shown = blocks(lesson_words.rolling_vtt(heard))
     tagged = [re.sub(r"<[^>]*>", "", lines[1]) for _, lines in shown[::2]]
     repeats = [lines[0] for _, lines in shown[1::2]]
     assert " ".join(tagged).split() == said
@@ -59,9 +59,13 @@ def test_rolling_form_shows_each_line_three_times() -> None:
 
 def test_rolling_times_never_run_back() -> None:
     times = []
-    for time, lines in blocks(speech.rolling_vtt(sentences())):
+    for time, lines in blocks(lesson_words.rolling_vtt(sentences())):
         first, last = time.removesuffix(" align:start position:0%").split(" --> ")
-        times += [seconds(first), *map(seconds, re.findall(r"<([\d:.]+)>", lines[-1])), seconds(last)]
+        times += [
+            seconds(first),
+            *map(seconds, re.findall(r"<([\d:.]+)>", lines[-1])),
+            seconds(last),
+        ]
     assert times == sorted(times)
 
 
@@ -79,25 +83,34 @@ def test_rolling_form_has_the_shape_of_a_real_file() -> None:
         }
 
     real = (folder / "lessons" / "golfDriver0.en.vtt").read_text()
-    ours = speech.rolling_vtt([speech.mishear(words, np.random.default_rng(0)) for words in sentences()])
+    ours = lesson_words.rolling_vtt(
+        [lesson_words.mishear(words, np.random.default_rng(0)) for words in sentences()]
+    )
     assert shape(ours) == shape(real)
     tag = r"<\d\d:\d\d:\d\d\.\d{3}><c> [^<]+</c>"
     line = re.compile(rf"[^<]+({tag})+")
-    assert all(line.fullmatch(text) for vtt in (real, ours) for text in vtt.split("\n") if "<" in text)
+    assert all(
+        line.fullmatch(text) for vtt in (real, ours) for text in vtt.split("\n") if "<" in text
+    )
 
 
 def test_a_recogniser_errs_by_a_few_per_cent() -> None:
     rng = np.random.default_rng(0)
-    words = speech.speak(SENTENCE, 0, 3)
+    words = lesson_words.speak(SENTENCE, 0, 3)
     clean = [re.sub(r"[^a-z]", "", word.text.lower()) for word in words]
-    heard = [[word.text for word in speech.mishear(words, rng)] for _ in range(500)]
-    changed = sum(abs(len(one) - len(clean)) + sum(word not in clean for word in one) for one in heard)
+    heard = [[word.text for word in lesson_words.mishear(words, rng)] for _ in range(500)]
+    changed = sum(
+        abs(len(one) - len(clean)) + sum(word not in clean for word in one) for one in heard
+    )
     assert 0.02 < changed / (500 * len(clean)) < 0.10
     assert sum(one == clean for one in heard) > 150
 
 
 def test_spoilt_times_are_impossible() -> None:
-    times = [time.split(" --> ") for time, _ in blocks(speech.spoil_times(speech.manual_vtt(sentences(4))))]
+    times = [
+        time.split(" --> ")
+        for time, _ in blocks(lesson_words.spoil_times(lesson_words.manual_vtt(sentences(4))))
+    ]
     assert seconds(times[0][0]) > seconds(times[0][1])
     assert seconds(times[-1][0]) > 30_000
     assert all(seconds(a) < seconds(b) for a, b in times[1:-1])
@@ -105,4 +118,4 @@ def test_spoilt_times_are_impossible() -> None:
 
 @given(st.floats(0, 90_000, allow_nan=False))
 def test_stamps_read_back(value: float) -> None:
-    assert abs(seconds(speech.stamp(value)) - value) <= 0.0005 + 1e-9
+    assert abs(seconds(lesson_words.stamp(value)) - value) <= 0.0005 + 1e-9

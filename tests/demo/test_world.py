@@ -25,7 +25,9 @@ from sportskills_lib.demo.world import make_world, world_key
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a world but the lock."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".world.lock")
+    files = (
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".world.lock"
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -34,7 +36,9 @@ def frames_of(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def test_same_bytes_on_any_number_of_processes(tiny_world: Path, tiny_config: DemoConfig, tmp_path: Path) -> None:
+def test_same_bytes_on_any_number_of_processes(
+    tiny_world: Path, tiny_config: DemoConfig, tmp_path: Path
+) -> None:
     other = make_world(tmp_path, tiny_config.model_copy(update={"workers": 2}))
     assert contents(other) == contents(tiny_world)
     assert not list(tmp_path.glob(".partial"))
@@ -57,7 +61,8 @@ def test_killed_and_resumed(tiny_world: Path, tiny_config: DemoConfig, tmp_path:
     code = (
         "import sys; from pathlib import Path\n"
         "from sportskills_lib.demo.world import DemoConfig, make_world\n"
-        "if __name__ == '__main__': make_world(Path(sys.argv[1]), DemoConfig.model_validate_json(sys.argv[2]))\n"
+        "if __name__ == '__main__': make_world(Path(sys.argv[1]), "
+        "DemoConfig.model_validate_json(sys.argv[2]))\n"
     )
     (tmp_path / "make.py").write_text(code)
     config, folder = tiny_config.model_copy(update={"workers": 2}), tmp_path / "world"
@@ -75,11 +80,15 @@ def test_killed_and_resumed(tiny_world: Path, tiny_config: DemoConfig, tmp_path:
     assert standing
     make_world(folder, config)
     assert contents(folder) == contents(tiny_world)
-    assert {path: path.stat().st_mtime_ns for path in standing} == standing, "a finished file was made again"
+    assert {path: path.stat().st_mtime_ns for path in standing} == standing, (
+        "a finished file was made again"
+    )
 
 
 def test_a_world_stands_without_its_truth(tiny_config: DemoConfig, tmp_path: Path) -> None:
-    small = tiny_config.model_copy(update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0})
+    small = tiny_config.model_copy(
+        update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0}
+    )
     make_world(tmp_path, small)
     shutil.rmtree(tmp_path / "truth")
     make_world(tmp_path, small)
@@ -87,7 +96,9 @@ def test_a_world_stands_without_its_truth(tiny_config: DemoConfig, tmp_path: Pat
 
 
 def test_another_config_clears_what_stood(tiny_config: DemoConfig, tmp_path: Path) -> None:
-    small = tiny_config.model_copy(update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0})
+    small = tiny_config.model_copy(
+        update={"skills": 1, "sports": 1, "train_learners": 0, "test_learners": 0}
+    )
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "weights").write_text("kept")
     make_world(tmp_path, small)
@@ -140,7 +151,9 @@ def test_videos_show_what_the_truth_says(tiny_world: Path) -> None:
 
 
 def test_broken_files_are_broken_as_named(tiny_world: Path) -> None:
-    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(pl.col("defect").is_not_null())
+    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(
+        pl.col("defect").is_not_null()
+    )
     ids = dict(videos.select("defect", "video_id").iter_rows())
     assert set(ids) == set(lessons.DEFECTS)
     folder = tiny_world / "lessons"
@@ -157,20 +170,30 @@ def test_broken_files_are_broken_as_named(tiny_world: Path) -> None:
 
 
 def test_a_reupload_shows_its_original(tiny_world: Path) -> None:
-    row = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(kind="reupload").row(0, named=True)
+    row = (
+        pl.read_parquet(tiny_world / "truth" / "videos.parquet")
+        .filter(kind="reupload")
+        .row(0, named=True)
+    )
     copy = frames_of(tiny_world / "lessons" / f"{row['video_id']}.mp4").astype(float)
     original = frames_of(tiny_world / "lessons" / f"{row['duplicate_of']}.mp4").astype(float)
     if row["mirrored"]:
         copy = copy[:, :, ::-1]
     assert len(copy) == len(original)
     assert np.corrcoef(copy.ravel(), original.ravel())[0, 1] > 0.9
-    infos = [tiny_world / "lessons" / f"{row[key]}.info.json" for key in ("duplicate_of", "video_id")]
+    infos = [
+        tiny_world / "lessons" / f"{row[key]}.info.json" for key in ("duplicate_of", "video_id")
+    ]
     first, second = (json.loads(path.read_text()) for path in infos)
-    assert first["channel_id"] != second["channel_id"] and first["upload_date"] < second["upload_date"]
+    assert (
+        first["channel_id"] != second["channel_id"] and first["upload_date"] < second["upload_date"]
+    )
 
 
 def test_info_says_which_captions(tiny_world: Path) -> None:
-    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(pl.col("defect").is_null())
+    videos = pl.read_parquet(tiny_world / "truth" / "videos.parquet").filter(
+        pl.col("defect").is_null()
+    )
     for video_id, form in videos.select("video_id", "caption_form").iter_rows():
         info = json.loads((tiny_world / "lessons" / f"{video_id}.info.json").read_text())
         text = (tiny_world / "lessons" / f"{video_id}.en.vtt").read_text()

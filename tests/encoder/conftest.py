@@ -22,14 +22,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     rng = np.random.default_rng(0)
     rows = [
-        {"clip_id": f"c{i:03d}", "video_id": f"v{i // 4}", "sport": sport, "skill": f"skill{i % 2}", "split": split,
-         "text": f"do {sport} thing {i}"}
+        {
+            "clip_id": f"c{i:03d}",
+            "video_id": f"v{i // 4}",
+            "sport": sport,
+            "skill": f"skill{i % 2}",
+            "split": split,
+            "text": f"do {sport} thing {i}",
+        }
         for i, (sport, split) in enumerate(
             (sport, split)
             for sport in ("golf", "judo", "tennis")
             for split in ["train"] * 12 + ["val"] * 4 + ["test"] * 4
         )
-    ]  # fmt: skip
+    ]
     path = tmp_path_factory.mktemp("frames") / "frames.npy"
     np.save(path, rng.integers(0, 255, (len(rows), 4, 32, 32, 3), dtype=np.uint8))
     return Material(pl.DataFrame(rows), str(path))

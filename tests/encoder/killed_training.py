@@ -1,7 +1,7 @@
 """A training that dies: `python killed_training.py <folder of a job> <step> <where>`, by SIGKILL.
 
-``where``: ``step``, at the beginning of that step; ``checkpoint``, while the next checkpoint is written, when its
-tensors are there and the JSON that names them is not.
+``where``: ``step``, at the beginning of that step; ``checkpoint``, while the next checkpoint is
+written, when its tensors are there and the JSON that names them is not.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sportskills_lib import checkpoints
-from sportskills_lib.encoder import launching, training
+from sportskills_lib.encoder import distributed_job, training
+from sportskills_lib.training import checkpoints
 
 
 def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
@@ -25,10 +25,17 @@ def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., 
     if where == "checkpoint":
         patch.setattr(checkpoints, "write_whole", die)
     else:
-        patch.setattr(training, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a))
+        patch.setattr(
+            training, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a)
+        )
 
 
 if __name__ == "__main__":
     folder, moment, where = sys.argv[1:]
-    die_at(pytest.MonkeyPatch(), int(moment), where, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-    training.train(launching.read_job(Path(folder)))
+    die_at(
+        pytest.MonkeyPatch(),
+        int(moment),
+        where,
+        lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL),
+    )
+    training.train(distributed_job.read_job(Path(folder)))

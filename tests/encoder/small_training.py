@@ -12,12 +12,21 @@ TINY = {
     "model_cfg": {
         "embed_dim": 16,
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 4, "image_size": 32, "head_width": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
 }
 PATCHES = {"layers": 2, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32}
-VIT = {**TINY, "model_cfg": {**TINY["model_cfg"], "vision_cfg": PATCHES}}  # no layer that mixes rows of a batch
+VIT = {
+    **TINY,
+    "model_cfg": {**TINY["model_cfg"], "vision_cfg": PATCHES},
+}  # no layer that mixes rows of a batch
 
 
 def small_config(model: str, **changes) -> EncoderConfig:

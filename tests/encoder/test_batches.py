@@ -1,4 +1,6 @@
-"""Batches by count: every sport as often as every other, every clip once a round, any step asked for at once."""
+"""Batches by count: every sport as often as every other, every clip once a round, any step asked
+for at once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportskills_lib.encoder.batches import Likeness, SportBatches, hands_in
+from sportskills_lib.encoder.sport_batches import Likeness, SportBatches, hands_in
 
 
 def _clips(videos: dict[str, list[int]]) -> pl.DataFrame:
     """A table with so many clips of each video of each sport."""
-    counted = [(sport, f"{sport}{v}", n) for sport, counts in videos.items() for v, n in enumerate(counts)]
+    counted = [
+        (sport, f"{sport}{v}", n) for sport, counts in videos.items() for v, n in enumerate(counts)
+    ]
     rows = [(sport, video) for sport, video, n in counted for _ in range(n)]
     return pl.DataFrame(rows, schema=["sport", "video_id"], orient="row")
 
@@ -52,14 +56,19 @@ def test_batches_are_balanced_and_hold_what_they_promise(
 
 @settings(deadline=None, max_examples=30)
 @given(WORLDS, st.integers(1, 4), st.integers(1, 5), st.booleans())
-def test_any_step_can_be_asked_for_at_once(videos: dict[str, list[int]], sports: int, size: int, apart: bool) -> None:
+def test_any_step_can_be_asked_for_at_once(
+    videos: dict[str, list[int]], sports: int, size: int, apart: bool
+) -> None:
     clips = _clips(videos)
     walked = SportBatches(clips, sports, size, seed=4, one_clip_a_video=apart)
     want = [walked.at(step) for step in range(20)]
     for step in (19, 3, 11, 0, 12):
         fresh = SportBatches(clips, sports, size, seed=4, one_clip_a_video=apart)
         assert np.array_equal(fresh.at(step), want[step])
-    other = [SportBatches(clips, sports, size, seed=5, one_clip_a_video=apart).at(step) for step in range(20)]
+    other = [
+        SportBatches(clips, sports, size, seed=5, one_clip_a_video=apart).at(step)
+        for step in range(20)
+    ]
     if clips.height > 6:
         assert any(not np.array_equal(a, b) for a, b in zip(want, other, strict=True))
 
@@ -107,7 +116,9 @@ def test_hard_negatives_are_the_nearest_that_are_not_doubtful(apart: bool) -> No
     clips = _clips({"golf": [10] * 6, "judo": [10] * 6})
     kinds = rng.integers(4, size=clips.height)
     look_ND = _unit(np.eye(4)[kinds] + 0.1 * rng.normal(size=(clips.height, 4)))
-    said_ND = np.eye(40)[rng.integers(40, size=clips.height)]  # equal words: probably false negatives
+    said_ND = np.eye(40)[
+        rng.integers(40, size=clips.height)
+    ]  # equal words: probably false negatives
     likeness = Likeness(look_ND, said_ND, ceiling=0.9, share=1.0)
     hard = SportBatches(clips, 2, 4, seed=0, one_clip_a_video=apart, likeness=likeness)
     plain = SportBatches(clips, 2, 4, seed=0, one_clip_a_video=apart)
@@ -138,7 +149,9 @@ def test_the_first_hand_is_the_naive_choice() -> None:
     hand = batches._round(0, np.random.default_rng(7))
     order = np.random.default_rng(7).permutation(12)
     wanted = [int(order[0])]
-    for card in sorted(set(range(12)) - set(wanted), key=lambda i: -look_ND[i] @ look_ND[wanted[0]]):
+    for card in sorted(
+        set(range(12)) - set(wanted), key=lambda i: -look_ND[i] @ look_ND[wanted[0]]
+    ):
         if len(wanted) < 4 and all(said_ND[card] @ said_ND[j] <= 0.6 for j in wanted):
             wanted.append(card)
     assert any(set(wanted) == set(cards) for cards in hand)

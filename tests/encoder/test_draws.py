@@ -7,9 +7,14 @@ import polars as pl
 import pytest
 
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import draws as draws_module
-from sportskills_lib.encoder.draws import Draws
-from sportskills_lib.encoder.texts import label_prompts, sentence_kinds, skill_prompts, training_texts
+from sportskills_lib.encoder import batch_sampler as draws_module
+from sportskills_lib.encoder.batch_sampler import Draws
+from sportskills_lib.encoder.texts import (
+    label_prompts,
+    sentence_kinds,
+    skill_prompts,
+    training_texts,
+)
 
 SHAPE = {"sports_a_batch": 2, "clips_a_sport": 8}
 
@@ -17,11 +22,18 @@ SHAPE = {"sports_a_batch": 2, "clips_a_sport": 8}
 @pytest.fixture
 def clips() -> pl.DataFrame:
     rows = [
-        {"clip_id": f"c{i}", "video_id": f"{sport}{i // 3}", "sport": sport, "skill": f"skill{i % 2}", "split": "train",
-         "text": f"For the skill{i % 2}, reach far {i % 5}!", "label": f"playing {sport}"}
+        {
+            "clip_id": f"c{i}",
+            "video_id": f"{sport}{i // 3}",
+            "sport": sport,
+            "skill": f"skill{i % 2}",
+            "split": "train",
+            "text": f"For the skill{i % 2}, reach far {i % 5}!",
+            "label": f"playing {sport}",
+        }
         for sport in ("golf", "judo", "tennis")
         for i in range(12)
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(rows)
 
 
@@ -32,7 +44,9 @@ class _Start:
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         self.asked += 1
-        return np.eye(5, dtype=np.float32)[[int("".join(filter(str.isdigit, t.split()[-1])) or 0) % 5 for t in texts]]
+        return np.eye(5, dtype=np.float32)[
+            [int("".join(filter(str.isdigit, t.split()[-1])) or 0) % 5 for t in texts]
+        ]
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         return np.eye(5, dtype=np.float32)[frames[:, 0, 0, 0, 0] % 5]
@@ -48,8 +62,12 @@ def _draws(clips: pl.DataFrame, arm: str, **changes: object) -> Draws:
     return Draws(clips, rows, told, config, arm=arm, start=_Start(), frames=frames)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("arm", ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"])
-def test_without_rules_every_pair_counts_and_each_clip_has_its_text(clips: pl.DataFrame, arm: str) -> None:
+@pytest.mark.parametrize(
+    "arm", ["activity_sport", "activity_skill", "narrations", "narrations_shuffled"]
+)
+def test_without_rules_every_pair_counts_and_each_clip_has_its_text(
+    clips: pl.DataFrame, arm: str
+) -> None:
     told = training_texts(clips, clips["text"], arm, seed=0)
     batch = _draws(clips, arm).at(3)
     assert batch.allowed_BB is None and len(batch.rows) == 16
@@ -70,7 +88,9 @@ def test_false_negatives_are_left_out_as_by_hand(clips: pl.DataFrame) -> None:
         for i, a in enumerate(rows):
             for j, b in enumerate(rows):
                 positive = a["text"] == b["text"]
-                assert batch.allowed_BB[i, j] == (positive or not any(rules[rule](a, b) for rule in chosen))
+                assert batch.allowed_BB[i, j] == (
+                    positive or not any(rules[rule](a, b) for rule in chosen)
+                )
 
 
 def test_an_unknown_rule_is_an_error_that_names_the_known_ones() -> None:
@@ -87,7 +107,9 @@ def test_labels_are_known_so_that_only_the_video_can_make_a_doubt(clips: pl.Data
     assert np.array_equal(batch.allowed_BB, ~video | (label[:, None] == label))
 
 
-def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(clips: pl.DataFrame) -> None:
+def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(
+    clips: pl.DataFrame,
+) -> None:
     draws, prompts, drawn = _draws(clips, "both"), skill_prompts(clips, seed=0), []
     skills = list(clips.select("sport", "skill").iter_rows())
     for step in range(60):
@@ -96,7 +118,9 @@ def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(clips: 
         said = [clips["text"][int(i)] for i in batch.rows]
         prompt_B = np.array([text != own for text, own in zip(batch.texts, said, strict=True)])
         drawn.append(prompt_B.mean())
-        assert all(clips["skill"][int(i)] in t for i, t in zip(batch.rows, batch.texts, strict=True))
+        assert all(
+            clips["skill"][int(i)] in t for i, t in zip(batch.rows, batch.texts, strict=True)
+        )
         assert batch.allowed_BB is not None
         for i, a in enumerate(batch.rows):
             for j, b in enumerate(batch.rows):
@@ -129,7 +153,9 @@ def test_what_the_start_tower_says_is_asked_once_for_all_trials(clips: pl.DataFr
     assert start.asked == 1
 
 
-def test_sentences_of_one_skill_are_one_kind_whatever_case_and_punctuation(clips: pl.DataFrame) -> None:
+def test_sentences_of_one_skill_are_one_kind_whatever_case_and_punctuation(
+    clips: pl.DataFrame,
+) -> None:
     head = clips.head(4).with_columns(skill=pl.Series(["a", "a", "a", "b"]))
     kinds = sentence_kinds(head, ["Reach far!", "reach  far", "Reach further", "Reach far!"])
     assert kinds[0] == kinds[1] and len({kinds[0], kinds[2], kinds[3]}) == 3
@@ -138,13 +164,30 @@ def test_sentences_of_one_skill_are_one_kind_whatever_case_and_punctuation(clips
 
 
 def test_prompts_of_a_data_sets_labels_are_sentences(clips: pl.DataFrame) -> None:
-    labels = pl.Series(["playing tennis", "archery", "Holding a {thing}", "brush_hair", "HorseRiding", "BMX", "_"])
+    labels = pl.Series(
+        ["playing tennis", "archery", "Holding a {thing}", "brush_hair", "HorseRiding", "BMX", "_"]
+    )
     for seed in range(9):
         told = label_prompts(labels, np.random.default_rng(seed))
-        wanted = ("playing tennis", "archery", "holding a {thing}", "brush hair", "horse riding", "bmx", " ")
+        wanted = (
+            "playing tennis",
+            "archery",
+            "holding a {thing}",
+            "brush hair",
+            "horse riding",
+            "bmx",
+            " ",
+        )
         assert all(words in text.lower() for words, text in zip(wanted, told, strict=True))
-        assert not any("doing playing" in text or "_" in text or " Holding" in text for text in told)
+        assert not any(
+            "doing playing" in text or "_" in text or " Holding" in text for text in told
+        )
         assert all(text[0].isupper() and text.endswith(".") for text in told)
-    assert training_texts(clips, clips["text"], "activity_dataset", seed=0) != clips["text"].to_list()
-    groups = [_draws(clips, "activity_dataset").at(0).group_B, _draws(clips, "activity_sport").at(0).group_B]
+    assert (
+        training_texts(clips, clips["text"], "activity_dataset", seed=0) != clips["text"].to_list()
+    )
+    groups = [
+        _draws(clips, "activity_dataset").at(0).group_B,
+        _draws(clips, "activity_sport").at(0).group_B,
+    ]
     assert all(len(set(group)) == 2 for group in groups)

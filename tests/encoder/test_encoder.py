@@ -1,4 +1,6 @@
-"""The encoder against oracles: losses by hand, batches by count, arms by what they read, towers by round trips."""
+"""The encoder against oracles: losses by hand, batches by count, arms by what they read, towers by
+round trips.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ import pytest
 import torch
 from small_training import small_config, small_train
 
-from sportskills_lib import compute, models
-from sportskills_lib.encoder import study, texts, training
+from sportskills_lib import models
+from sportskills_lib.encoder import stage, texts, training
 from sportskills_lib.encoder.losses import info_nce
+from sportskills_lib.runs import worker_pool
 
 
 def test_info_nce_is_clips_loss_when_all_texts_differ() -> None:
@@ -22,16 +25,29 @@ def test_info_nce_is_clips_loss_when_all_texts_differ() -> None:
 
 
 def test_equal_texts_are_positives_of_one_another() -> None:
-    """Two clips, one text: agreeing with both copies of the text must cost no more than ln 2, whatever the scale."""
+    """Two clips, one text: agreeing with both copies of the text must cost no more than ln 2,
+    whatever the scale.
+    """
     clip = torch.nn.functional.normalize(torch.ones(2, 4), dim=-1)
-    same, other = (info_nce(clip, clip, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
-    assert same.item() == pytest.approx(np.log(2), abs=1e-5) and other.item() == pytest.approx(np.log(2), abs=1e-5)
+    same, other = (
+        info_nce(clip, clip, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1])
+    )
+    assert same.item() == pytest.approx(np.log(2), abs=1e-5) and other.item() == pytest.approx(
+        np.log(2), abs=1e-5
+    )
     apart = torch.eye(2)
-    punished, right = (info_nce(apart, apart, torch.tensor(20.0), torch.tensor(group)) for group in ([0, 0], [0, 1]))
-    assert right.item() < 1e-5 < punished.item()  # clips of one text that lie apart are drawn together
+    punished, right = (
+        info_nce(apart, apart, torch.tensor(20.0), torch.tensor(group))
+        for group in ([0, 0], [0, 1])
+    )
+    assert (
+        right.item() < 1e-5 < punished.item()
+    )  # clips of one text that lie apart are drawn together
 
 
-def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(material: training.Material) -> None:
+def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(
+    material: training.Material,
+) -> None:
     clips = material.clips
     shuffled = texts.training_texts(clips, clips["text"], "narrations_shuffled", seed=0)
     told = clips.with_columns(pl.Series("shuffled", shuffled))
@@ -42,16 +58,24 @@ def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(mat
 
 def _told(clips: pl.DataFrame) -> pl.Series:
     """A sentence a clip that names its skill, once among other words."""
-    return (pl.Series([f"For your {k}, reach for word{i}." for i, k in enumerate(clips["skill"])])).alias("text")
+    return (
+        pl.Series([f"For your {k}, reach for word{i}." for i, k in enumerate(clips["skill"])])
+    ).alias("text")
 
 
-def test_activity_texts_name_the_activity_and_not_what_is_said_of_the_clip(material: training.Material) -> None:
+def test_activity_texts_name_the_activity_and_not_what_is_said_of_the_clip(
+    material: training.Material,
+) -> None:
     clips = material.clips
     for arm in ("activity_sport", "activity_skill"):
         told = texts.training_texts(clips, _told(clips), arm, seed=0)
-        for i, (text, sport, skill) in enumerate(zip(told, clips["sport"], clips["skill"], strict=True)):
+        for i, (text, sport, skill) in enumerate(
+            zip(told, clips["sport"], clips["skill"], strict=True)
+        ):
             assert (sport if arm == "activity_sport" else skill) in text
-            others = {"skill0", "skill1"} - {skill} if arm == "activity_skill" else {"skill0", "skill1"}
+            others = (
+                {"skill0", "skill1"} - {skill} if arm == "activity_skill" else {"skill0", "skill1"}
+            )
             assert not any(other in text for other in others)
             assert f"word{i}." not in text
         carried = [text for text in told if "reach for word" in text]
@@ -66,10 +90,16 @@ def test_activity_texts_carry_training_sentences_alone(material: training.Materi
     train = set(np.flatnonzero(clips["split"] == "train"))
     told = texts.training_texts(clips, said, "activity_skill", seed=0)
     assert {int(text.split("word")[1].strip(".")) for text in told if "word" in text} <= train
-    silent = texts.training_texts(clips, pl.Series([None] * clips.height, dtype=pl.String), "activity_sport", seed=0)
+    silent = texts.training_texts(
+        clips, pl.Series([None] * clips.height, dtype=pl.String), "activity_sport", seed=0
+    )
     assert all(text.format(it="") and "None" not in text for text in silent)
-    unnamed = texts.training_texts(clips, pl.Series(["Bend. "] * clips.height), "activity_sport", seed=0)
-    assert {text for text in unnamed if text.startswith("Bend")} == {f"Bend, {s}." for s in clips["sport"].unique()}
+    unnamed = texts.training_texts(
+        clips, pl.Series(["Bend. "] * clips.height), "activity_sport", seed=0
+    )
+    assert {text for text in unnamed if text.startswith("Bend")} == {
+        f"Bend, {s}." for s in clips["sport"].unique()
+    }
 
 
 def test_tower_round_trip_and_batch_size_do_not_change_embeddings(tiny: str, tmp_path) -> None:
@@ -109,7 +139,9 @@ def test_an_unknown_model_is_an_error_with_a_remedy() -> None:
         models.load_tower("no/such/model")
 
 
-def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(tiny: str, material: training.Material) -> None:
+def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(
+    tiny: str, material: training.Material
+) -> None:
     told = material.clips["text"].to_list()
     runs = [small_train(small_config(tiny), material, told, steps=3) for _ in range(2)]
     assert runs[0][1]["step"].to_list() == [0, 2, 3]
@@ -118,42 +150,72 @@ def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(tiny: str,
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_texts_of_other_splits_do_not_touch_training(tiny: str, material: training.Material) -> None:
+def test_texts_of_other_splits_do_not_touch_training(
+    tiny: str, material: training.Material
+) -> None:
     told = material.clips["text"].to_list()
-    changed = [t if s == "train" else "leak" for t, s in zip(told, material.clips["split"], strict=True)]
-    curves = [small_train(small_config(tiny), material, words, steps=2)[1] for words in (told, changed)]
+    changed = [
+        t if s == "train" else "leak" for t, s in zip(told, material.clips["split"], strict=True)
+    ]
+    curves = [
+        small_train(small_config(tiny), material, words, steps=2)[1] for words in (told, changed)
+    ]
     own = "val_loss"  # asks with the arm's own texts of the validation clips
     assert curves[0].drop(own).equals(curves[1].drop(own)) and not curves[0].equals(curves[1])
 
 
-def test_a_finished_arm_is_not_trained_again(tiny: str, material: training.Material, tmp_path, monkeypatch) -> None:
+def test_a_finished_arm_is_not_trained_again(
+    tiny: str, material: training.Material, tmp_path, monkeypatch
+) -> None:
     config = small_config(tiny, arms=["narrations"], learning_rates=[1e-3], steps=1)
-    first = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
+    first = stage.train_arms(
+        material, config, folder=tmp_path / "models", shards=tmp_path / "shards"
+    )
 
-    monkeypatch.setattr(compute, "_in_pool", lambda *a, **k: (item for item in ()))
-    again = study.train_arms(material, config, folder=tmp_path / "models", shards=tmp_path / "shards")
+    monkeypatch.setattr(worker_pool, "_in_pool", lambda *a, **k: (item for item in ()))
+    again = stage.train_arms(
+        material, config, folder=tmp_path / "models", shards=tmp_path / "shards"
+    )
     assert again.curves.equals(first.curves) and again.by_sport.equals(first.by_sport)
     assert again.systems == (("image", "zero_shot"), ("image", "narrations"))
-    start, trained = (models.load_tower(tmp_path.joinpath("models", *system)) for system in again.systems)
+    start, trained = (
+        models.load_tower(tmp_path.joinpath("models", *system)) for system in again.systems
+    )
     before, after = start.model.state_dict(), trained.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert "text_projection" in moved and any(name.startswith("visual.layer4") for name in moved)
     assert not any(name.startswith(tuple(config.frozen)) for name in moved)  # statistics included
 
 
-def test_without_training_clips_only_the_start_is_there(tiny: str, material: training.Material, tmp_path) -> None:
-    alone = training.Material(material.clips.with_columns(split=pl.lit("test")), material.frames_path)
-    found = study.train_arms(alone, small_config(tiny), folder=tmp_path / "m", shards=tmp_path / "s")
-    assert found.systems == (("image", "zero_shot"),) and found.curves.is_empty() and found.headline() == {}
+def test_without_training_clips_only_the_start_is_there(
+    tiny: str, material: training.Material, tmp_path
+) -> None:
+    alone = training.Material(
+        material.clips.with_columns(split=pl.lit("test")), material.frames_path
+    )
+    found = stage.train_arms(
+        alone, small_config(tiny), folder=tmp_path / "m", shards=tmp_path / "s"
+    )
+    assert (
+        found.systems == (("image", "zero_shot"),)
+        and found.curves.is_empty()
+        and found.headline() == {}
+    )
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     rates = [training.learning_rate_at(step, 100, 1.0, 10) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) <= 1 and rates[100] == pytest.approx(0, abs=1e-9)
+    assert (
+        rates[0] == pytest.approx(0.1)
+        and max(rates) <= 1
+        and rates[100] == pytest.approx(0, abs=1e-9)
+    )
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(material: training.Material) -> None:
+def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(
+    material: training.Material,
+) -> None:
     clips = material.clips
     for arm, groups in (("activity_sport", 3), ("activity_skill", 6), ("narrations", clips.height)):
         told = texts.training_texts(clips, clips["text"], arm, seed=0)
@@ -167,19 +229,28 @@ def test_chunks_give_a_step_the_same_weights(vit: str, material: training.Materi
         tower, curve = small_train(config, material, told, steps=2, evaluate=False)
         weights.append((curve["loss"][-1], tower.model.state_dict()))
     assert weights[0][0] == pytest.approx(weights[1][0], abs=1e-5)
-    assert all(torch.allclose(weights[0][1][name], weights[1][1][name], atol=1e-4) for name in weights[0][1])
+    assert all(
+        torch.allclose(weights[0][1][name], weights[1][1][name], atol=1e-4)
+        for name in weights[0][1]
+    )
 
 
-def test_chunks_and_batch_statistics_do_not_go_together(tiny: str, material: training.Material) -> None:
+def test_chunks_and_batch_statistics_do_not_go_together(
+    tiny: str, material: training.Material
+) -> None:
     config = small_config(tiny, chunk=2)
     with pytest.raises(ValueError, match="BatchNorm layers train on it"):
         small_train(config, material, material.clips["text"].to_list(), steps=1)
 
 
-def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(tiny, material, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(compute, "_in_pool", compute._in_process)
-    config = small_config(tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], false_negatives=["video"])
-    found = study.train_arms(material, config, folder=tmp_path / "m", shards=tmp_path / "s")
+def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(
+    tiny, material, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "_in_pool", worker_pool._in_process)
+    config = small_config(
+        tiny, loss="siglip", arms=["narrations"], learning_rates=[1e-2], false_negatives=["video"]
+    )
+    found = stage.train_arms(material, config, folder=tmp_path / "m", shards=tmp_path / "s")
     assert [system.arm for system in found.systems] == ["zero_shot", "narrations"]
     bias = models.load_tower(tmp_path / "m/image/narrations").model.logit_bias
     assert bias is not None and bias.item() != -10.0

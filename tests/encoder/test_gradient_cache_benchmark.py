@@ -1,4 +1,6 @@
-"""The benchmark of the gradient cache takes its step: nothing else runs it, and it once asked for what had moved."""
+"""The benchmark of the gradient cache takes its step: nothing else runs it, and it once asked for
+what had moved.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sportskills_lib.encoder.labelled import read_lists
+from sportskills_lib.encoder.activity_lists import read_lists
 
 HEAD = "label,youtube_id,time_start,time_end,split\n"
 
@@ -31,7 +31,12 @@ def test_kinetics_rows_name_spans_of_whole_and_of_cut_files(tmp_path: Path) -> N
         3,
         13,
     )
-    assert (cut.video_id, cut.start_s, cut.end_s, cut.path.suffix) == ("-bb_bbbbbbb", 0.0, None, ".webm")
+    assert (cut.video_id, cut.start_s, cut.end_s, cut.path.suffix) == (
+        "-bb_bbbbbbb",
+        0.0,
+        None,
+        ".webm",
+    )
     assert dropped == []
 
 
@@ -51,19 +56,29 @@ def test_kinetics_rows_name_spans_of_whole_and_of_cut_files(tmp_path: Path) -> N
         ("tennis,here,1,4,train\nvolley,here,1,4,train", "duplicate_row", "'volley'"),
     ],
 )
-def test_a_bad_row_is_dropped_with_its_reason(tmp_path: Path, row: str, reason: str, said: str) -> None:
+def test_a_bad_row_is_dropped_with_its_reason(
+    tmp_path: Path, row: str, reason: str, said: str
+) -> None:
     _touch(tmp_path, "here.mp4")
     (tmp_path / "list.csv").write_text("\ufeff" + HEAD + "golf,here,5,6,train\n" + row + "\n")
     kept, dropped = read_lists(tmp_path)
-    assert [one.label for one in kept] == ["golf"] + (["tennis"] if reason == "duplicate_row" else [])
+    assert [one.label for one in kept] == ["golf"] + (
+        ["tennis"] if reason == "duplicate_row" else []
+    )
     ((_, _, why, detail),) = dropped
     assert why == reason and said in detail
 
 
-def test_something_something_rows_are_whole_files_with_things_in_their_places(tmp_path: Path) -> None:
+def test_something_something_rows_are_whole_files_with_things_in_their_places(
+    tmp_path: Path,
+) -> None:
     _touch(tmp_path, "7.webm", "8.webm", "10.webm", "11.webm")
     rows = [
-        {"id": "7", "template": "Holding [something] next to [something]", "placeholders": ["a [cup]", "a box"]},
+        {
+            "id": "7",
+            "template": "Holding [something] next to [something]",
+            "placeholders": ["a [cup]", "a box"],
+        },
         {"id": "8", "template": "Holding [something]", "placeholders": []},
         {"id": "9", "template": "Holding [something]", "placeholders": ["a ball"]},
         {"id": "10", "template": "Eating [something]", "placeholders": ["a pear"]},
@@ -77,11 +92,17 @@ def test_something_something_rows_are_whole_files_with_things_in_their_places(tm
     (one,), dropped = read_lists(tmp_path)
     assert (one.clip_id, one.end_s, one.label) == ("7", None, "Holding a [cup] next to a box")
     assert one.class_name == "Holding something next to something"
-    assert Counter(reason for _, _, reason, _ in dropped) == {"bad_row": 3, "no_video": 1, "unknown_label": 1}
+    assert Counter(reason for _, _, reason, _ in dropped) == {
+        "bad_row": 3,
+        "no_video": 1,
+        "unknown_label": 1,
+    }
 
 
 def test_a_folder_without_a_list_or_with_a_broken_one_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no list of labels: a CSV with the columns label, youtube_id"):
+    with pytest.raises(
+        ValueError, match="no list of labels: a CSV with the columns label, youtube_id"
+    ):
         read_lists(tmp_path)
     with pytest.raises(ValueError, match="is no folder"):
         read_lists(tmp_path / "no")

@@ -48,7 +48,13 @@ def test_allowed_pairs_leave_out_probable_false_negatives_and_never_a_positive()
     group = np.array([0, 1, 2, 0])
     assert allowed_pairs(group).all()
     video = allowed_pairs(group, video_B=np.array(["a", "a", "b", "a"]))
-    assert not video[0, 1] and not video[1, 0] and video[0, 2] and video[0, 3] and video.diagonal().all()
+    assert (
+        not video[0, 1]
+        and not video[1, 0]
+        and video[0, 2]
+        and video[0, 3]
+        and video.diagonal().all()
+    )
     kind = allowed_pairs(group, kind_B=np.array([5, 6, 5, 7]))
     assert not kind[0, 2] and kind[0, 1]
     text = np.array([[1.0, 0], [0, 1], [0.9, np.sqrt(1 - 0.81)], [1, 0]])
@@ -62,7 +68,10 @@ class _Towers(torch.nn.Module):
         torch.manual_seed(1)
         self.clip, self.text = (
             torch.nn.Sequential(
-                torch.nn.Linear(width, 16), torch.nn.GELU(), torch.nn.Dropout(0.3), torch.nn.Linear(16, 8)
+                torch.nn.Linear(width, 16),
+                torch.nn.GELU(),
+                torch.nn.Dropout(0.3),
+                torch.nn.Linear(16, 8),
             )
             for width in (6, 5)
         )
@@ -75,15 +84,23 @@ class _Towers(torch.nn.Module):
 
 @pytest.mark.parametrize("sizes", [(12,), (4, 4, 4), (5, 5, 2), (1,) * 12])
 def test_cached_gradients_equal_those_of_one_graph_dropout_included(sizes: tuple[int, ...]) -> None:
-    """The oracle draws dropout chunk by chunk as the cache does, in one graph: gradients must agree to rounding."""
-    towers, (frames, words) = _Towers().double(), (torch.randn(12, 6).double(), torch.randn(12, 5).double())
+    """The oracle draws dropout chunk by chunk as the cache does, in one graph: gradients must agree
+    to rounding.
+    """
+    towers, (frames, words) = (
+        _Towers().double(),
+        (torch.randn(12, 6).double(), torch.randn(12, 5).double()),
+    )
     clips, texts = frames.split(list(sizes)), words.split(list(sizes))
     torch.manual_seed(7)
     value = backward_in_chunks(towers.loss, (towers.clip, clips), (towers.text, texts))
     cached = {name: p.grad.clone() for name, p in towers.named_parameters()}
     towers.zero_grad()
     torch.manual_seed(7)
-    embedded = [torch.cat([tower(c) for c in chunks]) for tower, chunks in ((towers.clip, clips), (towers.text, texts))]
+    embedded = [
+        torch.cat([tower(c) for c in chunks])
+        for tower, chunks in ((towers.clip, clips), (towers.text, texts))
+    ]
     whole = towers.loss(*embedded)
     whole.backward()
     assert value == pytest.approx(whole.item(), abs=1e-12)
@@ -98,7 +115,9 @@ def test_without_dropout_chunks_do_not_matter_and_the_next_draw_is_not_disturbed
     for size in (10, 3):
         towers.zero_grad()
         torch.manual_seed(3)
-        backward_in_chunks(towers.loss, (towers.clip, frames.split(size)), (towers.text, words.split(size)))
+        backward_in_chunks(
+            towers.loss, (towers.clip, frames.split(size)), (towers.text, words.split(size))
+        )
         grads.append([p.grad.clone() for p in towers.parameters()])
         draws.append(torch.rand(2))
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads, strict=True))
@@ -128,4 +147,6 @@ def test_a_negative_far_above_both_its_positives_is_left_out() -> None:
     for i in range(6):
         for j in range(6):
             assert allowed[i, j] == (alike[i, j] <= max(alike[i, i], alike[j, j]) + 0.1 + 1e-7)
-    assert allowed.diagonal().all() and not allowed.all() and not_above_positive(clip, text, 2.0).all()
+    assert (
+        allowed.diagonal().all() and not allowed.all() and not_above_positive(clip, text, 2.0).all()
+    )

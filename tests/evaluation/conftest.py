@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import stage_outputs
 
-from sportskills_lib import style
+from sportskills_lib.plots import style
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,9 @@ def _pristine(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
-        stage_outputs.write_stages(folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",))
+        stage_outputs.write_stages(
+            folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",)
+        )
     return folder
 
 

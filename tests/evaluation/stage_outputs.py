@@ -1,7 +1,7 @@
 """Small stage outputs with a known structure, made of random vectors: what 05 reads, without 01–04.
 
-A clip's vector is the sum of parts for its sport, its skill, its execution and itself; an arm knows some of the parts.
-Nothing here is a result about anything.
+A clip's vector is the sum of parts for its sport, its skill, its execution and itself; an arm knows
+some of the parts. Nothing here is a result about anything.
 """
 
 from __future__ import annotations
@@ -13,15 +13,37 @@ import numpy as np
 import polars as pl
 from films import shot, write_film
 
-from sportskills_lib import artifacts, config, tables
+from sportskills_lib import config, tables
 from sportskills_lib.evaluation import feedback, recall
+from sportskills_lib.runs import artifacts
 
 RUN = "synthetic"
 SPORTS = (
-    "archery", "badminton", "baseball", "bowling", "boxing", "climbing", "cricket", "cycling", "diving", "fencing",
-    "golf", "handball", "hockey", "hurdles", "javelin", "judo", "rowing", "skating", "skiing", "sprinting", "squash",
-    "tennis", "volleyball", "weightlifting",
-)  # fmt: skip
+    "archery",
+    "badminton",
+    "baseball",
+    "bowling",
+    "boxing",
+    "climbing",
+    "cricket",
+    "cycling",
+    "diving",
+    "fencing",
+    "golf",
+    "handball",
+    "hockey",
+    "hurdles",
+    "javelin",
+    "judo",
+    "rowing",
+    "skating",
+    "skiing",
+    "sprinting",
+    "squash",
+    "tennis",
+    "volleyball",
+    "weightlifting",
+)
 EXECUTIONS = ("correct", "fault one", "fault two", "fault three")
 # How much an arm knows of the sport, the skill, the execution and the single clip.
 ARMS = {
@@ -48,7 +70,9 @@ def vectors(names: list[str], width: int, rng: np.random.Generator) -> dict[str,
 
 
 def clip_rows(sports: tuple[str, ...], small: tuple[str, ...]) -> pl.DataFrame:
-    """27 clips a channel, 9 channels a sport (4 train, 1 val, 4 test); a small sport has one test channel."""
+    """27 clips a channel, 9 channels a sport (4 train, 1 val, 4 test); a small sport has one test
+    channel.
+    """
     rows = []
     for sport in sports:
         for channel in range(6 if sport in small else 9):
@@ -80,12 +104,15 @@ def clip_rows(sports: tuple[str, ...], small: tuple[str, ...]) -> pl.DataFrame:
 
 
 def narration_rows(clips: pl.DataFrame) -> pl.DataFrame:
-    """One sentence a clip, said just before it; the two takes of a fault share a wording in one channel of four."""
+    """One sentence a clip, said just before it; the two takes of a fault share a wording in one
+    channel of four.
+    """
     texts = []
     for row in clips.iter_rows(named=True):
         take = "" if row["channel"].endswith("5") else f", take {row['clip_id'][-13:-7]}"
         texts.append(
-            f"{row['channel']} says: mind {row['cue']} of {row['execution']} in {row['skill']}{take} <b>$5</b>"
+            f"{row['channel']} says: mind {row['cue']} of {row['execution']} in "
+            f"{row['skill']}{take} <b>$5</b>"
         )
     return clips.select(
         narration_id=pl.concat_str("clip_id", pl.lit("n")),
@@ -129,7 +156,9 @@ def embedding_rows(clips: pl.DataFrame, rng: np.random.Generator, width: int = 3
 
 
 def frames_of(clips: pl.DataFrame, *, frames: int = 4, size_px: int = 32) -> np.ndarray:
-    """A block that moves along a path of its execution on a backdrop of its own: something to look at."""
+    """A block that moves along a path of its execution on a backdrop of its own: something to look
+    at.
+    """
     film = np.zeros((clips.height, frames, size_px, size_px, 3), dtype=np.uint8)
     for row, (clip, execution) in enumerate(clips.select("clip_id", "execution").rows()):
         rng = np.random.default_rng(list(clip.encode()))
@@ -170,16 +199,28 @@ def learner_rows(sports: tuple[str, ...]) -> pl.DataFrame:
 def ratings_and_rankings(
     learners: pl.DataFrame, clips: pl.DataFrame, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Three raters' grades of 24 candidates a learner, and systems that see the grade more or less dimly."""
+    """Three raters' grades of 24 candidates a learner, and systems that see the grade more or less
+    dimly.
+    """
     ratings, rankings = [], []
     test = clips.filter(pl.col("split") == "test")
     for learner in learners.iter_rows(named=True):
-        pool = test.filter(pl.col("sport") == learner["sport"]).sample(24, seed=int(rng.integers(2**31)))
+        pool = test.filter(pl.col("sport") == learner["sport"]).sample(
+            24, seed=int(rng.integers(2**31))
+        )
         grades = []
         for clip in pool.iter_rows(named=True):
             same = clip["skill"] == learner["skill"]
             cue, correct = clip["cue"] == learner["cue"], clip["execution"] == "correct"
-            grades.append(3 if same and correct and cue else 2 if same and cue else 1 if same and correct else 0)
+            grades.append(
+                3
+                if same and correct and cue
+                else 2
+                if same and cue
+                else 1
+                if same and correct
+                else 0
+            )
         for rater in ("sim-a", "sim-b", "sim-c"):
             for clip, grade in zip(pool.iter_rows(named=True), grades, strict=True):
                 ratings.append(
@@ -224,7 +265,9 @@ def write_stages(
     judged: bool = False,
     seed: int = 0,
 ) -> None:
-    """Stages 01–04 of the run ``synthetic`` below ``workspace`` (= $SPORTSKILLS_HOME), with ratings and truth."""
+    """Stages 01–04 of the run ``synthetic`` below ``workspace`` (= $SPORTSKILLS_HOME), with ratings
+    and truth.
+    """
     rng = np.random.default_rng(seed)
     raw = workspace / "data" / "raw" / "demo"
     (raw / "truth").mkdir(parents=True)
@@ -242,7 +285,8 @@ def write_stages(
         stage.save("judged", judged_rows(clips, narrations))
     np.save(stage.path("frames.npy"), frames_of(full))
     stage.finish(
-        dropped=tables.dropped_rows([("clip", "x:1-2", "too_little_motion", "0.1 < 0.4")] * 5), clips=clips.height
+        dropped=tables.dropped_rows([("clip", "x:1-2", "too_little_motion", "0.1 < 0.4")] * 5),
+        clips=clips.height,
     )
     stage = _stage("03_encoder", "02_pairing")
     stage.save("embeddings", embedding_rows(full, rng), tables.Embeddings)
@@ -250,24 +294,49 @@ def write_stages(
     stage.finish(seed=0)
     _write_04(full, sports if learners else (), raw, rng)
     truth = full.select(
-        "video_id", "start_s", "end_s", "sport", "skill", "execution", "cue", kind=pl.lit("demonstration"),
+        "video_id",
+        "start_s",
+        "end_s",
+        "sport",
+        "skill",
+        "execution",
+        "cue",
+        kind=pl.lit("demonstration"),
         cue_kind=pl.when(pl.col("cue") == "cue 0").then(pl.lit("timing")).otherwise(pl.lit("pose")),
-    )  # fmt: skip
+    )
     truth.write_parquet(raw / "truth" / "segments.parquet")
 
 
 def _write_01(clips: pl.DataFrame, narrations: pl.DataFrame) -> None:
     stage = _stage("01_curation")
-    videos = clips.group_by("video_id").agg(pl.col("channel", "sport", "skill").first()).sort("video_id")
+    videos = (
+        clips.group_by("video_id").agg(pl.col("channel", "sport", "skill").first()).sort("video_id")
+    )
     blanks = videos.with_columns(
-        path=pl.lit("a.mp4"), title=pl.lit("<script>alert(1)</script> & more"), search_term=pl.lit("x"),
-        language=pl.lit("en"), licence=pl.lit("CC BY"), duration_s=pl.lit(90.0), fps=pl.lit(10.0),
-        width_px=pl.lit(128), height_px=pl.lit(128), sha256=pl.concat_str(pl.lit("0123"), "video_id"),
-    )  # fmt: skip
-    others = [pl.lit(None).alias(name) for name in tables.Videos.column_names() if name not in blanks.columns]
-    stage.save("videos", blanks.with_columns(others).select(tables.Videos.column_names()), tables.Videos)
+        path=pl.lit("a.mp4"),
+        title=pl.lit("<script>alert(1)</script> & more"),
+        search_term=pl.lit("x"),
+        language=pl.lit("en"),
+        licence=pl.lit("CC BY"),
+        duration_s=pl.lit(90.0),
+        fps=pl.lit(10.0),
+        width_px=pl.lit(128),
+        height_px=pl.lit(128),
+        sha256=pl.concat_str(pl.lit("0123"), "video_id"),
+    )
+    others = [
+        pl.lit(None).alias(name)
+        for name in tables.Videos.column_names()
+        if name not in blanks.columns
+    ]
+    stage.save(
+        "videos", blanks.with_columns(others).select(tables.Videos.column_names()), tables.Videos
+    )
     stage.save("narrations", narrations, tables.Narrations)
-    stage.finish(dropped=tables.dropped_rows([("video", "v", "unreadable", "moov <atom> missing")] * 3), narrations=9)
+    stage.finish(
+        dropped=tables.dropped_rows([("video", "v", "unreadable", "moov <atom> missing")] * 3),
+        narrations=9,
+    )
 
 
 def judged_rows(clips: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
@@ -275,19 +344,31 @@ def judged_rows(clips: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
     said = narrations.select("text", clip_id=pl.col("narration_id").str.strip_suffix("n"))
     shown = clips.select("clip_id", "video_id", "start_s", "end_s", "demonstration", "score")
     return shown.join(said, on="clip_id").with_columns(
-        narration_ids=pl.concat_list(pl.col("clip_id") + "n"), said="demonstration", moved=pl.lit(0.2)
+        narration_ids=pl.concat_list(pl.col("clip_id") + "n"),
+        said="demonstration",
+        moved=pl.lit(0.2),
     )
 
 
 def write_evaluation() -> None:
-    """Stage 05 of the run that :func:`write_stages` wrote, as far as views read it: scores, rankings, judgements."""
-    pairing, retrieval = artifacts.open_stage(RUN, "02_pairing"), artifacts.open_stage(RUN, "04_retrieval")
-    clips, narrations = pairing.table("clips"), artifacts.open_stage(RUN, "01_curation").table("narrations")
+    """Stage 05 of the run that :func:`write_stages` wrote, as far as views read it: scores,
+    rankings, judgements.
+    """
+    pairing, retrieval = (
+        artifacts.open_stage(RUN, "02_pairing"),
+        artifacts.open_stage(RUN, "04_retrieval"),
+    )
+    clips, narrations = (
+        pairing.table("clips"),
+        artifacts.open_stage(RUN, "01_curation").table("narrations"),
+    )
     queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
     vectors = artifacts.open_stage(RUN, "03_encoder").table("embeddings")
     scores, rankings = recall.score_all(vectors, queries, clips, min_gallery=50)
     settings = config.EvaluationConfig()
-    judged, _ = feedback.judgements(feedback.read_ratings(settings.ratings), clips, retrieval.table("learners"))
+    judged, _ = feedback.judgements(
+        feedback.read_ratings(settings.ratings), clips, retrieval.table("learners")
+    )
     stage = artifacts.begin(RUN, "05_evaluation", settings)
     stage.save("recall", scores)
     stage.save("retrievals", rankings)
@@ -322,7 +403,9 @@ def curve_rows(rng: np.random.Generator) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _write_04(clips: pl.DataFrame, sports: tuple[str, ...], raw: Path, rng: np.random.Generator) -> None:
+def _write_04(
+    clips: pl.DataFrame, sports: tuple[str, ...], raw: Path, rng: np.random.Generator
+) -> None:
     stage = _stage("04_retrieval", "02_pairing", "03_encoder")
     learners = learner_rows(sports)
     if learners.height:
@@ -338,8 +421,13 @@ def _write_04(clips: pl.DataFrame, sports: tuple[str, ...], raw: Path, rng: np.r
     library, variants = two_stage_rankings(rankings)
     stage.save("library_rankings", library, tables.Rankings)
     stage.save("variants", variants, tables.Rankings)
-    stage.save("timings", pl.DataFrame({"part": ["vlm_lora: scores"], "seconds": [1.0], "items": [10]}))
-    stage.save("pools", rankings.select(learner_id="query_id", clip_id="clip_id").unique(maintain_order=True))
+    stage.save(
+        "timings", pl.DataFrame({"part": ["vlm_lora: scores"], "seconds": [1.0], "items": [10]})
+    )
+    stage.save(
+        "pools",
+        rankings.select(learner_id="query_id", clip_id="clip_id").unique(maintain_order=True),
+    )
     np.save(stage.path("learner_frames.npy"), film)
     ratings.write_csv(raw / "ratings.csv")
     stage.finish(seed=0, dropped=tables.dropped_rows([]))
@@ -353,7 +441,17 @@ def two_stage_rankings(rankings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFra
         clip_id=pl.when(pl.col("rank") % 2 == 0).then(pl.col("clip_id") + "x").otherwise("clip_id")
     )
     vlm = rankings.filter(pl.col("system") == "vlm_lora")
-    names = ("depth 0", "depth 6", "depth 24", "alone 0", "alone 6", "alone 24", "weight 0", "weight 0.5", "weight 1")
+    names = (
+        "depth 0",
+        "depth 6",
+        "depth 24",
+        "alone 0",
+        "alone 6",
+        "alone 24",
+        "weight 0",
+        "weight 0.5",
+        "weight 1",
+    )
     return library, pl.concat([vlm.with_columns(system=pl.lit(name)) for name in names])
 
 

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 import stage_outputs
 
-from sportskills_lib import artifacts
-from sportskills_lib.evaluation import audit, cases, recall
+from sportskills_lib.evaluation import demo_truth, recall
+from sportskills_lib.report import cases
+from sportskills_lib.runs import artifacts
 
 SYSTEM = "image/narrations/text_to_video/within_sport"
 
@@ -33,13 +34,19 @@ def scored(_pristine) -> Scored:
         clips = pairing.table("clips").filter(pl.col("sport").is_in(["golf", "judo"]))
         queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
         scores, rankings = recall.score_all(vectors, queries, clips, min_gallery=50)
-        marked = cases.retrieved(queries, rankings, clips, audit.true_groups("data/raw/demo/truth", clips))
+        marked = cases.retrieved(
+            queries, rankings, clips, demo_truth.true_groups("data/raw/demo/truth", clips)
+        )
     return Scored(clips, queries, scores, marked)
 
 
 def test_marks_are_what_the_tables_say(scored) -> None:
     marks = scored.marked.filter(pl.col("system") == SYSTEM)
-    own = {(query, clip) for query, clips in scored.queries.select("query_id", "own").rows() for clip in clips}
+    own = {
+        (query, clip)
+        for query, clips in scored.queries.select("query_id", "own").rows()
+        for clip in clips
+    }
     skill = dict(scored.clips.select("clip_id", "skill").rows())
     asked = dict(scored.queries.select("query_id", "skill").rows())
     for query, clip, mark in marks.select("query_id", "clip_id", "mark").rows():

@@ -1,4 +1,6 @@
-"""The closed forms of chance against simulation: models that know nothing, through the whole of scoring."""
+"""The closed forms of chance against simulation: models that know nothing, through the whole of
+scoring.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from sportskills_lib import metrics
-from sportskills_lib.evaluation import recall, scoring
+from sportskills_lib.evaluation import recall, recall_arrays
 
 SPORTS, SIZE, TRIALS = (70, 90), 60, 400
 
@@ -22,7 +24,7 @@ def layout():
         inside = rng.permutation(np.flatnonzero(sport_N == sport))
         own += [(query, column) for column in sorted(inside[: 1 + query % 3])]
         relevant += [(query, column) for column in sorted(inside[: 3 + query % 12])]
-    return scoring.Layout(sport_Q, sport_N, np.array(own), np.array(relevant))
+    return recall_arrays.Layout(sport_Q, sport_N, np.array(own), np.array(relevant))
 
 
 @pytest.mark.parametrize("drawn", [0, 3])
@@ -31,10 +33,12 @@ def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(lay
     trials = TRIALS if not drawn else 60
     sums: dict[tuple[str, str], list[np.ndarray]] = {}
     for _ in range(trials):
-        vectors = (rng.normal(size=(count, 8)) for count in (len(layout.sport_Q), len(layout.sport_N)))
-        for key, value in scoring.score(*vectors, layout, fixed).values.items():
+        vectors = (
+            rng.normal(size=(count, 8)) for count in (len(layout.sport_Q), len(layout.sport_N))
+        )
+        for key, value in recall_arrays.score(*vectors, layout, fixed).values.items():
             sums.setdefault(key, []).append(value)
-    assert len(sums) == 3 * (len(scoring.SINGLES) + len(scoring.MULTIS) + 2)
+    assert len(sums) == 3 * (len(recall_arrays.SINGLES) + len(recall_arrays.MULTIS) + 2)
     size_Q = np.bincount(layout.relevant_P2[:, 0])
     sizes = {
         recall.WITHIN: layout.gallery_Q,
@@ -45,11 +49,18 @@ def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(lay
         chance = recall._chance(metric, sizes[scope], size_Q).mean()
         means = np.array(values).mean(axis=1)
         error = means.std(ddof=1) / np.sqrt(trials)
-        assert abs(means.mean() - chance) < 4.5 * error + 1e-12, (scope, metric, means.mean(), chance)
+        assert abs(means.mean() - chance) < 4.5 * error + 1e-12, (
+            scope,
+            metric,
+            means.mean(),
+            chance,
+        )
 
 
 def test_more_relevant_items_than_the_gallery_holds_have_no_chance_level():
     assert np.isnan(metrics.chance_recall_multi([61], [60]))[0]
     assert np.isnan(metrics.chance_hit([61], [60]))[0]
     assert np.isnan(metrics.chance_reciprocal_rank([61], [60]))[0]
-    assert metrics.chance_recall_multi([60], [60], k=10)[0] == metrics.chance_hit([60], [60])[0] == 1.0
+    assert (
+        metrics.chance_recall_multi([60], [60], k=10)[0] == metrics.chance_hit([60], [60])[0] == 1.0
+    )

@@ -1,4 +1,6 @@
-"""Notebook 05, cell by cell in this process, on stand-in stage outputs: what it leaves on disk and in the report."""
+"""Notebook 05, cell by cell in this process, on stand-in stage outputs: what it leaves on disk and
+in the report.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ import pytest
 import stage_outputs
 from PIL import Image
 
-from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import comparisons, leakage, report, report_cases, report_text, scoring, summary
-from sportskills_lib.evaluation.report_page import FRAME
+from sportskills_lib import tables
+from sportskills_lib.evaluation import comparisons, leakage, recall_arrays, summary
+from sportskills_lib.report import case_blocks, findings, run_report
+from sportskills_lib.report.templates import FRAME
+from sportskills_lib.runs import artifacts
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_evaluation.ipynb"
 RUN = stage_outputs.RUN
@@ -38,7 +42,9 @@ def _done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
-        stage_outputs.write_stages(folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",))
+        stage_outputs.write_stages(
+            folder, sports=("archery", "golf", "judo", "tennis"), small=("archery",)
+        )
         return folder, execute()
 
 
@@ -81,7 +87,11 @@ def test_leaves_the_tables_that_others_rely_on(done):
     assert tuple(recall.columns) == summary.COLUMNS
     assert set(recall["training"]) == set(stage_outputs.ARMS)
     assert set(recall["encoder"]) == {"image", "video"}
-    assert set(recall["metric"]) == {*scoring.SINGLES.values(), *scoring.MULTIS.values(), "hit@10"}
+    assert set(recall["metric"]) == {
+        *recall_arrays.SINGLES.values(),
+        *recall_arrays.MULTIS.values(),
+        "hit@10",
+    }
     assert set(recall["scope"]) == {"within_sport", "within_sport_fixed", "across_sports"}
     assert set(recall["sport"]) == {"archery", "golf", "judo", "tennis", "mean"}
     archery = recall.filter((pl.col("sport") == "archery") & (pl.col("scope") == "within_sport"))
@@ -99,7 +109,9 @@ def test_leaves_the_tables_that_others_rely_on(done):
         assert (place() / name).stat().st_size > 100, name
     assert "not evaluable" in (place() / "per_sport_recall.tex").read_text()
     captions = [path.read_text() for path in place().rglob("*.tex")]
-    assert len(captions) > 10 and all(r"\caption{Generated demo world: " in text for text in captions)
+    assert len(captions) > 10 and all(
+        r"\caption{Generated demo world: " in text for text in captions
+    )
     assert "simulated raters" in (place() / "feedback_retrieval.tex").read_text()
     stage = artifacts.open_stage(RUN, "05_evaluation")
     for name in stage.manifest["outputs"]:
@@ -128,14 +140,19 @@ def test_the_page_opens_from_a_file_and_escapes_what_strangers_wrote(done):
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
             target = attributes.get(name, "#")
-            assert target.startswith(("#", "data:", "nb/", "figures/", "previews/", "inspector.html")), target
+            assert target.startswith(
+                ("#", "data:", "nb/", "figures/", "previews/", "inspector.html")
+            ), target
             assert target.startswith(("#", "data:", "nb/")) or (place() / target).is_file(), target
     assert "mind cue" in shown.text
     assert "<b>$5</b>" in shown.text  # as text: the narrations of the stand-in hold markup
     assert "simulated raters" in shown.text
     assert "demo figures, never results about sport" in shown.text
     assert "archery" in shown.text
-    assert "Narrations close" in shown.text and "of the gap between the skill oracle and the cue oracle" in shown.text
+    assert (
+        "Narrations close" in shown.text
+        and "of the gap between the skill oracle and the cue oracle" in shown.text
+    )
     assert "the video encoder minus the image encoder" in shown.text
     assert "Understanding beyond retrieval" in shown.text and "By the kind of cue" in shown.text
 
@@ -151,7 +168,7 @@ def test_rows_without_the_truth_are_the_same(_done, workspace):
 def test_a_rebuilt_report_is_the_same_page(done):
     path = place() / "index.html"
     before = path.read_text()
-    report.rebuild(RUN)
+    run_report.rebuild(RUN)
     assert re.sub(r"\s+", " ", path.read_text()) == re.sub(r"\s+", " ", before)
 
 
@@ -160,7 +177,7 @@ def test_executed_notebooks_are_kept_and_linked(done):
     nb.mkdir()
     (nb / "01_curation.html").write_text("<p>")
     (place() / "old.png").write_bytes(b"stale")
-    report.rebuild(RUN)
+    run_report.rebuild(RUN)
     links = [attributes.get("href") for tag, attributes in page().tags if tag == "a"]
     assert {"nb/01_curation.html", "nb/05_evaluation.html", "inspector.html"} <= set(links)
     assert not {"nb/06_inspection.html", "funnel.html"} & set(links)  # 06 was not run
@@ -169,7 +186,9 @@ def test_executed_notebooks_are_kept_and_linked(done):
 
 
 def test_no_learners_and_no_evaluable_sport(tmp_path, monkeypatch):
-    """What a small folder of real lessons looks like: the report says why, and shows the table across sports."""
+    """What a small folder of real lessons looks like: the report says why, and shows the table
+    across sports.
+    """
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     stage_outputs.write_stages(tmp_path, sports=("golf",), small=("golf",), learners=False)
     done = execute(ratings="", truth="")
@@ -180,7 +199,12 @@ def test_no_learners_and_no_evaluable_sport(tmp_path, monkeypatch):
     text = page().text
     assert "No sport is evaluable at 10" in text
     assert "Across sports" in text
-    assert pl.read_csv(place() / "across_sports.csv").filter(pl.col("training") == "narrations")["value"].min() > 0.5
+    assert (
+        pl.read_csv(place() / "across_sports.csv")
+        .filter(pl.col("training") == "narrations")["value"]
+        .min()
+        > 0.5
+    )
     assert "All 27 test clips are one gallery" in text
     assert pl.read_csv(place() / "feedback_retrieval.csv").is_empty()
     assert "cannot be judged" in text or "no learners" in text
@@ -201,8 +225,12 @@ def test_a_sport_below_the_size_of_all_galleries_is_shown_apart(done):
     )
     found = {name: pl.DataFrame() for name in ("raters", "seeds", "leaks")}
     found |= {"per_sport_recall": per_sport, "galleries": done["sizes"]}
-    lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50, "gallery_size": 100})
-    assert any(line.startswith("Fewer than 100 test clips") and line.endswith(": golf.") for line in lines)
+    lines = findings.warnings(
+        found, {"01_curation": {"config": {}}}, {"min_gallery": 50, "gallery_size": 100}
+    )
+    assert any(
+        line.startswith("Fewer than 100 test clips") and line.endswith(": golf.") for line in lines
+    )
     assert any(line.startswith("Not evaluable at 10") and "archery" in line for line in lines)
 
 
@@ -213,9 +241,14 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
     moved = clips.with_columns(
         split=pl.when(pl.col("clip_id") == first["clip_id"]).then(pl.lit("val")).otherwise("split")
     )
-    query, other = done["queries"].row(0, named=True), clips.filter(pl.col("split") == "train")["clip_id"][-1]
+    query, other = (
+        done["queries"].row(0, named=True),
+        clips.filter(pl.col("split") == "train")["clip_id"][-1],
+    )
     copied = done["narrations"].with_columns(
-        text=pl.when(pl.col("narration_id") == other + "n").then(pl.lit(query["text"])).otherwise("text")
+        text=pl.when(pl.col("narration_id") == other + "n")
+        .then(pl.lit(query["text"]))
+        .otherwise("text")
     )
     person = done["learners"].with_columns(
         split=pl.when(pl.col("learner_id") == done["learners"]["learner_id"][0])
@@ -223,12 +256,16 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
         .otherwise(pl.col("split").cast(pl.String))
     )
     offered = done["rankings"].with_columns(
-        clip_id=pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(pl.lit(first["clip_id"])).otherwise("clip_id")
+        clip_id=pl.when(pl.int_range(pl.len()) == pl.len() - 1)
+        .then(pl.lit(first["clip_id"]))
+        .otherwise("clip_id")
     )
     names = ("videos", "clips", "pairs", "narrations", "queries", "learners", "rankings")
     given = {name: done[name] for name in names}
     assert leakage.checks(**given)["passed"].all()
-    leaks = leakage.checks(**given | {"clips": moved, "narrations": copied, "learners": person, "rankings": offered})
+    leaks = leakage.checks(
+        **given | {"clips": moved, "narrations": copied, "learners": person, "rankings": offered}
+    )
     failed = dict(leaks.filter(~pl.col("passed")).select("check", "first").rows())
     assert failed["no video stands in two splits"] == first["video_id"]
     assert failed["no channel stands in two splits"] == first["channel"]
@@ -237,29 +274,63 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
     assert failed["test learners are offered test clips only"].endswith(first["clip_id"])
     found = {name: pl.DataFrame() for name in ("raters", "seeds")}
     found |= {"per_sport_recall": done["per_sport"], "galleries": done["sizes"], "leaks": leaks}
-    lines = report_text.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
+    lines = findings.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
     assert sum(line.startswith("Leak check failed") for line in lines) == len(failed)
 
 
-HOSTILE = ("<script>alert(1)</script>", '" onload=alert(1) x="', "../../etc/passwd", "\u202egnp.exe", "x" * 10_000)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '" onload=alert(1) x="',
+    "../../etc/passwd",
+    "\u202egnp.exe",
+    "x" * 10_000,
+)
 
 
 def test_hostile_words_are_text_in_the_blocks_of_films():
-    """Titles, narrations, comments and ids of strangers stand on the page as text, and close no tag."""
+    """Titles, narrations, comments and ids of strangers stand on the page as text, and close no
+    tag.
+    """
     shown = pl.DataFrame(
-        {"kind": "good", "query_id": ["q"] * 2, "sport": HOSTILE[0], "text": HOSTILE[1], "system": HOSTILE[2],
-         "own_rank": 1.0, "baseline_rank": 3.0, "rank": [0, 1], "clip_id": ["a", "b"], "mark": "own clip", "score": 0.1}
-    )  # fmt: skip
+        {
+            "kind": "good",
+            "query_id": ["q"] * 2,
+            "sport": HOSTILE[0],
+            "text": HOSTILE[1],
+            "system": HOSTILE[2],
+            "own_rank": 1.0,
+            "baseline_rank": 3.0,
+            "rank": [0, 1],
+            "clip_id": ["a", "b"],
+            "mark": ("own clip"),
+            "score": 0.1,
+        }
+    )
     offered = pl.DataFrame(
-        {"kind": "failure", "learner_id": "L", "sport": HOSTILE[3], "comment": HOSTILE[4], "system": HOSTILE[0],
-         "value": 0.5, "rank": 1, "clip_id": HOSTILE[1], "grade": None}
-    )  # fmt: skip
+        {
+            "kind": "failure",
+            "learner_id": "L",
+            "sport": HOSTILE[3],
+            "comment": HOSTILE[4],
+            "system": HOSTILE[0],
+            "value": 0.5,
+            "rank": 1,
+            "clip_id": HOSTILE[1],
+            "grade": None,
+        }
+    )
     films = pl.DataFrame(
-        {"item_id": ["a", "b"], "file": ["", "0.mp4"], "still": b"", "said": HOSTILE[0], "origin": HOSTILE[1],
-         "reason": HOSTILE[2]}
-    )  # fmt: skip
-    blocks = report_cases.queries(shown, films) + report_cases.learners(offered, films)
-    text = report.render(FRAME + "{{ cases(blocks) }}", {"blocks": blocks, "title": HOSTILE[0]})
+        {
+            "item_id": ["a", "b"],
+            "file": ["", "0.mp4"],
+            "still": b"",
+            "said": HOSTILE[0],
+            "origin": HOSTILE[1],
+            "reason": HOSTILE[2],
+        }
+    )
+    blocks = case_blocks.queries(shown, films) + case_blocks.learners(offered, films)
+    text = run_report.render(FRAME + "{{ cases(blocks) }}", {"blocks": blocks, "title": HOSTILE[0]})
     tags = Page(text).tags
     assert {tag for tag, _ in tags}.isdisjoint({"script", "iframe", "object"})
     assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
@@ -269,20 +340,40 @@ def test_hostile_words_are_text_in_the_blocks_of_films():
 
 def test_films_lie_beside_the_page_and_stills_in_it(done):
     shown = page()
-    stills = [attributes["src"] for tag, attributes in shown.tags if tag == "img" and "webp" in attributes["src"][:40]]
-    assert len(stills) >= 20  # the stand-in has no source videos, so that every film is a still with its reason
+    stills = [
+        attributes["src"]
+        for tag, attributes in shown.tags
+        if tag == "img" and "webp" in attributes["src"][:40]
+    ]
+    assert (
+        len(stills) >= 20
+    )  # the stand-in has no source videos, so that every film is a still with its reason
     assert "no film: missing: the source video is not there" in shown.text
-    (policy,) = [attributes["content"] for tag, attributes in shown.tags if "http-equiv" in attributes]
-    assert policy.startswith("default-src 'none'") and "script" not in policy and "http" not in policy
+    (policy,) = [
+        attributes["content"] for tag, attributes in shown.tags if "http-equiv" in attributes
+    ]
+    assert (
+        policy.startswith("default-src 'none'") and "script" not in policy and "http" not in policy
+    )
 
 
 def test_every_figure_lies_beside_the_page_with_its_rows_and_its_origin(done):
     stage = artifacts.open_stage(RUN, "05_evaluation")
     pictures = sorted((place() / "figures").glob("*.png"))
     names = {path.stem for path in pictures}
-    assert {"rank_changes", "filmstrips", "feedback_filmstrips", "per_sport_recall", "understanding", "curves"} <= names
+    assert {
+        "rank_changes",
+        "filmstrips",
+        "feedback_filmstrips",
+        "per_sport_recall",
+        "understanding",
+        "curves",
+    } <= names
     for path in pictures:
         for suffix in (".svg", ".pdf", ".csv", ".tex"):
             assert path.with_suffix(suffix).stat().st_size > 20, path.with_suffix(suffix)
         with Image.open(path) as picture:
-            assert (picture.text["Run"], picture.text["Config"]) == (RUN, stage.manifest["key"]["config"])
+            assert (picture.text["Run"], picture.text["Config"]) == (
+                RUN,
+                stage.manifest["key"]["config"],
+            )

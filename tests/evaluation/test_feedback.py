@@ -8,20 +8,35 @@ import polars as pl
 import pytest
 import stage_outputs
 
-from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import agreement, feedback, figures, significance
-from sportskills_lib.retrieval import pools
+from sportskills_lib import tables
+from sportskills_lib.evaluation import feedback
+from sportskills_lib.report import figures
+from sportskills_lib.retrieval.ranking import judged_pools
+from sportskills_lib.runs import artifacts
+from sportskills_lib.statistics import agreement, bootstrap
 
 
 def clips() -> pl.DataFrame:
-    rows = [("a", "v1", 0.0, 3.0, "test"), ("b", "v1", 5.0, 8.0, "test"), ("c", "v2", 0.0, 4.0, "test"),
-            ("d", "v2", 6.0, 9.0, "train")]  # fmt: skip
-    return pl.DataFrame(rows, schema=["clip_id", "video_id", "start_s", "end_s", "split"], orient="row")
+    rows = [
+        ("a", "v1", 0.0, 3.0, "test"),
+        ("b", "v1", 5.0, 8.0, "test"),
+        ("c", "v2", 0.0, 4.0, "test"),
+        ("d", "v2", 6.0, 9.0, "train"),
+    ]
+    return pl.DataFrame(
+        rows, schema=["clip_id", "video_id", "start_s", "end_s", "split"], orient="row"
+    )
 
 
 def learners() -> pl.DataFrame:
-    rows = [("L1", "take1", "p1", 2.0, 5.0), ("L2", "take1", "p1", 4.0, 9.0), ("L3", "take2", "p2", 0.0, 3.0)]
-    frame = pl.DataFrame(rows, schema=["learner_id", "take_id", "participant", "start_s", "end_s"], orient="row")
+    rows = [
+        ("L1", "take1", "p1", 2.0, 5.0),
+        ("L2", "take1", "p1", 4.0, 9.0),
+        ("L3", "take2", "p2", 0.0, 3.0),
+    ]
+    frame = pl.DataFrame(
+        rows, schema=["learner_id", "take_id", "participant", "start_s", "end_s"], orient="row"
+    )
     return frame.with_columns(sport=pl.lit("golf"), split=pl.lit("test"))
 
 
@@ -34,8 +49,13 @@ def ratings(*rows) -> pl.DataFrame:
 
 
 def test_a_rating_goes_to_the_learner_whose_middle_is_nearest_and_the_clip_that_it_overlaps():
-    judged, left = feedback.judgements(ratings(rating(), rating(at=4.6, start=5.1, end=8.4)), clips(), learners())
-    assert judged.select("learner_id", "clip_id", "grade").rows() == [("L1", "a", 3), ("L1", "b", 3)]
+    judged, left = feedback.judgements(
+        ratings(rating(), rating(at=4.6, start=5.1, end=8.4)), clips(), learners()
+    )
+    assert judged.select("learner_id", "clip_id", "grade").rows() == [
+        ("L1", "a", 3),
+        ("L1", "b", 3),
+    ]
     assert left.is_empty()
     judged, _ = feedback.judgements(ratings(rating(at=4.9)), clips(), learners())
     assert judged["learner_id"].to_list() == ["L1"]  # 3.5 is nearer to 4.9 than 6.5
@@ -44,19 +64,23 @@ def test_a_rating_goes_to_the_learner_whose_middle_is_nearest_and_the_clip_that_
 
 
 def test_of_two_learners_with_one_middle_the_named_one_is_meant(tmp_path, monkeypatch):
-    """A whole try and a detail in its middle: without a name, grades of one would be taken for the other's."""
-    people = learners().with_columns(start_s=pl.Series([0.0, 2.0, 0.0]), end_s=pl.Series([8.0, 6.0, 3.0]))
+    """A whole try and a detail in its middle: without a name, grades of one would be taken for the
+    other's.
+    """
+    people = learners().with_columns(
+        start_s=pl.Series([0.0, 2.0, 0.0]), end_s=pl.Series([8.0, 6.0, 3.0])
+    )
     rows = [rating(at=4.0), rating(at=4.0, start=5.1, end=8.4)]
     unnamed, _ = feedback.judgements(ratings(*rows), clips(), people)
     assert set(unnamed["learner_id"]) == {"L1"}
-    ratings(rows[0], rows[0], rows[1]).with_columns(learner_id=pl.Series(["L1", "L2", None])).write_csv(
-        tmp_path / "named.csv"
-    )
+    ratings(rows[0], rows[0], rows[1]).with_columns(
+        learner_id=pl.Series(["L1", "L2", None])
+    ).write_csv(tmp_path / "named.csv")
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     judged, left = feedback.judgements(feedback.read_ratings("named.csv"), clips(), people)
     assert left.is_empty()
     assert judged.select("learner_id", "clip_id").rows() == [("L1", "a"), ("L1", "b"), ("L2", "a")]
-    pooled, lost = pools.read_pools(tmp_path / "named.csv", people, clips())
+    pooled, lost = judged_pools.read_pools(tmp_path / "named.csv", people, clips())
     assert pooled.rows() == [("L1", "a"), ("L1", "b"), ("L2", "a")] and lost.is_empty()
 
 
@@ -83,7 +107,14 @@ def test_every_rating_that_is_left_out_says_why():
 
 def test_scores_by_hand():
     """Gains are means over raters: a 2.5, b 2, c 0. The system ranks c, a, b."""
-    grades = {("a", "r1"): 3, ("a", "r2"): 2, ("b", "r1"): 2, ("b", "r2"): 2, ("c", "r1"): 0, ("c", "r2"): 0}
+    grades = {
+        ("a", "r1"): 3,
+        ("a", "r2"): 2,
+        ("b", "r1"): 2,
+        ("b", "r2"): 2,
+        ("c", "r1"): 0,
+        ("c", "r2"): 0,
+    }
     judged = pl.DataFrame(
         [("L1", clip, rater, grade, True) for (clip, rater), grade in grades.items()],
         schema=tables.Judgements.column_names(),
@@ -104,14 +135,24 @@ def test_scores_by_hand():
 
 
 def test_a_learner_whom_nothing_helps_has_no_reciprocal_rank():
-    judged = pl.DataFrame([("L1", "a", "r", 1, False)], schema=tables.Judgements.column_names(), orient="row")
-    rankings = pl.DataFrame([("s", "L1", 1, "a", 0.0)], schema=tables.Rankings.column_names(), orient="row")
+    judged = pl.DataFrame(
+        [("L1", "a", "r", 1, False)], schema=tables.Judgements.column_names(), orient="row"
+    )
+    rankings = pl.DataFrame(
+        [("s", "L1", 1, "a", 0.0)], schema=tables.Rankings.column_names(), orient="row"
+    )
     scores = feedback.score(rankings, judged, learners())
     value = dict(scores.select("metric", "value").rows())
     assert value["ndcg@10"] == value["grade@1"] == 1.0 and value["precision_helpful@5"] == 0.0
     assert value["recall_helpful@5"] is value["recall_helpful@10"] is value["mrr"] is None
     table = feedback.table(scores, draws=10, seed=0)
-    assert set(table["metric"]) == {"ndcg@10", "ndcg@5", "precision_helpful@5", "grade@1", "grade@5"}
+    assert set(table["metric"]) == {
+        "ndcg@10",
+        "ndcg@5",
+        "precision_helpful@5",
+        "grade@1",
+        "grade@5",
+    }
     assert not feedback.simulated(judged)
 
 
@@ -126,17 +167,23 @@ def test_random_ranking_of_the_pool_is_at_chance(workspace):
     scores = feedback.score(stage.table("rankings"), judged, people)
     table = feedback.table(scores, draws=300, seed=0)
     assert table.columns == ["system", "metric", "value", "low", "high", "n"]
-    random = table.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG)).row(0, named=True)
+    random = table.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG)).row(
+        0, named=True
+    )
     chance = scores.filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
     drawn = figures.feedback_bar_pages(table, scores, simulated=True)["feedback"].data
-    level = drawn.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG))["chance"]
+    level = drawn.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG))[
+        "chance"
+    ]
     assert level.to_list() == [pytest.approx(chance)]  # the line of the figure is in its rows
     assert random["value"] == pytest.approx(chance, abs=0.08)
     gaps = feedback.differences(scores, draws=300, seed=0)
-    lora = gaps.filter((pl.col("baseline") == "same_skill_random") & (pl.col("metric") == feedback.NDCG))
+    lora = gaps.filter(
+        (pl.col("baseline") == "same_skill_random") & (pl.col("metric") == feedback.NDCG)
+    )
     assert lora.filter(pl.col("system") == "vlm_lora")["apart"].to_list() == [True]
     family = gaps.filter(pl.col("metric") == feedback.NDCG)
-    assert family["p_holm"].to_list() == significance.holm(family["p"].to_list())
+    assert family["p_holm"].to_list() == bootstrap.holm(family["p"].to_list())
     assert feedback.simulated(judged)
 
 
@@ -159,24 +206,47 @@ def test_a_ratings_file_without_a_column_is_named(workspace):
 
 
 def two_systems() -> pl.DataFrame:
-    """Scores of two systems for four learners of two participants: one win, one loss, two ties at first."""
+    """Scores of two systems for four learners of two participants: one win, one loss, two ties at
+    first.
+    """
     rows = []
     for system, first, five in (
         ("vlm_lora", [3.0, 1.0, 2.0, 2.0], [1.0] * 4),
         ("encoder_narrations", [2.0] * 4, [0.5] * 4),
     ):
-        for metric, values in (("grade@1", first), ("grade@5", five), ("ndcg@10", [v / 3 for v in first])):
+        for metric, values in (
+            ("grade@1", first),
+            ("grade@5", five),
+            ("ndcg@10", [v / 3 for v in first]),
+        ):
             for i, value in enumerate(values):
                 rows.append((system, f"L{i}", metric, 0, value, 0.5, "golf", f"p{i // 2}"))
     return pl.DataFrame(rows, schema=tables.Scores.column_names(), orient="row")
 
 
 def test_wins_ties_and_losses_by_hand():
-    wins = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 1).row(0, named=True)
-    assert (wins["wins"], wins["ties"], wins["losses"], wins["rate"]) == (1, 2, 1, 0.5) and wins["p"] == 1.0
-    five = feedback.win_rates(two_systems(), draws=50, seed=0).filter(pl.col("k") == 5).row(0, named=True)
-    assert (five["wins"], five["rate"], five["low"], five["high"]) == (4, 1.0, None, None)  # two are no certainty
-    assert five["p"] == pytest.approx(0.5, abs=0.02)  # two participants: one of two sign patterns is as far off
+    wins = (
+        feedback.win_rates(two_systems(), draws=50, seed=0)
+        .filter(pl.col("k") == 1)
+        .row(0, named=True)
+    )
+    assert (wins["wins"], wins["ties"], wins["losses"], wins["rate"]) == (1, 2, 1, 0.5) and wins[
+        "p"
+    ] == 1.0
+    five = (
+        feedback.win_rates(two_systems(), draws=50, seed=0)
+        .filter(pl.col("k") == 5)
+        .row(0, named=True)
+    )
+    assert (five["wins"], five["rate"], five["low"], five["high"]) == (
+        4,
+        1.0,
+        None,
+        None,
+    )  # two are no certainty
+    assert five["p"] == pytest.approx(
+        0.5, abs=0.02
+    )  # two participants: one of two sign patterns is as far off
 
 
 def test_shares_of_the_oracle():
@@ -184,13 +254,21 @@ def test_shares_of_the_oracle():
         system=pl.col("system").replace("encoder_narrations", "text_oracle")
     )  # the oracle has 2/3 everywhere
     shares = feedback.oracle_shares(scores, draws=50, seed=0).filter(pl.col("metric") == "ndcg@10")
-    assert dict(shares.select("system", "share").rows()) == {"vlm_lora": pytest.approx(1.0), "text_oracle": 1.0}
+    assert dict(shares.select("system", "share").rows()) == {
+        "vlm_lora": pytest.approx(1.0),
+        "text_oracle": 1.0,
+    }
     assert feedback.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
 
 
 def test_a_strict_rater_is_centred():
     """Rater b grades a grade lower than a: pairs that only b saw are raised, those of a lowered."""
-    rows = [("L1", "x", "a", 3, True), ("L1", "x", "b", 2, True), ("L1", "y", "b", 1, True), ("L1", "z", "a", 2, True)]
+    rows = [
+        ("L1", "x", "a", 3, True),
+        ("L1", "x", "b", 2, True),
+        ("L1", "y", "b", 1, True),
+        ("L1", "z", "a", 2, True),
+    ]
     judged = pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
     assert feedback.gains(judged)["gain"].to_list() == [2.5, 1.0, 2.0]
     assert feedback.gains(judged, centred=True)["gain"].to_list() == [2.5, 2.0, 1.0]
@@ -204,7 +282,10 @@ def test_every_rater_alone(workspace):
     judged, _ = feedback.judgements(found, all_clips, people)
     table = feedback.by_rater(rankings, judged, people)
     assert table.columns == ["system", *sorted(judged["rater"].unique())]
-    assert table["system"][0] == "random" and not table.select(pl.exclude("system")).to_numpy().min() < 0
+    assert (
+        table["system"][0] == "random"
+        and not table.select(pl.exclude("system")).to_numpy().min() < 0
+    )
     assert feedback.by_rater(rankings, judged.clear(), people).is_empty()
 
 
@@ -214,7 +295,9 @@ def test_the_wide_table_has_a_line_a_system() -> None:
         ("b", feedback.NDCG, 0.25, None, None, 9),
         ("a", "ndcg@5", 1, 1, 1, 9),
     ]
-    table = pl.DataFrame(rows, schema=["system", "metric", "value", "low", "high", "n"], orient="row", strict=False)
+    table = pl.DataFrame(
+        rows, schema=["system", "metric", "value", "low", "high", "n"], orient="row", strict=False
+    )
     assert feedback.wide(table).to_dicts() == [
         {"system": "a", "n": 9, feedback.NDCG: "0.50 [0.40, 0.60]"},
         {"system": "b", "n": 9, feedback.NDCG: "0.25"},

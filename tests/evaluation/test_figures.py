@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from sportskills_lib import style
-from sportskills_lib.evaluation import figures, rank_changes, recall, sport_figures, summary
+from sportskills_lib.evaluation import recall, summary
+from sportskills_lib.plots import style
+from sportskills_lib.report import figures, rank_changes, sport_figures
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -27,15 +28,31 @@ def table(sports: list[str], *, arms=ARMS, encoder="image", scope="within_sport"
     for sport in [*sports, summary.MEAN]:
         for arm in arms:
             value = float(rng.uniform(0.1, 0.8))
-            key = {"encoder": encoder, "training": arm, "direction": "text_to_video", "scope": scope}
-            interval = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 90, "chance": 0.1}
+            key = {
+                "encoder": encoder,
+                "training": arm,
+                "direction": "text_to_video",
+                "scope": scope,
+            }
+            interval = {
+                "value": value,
+                "low": value - 0.05,
+                "high": value + 0.05,
+                "n": 90,
+                "chance": 0.1,
+            }
             rows.append({"sport": sport} | key | {"metric": "recall@10_single"} | interval)
     return pl.DataFrame(rows)
 
 
 def sizes(sports: list[str]) -> pl.DataFrame:
     return pl.DataFrame(
-        {"sport": sports, "gallery": list(range(200, 200 - len(sports), -1)), "videos": 12, "queries": 90}
+        {
+            "sport": sports,
+            "gallery": list(range(200, 200 - len(sports), -1)),
+            "videos": 12,
+            "queries": 90,
+        }
     )
 
 
@@ -52,7 +69,9 @@ def _warnings_are_errors():
         yield
 
 
-def draw(rows: pl.DataFrame, sports: list[str], levels: pl.DataFrame) -> dict[str, sport_figures.Page]:
+def draw(
+    rows: pl.DataFrame, sports: list[str], levels: pl.DataFrame
+) -> dict[str, sport_figures.Page]:
     return sport_figures.pages(rows, sizes(sports), {"full": levels}, size=100)
 
 
@@ -64,10 +83,17 @@ def texts(figure) -> str:
 
 def test_twenty_largest_sports_and_the_rest_in_an_appendix():
     sports = [f"sport{index:02d}" for index in range(24)]
-    both = pl.concat([table(sports), table(sports, encoder="video"), table(sports, scope="within_sport_fixed")])
+    both = pl.concat(
+        [table(sports), table(sports, encoder="video"), table(sports, scope="within_sport_fixed")]
+    )
     drawn = draw(both, sports, oracles(sports, "skill", "cue"))
     names = ["per_sport_recall", "per_sport_recall_appendix", "macro_means"]
-    assert list(drawn) == [*names, *(f"{name}_fixed" for name in names), "encoders", "encoders_appendix"]
+    assert list(drawn) == [
+        *names,
+        *(f"{name}_fixed" for name in names),
+        "encoders",
+        "encoders_appendix",
+    ]
     assert drawn["encoders"].data["scope"].unique().to_list() == ["within_sport_fixed"]
     assert drawn["encoders"].data.height == 2 * 21  # two arms, one encoder, 20 sports and the mean
     assert set(drawn["encoders"].data["training"]) == {"activity_sport", "narrations"}
@@ -76,17 +102,26 @@ def test_twenty_largest_sports_and_the_rest_in_an_appendix():
     main, rest = texts(pages["per_sport_recall"]), texts(pages["per_sport_recall_appendix"])
     assert all(sport in main for sport in sports[:20])
     assert all(sport in rest and sport not in main for sport in sports[20:])
-    assert "macro mean" in main and "skill oracle" in main and "cue oracle" in main and "chance" in main
+    assert (
+        "macro mean" in main
+        and "skill oracle" in main
+        and "cue oracle" in main
+        and "chance" in main
+    )
     assert pages["per_sport_recall"].get_figwidth() == style.PAGE_IN
     assert "24 sports" in texts(pages["macro_means"])
-    levels = drawn["per_sport_recall"].data.select("test_clips", "skill_oracle", "cue_oracle")  # drawn, so in the rows
+    levels = drawn["per_sport_recall"].data.select(
+        "test_clips", "skill_oracle", "cue_oracle"
+    )  # drawn, so in the rows
     assert levels.row(0) == (200, 0.3, 0.3) and levels.row(-1)[0] is None
     assert "cue_oracle" in drawn["macro_means"].data.columns
 
 
 def test_bars_are_the_values_of_the_table():
     rows = table(["golf", "judo"])
-    figure = sport_figures.per_sport_recall(rows, sizes(["golf", "judo"]), oracles([]), sports=["golf", "judo"])
+    figure = sport_figures.per_sport_recall(
+        rows, sizes(["golf", "judo"]), oracles([]), sports=["golf", "judo"]
+    )
     bars = figure.axes[0].containers
     for arm in ARMS:
         container = next(one for one in bars if one.get_label() == sport_figures.NAMES[arm])
@@ -105,7 +140,9 @@ def test_no_evaluable_sport_gives_no_figure_and_unknown_oracles_no_line():
 
 def test_two_encoders_get_a_panel_each_and_arms_of_any_name_a_bar():
     arms = ("my_own arm", "another", *ARMS)
-    both = pl.concat([table(["golf"], arms=arms), table(["golf"], arms=arms[1:], encoder="somebody's")])
+    both = pl.concat(
+        [table(["golf"], arms=arms), table(["golf"], arms=arms[1:], encoder="somebody's")]
+    )
     pages = draw(both, ["golf"], oracles([]))
     figure = pages["per_sport_recall"].figure
     assert len(figure.axes) == 2
@@ -113,8 +150,18 @@ def test_two_encoders_get_a_panel_each_and_arms_of_any_name_a_bar():
     said = texts(figure)
     assert "my own arm" in said and "another" in said and "somebody's encoder" in said
     assert summary.ordered([*arms, "both"]) == [*ARMS, "both", "another", "my_own arm"]
-    gaps = pl.DataFrame({"sport": "golf", "encoder": ["image", "video"], "difference": 0.1, "low": None, "high": None,
-                         "n": 9, "apart": None}, schema_overrides={"low": pl.Float64})  # fmt: skip
+    gaps = pl.DataFrame(
+        {
+            "sport": "golf",
+            "encoder": ["image", "video"],
+            "difference": 0.1,
+            "low": None,
+            "high": None,
+            "n": 9,
+            "apart": None,
+        },
+        schema_overrides={"low": pl.Float64},
+    )
     assert "video" in texts(sport_figures.sport_differences(gaps, title="x"))
 
 
@@ -136,12 +183,29 @@ def test_hostile_names_are_drawn_as_they_stand():
     sport_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
     clips = pl.DataFrame({"clip_id": ["a", "b"]})
     frames = np.zeros((2, 4, 16, 16, 3), dtype=np.uint8)
-    case = {"kind": "good", "sport": HOSTILE[0], "text": HOSTILE[3], "own_rank": 3.0, "baseline_rank": None,
-            "own_clip": "a", "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}]}  # fmt: skip
+    case = {
+        "kind": "good",
+        "sport": HOSTILE[0],
+        "text": HOSTILE[3],
+        "own_rank": 3.0,
+        "baseline_rank": None,
+        "own_clip": "a",
+        "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}],
+    }
     figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
-    offered = pl.DataFrame({"kind": "failure", "learner_id": "L", "sport": HOSTILE[2], "comment": HOSTILE[1] * 50,
-                            "system": ["vlm_lora", "x" * 300], "value": None, "rank": 1, "clip_id": "a",
-                            "grade": [None, 2.6]})  # fmt: skip
+    offered = pl.DataFrame(
+        {
+            "kind": "failure",
+            "learner_id": "L",
+            "sport": HOSTILE[2],
+            "comment": HOSTILE[1] * 50,
+            "system": ["vlm_lora", "x" * 300],
+            "value": None,
+            "rank": 1,
+            "clip_id": "a",
+            "grade": [None, 2.6],
+        }
+    )
     people = pl.DataFrame({"learner_id": ["L"]})
     page = figures.feedback_pages(offered, clips, frames, people, frames[:1])["feedback_filmstrips"]
     assert "not graded" in texts(page.figure) and "grade 2.6" in texts(page.figure)
@@ -159,7 +223,9 @@ def test_names_of_sixty_letters_meet_no_other_and_fit_a_column():
     figure = rank_changes.figure(table, **names)
     figure.savefig(file := io.BytesIO(), dpi=100)
     assert Image.open(file).width <= 100 * (style.COLUMN_IN + 0.1)
-    boxes = [label.get_window_extent() for panel in figure.axes for label in panel.get_xticklabels()]
+    boxes = [
+        label.get_window_extent() for panel in figure.axes for label in panel.get_xticklabels()
+    ]
     boxes.sort(key=lambda box: box.x0)
     assert all(one.x1 <= two.x0 for one, two in itertools.pairwise(boxes))
 
@@ -170,7 +236,9 @@ def test_an_arm_that_the_first_encoder_lacks_has_a_line_of_its_own():
         low=None, high=None, n=9, apart=None
     )
     (axes,) = sport_figures.sport_differences(gaps, title="x").axes
-    heights = {round(line.get_ydata()[0]) for line in axes.get_lines() if list(line.get_xdata()) == [-0.2]}
+    heights = {
+        round(line.get_ydata()[0]) for line in axes.get_lines() if list(line.get_xdata()) == [-0.2]
+    }
     assert [axes.get_yticklabels()[place].get_text() for place in heights] == ["both (9)"]
 
 
@@ -189,9 +257,14 @@ def test_arms_differ_in_lightness_or_hatch():
 def test_latex_escapes_and_says_not_evaluable():
     frame = pl.DataFrame({"sport": ["a_b & 50% $x$ #1 {~^\\}"], "value": ["not evaluable"]})
     text = summary.latex(frame, caption="100 %")
-    assert r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} & not evaluable" in text
+    assert (
+        r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} & not "
+        r"evaluable" in text
+    )
     hostile = pl.DataFrame({"sport": ["[Music] bend", "*x", "a\n\nb\u202e\x00c", "<|>"]})
-    cells = [line.removesuffix(r" \\") for line in summary.latex(hostile, caption="").splitlines()[6:10]]
+    cells = [
+        line.removesuffix(r" \\") for line in summary.latex(hostile, caption="").splitlines()[6:10]
+    ]
     assert cells == ["{[}Music] bend", "{*}x", "a b c", r"\textless{}\textbar{}\textgreater{}"]
     assert summary.spoken(None, None, None) == "not evaluable"
     assert summary.spoken(0.5, None, None) == "0.50"
@@ -225,7 +298,9 @@ def test_which_queries_moved_and_from_which_band_to_which():
     ]  # fmt: skip
     assert table["share"].sum() == pytest.approx(1)
     page = rank_changes.flow_pages(moves)["rank_changes"]
-    assert "up 60%, down 20%" in texts(page.figure) and page.figure.get_figwidth() == style.COLUMN_IN
+    assert (
+        "up 60%, down 20%" in texts(page.figure) and page.figure.get_figwidth() == style.COLUMN_IN
+    )
     assert page.data.equals(table)
     assert rank_changes.flow_pages(moves.clear()) == {}
     assert rank_changes.between_arms(ranked({"narrations": [1.0]}), asked).is_empty()

@@ -23,7 +23,9 @@ def test_every_penalty_equals_scikit_learns_ridge_classifier(classes):
 
 
 def world(rng, shift):
-    """Two skills in which the same direction means opposite classes: no probe over both could tell them."""
+    """Two skills in which the same direction means opposite classes: no probe over both could tell
+    them.
+    """
     group, label = np.repeat([0, 1], 60), np.tile([0, 1], 60)
     split = np.tile(np.repeat(["train", "val", "test"], 20), 2)
     vectors = rng.normal(size=(120, 16))
@@ -44,7 +46,10 @@ def test_a_probe_a_skill_finds_what_is_there_and_nothing_where_nothing_is():
 def test_test_clips_choose_nothing():
     vectors, label, group, split = world(np.random.default_rng(1), 1.0)
     turned = np.where(split == "test", 1 - label, label)
-    assert probes.probe(vectors, label, group, split)[1] == probes.probe(vectors, turned, group, split)[1]
+    assert (
+        probes.probe(vectors, label, group, split)[1]
+        == probes.probe(vectors, turned, group, split)[1]
+    )
 
 
 def test_a_class_that_nobody_taught_and_a_skill_with_one_class():

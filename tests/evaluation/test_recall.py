@@ -7,21 +7,32 @@ import polars as pl
 import pytest
 import stage_outputs
 
-from sportskills_lib import artifacts, metrics, tables
-from sportskills_lib.evaluation import recall, scoring
+from sportskills_lib import metrics, tables
+from sportskills_lib.evaluation import recall, recall_arrays
 from sportskills_lib.evaluation.recall import FixedGallery
+from sportskills_lib.runs import artifacts
 
 
 def score_in(task, vectors, scope, *, min_gallery=50, fixed=recall.AS_PUBLISHED):
     """One arm on one task, in one scope."""
-    parts = recall.score_task(task, vectors, recall.lay_out(task), min_gallery=min_gallery, fixed=fixed)
+    parts = recall.score_task(
+        task, vectors, recall.lay_out(task), min_gallery=min_gallery, fixed=fixed
+    )
     return [part.filter(pl.col("scope") == scope) for part in parts]
 
 
 @pytest.fixture
 def data(workspace):
-    stages = {"clips": "02_pairing", "pairs": "02_pairing", "narrations": "01_curation", "embeddings": "03_encoder"}
-    return {name: artifacts.open_stage(stage_outputs.RUN, stage).table(name) for name, stage in stages.items()}
+    stages = {
+        "clips": "02_pairing",
+        "pairs": "02_pairing",
+        "narrations": "01_curation",
+        "embeddings": "03_encoder",
+    }
+    return {
+        name: artifacts.open_stage(stage_outputs.RUN, stage).table(name)
+        for name, stage in stages.items()
+    }
 
 
 @pytest.fixture
@@ -30,7 +41,9 @@ def queries(data):
 
 
 def test_equal_texts_count_once_with_all_their_clips(data, queries):
-    """The third channel says the same over both takes of a fault: 9 fault texts of 18 clips in a channel."""
+    """The third channel says the same over both takes of a fault: 9 fault texts of 18 clips in a
+    channel.
+    """
     clips = data["clips"].filter((pl.col("split") == "test") & (pl.col("sport") == "golf"))
     golf = queries.filter(pl.col("sport") == "golf")
     assert golf["text"].n_unique() == golf.height
@@ -42,13 +55,21 @@ def test_equal_texts_count_once_with_all_their_clips(data, queries):
 
 def test_what_is_not_asked_is_listed(data):
     seen = data["narrations"].filter(pl.col("narration_id").str.starts_with("golf0"))["text"][0]
-    first = data["narrations"].filter(pl.col("narration_id").str.starts_with("golf6"))["narration_id"].sort()[0]
+    first = (
+        data["narrations"]
+        .filter(pl.col("narration_id").str.starts_with("golf6"))["narration_id"]
+        .sort()[0]
+    )
     said = data["narrations"].with_columns(
-        text=pl.when(pl.col("narration_id") == first).then(pl.lit(seen.upper() + " !")).otherwise("text")
+        text=pl.when(pl.col("narration_id") == first)
+        .then(pl.lit(seen.upper() + " !"))
+        .otherwise("text")
     )
     queries, left_out = recall.test_queries(data["clips"], data["pairs"], said)
     assert first not in queries["query_id"]
-    assert left_out.filter(pl.col("reason") == "text_seen_in_training")["item_id"].to_list() == [first]
+    assert left_out.filter(pl.col("reason") == "text_seen_in_training")["item_id"].to_list() == [
+        first
+    ]
     assert left_out.filter(pl.col("reason") == "equal_text").height == 4 * 9
     test = data["clips"].filter(pl.col("split") == "test").height
     assert queries.height + left_out.height == test
@@ -59,10 +80,15 @@ def test_text_to_video_equals_the_definition(data, queries, scope):
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
     scores, top = score_in(recall.text_to_video(queries, data["clips"]), vectors, scope)
     value = {(q, m): v for q, m, v in scores.select("query_id", "metric", "value").rows()}
-    known = {(kind, item): np.array(v) for kind, item, v in vectors.select("item_kind", "item_id", "vector").rows()}
+    known = {
+        (kind, item): np.array(v)
+        for kind, item, v in vectors.select("item_kind", "item_id", "vector").rows()
+    }
     test = data["clips"].filter(pl.col("split") == "test")
     for query in queries.sample(40, seed=1).iter_rows(named=True):
-        gallery = test if scope == "across_sports" else test.filter(pl.col("sport") == query["sport"])
+        gallery = (
+            test if scope == "across_sports" else test.filter(pl.col("sport") == query["sport"])
+        )
         asked = known["narration", query["query_id"]].astype(float)
         asked = asked / np.linalg.norm(asked)
         scored = []
@@ -95,10 +121,16 @@ def test_arms_that_know_nothing_score_at_chance_and_the_skill_arm_at_its_oracle(
     tables.Scores.validate(scores, cast=True)
     split = recall.split_system(scores.filter(pl.col("metric") == recall.SINGLE))
     split = split.filter(pl.col("encoder") == "image")
-    text = split.filter((pl.col("direction") == "text_to_video") & (pl.col("scope") == "within_sport"))
+    text = split.filter(
+        (pl.col("direction") == "text_to_video") & (pl.col("scope") == "within_sport")
+    )
     mean = dict(text.group_by("training").agg(pl.col("value").mean()).rows())
     chance = text["chance"].filter(text["value"].is_not_null()).mean()
-    oracle = recall.skill_oracle(queries, data["clips"]).filter(pl.col("sport") != "archery")["value"].mean()
+    oracle = (
+        recall.skill_oracle(queries, data["clips"])
+        .filter(pl.col("sport") != "archery")["value"]
+        .mean()
+    )
     assert chance == pytest.approx(10 / 108)
     assert mean["activity_sport"] == pytest.approx(chance, abs=0.05)
     assert mean["activity_skill"] == pytest.approx(oracle, abs=0.1)
@@ -112,24 +144,34 @@ def test_a_small_sport_has_its_chance_level_and_no_value(data, queries):
     within = archery.filter(pl.col("system").str.ends_with("text_to_video/within_sport"))
     assert within["value"].is_null().all()
     assert within["chance"].unique().to_list() == [pytest.approx(10 / 27)]
-    assert archery.filter(pl.col("system").str.ends_with("across_sports"))["value"].is_not_null().all()
+    assert (
+        archery.filter(pl.col("system").str.ends_with("across_sports"))["value"].is_not_null().all()
+    )
 
 
 def test_all_rankings_obey_the_tie_rule_even_for_a_collapsed_model(data, queries):
     flat = data["embeddings"].with_columns(
-        vector=pl.when(pl.col("model_id") == "image:narrations").then(pl.lit([1.0] * 32)).otherwise("vector")
+        vector=pl.when(pl.col("model_id") == "image:narrations")
+        .then(pl.lit([1.0] * 32))
+        .otherwise("vector")
     )
     _, rankings = recall.score_all(flat, queries, data["clips"], min_gallery=50)
     tables.check_rankings(rankings)
     system = recall.system_name("image", "narrations", "text_to_video", "within_sport")
-    golf = rankings.filter((pl.col("system") == system) & pl.col("query_id").str.starts_with("golf"))
-    first = data["clips"].filter((pl.col("split") == "test") & (pl.col("sport") == "golf"))["clip_id"].sort()[:10]
+    golf = rankings.filter(
+        (pl.col("system") == system) & pl.col("query_id").str.starts_with("golf")
+    )
+    first = (
+        data["clips"]
+        .filter((pl.col("split") == "test") & (pl.col("sport") == "golf"))["clip_id"]
+        .sort()[:10]
+    )
     assert golf["clip_id"].unique().sort().to_list() == first.to_list()
 
 
 def test_chunks_do_not_change_anything(data, queries, monkeypatch):
     whole = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
-    monkeypatch.setattr(scoring, "CHUNK", 7)
+    monkeypatch.setattr(recall_arrays, "CHUNK", 7)
     parts = recall.score_all(data["embeddings"], queries, data["clips"], min_gallery=50)
     for one, two in zip(whole, parts, strict=True):
         assert one.equals(two)
@@ -138,7 +180,9 @@ def test_chunks_do_not_change_anything(data, queries, monkeypatch):
 def test_a_missing_vector_is_named(data, queries):
     gone = queries["query_id"][3]
     fewer = data["embeddings"].filter(pl.col("item_id") != gone)
-    with pytest.raises(ValueError, match=rf"no vector for 1 narrations, first '{gone}': rerun 03_encoder"):
+    with pytest.raises(
+        ValueError, match=rf"no vector for 1 narrations, first '{gone}': rerun 03_encoder"
+    ):
         recall.score_all(fewer, queries, data["clips"], min_gallery=50)
 
 
@@ -152,23 +196,30 @@ def test_seeds_are_read_from_the_model_id():
 
 
 def test_no_query_at_all_is_no_error(data, queries):
-    scores, rankings = recall.score_all(data["embeddings"], queries.head(0), data["clips"], min_gallery=50)
+    scores, rankings = recall.score_all(
+        data["embeddings"], queries.head(0), data["clips"], min_gallery=50
+    )
     assert scores.is_empty()
     assert rankings.is_empty()
 
 
 def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(data, queries):
-    """Recall in galleries that are really drawn, query by query, for a mean of many; and chance is k over the size."""
+    """Recall in galleries that are really drawn, query by query, for a mean of many; and chance is
+    k over the size.
+    """
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations_shuffled")
     task = recall.text_to_video(queries, data["clips"])
     fixed, size = FixedGallery(60), 60
     exact, _ = score_in(task, vectors, recall.FIXED, fixed=fixed)
-    golf = exact.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE)).sort("query_id")
+    golf = exact.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE)).sort(
+        "query_id"
+    )
     assert golf["chance"].unique().to_list() == [pytest.approx(10 / 60)]
     rows = task.queries.filter(pl.col("sport") == "golf").sort("query_id")
     gallery = task.gallery.filter(pl.col("sport") == "golf")
-    scores = scoring.similarity(
-        recall.matrix(vectors, "narration", rows), recall.matrix(vectors, "clip", gallery.rename({"sport": "s"}))
+    scores = recall_arrays.similarity(
+        recall.matrix(vectors, "narration", rows),
+        recall.matrix(vectors, "clip", gallery.rename({"sport": "s"})),
     )
     rng = np.random.default_rng(0)
     place = {clip: row for row, clip in enumerate(gallery["gallery_id"])}
@@ -178,7 +229,9 @@ def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(
         for clip in own:
             others = np.delete(np.arange(gallery.height), place[clip])
             for _ in range(400):
-                chosen = np.sort(np.append(rng.choice(others, size - 1, replace=False), place[clip]))
+                chosen = np.sort(
+                    np.append(rng.choice(others, size - 1, replace=False), place[clip])
+                )
                 at = int(np.searchsorted(chosen, place[clip]))
                 found.append(metrics.positive_ranks(scores[row : row + 1, chosen], [at])[0] <= 10)
         drawn.append(np.mean(found))
@@ -186,24 +239,36 @@ def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(
     assert golf["value"].mean() == pytest.approx(np.mean(drawn), abs=0.01)
 
 
-def test_twenty_draws_estimate_the_exact_expectation_whatever_the_chunks(data, queries, monkeypatch):
+def test_twenty_draws_estimate_the_exact_expectation_whatever_the_chunks(
+    data, queries, monkeypatch
+):
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
     task = recall.text_to_video(queries, data["clips"])
     exact, _ = score_in(task, vectors, recall.FIXED)
     drawn, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
-    means = [part.filter(pl.col("metric") == recall.SINGLE)["value"].drop_nulls().mean() for part in (exact, drawn)]
+    means = [
+        part.filter(pl.col("metric") == recall.SINGLE)["value"].drop_nulls().mean()
+        for part in (exact, drawn)
+    ]
     assert means[0] == pytest.approx(means[1], abs=0.01)
-    monkeypatch.setattr(scoring, "CHUNK", 11)
+    monkeypatch.setattr(recall_arrays, "CHUNK", 11)
     again, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
     assert again.sort("query_id", "metric").equals(drawn.sort("query_id", "metric"))
 
 
-def test_the_whole_gallery_is_the_gallery_of_its_own_size_and_smaller_sports_have_no_value(data, queries):
+def test_the_whole_gallery_is_the_gallery_of_its_own_size_and_smaller_sports_have_no_value(
+    data, queries
+):
     vectors = data["embeddings"].filter(pl.col("model_id") == "video:narrations")
     task = recall.text_to_video(queries, data["clips"])
-    parts = [score_in(task, vectors, scope, fixed=FixedGallery(108))[0] for scope in ("within_sport", recall.FIXED)]
+    parts = [
+        score_in(task, vectors, scope, fixed=FixedGallery(108))[0]
+        for scope in ("within_sport", recall.FIXED)
+    ]
     full, fixed = (part.sort("query_id", "metric") for part in parts)
     large = pl.col("sport") != "archery"
     np.testing.assert_allclose(full.filter(large)["value"], fixed.filter(large)["value"])
     assert fixed.filter(~large)["value"].is_null().all()
-    assert fixed.filter(pl.col("metric") == recall.SINGLE)["chance"].unique().to_list() == [pytest.approx(10 / 108)]
+    assert fixed.filter(pl.col("metric") == recall.SINGLE)["chance"].unique().to_list() == [
+        pytest.approx(10 / 108)
+    ]

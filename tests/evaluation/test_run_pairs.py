@@ -13,9 +13,11 @@ import pytest
 import stage_outputs
 from test_evaluation_notebook import Page
 
-from sportskills_lib import artifacts, tables
-from sportskills_lib.evaluation import feedback, outputs, pair_report, recall, report_text, run_pairs, summary
-from sportskills_lib.evaluation.agreement import by_rater
+from sportskills_lib import tables
+from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib.report import findings, save, two_run_report, two_runs
+from sportskills_lib.runs import artifacts
+from sportskills_lib.statistics.agreement import by_rater
 
 FIRST, SECOND = stage_outputs.RUN, "other"
 
@@ -34,7 +36,9 @@ def evaluate(run: str) -> None:
     queries, unasked = recall.test_queries(clips, two.table("pairs"), one.table("narrations"))
     stage = artifacts.begin(run, "05_evaluation", stage_outputs.config.EvaluationConfig())
     fixed = recall.FixedGallery(100, 0, 0)
-    scores, top = recall.score_all(three.table("embeddings"), queries, clips, min_gallery=50, fixed=fixed)
+    scores, top = recall.score_all(
+        three.table("embeddings"), queries, clips, min_gallery=50, fixed=fixed
+    )
     ratings = feedback.read_ratings("data/raw/demo/ratings.csv")
     judged, _ = feedback.judgements(ratings, clips, four.table("learners"))
     per_sport = summary.per_sport_recall(scores, draws=20, seed=0)
@@ -57,7 +61,11 @@ def _home(tmp_path_factory):
         second_run(home, SECOND, "01_curation", "02_pairing", "04_retrieval")
         full = stage_outputs.clip_rows(("archery", "golf", "judo"), ("archery",))
         stage = artifacts.begin(SECOND, "03_encoder", stage_outputs.config.EncoderConfig(seed=3))
-        stage.save("embeddings", stage_outputs.embedding_rows(full, np.random.default_rng(7)), tables.Embeddings)
+        stage.save(
+            "embeddings",
+            stage_outputs.embedding_rows(full, np.random.default_rng(7)),
+            tables.Embeddings,
+        )
         stage.save("curves", stage_outputs.curve_rows(np.random.default_rng(7)))
         stage.finish(seed=3)
         for run in (FIRST, SECOND):
@@ -72,26 +80,40 @@ def home(_home, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def pair(home) -> run_pairs.RunPair:
-    return run_pairs.open_pair(FIRST, SECOND)
+def pair(home) -> two_runs.RunPair:
+    return two_runs.open_pair(FIRST, SECOND)
 
 
 def test_differences_are_those_of_the_means(pair):
-    gaps = run_pairs.differences(pair, draws=100)
+    gaps = two_runs.differences(pair, draws=100)
     assert set(gaps["sport"]) == {"golf", "judo", "mean"}  # archery is too small in both
-    known = [artifacts.open_stage(run, "05_evaluation").table("per_sport_recall") for run in pair.runs]
-    asked = {"encoder": "image", "training": "narrations", "direction": "text_to_video", "scope": "within_sport",
-             "metric": "recall@10_single"}  # fmt: skip
+    known = [
+        artifacts.open_stage(run, "05_evaluation").table("per_sport_recall") for run in pair.runs
+    ]
+    asked = {
+        "encoder": "image",
+        "training": "narrations",
+        "direction": "text_to_video",
+        "scope": "within_sport",
+        "metric": "recall@10_single",
+    }
     for sport in ("golf", "judo", "mean"):
         first, second = (part.filter(sport=sport, **asked)["value"][0] for part in known)
-        row = gaps.row(by_predicate=(pl.col("sport") == sport) & (pl.col("encoder") == "image")
-                       & (pl.col("training") == "narrations") & (pl.col("gallery") == "full"), named=True)  # fmt: skip
+        row = gaps.row(
+            by_predicate=(pl.col("sport") == sport)
+            & (pl.col("encoder") == "image")
+            & (pl.col("training") == "narrations")
+            & (pl.col("gallery") == "full"),
+            named=True,
+        )
         assert (row["first"], row["second"]) == pytest.approx((first, second))
         assert row["difference"] == pytest.approx(second - first)
         assert row["low"] <= row["difference"] <= row["high"]
         assert (row["p_holm"] is None) == (sport == "mean")
     both = gaps.filter(
-        (pl.col("encoder") == "video") & (pl.col("training") == "zero_shot") & (pl.col("gallery") == "full")
+        (pl.col("encoder") == "video")
+        & (pl.col("training") == "zero_shot")
+        & (pl.col("gallery") == "full")
     )
     tested = both.filter(pl.col("sport") != "mean").sort("p")
     assert tested["p_holm"][0] == pytest.approx(min(1.0, 2 * tested["p"][0]))
@@ -99,35 +121,59 @@ def test_differences_are_those_of_the_means(pair):
 
 def test_a_run_differs_in_nothing_from_its_copy(home):
     shutil.copytree(artifacts.run_folder(FIRST), artifacts.run_folder("twin"), dirs_exist_ok=True)
-    pair = run_pairs.open_pair(FIRST, "twin")
-    gaps = run_pairs.differences(pair, draws=50)
+    pair = two_runs.open_pair(FIRST, "twin")
+    gaps = two_runs.differences(pair, draws=50)
     assert (gaps["difference"] == 0).all() and (gaps["p"] == 1).all() and not gaps["apart"].any()
-    assert set(run_pairs.moved(pair)["way"]) == {"same"}
-    assert run_pairs.settings_that_differ(pair.runs).is_empty()
-    judged = run_pairs.judged_differences(pair, draws=50)
+    assert set(two_runs.moved(pair)["way"]) == {"same"}
+    assert two_runs.settings_that_differ(pair.runs).is_empty()
+    judged = two_runs.judged_differences(pair, draws=50)
     assert (judged["difference"] == 0).all() and set(judged["system"]) == set(stage_outputs.SYSTEMS)
-    assert judged["p"].null_count() == judged.height  # what cannot differ is no test, and costs the others nothing
-    found = pair_report.measure(pair, draws=10)
-    image, *_, last = pair_report.summary_sentences(pair, found, run_pairs.main_arm(pair))
+    assert (
+        judged["p"].null_count() == judged.height
+    )  # what cannot differ is no test, and costs the others nothing
+    found = two_run_report.measure(pair, draws=10)
+    image, *_, last = two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair))
     assert "nothing differs" in image and "rank alike in both runs" in last
 
 
 def test_runs_whose_clips_are_of_one_video_have_no_p_and_still_a_page(home):
-    pair = run_pairs.open_pair(FIRST, SECOND)
-    pair = replace(pair, scores=pair.scores.filter(pl.col("sport") == "judo").with_columns(cluster=pl.lit("v")))
-    found = pair_report.measure(pair, draws=10)
+    pair = two_runs.open_pair(FIRST, SECOND)
+    pair = replace(
+        pair, scores=pair.scores.filter(pl.col("sport") == "judo").with_columns(cluster=pl.lit("v"))
+    )
+    found = two_run_report.measure(pair, draws=10)
     assert found["differences"]["p"].null_count() == found["differences"].height
-    (sentence, *_) = pair_report.summary_sentences(pair, found, run_pairs.main_arm(pair))
+    (sentence, *_) = two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair))
     assert "no p" in sentence
 
 
 @pytest.mark.parametrize(
     ("stage", "table", "change", "words"),
     [
-        ("02_pairing", "clips", lambda f: f.filter(pl.int_range(pl.len()) > 0), "test clips 1 differ"),
-        ("01_curation", "narrations", lambda f: f.with_columns(text=pl.col("text") + "!"), "queries 1?[0-9]+ differ"),
-        ("01_curation", "videos", lambda f: f.with_columns(sha256=pl.lit("changed")), "test clips [0-9]+ differ"),
-        ("05_evaluation", "recall", lambda f: f.with_columns(system="x" + pl.col("system")), "no arm in common"),
+        (
+            "02_pairing",
+            "clips",
+            lambda f: f.filter(pl.int_range(pl.len()) > 0),
+            "test clips 1 differ",
+        ),
+        (
+            "01_curation",
+            "narrations",
+            lambda f: f.with_columns(text=pl.col("text") + "!"),
+            "queries 1?[0-9]+ differ",
+        ),
+        (
+            "01_curation",
+            "videos",
+            lambda f: f.with_columns(sha256=pl.lit("changed")),
+            "test clips [0-9]+ differ",
+        ),
+        (
+            "05_evaluation",
+            "recall",
+            lambda f: f.with_columns(system="x" + pl.col("system")),
+            "no arm in common",
+        ),
     ],
 )
 def test_what_cannot_be_paired_is_refused_by_name(home, stage, table, change, words):
@@ -144,14 +190,14 @@ def test_what_cannot_be_paired_is_refused_by_name(home, stage, table, change, wo
     manifest["outputs"][f"{table}.parquet"] |= entry
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=f"'synthetic' and 'changed' .*{words}"):
-        run_pairs.open_pair(FIRST, "changed")
+        two_runs.open_pair(FIRST, "changed")
 
 
 def test_one_run_and_an_unfinished_one_are_refused(home):
     with pytest.raises(ValueError, match="'synthetic' is one run: name two"):
-        run_pairs.open_pair(FIRST, FIRST)
+        two_runs.open_pair(FIRST, FIRST)
     with pytest.raises(ValueError, match="run 'nothing' has no complete 05_evaluation"):
-        run_pairs.open_pair(FIRST, "nothing")
+        two_runs.open_pair(FIRST, "nothing")
 
 
 def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
@@ -165,7 +211,7 @@ def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert "other minus synthetic, narrations, image encoder: recall@10" in said
-    place = pair_report.folder(pair.runs)
+    place = two_run_report.folder(pair.runs)
     assert said.strip().endswith("reports/synthetic-vs-other/index.html")
     page = Page((place / "index.html").read_text())
     for tag, attributes in page.tags:
@@ -178,7 +224,9 @@ def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
     for name in ("by_sport", "by_arm", "rank_changes", "judged"):
         for suffix in ("png", "svg", "pdf", "csv", "tex"):
             assert (place / "figures" / f"{name}.{suffix}").stat().st_size > 50
-    facts = json.loads((place / "figures" / "by_sport.svg").read_text().split("<dc:description>")[1].split("</")[0])
+    facts = json.loads(
+        (place / "figures" / "by_sport.svg").read_text().split("<dc:description>")[1].split("</")[0]
+    )
     assert facts["run"] == "synthetic vs other"
     moved = pl.read_csv(place / "moved.csv")
     assert moved.columns[:5] == ["encoder", "query_id", "sport", "before", "after"]
@@ -186,34 +234,55 @@ def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
 
 def test_sports_of_very_different_size_are_a_warning():
     sizes = pl.DataFrame({"sport": ["golf", "judo"], "gallery": [300, 90]})
-    (line,) = report_text.unbalanced(sizes)
+    (line,) = findings.unbalanced(sizes)
     assert line.startswith("Unbalanced sports: golf has 300 test clips (77% of all), judo has 90.")
-    assert report_text.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
-    assert report_text.unbalanced(sizes.head(1)) == []
+    assert findings.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
+    assert findings.unbalanced(sizes.head(1)) == []
 
 
 def test_a_difference_without_an_interval_is_not_called_alike():
-    row = {"kind": "difference", "encoder": "image", "training": "narrations", "baseline": "activity_skill",
-           "value": 0.2, "low": None, "high": None, "n": 60, "sports": 1, "apart": None, "note": "",
-           "gallery": "full"}  # fmt: skip
+    row = {
+        "kind": "difference",
+        "encoder": "image",
+        "training": "narrations",
+        "baseline": "activity_skill",
+        "value": 0.2,
+        "low": None,
+        "high": None,
+        "n": 60,
+        "sports": 1,
+        "apart": None,
+        "note": "",
+        "gallery": "full",
+    }
     control = row | {"training": "narrations_shuffled"}
     kinds = {"low": pl.Float64, "high": pl.Float64, "apart": pl.Boolean}
-    said = report_text.summary_sentences(
+    said = findings.summary_sentences(
         pl.DataFrame([row, control], schema_overrides=kinds), pl.DataFrame(), pl.DataFrame()
     )
-    assert len(said) == 2 and all("no interval" in line and "not apart" not in line for line in said)
-    assert report_text.interval(0.03, 0.0003, 0.06) == "+0.0300 [0.0003, 0.0600]"
-    assert report_text.interval(-0.21, -0.24, -0.18) == "−0.21 [−0.24, −0.18]"
+    assert len(said) == 2 and all(
+        "no interval" in line and "not apart" not in line for line in said
+    )
+    assert findings.interval(0.03, 0.0003, 0.06) == "+0.0300 [0.0003, 0.0600]"
+    assert findings.interval(-0.21, -0.24, -0.18) == "−0.21 [−0.24, −0.18]"
 
 
 def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
-    (row,) = report_text.shown(pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})).rows
-    assert len(row[0]) == report_text.LONGEST and row[0].startswith(" <b>x") and row[1:] == ["3", "0.0123"]
+    (row,) = findings.shown(
+        pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})
+    ).rows
+    assert (
+        len(row[0]) == findings.LONGEST
+        and row[0].startswith(" <b>x")
+        and row[1:] == ["3", "0.0123"]
+    )
 
 
 def test_no_spreadsheet_runs_what_was_said(tmp_path) -> None:
-    frame = pl.DataFrame({"query_id": ["-abc:1-2", "b"], "text": ['=HYPERLINK("http://x")', None], "p": [-0.5, 0.5]})
-    outputs.write_data(tmp_path, "moved", frame)
+    frame = pl.DataFrame(
+        {"query_id": ["-abc:1-2", "b"], "text": ['=HYPERLINK("http://x")', None], "p": [-0.5, 0.5]}
+    )
+    save.write_data(tmp_path, "moved", frame)
     read = pl.read_csv(tmp_path / "moved.csv")
     assert read["text"].to_list() == ['\'=HYPERLINK("http://x")', None]
     assert read.drop("text").equals(frame.drop("text"))

@@ -6,8 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sportskills_lib import artifacts, config, tables
-from sportskills_lib.evaluation import comparisons, seeds, significance
+from sportskills_lib import config, tables
+from sportskills_lib.evaluation import comparisons
+from sportskills_lib.report import seeds
+from sportskills_lib.runs import artifacts
+from sportskills_lib.statistics import bootstrap
 
 
 @pytest.fixture
@@ -45,7 +48,11 @@ def test_the_headline_over_seeds_is_that_of_the_per_query_means(runs):
     headline = comparisons.headline(stacked, draws=100, seed=0)
     row = headline.row(by_predicate=pl.col("note") == "headline", named=True)
     assert (row["value"], row["n"], row["apart"]) == (pytest.approx(0.2), 40, True)
-    spread = significance.seed_spread(stacked).filter(pl.col("system").str.contains("/narrations/")).row(0, named=True)
+    spread = (
+        bootstrap.seed_spread(stacked)
+        .filter(pl.col("system").str.contains("/narrations/"))
+        .row(0, named=True)
+    )
     assert spread["seeds"] == 3
     assert (spread["lowest"], spread["highest"]) == (pytest.approx(0.5), pytest.approx(0.7))
 

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import shortlists
-from sportskills_lib.evaluation.figures import optional
+from sportskills_lib.evaluation import library_retrieval
+from sportskills_lib.report.figures import optional
 
 
 def ranking(system: str, *clips: str, learner: str = "L1") -> pl.DataFrame:
@@ -20,14 +20,21 @@ def judgements(**grades: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
 
 
-LEARNERS = pl.DataFrame({"learner_id": ["L1"], "sport": ["golf"], "participant": ["p"], "split": ["test"]})
+LEARNERS = pl.DataFrame(
+    {"learner_id": ["L1"], "sport": ["golf"], "participant": ["p"], "split": ["test"]}
+)
 
 
 def test_unjudged_clips_are_counted_and_left_out():
     rankings = pl.concat([ranking("s", "x", "a", "y", "b"), ranking("t", "b", "a", "z")])
-    short = shortlists.condensed(rankings, judgements(a=3, b=1, c=2))
-    assert short.filter(pl.col("system") == "s").select("clip_id", "rank").rows() == [("a", 1), ("b", 2)]
-    table = shortlists.library_table(rankings, judgements(a=3, b=1), LEARNERS, draws=10, seed=0)
+    short = library_retrieval.condensed(rankings, judgements(a=3, b=1, c=2))
+    assert short.filter(pl.col("system") == "s").select("clip_id", "rank").rows() == [
+        ("a", 1),
+        ("b", 2),
+    ]
+    table = library_retrieval.library_table(
+        rankings, judgements(a=3, b=1), LEARNERS, draws=10, seed=0
+    )
     s, t = table.to_dicts()
     assert (s["judged@10"], s["grade_of_judged@10"], s["ranked"]) == (0.5, 2.0, 4.0)
     assert t["judged@10"] == pytest.approx(2 / 3)
@@ -35,7 +42,9 @@ def test_unjudged_clips_are_counted_and_left_out():
 
 
 def test_depths_cost_seconds_and_weights_none():
-    variants = pl.concat([ranking(name, "a", "b") for name in ("depth 0", "depth 12", "alone 12", "weight 0.25")])
+    variants = pl.concat(
+        [ranking(name, "a", "b") for name in ("depth 0", "depth 12", "alone 12", "weight 0.25")]
+    )
     timings = pl.DataFrame(
         {
             "part": ["vlm_lora: scores", "encoder_narrations: learners' vectors"],
@@ -43,15 +52,24 @@ def test_depths_cost_seconds_and_weights_none():
             "items": [10, 10],
         }
     )
-    table = shortlists.variants_table(variants, timings, judgements(a=3, b=1), LEARNERS, draws=10, seed=0)
+    table = library_retrieval.variants_table(
+        variants, timings, judgements(a=3, b=1), LEARNERS, draws=10, seed=0
+    )
     varied = [("alone", 12.0), ("depth", 0.0), ("depth", 12.0), ("weight", 0.25)]
     assert table.select("varied", "value").rows() == varied
-    assert table["seconds_a_learner"].to_list() == [pytest.approx(2.5), pytest.approx(0.1), pytest.approx(2.5), None]
-    assert set(optional("shortlist_depth", shortlists.figure, table)) == {"shortlist_depth"}
+    assert table["seconds_a_learner"].to_list() == [
+        pytest.approx(2.5),
+        pytest.approx(0.1),
+        pytest.approx(2.5),
+        None,
+    ]
+    assert set(optional("shortlist_depth", library_retrieval.figure, table)) == {"shortlist_depth"}
 
 
 def test_nothing_ranked_is_an_empty_table():
     none, nobody = tables.Rankings.create_empty(), tables.Judgements.create_empty()
     timings = pl.DataFrame({"part": [], "seconds": [], "items": []})
-    assert shortlists.library_table(none, nobody, LEARNERS, draws=10, seed=0).is_empty()
-    assert shortlists.variants_table(none, timings, nobody, LEARNERS, draws=10, seed=0).is_empty()
+    assert library_retrieval.library_table(none, nobody, LEARNERS, draws=10, seed=0).is_empty()
+    assert library_retrieval.variants_table(
+        none, timings, nobody, LEARNERS, draws=10, seed=0
+    ).is_empty()

@@ -1,4 +1,6 @@
-"""The chat client against a server that fails in every way that servers do: nothing lost, nothing asked twice."""
+"""The chat client against a server that fails in every way that servers do: nothing lost, nothing
+asked twice.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,14 @@ class Echo(BaseModel):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setattr("sportskills_lib.language.retries.FIRST_PAUSE_S", 0.01)
@@ -61,7 +70,10 @@ def test_answers_come_in_order_and_are_never_asked_for_again(tmp_path: Path) -> 
             again = chat.ask_many(questions, Echo)
         with client(server.url, tmp_path) as later:
             last = later.ask_many(questions[::-1], Echo)
-    assert [answer.value.said for answer in first if answer.value] == [*(f"word {i}" for i in range(30)), "word 0"]
+    assert [answer.value.said for answer in first if answer.value] == [
+        *(f"word {i}" for i in range(30)),
+        "word 0",
+    ]
     assert all(answer.cached for answer in again + last)
     assert [answer.value for answer in last] == [answer.value for answer in first[29::-1]]
     assert len(server.requests) == 30
@@ -75,9 +87,16 @@ def test_a_request_is_well_formed(tmp_path: Path) -> None:
     request = server.requests[0]
     assert request["messages"][0] == {"role": "system", "content": "our words"}
     shown = request["messages"][1]["content"]
-    assert shown[0] == {"type": "image_url", "image_url": {"url": picture}} and shown[1]["text"] == "data"
+    assert (
+        shown[0] == {"type": "image_url", "image_url": {"url": picture}}
+        and shown[1]["text"] == "data"
+    )
     shape = request["response_format"]["json_schema"]
-    assert (shape["strict"], shape["schema"]["additionalProperties"], shape["schema"]["required"]) == (
+    assert (
+        shape["strict"],
+        shape["schema"]["additionalProperties"],
+        shape["schema"]["required"],
+    ) == (
         True,
         False,
         ["said"],
@@ -90,16 +109,29 @@ def test_the_key_names_model_prompt_schema_and_text(tmp_path: Path) -> None:
     class Other(Echo):
         pass
 
-    one, two = client("http://x", tmp_path), ChatClient(url="http://x", model="n", cache=tmp_path / "c")
-    keys = [one.key("v", Echo, "a", "b"), two.key("v", Echo, "a", "b"), one.key("w", Echo, "a", "b")]
-    keys += [one.key("v", Other, "a", "b"), one.key("v", Echo, "ab", ""), one.key("v", Echo, "a", "c")]
+    one, two = (
+        client("http://x", tmp_path),
+        ChatClient(url="http://x", model="n", cache=tmp_path / "c"),
+    )
+    keys = [
+        one.key("v", Echo, "a", "b"),
+        two.key("v", Echo, "a", "b"),
+        one.key("w", Echo, "a", "b"),
+    ]
+    keys += [
+        one.key("v", Other, "a", "b"),
+        one.key("v", Echo, "ab", ""),
+        one.key("v", Echo, "a", "c"),
+    ]
     assert len(set(keys)) == len(keys)
 
 
 FAULTS = {
     "429": Reply("slow down", status=429, headers={"Retry-After": "0"}),
     "500": Reply("oops", status=500),
-    "503 as a page": Reply(status=503, body=b"<html>busy</html>", headers={"Content-Type": "text/html"}),
+    "503 as a page": Reply(
+        status=503, body=b"<html>busy</html>", headers={"Content-Type": "text/html"}
+    ),
     "slow": Reply('{"said": "late"}', delay_s=0.6),
 }
 
@@ -141,7 +173,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_no_usable_answer_costs_that_prompt_alone_and_a_rerun_asks_only_it(name: str, tmp_path: Path) -> None:
+def test_no_usable_answer_costs_that_prompt_alone_and_a_rerun_asks_only_it(
+    name: str, tmp_path: Path
+) -> None:
     reply, reason = BAD[name]
     well = False
 
@@ -151,7 +185,13 @@ def test_no_usable_answer_costs_that_prompt_alone_and_a_rerun_asks_only_it(name:
     with chat_server(one_bad) as server:
         with client(server.url, tmp_path, attempts=2, timeout_s=0.3) as chat:
             answers = chat.ask_many(prompts(5), Echo)
-        assert [answer.reason for answer in answers] == ["answered", "answered", reason, "answered", "answered"]
+        assert [answer.reason for answer in answers] == [
+            "answered",
+            "answered",
+            reason,
+            "answered",
+            "answered",
+        ]
         assert answers[2].value is None and answers[2].detail
         server.requests.clear()
         well = True
@@ -162,7 +202,10 @@ def test_no_usable_answer_costs_that_prompt_alone_and_a_rerun_asks_only_it(name:
 
 def test_words_around_the_json_do_no_harm(tmp_path: Path) -> None:
     fenced = Reply('<think>hm</think> Here it is:\n```json\n{"said": "x"}\n```')
-    with chat_server(lambda request, number: fenced) as server, client(server.url, tmp_path) as chat:
+    with (
+        chat_server(lambda request, number: fenced) as server,
+        client(server.url, tmp_path) as chat,
+    ):
         assert chat.ask_many(prompts(1), Echo)[0].value == Echo(said="x")
 
 
@@ -170,12 +213,17 @@ def test_words_around_the_json_do_no_harm(tmp_path: Path) -> None:
     ("knows", "complaint"),
     [
         (lambda r: "response_format" not in r, "unknown field response_format"),
-        (lambda r: r.get("response_format", {}).get("type") != "json_schema", "json_schema is not supported"),
+        (
+            lambda r: r.get("response_format", {}).get("type") != "json_schema",
+            "json_schema is not supported",
+        ),
         (lambda r: "max_tokens" not in r, "use max_completion_tokens instead of max_tokens"),
         (lambda r: "temperature" not in r, "temperature is fixed"),
     ],
 )
-def test_what_a_server_does_not_understand_is_left_out_from_then_on(knows, complaint: str, tmp_path: Path) -> None:
+def test_what_a_server_does_not_understand_is_left_out_from_then_on(
+    knows, complaint: str, tmp_path: Path
+) -> None:
     def picky(request: dict, number: int) -> Reply:
         return echo(request, number) if knows(request) else Reply(complaint, status=422)
 
@@ -198,7 +246,11 @@ def test_the_servers_pause_holds_for_all(tmp_path: Path) -> None:
 
     def busy_once(request: dict, number: int) -> Reply:
         times.append(time.monotonic())
-        return Reply("wait", status=429, headers={"Retry-After": "0.6"}) if number == 0 else echo(request, number)
+        return (
+            Reply("wait", status=429, headers={"Retry-After": "0.6"})
+            if number == 0
+            else echo(request, number)
+        )
 
     with chat_server(busy_once) as server, client(server.url, tmp_path, concurrency=1) as chat:
         assert all(answer.value for answer in chat.ask_many(prompts(3), Echo))
@@ -209,9 +261,15 @@ def test_the_servers_pause_holds_for_all(tmp_path: Path) -> None:
 def test_pauses_in_headers() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     later = format_datetime(now + timedelta(seconds=7))
-    cases = [({"retry-after": "3"}, 3.0), ({"retry-after": "1.5"}, 1.5), ({"retry-after-ms": "250"}, 0.25)]
+    cases = [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+    ]
     cases += [({"retry-after": later}, 7.0), ({"retry-after": "soon"}, None), ({}, None)]
-    assert [retry_after_s(headers, now) for headers, _ in cases] == [expected for _, expected in cases]
+    assert [retry_after_s(headers, now) for headers, _ in cases] == [
+        expected for _, expected in cases
+    ]
     assert wait_s(None, 4, 0.999) > wait_s(None, 1, 0.999) > FIRST_PAUSE_S / 100
     assert wait_s(5.0, 1, 0.5) >= 5.0
 
@@ -225,9 +283,15 @@ def test_a_server_that_is_gone_is_not_asked_for_ever(tmp_path: Path) -> None:
     assert reasons["unreachable"] <= GIVE_UP + 2 and reasons["given_up"] >= 60 - GIVE_UP - 2
 
 
-@pytest.mark.parametrize(("status", "remedy"), [(401, "OPENAI_API_KEY"), (404, "chat_model"), (308, "chat_url")])
-def test_what_no_question_gets_past_is_an_error_with_a_remedy(status: int, remedy: str, tmp_path: Path) -> None:
-    reply = Reply("no", status=status, headers={"Location": "http://127.0.0.1:9/"} if status == 308 else {})
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(401, "OPENAI_API_KEY"), (404, "chat_model"), (308, "chat_url")]
+)
+def test_what_no_question_gets_past_is_an_error_with_a_remedy(
+    status: int, remedy: str, tmp_path: Path
+) -> None:
+    reply = Reply(
+        "no", status=status, headers={"Location": "http://127.0.0.1:9/"} if status == 308 else {}
+    )
     with (
         chat_server(lambda request, number: reply) as server,
         client(server.url, tmp_path) as chat,
@@ -236,7 +300,9 @@ def test_what_no_question_gets_past_is_an_error_with_a_remedy(status: int, remed
         chat.ask_many(prompts(3), Echo)
 
 
-def test_settings_that_cannot_work_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_cannot_work_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(ValueError, match="address"):
         client("", tmp_path)
@@ -250,13 +316,22 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_budget_stops_cleanly_and_counts_earlier_runs(tmp_path: Path) -> None:
-    prices = {"usd_in": 1.0, "usd_out": 2.0, "max_tokens": 50}  # a call costs 120 millionths, at most about 200
+    prices = {
+        "usd_in": 1.0,
+        "usd_out": 2.0,
+        "max_tokens": 50,
+    }  # a call costs 120 millionths, at most about 200
     with chat_server(echo) as server:
         with client(server.url, tmp_path, account="a", budget_usd=0.0010, **prices) as chat:
             first = chat.ask_many(prompts(20), Echo)
             spent = chat.spent()
         assert spent.cost_usd <= 0.0010
-        assert spent.calls == len(server.requests) == sum(answer.reason == "answered" for answer in first) >= 6
+        assert (
+            spent.calls
+            == len(server.requests)
+            == sum(answer.reason == "answered" for answer in first)
+            >= 6
+        )
         assert {answer.reason for answer in first} == {"answered", "budget"}
         with client(server.url, tmp_path, account="a", budget_usd=0.0010, **prices) as chat:
             again = chat.ask_many(prompts(20), Echo)
@@ -290,12 +365,25 @@ print(sum(answer.value is not None for answer in answers))
 
 def ask_in_a_process(url: str, folder: Path, count: int) -> subprocess.Popen:
     here = Path(__file__).parent
-    command = [sys.executable, "-c", ASKER, url, str(folder), str(count), str(here), str(here.parent)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OPENAI_API_KEY": "k"})
+    command = [
+        sys.executable,
+        "-c",
+        ASKER,
+        url,
+        str(folder),
+        str(count),
+        str(here),
+        str(here.parent),
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OPENAI_API_KEY": "k"}
+    )
 
 
 def test_after_a_kill_only_what_was_under_way_is_asked_again(tmp_path: Path) -> None:
-    with chat_server(lambda request, number: Reply(echo(request, number).text, delay_s=0.05)) as server:
+    with chat_server(
+        lambda request, number: Reply(echo(request, number).text, delay_s=0.05)
+    ) as server:
         for stop in (8, 20):
             asker = ask_in_a_process(server.url, tmp_path, 40)
             while len(server.requests) < stop and asker.poll() is None:
@@ -324,7 +412,9 @@ def test_many_keys_are_looked_up_in_parts(tmp_path: Path) -> None:
     from sportskills_lib.language.cache import Spent
 
     keys = {f"k{i}": str(i) for i in range(1203)}
-    cache.record(account="", model="m", version="v", outcome="answered", spent=Spent(1), answers=keys)
+    cache.record(
+        account="", model="m", version="v", outcome="answered", spent=Spent(1), answers=keys
+    )
     assert cache.load([*keys, "unknown"]) == keys
     cache.close()
 
@@ -334,4 +424,6 @@ def test_no_key_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with chat_server(echo) as server, client(server.url, tmp_path) as chat:
         chat.ask_many(prompts(2), Echo)
         assert "secret-key-of-mine" not in repr(chat)
-    assert not any(re.search(rb"secret-key-of-mine", path.read_bytes()) for path in tmp_path.iterdir())
+    assert not any(
+        re.search(rb"secret-key-of-mine", path.read_bytes()) for path in tmp_path.iterdir()
+    )

@@ -1,4 +1,6 @@
-"""Poolings over time against oracles: the mean at step 0, a naive transformer row by row, what order does."""
+"""Poolings over time against oracles: the mean at step 0, a naive transformer row by row, what
+order does.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,20 @@ from sportskills_lib.models import pooling
 TINY = {
     "model_cfg": {
         "embed_dim": 16,
-        "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+        "vision_cfg": {
+            "layers": 1,
+            "width": 16,
+            "head_width": 8,
+            "patch_size": 16,
+            "image_size": 32,
+        },
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
 }
@@ -66,27 +80,44 @@ def test_a_tower_with_pooling_starts_as_the_tower_without(kind: str) -> None:
     assert np.abs(_shaken(_pooled_tower(kind)).encode_frames(frames) - plain).max() > 1e-3
 
 
-def _naive_temporal(weights: dict[str, torch.Tensor], frame_TD: torch.Tensor, layers: int, heads: int) -> torch.Tensor:
-    """One clip in plain loops: positions, pre-norm attention a head at a time, the mean of what was added."""
+def _naive_temporal(
+    weights: dict[str, torch.Tensor], frame_TD: torch.Tensor, layers: int, heads: int
+) -> torch.Tensor:
+    """One clip in plain loops: positions, pre-norm attention a head at a time, the mean of what was
+    added.
+    """
     T, D = frame_TD.shape
     unit = frame_TD / (frame_TD**2).mean().sqrt()
     table = weights["positions.weight"]
     told = torch.stack(
         [
-            unit[t] + sum(torch.cos(torch.tensor(torch.pi * (k + 1) * (t + 0.5) / T)) * table[:, k] for k in range(7))
+            unit[t]
+            + sum(
+                torch.cos(torch.tensor(torch.pi * (k + 1) * (t + 0.5) / T)) * table[:, k]
+                for k in range(7)
+            )
             for t in range(T)
         ]
     )
     state = told
     for layer in range(layers):
-        own = {n.removeprefix(f"blocks.{layer}."): w for n, w in weights.items() if n.startswith(f"blocks.{layer}.")}
+        own = {
+            n.removeprefix(f"blocks.{layer}."): w
+            for n, w in weights.items()
+            if n.startswith(f"blocks.{layer}.")
+        }
         normed = F.layer_norm(state, (D,), own["norm1.weight"], own["norm1.bias"])
-        query, key, value = (normed @ own["self_attn.in_proj_weight"].T + own["self_attn.in_proj_bias"]).split(D, 1)
+        query, key, value = (
+            normed @ own["self_attn.in_proj_weight"].T + own["self_attn.in_proj_bias"]
+        ).split(D, 1)
         joined = torch.zeros_like(state)
         for head in range(heads):
             part = slice(head * D // heads, (head + 1) * D // heads)
             for t in range(T):
-                score = torch.stack([query[t, part] @ key[s, part] for s in range(T)]) / (D / heads) ** 0.5
+                score = (
+                    torch.stack([query[t, part] @ key[s, part] for s in range(T)])
+                    / (D / heads) ** 0.5
+                )
                 joined[t, part] = sum(w * value[s, part] for s, w in enumerate(score.softmax(0)))
         state = state + joined @ own["self_attn.out_proj.weight"].T + own["self_attn.out_proj.bias"]
         normed = F.layer_norm(state, (D,), own["norm2.weight"], own["norm2.bias"])
@@ -102,7 +133,9 @@ def test_temporal_pooling_equals_a_naive_transformer(mode: str) -> None:
     frame_BTD = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         weights = dict(tower.model.pooling.state_dict())
-        wanted = torch.stack([_naive_temporal(weights, frame_TD, layers=2, heads=4) for frame_TD in frame_BTD])
+        wanted = torch.stack(
+            [_naive_temporal(weights, frame_TD, layers=2, heads=4) for frame_TD in frame_BTD]
+        )
         assert torch.allclose(tower.pool(frame_BTD), wanted, atol=2e-6)
 
 
@@ -126,7 +159,9 @@ def _step(tower: models.Tower, frames: np.ndarray) -> None:
     optimiser.step()
 
 
-@pytest.mark.parametrize(("kind", "tells"), [("mean", False), ("attention", False), ("temporal", True)])
+@pytest.mark.parametrize(
+    ("kind", "tells"), [("mean", False), ("attention", False), ("temporal", True)]
+)
 def test_order_matters_to_temporal_pooling_alone(kind: str, tells: bool) -> None:
     tower, frames = models.new_tower(TINY, seed=3), _frames(4, 6)
     models.add_pooling(tower, kind, layers=1, heads=2, max_frames=8)
@@ -142,8 +177,12 @@ def test_a_sample_of_frames_has_the_positions_that_its_frames_have_among_all() -
     all_8, moments = pooling.positions(weights, 8), torch.tensor([[0, 2, 5, 7], [1, 2, 3, 4]])
     sample = pooling.positions(weights, 4, (moments + 0.5) / 8)
     assert torch.allclose(sample, all_8[0][moments], atol=1e-5)
-    every_other = pooling.positions(weights, 4)  # a slower reader of the same clip: between its neighbours
-    assert torch.allclose(every_other, pooling.positions(weights, 4, torch.tensor([[0.125, 0.375, 0.625, 0.875]])))
+    every_other = pooling.positions(
+        weights, 4
+    )  # a slower reader of the same clip: between its neighbours
+    assert torch.allclose(
+        every_other, pooling.positions(weights, 4, torch.tensor([[0.125, 0.375, 0.625, 0.875]]))
+    )
     with pytest.raises(ValueError, match=r"9 frames a clip, but the pooling has max_frames=8"):
         pooling.positions(weights, 9)
 
@@ -156,15 +195,23 @@ def test_round_trip_and_open_clip_still_loads_the_folder(kind: str, tmp_path) ->
     tower.save(tmp_path)
     again = models.load_tower(tmp_path)
     assert np.array_equal(tower.encode_frames(frames), again.encode_frames(frames))
-    assert json.loads((tmp_path / "open_clip_config.json").read_text())["pooling_cfg"]["kind"] == kind
+    assert (
+        json.loads((tmp_path / "open_clip_config.json").read_text())["pooling_cfg"]["kind"] == kind
+    )
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
-    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
+    assert (
+        len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+    )  # who may read one may read all
     theirs = open_clip.create_model(f"local-dir:{tmp_path}").eval()
     with torch.inference_mode():
         pixels = again.pixels(torch.from_numpy(frames))
-        assert torch.allclose(theirs.encode_image(pixels), again.frame_features(torch.from_numpy(frames)).view(12, -1))
+        assert torch.allclose(
+            theirs.encode_image(pixels), again.frame_features(torch.from_numpy(frames)).view(12, -1)
+        )
     models.new_tower(TINY, seed=3).save(tmp_path)  # a tower without pooling takes the other's place
-    assert not (tmp_path / "pooling.safetensors").exists() and not hasattr(models.load_tower(tmp_path).model, "pooling")
+    assert not (tmp_path / "pooling.safetensors").exists() and not hasattr(
+        models.load_tower(tmp_path).model, "pooling"
+    )
 
 
 def test_names_of_weights_begin_as_the_config_freezes_them() -> None:
@@ -177,19 +224,28 @@ def test_frame_features_pool_to_clip_features_and_can_be_kept() -> None:
     kept = tower.encode_frame_features(frames, batch=2)
     assert kept.shape == (9, 4, 16) and kept.dtype == np.float32 and tower.cacheable
     with torch.inference_mode():
-        assert np.allclose(tower.pool(torch.from_numpy(kept)), tower.encode_frames(frames), atol=1e-6)
+        assert np.allclose(
+            tower.pool(torch.from_numpy(kept)), tower.encode_frames(frames), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("kind", ["mean", *KINDS])
 def test_a_batch_of_one_is_a_batch_of_eight(kind: str) -> None:
     tower, frames = models.new_tower(TINY, seed=3), _frames(8, 4)
     models.add_pooling(tower, kind, heads=2)
-    assert np.allclose(tower.encode_frames(frames, batch=1), tower.encode_frames(frames, batch=8), atol=1e-6)
+    assert np.allclose(
+        tower.encode_frames(frames, batch=1), tower.encode_frames(frames, batch=8), atol=1e-6
+    )
     texts = ["bend", "straighten the arm", "a", "reach for the ball and turn"]
-    assert np.allclose(tower.encode_texts(texts, batch=1), tower.encode_texts(texts, batch=8), atol=1e-6)
+    assert np.allclose(
+        tower.encode_texts(texts, batch=1), tower.encode_texts(texts, batch=8), atol=1e-6
+    )
     low = tower.encode_frames(frames, bf16=True)
     assert low.dtype == np.float32 and 0 < np.abs(low - tower.encode_frames(frames)).max() < 0.03
-    assert tower.encode_frames(frames[:0]).shape == (0, 16) and tower.encode_texts([]).shape == (0, 16)
+    assert tower.encode_frames(frames[:0]).shape == (0, 16) and tower.encode_texts([]).shape == (
+        0,
+        16,
+    )
     assert tower.encode_frame_features(frames[:0]).shape == (0, 4, 16)
 
 
@@ -207,18 +263,26 @@ def test_adding_a_pooling_leaves_other_draws_as_they_were() -> None:
     wanted = torch.rand(3)
     torch.manual_seed(0)
     first, second = (_pooled_tower("temporal").model.pooling.state_dict() for _ in range(2))
-    assert torch.equal(torch.rand(3), wanted) and all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.equal(torch.rand(3), wanted) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def test_order_is_learnt_from_samples_of_frames_and_read_from_all() -> None:
-    """Six classes, three prototypes in six orders: trained on 2 of 6 frames with their times, asked with all six."""
+    """Six classes, three prototypes in six orders: trained on 2 of 6 frames with their times, asked
+    with all six.
+    """
     generator = torch.Generator().manual_seed(0)
     prototype_3D = torch.randn(3, 32, generator=generator)
     order_63 = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
     accuracy = {}
     for kind in ("mean", "temporal"):
         torch.manual_seed(0)
-        own = pooling.new_pooling(32, kind, layers=1, heads=2, max_frames=8) if kind != "mean" else None
+        own = (
+            pooling.new_pooling(32, kind, layers=1, heads=2, max_frames=8)
+            if kind != "mean"
+            else None
+        )
         label_6D = torch.nn.Parameter(torch.randn(6, 32))
         weights = [label_6D, *(own.parameters() if own is not None else [])]
         optimiser = torch.optim.AdamW(weights, lr=3e-3)
@@ -226,11 +290,20 @@ def test_order_is_learnt_from_samples_of_frames_and_read_from_all() -> None:
             y = torch.randint(6, (48,), generator=generator)
             frame_BTD = prototype_3D[order_63[y].repeat_interleave(2, 1)]
             moment = torch.rand(48, 6, generator=generator).topk(2).indices.sort().values
-            sample = frame_BTD[torch.arange(48)[:, None], moment] + 0.3 * torch.randn(48, 2, 32, generator=generator)
+            sample = frame_BTD[torch.arange(48)[:, None], moment] + 0.3 * torch.randn(
+                48, 2, 32, generator=generator
+            )
             clip_BD = pooling.pooled(sample, own, (moment + 0.5) / 6)
             optimiser.zero_grad()
             F.cross_entropy(20 * clip_BD @ F.normalize(label_6D, dim=-1).T, y).backward()
             optimiser.step()
         whole = pooling.pooled(prototype_3D[order_63.repeat_interleave(2, 1)], own)
-        accuracy[kind] = (whole @ label_6D.T / label_6D.norm(dim=1)).argmax(1).eq(torch.arange(6)).float().mean().item()
+        accuracy[kind] = (
+            (whole @ label_6D.T / label_6D.norm(dim=1))
+            .argmax(1)
+            .eq(torch.arange(6))
+            .float()
+            .mean()
+            .item()
+        )
     assert accuracy["temporal"] == 1 and accuracy["mean"] < 0.5

@@ -5,12 +5,19 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from sportskills_lib.pairing.audit import audit_demonstrations, by_evidence, reliability, shuffle_words
-from sportskills_lib.pairing.demonstrations import RulesJudge
+from sportskills_lib.apps.audit.judge_vs_spans import (
+    audit_demonstrations,
+    by_evidence,
+    reliability,
+    shuffle_words,
+)
+from sportskills_lib.pairing.rules_judge import RulesJudge
 
 
 def table(rows: list[tuple[str, float, float, str]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=["video_id", "start_s", "end_s", "demonstration"], orient="row")
+    return pl.DataFrame(
+        rows, schema=["video_id", "start_s", "end_s", "demonstration"], orient="row"
+    )
 
 
 def test_counts_by_hand() -> None:
@@ -36,7 +43,11 @@ def test_counts_by_hand() -> None:
         ]
     )
     audit = audit_demonstrations(judged, truth)
-    assert audit.confusion().rows() == [("correct", 1, 0, 2), ("incorrect", 1, 1, 0), ("none", 0, 1, 1)]
+    assert audit.confusion().rows() == [
+        ("correct", 1, 0, 2),
+        ("incorrect", 1, 1, 0),
+        ("none", 0, 1, 1),
+    ]
     scores = {row["question"]: row for row in audit.scores().iter_rows(named=True)}
     found = scores["demonstration"]
     assert (found["precision"], found["recall"], found["hits"]) == (3 / 4, 3 / 5, 3)
@@ -46,7 +57,11 @@ def test_counts_by_hand() -> None:
     assert audit.edge_errors() == (0.0, 0.0)
     assert audit_demonstrations(judged.head(1), truth).edge_errors() == (0.5, 0.0)
     edges = {row["edge"]: row for row in audit.boundaries().iter_rows(named=True)}
-    assert (edges["start"]["clips"], edges["start"]["near"], edges["start"]["outside"]) == (3, 1.0, 0.0)
+    assert (edges["start"]["clips"], edges["start"]["near"], edges["start"]["outside"]) == (
+        3,
+        1.0,
+        0.0,
+    )
 
 
 def test_an_undecided_window_counts_as_none_unless_forced() -> None:
@@ -57,7 +72,9 @@ def test_an_undecided_window_counts_as_none_unless_forced() -> None:
 
 
 def lessons(count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Windows of ``count`` lessons, each with advice, a fault, talk over a swing, advice over a still; their truth."""
+    """Windows of ``count`` lessons, each with advice, a fault, talk over a swing, advice over a
+    still; their truth.
+    """
     said = [
         ("correct", "Bend your knees and stay low.", 0.2, "correct"),
         ("incorrect", "Never lock the elbow at the top.", 0.2, "incorrect"),
@@ -65,11 +82,31 @@ def lessons(count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         ("correct", "Keep your chin over the shoulder.", 0.0, "none"),
     ]
     rows = [
-        (f"v{lesson}:{place}", f"v{lesson}", 4.0 * place, 4.0 * place + 4, kind, text, moved, "", truth)
+        (
+            f"v{lesson}:{place}",
+            f"v{lesson}",
+            4.0 * place,
+            4.0 * place + 4,
+            kind,
+            text,
+            moved,
+            "",
+            truth,
+        )
         for lesson in range(count)
         for place, (kind, text, moved, truth) in enumerate(said)
     ]
-    names = ["clip_id", "video_id", "start_s", "end_s", "said", "text", "moved", "topic", "demonstration"]
+    names = [
+        "clip_id",
+        "video_id",
+        "start_s",
+        "end_s",
+        "said",
+        "text",
+        "moved",
+        "topic",
+        "demonstration",
+    ]
     both = pl.DataFrame(rows, schema=names, orient="row")
     return both.drop("demonstration"), both.select("video_id", "start_s", "end_s", "demonstration")
 
@@ -79,7 +116,9 @@ def test_words_of_other_lessons_change_all_but_pixels() -> None:
     scores = by_evidence(windows, truth, RulesJudge(), min_confidence=0.5)
     value = {(row["evidence"], row["words"]): row for row in scores.iter_rows(named=True)}
     assert value["both", "own"]["macro_f1"] == 1
-    assert value["text", "own"]["macro_f1"] < 1  # it takes advice over a still picture for a demonstration
+    assert (
+        value["text", "own"]["macro_f1"] < 1
+    )  # it takes advice over a still picture for a demonstration
     assert value["both", "shuffled"]["macro_f1"] < 0.7
     assert value["text", "shuffled"]["macro_f1"] < value["text", "own"]["macro_f1"]
     assert value["pixels", "shuffled"]["changed"] == 0
@@ -101,8 +140,12 @@ def test_reliability_sets_stated_against_right() -> None:
     truth = table([("a", 0, 4, "correct"), ("a", 4, 8, "none")])
     judged = pl.DataFrame(
         {
-            "clip_id": ["x", "y", "z"], "video_id": ["a"] * 3, "start_s": [0.0, 4, 20], "end_s": [4.0, 8, 24],
-            "demonstration": ["correct", "correct", "none"], "score": [0.98, 0.97, 0.65],
+            "clip_id": ["x", "y", "z"],
+            "video_id": ["a"] * 3,
+            "start_s": [0.0, 4, 20],
+            "end_s": [4.0, 8, 24],
+            "demonstration": ["correct", "correct", "none"],
+            "score": [0.98, 0.97, 0.65],
         }
-    )  # fmt: skip
+    )
     assert reliability(judged, truth).rows() == [(1, 0.65, 1.0), (2, 0.975, 0.5)]

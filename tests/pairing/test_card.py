@@ -8,12 +8,12 @@ import re
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.pairing import card
+from sportskills_lib.pairing import dataset_card
 
 HOSTILE = "CC | BY\n\n# Title <script>alert(1)</script> [a](javascript:x) ![b](c) `d` *e* \u202egpj"
 
 
-def made(sport: str = "golf", licence: str | None = "CC BY") -> card.Card:
+def made(sport: str = "golf", licence: str | None = "CC BY") -> dataset_card.Card:
     videos = pl.DataFrame(
         {
             "video_id": ["a", "b", "c"],
@@ -47,17 +47,28 @@ def made(sport: str = "golf", licence: str | None = "CC BY") -> card.Card:
         }
     )
     pairs = pl.DataFrame({"clip_id": ["A", "B"], "narration_id": ["a1", "a2"]})
-    dropped = tables.dropped_rows([("clip", "x", "duplicate", "copy of A"), ("clip", "y", "duplicate", "")])
+    dropped = tables.dropped_rows(
+        [("clip", "x", "duplicate", "copy of A"), ("clip", "y", "duplicate", "")]
+    )
     links = pl.DataFrame({"verdict": ["copy", "same_pictures", "different", "different"]})
-    return card.make_card(videos, narrations, clips, pairs, dropped, links, name="demo")
+    return dataset_card.make_card(videos, narrations, clips, pairs, dropped, links, name="demo")
 
 
 def test_counts_by_hand() -> None:
     one = made()
     assert one["counts"] == {
-        "videos_read": 3, "videos_with_clips": 2, "channels": 2, "sports": 2, "skills": 3, "clips": 3, "pairs": 2,
-        "hours_of_clips": 0.02, "hours_of_source_video": 1.5, "words": 6, "different_sentences": 1,
-    }  # fmt: skip
+        "videos_read": 3,
+        "videos_with_clips": 2,
+        "channels": 2,
+        "sports": 2,
+        "skills": 3,
+        "clips": 3,
+        "pairs": 2,
+        "hours_of_clips": 0.02,
+        "hours_of_source_video": 1.5,
+        "words": 6,
+        "different_sentences": 1,
+    }
     assert one["licences"] == [
         {"licence": "CC BY", "videos": 1, "clips": 2},
         {"licence": "unknown", "videos": 1, "clips": 1},
@@ -75,13 +86,20 @@ def test_counts_by_hand() -> None:
 
 def test_weaknesses_are_said() -> None:
     text = " ".join(made()["weaknesses"])
-    for words in ("33% of the clips are of videos whose licence", "golf, judo", "50% of the sentences", "rules-1"):
+    for words in (
+        "33% of the clips are of videos whose licence",
+        "golf, judo",
+        "50% of the sentences",
+        "rules-1",
+    ):
         assert words in text
-    assert "licence" not in " ".join(card.weaknesses(made() | {"licences": [{"licence": "x", "clips": 1}]}))
+    assert "licence" not in " ".join(
+        dataset_card.weaknesses(made() | {"licences": [{"licence": "x", "clips": 1}]})
+    )
 
 
 def test_the_page_shows_what_the_json_holds() -> None:
-    page = card.to_markdown(made())
+    page = dataset_card.to_markdown(made())
     assert "| golf | 2 | 1 | 1 | 2 | 2 | 0 | 0 | 1 | 1 | 0.6 |" in page
     assert "3 clips of 2 sports (3 skills)" in page
     for title in ("Splits", "Sports", "Licences", "Languages", "The funnel", "Known weaknesses"):
@@ -89,7 +107,7 @@ def test_the_page_shows_what_the_json_holds() -> None:
 
 
 def test_hostile_text_stays_text_on_one_line() -> None:
-    page = card.to_markdown(made(sport=HOSTILE, licence=HOSTILE))
+    page = dataset_card.to_markdown(made(sport=HOSTILE, licence=HOSTILE))
     assert "<script>" not in page and "\u202e" not in page
     assert "](" not in page.replace("\\](", "") and "![" not in page.replace("\\!\\[", "")
     rows = [line for line in page.splitlines() if "alert" in line and line.startswith("|")]
@@ -100,7 +118,7 @@ def test_hostile_text_stays_text_on_one_line() -> None:
 
 def test_an_empty_run_has_a_card() -> None:
     one = made()
-    empty = card.make_card(
+    empty = dataset_card.make_card(
         *(
             frame.head(0)
             for frame in (
@@ -115,5 +133,5 @@ def test_an_empty_run_has_a_card() -> None:
         name="none",
     )  # fmt: skip
     assert empty["counts"]["clips"] == 0
-    assert "nothing" in card.to_markdown(empty)
+    assert "nothing" in dataset_card.to_markdown(empty)
     assert one["counts"].keys() == empty["counts"].keys()

@@ -1,4 +1,6 @@
-"""Stage 02 as a whole: what is taught and shown is kept, with its frames, whatever reads it; and the real lessons."""
+"""Stage 02 as a whole: what is taught and shown is kept, with its frames, whatever reads it; and
+the real lessons.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ import pytest
 from films import REAL, needs_real, shot, write_film, write_lesson
 
 from sportskills_lib import tables, video
+from sportskills_lib.apps.audit.judge_vs_spans import audit_demonstrations, by_evidence
 from sportskills_lib.config import CurationConfig, PairingConfig
-from sportskills_lib.curation.narrations import curate
-from sportskills_lib.pairing import clips, figures, reading
-from sportskills_lib.pairing.audit import audit_demonstrations, by_evidence
-from sportskills_lib.pairing.demonstrations import RulesJudge
+from sportskills_lib.curation.stage import curate
+from sportskills_lib.pairing import figures, stage, video_pass
+from sportskills_lib.pairing.rules_judge import RulesJudge
 
 HELLO = ("Hello and welcome back to my channel.", False)
 SHOWN = ("Bend your knees and drop the hips before contact.", True)
@@ -30,23 +32,35 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame,
     """Three channels and a mirrored, re-encoded re-upload, curated."""
     folder = tmp_path_factory.mktemp("world") / "lessons"
     for i, channel in enumerate(("UCa", "UCb", "UCc")):
-        write_lesson(folder, f"lesson{i}", [HELLO, SHOWN, TALKED, FAULT, IDLE], channel=channel, seed=10 * i)
+        write_lesson(
+            folder, f"lesson{i}", [HELLO, SHOWN, TALKED, FAULT, IDLE], channel=channel, seed=10 * i
+        )
     write_lesson(
-        folder, "copy", [HELLO, SHOWN, TALKED, FAULT, IDLE], channel="UCd", seed=10, upload_date="20250101",
-        mirrored=True, crf=30,
-    )  # fmt: skip
+        folder,
+        "copy",
+        [HELLO, SHOWN, TALKED, FAULT, IDLE],
+        channel="UCd",
+        seed=10,
+        upload_date="20250101",
+        mirrored=True,
+        crf=30,
+    )
     curated = curate(folder, CurationConfig(workers=0))
     return folder, curated.videos, curated.narrations
 
 
-def pair(world: tuple[Path, pl.DataFrame, pl.DataFrame], shards: Path, config: PairingConfig = CONFIG) -> clips.Paired:
+def pair(
+    world: tuple[Path, pl.DataFrame, pl.DataFrame], shards: Path, config: PairingConfig = CONFIG
+) -> stage.Paired:
     folder, videos, narrations = world
-    return clips.pair(videos, narrations, folder, config, shards=shards)
+    return stage.pair(videos, narrations, folder, config, shards=shards)
 
 
 def test_what_is_taught_and_shown_is_kept(world, tmp_path: Path) -> None:
     paired = pair(world, tmp_path)
-    spans = paired.clips.select("video_id", "start_s", "end_s", pl.col("demonstration").cast(pl.String)).rows()
+    spans = paired.clips.select(
+        "video_id", "start_s", "end_s", pl.col("demonstration").cast(pl.String)
+    ).rows()
     assert spans == [
         (f"lesson{i}", start, start + 3.0, kind)
         for i in range(3)
@@ -59,14 +73,16 @@ def test_what_is_taught_and_shown_is_kept(world, tmp_path: Path) -> None:
     assert set(paired.clips["split"].cast(pl.String)) == {"train", "val", "test"}
 
 
-def test_tables_and_frames_do_not_depend_on_workers_and_memory(world, tmp_path: Path, monkeypatch) -> None:
+def test_tables_and_frames_do_not_depend_on_workers_and_memory(
+    world, tmp_path: Path, monkeypatch
+) -> None:
     whole = pair(world, tmp_path / "a")
-    shape = clips.write_frames(tmp_path / "a.npy", whole, CONFIG, shards=tmp_path / "a")
-    monkeypatch.setattr(reading, "BUFFER_BYTES", 1)  # as for a video too long to hold
+    shape = stage.write_frames(tmp_path / "a.npy", whole, CONFIG, shards=tmp_path / "a")
+    monkeypatch.setattr(video_pass, "BUFFER_BYTES", 1)  # as for a video too long to hold
     again = pair(world, tmp_path / "b")
-    clips.write_frames(tmp_path / "b.npy", again, CONFIG, shards=tmp_path / "b")
+    stage.write_frames(tmp_path / "b.npy", again, CONFIG, shards=tmp_path / "b")
     two = pair(world, tmp_path / "c", PairingConfig(workers=2))
-    clips.write_frames(tmp_path / "c.npy", two, CONFIG, shards=tmp_path / "c")
+    stage.write_frames(tmp_path / "c.npy", two, CONFIG, shards=tmp_path / "c")
     frames = np.load(tmp_path / "a.npy", mmap_mode="r")
     assert frames.shape == shape == (6, 8, 64, 64, 3)
     for name, other in (("b", again), ("c", two)):
@@ -78,7 +94,7 @@ def test_tables_and_frames_do_not_depend_on_workers_and_memory(world, tmp_path: 
 
 def test_frames_are_those_of_their_clip(world, tmp_path: Path) -> None:
     paired = pair(world, tmp_path)
-    clips.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path)
+    stage.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path)
     frames = np.load(tmp_path / "frames.npy")
     for row, clip in enumerate(paired.clips.iter_rows(named=True)):
         times = np.linspace(clip["start_s"] + 0.15, clip["end_s"] - 0.15, 40)
@@ -95,7 +111,8 @@ class Sure:
     def ask_many(self, prompts, schema, /):
         self.asked += len(prompts)
         answers = [
-            schema(demonstration="correct", confidence=0.4 if "mistake" in each.user else 0.9) for each in prompts
+            schema(demonstration="correct", confidence=0.4 if "mistake" in each.user else 0.9)
+            for each in prompts
         ]
         return [type("Answer", (), {"value": value})() for value in answers]
 
@@ -103,7 +120,7 @@ class Sure:
 def test_a_model_judges_what_teaches_and_is_asked_once(world, tmp_path: Path) -> None:
     folder, videos, narrations = world
     config, client = PairingConfig(workers=0, judge="chat"), Sure()
-    paired = clips.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
+    paired = stage.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
     taught = paired.judged.filter(pl.col("said") != "none")
     assert client.asked == taught.height == 12
     assert set(paired.clips["verifier"]) == {"chat-1 stub"}
@@ -111,9 +128,9 @@ def test_a_model_judges_what_teaches_and_is_asked_once(world, tmp_path: Path) ->
     undecided = paired.dropped.filter(pl.col("reason") == "undecided")
     assert set(undecided["item_id"]) == set(taught.filter(pl.col("undecided"))["clip_id"])
     assert undecided.height == 4
-    shape = clips.write_frames(tmp_path / "frames.npy", paired, config, shards=tmp_path)
+    shape = stage.write_frames(tmp_path / "frames.npy", paired, config, shards=tmp_path)
     assert shape[0] == paired.clips.height > 0
-    again = clips.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
+    again = stage.pair(videos, narrations, folder, config, shards=tmp_path, chat=client)
     assert client.asked == 12  # found in the shards
     assert again.judged.equals(paired.judged)
 
@@ -121,19 +138,31 @@ def test_a_model_judges_what_teaches_and_is_asked_once(world, tmp_path: Path) ->
 def test_a_video_that_turns_unreadable_is_dropped(world, tmp_path: Path) -> None:
     folder, videos, narrations = world
     broken = videos.with_columns(
-        path=pl.when(pl.col("video_id") == "lesson1").then(pl.lit("lesson1.info.json")).otherwise("path")
+        path=pl.when(pl.col("video_id") == "lesson1")
+        .then(pl.lit("lesson1.info.json"))
+        .otherwise("path")
     )
-    paired = clips.pair(broken, narrations, folder, CONFIG, shards=tmp_path)
+    paired = stage.pair(broken, narrations, folder, CONFIG, shards=tmp_path)
     assert "lesson1" not in set(paired.clips["video_id"])
-    assert ("video", "lesson1", "unreadable") in paired.dropped.select("item_kind", "item_id", "reason").rows()
+    assert ("video", "lesson1", "unreadable") in paired.dropped.select(
+        "item_kind", "item_id", "reason"
+    ).rows()
 
 
 def test_nothing_taught_gives_empty_tables(world, tmp_path: Path) -> None:
     folder, videos, narrations = world
-    paired = clips.pair(videos, narrations.with_columns(actionable=False), folder, CONFIG, shards=tmp_path)
+    paired = stage.pair(
+        videos, narrations.with_columns(actionable=False), folder, CONFIG, shards=tmp_path
+    )
     assert paired.clips.is_empty()
     assert paired.pairs.is_empty()
-    assert clips.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path) == (0, 8, 64, 64, 3)
+    assert stage.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path) == (
+        0,
+        8,
+        64,
+        64,
+        3,
+    )
     assert np.load(tmp_path / "frames.npy").shape == (0, 8, 64, 64, 3)
     figures.funnel(paired).canvas.draw()
     figures.motion(paired.judged).canvas.draw()
@@ -141,7 +170,7 @@ def test_nothing_taught_gives_empty_tables(world, tmp_path: Path) -> None:
 
 def test_figures_are_drawn_and_strangers_words_stay_text(world, tmp_path: Path) -> None:
     paired = pair(world, tmp_path)
-    clips.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path)
+    stage.write_frames(tmp_path / "frames.npy", paired, CONFIG, shards=tmp_path)
     hostile = world[2].with_columns(text=pl.lit(r"$\frac{1}{0}$ <script>alert(1)</script> \x07"))
     frames = np.load(tmp_path / "frames.npy", mmap_mode="r")
     sheet = figures.contact_sheet(paired.clips, paired.pairs, hostile, frames)
@@ -161,14 +190,18 @@ def test_a_planted_leak_is_caught(world, tmp_path: Path) -> None:
         .cast(pl.Enum(tables.SPLITS))
     )
     with pytest.raises(ValueError, match="stands in the splits test, train"):
-        clips._check(replace(paired, clips=leak), world[1], world[2])
+        stage._check(replace(paired, clips=leak), world[1], world[2])
 
 
-def lesson_of(folder: Path, name: str, said: list[tuple[str, bool]], channel: str, seed: int, date: str) -> None:
+def lesson_of(
+    folder: Path, name: str, said: list[tuple[str, bool]], channel: str, seed: int, date: str
+) -> None:
     write_lesson(folder, name, said, channel=channel, seed=seed, upload_date=date)
 
 
-def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(tmp_path: Path, monkeypatch) -> None:
+def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(
+    tmp_path: Path, monkeypatch
+) -> None:
     """Both lessons stay, in one split, and without the joining the check finds the leak."""
     folder = tmp_path / "lessons"
     other = ("Turn the shoulder away and push from the back foot.", True)
@@ -176,19 +209,21 @@ def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(tmp_
         lesson_of(folder, f"lesson{i}", [HELLO, SHOWN, TALKED], f"UC{i}", 10 * i, "20240101")
     lesson_of(folder, "again", [HELLO, other, TALKED], "UCagain", 10, "20250101")
     curated = curate(folder, CurationConfig(workers=0))
-    paired = clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "a")
-    assert paired.links.filter(pl.col("verdict") == "same_pictures").select("clip_id", "other_id").rows() == [
-        ("again:003000-006000", "lesson1:003000-006000")
-    ]
+    paired = stage.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "a")
+    assert paired.links.filter(pl.col("verdict") == "same_pictures").select(
+        "clip_id", "other_id"
+    ).rows() == [("again:003000-006000", "lesson1:003000-006000")]
     split = dict(paired.clips.select("video_id", pl.col("split").cast(pl.String)).rows())
     assert len(split) == 6 and split["again"] == split["lesson1"]
-    monkeypatch.setattr(clips.splits, "channel_groups", lambda *_: None)
+    monkeypatch.setattr(stage.splits, "channel_groups", lambda *_: None)
     apart = {"UC1": "train", "UCagain": "test"}
     monkeypatch.setattr(
-        clips.splits, "assign_splits", lambda kept, **_: ({c: apart.get(c, "val") for c in kept["channel"]}, [])
+        stage.splits,
+        "assign_splits",
+        lambda kept, **_: ({c: apart.get(c, "val") for c in kept["channel"]}, []),
     )
     with pytest.raises(ValueError, match=r"show the same pictures: a split must hold all copies"):
-        clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "b")
+        stage.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "b")
 
 
 def test_a_shared_intro_joins_nothing(tmp_path: Path) -> None:
@@ -199,7 +234,9 @@ def test_a_shared_intro_joins_nothing(tmp_path: Path) -> None:
         intro = np.concatenate([shot(99, 30, moves=True), shot(10 * i + 1, 30, moves=True)])
         write_film(folder / f"lesson{i}.mp4", intro)
     curated = curate(folder, CurationConfig(workers=0))
-    paired = clips.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "shards")
+    paired = stage.pair(
+        curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "shards"
+    )
     assert paired.clips["start_s"].to_list() == [3.0, 3.0, 3.0]
     assert set(paired.links["verdict"]) <= {"different"}
 
@@ -209,7 +246,13 @@ def test_a_shared_intro_joins_nothing(tmp_path: Path) -> None:
 def test_real_lessons(tmp_path: Path) -> None:
     """The figures of the first form; push-ups were tuned on, the rest was not."""
     curated = curate(REAL / "lessons", CurationConfig(workers=2))
-    paired = clips.pair(curated.videos, curated.narrations, REAL / "lessons", PairingConfig(workers=2), shards=tmp_path)
+    paired = stage.pair(
+        curated.videos,
+        curated.narrations,
+        REAL / "lessons",
+        PairingConfig(workers=2),
+        shards=tmp_path,
+    )
     assert not set(paired.clips["video_id"]) & {"handWash000", "tennisTalk0"}
     truth = pl.read_ndjson(REAL / "lessons" / "segments.jsonl")
     tuned = pl.col("video_id").str.starts_with("pushUp")

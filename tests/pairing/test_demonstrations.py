@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sportskills_lib.pairing.demonstrations import HALF_MOVED, RulesJudge, what_is_said
-from sportskills_lib.pairing.evidence import MODES, Evidence, decide
+from sportskills_lib.pairing.judge_protocol import MODES, Evidence, decide
+from sportskills_lib.pairing.rules_judge import HALF_MOVED, RulesJudge, what_is_said
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,19 @@ ADVICE, FAULT = "Bend your knees and stay low.", "Never lock the elbow at the to
 
 def test_rules_give_probabilities_and_each_mode_ignores_the_other_evidence() -> None:
     judge = RulesJudge()
-    items = [Evidence("a", ADVICE, True, 0.2), Evidence("b", FAULT, True, 0.2), Evidence("c", ADVICE, False, 0.2)]
+    items = [
+        Evidence("a", ADVICE, True, 0.2),
+        Evidence("b", FAULT, True, 0.2),
+        Evidence("c", ADVICE, False, 0.2),
+    ]
     items += [Evidence("d", ADVICE, True, 0.001), Evidence("e", FAULT, True, 0.0)]
     both = judge.probabilities(items)
     np.testing.assert_allclose(both.sum(axis=1), 1)
     assert both.argmax(axis=1).tolist() == [0, 1, 2, 2, 2]
-    pixels, text = judge.probabilities(items, mode="pixels"), judge.probabilities(items, mode="text")
+    pixels, text = (
+        judge.probabilities(items, mode="pixels"),
+        judge.probabilities(items, mode="text"),
+    )
     assert (pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all()
     assert (text[0] == text[3]).all() and (text[1] == text[4]).all()
     assert text.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
@@ -68,7 +75,9 @@ def test_rules_give_probabilities_and_each_mode_ignores_the_other_evidence() -> 
 
 def test_it_is_as_likely_as_not_where_it_says_and_busy_pictures_prove_little() -> None:
     shares = (HALF_MOVED, 0.3, 1.0)
-    none = RulesJudge().probabilities([Evidence("a", ADVICE, True, share) for share in shares])[:, 2]
+    none = RulesJudge().probabilities([Evidence("a", ADVICE, True, share) for share in shares])[
+        :, 2
+    ]
     assert none[0] == pytest.approx(0.5)
     assert none[1] == none[2] > 0.02
 

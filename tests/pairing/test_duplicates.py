@@ -1,4 +1,6 @@
-"""Copies across videos: found when mirrored, re-encoded, resized, with bars or re-cut; not otherwise."""
+"""Copies across videos: found when mirrored, re-encoded, resized, with bars or re-cut; not
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ Row = tuple[str, str, str, np.ndarray]  # video, date, text, frames
 
 
 def compared(rows: list[Row]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clips in order of upload, named video:number, three seconds each; and how they were linked."""
+    """Clips in order of upload, named video:number, three seconds each; and how they were
+    linked.
+    """
     seen: dict[str, int] = {}
     for name, *_ in rows:
         seen.setdefault(name, 0)
@@ -58,7 +62,9 @@ def compared(rows: list[Row]) -> tuple[pl.DataFrame, pl.DataFrame]:
     signed = [signatures.sign(rows[row][3]) for row in ordered["row"]]
     outlines = np.stack([signatures.outline(one) for one in signed])
     pairs = duplicates.find_candidates(outlines, ordered["video_id"].rank("dense").to_numpy())
-    return ordered, duplicates.compare_clips(ordered, pairs, lambda row: signed[row], similarity=0.9, rate_hz=10)
+    return ordered, duplicates.compare_clips(
+        ordered, pairs, lambda row: signed[row], similarity=0.9, rate_hz=10
+    )
 
 
 def copies(rows: list[Row]) -> dict[str, tuple[str, bool | None]]:
@@ -66,18 +72,22 @@ def copies(rows: list[Row]) -> dict[str, tuple[str, bool | None]]:
     return {clip: (original, turned) for clip, original, _, turned in found.iter_rows()}
 
 
-# ---------------------------------------------------------------------------------------------- what one film becomes
+# ---------------------------------------------------------------------------- what one film becomes
 
 
 def performance(take: int, *, look: int = 5, count: int = 150) -> np.ndarray:
     """A serve at 25 frames a second by an athlete, in clothes and a place given by ``look``."""
     rng = np.random.default_rng
     skill, appearance = find_skill("tennis", "serve"), Appearance.draw(rng(look))
-    return render_execution(skill, "correct", appearance, rng(take), frames=count, fps=25, size_px=128)
+    return render_execution(
+        skill, "correct", appearance, rng(take), frames=count, fps=25, size_px=128
+    )
 
 
 def resized(film: np.ndarray, size_px: int) -> np.ndarray:
-    return np.stack([cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA) for image in film])
+    return np.stack(
+        [cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA) for image in film]
+    )
 
 
 def looked_at(path: Path, film: np.ndarray, *, fps: float = 25, crf: int = 23) -> np.ndarray:
@@ -94,19 +104,28 @@ def looked_at(path: Path, film: np.ndarray, *, fps: float = 25, crf: int = 23) -
         ("resized", lambda film: resized(film, 80), 30, 0.9),
         ("brighter", lambda film: np.clip(film * 1.15 + 8, 0, 255).astype(np.uint8), 28, 0.95),
         ("re-cut by 1.2 s", lambda film: film[30:], 28, 0.9),
-        ("re-cut by 1.3 s, between two pictures", lambda film: film[33:], 28, duplicates.MIN_SUPPORTED),
+        (
+            "re-cut by 1.3 s, between two pictures",
+            lambda film: film[33:],
+            28,
+            duplicates.MIN_SUPPORTED,
+        ),
         ("with black bars", lambda film: np.pad(film, ((0, 0), (32, 32), (0, 0), (0, 0))), 28, 0.7),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_copy_is_alike_whatever_was_done_to_it(tmp_path: Path, kind: str, change, crf: int, least: float) -> None:
+def test_a_copy_is_alike_whatever_was_done_to_it(
+    tmp_path: Path, kind: str, change, crf: int, least: float
+) -> None:
     film = performance(1)
     one = looked_at(tmp_path / "one.mp4", film)
     other = looked_at(tmp_path / "other.mp4", change(film), crf=crf)
     like = signatures.compare(one, other)
     assert like.similarity >= least
     assert like.mirrored == (kind == "mirrored")
-    assert like.shift == {"re-cut by 1.2 s": -12, "re-cut by 1.3 s, between two pictures": -13}.get(kind, 0)
+    assert like.shift == {"re-cut by 1.2 s": -12, "re-cut by 1.3 s, between two pictures": -13}.get(
+        kind, 0
+    )
     assert signatures.outline(one).astype(float) @ signatures.outline(other).astype(float) >= (
         duplicates.MIN_OUTLINE if not like.mirrored else -1
     )
@@ -115,9 +134,17 @@ def test_a_copy_is_alike_whatever_was_done_to_it(tmp_path: Path, kind: str, chan
 def test_another_take_another_athlete_and_another_skill_are_less_alike(tmp_path: Path) -> None:
     one = looked_at(tmp_path / "one.mp4", performance(1))
     for take in (2, 3, 4):  # the same athlete, place and skill
-        assert signatures.compare(one, looked_at(tmp_path / "take.mp4", performance(take))).similarity < 0.9
+        assert (
+            signatures.compare(one, looked_at(tmp_path / "take.mp4", performance(take))).similarity
+            < 0.9
+        )
     for look in (6, 7):  # the same movement by somebody else
-        assert signatures.compare(one, looked_at(tmp_path / "look.mp4", performance(1, look=look))).similarity < 0.6
+        assert (
+            signatures.compare(
+                one, looked_at(tmp_path / "look.mp4", performance(1, look=look))
+            ).similarity
+            < 0.6
+        )
 
 
 def test_clips_that_hardly_overlap_are_not_compared() -> None:
@@ -142,10 +169,16 @@ def test_the_best_shift_is_that_of_a_plain_search() -> None:
         first, second = max(0, -shift), max(0, shift)
         length = min(len(a) - first, len(b) - second)
         x, y = (
-            part[start : start + length].reshape(length, -1).astype(float) for part, start in ((a, first), (b, second))
+            part[start : start + length].reshape(length, -1).astype(float)
+            for part, start in ((a, first), (b, second))
         )
         x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-        still = x.mean(axis=0) @ y.mean(axis=0) / np.linalg.norm(x.mean(axis=0)) / np.linalg.norm(y.mean(axis=0))
+        still = (
+            x.mean(axis=0)
+            @ y.mean(axis=0)
+            / np.linalg.norm(x.mean(axis=0))
+            / np.linalg.norm(y.mean(axis=0))
+        )
         u, v = (x - x.mean(axis=0)).ravel(), (y - y.mean(axis=0)).ravel()
         return min(still, u @ v / np.linalg.norm(u) / np.linalg.norm(v))
 
@@ -155,7 +188,7 @@ def test_the_best_shift_is_that_of_a_plain_search() -> None:
     assert similarity == pytest.approx(scores[-6], abs=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------------- candidates
+# --------------------------------------------------------------------------------------- candidates
 
 
 def test_candidates_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +203,9 @@ def test_candidates_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatc
     whole = outlines.astype(np.float32)
     alike = np.maximum(whole @ whole.T, signatures.mirrored(whole) @ whole.T)
     wanted = {
-        (int(i), int(j)) for i, j in np.argwhere(alike >= duplicates.MIN_OUTLINE) if i < j and videos[i] != videos[j]
+        (int(i), int(j))
+        for i, j in np.argwhere(alike >= duplicates.MIN_OUTLINE)
+        if i < j and videos[i] != videos[j]
     }
     assert found == wanted
     monkeypatch.setattr(duplicates, "NEIGHBOURS", 1)
@@ -180,7 +215,7 @@ def test_candidates_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatc
     assert duplicates.find_candidates(outlines[:0], videos[:0]).shape == (0, 2)
 
 
-# ---------------------------------------------------------------------------------------------------------- verdicts
+# ----------------------------------------------------------------------------------------- verdicts
 
 
 def test_the_earlier_upload_is_kept() -> None:
@@ -193,7 +228,11 @@ def test_the_earlier_upload_is_kept() -> None:
             ("other", "20230101", "bend your knees", two),
             ("undated", "", "Bend your knees!", one),
         ]
-    ) == {"late:0": ("early:0", False), "turned:0": ("early:0", True), "undated:0": ("early:0", False)}
+    ) == {
+        "late:0": ("early:0", False),
+        "turned:0": ("early:0", True),
+        "undated:0": ("early:0", False),
+    }
 
 
 def test_pictures_and_words_must_both_agree() -> None:
@@ -225,27 +264,43 @@ def test_a_reupload_loses_all_of_its_clips() -> None:
     rows = [("old", "1", text, clip) for text, clip in zip(WORDS, clips, strict=True)]
     new = [("new", "2", text, worse(clip)) for text, clip in zip(WORDS, clips, strict=True)]
     new[2] = ("new", "2", "what nobody has understood", new[2][3])
-    assert copies(rows + new) == {"new:0": ("old:0", False), "new:1": ("old:1", False), "new:2": ("old", None)}
+    assert copies(rows + new) == {
+        "new:0": ("old:0", False),
+        "new:1": ("old:1", False),
+        "new:2": ("old", None),
+    }
 
 
 def test_a_copy_of_a_copy_is_a_copy_of_the_first() -> None:
     links = pl.DataFrame(
-        [("b:0", "a:0", 0.95, True, 0.0, 1.0, "copy"), ("c:0", "b:0", 0.97, True, 0.0, 1.0, "copy")],
+        [
+            ("b:0", "a:0", 0.95, True, 0.0, 1.0, "copy"),
+            ("c:0", "b:0", 0.97, True, 0.0, 1.0, "copy"),
+        ],
         schema=duplicates.LINKS,
         orient="row",
     )
     clips = pl.DataFrame({"clip_id": ["a:0", "b:0", "c:0"], "video_id": ["a", "b", "c"]})
-    assert duplicates.find_copies(clips, links).rows() == [("b:0", "a:0", 0.95, True), ("c:0", "a:0", 0.97, False)]
+    assert duplicates.find_copies(clips, links).rows() == [
+        ("b:0", "a:0", 0.95, True),
+        ("c:0", "a:0", 0.97, False),
+    ]
 
 
 def test_less_alike_clips_are_copies_only_with_the_same_offset() -> None:
-    """Cut to begin between two pictures: no clip is alike enough alone, all of them together are."""
+    """Cut to begin between two pictures: no clip is alike enough alone, all of them together
+    are.
+    """
     films = [performance(1, look=look, count=75) for look in (5, 6, 7)]
     whole = [resized(film, 64)[::2][:37] for film in films]  # looked at 12.5 times a second
     late = [resized(film, 64)[1::2][:37] for film in films]  # and half a step later
     rows = [("old", "1", text, film) for text, film in zip(WORDS, whole, strict=True)]
-    _, links = compared([*rows, *(("new", "2", text, film) for text, film in zip(WORDS, late, strict=True))])
-    true = links.filter(pl.col("clip_id").str.split(":").list[1] == pl.col("other_id").str.split(":").list[1])
+    _, links = compared(
+        [*rows, *(("new", "2", text, film) for text, film in zip(WORDS, late, strict=True))]
+    )
+    true = links.filter(
+        pl.col("clip_id").str.split(":").list[1] == pl.col("other_id").str.split(":").list[1]
+    )
     assert true["verdict"].to_list() == ["copy"] * 3
     assert true["similarity"].min() < 0.9  # type: ignore[operator]
     _, alone = compared([rows[0], ("new", "2", WORDS[0], late[0])])

@@ -13,7 +13,10 @@ SHOTS = make_shots([(cut, cut) for cut in (3.0, 6.0, 9.0, 12.0)], 15.0)
 
 def sentences(lag_s: float = 0.0, kinds: str = "ccccc") -> list[Said]:
     names = {"c": "correct", "i": "incorrect", "n": "none"}
-    return [Said(f"s{i}", 3 * i + 0.2 - lag_s, 3 * i + 2.8 - lag_s, names[kind]) for i, kind in enumerate(kinds)]
+    return [
+        Said(f"s{i}", 3 * i + 0.2 - lag_s, 3 * i + 2.8 - lag_s, names[kind])
+        for i, kind in enumerate(kinds)
+    ]
 
 
 def spans(
@@ -59,15 +62,23 @@ def test_a_window_in_a_long_shot_runs_around_its_sentence() -> None:
 
 def test_what_gets_no_window_is_given_back_with_the_reason() -> None:
     said = [Said("short", 3.1, 3.2, "correct"), Said("late", 99, 100, "correct")]
-    windows, lost = make_windows(said, make_shots([(3.0, 3.0), (3.5, 3.5)], 9.0), lag_s=0, min_clip_s=1, max_clip_s=10)
+    windows, lost = make_windows(
+        said, make_shots([(3.0, 3.0), (3.5, 3.5)], 9.0), lag_s=0, min_clip_s=1, max_clip_s=10
+    )
     assert windows == []
-    assert [(item.narration_id, reason) for item, reason in lost] == [("short", "too_short"), ("late", "outside_video")]
+    assert [(item.narration_id, reason) for item, reason in lost] == [
+        ("short", "too_short"),
+        ("late", "outside_video"),
+    ]
 
 
 @given(
     cuts=st.lists(st.floats(0.5, 59.5), max_size=12),
     said=st.lists(
-        st.tuples(st.floats(0, 58), st.floats(0.2, 8), st.sampled_from(["correct", "incorrect", "none"])), max_size=8
+        st.tuples(
+            st.floats(0, 58), st.floats(0.2, 8), st.sampled_from(["correct", "incorrect", "none"])
+        ),
+        max_size=8,
     ),
     lag_s=st.floats(-1, 1),
 )
@@ -75,10 +86,15 @@ def test_windows_lie_in_one_shot_with_the_wanted_length(
     cuts: list[float], said: list[tuple[float, float, str]], lag_s: float
 ) -> None:
     shots = make_shots([(cut, cut) for cut in sorted(cuts)], 60.0)
-    items = [Said(f"s{i}", start, start + length, kind) for i, (start, length, kind) in enumerate(sorted(said))]
+    items = [
+        Said(f"s{i}", start, start + length, kind)
+        for i, (start, length, kind) in enumerate(sorted(said))
+    ]
     windows, lost = make_windows(items, shots, lag_s=lag_s, min_clip_s=1.0, max_clip_s=10.0)
     for window in windows:
         assert 1.0 <= window.end_s - window.start_s <= 10.0 + 1e-9
         assert any(a - 1e-9 <= window.start_s and window.end_s <= b + 1e-9 for a, b in shots)
     named = [name for window in windows for name in window.narration_ids]
-    assert sorted(named + [item.narration_id for item, _ in lost]) == sorted(item.narration_id for item in items)
+    assert sorted(named + [item.narration_id for item, _ in lost]) == sorted(
+        item.narration_id for item in items
+    )

@@ -7,12 +7,22 @@ import pytest
 from learner_files import write_video
 
 from sportskills_lib.demo import base_vlm
-from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval.relevance import model as relevance_model
 
 TINY = base_vlm.Recipe(
-    scenes=6, vision_steps=2, language_steps=2, batch=2, size_px=32, width=32, layers=2, vision_width=32,
-    vision_layers=2, patch_px=8, merge=2, vocabulary=400,
-)  # fmt: skip
+    scenes=6,
+    vision_steps=2,
+    language_steps=2,
+    batch=2,
+    size_px=32,
+    width=32,
+    layers=2,
+    vision_width=32,
+    vision_layers=2,
+    patch_px=8,
+    merge=2,
+    vocabulary=400,
+)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +38,7 @@ def tiny_folder(tmp_path_factory):
 
 @pytest.fixture
 def tiny_vlm(tiny_folder):
-    return relevance.load_vlm(str(tiny_folder))
+    return relevance_model.load_vlm(str(tiny_folder))
 
 
 @pytest.fixture(scope="session")
@@ -58,27 +68,50 @@ def tiny_qwen3():
     from transformers.models.qwen2_vl import Qwen2VLImageProcessor
     from transformers.models.qwen3_vl import Qwen3VLVideoProcessor
 
-    tokenizer = base_vlm.build_tokenizer([relevance.INSTRUCTION, "<0.2 seconds> keep the arm straight"], vocabulary=400)
+    tokenizer = base_vlm.build_tokenizer(
+        [relevance_model.INSTRUCTION, "<0.2 seconds> keep the arm straight"], vocabulary=400
+    )
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in {
         "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
         "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>",
     }.items()}  # fmt: skip
     config = Qwen3VLConfig(
         text_config={
-            "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "initializer_range": 0.2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]},
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "initializer_range": 0.2,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [4, 2, 2],
+            },
         },
         vision_config={
-            "depth": 3, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 8,
-            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
-            "deepstack_visual_indexes": [0, 1], "initializer_range": 0.2,
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 1],
+            "initializer_range": 0.2,
         },
-        tie_word_embeddings=True, **ids,
-    )  # fmt: skip
+        tie_word_embeddings=True,
+        **ids,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = Qwen3VLForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+        model = Qwen3VLForConditionalGeneration._from_config(
+            config, attn_implementation="sdpa"
+        ).eval()
     patches = {"patch_size": 8, "temporal_patch_size": 2, "merge_size": 2}
     size = {"shortest_edge": 16**2, "longest_edge": 8 * 32 * 32}
     processor = Qwen3VLProcessor(
@@ -86,4 +119,4 @@ def tiny_qwen3():
         video_processor=Qwen3VLVideoProcessor(**patches, size=size, do_sample_frames=False),
         chat_template=base_vlm.CHAT_TEMPLATE,
     )  # fmt: skip
-    return relevance.wrap(model, processor)
+    return relevance_model.wrap(model, processor)

@@ -12,7 +12,17 @@ import av
 import numpy as np
 
 VIEW = "frame_aligned_videos/cam01.mp4"
-COLUMNS = ("video", "start", "end", "sport", "skill", "comment", "participant", "split", "is_mistake")
+COLUMNS = (
+    "video",
+    "start",
+    "end",
+    "sport",
+    "skill",
+    "comment",
+    "participant",
+    "split",
+    "is_mistake",
+)
 
 
 def write_video(path: Path, *, frames: int = 60, fps: int = 10, size: int = 32) -> Path:
@@ -36,39 +46,71 @@ def copy_video(video: Path, *paths: Path) -> None:
         shutil.copyfile(video, path)
 
 
-# ------------------------------------------------------------------------------------------------------ Ego-Exo4D
+# ---------------------------------------------------------------------------------------- Ego-Exo4D
 
 
-def take(name: str, participant: Any, task: str = "Tennis - serve", cameras: tuple[str, ...] = ("cam01",), **more):
+def take(
+    name: str,
+    participant: Any,
+    task: str = "Tennis - serve",
+    cameras: tuple[str, ...] = ("cam01",),
+    **more,
+):
     """An entry of takes.json, as published."""
     views: dict[str, Any] = {
-        camera: {"0": {"cam_id": camera, "relative_path": f"frame_aligned_videos/{camera}.mp4"}} for camera in cameras
+        camera: {"0": {"cam_id": camera, "relative_path": f"frame_aligned_videos/{camera}.mp4"}}
+        for camera in cameras
     }
-    views["aria01"] = {"rgb": {"cam_id": "aria01", "relative_path": "frame_aligned_videos/aria01_214-1.mp4"}}
+    views["aria01"] = {
+        "rgb": {"cam_id": "aria01", "relative_path": "frame_aligned_videos/aria01_214-1.mp4"}
+    }
     views["best_exo"] = {"0": {"relative_path": None}}
     return {
-        "take_name": name, "take_uid": f"uid-{name}", "task_name": task, "parent_task_name": task.split(" ")[0],
-        "root_dir": f"takes/{name}", "duration_sec": 6.0, "participant_uid": participant, "is_dropped": False,
+        "take_name": name,
+        "take_uid": f"uid-{name}",
+        "task_name": task,
+        "parent_task_name": task.split(" ")[0],
+        "root_dir": f"takes/{name}",
+        "duration_sec": 6.0,
+        "participant_uid": participant,
+        "is_dropped": False,
         "frame_aligned_videos": views,
-    } | more  # fmt: skip
+    } | more
 
 
 def remark(time_s: Any, text: Any, **more: Any) -> dict[str, Any]:
     """A remark of the commentary."""
-    return {"recording": "0.webm", "video_time": time_s, "text": text, "error": False, "duration_approx": 4.0} | more
+    return {
+        "recording": "0.webm",
+        "video_time": time_s,
+        "text": text,
+        "error": False,
+        "duration_approx": 4.0,
+    } | more
 
 
 def item(time_s: Any, text: str, **more: Any) -> dict[str, Any]:
     """A good execution or a tip, as published: its text is the text of a list."""
-    return {"video_time": time_s, "list": repr([text]), "expert_uid": "d2vast", "video_name": "x"} | more
+    return {
+        "video_time": time_s,
+        "list": repr([text]),
+        "expert_uid": "d2vast",
+        "video_name": "x",
+    } | more
 
 
 def proficiency(name: str, good: list | None = None, tips: list | None = None) -> dict[str, Any]:
     """The entry of a take in proficiency_demonstration_<split>.json."""
-    return {"take_uid": f"uid-{name}", "good_executions": good or [], "tips_for_improvement": tips or []}
+    return {
+        "take_uid": f"uid-{name}",
+        "good_executions": good or [],
+        "tips_for_improvement": tips or [],
+    }
 
 
-def write_egoexo(folder: Path, takes: Any, remarks: dict[str, Any], moments: dict[str, Any] | None = None) -> Path:
+def write_egoexo(
+    folder: Path, takes: Any, remarks: dict[str, Any], moments: dict[str, Any] | None = None
+) -> Path:
     """``remarks`` and ``moments`` are by split; remarks then by the take's name."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     (folder / "takes.json").write_text(json.dumps(takes))
@@ -87,19 +129,26 @@ def write_egoexo(folder: Path, takes: Any, remarks: dict[str, Any], moments: dic
     return folder
 
 
-# ----------------------------------------------------------------------------------------------------------- ExAct
+# -------------------------------------------------------------------------------------------- ExAct
 
 
-def question(number: int, *, capture: int | None = None, good: bool = False, **more: Any) -> dict[str, Any]:
+def question(
+    number: int, *, capture: int | None = None, good: bool = False, **more: Any
+) -> dict[str, Any]:
     """A line of ExAct's metadata.jsonl, as published."""
     name = f"unc_basketball_{number if capture is None else capture:03d}_{number}"
     kind = "ge" if good else "tips"
     return {
-        "file_name": f"basketball_{kind}_{name}_2.5.mp4", "id": f"basketball_{kind}_{name}_2.5", "domain": "basketball",
-        "is_ge": good, "groundTruth": f"the elbow is right {number}",
+        "file_name": f"basketball_{kind}_{name}_2.5.mp4",
+        "id": f"basketball_{kind}_{name}_2.5",
+        "domain": "basketball",
+        "is_ge": good,
+        "groundTruth": f"the elbow is right {number}",
         "negative_comments": [f"wrong {number}-{place}" for place in range(4)],
-        "take_name": name, "video_time": 2.5, "task_name": "Basketball Drills - Mikan Layup",
-    } | more  # fmt: skip
+        "take_name": name,
+        "video_time": 2.5,
+        "task_name": "Basketball Drills - Mikan Layup",
+    } | more
 
 
 def write_exact(folder: Path, rows: list[dict[str, Any]], video: Path | None = None) -> Path:
@@ -107,16 +156,26 @@ def write_exact(folder: Path, rows: list[dict[str, Any]], video: Path | None = N
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if video:
-        copy_video(video, *(folder / row["file_name"] for row in rows if isinstance(row.get("file_name"), str)))
+        copy_video(
+            video,
+            *(folder / row["file_name"] for row in rows if isinstance(row.get("file_name"), str)),
+        )
     return folder / "metadata.jsonl"
 
 
-# ----------------------------------------------------------------------------------------------------- plain table
+# -------------------------------------------------------------------------------------- plain table
 
 
 def tried(video: str = "a.mp4", start: Any = 1, end: Any = 4, **more: Any) -> dict[str, Any]:
     """A row of a plain table."""
-    row = {"video": video, "start": start, "end": end, "sport": "tennis", "skill": "serve", "comment": "elbow up"}
+    row = {
+        "video": video,
+        "start": start,
+        "end": end,
+        "sport": "tennis",
+        "skill": "serve",
+        "comment": "elbow up",
+    }
     return row | {"participant": "", "split": "", "is_mistake": ""} | more
 
 

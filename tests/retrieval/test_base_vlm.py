@@ -10,7 +10,7 @@ import torch
 
 from sportskills_lib.demo import asking, base_vlm
 from sportskills_lib.demo.skills import SPORTS
-from sportskills_lib.retrieval import relevance
+from sportskills_lib.retrieval.relevance import model as relevance_model
 
 
 def test_it_loads_through_the_public_classes(tiny_folder):
@@ -19,7 +19,10 @@ def test_it_loads_through_the_public_classes(tiny_folder):
     assert AutoConfig.from_pretrained(tiny_folder).model_type == "qwen2_5_vl"
     assert type(AutoProcessor.from_pretrained(tiny_folder)).__name__ == "Qwen2_5_VLProcessor"
     assert sorted(path.suffix for path in tiny_folder.glob("*model*")) == [".safetensors"]
-    assert relevance.load_vlm(str(tiny_folder)).yes_id != relevance.load_vlm(str(tiny_folder)).no_id
+    assert (
+        relevance_model.load_vlm(str(tiny_folder)).yes_id
+        != relevance_model.load_vlm(str(tiny_folder)).no_id
+    )
 
 
 def test_the_same_seed_gives_the_same_weights(tiny_folder, tiny_recipe, tmp_path):
@@ -30,7 +33,9 @@ def test_the_same_seed_gives_the_same_weights(tiny_folder, tiny_recipe, tmp_path
     assert (other / "model.safetensors").read_bytes() != weights
 
 
-def test_a_complete_folder_is_left_alone_and_a_half_one_is_built(tiny_folder, tiny_recipe, tmp_path):
+def test_a_complete_folder_is_left_alone_and_a_half_one_is_built(
+    tiny_folder, tiny_recipe, tmp_path
+):
     before = (tiny_folder / "model.safetensors").stat().st_mtime_ns
     base_vlm.build_base_vlm(tiny_folder, seed=9, recipe=tiny_recipe)
     assert (tiny_folder / "model.safetensors").stat().st_mtime_ns == before
@@ -66,7 +71,9 @@ def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
     for scene in range(8):
         asked = asking.ask(scenes.states, scene, rng, alike=6)
         compared = [(answer, shown) for text, answer, shown in asked if text == asking.SAME]
-        assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {"no"}
+        assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {
+            "no"
+        }
         assert all(other // 2 != scene // 2 for _, (other,) in compared[1:]) and len(compared) == 6
         judged = [answer for text, answer, _ in asked if asking.DESCRIBES in text]
         assert judged == ["yes", "no"] * asking.PAIRS
@@ -76,9 +83,13 @@ def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
     """Its parts are read off the answers' places: pushing them there lowers it."""
     rng = np.random.default_rng(2)
     scenes = base_vlm.make_scenes(6, rng, size_px=32)
-    visual = relevance.encode_videos(tiny_vlm, scenes.frames)
+    visual = relevance_model.encode_videos(tiny_vlm, scenes.frames)
     questions = asking.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
-    rows = [row for scene in (0, 3) for row in questions.rows(asking.ask(scenes.states, scene, rng, alike=4), scene)]
+    rows = [
+        row
+        for scene in (0, 3)
+        for row in questions.rows(asking.ask(scenes.states, scene, rng, alike=4), scene)
+    ]
     model = tiny_vlm.stock.model.language_model
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []

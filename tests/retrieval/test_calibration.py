@@ -1,4 +1,6 @@
-"""Calibration: the least log-likelihood, error before and after against hand counts, and what it refuses."""
+"""Calibration: the least log-likelihood, error before and after against hand counts, and what it
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportskills_lib.retrieval import calibration
+from sportskills_lib.retrieval.relevance import calibration
 
 
 def pairs(temperature, bias, count=6000, seed=0):
@@ -42,11 +44,16 @@ def test_the_fit_is_the_least_of_a_fine_grid():
     assert found.nll_after <= min(grid) + 1e-9
     alone = calibration.fit(scores, labels, with_bias=False)
     assert alone.bias == 0 and alone.nll_after >= found.nll_after
-    assert alone.nll_after <= min(calibration.nll(scores / t, labels) for t in np.geomspace(0.05, 500, 400)) + 1e-9
+    assert (
+        alone.nll_after
+        <= min(calibration.nll(scores / t, labels) for t in np.geomspace(0.05, 500, 400)) + 1e-9
+    )
 
 
 def test_what_is_measured_was_left_out_of_the_fit():
-    """Labels follow the participant, not the score: a fit on the own pairs flatters itself, held-out ones do not."""
+    """Labels follow the participant, not the score: a fit on the own pairs flatters itself,
+    held-out ones do not.
+    """
     rng = np.random.default_rng(5)
     who = np.repeat([f"p{i}" for i in range(6)], 5)
     scores, labels = rng.normal(0, 1, 30), np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 5)
@@ -56,7 +63,9 @@ def test_what_is_measured_was_left_out_of_the_fit():
     assert held.nll_after > own.nll_after + 0.01
     with pytest.raises(ValueError, match="29 groups for 30 pairs"):
         calibration.fit(scores, labels, groups=list(who[:-1]))
-    one_sided = [f"{label}" for label in labels]  # the rest of each fold has one kind of label: nothing to fit on
+    one_sided = [
+        f"{label}" for label in labels
+    ]  # the rest of each fold has one kind of label: nothing to fit on
     assert calibration.fit(scores, labels, groups=one_sided).groups == 0
 
 

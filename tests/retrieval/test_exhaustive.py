@@ -1,4 +1,6 @@
-"""The rough search equals multiplying everything in double precision, whatever the vectors are like."""
+"""The rough search equals multiplying everything in double precision, whatever the vectors are
+like.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def worlds():
     cone = rng.normal(size=48) * 4
     yield "narrow cone", *(unit(part + cone) for part in plain)
     yield "negative only", unit(plain[0] + cone), -unit(plain[1] + cone)
-    twins = rng.integers(-2, 3, (60, 5)).astype(np.float32), rng.integers(-2, 3, (1003, 5)).astype(np.float32)
+    twins = (
+        rng.integers(-2, 3, (60, 5)).astype(np.float32),
+        rng.integers(-2, 3, (1003, 5)).astype(np.float32),
+    )
     yield "many ties", *twins
     yield "all alike", np.ones((60, 48)), np.ones((1003, 48))
     yield "nothing", np.zeros((60, 48)), plain[1]
@@ -48,10 +53,14 @@ def test_equals_double_precision(world, rough, k, block, monkeypatch):
     scores = np.round(world[0].astype(np.float64) @ world[1].astype(np.float64).T, 9)
     wanted = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     rows, found = exhaustive.top_k(*world, k, block=block, rough=rough)
-    clear = np.abs(scores).max() < 1e3  # else the ninth place is below what double precision resolves
+    clear = (
+        np.abs(scores).max() < 1e3
+    )  # else the ninth place is below what double precision resolves
     if clear:
         np.testing.assert_array_equal(rows, wanted)
-    np.testing.assert_allclose(found, np.take_along_axis(scores, wanted, 1), rtol=1e-12, atol=1e-9 if clear else 1e-3)
+    np.testing.assert_allclose(
+        found, np.take_along_axis(scores, wanted, 1), rtol=1e-12, atol=1e-9 if clear else 1e-3
+    )
 
 
 @pytest.mark.parametrize("rough", ROUGH)
@@ -59,7 +68,9 @@ def test_few_pairs_are_summed_again(rough, monkeypatch):
     rng, seen = np.random.default_rng(1), []
     monkeypatch.setattr(exhaustive, "CHUNK", 100)
     keep = exhaustive.Best.merge
-    monkeypatch.setattr(exhaustive.Best, "merge", lambda *args: (seen.append(len(args[1])), keep(*args)))
+    monkeypatch.setattr(
+        exhaustive.Best, "merge", lambda *args: (seen.append(len(args[1])), keep(*args))
+    )
     queries, gallery = (unit(rng.normal(size=(count, 64))) for count in (200, 8000))
     exhaustive.top_k(queries, gallery, 10, block=500, rough=rough)
     assert sum(seen) < 0.03 * 200 * 8000

@@ -9,46 +9,70 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.retrieval import finetuning, relevance
-from sportskills_lib.retrieval.finetuning import Listing, draw_list, finetune, list_loss, listings
+from sportskills_lib.retrieval.relevance import finetune as finetune_module
+from sportskills_lib.retrieval.relevance import model
+from sportskills_lib.retrieval.relevance.finetune import (
+    Listing,
+    draw_list,
+    finetune,
+    list_loss,
+    listings,
+)
 
 SETTINGS = {
-    "loss": "listwise", "steps": 3, "learners_a_step": 1, "positives": 2, "list_size": 4, "learning_rate": 1e-2,
-    "evaluate_every": 2, "speaking_weight": 0.5, "seed": 0,
-}  # fmt: skip
+    "loss": "listwise",
+    "steps": 3,
+    "learners_a_step": 1,
+    "positives": 2,
+    "list_size": 4,
+    "learning_rate": 1e-2,
+    "evaluate_every": 2,
+    "speaking_weight": 0.5,
+    "seed": 0,
+}
 PLACES = {"learner": 0} | {f"clip{i}": i for i in range(1, 9)}
 
 
 @pytest.fixture
 def supervision():
-    rows = [("learner", f"clip{i}", float(i <= 2), "good" if i <= 2 else "bad") for i in range(1, 9)]
+    rows = [
+        ("learner", f"clip{i}", float(i <= 2), "good" if i <= 2 else "bad") for i in range(1, 9)
+    ]
     return pl.DataFrame(rows, schema=["learner_id", "clip_id", "label", "reason"], orient="row")
 
 
 def tuned(vlm, videos, narrations, supervision, **changes):
     torch.manual_seed(0)
-    adapted = finetuning.add_lora(vlm, rank=4, alpha=8)
-    visual, grid = relevance.encode_videos(adapted, videos), adapted.grid(videos.shape[1:])
+    adapted = finetune_module.add_lora(vlm, rank=4, alpha=8)
+    visual, grid = model.encode_videos(adapted, videos), adapted.grid(videos.shape[1:])
     curve = finetune(
-        adapted, visual, grid, supervision, {"learner": "train"}, PLACES, narrations, narrations, **(SETTINGS | changes)
+        adapted,
+        visual,
+        grid,
+        supervision,
+        {"learner": "train"},
+        PLACES,
+        narrations,
+        narrations,
+        **(SETTINGS | changes),
     )
     return adapted, visual, grid, curve
 
 
 def scores(vlm, visual, grid, narrations):
-    return relevance.score_pairs(vlm, visual, grid, [(0, list(range(1, 9)))], narrations)[0]
+    return model.score_pairs(vlm, visual, grid, [(0, list(range(1, 9)))], narrations)[0]
 
 
 def test_fresh_adapters_change_nothing(tiny_folder, videos, narrations):
-    vlm = relevance.load_vlm(str(tiny_folder))
-    visual, grid = relevance.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
+    vlm = model.load_vlm(str(tiny_folder))
+    visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
     before = scores(vlm, visual, grid, narrations)
-    after = scores(finetuning.add_lora(vlm, rank=4, alpha=8), visual, grid, narrations)
+    after = scores(finetune_module.add_lora(vlm, rank=4, alpha=8), visual, grid, narrations)
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
 def test_only_adapters_learn(tiny_folder, videos, narrations, supervision):
-    vlm = relevance.load_vlm(str(tiny_folder))
+    vlm = model.load_vlm(str(tiny_folder))
     before = {name: weight.detach().clone() for name, weight in vlm.model.named_parameters()}
     adapted, *_ = tuned(vlm, videos, narrations, supervision)
     moved = {name for name, weight in adapted.model.named_parameters() if weight.requires_grad}
@@ -66,30 +90,37 @@ def test_only_adapters_learn(tiny_folder, videos, narrations, supervision):
 def test_a_few_steps_teach_the_list_and_the_adapter_can_be_loaded(
     tiny_folder, videos, narrations, supervision, tmp_path
 ):
-    vlm = relevance.load_vlm(str(tiny_folder))
-    adapted, visual, grid, curve = tuned(vlm, videos, narrations, supervision, steps=30, evaluate_every=30)
+    vlm = model.load_vlm(str(tiny_folder))
+    adapted, visual, grid, curve = tuned(
+        vlm, videos, narrations, supervision, steps=30, evaluate_every=30
+    )
     losses = curve["loss"].drop_nulls().to_list()
     assert curve["step"].to_list() == [0, 30] and losses[-1] < np.log(4)
     found = scores(adapted, visual, grid, narrations)
     assert found[:2].mean() > found[2:].mean()
-    finetuning.save_adapter(adapted, tmp_path / "adapter")
+    finetune_module.save_adapter(adapted, tmp_path / "adapter")
     assert not list((tmp_path / "adapter").glob("*.bin"))
-    again = relevance.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
+    again = model.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
     np.testing.assert_allclose(scores(again, visual, grid, narrations), found, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_adapter(tiny_folder, videos, narrations, supervision):
     runs = [
-        tuned(relevance.load_vlm(str(tiny_folder)), videos, narrations, supervision, loss="pointwise") for _ in range(2)
+        tuned(model.load_vlm(str(tiny_folder)), videos, narrations, supervision, loss="pointwise")
+        for _ in range(2)
     ]
-    np.testing.assert_array_equal(*(scores(vlm, visual, grid, narrations) for vlm, visual, grid, _ in runs))
+    np.testing.assert_array_equal(
+        *(scores(vlm, visual, grid, narrations) for vlm, visual, grid, _ in runs)
+    )
 
 
-def test_the_best_adapter_on_validation_is_kept(tiny_folder, videos, narrations, supervision, monkeypatch):
+def test_the_best_adapter_on_validation_is_kept(
+    tiny_folder, videos, narrations, supervision, monkeypatch
+):
     values = iter([0.5, 0.4, 0.3])
-    monkeypatch.setattr(finetuning, "validation_ndcg", lambda *_: next(values))
-    vlm = relevance.load_vlm(str(tiny_folder))
-    visual, grid = relevance.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
+    monkeypatch.setattr(finetune_module, "validation_ndcg", lambda *_: next(values))
+    vlm = model.load_vlm(str(tiny_folder))
+    visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
     before = scores(vlm, visual, grid, narrations)
     adapted, *_, curve = tuned(vlm, videos, narrations, supervision)
     assert curve["val_ndcg@10"].to_list() == [0.5, 0.4, 0.3]
@@ -98,8 +129,8 @@ def test_the_best_adapter_on_validation_is_kept(tiny_folder, videos, narrations,
 
 def test_nothing_to_learn_from_leaves_the_model(tiny_folder, videos, narrations, supervision):
     only_bad = supervision.filter(pl.col("label") == 0)
-    *_, curve = tuned(relevance.load_vlm(str(tiny_folder)), videos, narrations, only_bad)
-    assert curve.height == 0 and list(curve.columns) == list(finetuning.CURVES)
+    *_, curve = tuned(model.load_vlm(str(tiny_folder)), videos, narrations, only_bad)
+    assert curve.height == 0 and list(curve.columns) == list(finetune_module.CURVES)
 
 
 def test_losses_against_hand_counts():
@@ -111,11 +142,16 @@ def test_losses_against_hand_counts():
     sigma = torch.sigmoid(found)
     wanted = torch.tensor([1.0, 0.5, 0.0, 0.0, 1.0])
     each = -(wanted * sigma.log() + (1 - wanted) * (1 - sigma).log())
-    torch.testing.assert_close(list_loss(found, labels, "pointwise"), (each[:3].mean() + each[3:].mean()) / 2)
+    torch.testing.assert_close(
+        list_loss(found, labels, "pointwise"), (each[:3].mean() + each[3:].mean()) / 2
+    )
 
 
 @given(
-    st.integers(1, 6), st.lists(st.sampled_from("abc"), min_size=1, max_size=12), st.integers(1, 4), st.integers(2, 10)
+    st.integers(1, 6),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.integers(2, 10),
 )
 def test_a_drawn_list_deals_its_negatives_evenly(n_good, bad, positives, size):
     labels = np.array([1.0] * n_good + [0.0] * len(bad))
@@ -132,4 +168,6 @@ def test_a_drawn_list_deals_its_negatives_evenly(n_good, bad, positives, size):
 
 def test_learners_without_both_kinds_teach_nothing(supervision):
     alone = supervision.filter(pl.col("label") > 0).with_columns(learner_id=pl.lit("other"))
-    assert [one.learner for one in listings(pl.concat([supervision, alone]), PLACES | {"other": 5})] == [0]
+    assert [
+        one.learner for one in listings(pl.concat([supervision, alone]), PLACES | {"other": 5})
+    ] == [0]

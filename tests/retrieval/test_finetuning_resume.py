@@ -1,4 +1,6 @@
-"""A finetuning that is killed, shared by processes or done in parts ends with the adapters of an undisturbed one."""
+"""A finetuning that is killed, shared by processes or done in parts ends with the adapters of an
+undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,30 @@ import torch
 from killed_finetuning import die_at
 
 import sportskills_lib
-from sportskills_lib.retrieval import finetuning, launching, relevance
+from sportskills_lib.retrieval.relevance import distributed_job, finetune, model
 
 SETTINGS = {
-    "loss": "listwise", "steps": 6, "learners_a_step": 2, "positives": 2, "list_size": 4, "learning_rate": 1e-2,
-    "evaluate_every": 2, "speaking_weight": 0.5, "seed": 0,
-}  # fmt: skip
+    "loss": "listwise",
+    "steps": 6,
+    "learners_a_step": 2,
+    "positives": 2,
+    "list_size": 4,
+    "learning_rate": 1e-2,
+    "evaluate_every": 2,
+    "speaking_weight": 0.5,
+    "seed": 0,
+}
 SPLITS = {"a": "train", "b": "train", "c": "train"}  # without validation the last adapters are kept
 PLACES = {"a": 0, "b": 1, "c": 2} | {f"clip{i}": i for i in range(3, 9)}
-SLOW = pytest.mark.skipif(not os.environ.get("SPORTSKILLS_SLOW"), reason="set SPORTSKILLS_SLOW=1 to run it")
+SLOW = pytest.mark.skipif(
+    not os.environ.get("SPORTSKILLS_SLOW"), reason="set SPORTSKILLS_SLOW=1 to run it"
+)
 
 
 class _Stop(BaseException):
-    """Ends a finetuning where SIGKILL would: nothing handles it, and nothing is written on the way out."""
+    """Ends a finetuning where SIGKILL would: nothing handles it, and nothing is written on the way
+    out.
+    """
 
 
 def _stop(*_, **__):
@@ -38,7 +51,12 @@ def _stop(*_, **__):
 @pytest.fixture(scope="module")
 def supervision():
     rows = [
-        (learner, f"clip{i}", float((i + shift) % 3 == 0), "good" if (i + shift) % 3 == 0 else "bad")
+        (
+            learner,
+            f"clip{i}",
+            float((i + shift) % 3 == 0),
+            "good" if (i + shift) % 3 == 0 else "bad",
+        )
         for shift, learner in enumerate("abc")
         for i in range(3, 9)
     ]
@@ -52,22 +70,24 @@ def work(tiny_folder, videos, supervision):
 
     def fresh():
         torch.manual_seed(0)
-        return finetuning.add_lora(relevance.load_vlm(str(tiny_folder)), rank=4, alpha=8)
+        return finetune.add_lora(model.load_vlm(str(tiny_folder)), rank=4, alpha=8)
 
     vlm = fresh()
-    visual, grid = relevance.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
+    visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
     known = (visual, grid, supervision, SPLITS, PLACES, said, said)
 
     def tune(folder=None, processes=1, splits=SPLITS, **changes):
         vlm, settings = fresh(), SETTINGS | changes
         told = (*known[:3], splits, *known[4:])
-        return vlm, finetuning.finetune(vlm, *told, folder=folder, processes=processes, **settings)
+        return vlm, finetune.finetune(vlm, *told, folder=folder, processes=processes, **settings)
 
     return fresh, known, tune
 
 
 def adapters(vlm):
-    return {name: weight.detach() for name, weight in vlm.model.named_parameters() if "lora_" in name}
+    return {
+        name: weight.detach() for name, weight in vlm.model.named_parameters() if "lora_" in name
+    }
 
 
 def same(one, other):
@@ -75,12 +95,14 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("killed", [False, pytest.param(True, marks=SLOW)])
-def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(work, tmp_path, killed):
+def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
+    work, tmp_path, killed
+):
     fresh, known, tune = work
     whole, curve = tune()
     folder = tmp_path / "cut"
-    plan = finetuning.Settings(**SETTINGS)
-    launching.write_job(fresh(), finetuning.Material(*known), plan, folder)
+    plan = finetune.Settings(**SETTINGS)
+    distributed_job.write_job(fresh(), finetune.Material(*known), plan, folder)
     moments = sorted(np.random.default_rng(0).choice(np.arange(1, 6), 3, replace=False).tolist())
     for number, moment in enumerate(moments):
         where = "checkpoint" if number == 1 else "step"
@@ -88,7 +110,9 @@ def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(wor
             script = Path(__file__).with_name("killed_finetuning.py")
             path = {"PYTHONPATH": str(Path(sportskills_lib.__file__).parents[1])}
             command = [sys.executable, str(script), str(folder), str(moment), where]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | path)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=300, env=os.environ | path
+            )
             assert done.returncode == -signal.SIGKILL, done.stderr
             continue
         with pytest.MonkeyPatch.context() as patch, pytest.raises(_Stop):
@@ -105,7 +129,7 @@ def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(wor
 def test_a_finished_finetuning_is_read_back_and_another_is_refused(work, tmp_path, monkeypatch):
     _, _, tune = work
     first, curve = tune(tmp_path, steps=2)
-    monkeypatch.setattr(finetuning, "_relevance_loss", None)
+    monkeypatch.setattr(finetune, "_relevance_loss", None)
     again, same_curve = tune(tmp_path, steps=2)
     assert same(first, again) and curve.equals(same_curve)
     with pytest.raises(ValueError, match="another learning_rate, steps: empty that folder"):
@@ -144,16 +168,16 @@ def test_several_processes_need_a_folder(work):
 @SLOW
 def test_a_failed_process_is_an_error_with_the_end_of_its_log(work, tmp_path, monkeypatch):
     _, _, tune = work
-    monkeypatch.setattr(launching, "MODULE", "sportskills_lib.retrieval.nowhere")
+    monkeypatch.setattr(distributed_job, "MODULE", "sportskills_lib.retrieval.nowhere")
     with pytest.raises(RuntimeError, match=r"(?s)finetuning in 2 processes failed:.*nowhere"):
         tune(tmp_path, processes=2)
 
 
 def test_a_job_is_read_back_as_it_was_written(work, tmp_path):
     fresh, known, _ = work
-    start, plan = fresh(), finetuning.Settings(**SETTINGS)
-    launching.write_job(start, finetuning.Material(*known), plan, tmp_path)
-    vlm, material, same_plan = launching.read_job(tmp_path)
+    start, plan = fresh(), finetune.Settings(**SETTINGS)
+    distributed_job.write_job(start, finetune.Material(*known), plan, tmp_path)
+    vlm, material, same_plan = distributed_job.read_job(tmp_path)
     assert same(start, vlm) and same_plan == plan and material.supervision.equals(known[2])
     assert torch.equal(material.visual_NKD, known[0])
     assert [*vars(material).values()][3:] == list(known[3:]) and material.grid == known[1]
@@ -164,35 +188,46 @@ def test_training_scores_are_serving_scores(work, videos):
     """Packed rows in training mode, as a step makes them, against the kept prefix of serving."""
     _, (visual, grid, *_, said), tune = work
     vlm, _ = tune(steps=2)
-    served = relevance.score_pairs(vlm, visual, grid, [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])], said)
+    served = model.score_pairs(vlm, visual, grid, [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])], said)
     vlm.model.train()
     rows = [
         row
         for q, clips in [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])]
-        for row in relevance.rows_of(vlm, grid, q, clips, said)
+        for row in model.rows_of(vlm, grid, q, clips, said)
     ]
-    trained = vlm.packed_scores(finetuning.pack(rows, pad_id=0), visual).detach().numpy()
+    trained = vlm.packed_scores(finetune.pack(rows, pad_id=0), visual).detach().numpy()
     np.testing.assert_allclose(np.concatenate(served), trained, atol=1e-5)
 
 
-def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(work, tmp_path, tiny_folder):
+def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(
+    work, tmp_path, tiny_folder
+):
     _, (visual, grid, *_, said), tune = work
     vlm, curve = tune(steps=2)
     queries = [(0, [3, 4, 5, 6])]
-    (expected,) = relevance.score_pairs(vlm, visual, grid, queries, said)
-    finetuning.save_adapter(vlm, tmp_path / "adapter")
-    again = relevance.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
-    np.testing.assert_allclose(relevance.score_pairs(again, visual, grid, queries, said)[0], expected, atol=1e-6)
-    merged = finetuning.merge_and_save(vlm, tmp_path / "merged")
-    whole = relevance.load_vlm(str(tmp_path / "merged"))
+    (expected,) = model.score_pairs(vlm, visual, grid, queries, said)
+    finetune.save_adapter(vlm, tmp_path / "adapter")
+    again = model.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
+    np.testing.assert_allclose(
+        model.score_pairs(again, visual, grid, queries, said)[0], expected, atol=1e-6
+    )
+    merged = finetune.merge_and_save(vlm, tmp_path / "merged")
+    whole = model.load_vlm(str(tmp_path / "merged"))
     for one in (merged, whole):
-        np.testing.assert_allclose(relevance.score_pairs(one, visual, grid, queries, said)[0], expected, atol=1e-5)
+        np.testing.assert_allclose(
+            model.score_pairs(one, visual, grid, queries, said)[0], expected, atol=1e-5
+        )
     with pytest.raises(ValueError, match="no adapters: nothing to merge"):
-        finetuning.merge_and_save(whole, tmp_path / "more")
+        finetune.merge_and_save(whole, tmp_path / "more")
     for name in ("adapter", "merged"):
-        told = json.loads((tmp_path / name / finetuning.RECORD).read_text())
-        assert told["base"] == str(tiny_folder) and len(told["base_sha256"]["model.safetensors"]) == 64
-        assert told["training"]["settings"]["steps"] == 2 and told["training"]["step_kept"] in curve["step"]
+        told = json.loads((tmp_path / name / finetune.RECORD).read_text())
+        assert (
+            told["base"] == str(tiny_folder) and len(told["base_sha256"]["model.safetensors"]) == 64
+        )
+        assert (
+            told["training"]["settings"]["steps"] == 2
+            and told["training"]["step_kept"] in curve["step"]
+        )
         assert "peft" in told["code"]["packages"] and "commit" in told["code"]
         assert not list((tmp_path / name).glob("*.bin"))
 
@@ -200,6 +235,7 @@ def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(wo
 def test_four_bits_without_bitsandbytes_are_an_error_with_a_remedy(tiny_folder, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None)
     with pytest.raises(
-        ValueError, match="'nf4' needs bitsandbytes: `pip install bitsandbytes`, or set quantize = 'no'"
+        ValueError,
+        match="'nf4' needs bitsandbytes: `pip install bitsandbytes`, or set quantize = 'no'",
     ):
-        relevance.load_vlm(str(tiny_folder), quantize="nf4")
+        model.load_vlm(str(tiny_folder), quantize="nf4")

@@ -1,4 +1,6 @@
-"""The reader of Ego-Exo4D's layout, on small folders written here: what is kept, what is dropped and why."""
+"""The reader of Ego-Exo4D's layout, on small folders written here: what is kept, what is dropped
+and why.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +9,45 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from learner_files import copy_video, item, proficiency, reasons, remark, take, write_egoexo, write_video
+from learner_files import (
+    copy_video,
+    item,
+    proficiency,
+    reasons,
+    remark,
+    take,
+    write_egoexo,
+    write_video,
+)
 
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import showing, study
-from sportskills_lib.retrieval.learners import learners_source, read_learner_frames, read_learners, span_times
-from sportskills_lib.retrieval.learners.takes import exo_view, sport_and_skill
+from sportskills_lib.learner_data import (
+    learners_source,
+    read_learner_frames,
+    read_learners,
+    span_times,
+)
+from sportskills_lib.learner_data.takes import exo_view, sport_and_skill
+from sportskills_lib.retrieval import figures, stage
 
 
 @pytest.fixture
 def folder(tmp_path, six_seconds):
-    takes = [take("a", 1), take("b", 2, task="Judo - osoto sweep"), take("c", 3), take("lost", 4), take("d", 5)]
-    copy_video(six_seconds, *(tmp_path / "takes" / name / "frame_aligned_videos" / "cam01.mp4" for name in "abcd"))
-    (tmp_path / "takes" / "d" / "frame_aligned_videos" / "cam01.mp4").write_bytes(b"no video at all")
+    takes = [
+        take("a", 1),
+        take("b", 2, task="Judo - osoto sweep"),
+        take("c", 3),
+        take("lost", 4),
+        take("d", 5),
+    ]
+    copy_video(
+        six_seconds,
+        *(tmp_path / "takes" / name / "frame_aligned_videos" / "cam01.mp4" for name in "abcd"),
+    )
+    (tmp_path / "takes" / "d" / "frame_aligned_videos" / "cam01.mp4").write_bytes(
+        b"no video at all"
+    )
     remarks = {
         "train": {
             "a": [
@@ -37,7 +64,12 @@ def folder(tmp_path, six_seconds):
         "test": {"c": [remark(5.9, "the arm drops")], "d": [remark(3.0, "unreadable")]},
     }
     good = {"take_uid": "uid-a", "good_executions": [{"video_time": 4.4, "text": "great"}]}
-    tips = {"tips_for_improvement": [{"video_time": 1.2, "text": "extend it"}, {"video_time": 4.9, "text": "no"}]}
+    tips = {
+        "tips_for_improvement": [
+            {"video_time": 1.2, "text": "extend it"},
+            {"video_time": 4.9, "text": "no"},
+        ]
+    }
     return write_egoexo(tmp_path, takes, remarks, {"train": [good | tips]})
 
 
@@ -66,19 +98,33 @@ def test_what_is_kept_and_what_is_dropped(folder):
     )
     first = rows["uid-a:000000-002500"]
     assert first["comment"] == "your elbow folds up extend it and the knees are stiff"
-    assert (first["sport"], first["skill"], first["participant"], first["split"]) == ("tennis", "serve", "1", "train")
+    assert (first["sport"], first["skill"], first["participant"], first["split"]) == (
+        "tennis",
+        "serve",
+        "1",
+        "train",
+    )
     assert first["is_mistake"] and not rows["uid-a:003000-006000"]["is_mistake"]
     assert first["path"] == "takes/a/frame_aligned_videos/cam01.mp4"
     assert reasons(dropped) == {
-        "annotation_error": 1, "doubled": 1, "empty_comment": 1, "no_exo_view": 1, "no_take": 1, "outside_take": 1,
-    }  # fmt: skip
-    assert dropped.filter(pl.col("reason") == "annotation_error")["detail"][0] == "audio was cut off"
+        "annotation_error": 1,
+        "doubled": 1,
+        "empty_comment": 1,
+        "no_exo_view": 1,
+        "no_take": 1,
+        "outside_take": 1,
+    }
+    assert (
+        dropped.filter(pl.col("reason") == "annotation_error")["detail"][0] == "audio was cut off"
+    )
 
 
 def test_frames_are_those_of_the_span_and_an_unreadable_video_is_dropped(folder):
     learners, _ = read_learners(folder, span_s=3.0)
     kept, frames, dropped = read_learner_frames(folder, learners, frames=4, size_px=32, workers=0)
-    assert kept["learner_id"].to_list() == [x for x in learners["learner_id"].to_list() if not x.startswith("uid-d")]
+    assert kept["learner_id"].to_list() == [
+        x for x in learners["learner_id"].to_list() if not x.startswith("uid-d")
+    ]
     assert frames.shape == (4, 4, 32, 32, 3) and frames.dtype == np.uint8
     assert dropped["reason"].to_list() == ["unreadable"]
     times_s = span_times(1.5, 4.5, 4)
@@ -89,20 +135,30 @@ def test_frames_are_those_of_the_span_and_an_unreadable_video_is_dropped(folder)
 
 def test_a_span_that_its_video_does_not_have_is_dropped_when_the_frames_are_read(one_take):
     """takes.json says 60 s, the video has 6."""
-    folder = one_take({"train": {"a": [remark(3.0, "here"), remark(40.0, "nowhere")]}}, duration_sec=60.0)
+    folder = one_take(
+        {"train": {"a": [remark(3.0, "here"), remark(40.0, "nowhere")]}}, duration_sec=60.0
+    )
     learners, dropped = read_learners(folder, span_s=3.0)
     assert learners.height == 2 and dropped.height == 0
     kept, frames, unread = read_learner_frames(folder, learners, frames=2, size_px=32, workers=0)
     assert kept["learner_id"].to_list() == ["uid-a:001500-004500"] and len(frames) == 1
-    assert unread.row(0)[2:] == ("outside_video", "the span 38.50 to 41.50 s; the video lasts 6.00 s")
+    assert unread.row(0)[2:] == (
+        "outside_video",
+        "the span 38.50 to 41.50 s; the video lasts 6.00 s",
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- proficiency
+# -------------------------------------------------------------------------------------- proficiency
 
 
 def test_tips_and_good_executions_without_a_remark_are_learners_of_their_own(one_take):
-    good, tips = [item(0.5, "quick feet")], [item(3.0, "bend the knees"), item(5.5, "follow through")]
-    learners, dropped = read_learners(one_take({}, {"val": [proficiency("a", good, tips)]}), span_s=1.0)
+    good, tips = (
+        [item(0.5, "quick feet")],
+        [item(3.0, "bend the knees"), item(5.5, "follow through")],
+    )
+    learners, dropped = read_learners(
+        one_take({}, {"val": [proficiency("a", good, tips)]}), span_s=1.0
+    )
     rows = learners.select("learner_id", "comment", "is_mistake", "split").rows()
     assert rows == [
         ("uid-a:000000-001000", "quick feet", False, "val"),
@@ -114,7 +170,15 @@ def test_tips_and_good_executions_without_a_remark_are_learners_of_their_own(one
 
 def test_a_moment_inside_a_remarks_span_is_no_second_learner(one_take):
     moments = [
-        proficiency("a", tips=[item(4.2, "the wrist"), item(2.1, "the knee"), item(5.9, "the end"), item(9, "?")])
+        proficiency(
+            "a",
+            tips=[
+                item(4.2, "the wrist"),
+                item(2.1, "the knee"),
+                item(5.9, "the end"),
+                item(9, "?"),
+            ],
+        )
     ]
     folder = one_take({"train": {"a": [remark(3.0, "the elbow")]}}, {"train": moments})
     learners, dropped = read_learners(folder, span_s=3.0)
@@ -124,7 +188,11 @@ def test_a_moment_inside_a_remarks_span_is_no_second_learner(one_take):
 
 
 def test_a_moment_called_good_and_bad_is_dropped_from_both_lists(one_take):
-    moments = [proficiency("a", [item(1.0, "good"), item(5.0, "fine"), item(5.0, "fine")], [item(1.05, "bad")])]
+    moments = [
+        proficiency(
+            "a", [item(1.0, "good"), item(5.0, "fine"), item(5.0, "fine")], [item(1.05, "bad")]
+        )
+    ]
     folder = one_take({"train": {"a": [remark(1.0, "hm")]}}, {"train": moments})
     learners, dropped = read_learners(folder, span_s=1.0)
     assert reasons(dropped) == {"contradictory": 2, "doubled": 1}
@@ -147,27 +215,46 @@ def test_the_published_text_of_a_list_is_read(one_take, published, words):
     assert learners["comment"].to_list() == [words]
 
 
-# ------------------------------------------------------------------------------------------------------------ takes
+# -------------------------------------------------------------------------------------------- takes
 
 
 def test_a_take_that_cannot_be_used_is_dropped_with_its_remarks(tmp_path, six_seconds):
     names = ("good", "withdrawn", "endless", "twice", "torn", "silent", "cooking")
-    copy_video(six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in names))
+    copy_video(
+        six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in names)
+    )
     takes = [
-        take("good", 1), take("withdrawn", 2, is_dropped=True), take("endless", 3, duration_sec="NaN"),
-        take("twice", 4), take("twice", 4), take("torn", 5), take("torn", 6), take("silent", 7),
-        take("cooking", 8, task="Cooking an Omelet"), "no take", {"take_uid": "../up"}, {"take_uid": ["x"]},
-    ]  # fmt: skip
+        take("good", 1),
+        take("withdrawn", 2, is_dropped=True),
+        take("endless", 3, duration_sec="NaN"),
+        take("twice", 4),
+        take("twice", 4),
+        take("torn", 5),
+        take("torn", 6),
+        take("silent", 7),
+        take("cooking", 8, task="Cooking an Omelet"),
+        "no take",
+        {"take_uid": "../up"},
+        {"take_uid": ["x"]},
+    ]
     remarks = {name: [remark(3.0, "words")] for name in (*names, "unknown") if name != "silent"}
     folder = write_egoexo(tmp_path, takes, {"train": remarks})
     learners, dropped = read_learners(folder, span_s=3.0, sports=["tennis"])
     assert learners["take_id"].to_list() == ["uid-good", "uid-twice"]
     by_take = dropped.filter(pl.col("item_kind") == "take")
     assert reasons(by_take) == {
-        "bad_id": 2, "bad_row": 1, "contradictory": 1, "doubled": 1, "dropped_take": 1, "no_comment": 1,
-        "no_duration": 1, "unknown_sport": 1,
-    }  # fmt: skip
-    told = dict(dropped.filter(pl.col("reason") == "no_take").select("item_id", "detail").iter_rows())
+        "bad_id": 2,
+        "bad_row": 1,
+        "contradictory": 1,
+        "doubled": 1,
+        "dropped_take": 1,
+        "no_comment": 1,
+        "no_duration": 1,
+        "unknown_sport": 1,
+    }
+    told = dict(
+        dropped.filter(pl.col("reason") == "no_take").select("item_id", "detail").iter_rows()
+    )
     assert told["uid-torn@3.0"] == "its take was not kept (contradictory)"
     assert told["uid-unknown@3.0"].endswith("(takes.json has no such take)")
     unknown = by_take.filter(pl.col("reason") == "unknown_sport")["detail"][0]
@@ -177,7 +264,12 @@ def test_a_take_that_cannot_be_used_is_dropped_with_its_remarks(tmp_path, six_se
 @pytest.mark.parametrize(
     ("task", "parent", "sports", "expected"),
     [
-        ("Basketball Drills - Mikan Layup", "Basketball", ["basketball", "judo"], ("basketball", "mikan layup")),
+        (
+            "Basketball Drills - Mikan Layup",
+            "Basketball",
+            ["basketball", "judo"],
+            ("basketball", "mikan layup"),
+        ),
         ("Push-Up - incline", None, ["push up"], ("push up", "incline")),
         ("Tennis - serve", "Tennis", None, ("tennis", "serve")),
     ],
@@ -192,7 +284,11 @@ def test_the_librarys_name_of_a_sport_is_taken(one_take, task, parent, sports, e
     ("task", "parent", "expected"),
     [
         ("Tennis - serve", "Tennis", ("tennis", "serve")),
-        ("Basketball Drills - Mikan Layup - left", "Basketball", ("basketball drills", "mikan layup - left")),
+        (
+            "Basketball Drills - Mikan Layup - left",
+            "Basketball",
+            ("basketball drills", "mikan layup - left"),
+        ),
         ("Dance", None, ("dance", None)),
         ("Freeform", "Soccer", ("soccer", None)),
         (" - serve", "Tennis", ("tennis", "serve")),
@@ -212,7 +308,9 @@ def test_the_view_is_the_best_camera_on_disk_and_never_outside_the_folder(tmp_pa
     (tmp_path / "takes/x/linked.mp4").symlink_to(tmp_path.parent / "outside.mp4")
 
     def view(**more):
-        return exo_view(tmp_path, "takes/x", take("x", 1, cameras=("cam02", "cam03", "cam04")) | more)
+        return exo_view(
+            tmp_path, "takes/x", take("x", 1, cameras=("cam02", "cam03", "cam04")) | more
+        )
 
     def only(path):
         return {"frame_aligned_videos": {"cam01": {"0": {"relative_path": path}}}}
@@ -221,17 +319,36 @@ def test_the_view_is_the_best_camera_on_disk_and_never_outside_the_folder(tmp_pa
     assert view() == (f"{below}/cam03.mp4", "")
     assert view(best_exo="cam04") == (f"{below}/cam04.mp4", "")
     assert view(best_exo="cam02") == (f"{below}/cam03.mp4", "")  # its file is not there
-    assert view(capture={"cameras": [{"cam_id": "cam03", "is_ego": True}, 3]}) == (f"{below}/cam04.mp4", "")
+    assert view(capture={"cameras": [{"cam_id": "cam03", "is_ego": True}, 3]}) == (
+        f"{below}/cam04.mp4",
+        "",
+    )
     for path in ("../../../outside.mp4", "linked.mp4"):
         assert view(**only(path)) == (None, "view_outside_folder")
-    for path in (str(tmp_path.parent / "outside.mp4"), "a\0b.mp4", "x" * 5000, "\ud800.mp4", None, 7, ""):
+    for path in (
+        str(tmp_path.parent / "outside.mp4"),
+        "a\0b.mp4",
+        "x" * 5000,
+        "\ud800.mp4",
+        None,
+        7,
+        "",
+    ):
         assert view(**only(path)) == (None, "no_exo_view")
-    for cameras in (None, [], "cam01", {"cam01": []}, {"cam01": {"0": None}}, {"aria01": {"0": {}}}, {"cam99": {}}):
+    for cameras in (
+        None,
+        [],
+        "cam01",
+        {"cam01": []},
+        {"cam01": {"0": None}},
+        {"aria01": {"0": {}}},
+        {"cam99": {}},
+    ):
         assert view(frame_aligned_videos=cameras) == (None, "no_exo_view")
     assert exo_view(tmp_path, str(tmp_path.parent), take("x", 1))[1] == "view_outside_folder"
 
 
-# ----------------------------------------------------------------------------------------------------------- splits
+# ------------------------------------------------------------------------------------------- splits
 
 
 def test_who_stands_in_two_splits_stays_in_the_most_held_out(folder):
@@ -239,17 +356,27 @@ def test_who_stands_in_two_splits_stays_in_the_most_held_out(folder):
     takes[2]["participant_uid"] = 1  # take c (test) by the participant of take a (train)
     (folder / "takes.json").write_text(json.dumps(takes))
     learners, dropped = read_learners(folder, span_s=3.0)
-    assert dict(learners.select("take_id", "split").iter_rows()) == {"uid-b": "val", "uid-c": "test", "uid-d": "test"}
+    assert dict(learners.select("take_id", "split").iter_rows()) == {
+        "uid-b": "val",
+        "uid-c": "test",
+        "uid-d": "test",
+    }
     lost = dropped.filter(pl.col("reason") == "participant_in_two_splits")
     assert lost["item_id"].to_list() == ["uid-a@1.0", "uid-a@4.5"]
     assert lost["detail"][0] == "participant '1' stands in train and test; only test is kept"
 
 
-def test_a_take_in_two_files_or_against_splits_json_is_dropped_with_that_reason(tmp_path, six_seconds):
-    copy_video(six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in "ab"))
+def test_a_take_in_two_files_or_against_splits_json_is_dropped_with_that_reason(
+    tmp_path, six_seconds
+):
+    copy_video(
+        six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in "ab")
+    )
     takes = [take("a", 1), take("b", 2)]
     words = [remark(3.0, "words")]
-    folder = write_egoexo(tmp_path, takes, {"train": {"a": words, "b": words}, "val": {"a": [remark(1.0, "more")]}})
+    folder = write_egoexo(
+        tmp_path, takes, {"train": {"a": words, "b": words}, "val": {"a": [remark(1.0, "more")]}}
+    )
     learners, dropped = read_learners(folder, span_s=1.0)
     assert learners.select("take_id", "split").rows() == [("uid-a", "val"), ("uid-b", "train")]
     assert reasons(dropped) == {"participant_in_two_splits": 1}
@@ -268,10 +395,12 @@ def test_one_view_of_two_takes_stands_in_one_split(tmp_path, six_seconds):
     learners, dropped = read_learners(
         write_egoexo(tmp_path, takes, {"train": {"a": words}, "test": {"b": words}}), span_s=1.0
     )
-    assert learners["take_id"].to_list() == ["uid-b"] and reasons(dropped) == {"video_in_two_splits": 1}
+    assert learners["take_id"].to_list() == ["uid-b"] and reasons(dropped) == {
+        "video_in_two_splits": 1
+    }
 
 
-# ------------------------------------------------------------------------------------------- rows and files to refuse
+# ------------------------------------------------------------------------- rows and files to refuse
 
 
 HOSTILE = [
@@ -298,10 +427,14 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"), HOSTILE, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode()
+    ("row", "reason"),
+    HOSTILE,
+    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
 )
 def test_one_bad_row_costs_itself_alone(one_take, tmp_path, row, reason):
-    learners, dropped = read_learners(one_take({"train": {"a": [remark(1.0, "kept"), row]}}), span_s=1.0)
+    learners, dropped = read_learners(
+        one_take({"train": {"a": [remark(1.0, "kept"), row]}}), span_s=1.0
+    )
     assert learners.height == (1 if reason else 2)
     assert reasons(dropped) == ({reason: 1} if reason else {})
     learners.write_parquet(tmp_path / "learners.parquet")
@@ -312,14 +445,23 @@ def test_rows_of_the_wrong_shape_cost_no_other(one_take):
     folder = one_take({"train": {"a": [remark(1.0, "kept")]}}, {"train": [proficiency("a")]})
     path = folder / "annotations/expert_commentary_train.json"
     document = json.loads(path.read_text())
-    document["annotations"]["uid-a"] += ["no expert", {"commentary_data": {"0": 1}}, {}, {"take_uid": "uid-b",
-                                         "commentary_data": [remark(2.0, "of another")]}]  # fmt: skip
+    document["annotations"]["uid-a"] += [
+        "no expert",
+        {"commentary_data": {"0": 1}},
+        {},
+        {"take_uid": "uid-b", "commentary_data": [remark(2.0, "of another")]},
+    ]
     document["annotations"]["uid-z"] = {"commentary_data": []}
     document["annotations"]["../etc"] = [{"commentary_data": [remark(1.0, "x")]}]
     document["annotations"]["i" * 500] = []
     path.write_text(json.dumps(document))
     other = folder / "annotations/proficiency_demonstration_train.json"
-    rows = ["x", {}, {"take_uid": 5, "good_executions": 7}, proficiency("a", ["y", {"video_time": "z"}])]
+    rows = [
+        "x",
+        {},
+        {"take_uid": 5, "good_executions": 7},
+        proficiency("a", ["y", {"video_time": "z"}]),
+    ]
     other.write_text(json.dumps({"annotations": rows}))
     learners, dropped = read_learners(folder, span_s=1.0)
     assert learners["comment"].to_list() == ["kept"]
@@ -334,21 +476,49 @@ def test_a_key_named_twice_loses_nothing(one_take):
     (folder / "annotations/expert_commentary_train.json").write_text(text)
     learners, dropped = read_learners(folder, span_s=1.0)
     assert learners["comment"].to_list() == ["at 1.0", "at 5.0"]
-    assert dropped.select("reason", "detail").rows() == [("contradictory", "names video_time twice")]
+    assert dropped.select("reason", "detail").rows() == [
+        ("contradictory", "names video_time twice")
+    ]
 
 
-NOT_JSON = [b"{", b"", b"\xff\xfe\x00", b"[" * 100_000, b"\x89PNG\r\n\x1a\n", '{"a": "ü"}'.encode("utf-16")]
-WRONG_SHAPES = [("takes.json", {"a": 1}, "not a list of takes"), ("takes.json", "x", "not a list of takes")] + [
-    (f"annotations/expert_commentary_{split}.json", value, 'no object "annotations"')
-    for split, value in (("train", []), ("val", {"annotations": []}), ("test", None), ("test", {"annotation": {}}))
-] + [
-    ("annotations/proficiency_demonstration_train.json", {"annotations": {}}, 'no list "annotations"'),
-    ("annotations/splits.json", [], "take_uid_to_split"),
-    ("annotations/splits.json", {"take_uid_to_split": {"a": "spring"}}, "names no take of train, val, test"),
-]  # fmt: skip
+NOT_JSON = [
+    b"{",
+    b"",
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b"\x89PNG\r\n\x1a\n",
+    '{"a": "ü"}'.encode("utf-16"),
+]
+WRONG_SHAPES = (
+    [("takes.json", {"a": 1}, "not a list of takes"), ("takes.json", "x", ("not a list of takes"))]
+    + [
+        (f"annotations/expert_commentary_{split}.json", value, 'no object "annotations"')
+        for split, value in (
+            ("train", []),
+            ("val", {"annotations": []}),
+            ("test", None),
+            ("test", {"annotation": {}}),
+        )
+    ]
+    + [
+        (
+            "annotations/proficiency_demonstration_train.json",
+            {"annotations": {}},
+            ('no list "annotations"'),
+        ),
+        ("annotations/splits.json", [], "take_uid_to_split"),
+        (
+            "annotations/splits.json",
+            {"take_uid_to_split": {"a": "spring"}},
+            ("names no take of train, val, test"),
+        ),
+    ]
+)
 
 
-@pytest.mark.parametrize("name", ["takes.json", "annotations/expert_commentary_train.json", "annotations/splits.json"])
+@pytest.mark.parametrize(
+    "name", ["takes.json", "annotations/expert_commentary_train.json", "annotations/splits.json"]
+)
 @pytest.mark.parametrize("content", NOT_JSON, ids=range(len(NOT_JSON)))
 def test_a_file_that_is_no_json_is_named_with_the_remedy(one_take, name, content):
     folder = one_take({"train": {"a": [remark(1.0, "kept")]}})
@@ -384,7 +554,7 @@ def test_what_no_reader_knows_is_refused_with_the_formats(tmp_path):
         read_learners(tmp_path, span_s=3.0)
 
 
-# -------------------------------------------------------------------------------------------------------- the stage
+# ---------------------------------------------------------------------------------------- the stage
 
 
 def test_no_learners_give_empty_tables(monkeypatch, tmp_path):
@@ -393,7 +563,7 @@ def test_no_learners_give_empty_tables(monkeypatch, tmp_path):
     learners, dropped = read_learners(None, span_s=3.0)
     assert learners.height == dropped.height == 0
     assert set(learners.columns) == set(tables.Learners.column_names())
-    assert showing.dropped_summary(dropped).height == 0
+    assert figures.dropped_summary(dropped).height == 0
     kept, frames, _ = read_learner_frames(None, learners, frames=8, size_px=64, workers=2)
     assert kept.height == 0 and frames.shape == (0, 8, 64, 64, 3)
 
@@ -403,21 +573,30 @@ def test_a_tables_videos_are_sources_of_the_stage_too(monkeypatch, tmp_path):
     (tmp_path / "raw/mine").mkdir(parents=True)
     (tmp_path / "raw/mine/tries.csv").touch()
     config = RetrievalConfig(learners="raw/mine/tries.csv", ratings="", model="nowhere")
-    assert study.sources(config) == ["raw/mine/tries.csv", "raw/mine"]
-    assert study.sources(config.model_copy(update={"learners": "raw/mine"})) == ["raw/mine"]
-    assert study.sources(config.model_copy(update={"learners": "raw/none.csv"})) == []
+    assert stage.sources(config) == ["raw/mine/tries.csv", "raw/mine"]
+    assert stage.sources(config.model_copy(update={"learners": "raw/mine"})) == ["raw/mine"]
+    assert stage.sources(config.model_copy(update={"learners": "raw/none.csv"})) == []
 
 
 def test_the_summary_counts_what_was_dropped(folder):
     _, dropped = read_learners(folder, span_s=3.0)
-    summary = showing.dropped_summary(pl.concat([dropped, dropped.filter(pl.col("reason") == "doubled")]))
+    summary = figures.dropped_summary(
+        pl.concat([dropped, dropped.filter(pl.col("reason") == "doubled")])
+    )
     assert summary.columns == ["reason", "item_kind", "rows", "first"]
-    assert summary.row(0) == ("doubled", "learner", 2, "uid-a@1.0: same moment as uid-a:000000-002500")
+    assert summary.row(0) == (
+        "doubled",
+        "learner",
+        2,
+        "uid-a@1.0: same moment as uid-a:000000-002500",
+    )
     assert summary["rows"].sum() == dropped.height + 1
 
 
 def test_reading_twice_gives_the_same(folder, tmp_path_factory):
     first, again = read_learners(folder, span_s=3.0), read_learners(folder, span_s=3.0)
     assert first[0].equals(again[0]) and first[1].equals(again[1])
-    write_video(tmp_path_factory.mktemp("x") / "y.mp4", frames=3)  # a video elsewhere changes nothing
+    write_video(
+        tmp_path_factory.mktemp("x") / "y.mp4", frames=3
+    )  # a video elsewhere changes nothing
     assert read_learners(folder, span_s=3.0)[0].equals(first[0])

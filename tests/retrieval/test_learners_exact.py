@@ -1,4 +1,6 @@
-"""ExAct's clips as learners: what is kept, what is dropped and why, and whose splits they follow."""
+"""ExAct's clips as learners: what is kept, what is dropped and why, and whose splits they
+follow.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,8 @@ import polars as pl
 import pytest
 from learner_files import copy_video, question, reasons, remark, take, write_egoexo, write_exact
 
-from sportskills_lib import exact
-from sportskills_lib.evaluation import choices
-from sportskills_lib.retrieval.learners import read_learner_frames, read_learners
+from sportskills_lib.evaluation import multiple_choice
+from sportskills_lib.learner_data import exact_questions, read_learner_frames, read_learners
 
 
 def test_a_clip_is_a_learner_as_a_whole(tmp_path, six_seconds):
@@ -39,7 +40,7 @@ def test_the_folder_may_be_named_as_it_is_published(tmp_path, six_seconds, below
     assert read_learner_frames(tmp_path, learners, frames=2, size_px=32, workers=0)[0].height == 1
 
 
-# ----------------------------------------------------------------------------------------------------------- splits
+# ------------------------------------------------------------------------------------------- splits
 
 
 def test_takes_of_one_capture_stand_in_one_split_whatever_is_there(tmp_path, six_seconds):
@@ -53,13 +54,15 @@ def test_takes_of_one_capture_stand_in_one_split_whatever_is_there(tmp_path, six
     assert sizes == {"test": 3, "val": 1, "train": 6}
     (tmp_path / rows[0]["file_name"]).unlink()  # one clip less moves no other
     fewer, dropped = read_learners(source, span_s=3.0)
-    assert fewer.equals(learners.filter(pl.col("path") != rows[0]["file_name"])) and reasons(dropped) == {
-        "missing_video": 1
-    }
+    assert fewer.equals(learners.filter(pl.col("path") != rows[0]["file_name"])) and reasons(
+        dropped
+    ) == {"missing_video": 1}
 
 
 def official(folder, rows, splits, people=None):
-    """takes.json and splits.json of Ego-Exo4D for ExAct's rows: take i is in splits[i], by person people[i]."""
+    """takes.json and splits.json of Ego-Exo4D for ExAct's rows: take i is in splits[i], by person
+    people[i].
+    """
     takes = [take(row["take_name"], (people or {}).get(at, at)) for at, row in enumerate(rows)]
     (folder / "takes.json").write_text(json.dumps(takes))
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
@@ -71,15 +74,21 @@ def official(folder, rows, splits, people=None):
 def test_the_official_splits_are_followed_where_they_are_there(tmp_path, six_seconds, where):
     rows = [question(number) for number in range(4)]
     source = write_exact(tmp_path / "exact" / "data", rows, six_seconds)
-    folder = {"beside": source.parent, "above": source.parent.parent, "named": tmp_path / "egoexo"}[where]
+    folder = {"beside": source.parent, "above": source.parent.parent, "named": tmp_path / "egoexo"}[
+        where
+    ]
     folder.mkdir(exist_ok=True)
     official(folder, rows, {0: "train", 1: "val", 2: "test"})
-    learners, dropped = read_learners(source, span_s=3.0, takes=folder if where == "named" else None)
+    learners, dropped = read_learners(
+        source, span_s=3.0, takes=folder if where == "named" else None
+    )
     found = dict(learners.select("take_id", "split").iter_rows())
     assert found == {rows[0]["id"]: "train", rows[1]["id"]: "val", rows[2]["id"]: "test"}
     assert learners["participant"].sort().to_list() == ["0", "1", "2"]
     assert dropped.select("item_id", "reason").rows() == [(rows[3]["id"], "no_split")]
-    asked = choices.read_exact(source, split="test", takes=folder if where == "named" else None)
+    asked = multiple_choice.read_exact(
+        source, split="test", takes=folder if where == "named" else None
+    )
     assert [item.item_id for item in asked] == [rows[2]["id"]]
 
 
@@ -88,19 +97,27 @@ def test_a_participant_whom_the_official_splits_tear_apart_stays_held_out(tmp_pa
     source = write_exact(tmp_path, rows, six_seconds)
     official(tmp_path, rows, {0: "train", 1: "test"}, people={0: 9, 1: 9})
     learners, dropped = read_learners(source, span_s=3.0)
-    assert learners["split"].to_list() == ["test"] and reasons(dropped) == {"participant_in_two_splits": 1}
+    assert learners["split"].to_list() == ["test"] and reasons(dropped) == {
+        "participant_in_two_splits": 1
+    }
 
 
 def test_learners_and_questions_have_the_same_split(tmp_path, six_seconds):
     source = write_exact(tmp_path, [question(number) for number in range(12)], six_seconds)
     learners, _ = read_learners(source, span_s=3.0)
     for split in ("train", "val", "test"):
-        asked = {item.item_id for item in choices.read_exact(source, split=split)}
-        assert asked == set(learners.filter(pl.col("split").cast(pl.String) == split)["take_id"]) != set()
+        asked = {item.item_id for item in multiple_choice.read_exact(source, split=split)}
+        assert (
+            asked
+            == set(learners.filter(pl.col("split").cast(pl.String) == split)["take_id"])
+            != set()
+        )
 
 
 def test_clips_and_takes_of_one_person_agree_with_the_other_reader(tmp_path, six_seconds):
-    """A model finetuned on Ego-Exo4D's learners meets none of their people among ExAct's test clips."""
+    """A model finetuned on Ego-Exo4D's learners meets none of their people among ExAct's test
+    clips.
+    """
     rows = [question(number) for number in range(6)]
     people, splits = (
         {0: 1, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3},
@@ -109,13 +126,19 @@ def test_clips_and_takes_of_one_person_agree_with_the_other_reader(tmp_path, six
     folder, source = tmp_path / "egoexo", write_exact(tmp_path / "exact", rows, six_seconds)
     remarks = {split: {} for split in ("train", "val", "test")}
     for at, row in enumerate(rows):
-        copy_video(six_seconds, folder / "takes" / row["take_name"] / "frame_aligned_videos/cam01.mp4")
+        copy_video(
+            six_seconds, folder / "takes" / row["take_name"] / "frame_aligned_videos/cam01.mp4"
+        )
         remarks[splits[at]][row["take_name"]] = [remark(2.0, "words")]
-    write_egoexo(folder, [take(row["take_name"], people[at]) for at, row in enumerate(rows)], remarks)
+    write_egoexo(
+        folder, [take(row["take_name"], people[at]) for at, row in enumerate(rows)], remarks
+    )
     official(folder, rows, splits, people)
     takes, _ = read_learners(folder, span_s=3.0)
     clips, _ = read_learners(source, span_s=3.0, takes=folder)
-    of_takes, of_clips = (dict(table.select("participant", "split").unique().iter_rows()) for table in (takes, clips))
+    of_takes, of_clips = (
+        dict(table.select("participant", "split").unique().iter_rows()) for table in (takes, clips)
+    )
     assert of_takes == of_clips == {"1": "train", "2": "test", "3": "val"}
 
 
@@ -124,11 +147,13 @@ def test_splits_without_takes_that_name_their_uids_are_refused(tmp_path, six_sec
     (tmp_path / "splits.json").write_text(json.dumps({"take_uid_to_split": {"some-uid": "train"}}))
     with pytest.raises(ValueError, match=r"put Ego-Exo4D's takes\.json beside it"):
         read_learners(source, span_s=3.0)
-    (tmp_path / "splits.json").write_text(json.dumps({question(1)["take_name"]: "val"}))  # by name, without a level
+    (tmp_path / "splits.json").write_text(
+        json.dumps({question(1)["take_name"]: "val"})
+    )  # by name, without a level
     assert read_learners(source, span_s=3.0)[0]["split"].to_list() == ["val"]
 
 
-# -------------------------------------------------------------------------------------------------- rows and files
+# ----------------------------------------------------------------------------------- rows and files
 
 
 ROWS = [
@@ -180,28 +205,52 @@ def test_doubled_and_contradictory_rows(tmp_path, six_seconds):
     good, bad = question(3, good=True), question(3)  # one take, one moment
     rows = [twice, twice, again, again | {"id": "another_id"}, good, bad, question(4)]
     learners, dropped = read_learners(write_exact(tmp_path, rows, six_seconds), span_s=3.0)
-    assert learners["take_id"].to_list() == [again["id"], question(4)["id"], twice["id"]] or learners.height == 3
+    assert (
+        learners["take_id"].to_list() == [again["id"], question(4)["id"], twice["id"]]
+        or learners.height == 3
+    )
     assert reasons(dropped) == {"contradictory": 2, "doubled": 2}
     told = dropped.filter(pl.col("reason") == "contradictory")["detail"].to_list()
-    assert told[0] == "line 5: a good execution here, a tip in line 6: the same moment of the same take"
+    assert (
+        told[0]
+        == "line 5: a good execution here, a tip in line 6: the same moment of the same take"
+    )
 
 
 def test_lines_that_are_no_objects_cost_themselves_alone(tmp_path, six_seconds):
     source = write_exact(tmp_path, [question(1)], six_seconds)
     said = question(2, groundTruth="a line\u2028in two")
     copy_video(six_seconds, tmp_path / said["file_name"])
-    lines = [b"{", b"[]", b"null", b"\xff\xfe", b"[" * 50_000, b"", b"9" * 6000, json.dumps({"id": 3}).encode()]
-    text = source.read_bytes() + b"\n".join(lines) + b"\n" + json.dumps(said, ensure_ascii=False).encode()
+    lines = [
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 50_000,
+        b"",
+        b"9" * 6000,
+        json.dumps({"id": 3}).encode(),
+    ]
+    text = (
+        source.read_bytes()
+        + b"\n".join(lines)
+        + b"\n"
+        + json.dumps(said, ensure_ascii=False).encode()
+    )
     source.write_bytes(b"\xef\xbb\xbf" + text)
     learners, dropped = read_learners(source, span_s=3.0)
     assert learners["comment"].to_list() == ["the elbow is right 1", "a line in two"]
     assert reasons(dropped) == {"bad_row": 6, "missing_field": 1}
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"[{}]", b"not json", b'{"a": 1}\n{"b": 2}', b"\xff" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n", b"[{}]", b"not json", b'{"a": 1}\n{"b": 2}', b"\xff" * 100]
+)
 def test_another_file_is_refused_with_the_remedy(tmp_path, content):
     (tmp_path / "metadata.jsonl").write_bytes(content)
-    with pytest.raises(ValueError, match=r"metadata\.jsonl has no line with file_name, id, .*as published"):
+    with pytest.raises(
+        ValueError, match=r"metadata\.jsonl has no line with file_name, id, .*as published"
+    ):
         read_learners(tmp_path, span_s=3.0)
 
 
@@ -213,5 +262,8 @@ def test_an_unreadable_clip_is_dropped(tmp_path, six_seconds):
 
 
 def test_the_capture_is_the_takes_name_without_its_number():
-    assert exact.capture_of("upenn_0713_Dance_4_4") == "upenn_0713_Dance_4"
-    assert exact.capture_of("cmu_bike19_3") == "cmu_bike19" and exact.capture_of("alone") == "alone"
+    assert exact_questions.capture_of("upenn_0713_Dance_4_4") == "upenn_0713_Dance_4"
+    assert (
+        exact_questions.capture_of("cmu_bike19_3") == "cmu_bike19"
+        and exact_questions.capture_of("alone") == "alone"
+    )

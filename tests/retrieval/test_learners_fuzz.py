@@ -1,7 +1,8 @@
-"""Random damage to valid files of the three formats: nothing comes of it but dropped rows, or a ValueError with a name.
+"""Random damage to valid files of the three formats: nothing comes of it but dropped rows, or a
+ValueError with a name.
 
-Half of the cases damage values (a node of the JSON, a cell of the table), half bytes. What comes back must stand in
-tables that can be written, hold no leak and name no file outside the folder.
+Half of the cases damage values (a node of the JSON, a cell of the table), half bytes. What comes
+back must stand in tables that can be written, hold no leak and name no file outside the folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from learner_files import (
     write_exact,
 )
 
-from sportskills_lib.retrieval.learners import lengths, read_learners
+from sportskills_lib.learner_data import read_learners, video_lengths
 
 CASES = 100  # of each format
 
@@ -35,27 +36,78 @@ CASES = 100  # of each format
 @pytest.fixture(autouse=True)
 def looked_at_once(monkeypatch):
     """The videos are the same in all cases: each is looked at once."""
-    monkeypatch.setattr(lengths, "look_at", functools.cache(lengths.look_at))
+    monkeypatch.setattr(video_lengths, "look_at", functools.cache(video_lengths.look_at))
 
 
 NASTY = [
-    None, True, False, 0, -1, 1.5, 3.0, 10**40, -(10**400), 1e308, float("nan"), float("inf"), float("-inf"), "", " ",
-    "nan", "-inf", "1e999", "3.0", "１", "true", "x" * 5000, "../../etc/passwd", "/etc/passwd", "a\0b", "\ud800",
-    "\udfff half", "\u202e\u2028\u0085", "take:with:colons", ".hidden", "C:\\x", [], {}, [[]], [None], {"a": {}},
-    ["x", 3], "[" * 200, "'", "['a", "train", "test", "uid-a", "tennis", "{}", "\r\n", '"',
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    3.0,
+    10**40,
+    -(10**400),
+    1e308,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    "",
+    " ",
+    "nan",
+    "-inf",
+    "1e999",
+    "3.0",
+    "１",
+    "true",
+    "x" * 5000,
+    "../../etc/passwd",
+    "/etc/passwd",
+    "a\0b",
+    "\ud800",
+    "\udfff half",
+    "\u202e\u2028\u0085",
+    "take:with:colons",
+    ".hidden",
+    "C:\\x",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": {}},
+    ["x", 3],
+    "[" * 200,
+    "'",
+    "['a",
+    "train",
+    "test",
+    "uid-a",
+    "tennis",
+    "{}",
+    "\r\n",
+    '"',
+]
 
 
 def nodes(value, path=()):
     """Every place in a JSON value, as the keys that lead there."""
     yield path
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, below in pairs:
         yield from nodes(below, (*path, key))
 
 
 def damage(value, draw):
-    """The value with one to three of its nodes replaced, taken out, doubled or put under another key."""
+    """The value with one to three of its nodes replaced, taken out, doubled or put under another
+    key.
+    """
     whole = {"root": copy.deepcopy(value)}
     for _ in range(draw.randint(1, 3)):
         places = [path for path in nodes(whole) if path]
@@ -71,7 +123,9 @@ def damage(value, draw):
         elif isinstance(above, list):
             above.insert(draw.randrange(len(above) + 1), copy.deepcopy(above[key]))
         elif way:
-            above[draw.choice(["uid-b", "", "take_uid", "../x", "\ud800", "x" * 300])] = copy.deepcopy(above[key])
+            above[draw.choice(["uid-b", "", "take_uid", "../x", "\ud800", "x" * 300])] = (
+                copy.deepcopy(above[key])
+            )
     return whole.get("root")
 
 
@@ -91,12 +145,16 @@ def damage_bytes(content, draw):
         elif what < 0.8:
             found[at:at] = found[at : at + size]
         else:
-            found[at:at] = draw.choice([b'"', b",", b"\n", b"{", b"]", b"\0", b"\xff", b"\\ud800", b"NaN", b"9" * 50])
+            found[at:at] = draw.choice(
+                [b'"', b",", b"\n", b"{", b"]", b"\0", b"\xff", b"\\ud800", b"NaN", b"9" * 50]
+            )
     return bytes(found)
 
 
 def check(source: Path, folder: Path, **options) -> str:
-    """Read the source; "refused" where a ValueError says so, else what the tables hold must be sound."""
+    """Read the source; "refused" where a ValueError says so, else what the tables hold must be
+    sound.
+    """
     try:
         learners, dropped = read_learners(source, span_s=3.0, **options)
     except ValueError as error:
@@ -109,8 +167,12 @@ def check(source: Path, folder: Path, **options) -> str:
         stands = set(learners.select(group, "split").rows())
         assert len(stands) == len({name for name, _ in stands})
     for path in learners["path"]:
-        assert (folder / path).resolve().is_relative_to(folder.resolve()) and (folder / path).is_file()
-    assert learners.select(pl.col("comment").str.contains("[^\\s]").all(), (pl.col("end_s") < 1e7).all()).row(0) == (
+        assert (folder / path).resolve().is_relative_to(folder.resolve()) and (
+            folder / path
+        ).is_file()
+    assert learners.select(
+        pl.col("comment").str.contains("[^\\s]").all(), (pl.col("end_s") < 1e7).all()
+    ).row(0) == (
         True,
         True,
     )
@@ -120,23 +182,41 @@ def check(source: Path, folder: Path, **options) -> str:
 
 
 def egoexo_documents():
-    takes = [take("a", 1), take("b", 2, task="Judo - osoto"), take("c", 3, capture={"cameras": [{"cam_id": "cam02"}]})]
+    takes = [
+        take("a", 1),
+        take("b", 2, task="Judo - osoto"),
+        take("c", 3, capture={"cameras": [{"cam_id": "cam02"}]}),
+    ]
     said = {
-        name: [{"take_uid": f"uid-{name}", "commentary_data": [remark(1.0, "elbow"), remark(4.0, "knee")]}]
+        name: [
+            {
+                "take_uid": f"uid-{name}",
+                "commentary_data": [remark(1.0, "elbow"), remark(4.0, "knee")],
+            }
+        ]
         for name in "abc"
     }
     moments = [proficiency("a", [item(4.2, "fine")], [item(1.1, "higher"), item(2.9, "slower")])]
     return {
         "takes.json": takes,
-        "annotations/expert_commentary_train.json": {"annotations": {"uid-a": said["a"]}, "ds": "x"},
-        "annotations/expert_commentary_val.json": {"annotations": {"uid-b": said["b"], "uid-c": said["c"]}},
+        "annotations/expert_commentary_train.json": {
+            "annotations": {"uid-a": said["a"]},
+            "ds": "x",
+        },
+        "annotations/expert_commentary_val.json": {
+            "annotations": {"uid-b": said["b"], "uid-c": said["c"]}
+        },
         "annotations/proficiency_demonstration_train.json": {"annotations": moments},
-        "annotations/splits.json": {"take_uid_to_split": {"uid-a": "train", "uid-b": "val", "uid-c": "val"}},
-    }  # fmt: skip
+        "annotations/splits.json": {
+            "take_uid_to_split": {"uid-a": "train", "uid-b": "val", "uid-c": "val"}
+        },
+    }
 
 
 def test_damaged_egoexo_files(tmp_path, six_seconds):
-    copy_video(six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in "abc"))
+    copy_video(
+        six_seconds, *(tmp_path / f"takes/{name}/frame_aligned_videos/cam01.mp4" for name in "abc")
+    )
     write_egoexo(tmp_path, [], {})
     documents = egoexo_documents()
     found = []
@@ -184,7 +264,12 @@ def test_damaged_tables(tmp_path, six_seconds, suffix):
         draw = random.Random(2000 + case)
         if suffix == "csv" and case % 2:
             damaged = damage(rows, draw)
-            write_csv(source, [row for row in damaged if isinstance(row, dict)] if isinstance(damaged, list) else [])
+            write_csv(
+                source,
+                [row for row in damaged if isinstance(row, dict)]
+                if isinstance(damaged, list)
+                else [],
+            )
         elif suffix == "csv":
             source.write_bytes(damage_bytes(write_csv(source, rows).read_bytes(), draw))
         else:

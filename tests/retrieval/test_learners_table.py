@@ -1,4 +1,6 @@
-"""Learners from a plain table: what is kept, what is dropped and why, and how splits are dealt out."""
+"""Learners from a plain table: what is kept, what is dropped and why, and how splits are dealt
+out.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ import polars as pl
 import pytest
 from learner_files import COLUMNS, copy_video, reasons, tried, write_csv
 
-from sportskills_lib.retrieval.learners import read_learner_frames, read_learners
-from sportskills_lib.retrieval.learners.listed import NEEDED
+from sportskills_lib.learner_data import read_learner_frames, read_learners
+from sportskills_lib.learner_data.plain_table import NEEDED
 
 
 @pytest.fixture
@@ -38,13 +40,28 @@ def test_a_row_is_a_learner_over_its_own_span(table, tmp_path, name):
     assert dropped.height == 0
     first, second = learners.to_dicts()
     assert first == {
-        "learner_id": "a.mp4:000500-002500", "start_s": 0.5, "end_s": 2.5, "take_id": "a.mp4", "participant": "ann",
-        "path": "a.mp4", "sport": "tennis", "skill": "serve", "comment": "elbow up", "is_mistake": False,
+        "learner_id": "a.mp4:000500-002500",
+        "start_s": 0.5,
+        "end_s": 2.5,
+        "take_id": "a.mp4",
+        "participant": "ann",
+        "path": "a.mp4",
+        "sport": "tennis",
+        "skill": "serve",
+        "comment": "elbow up",
+        "is_mistake": False,
         "split": "train",
-    }  # fmt: skip
-    assert (second["sport"], second["skill"], second["is_mistake"], second["split"]) == ("push up", None, True, "test")
+    }
+    assert (second["sport"], second["skill"], second["is_mistake"], second["split"]) == (
+        "push up",
+        None,
+        True,
+        "test",
+    )
     assert second["end_s"] == pytest.approx(6.0)  # clipped to the video
-    kept, frames, _ = read_learner_frames(tmp_path / name, learners, frames=2, size_px=32, workers=0)
+    kept, frames, _ = read_learner_frames(
+        tmp_path / name, learners, frames=2, size_px=32, workers=0
+    )
     assert kept.height == 2
     np.testing.assert_allclose(frames[0].mean((1, 2, 3)) / 4, [10, 20], atol=1.0)
 
@@ -94,17 +111,27 @@ def test_one_bad_row_costs_itself_alone(table, tmp_path, row, reason):
 
 def test_doubled_and_contradictory_rows(table):
     learners, dropped = table(
-        tried("a.mp4", comment="elbow up"), tried("a.mp4", comment="and look at it"), tried("a.mp4", comment="elbow"),
-        tried("b.mp4", is_mistake="yes"), tried("b.mp4", is_mistake="no"),
-        tried("c.mp4"), tried("c.mp4", sport="judo"),
-        tried("d.mp4", split="train"), tried("d.mp4", split="test"),
-        tried("e.mp4", is_mistake="no"), tried("e.mp4", is_mistake=""),
-    )  # fmt: skip
+        tried("a.mp4", comment="elbow up"),
+        tried("a.mp4", comment="and look at it"),
+        tried("a.mp4", comment="elbow"),
+        tried("b.mp4", is_mistake="yes"),
+        tried("b.mp4", is_mistake="no"),
+        tried("c.mp4"),
+        tried("c.mp4", sport="judo"),
+        tried("d.mp4", split="train"),
+        tried("d.mp4", split="test"),
+        tried("e.mp4", is_mistake="no"),
+        tried("e.mp4", is_mistake=""),
+    )
     assert learners.select("path", "comment", "is_mistake").rows() == [
         ("a.mp4", "elbow up and look at it", True), ("e.mp4", "elbow up", False),
     ]  # fmt: skip
     assert reasons(dropped) == {"contradictory": 6, "doubled": 3}
-    told = dropped.filter(pl.col("reason") == "contradictory")["detail"].unique(maintain_order=True).to_list()
+    told = (
+        dropped.filter(pl.col("reason") == "contradictory")["detail"]
+        .unique(maintain_order=True)
+        .to_list()
+    )
     assert told == [
         "b.mp4:001000-004000 is called well done (row5) and a mistake (row4)",
         "c.mp4:001000-004000 has the sport 'tennis' (row6) and 'judo' (row7)",
@@ -112,7 +139,7 @@ def test_doubled_and_contradictory_rows(table):
     ]
 
 
-# ----------------------------------------------------------------------------------------------------------- splits
+# ------------------------------------------------------------------------------------------- splits
 
 
 def splits_of(learners):
@@ -121,21 +148,31 @@ def splits_of(learners):
 
 def test_splits_that_are_not_said_keep_participants_and_videos_whole(table, tmp_path, six_seconds):
     copy_video(six_seconds, *(tmp_path / f"v{number}.mp4" for number in range(20)))
-    rows = [tried(f"v{number}.mp4", at, at + 2, participant=f"p{number // 2}") for number in range(20) for at in (0, 3)]
-    rows.append(tried("v1.mp4", 1.5, 3.5, participant="p1"))  # p0's film shows p1 too: they belong together
+    rows = [
+        tried(f"v{number}.mp4", at, at + 2, participant=f"p{number // 2}")
+        for number in range(20)
+        for at in (0, 3)
+    ]
+    rows.append(
+        tried("v1.mp4", 1.5, 3.5, participant="p1")
+    )  # p0's film shows p1 too: they belong together
     learners, dropped = table(*rows)
     assert learners.height == 41 and dropped.height == 0
     for group in ("participant", "path"):
         assert learners.group_by(group).agg(pl.col("split").n_unique())["split"].max() == 1
     sizes = dict(learners.group_by("split").agg(pl.col("participant").n_unique()).iter_rows())
-    assert set(sizes) == {"train", "val", "test"} and sizes["train"] >= sizes["test"] >= sizes["val"]
+    assert (
+        set(sizes) == {"train", "val", "test"} and sizes["train"] >= sizes["test"] >= sizes["val"]
+    )
     assert splits_of(table(*reversed(rows))[0]) == splits_of(learners)
 
 
 def test_who_has_no_split_follows_the_rest_of_the_group(table):
     learners, dropped = table(
-        tried("a.mp4", participant="Ann", split="val"), tried("b.mp4", participant="ann"), tried("b.mp4", 0, 3),
-    )  # fmt: skip
+        tried("a.mp4", participant="Ann", split="val"),
+        tried("b.mp4", participant="ann"),
+        tried("b.mp4", 0, 3),
+    )
     assert set(splits_of(learners).values()) == {"val"} and dropped.height == 0
 
 
@@ -156,25 +193,45 @@ def test_who_stands_in_two_splits_stays_in_the_most_held_out(table):
 
 
 def test_two_films_by_one_name_are_two_takes(table, tmp_path, six_seconds):
-    copy_video(six_seconds, tmp_path / "x/my serve.mp4", tmp_path / "y/my serve.mp4", tmp_path / "зал.mp4")
-    learners, _ = table(tried("x/my serve.mp4"), tried("y/my serve.mp4"), tried("зал.mp4"), tried("./x/../a.mp4"))
-    assert learners["take_id"].n_unique() == 4 and learners["path"].is_in(["a.mp4", "зал.mp4"]).sum() == 2
+    copy_video(
+        six_seconds, tmp_path / "x/my serve.mp4", tmp_path / "y/my serve.mp4", tmp_path / "зал.mp4"
+    )
+    learners, _ = table(
+        tried("x/my serve.mp4"), tried("y/my serve.mp4"), tried("зал.mp4"), tried("./x/../a.mp4")
+    )
+    assert (
+        learners["take_id"].n_unique() == 4
+        and learners["path"].is_in(["a.mp4", "зал.mp4"]).sum() == 2
+    )
     assert all(take.isascii() and "/" not in take for take in learners["take_id"])
 
 
-# ------------------------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------------------- files
 
 
 def test_a_quote_that_is_not_closed_costs_its_own_line(table, tmp_path):
     head = ",".join(NEEDED)
     lines = [
-        head, 'a.mp4,1,4,tennis,serve,"open', "b.mp4,1,4,tennis,serve,ok", 'c.mp4,1,4,tennis,serve,"fine, ""too"""',
-        "d.mp4,1,4,tennis", "", 'e.mp4,1,4,tennis,serve,"in', 'two lines"', "e.mp4,2,5,tennis,serve,x,y",
-    ]  # fmt: skip
-    (tmp_path / "tries.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\nb.mp4,2,5,tennis,,\xff")
+        head,
+        'a.mp4,1,4,tennis,serve,"open',
+        "b.mp4,1,4,tennis,serve,ok",
+        ('c.mp4,1,4,tennis,serve,"fine, ""too"""'),
+        "d.mp4,1,4,tennis",
+        "",
+        'e.mp4,1,4,tennis,serve,"in',
+        'two lines"',
+        "e.mp4,2,5,tennis,serve,x,y",
+    ]
+    (tmp_path / "tries.csv").write_bytes(
+        b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\nb.mp4,2,5,tennis,,\xff"
+    )
     learners, dropped = read_learners(tmp_path / "tries.csv", span_s=3.0)
     assert sorted(learners["comment"]) == ['fine, "too"', "in two lines", "ok", "\ufffd"]
-    assert dropped.select("item_id", "reason").rows() == [("row1", "bad_row"), ("row4", "bad_row"), ("row6", "bad_row")]
+    assert dropped.select("item_id", "reason").rows() == [
+        ("row1", "bad_row"),
+        ("row4", "bad_row"),
+        ("row6", "bad_row"),
+    ]
     assert dropped["detail"][1] == "row 4 (line 5): 4 values, the header has 6"
 
 
@@ -193,7 +250,10 @@ def test_a_parquet_table_of_any_types_costs_rows_only(table):
     rows = [tried("a.mp4", 1.0, 4.0), tried("b.mp4", None, 4.0), tried("c.mp4", float("nan"), 4.0)]
     learners, dropped = table(*rows, name="tries.parquet")
     assert learners.height == 1 and reasons(dropped) == {"bad_time": 2}
-    odd = [tried(participant=None, split=None, is_mistake=None) | {"comment": ["a", "b"], "start": "1", "end": "4"}]
+    odd = [
+        tried(participant=None, split=None, is_mistake=None)
+        | {"comment": ["a", "b"], "start": "1", "end": "4"}
+    ]
     learners, dropped = table(*odd, name="odd.parquet")
     assert learners.height == 0 and reasons(dropped) == {"empty_comment": 1}
     learners, dropped = table(tried(is_mistake=True, participant=7), name="typed.parquet")

@@ -1,4 +1,6 @@
-"""Negatives: what is masked by hand counts, what is mined from a first stage, and how kinds are thinned."""
+"""Negatives: what is masked by hand counts, what is mined from a first stage, and how kinds are
+thinned.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.retrieval import mining
-from sportskills_lib.retrieval.mining import LIKE_POSITIVES, RANKED_LIKE_POSITIVES, TOO_ALIKE, Chosen, Masks
+from sportskills_lib.retrieval.supervision import negatives
+from sportskills_lib.retrieval.supervision.negatives import (
+    LIKE_POSITIVES,
+    RANKED_LIKE_POSITIVES,
+    TOO_ALIKE,
+    Chosen,
+    Masks,
+)
 
 ALIKE = np.array([0.9, 0.65, 0.5, 0.2, 0.0])
 
@@ -18,8 +26,14 @@ ALIKE = np.array([0.9, 0.65, 0.5, 0.2, 0.0])
     [
         (Masks(), ["", "", "", "", ""]),
         (Masks(ceiling=0.65), [TOO_ALIKE, TOO_ALIKE, "", "", ""]),
-        (Masks(against="mean", margin=0.1), [LIKE_POSITIVES, LIKE_POSITIVES, "", "", ""]),  # 0.7 - 0.1
-        (Masks(against="lowest", margin=0.1), [LIKE_POSITIVES, LIKE_POSITIVES, LIKE_POSITIVES, "", ""]),  # 0.6 - 0.1
+        (
+            Masks(against="mean", margin=0.1),
+            [LIKE_POSITIVES, LIKE_POSITIVES, "", "", ""],
+        ),  # 0.7 - 0.1
+        (
+            Masks(against="lowest", margin=0.1),
+            [LIKE_POSITIVES, LIKE_POSITIVES, LIKE_POSITIVES, "", ""],
+        ),  # 0.6 - 0.1
         (Masks(ceiling=0.8, against="lowest", margin=0.45), [TOO_ALIKE, *[LIKE_POSITIVES] * 3, ""]),
     ],
 )
@@ -35,9 +49,13 @@ def test_without_positives_only_the_ceiling_masks() -> None:
 
 def test_a_mask_costs_no_negative_and_is_told_only_where_it_stood_in_the_way() -> None:
     places = np.array([7, 2, 9, 4, 1])
-    assert mining.first_unmasked(places, ["", "a", "", "b", "a"], 2) == Chosen([7, 9], [(2, "a")])
-    assert mining.first_unmasked(places, ["", "a", "", "b", ""], 3) == Chosen([1, 7, 9], [(2, "a"), (4, "b")])
-    assert mining.first_unmasked(places, [""] * 5, 0) == Chosen([], [])
+    assert negatives.first_unmasked(places, ["", "a", "", "b", "a"], 2) == Chosen(
+        [7, 9], [(2, "a")]
+    )
+    assert negatives.first_unmasked(places, ["", "a", "", "b", ""], 3) == Chosen(
+        [1, 7, 9], [(2, "a"), (4, "b")]
+    )
+    assert negatives.first_unmasked(places, [""] * 5, 0) == Chosen([], [])
 
 
 def test_mined_are_the_first_stages_best_that_are_neither_positive_closed_nor_masked() -> None:
@@ -45,19 +63,22 @@ def test_mined_are_the_first_stages_best_that_are_neither_positive_closed_nor_ma
     positive = np.array([False, True, False, False, False, False])
     closed = np.array([False, False, True, False, False, False])
     alike = np.array([0.1, 0.9, 0.1, 0.85, 0.1, 0.1])
-    found = mining.mine(ranked, alike, positive, closed, Masks(), count=2, depth=6)
+    found = negatives.mine(ranked, alike, positive, closed, Masks(), count=2, depth=6)
     assert found == Chosen([0, 3], [])
-    assert mining.mine(ranked, alike, positive, closed, Masks(), count=9, depth=4).kept == [0, 3]  # of the best four
+    assert negatives.mine(ranked, alike, positive, closed, Masks(), count=9, depth=4).kept == [
+        0,
+        3,
+    ]  # of the best four
     strict = Masks(against="mean", margin=0.1)
-    found = mining.mine(ranked, alike, positive, closed, strict, count=9, depth=6)
+    found = negatives.mine(ranked, alike, positive, closed, strict, count=9, depth=6)
     assert found == Chosen([4, 5], [(0, RANKED_LIKE_POSITIVES), (3, LIKE_POSITIVES)])
-    scaled = mining.mine(1000 * ranked, alike, positive, closed, strict, count=9, depth=6)
+    scaled = negatives.mine(1000 * ranked, alike, positive, closed, strict, count=9, depth=6)
     assert scaled == found  # any first stage's unit
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.integers(0, 50))
 def test_thinned_keeps_as_many_as_allowed_evenly_over_kinds(kinds: list[str], most: int) -> None:
-    chosen = mining.thinned(kinds, most, np.random.default_rng(0))
+    chosen = negatives.thinned(kinds, most, np.random.default_rng(0))
     assert len(chosen) == len(set(chosen)) == min(most, len(kinds)) and chosen == sorted(chosen)
     counts = {kind: sum(kinds[place] == kind for place in chosen) for kind in set(kinds)}
     cut = [counts[kind] for kind in counts if counts[kind] < kinds.count(kind)]

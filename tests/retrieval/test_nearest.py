@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sportskills_lib.retrieval import nearest
+from sportskills_lib.retrieval.ranking import nearest
 
 
 def naive(queries, gallery, k):
@@ -31,7 +31,10 @@ def test_blocks_find_what_the_whole_matrix_finds_with_ties(block, k):
 
 def test_random_vectors_and_an_empty_gallery():
     rng = np.random.default_rng(0)
-    queries, gallery = rng.normal(size=(20, 32)).astype(np.float32), rng.normal(size=(500, 32)).astype(np.float32)
+    queries, gallery = (
+        rng.normal(size=(20, 32)).astype(np.float32),
+        rng.normal(size=(500, 32)).astype(np.float32),
+    )
     rows, _ = nearest.top_k(queries, gallery, 25, block=33)
     np.testing.assert_array_equal(rows, naive(queries, gallery, 25)[0])
     rows, scores = nearest.top_k(queries, gallery[:0], 5)
@@ -40,7 +43,9 @@ def test_random_vectors_and_an_empty_gallery():
 
 
 def test_a_shortlist_holds_clips_of_the_learners_split_and_sport():
-    learners = pl.DataFrame({"learner_id": ["a", "b", "c"], "split": ["test", "val", "test"], "sport": ["x", "x", "y"]})
+    learners = pl.DataFrame(
+        {"learner_id": ["a", "b", "c"], "split": ["test", "val", "test"], "sport": ["x", "x", "y"]}
+    )
     clips = pl.DataFrame(
         {
             "clip_id": ["c4", "c3", "c2", "c1", "c0"],

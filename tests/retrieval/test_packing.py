@@ -8,7 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportskills_lib.retrieval.packing import Segment, attention_mask, hidden_states, pack
+from sportskills_lib.retrieval.relevance.prefix_sharing import (
+    Segment,
+    attention_mask,
+    hidden_states,
+    pack,
+)
 
 
 def segment(*ids, videos=(), answer=0):
@@ -17,7 +22,10 @@ def segment(*ids, videos=(), answer=0):
 
 def test_rows_are_laid_out_and_padded():
     packed = pack(
-        [(segment(1, 2, videos=(4,)), [segment(3, answer=1), segment(5, 6, videos=(7,))]), (segment(8), [segment(9)])],
+        [
+            (segment(1, 2, videos=(4,)), [segment(3, answer=1), segment(5, 6, videos=(7,))]),
+            (segment(8), [segment(9)]),
+        ],
         pad_id=0,
     )
     assert packed.ids_BL.tolist() == [[1, 2, 3, 5, 6], [8, 9, 0, 0, 0]]
@@ -46,4 +54,6 @@ def test_nothing_to_pack_and_missing_tokens_are_errors(tiny_vlm):
     place = tiny_vlm.stock.config.video_token_id
     packed = pack([(segment(place, place, videos=(0,)), [segment(1)])], pad_id=0)
     with pytest.raises(ValueError, match="2 video placeholders, but 3 visual tokens"):
-        hidden_states(tiny_vlm.stock, packed, torch.zeros(1, 3, tiny_vlm.stock.config.text_config.hidden_size))
+        hidden_states(
+            tiny_vlm.stock, packed, torch.zeros(1, 3, tiny_vlm.stock.config.text_config.hidden_size)
+        )

@@ -13,16 +13,21 @@ from chat_server import Reply, chat_server
 from PIL import Image
 from transformers.video_utils import VideoMetadata
 
-from sportskills_lib.retrieval import relevance, serving
-from sportskills_lib.retrieval.serving import Server
+from sportskills_lib.retrieval.relevance import model, served
+from sportskills_lib.retrieval.relevance.served import Server
 
 
 def stand_in(vlm, *, shown=20):
-    """An answerer: the frames out of the request, its text through the stock processor and model, top log-probs."""
+    """An answerer: the frames out of the request, its text through the stock processor and model,
+    top log-probs.
+    """
 
     def answer(request, number):
         assert request["max_tokens"] == 1 and request["logprobs"] and request["temperature"] == 0
-        assert request["mm_processor_kwargs"] == {"do_sample_frames": False, "fps": relevance.NOMINAL_FPS}
+        assert request["mm_processor_kwargs"] == {
+            "do_sample_frames": False,
+            "fps": model.NOMINAL_FPS,
+        }
         (message,) = request["messages"]
         videos, content = [], []
         for part in message["content"]:
@@ -30,13 +35,17 @@ def stand_in(vlm, *, shown=20):
                 head, _, data = part["video_url"]["url"].partition(",")
                 assert head == "data:video/jpeg;base64"
                 files = [io.BytesIO(base64.b64decode(frame)) for frame in data.split(",")]
-                videos.append(np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]))
+                videos.append(
+                    np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+                )
             content.append({"type": "video"} if part["type"] == "video_url" else part)
         text = vlm.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
         frames = len(videos[0])
-        metadata = VideoMetadata(total_num_frames=frames, fps=relevance.NOMINAL_FPS, frames_indices=list(range(frames)))
+        metadata = VideoMetadata(
+            total_num_frames=frames, fps=model.NOMINAL_FPS, frames_indices=list(range(frames))
+        )
         inputs = vlm.processor(
             text=[text], videos=videos, video_metadata=[metadata] * 2, do_sample_frames=False,
             cap_pixels_per_frame=False, return_tensors="pt",
@@ -54,25 +63,35 @@ def completion(tops, *, logprobs=True):
     content = [{"token": tops[0][0], "logprob": tops[0][1], "bytes": None, "top_logprobs": [
         {"token": token, "logprob": value, "bytes": None} for token, value in tops
     ]}] if tops else []  # fmt: skip
-    choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "length"}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "x"},
+        "finish_reason": "length",
+    }
     choice["logprobs"] = {"content": content} if logprobs else None
-    whole = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    whole = {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [choice],
+    }
     return Reply(body=json.dumps(whole).encode())
 
 
 def test_served_scores_are_ours_within_the_stated_tolerance(tiny_vlm, videos, narrations):
-    visual, grid = relevance.encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
-    (ours,) = relevance.score_pairs(tiny_vlm, visual, grid, [(0, list(range(1, 9)))], narrations)
+    visual, grid = model.encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
+    (ours,) = model.score_pairs(tiny_vlm, visual, grid, [(0, list(range(1, 9)))], narrations)
     with chat_server(stand_in(tiny_vlm, shown=400)) as server:
         found = Server(server.url, "m", concurrency=2).scores(
             [(videos[0], videos[i], narrations[i]) for i in range(1, 9)]
         )
-    np.testing.assert_allclose([one.score for one in found], ours, atol=serving.SCORE_TOLERANCE)
+    np.testing.assert_allclose([one.score for one in found], ours, atol=served.SCORE_TOLERANCE)
     assert not any(one.bound or one.reason for one in found)
     with chat_server(stand_in(tiny_vlm, shown=400)) as server:
         (alone,) = Server(server.url, "m").scores([(videos[0], videos[3], None)])
-    (plain,) = relevance.score_pairs(tiny_vlm, visual, grid, [(0, [3])], None)
-    assert alone.score == pytest.approx(plain[0], abs=serving.SCORE_TOLERANCE)
+    (plain,) = model.score_pairs(tiny_vlm, visual, grid, [(0, [3])], None)
+    assert alone.score == pytest.approx(plain[0], abs=served.SCORE_TOLERANCE)
 
 
 def test_a_missing_answer_is_a_bound_and_two_are_no_score(videos):
@@ -85,9 +104,14 @@ def test_a_missing_answer_is_a_bound_and_two_are_no_score(videos):
         with chat_server(lambda request, number, tops=tops: completion(tops)) as server:
             (found,) = Server(server.url, "m").scores([(videos[0], videos[1], None)])
         if name == "none":
-            assert np.isnan(found.score) and "neither yes nor no among the likeliest tokens ('maybe'" in found.reason
+            assert (
+                np.isnan(found.score)
+                and "neither yes nor no among the likeliest tokens ('maybe'" in found.reason
+            )
         else:
-            assert (found.score, found.bound) == {"bound": (6.5, True), "both": (-1.75, False)}[name]
+            assert (found.score, found.bound) == {"bound": (6.5, True), "both": (-1.75, False)}[
+                name
+            ]
 
 
 @pytest.mark.parametrize("tops", [None, []])
@@ -101,7 +125,11 @@ def test_busy_servers_are_asked_again_and_failures_cost_one_pair(videos):
     def answer(request, number):
         if number < 2:
             return Reply("busy", status=(429, 503)[number])
-        return completion([("yes", -1.0), ("no", -2.0)]) if number == 2 else Reply("too long", status=400)
+        return (
+            completion([("yes", -1.0), ("no", -2.0)])
+            if number == 2
+            else Reply("too long", status=400)
+        )
 
     with chat_server(answer) as server:
         pairs = [(videos[0], videos[1], None), (videos[0], videos[2], None)]
@@ -118,5 +146,7 @@ def test_a_wrong_name_or_address_is_an_error(videos):
         Server(server.url, "m").scores([(videos[0], videos[1], None)])
     with pytest.raises(ValueError, match="has no address"):
         Server("", "m")
-    (lost,) = Server("http://127.0.0.1:9/v1", "m", attempts=2, wait_s=0.01).scores([(videos[0], videos[1], None)])
+    (lost,) = Server("http://127.0.0.1:9/v1", "m", attempts=2, wait_s=0.01).scores(
+        [(videos[0], videos[1], None)]
+    )
     assert np.isnan(lost.score) and "APIConnectionError" in lost.reason

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sportskills_lib import tables
-from sportskills_lib.retrieval.mining import LIKE_POSITIVES, TOO_ALIKE
-from sportskills_lib.retrieval.pools import read_pools
-from sportskills_lib.retrieval.supervision import (
+from sportskills_lib.retrieval.ranking.judged_pools import read_pools
+from sportskills_lib.retrieval.supervision.labelling import (
     ADVICE,
     BETWEEN,
     MISTAKE,
@@ -26,23 +25,44 @@ from sportskills_lib.retrieval.supervision import (
     check_splits,
     clip_texts,
 )
-from sportskills_lib.retrieval.supervision_texts import expanded_similarity, tfidf_similarity
+from sportskills_lib.retrieval.supervision.negatives import LIKE_POSITIVES, TOO_ALIKE
+from sportskills_lib.retrieval.supervision.text_similarity import (
+    expanded_similarity,
+    tfidf_similarity,
+)
 
 
 def clip(number, text, *, sport="tennis", skill="serve", demonstration="correct", split="train"):
     row = {
-        "clip_id": f"v{number}:000000-003000", "video_id": f"v{number}", "start_s": 0.0, "end_s": 3.0, "channel": "c",
-        "sport": sport, "skill": skill, "demonstration": demonstration, "verifier": "t", "score": 1.0, "split": split,
-    }  # fmt: skip
+        "clip_id": f"v{number}:000000-003000",
+        "video_id": f"v{number}",
+        "start_s": 0.0,
+        "end_s": 3.0,
+        "channel": "c",
+        "sport": sport,
+        "skill": skill,
+        "demonstration": demonstration,
+        "verifier": "t",
+        "score": 1.0,
+        "split": split,
+    }
     return row, text
 
 
 def learner(number, comment, *, sport="tennis", skill="serve", split="train", is_mistake=True):
     return {
-        "learner_id": f"t{number}:000000-003000", "start_s": 0.0, "end_s": 3.0, "take_id": f"t{number}",
-        "participant": str(number), "path": "x.mp4", "sport": sport, "skill": skill, "comment": comment,
-        "is_mistake": is_mistake, "split": split,
-    }  # fmt: skip
+        "learner_id": f"t{number}:000000-003000",
+        "start_s": 0.0,
+        "end_s": 3.0,
+        "take_id": f"t{number}",
+        "participant": str(number),
+        "path": "x.mp4",
+        "sport": sport,
+        "skill": skill,
+        "comment": comment,
+        "is_mistake": is_mistake,
+        "split": split,
+    }
 
 
 @pytest.fixture
@@ -104,7 +124,9 @@ def test_the_same_seed_draws_the_same_negatives(world):
 def test_mistakes_in_training_lessons_teach_like_learners_but_never_themselves(world):
     table = build_lesson_supervision(*world)
     assert reasons(table, "v2:000000-003000")["v1"] == (1.0, ADVICE)
-    assert set(table["learner_id"]) == {"v2:000000-003000"} and "v2:000000-003000" not in set(table["clip_id"])
+    assert set(table["learner_id"]) == {"v2:000000-003000"} and "v2:000000-003000" not in set(
+        table["clip_id"]
+    )
     assert build_lesson_supervision(world[0].clear(), *world[1:]).height == 0
 
 
@@ -119,12 +141,23 @@ def test_a_masked_row_has_no_label_its_reason_and_its_similarity(world):
     def similarity(queries, found):
         return np.tile([1.0, 0.5, 0.1, 0.7, 0.0, 0.0][: len(found)], (len(queries), 1))
 
-    table = build_supervision(learners, clips, texts, similarity=similarity, positive_share=0.8, negative_share=0.2)
+    table = build_supervision(
+        learners, clips, texts, similarity=similarity, positive_share=0.8, negative_share=0.2
+    )
     assert reasons(table)["v2"] == (None, BETWEEN)
-    assert {name: label for name, (label, _) in reasons(table).items() if label is not None}.keys() == {
-        "v1", "v3", "v4", "v5",
-    }  # fmt: skip
-    alike = dict(table.filter(pl.col("learner_id").str.starts_with("t1")).select("clip_id", "similarity").iter_rows())
+    assert {
+        name: label for name, (label, _) in reasons(table).items() if label is not None
+    }.keys() == {
+        "v1",
+        "v3",
+        "v4",
+        "v5",
+    }
+    alike = dict(
+        table.filter(pl.col("learner_id").str.starts_with("t1"))
+        .select("clip_id", "similarity")
+        .iter_rows()
+    )
     assert [alike[f"v{i}:000000-003000"] for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.1, 0.7]
 
 
@@ -133,8 +166,14 @@ def test_a_masked_row_has_no_label_its_reason_and_its_similarity(world):
     [
         ({}, {}),
         ({"mask_ceiling": 0.7}, {"v4": TOO_ALIKE}),
-        ({"mask_against": "mean", "mask_margin": 0.2}, {"v4": LIKE_POSITIVES}),  # the positives' mean is 0.75
-        ({"mask_against": "lowest", "mask_margin": 0.45}, {"v3": LIKE_POSITIVES, "v4": LIKE_POSITIVES}),
+        (
+            {"mask_against": "mean", "mask_margin": 0.2},
+            {"v4": LIKE_POSITIVES},
+        ),  # the positives' mean is 0.75
+        (
+            {"mask_against": "lowest", "mask_margin": 0.45},
+            {"v3": LIKE_POSITIVES, "v4": LIKE_POSITIVES},
+        ),
         ({"mask_against": "lowest", "mask_margin": -0.3}, {}),
     ],
 )
@@ -144,15 +183,23 @@ def test_negatives_too_alike_are_masked(world, changes, masked):
                    "light the torch in front": 0.1, "reach for the far wall": 0.7}  # fmt: skip
         return np.tile([by_text.get(text, 0.0) for text in found], (len(queries), 1))
 
-    table = build_supervision(*world, similarity=similarity, positive_share=0.5, negative_share=0.2, **changes)
+    table = build_supervision(
+        *world, similarity=similarity, positive_share=0.5, negative_share=0.2, **changes
+    )
     got = reasons(table)
     assert {name: reason for name, (label, reason) in got.items() if label is None} == masked
-    assert {name for name, (label, _) in got.items() if label == 0} == {"v3", "v4", "v5"} - masked.keys()
+    assert {name for name, (label, _) in got.items() if label == 0} == {
+        "v3",
+        "v4",
+        "v5",
+    } - masked.keys()
 
 
 def test_another_reading_masks_what_the_first_one_missed(world):
     def other(queries, found):
-        return np.tile([0.9 if "torch" in text or "wing" in text else 0.2 for text in found], (len(queries), 1))
+        return np.tile(
+            [0.9 if "torch" in text or "wing" in text else 0.2 for text in found], (len(queries), 1)
+        )
 
     table = build_supervision(*world, masking=other, mask_against="mean", mask_margin=0.1)
     assert reasons(table)["v3"] == (None, LIKE_POSITIVES) and reasons(table)["v1"] == (1.0, ADVICE)
@@ -162,14 +209,21 @@ def test_a_learner_without_skill_is_compared_with_its_whole_sport(world):
     learners, clips, texts = world
     unknown = learners.with_columns(skill=pl.lit(None, dtype=pl.String))
     got = reasons(build_supervision(unknown, clips, texts))
-    assert got["v4"] == (1.0, ADVICE) and got["v3"] == (0.0, OTHER_ADVICE) and got["v5"] == (0.0, RANDOM)
+    assert (
+        got["v4"] == (1.0, ADVICE)
+        and got["v3"] == (0.0, OTHER_ADVICE)
+        and got["v5"] == (0.0, RANDOM)
+    )
     assert OTHER_SKILL not in {reason for _, reason in got.values()}
 
 
 def test_a_clip_without_words_and_a_learner_without_a_comment_are_paired_with_nobody(world):
     learners, clips, texts = world
     table = build_supervision(
-        learners, clips, texts | {"v3:000000-003000": ""}, similarity=lambda a, b: np.ones((len(a), len(b)))
+        learners,
+        clips,
+        texts | {"v3:000000-003000": ""},
+        similarity=lambda a, b: np.ones((len(a), len(b))),
     )
     assert set(reasons(table)) == {"v1", "v2", "v4", "v5"}
     assert build_supervision(learners.with_columns(comment=pl.lit("")), clips, texts).height == 0
@@ -182,32 +236,57 @@ def test_a_learner_whose_best_match_is_too_weak_has_no_row_of_its_skill(world):
 
 @pytest.fixture
 def crowd():
-    """Six learners with and without skill in each split; sixty clips of two sports with two skills each."""
+    """Six learners with and without skill in each split; sixty clips of two sports with two skills
+    each.
+    """
     rng = np.random.default_rng(0)
-    said = ["reach for the far wall", "light the torch in front", "the broken wing spoils it", "sit on a low chair"]
+    said = [
+        "reach for the far wall",
+        "light the torch in front",
+        "the broken wing spoils it",
+        "sit on a low chair",
+    ]
     rows, people = [], []
     for number in range(60):
         sport = ("tennis", "judo")[number % 2]
-        row, text = clip(number, said[rng.integers(4)], sport=sport, skill=f"{sport}{number // 2 % 2}",
-                         demonstration=("correct", "incorrect")[number % 3 == 0],
-                         split=("train", "val", "test")[number % 3])  # fmt: skip
+        row, text = clip(
+            number,
+            said[rng.integers(4)],
+            sport=sport,
+            skill=f"{sport}{number // 2 % 2}",
+            demonstration=("correct", "incorrect")[number % 3 == 0],
+            split=("train", "val", "test")[number % 3],
+        )
         rows.append((row, text))
     for number in range(18):
         sport = ("tennis", "judo")[number % 2]
         skill = None if number % 5 == 0 else f"{sport}{number // 2 % 2}"
-        people.append(learner(number, f"{said[number % 4]} so {said[(number + 1) % 4]}", sport=sport, skill=skill,
-                              split=("train", "val", "test")[number // 2 % 3]))  # fmt: skip
+        people.append(
+            learner(
+                number,
+                f"{said[number % 4]} so {said[(number + 1) % 4]}",
+                sport=sport,
+                skill=skill,
+                split=("train", "val", "test")[number // 2 % 3],
+            )
+        )
     clips = tables.Clips.validate(pl.DataFrame([row for row, _ in rows]).sort("clip_id"), cast=True)
-    learners = tables.Learners.validate(pl.DataFrame(people, infer_schema_length=None).sort("learner_id"), cast=True)
+    learners = tables.Learners.validate(
+        pl.DataFrame(people, infer_schema_length=None).sort("learner_id"), cast=True
+    )
     return learners, clips, {row["clip_id"]: text for row, text in rows}
 
 
 def first_stage(learner_ids, clip_ids):
     """Similarities that depend on the names alone."""
-    return np.array([[zlib.crc32(f"{a}{b}".encode()) / 2**32 for b in clip_ids] for a in learner_ids])
+    return np.array(
+        [[zlib.crc32(f"{a}{b}".encode()) / 2**32 for b in clip_ids] for a in learner_ids]
+    )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     splits=st.lists(st.sampled_from(tables.SPLITS), min_size=78, max_size=78),
     mined=st.integers(0, 6),
@@ -224,7 +303,9 @@ def test_no_pair_crosses_splits_and_none_is_of_the_test_split(crowd, splits, min
     lessons = build_lesson_supervision(learners, clips, texts, first_stage=first_stage, **changes)
     side = dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
     side |= dict(clips.select("clip_id", pl.col("split").cast(pl.String)).iter_rows())
-    for learner_id, clip_id in pl.concat([own, lessons]).select("learner_id", "clip_id").iter_rows():
+    for learner_id, clip_id in (
+        pl.concat([own, lessons]).select("learner_id", "clip_id").iter_rows()
+    ):
         assert side[learner_id] == side[clip_id] != "test" and learner_id != clip_id
     assert not pl.concat([own, lessons]).select("learner_id", "clip_id").is_duplicated().any()
     assert own["reason"].null_count() == own["similarity"].null_count() == 0
@@ -233,40 +314,64 @@ def test_no_pair_crosses_splits_and_none_is_of_the_test_split(crowd, splits, min
 def test_a_pair_across_splits_is_refused_by_name(world):
     learners, clips, _ = world
     row = {"learner_id": "t1:000000-003000", "clip_id": "v6:000000-003000"}
-    with pytest.raises(ValueError, match=r"t1:000000-003000 \(train\) is paired with clip v6:000000-003000 \(test\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"t1:000000-003000 \(train\) is paired with clip v6:000000-003000 \(test\)",
+    ):
         check_splits(pl.DataFrame([row]), learners, clips)
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 8])
 def test_negatives_are_thinned_to_the_ratio_evenly_over_their_kinds(crowd, ratio):
-    table = build_supervision(*crowd, first_stage=first_stage, mined_negatives=3, negatives_ratio=float(ratio))
+    table = build_supervision(
+        *crowd, first_stage=first_stage, mined_negatives=3, negatives_ratio=float(ratio)
+    )
     everything = build_supervision(*crowd, first_stage=first_stage, mined_negatives=3)
     for (learner_id,), rows in table.group_by("learner_id"):
         positives, negatives = (rows["label"] > 0).sum(), (rows["label"] == 0).sum()
         there = everything.filter((pl.col("learner_id") == learner_id) & (pl.col("label") == 0))
         assert negatives == min(ratio * positives, there.height)
         if negatives >= there["reason"].n_unique():
-            assert rows.filter(pl.col("label") == 0)["reason"].n_unique() == there["reason"].n_unique()
+            assert (
+                rows.filter(pl.col("label") == 0)["reason"].n_unique() == there["reason"].n_unique()
+            )
     assert table.filter(pl.col("label") != 0).equals(everything.filter(pl.col("label") != 0))
 
 
 def test_phrases_that_experts_say_together_lend_each_other_clips():
-    comments = ["the broken wing again, reach for the far wall", "light the torch, the flag is down"]
+    comments = [
+        "the broken wing again, reach for the far wall",
+        "light the torch, the flag is down",
+    ]
     similarity = expanded_similarity(comments, ["serve"])
-    scores = similarity(["here the broken wing"], ["reach for the far wall", "the flag is down", "nothing alike"])
+    scores = similarity(
+        ["here the broken wing"], ["reach for the far wall", "the flag is down", "nothing alike"]
+    )
     assert scores[0, 0] > 0 and scores[0, 1] == 0 and scores[0, 2] == 0
-    chain = ["the broken wing, so pour the tea", "pour the tea or reach for the far wall", "something else entirely"]
-    reached = [expanded_similarity(chain, [], floors=floors)(["a broken wing"], ["reach for the far wall"])[0, 0]
-               for floors in ((0.1,), (0.1, 0.1))]  # fmt: skip
+    chain = [
+        "the broken wing, so pour the tea",
+        "pour the tea or reach for the far wall",
+        "something else entirely",
+    ]
+    reached = [
+        expanded_similarity(chain, [], floors=floors)(
+            ["a broken wing"], [("reach for the far wall")]
+        )[0, 0]
+        for floors in ((0.1,), (0.1, 0.1))
+    ]
     assert reached[0] == 0 < reached[1]  # no comment joins the two directly
-    assert expanded_similarity(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [[0.0]]  # no two words in a row
+    assert expanded_similarity(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [
+        [0.0]
+    ]  # no two words in a row
     assert tfidf_similarity([], ["a text"]).shape == (0, 1)
 
 
 def test_texts_of_a_clip_are_joined_in_order_of_time():
     clips = pl.DataFrame({"clip_id": ["a", "b"]})
     pairs = pl.DataFrame({"clip_id": ["a", "a"], "narration_id": ["n2", "n1"]})
-    narrations = pl.DataFrame({"narration_id": ["n1", "n2"], "text": ["first", "second"], "start_s": [0.0, 1.0]})
+    narrations = pl.DataFrame(
+        {"narration_id": ["n1", "n2"], "text": ["first", "second"], "start_s": [0.0, 1.0]}
+    )
     assert clip_texts(clips, pairs, narrations) == {"a": "first second", "b": ""}
 
 

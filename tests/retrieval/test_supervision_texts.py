@@ -1,4 +1,6 @@
-"""Text models of transformers as readers: every pooling against a plain loop, batches, prompts, and what is refused."""
+"""Text models of transformers as readers: every pooling against a plain loop, batches, prompts, and
+what is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,12 @@ import json
 import numpy as np
 import pytest
 
-from sportskills_lib.retrieval.supervision_texts import SentenceModel, encoded_similarity, open_similarity, pool
+from sportskills_lib.retrieval.supervision.text_similarity import (
+    SentenceModel,
+    encoded_similarity,
+    open_similarity,
+    pool,
+)
 
 WORDS = [
     "reach",
@@ -31,7 +38,13 @@ WORDS = [
     "elbow",
     "high",
 ]
-TEXTS = ["reach for the far wall", "light the torch", "the broken wing spoils it in front", "wing", "light the torch"]
+TEXTS = [
+    "reach for the far wall",
+    "light the torch",
+    "the broken wing spoils it in front",
+    "wing",
+    "light the torch",
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +56,32 @@ def plain(tmp_path_factory):
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("text") / "bert"
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(WORDS)])}
+    vocabulary = {
+        word: i
+        for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(WORDS)])
+    }
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
         model_max_length=12,
-    )  # fmt: skip
+    )
     fast.save_pretrained(folder)
-    config = BertConfig(vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                        intermediate_size=32, max_position_embeddings=16)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
     BertModel(config).save_pretrained(folder)
     return folder
 
@@ -70,8 +96,10 @@ def sentence_transformer(folder, target, pooling, *, dense=False, prompts=None, 
     shutil.copytree(folder, target)
     modules = ["Transformer", "Pooling", *(["Dense"] if dense else []), *kinds, "Normalize"]
     paths = ["" if kind == "Transformer" else f"{i}_{kind}" for i, kind in enumerate(modules)]
-    listed = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-              for i, (kind, path) in enumerate(zip(modules, paths, strict=True))]  # fmt: skip
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(zip(modules, paths, strict=True))
+    ]
     (target / "modules.json").write_text(json.dumps(listed))
     (target / "1_Pooling").mkdir()
     (target / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
@@ -106,8 +134,12 @@ def test_a_model_without_pooling_of_its_own_is_averaged_and_a_batch_changes_noth
     model = SentenceModel(str(plain))
     got = model.encode_texts(TEXTS)
     assert got.dtype == np.float32 and got.shape == (5, 16)
-    np.testing.assert_allclose(got, unit(np.stack([states(model, text).mean(0) for text in TEXTS])), atol=1e-6)
-    np.testing.assert_allclose(model.encode_texts(TEXTS, batch=1), model.encode_texts(TEXTS, batch=8), atol=1e-6)
+    np.testing.assert_allclose(
+        got, unit(np.stack([states(model, text).mean(0) for text in TEXTS])), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        model.encode_texts(TEXTS, batch=1), model.encode_texts(TEXTS, batch=8), atol=1e-6
+    )
     assert np.array_equal(got[1], got[4]) and model.encode_texts([]).shape[0] == 0
     assert model.longest == 12 and np.isfinite(model.encode_texts(["wall " * 100, ""])).all()
 
@@ -123,7 +155,9 @@ POOLS = {
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_the_models_own_pooling(plain, tmp_path, kind):
-    told = {f"pooling_mode_{name}": name == kind for name in POOLS} | {"word_embedding_dimension": 16}
+    told = {f"pooling_mode_{name}": name == kind for name in POOLS} | {
+        "word_embedding_dimension": 16
+    }
     model = SentenceModel(str(sentence_transformer(plain, tmp_path / "st", told)))
     assert model.longest == 6
     want = unit(np.stack([POOLS[kind](states(model, text)) for text in TEXTS]))
@@ -133,7 +167,11 @@ def test_the_models_own_pooling(plain, tmp_path, kind):
 def test_two_poolings_a_dense_layer_and_prompts(plain, tmp_path):
     from safetensors.numpy import load_file
 
-    told = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "include_prompt": True}
+    told = {
+        "pooling_mode_cls_token": True,
+        "pooling_mode_mean_tokens": False,
+        "include_prompt": True,
+    }
     folder = sentence_transformer(
         plain, tmp_path / "st", told, dense=True, prompts={"query": "query : ", "passage": ""}
     )
@@ -141,7 +179,9 @@ def test_two_poolings_a_dense_layer_and_prompts(plain, tmp_path):
     dense = load_file(folder / "2_Dense" / "model.safetensors")
     rows = np.stack([states(model, "query : " + text)[0] for text in TEXTS])
     want = unit(np.tanh(rows @ dense["linear.weight"].T + dense["linear.bias"]))
-    np.testing.assert_allclose(model.encode_texts(TEXTS, prompt=model.prompt("query")), want, atol=1e-5)
+    np.testing.assert_allclose(
+        model.encode_texts(TEXTS, prompt=model.prompt("query")), want, atol=1e-5
+    )
     assert model.prompt("document", "passage") == ""
     both = sentence_transformer(plain, tmp_path / "both", told | {"pooling_mode_max_tokens": True})
     assert SentenceModel(str(both)).encode_texts(["wing"]).shape == (1, 32)
@@ -149,9 +189,19 @@ def test_two_poolings_a_dense_layer_and_prompts(plain, tmp_path):
 
 def test_what_is_not_known_is_refused_by_name(plain, tmp_path):
     with pytest.raises(ValueError, match="pooling weightedmean_tokens is not known"):
-        SentenceModel(str(sentence_transformer(plain, tmp_path / "a", {"pooling_mode_weightedmean_tokens": True})))
+        SentenceModel(
+            str(
+                sentence_transformer(
+                    plain, tmp_path / "a", {"pooling_mode_weightedmean_tokens": True}
+                )
+            )
+        )
     with pytest.raises(ValueError, match="module CNN is not known"):
-        SentenceModel(str(sentence_transformer(plain, tmp_path / "b", {"pooling_mode": "mean"}, kinds=["CNN"])))
+        SentenceModel(
+            str(
+                sentence_transformer(plain, tmp_path / "b", {"pooling_mode": "mean"}, kinds=["CNN"])
+            )
+        )
     with pytest.raises(ValueError, match="pooling without the prompt is not known"):
         told = {"pooling_mode": "mean", "include_prompt": False}
         SentenceModel(str(sentence_transformer(plain, tmp_path / "c", told)))
@@ -200,6 +250,10 @@ def test_a_reading_is_centred_and_encodes_each_text_once(plain):
 
 
 def test_one_door(plain, tmp_path):
-    assert open_similarity("tfidf", TEXTS, tower=tmp_path) is None is open_similarity("", TEXTS, tower=tmp_path)
+    assert (
+        open_similarity("tfidf", TEXTS, tower=tmp_path)
+        is None
+        is open_similarity("", TEXTS, tower=tmp_path)
+    )
     reading = open_similarity(str(plain), TEXTS, tower=tmp_path)
     assert reading is not None and reading(["wing"], ["wing"]).item() == pytest.approx(1, abs=1e-6)

@@ -6,11 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sportskills_lib import learner_data as reading
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import learners as reading
-from sportskills_lib.retrieval import nearest, reranking, showing, study, systems
-from sportskills_lib.retrieval.supervision import SCHEMA
+from sportskills_lib.retrieval import figures
+from sportskills_lib.retrieval import stage as retrieval_stage
+from sportskills_lib.retrieval.ranking import first_stage, nearest, two_stage
+from sportskills_lib.retrieval.supervision.labelling import SCHEMA
 
 POOLS = pl.DataFrame(
     [(learner, f"clip{i}") for learner in ("l1", "l2") for i in range(4)],
@@ -26,13 +28,22 @@ LEARNERS = pl.DataFrame(
         "comment": ["the wing is broken", "light the torch", "x"],
     }
 )
-CLIPS = pl.DataFrame({"clip_id": [f"clip{i}" for i in range(4)], "skill": ["serve", "volley", "serve", "volley"]})
+CLIPS = pl.DataFrame(
+    {"clip_id": [f"clip{i}" for i in range(4)], "skill": ["serve", "volley", "serve", "volley"]}
+)
 
 
 def test_a_ranking_is_ordered_and_ties_stand_by_clip():
     table = nearest.rank("s", POOLS, np.array([0.0, 1.0, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0]))
-    assert table.filter(pl.col("query_id") == "l1")["clip_id"].to_list() == ["clip3", "clip1", "clip2", "clip0"]
-    assert table.filter(pl.col("query_id") == "l2")["clip_id"].to_list() == [f"clip{i}" for i in range(4)]
+    assert table.filter(pl.col("query_id") == "l1")["clip_id"].to_list() == [
+        "clip3",
+        "clip1",
+        "clip2",
+        "clip0",
+    ]
+    assert table.filter(pl.col("query_id") == "l2")["clip_id"].to_list() == [
+        f"clip{i}" for i in range(4)
+    ]
     both = nearest.stack_rankings([table, nearest.rank("t", POOLS, np.zeros(8))])
     assert both.height == 16 and tables.Rankings.is_valid(both)
     with pytest.raises(ValueError, match="s: the score of clip clip2 for learner l1 is NaN"):
@@ -40,22 +51,33 @@ def test_a_ranking_is_ordered_and_ties_stand_by_clip():
 
 
 def test_random_scores_depend_on_names_and_seed_alone():
-    scores = systems.random_scores(POOLS, 0)
-    np.testing.assert_array_equal(systems.random_scores(POOLS.reverse(), 0)[::-1], scores)
-    assert (systems.random_scores(POOLS, 1) != scores).all() and ((scores >= 0) & (scores < 1)).all()
+    scores = first_stage.random_scores(POOLS, 0)
+    np.testing.assert_array_equal(first_stage.random_scores(POOLS.reverse(), 0)[::-1], scores)
+    assert (first_stage.random_scores(POOLS, 1) != scores).all() and (
+        (scores >= 0) & (scores < 1)
+    ).all()
 
 
 def test_clips_of_the_learners_skill_come_first():
-    scores = systems.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
+    scores = first_stage.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
     top = nearest.rank("s", POOLS, scores).filter(pl.col("rank") <= 2)["clip_id"]
     assert set(top) == {"clip0", "clip2"}
-    unknown = systems.same_skill_scores(POOLS.with_columns(learner_id=pl.lit("l3")), LEARNERS, CLIPS, 0)
+    unknown = first_stage.same_skill_scores(
+        POOLS.with_columns(learner_id=pl.lit("l3")), LEARNERS, CLIPS, 0
+    )
     assert (unknown < 1).all()
 
 
 def test_the_oracle_reads_the_comment():
-    texts = {"clip0": "nothing", "clip1": "light the torch now", "clip2": "the wing is broken", "clip3": "all"}
-    best = nearest.rank("o", POOLS, systems.oracle_scores(POOLS, LEARNERS, texts)).filter(pl.col("rank") == 1)
+    texts = {
+        "clip0": "nothing",
+        "clip1": "light the torch now",
+        "clip2": "the wing is broken",
+        "clip3": "all",
+    }
+    best = nearest.rank("o", POOLS, first_stage.oracle_scores(POOLS, LEARNERS, texts)).filter(
+        pl.col("rank") == 1
+    )
     assert best["clip_id"].to_list() == ["clip2", "clip1"]
 
 
@@ -72,89 +94,123 @@ def test_similarities_are_cosines_and_a_clip_without_a_vector_scores_nothing():
 
 
 def test_missing_embeddings_name_the_remedy():
-    empty = pl.DataFrame({"model_id": ["image:x"], "item_kind": ["clip"], "item_id": ["a"], "vector": [[1.0]]})
-    with pytest.raises(ValueError, match=r"no clip embeddings of 'image:narrations' \(there are: image:x\)"):
+    empty = pl.DataFrame(
+        {"model_id": ["image:x"], "item_kind": ["clip"], "item_id": ["a"], "vector": [[1.0]]}
+    )
+    with pytest.raises(
+        ValueError, match=r"no clip embeddings of 'image:narrations' \(there are: image:x\)"
+    ):
         nearest.vectors(empty, "image:narrations", "clip")
 
 
 def test_scores_are_standardised_within_a_learner():
     scores = nearest.standardised(POOLS, np.array([1.0, 2, 3, 4, 7, 7, 7, 7]))
-    assert abs(scores[:4].mean()) < 1e-12 and abs(scores[:4].std() - 1) < 1e-12 and (scores[4:] == 0).all()
+    assert (
+        abs(scores[:4].mean()) < 1e-12
+        and abs(scores[:4].std() - 1) < 1e-12
+        and (scores[4:] == 0).all()
+    )
 
 
 def test_the_weight_is_chosen_on_weak_labels():
     lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 0, 0, 0, 1.0]))
     right, wrong = np.array([9.0, 1, 2, 3, 1, 2, 3, 9]), np.array([0.0, 1, 2, 3, 3, 2, 1, 0])
-    assert systems.choose_weight(lists, wrong, right).weight == 0.75  # as good as 1.0, and smaller
-    assert systems.choose_weight(lists, right, wrong).weight == 0.0
-    assert systems.choose_weight(lists.clear(), right[:0], wrong[:0]).weight == 0.5
-    assert systems.weak_ndcg(lists, right) == pytest.approx(1.0)
+    assert (
+        first_stage.choose_weight(lists, wrong, right).weight == 0.75
+    )  # as good as 1.0, and smaller
+    assert first_stage.choose_weight(lists, right, wrong).weight == 0.0
+    assert first_stage.choose_weight(lists.clear(), right[:0], wrong[:0]).weight == 0.5
+    assert first_stage.weak_ndcg(lists, right) == pytest.approx(1.0)
 
 
 def test_the_control_shows_another_learner_of_the_skill():
-    assert systems.swapped_learners(LEARNERS) == {"l1": "l2", "l2": "l1", "l3": "l3"}
+    assert first_stage.swapped_learners(LEARNERS) == {"l1": "l2", "l2": "l1", "l3": "l3"}
 
 
 def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch, tmp_path):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     config = RetrievalConfig(learners="", ratings="", model="nowhere")
-    assert study.sources(config) == [] and study.ratings_file(config) is None
+    assert retrieval_stage.sources(config) == [] and retrieval_stage.ratings_file(config) is None
     learners, _ = reading.read_learners(None, span_s=3.0)
     frames = np.zeros((0, 8, 64, 64, 3), np.uint8)
-    scorer = study.open_scorer(learners, frames, None, config)
+    scorer = retrieval_stage.open_scorer(learners, frames, None, config)
     supervision, pools = (
         pl.DataFrame(schema=SCHEMA),
         pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
     )
-    asked = study.candidates(pools, supervision, learners)
+    asked = retrieval_stage.candidates(pools, supervision, learners)
     curves = scorer.finetune(supervision, supervision, learners, config)
     scorer.save(tmp_path / "adapter")
-    ranked = study.rank_all(asked, learners, frames, None, scorer, scorer.scores(pools), config)
+    ranked = retrieval_stage.rank_all(
+        asked, learners, frames, None, scorer, scorer.scores(pools), config
+    )
     rankings = ranked.rankings
-    assert rankings.height == ranked.choices.height == curves.height == 0 and not (tmp_path / "adapter").exists()
+    assert (
+        rankings.height == ranked.choices.height == curves.height == 0
+        and not (tmp_path / "adapter").exists()
+    )
     assert ranked.library.height == ranked.variants.height == ranked.timings.height == 0
-    showing.reliability(ranked.calibration)
-    assert showing.finding(ranked.choices, pl.DataFrame()) == "Nothing was ranked."
-    assert "There are no learners (the setting is empty)" in showing.notice(learners, config)
-    assert showing.overlap_at_10(rankings).height == showing.pool_summary(pools, learners).height == 0
-    assert showing.supervision_summary(supervision, learners).height == 0
-    assert showing.supervision_examples(supervision, learners, {}, seed=0).height == 0
-    assert showing.headline(learners, supervision, curves)["learners"] == 0
+    figures.reliability(ranked.calibration)
+    assert figures.finding(ranked.choices, pl.DataFrame()) == "Nothing was ranked."
+    assert "There are no learners (the setting is empty)" in figures.notice(learners, config)
+    assert (
+        figures.overlap_at_10(rankings).height == figures.pool_summary(pools, learners).height == 0
+    )
+    assert figures.supervision_summary(supervision, learners).height == 0
+    assert figures.supervision_examples(supervision, learners, {}, seed=0).height == 0
+    assert figures.headline(learners, supervision, curves)["learners"] == 0
 
 
 def test_the_first_stage_is_one_inner_product_in_both_stages():
-    """The weight of narrations lies in the clip's vector: what ranks a pool is what the search finds."""
+    """The weight of narrations lies in the clip's vector: what ranks a pool is what the search
+    finds.
+    """
     lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 0, 0, 0, 1.0]))
     rng = np.random.default_rng(3)
     learners = {name: rng.normal(size=6) for name in ("l1", "l2")}
     clips, said = ({f"clip{i}": rng.normal(size=6) for i in range(4)} for _ in range(2))
     del said["clip2"]
-    stage = systems.EncoderScorer(learners, clips, said).first_stage(lists)
+    stage = first_stage.EncoderScorer(learners, clips, said).first_stage(lists)
     scores = stage.scores(POOLS)
     matrix = stage.similarities(["l1", "l2"], [f"clip{i}" for i in range(4)])
     np.testing.assert_allclose(matrix.ravel(), scores)
     if stage.choice.weight == 0:
         np.testing.assert_allclose(
-            np.argsort(scores[:4]), np.argsort([learners["l1"] @ clips[f"clip{i}"] for i in range(4)])
+            np.argsort(scores[:4]),
+            np.argsort([learners["l1"] @ clips[f"clip{i}"] for i in range(4)]),
         )
-    empty = systems.EncoderScorer(learners, clips, said).first_stage(lists.clear())
+    empty = first_stage.EncoderScorer(learners, clips, said).first_stage(lists.clear())
     assert empty.choice.weight == 0.5 and len(empty.gallery) == 4
 
 
 def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
     first, second = np.array([3.0, 2, 1, 0, 0, 1, 2, 3]), np.array([0.0, 5, 9, 9, 1, 1, 1, 1])
-    scores = reranking.reranked(POOLS, first, second, 1.0, 2)
+    scores = two_stage.reranked(POOLS, first, second, 1.0, 2)
     order = nearest.rank("s", POOLS, scores).filter(pl.col("query_id") == "l1")["clip_id"].to_list()
     assert order == ["clip1", "clip0", "clip2", "clip3"]
 
 
 def test_the_weight_that_was_taken_is_marked_and_told() -> None:
-    rows = [("first", 0.0, 0.5), ("first", 0.5, 0.7), ("first", 1.0, 0.7), ("fused: a against b", 0.0, 0.6)]
+    rows = [
+        ("first", 0.0, 0.5),
+        ("first", 0.5, 0.7),
+        ("first", 1.0, 0.7),
+        ("fused: a against b", 0.0, 0.6),
+    ]
     choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_ndcg@10"], orient="row")
-    assert systems.chosen(choices)["chosen"].to_list() == [False, True, False, True]  # of equals the smallest
-    nobody = pl.DataFrame({"choice": "fused", "weight": systems.WEIGHTS, "weak_ndcg@10": float("nan")})
-    assert systems.chosen(nobody).filter("chosen")["weight"].to_list() == [systems.UNCHOSEN]  # as it was ranked
+    assert first_stage.chosen(choices)["chosen"].to_list() == [
+        False,
+        True,
+        False,
+        True,
+    ]  # of equals the smallest
+    nobody = pl.DataFrame(
+        {"choice": "fused", "weight": first_stage.WEIGHTS, "weak_ndcg@10": float("nan")}
+    )
+    assert first_stage.chosen(nobody).filter("chosen")["weight"].to_list() == [
+        first_stage.UNCHOSEN
+    ]  # as it was ranked
     curves = pl.DataFrame({"step": [0, 5, 9], "val_ndcg@10": [0.4, 0.55, float("nan")]})
-    told = showing.finding(choices, curves)
+    told = figures.finding(choices, curves)
     assert "from 0.40 before finetuning to 0.55; the best first stage reaches 0.70" in told
     assert "takes weight 0 from the relevance model: nothing" in told

@@ -1,4 +1,6 @@
-"""Visual tokens on disk: computed once, addressed by content, whole or absent, within a stated tolerance."""
+"""Visual tokens on disk: computed once, addressed by content, whole or absent, within a stated
+tolerance.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from sportskills_lib.retrieval import finetuning, relevance, token_store
-from sportskills_lib.retrieval.token_store import TokenStore
+from sportskills_lib.retrieval.relevance import finetune, model, token_store
+from sportskills_lib.retrieval.relevance.token_store import TokenStore
 
 
 def counted(vlm, monkeypatch):
     """How many videos the tower has looked at."""
     seen = []
-    original = relevance.visual.visual_tokens
-    monkeypatch.setattr(relevance.visual, "visual_tokens", lambda *a: (seen.append(len(a[2])), original(*a))[1])
+    original = model.visual_tokens_module.visual_tokens
+    monkeypatch.setattr(
+        model.visual_tokens_module,
+        "visual_tokens",
+        lambda *a: (seen.append(len(a[2])), original(*a))[1],
+    )
     return seen
 
 
@@ -26,56 +32,65 @@ def entries(store):
 
 def test_tokens_are_computed_once_and_read_by_the_next(tiny_vlm, videos, tmp_path, monkeypatch):
     seen = counted(tiny_vlm, monkeypatch)
-    fresh = relevance.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path), batch=4)
+    fresh = model.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path), batch=4)
     assert sum(seen) == 9 and len(entries(TokenStore(tmp_path))) == 9
     store = TokenStore(tmp_path)
-    again = relevance.encode_videos(tiny_vlm, videos[::-1], store=store)
+    again = model.encode_videos(tiny_vlm, videos[::-1], store=store)
     assert sum(seen) == 9 and (store.hits, store.misses) == (9, 0)
     assert torch.equal(again, fresh.flip(0)) and fresh.dtype == torch.float32
-    relevance.encode_videos(tiny_vlm, np.concatenate([videos[:2], 255 - videos[:1]]), store=store)
+    model.encode_videos(tiny_vlm, np.concatenate([videos[:2], 255 - videos[:1]]), store=store)
     assert sum(seen) == 10  # the new one alone
-    plain = relevance.encode_videos(tiny_vlm, videos)
-    assert ((fresh - plain).abs() <= plain.abs() * 2**-8 + 1e-12).all() and not torch.equal(fresh, plain)
+    plain = model.encode_videos(tiny_vlm, videos)
+    assert ((fresh - plain).abs() <= plain.abs() * 2**-8 + 1e-12).all() and not torch.equal(
+        fresh, plain
+    )
 
 
-def test_scores_of_stored_tokens_are_within_the_stated_tolerance(tiny_vlm, videos, narrations, tmp_path):
+def test_scores_of_stored_tokens_are_within_the_stated_tolerance(
+    tiny_vlm, videos, narrations, tmp_path
+):
     grid, queries = tiny_vlm.grid(videos.shape[1:]), [(0, list(range(1, 9)))]
-    plain = relevance.encode_videos(tiny_vlm, videos)
-    stored = relevance.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path))
-    scores = [relevance.score_pairs(tiny_vlm, tokens, grid, queries, narrations)[0] for tokens in (plain, stored)]
+    plain = model.encode_videos(tiny_vlm, videos)
+    stored = model.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path))
+    scores = [
+        model.score_pairs(tiny_vlm, tokens, grid, queries, narrations)[0]
+        for tokens in (plain, stored)
+    ]
     np.testing.assert_allclose(*scores, atol=token_store.SCORE_TOLERANCE)
 
 
 def test_adapters_share_entries_and_another_tower_or_frame_does_not(tiny_folder, videos, tmp_path):
-    vlm = relevance.load_vlm(str(tiny_folder))
+    vlm = model.load_vlm(str(tiny_folder))
     store, grid = TokenStore(tmp_path), vlm.grid(videos.shape[1:])
     key = store.key(vlm, videos[0], grid)
     changed = videos[0].copy()
     changed[0, 0, 0, 0] ^= 1
     assert store.key(vlm, changed, grid) != key
     assert store.key(vlm, videos[0].reshape(8, 16, 64, 3), grid) != key
-    assert store.key(finetuning.add_lora(vlm, rank=2, alpha=4), videos[0], grid) == key
-    other = relevance.load_vlm(str(tiny_folder))
+    assert store.key(finetune.add_lora(vlm, rank=2, alpha=4), videos[0], grid) == key
+    other = model.load_vlm(str(tiny_folder))
     with torch.no_grad():
         next(other.stock.model.visual.parameters()).view(-1)[0] += 1e-3
     assert store.key(other, videos[0], grid) != key
-    sharper = relevance.load_vlm(str(tiny_folder))
+    sharper = model.load_vlm(str(tiny_folder))
     sharper.processor.video_processor.image_mean = [0.4, 0.4, 0.4]
     assert store.key(sharper, videos[0], grid) != key
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
 def test_a_damaged_entry_is_a_miss_and_is_mended(tiny_vlm, videos, tmp_path, damage):
-    whole = relevance.encode_videos(tiny_vlm, videos[:1], store=TokenStore(tmp_path))
+    whole = model.encode_videos(tiny_vlm, videos[:1], store=TokenStore(tmp_path))
     (path,) = entries(TokenStore(tmp_path))
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         content[-3] ^= 1
-    path.write_bytes({"cut": content[:-9], "flipped": content, "empty": b"", "foreign": b"x" * 99}[damage])
+    path.write_bytes(
+        {"cut": content[:-9], "flipped": content, "empty": b"", "foreign": b"x" * 99}[damage]
+    )
     store = TokenStore(tmp_path)
-    again = relevance.encode_videos(tiny_vlm, videos[:1], store=store)
+    again = model.encode_videos(tiny_vlm, videos[:1], store=store)
     assert torch.equal(again, whole) and store.misses == 1
-    assert relevance.encode_videos(tiny_vlm, videos[:1], store=store) is not None and store.hits == 1
+    assert model.encode_videos(tiny_vlm, videos[:1], store=store) is not None and store.hits == 1
 
 
 def test_what_a_kill_leaves_is_never_read(tiny_vlm, videos, tmp_path, monkeypatch):
@@ -87,24 +102,28 @@ def test_what_a_kill_leaves_is_never_read(tiny_vlm, videos, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(token_store.Path, "replace", die)
-        relevance.encode_videos(tiny_vlm, videos[:3], store=TokenStore(tmp_path))
+        model.encode_videos(tiny_vlm, videos[:3], store=TokenStore(tmp_path))
     assert entries(TokenStore(tmp_path)) == [] and len(list(tmp_path.rglob(".*.tmp"))) == 1
     store = TokenStore(tmp_path)
-    relevance.encode_videos(tiny_vlm, videos[:3], store=store)
+    model.encode_videos(tiny_vlm, videos[:3], store=store)
     assert (store.hits, store.misses) == (0, 3)
 
 
 def test_the_longest_unused_go_first_and_clean_empties(tiny_vlm, videos, tmp_path):
-    relevance.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path))
+    model.encode_videos(tiny_vlm, videos, store=TokenStore(tmp_path))
     size = entries(TokenStore(tmp_path))[0].stat().st_size
     grid, small = tiny_vlm.grid(videos.shape[1:]), TokenStore(tmp_path, limit_bytes=5 * size)
     for age, video in enumerate(videos):
         os.utime(small._path(small.key(tiny_vlm, video, grid)), (1000 - age, 1000 - age))
     assert small.get(small.key(tiny_vlm, videos[8], grid)) is not None  # used now
     assert small.clean() <= 5 * size
-    left = [place for place, video in enumerate(videos) if small.get(small.key(tiny_vlm, video, grid)) is not None]
+    left = [
+        place
+        for place, video in enumerate(videos)
+        if small.get(small.key(tiny_vlm, video, grid)) is not None
+    ]
     assert left == [0, 1, 2, 8]
-    relevance.encode_videos(tiny_vlm, videos, store=small)
+    model.encode_videos(tiny_vlm, videos, store=small)
     assert sum(path.stat().st_size for path in entries(small)) <= 5 * size
     assert small.clean(0) == 0 and entries(small) == []
 
@@ -112,7 +131,9 @@ def test_the_longest_unused_go_first_and_clean_empties(tiny_vlm, videos, tmp_pat
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(tiny_vlm, videos, tmp_path):
     (tmp_path / "file").write_text("")
     store = TokenStore(tmp_path / "file")
-    assert relevance.encode_videos(tiny_vlm, videos[:2], store=store).shape[0] == 2 and store.misses == 2
+    assert (
+        model.encode_videos(tiny_vlm, videos[:2], store=store).shape[0] == 2 and store.misses == 2
+    )
 
 
 def test_wrong_sizes_and_keys_are_errors(tiny_vlm, videos, tmp_path):

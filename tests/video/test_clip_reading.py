@@ -1,4 +1,6 @@
-"""Clips in workers: a crash and a hang cost one clip each, and what was read once is not decoded again."""
+"""Clips in workers: a crash and a hang cost one clip each, and what was read once is not decoded
+again.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from films import grey_steps, write_film
 from worker_functions import DeadlyTimes
 
 from sportskills_lib import video
-from sportskills_lib.frame_cache import FrameCache
 from sportskills_lib.video import Clip, clips
+from sportskills_lib.video.frame_cache import FrameCache
 
 
 def _no_workers(_: object, items: object, *__: object, **___: object) -> Iterator[object]:
@@ -36,8 +38,20 @@ def test_a_crash_and_a_hang_cost_one_clip_each(tmp_path: Path) -> None:
     ]
     read = list(video.read_clips(asked, workers=2, timeout_s=4))
     assert [clip.name for clip in read] == [clip.name for clip in asked]
-    assert [clip.reason for clip in read] == ["", "crashed", "timeout", "unreadable", "unreadable", "outside", ""]
-    assert [None if clip.frames is None else clip.frames.shape[0] for clip in read] == [2, *[None] * 5, 1]
+    assert [clip.reason for clip in read] == [
+        "",
+        "crashed",
+        "timeout",
+        "unreadable",
+        "unreadable",
+        "outside",
+        "",
+    ]
+    assert [None if clip.frames is None else clip.frames.shape[0] for clip in read] == [
+        2,
+        *[None] * 5,
+        1,
+    ]
     assert "gone.mp4" in read[4].detail
     np.testing.assert_array_equal(read[0].frames, video.read_frames(film, [0.5, 1.5], 32))
 
@@ -54,7 +68,10 @@ def test_clips_of_one_film_are_read_together_and_get_their_own_pictures(tmp_path
 
 
 def test_clips_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film, cache = write_film(tmp_path / "film.mp4", grey_steps(30)), FrameCache(tmp_path / "cache", limit_bytes=10**7)
+    film, cache = (
+        write_film(tmp_path / "film.mp4", grey_steps(30)),
+        FrameCache(tmp_path / "cache", limit_bytes=10**7),
+    )
     asked = [Clip("a", film, (0.5,), 32), Clip("b", film, (0.5, 1.0), 32)]
     first = list(video.read_clips(asked, workers=1, cache=cache))
     other = write_film(tmp_path / "copy.mp4", grey_steps(30))
@@ -73,7 +90,9 @@ def test_a_film_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     plain = np.concatenate(list(video.stream_frames(info, 10, 32)))
     batches = list(video.cached_film(info, 10, 32, cache))
     assert [len(batch) for batch in batches] == [64, 36]
-    monkeypatch.setattr("sportskills_lib.video.reading.stream_frames", _no_workers)
-    np.testing.assert_array_equal(np.concatenate(list(video.cached_film(info, 10, 32, cache))), plain)
+    monkeypatch.setattr("sportskills_lib.video.frame_reader.stream_frames", _no_workers)
+    np.testing.assert_array_equal(
+        np.concatenate(list(video.cached_film(info, 10, 32, cache))), plain
+    )
     with pytest.raises(AssertionError, match="decoded again"):
         list(video.cached_film(info, 5, 32, cache))

@@ -11,9 +11,13 @@ import pytest
 from films import REAL, needs_real, shot, write_film
 
 from sportskills_lib import video
-from sportskills_lib.video import sampling
+from sportskills_lib.video import frame_sampling
 
-UNPLANNED = {"animated.gif", "frame_exceeds_screen.gif", "testsrc2_mpeg4.avi"}  # no index, or stamps missing
+UNPLANNED = {
+    "animated.gif",
+    "frame_exceeds_screen.gif",
+    "testsrc2_mpeg4.avi",
+}  # no index, or stamps missing
 UNREADABLE = {"corrupted.mp4", "nasa_13013.mp4.audio.mp3"}
 
 
@@ -24,12 +28,12 @@ def moving(count: int, size_px: int = 48) -> np.ndarray:
 
 
 def planned(path: Path, wanted_s: np.ndarray) -> np.ndarray:
-    return np.stack(list(sampling._planned(path, wanted_s, 48, None)))
+    return np.stack(list(frame_sampling._planned(path, wanted_s, 48, None)))
 
 
 def thorough(path: Path, wanted_s: np.ndarray) -> np.ndarray:
     """The oracle: every frame decoded in order, none left out, no seeking."""
-    return np.stack(list(sampling._thorough(video.probe(path, reader="pyav"), wanted_s, 48)))
+    return np.stack(list(frame_sampling._thorough(video.probe(path, reader="pyav"), wanted_s, 48)))
 
 
 EVEN = [i / 25 for i in range(150)]
@@ -40,9 +44,18 @@ FILMS: dict[str, dict[str, Any]] = {
     "keys.mp4": {"options": {"g": "1"}},
     "none.mp4": {"options": {"bf": "0", "g": "40"}},
     "pyramid.mkv": {"options": {"bf": "4", "b-pyramid": "normal", "g": "30"}},
-    "variable.mp4": {"times_s": list(np.cumsum([0.02, 0.4, 0.04, 1.3, 0.1] * 30) - 0.02), "options": {"g": "30"}},
-    "hole.mp4": {"times_s": [t + 40 * (t > 2) + 60 * (t > 4) for t in EVEN], "options": {"g": "50", "bf": "3"}},
-    "hole.mkv": {"times_s": [t + 40 * (t > 2) + 60 * (t > 4) for t in EVEN], "options": {"g": "50", "bf": "3"}},
+    "variable.mp4": {
+        "times_s": list(np.cumsum([0.02, 0.4, 0.04, 1.3, 0.1] * 30) - 0.02),
+        "options": {"g": "30"},
+    },
+    "hole.mp4": {
+        "times_s": [t + 40 * (t > 2) + 60 * (t > 4) for t in EVEN],
+        "options": {"g": "50", "bf": "3"},
+    },
+    "hole.mkv": {
+        "times_s": [t + 40 * (t > 2) + 60 * (t > 4) for t in EVEN],
+        "options": {"g": "50", "bf": "3"},
+    },
     "one key.mp4": {
         "times_s": [t + 40 * (t > 2) + 60 * (t > 4) for t in EVEN],
         "options": {"g": "999", "bf": "3", "sc_threshold": "0"},
@@ -53,8 +66,14 @@ FILMS: dict[str, dict[str, Any]] = {
     },
     "late.mp4": {"times_s": [t + 7.48 for t in EVEN], "options": {"g": "30", "bf": "2"}},
     # x265 writes beyond its memory when it encodes pictures this small with its assembler code
-    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=40:bframes=4:asm=0"}},
-    "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "40", "cpu-used": "8", "deadline": "realtime"}},
+    "hevc.mp4": {
+        "codec": "libx265",
+        "options": {"x265-params": "log-level=none:keyint=40:bframes=4:asm=0"},
+    },
+    "vp9.webm": {
+        "codec": "libvpx-vp9",
+        "options": {"g": "40", "cpu-used": "8", "deadline": "realtime"},
+    },
     "mpeg4.mp4": {"codec": "mpeg4", "options": {"g": "30", "bf": "2"}},
     "transport.ts": {"options": {"g": "25", "bf": "2"}},
     "old.avi": {"codec": "mpeg4", "options": {"g": "30"}},
@@ -85,31 +104,41 @@ def test_planned_pictures_equal_those_of_reading_everything(tmp_path: Path, name
 def decoded(film: Path, wanted_s: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """How many packets a plan decodes, and how many of them it may leave out."""
     fed: list[str] = []
-    feed = sampling._Plan._collect
+    feed = frame_sampling._Plan._collect
 
     def counting(plan: Any, packet: Any) -> None:
         if packet is not None:
             fed.append(plan.codec.skip_frame)
         feed(plan, packet)
 
-    monkeypatch.setattr(sampling._Plan, "_collect", counting)
+    monkeypatch.setattr(frame_sampling._Plan, "_collect", counting)
     planned(film, np.array(wanted_s))
     return len(fed), fed.count("NONREF")
 
 
-def test_a_plan_decodes_from_the_nearest_key_frame_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = write_film(tmp_path / "f.mp4", moving(150), fps=25, options={"g": "50", "sc_threshold": "0", "bf": "0"})
+def test_a_plan_decodes_from_the_nearest_key_frame_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_film(
+        tmp_path / "f.mp4", moving(150), fps=25, options={"g": "50", "sc_threshold": "0", "bf": "0"}
+    )
     assert decoded(film, [2.04], monkeypatch) == (2, 1)  # frame 51: after the key frame 50
     assert decoded(film, [0.0, 5.96], monkeypatch) == (1 + 50, 49)
     assert decoded(film, [1.0, 1.2], monkeypatch) == (31, 29)  # decoded through
 
 
-def test_a_far_clip_does_not_read_what_lies_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_far_clip_does_not_read_what_lies_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     times = [i / 5 for i in range(600)]
-    film = write_film(tmp_path / "f.mp4", shot(1, 600, moves=True, size_px=48), times_s=times, options={"g": "25"})
+    film = write_film(
+        tmp_path / "f.mp4", shot(1, 600, moves=True, size_px=48), times_s=times, options={"g": "25"}
+    )
     plans: list[Any] = []
-    begin = sampling._Plan.begin
-    monkeypatch.setattr(sampling._Plan, "begin", lambda plan: plans.append(plan) or begin(plan))
+    begin = frame_sampling._Plan.begin
+    monkeypatch.setattr(
+        frame_sampling._Plan, "begin", lambda plan: plans.append(plan) or begin(plan)
+    )
     planned(film, np.array([110.0, 111.0]))
     assert plans[0].read < 60  # of 600 packets
 
@@ -124,7 +153,9 @@ def test_a_time_after_the_end_is_an_error_without_a_probe_too(tmp_path: Path) ->
 
 
 def test_damage_costs_only_the_clips_that_need_it(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "f.mp4", moving(150), fps=25, options={"g": "25", "sc_threshold": "0", "bf": "0"})
+    film = write_film(
+        tmp_path / "f.mp4", moving(150), fps=25, options={"g": "25", "sc_threshold": "0", "bf": "0"}
+    )
     whole = video.read_frames(film, [0.5, 5.5], 48)
     with av.open(str(film)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
@@ -140,15 +171,26 @@ def test_damage_costs_only_the_clips_that_need_it(tmp_path: Path) -> None:
 def test_odd_sizes_and_every_colour_agreement(tmp_path: Path, size: tuple[int, int]) -> None:
     colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8)
     picture = colours.repeat(size[0] // 3 + 1, axis=0)[None, : size[0]].repeat(size[1], axis=0)
-    for space, span, pixels in ((1, 1, "yuv444p"), (1, 2, "yuv444p"), (6, 1, "yuv444p"), (6, 2, "yuv444p10le")):
+    for space, span, pixels in (
+        (1, 1, "yuv444p"),
+        (1, 2, "yuv444p"),
+        (6, 1, "yuv444p"),
+        (6, 2, "yuv444p10le"),
+    ):
         film = tmp_path / f"{space}{span}{pixels}.mp4"
         with av.open(str(film), "w") as container:
             stream = container.add_stream("libx264", rate=10)
-            stream.width, stream.height, stream.pix_fmt, stream.options = *size, pixels, {"crf": "1"}
+            stream.width, stream.height, stream.pix_fmt, stream.options = (
+                *size,
+                pixels,
+                {"crf": "1"},
+            )
             stream.codec_context.colorspace, stream.codec_context.color_range = space, span
             for i in range(5):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                frame = frame.reformat(format=pixels, dst_colorspace=space, dst_color_range=span, src_color_range=2)
+                frame = frame.reformat(
+                    format=pixels, dst_colorspace=space, dst_color_range=span, src_color_range=2
+                )
                 frame.pts, frame.colorspace, frame.color_range = i, space, span
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
@@ -170,26 +212,34 @@ def test_hard_videos_by_plan_and_by_reading_everything(path: Path) -> None:
     wanted = np.sort(np.random.default_rng(0).uniform(0, info.times_s[-1], 8))
     oracle = thorough(path, wanted)
     np.testing.assert_array_equal(video.read_frames(path, wanted, 48), oracle)
-    assert (video.sampling.how_sampled(info, wanted, 48) == "planned") == (path.name not in UNPLANNED)
+    assert (video.frame_sampling.how_sampled(info, wanted, 48) == "planned") == (
+        path.name not in UNPLANNED
+    )
     if info.reader == "decord":
         other = video.read_frames(info, wanted, 48, reader="decord").astype(int)
         assert np.abs(other - oracle).mean() < 1.5
 
 
-@pytest.mark.parametrize("name", ["pyramid.mp4", "open.mp4", "hole.mkv", "hevc.mp4", "vp9.webm", "ten bits.mp4"])
+@pytest.mark.parametrize(
+    "name", ["pyramid.mp4", "open.mp4", "hole.mkv", "hevc.mp4", "vp9.webm", "ten bits.mp4"]
+)
 def test_threads_change_no_picture(tmp_path: Path, name: str) -> None:
     film = write_film(tmp_path / name, moving(150), fps=25, **FILMS[name])
     ends = float(video.probe(film, reader="pyav").times_s[-1])
     wanted = np.sort(np.random.default_rng(4).uniform(0, ends, 20))
     for threads in (2, 5):
-        read = sampling.sample if name == "open.mp4" else sampling._planned  # a late start there counts as damage
+        read = (
+            frame_sampling.sample if name == "open.mp4" else frame_sampling._planned
+        )  # a late start there counts as damage
         many = list(read(film, wanted, 48, info=None, threads=threads))
         np.testing.assert_array_equal(np.stack(many), thorough(film, wanted))
 
 
 def outcome(film: Path, threads: int) -> np.ndarray | str:
     try:
-        return np.stack(list(sampling.sample(film, np.linspace(0, 5.9, 12), 48, threads=threads)))
+        return np.stack(
+            list(frame_sampling.sample(film, np.linspace(0, 5.9, 12), 48, threads=threads))
+        )
     except video.UnreadableVideo as error:
         return str(error)
 

@@ -11,7 +11,7 @@ import pytest
 from films import REAL, grey_steps, needs_real, write_film
 
 from sportskills_lib import video
-from sportskills_lib.compute import map_shards
+from sportskills_lib.runs.worker_pool import map_shards
 from sportskills_lib.video import UnreadableVideo
 
 
@@ -22,7 +22,9 @@ def numbers(frames: np.ndarray) -> list[int]:
 
 def shown_at(times_s: list[float], wanted_s: np.ndarray) -> list[int]:
     """The oracle: the last frame presented at or before each time."""
-    return [max([i for i, time in enumerate(times_s) if time <= t + 1e-4], default=0) for t in wanted_s]
+    return [
+        max([i for i, time in enumerate(times_s) if time <= t + 1e-4], default=0) for t in wanted_s
+    ]
 
 
 @pytest.mark.parametrize("reader", ["decord", "pyav"])
@@ -60,7 +62,11 @@ def test_probe_says_what_the_file_is(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", np.zeros((50, 48, 96, 3), np.uint8), fps=25)
     info = video.probe(film)
     assert (info.width_px, info.height_px, info.codec, info.rotation_deg) == (96, 48, "h264", 0)
-    assert (info.duration_s, info.fps, len(info.times_s)) == (pytest.approx(2.0), pytest.approx(25), 50)
+    assert (info.duration_s, info.fps, len(info.times_s)) == (
+        pytest.approx(2.0),
+        pytest.approx(25),
+        50,
+    )
     assert info.reader == "decord"
 
 
@@ -79,7 +85,11 @@ def test_a_time_outside_the_video_is_an_error(tmp_path: Path) -> None:
 
 def test_damaged_files_are_unreadable_with_a_reason(tmp_path: Path) -> None:
     whole = write_film(tmp_path / "whole.mp4", grey_steps(30)).read_bytes()
-    for name, content in {"empty": b"", "text": b"not a video at all\n" * 50, "cut": whole[: len(whole) // 2]}.items():
+    for name, content in {
+        "empty": b"",
+        "text": b"not a video at all\n" * 50,
+        "cut": whole[: len(whole) // 2],
+    }.items():
         path = tmp_path / f"{name}.mp4"
         path.write_bytes(content)
         with pytest.raises(UnreadableVideo, match=rf"{name}\.mp4 cannot be read as video"):
@@ -95,26 +105,43 @@ def test_damaged_files_are_unreadable_with_a_reason(tmp_path: Path) -> None:
         ([20.0 * i for i in range(30)], None),  # slides
     ],
 )
-def test_stamps_that_cannot_be_true_are_refused(tmp_path: Path, times_s: list[float], said: str | None) -> None:
+def test_stamps_that_cannot_be_true_are_refused(
+    tmp_path: Path, times_s: list[float], said: str | None
+) -> None:
     film = write_film(tmp_path / "film.mkv", grey_steps(len(times_s)), times_s=times_s)
     started = time.monotonic()
     if said:
-        with pytest.raises(UnreadableVideo, match=rf"film\.mkv has {said}.*stamps are broken; download it again"):
+        with pytest.raises(
+            UnreadableVideo, match=rf"film\.mkv has {said}.*stamps are broken; download it again"
+        ):
             video.probe(film)
     else:
         assert video.probe(film).duration_s < 700
     assert time.monotonic() - started < 5
 
 
-# ---------------------------------------------------------------------------------------------- files from elsewhere
+# ----------------------------------------------------------------------------- files from elsewhere
 
 UNREADABLE = {"corrupted.mp4", "nasa_13013.mp4.audio.mp3"}
 BY_PYAV = {  # edit lists, rotation, AV1, GIF, 10 bits: where decord is wrong or blind
-    "Kickflip0.mov", "Kickflip1.mov", "Kickflip110.mov", "Ollie0.mov", "Ollie104.mov", "Ollie3.mov", "video_90.mov",
-    "video_180.mov", "video_270.mov", "nasa_13013_rotated.mp4", "av1_video.mkv", "animated.gif",
-    "frame_exceeds_screen.gif", "discard_first_keyframe.mp4", "h264_10bits.mp4", "nasa_13013_hdr.mp4",
+    "Kickflip0.mov",
+    "Kickflip1.mov",
+    "Kickflip110.mov",
+    "Ollie0.mov",
+    "Ollie104.mov",
+    "Ollie3.mov",
+    "video_90.mov",
+    "video_180.mov",
+    "video_270.mov",
+    "nasa_13013_rotated.mp4",
+    "av1_video.mkv",
+    "animated.gif",
+    "frame_exceeds_screen.gif",
+    "discard_first_keyframe.mp4",
+    "h264_10bits.mp4",
+    "nasa_13013_hdr.mp4",
     "testsrc2_odd_height_and_width_444_10bit.mp4",
-}  # fmt: skip
+}
 
 
 def read_whole(path: Path) -> dict[str, np.ndarray]:
@@ -131,8 +158,12 @@ def read_whole(path: Path) -> dict[str, np.ndarray]:
 @needs_real
 @pytest.mark.real
 def test_no_hard_video_stops_a_run() -> None:
-    files = sorted(p for p in (REAL / "hard_video").rglob("*") if p.is_file() and p.suffix != ".json")
-    results = list(map_shards(read_whole, files, workers=2, timeout_s=60, describe=lambda path: path.name))
+    files = sorted(
+        p for p in (REAL / "hard_video").rglob("*") if p.is_file() and p.suffix != ".json"
+    )
+    results = list(
+        map_shards(read_whole, files, workers=2, timeout_s=60, describe=lambda path: path.name)
+    )
     assert len(results) == len(files) == 31
     assert not [result for result in results if result.reason]
     assert {result.name for result in results if not len(result.array("count"))} == UNREADABLE
@@ -142,10 +173,13 @@ def test_no_hard_video_stops_a_run() -> None:
 @needs_real
 @pytest.mark.real
 @pytest.mark.parametrize(
-    "name", ["nasa_13013_rotated.mp4.stream0", "test_non_zero_start.mp4.stream0", "nasa_13013.mp4.stream3"]
+    "name",
+    ["nasa_13013_rotated.mp4.stream0", "test_non_zero_start.mp4.stream0", "nasa_13013.mp4.stream3"],
 )
 def test_frame_times_equal_the_truth_beside_the_file(name: str) -> None:
-    truth = json.loads((REAL / "hard_video" / "torchcodec" / f"{name}.all_frames_info.json").read_text())
+    truth = json.loads(
+        (REAL / "hard_video" / "torchcodec" / f"{name}.all_frames_info.json").read_text()
+    )
     times = np.array([float(row["pts_time"]) for row in truth])
     info = video.probe(REAL / "hard_video" / "torchcodec" / name.rsplit(".", 1)[0])
     np.testing.assert_allclose(info.times_s, times - times[0], atol=1e-3)
@@ -153,7 +187,9 @@ def test_frame_times_equal_the_truth_beside_the_file(name: str) -> None:
 
 @needs_real
 @pytest.mark.real
-@pytest.mark.parametrize(("turn", "size"), [(0, (568, 320)), (90, (320, 568)), (180, (568, 320)), (270, (320, 568))])
+@pytest.mark.parametrize(
+    ("turn", "size"), [(0, (568, 320)), (90, (320, 568)), (180, (568, 320)), (270, (320, 568))]
+)
 def test_rotated_films_stand_upright(turn: int, size: tuple[int, int]) -> None:
     info = video.probe(REAL / "hard_video" / "decord" / f"video_{turn}.mov")
     assert (info.width_px, info.height_px) == size
@@ -164,5 +200,8 @@ def test_rotated_films_stand_upright(turn: int, size: tuple[int, int]) -> None:
 def test_both_readers_see_the_same_pictures() -> None:
     info = video.probe(REAL / "lessons" / "golfDriver0.mp4")
     times = np.arange(0, info.duration_s, 1.7)
-    one, other = (video.read_frames(info, times, 64, reader=reader).astype(int) for reader in ("decord", "pyav"))
+    one, other = (
+        video.read_frames(info, times, 64, reader=reader).astype(int)
+        for reader in ("decord", "pyav")
+    )
     assert np.abs(one - other).mean() < 1  # one filter, two versions of its library

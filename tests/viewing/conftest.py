@@ -11,12 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
 
 import stage_outputs
 
-from sportskills_lib.viewing import asked
+from sportskills_lib.viewing import retrieved_queries
 
 
 @pytest.fixture(scope="session")
 def inspected(tmp_path_factory) -> Path:
-    """A workspace whose run ``synthetic`` has all that 06 reads: two sports, learners, judgements."""
+    """A workspace whose run ``synthetic`` has all that 06 reads: two sports, learners,
+    judgements.
+    """
     folder = tmp_path_factory.mktemp("inspected")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
@@ -26,7 +28,7 @@ def inspected(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def kinds(inspected, monkeypatch) -> list[asked.Asked]:
+def kinds(inspected, monkeypatch) -> list[retrieved_queries.Asked]:
     """Narrations and learners of that run."""
     monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
-    return asked.read(stage_outputs.RUN)
+    return retrieved_queries.read(stage_outputs.RUN)

@@ -16,7 +16,10 @@ from playwright.sync_api import TimeoutError
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import browser_pages
 
-PROMPTS = "[...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')].map(prompt => prompt.textContent)"
+PROMPTS = (
+    "[...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')].map(prompt => "
+    "prompt.textContent)"
+)
 
 
 class Lab(browser_pages.Tab):
@@ -26,7 +29,9 @@ class Lab(browser_pages.Tab):
 
     def ready(self) -> None:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=120_000)
+        self.page.wait_for_selector(
+            '.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=120_000
+        )
         self.page.keyboard.press("Control+b")
 
     def menu(self, name: str, entry: str) -> None:
@@ -35,7 +40,10 @@ class Lab(browser_pages.Tab):
 
     def ran(self, cells: Iterable[int], before: list[str], *, seconds: int = 90) -> None:
         """Wait until these cells have other numbers than before."""
-        new = f"([cells, old]) => cells.every(at => /[0-9]/.test({PROMPTS}[at]) && {PROMPTS}[at] !== old[at])"
+        new = (
+            f"([cells, old]) => cells.every(at => /[0-9]/.test({PROMPTS}[at]) && "
+            f"{PROMPTS}[at] !== old[at])"
+        )
         self.page.wait_for_function(new, arg=[list(cells), before], timeout=1000 * seconds)
 
     def answer(self, do: str, asked: dict[str, Any]) -> Any:
@@ -45,11 +53,15 @@ class Lab(browser_pages.Tab):
             self.page.locator(".jp-Dialog button.jp-mod-accept").first.click()
         elif do == "run cell":
             at, before = asked["number"], self.page.evaluate(PROMPTS)
-            self.page.locator(".jp-Notebook .jp-Cell").nth(at).locator(".jp-InputArea-editor").click()
+            self.page.locator(".jp-Notebook .jp-Cell").nth(at).locator(
+                ".jp-InputArea-editor"
+            ).click()
             self.page.keyboard.press("Control+Enter")
             self.ran([at], before)
         elif do == "run all":
-            self.menu("Edit", "Clear Outputs of All Cells")  # and their numbers, which begin anew with a new kernel
+            self.menu(
+                "Edit", "Clear Outputs of All Cells"
+            )  # and their numbers, which begin anew with a new kernel
             before = self.page.evaluate(PROMPTS)
             for _ in range(5):  # JupyterLab forgets what is asked while it connects to the kernel
                 self.menu("Run", "Run All Cells")

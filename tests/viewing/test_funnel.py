@@ -9,8 +9,8 @@ import pytest
 from IPython.display import HTML
 
 from sportskills_lib import tables
-from sportskills_lib.viewing import exploring, funnel
-from sportskills_lib.viewing.funnel import Place
+from sportskills_lib.viewing import funnel_view, funnel_widget
+from sportskills_lib.viewing.funnel_view import Place
 
 NARRATIONS = [  # id, start, text, actionable, reason
     ("v1:000000-002000", 0.0, "welcome back", False, "greeting"),
@@ -22,14 +22,21 @@ NARRATIONS = [  # id, start, text, actionable, reason
 
 
 @pytest.fixture
-def lost(tmp_path) -> funnel.Funnel:
-    """Two videos: one gives a clip and loses two windows, the other loses its only one to a copy."""
+def lost(tmp_path) -> funnel_view.Funnel:
+    """Two videos: one gives a clip and loses two windows, the other loses its only one to a
+    copy.
+    """
     narrations = pl.DataFrame(
         NARRATIONS, schema=["narration_id", "start_s", "text", "actionable", "reason"], orient="row"
     ).with_columns(video_id=pl.col("narration_id").str.slice(0, 2))
     judged = pl.DataFrame(
         {
-            "clip_id": ["v1:000000-002000", "v1:002000-004000", "v1:004000-006000", "v2:000000-002000"],
+            "clip_id": [
+                "v1:000000-002000",
+                "v1:002000-004000",
+                "v1:004000-006000",
+                "v2:000000-002000",
+            ],
             "narration_ids": [[row[0]] for row in (*NARRATIONS[:3], NARRATIONS[4])],
             "text": ["welcome back", "bend", "keep", "turn"],
             "said": ["none", "correct", "correct", "correct"],
@@ -39,8 +46,16 @@ def lost(tmp_path) -> funnel.Funnel:
         }
     )
     clips = pl.DataFrame({"clip_id": ["v1:002000-004000"], "split": ["test"]})
-    videos = pl.DataFrame({"video_id": ["v1", "v2"], "title": ["a", "b"], "channel": ["c", "d"], "sport": ["judo"] * 2,
-                           "skill": ["throw"] * 2, "duration_s": [8.0, 2.0]})  # fmt: skip
+    videos = pl.DataFrame(
+        {
+            "video_id": ["v1", "v2"],
+            "title": ["a", "b"],
+            "channel": ["c", "d"],
+            "sport": ["judo"] * 2,
+            "skill": ["throw"] * 2,
+            "duration_s": [8.0, 2.0],
+        }
+    )
     dropped = {
         "01_curation": tables.dropped_rows([("video", "v3", "no_captions", "no v3.en.vtt")]),
         "02_pairing": tables.dropped_rows(
@@ -48,8 +63,13 @@ def lost(tmp_path) -> funnel.Funnel:
              ("clip", "v2:000000-002000", "duplicate", "copy of v1:002000-004000")]
         ),
     }  # fmt: skip
-    return funnel.funnel(
-        videos, narrations, judged, clips, dropped, {"v1": tmp_path / "1.mp4", "v2": tmp_path / "2.mp4"}
+    return funnel_view.funnel(
+        videos,
+        narrations,
+        judged,
+        clips,
+        dropped,
+        {"v1": tmp_path / "1.mp4", "v2": tmp_path / "2.mp4"},
     )
 
 
@@ -75,12 +95,17 @@ def test_the_way_of_a_video_says_where_each_sentence_ended(lost):
         "dropped: duplicate, copy of v1:002000-004000",
     ]
     path = lost.path("v1")
-    assert "4 sentences, 3 windows, 1 clips kept" in path and "none at 0.80; 1.0% moves" in path.replace(
-        "0.80;", "0.80;"
+    assert (
+        "4 sentences, 3 windows, 1 clips kept" in path
+        and "none at 0.80; 1.0% moves" in path.replace("0.80;", "0.80;")
     )
     assert "was not kept by 01" in lost.path("v3") and "no v3.en.vtt" in lost.path("v3")
     assert "is no video of this run" in lost.path("v9") and "v1" in lost.path("v9")
-    assert lost.emptied() == "v2" and lost.cases()[-1].video == "v2" and lost.cases("v1")[-1].video == "v1"
+    assert (
+        lost.emptied() == "v2"
+        and lost.cases()[-1].video == "v2"
+        and lost.cases("v1")[-1].video == "v1"
+    )
 
 
 def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
@@ -91,7 +116,7 @@ def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
 
 
 def test_every_key(lost):
-    widget = exploring.FunnelWidget(lost, films=False)
+    widget = funnel_widget.FunnelWidget(lost, films=False)
     for key in "jjjknp":
         assert widget.press(key) == lost.html(widget.place)
     assert widget.place == Place(2) and widget.place.page == 0
@@ -106,14 +131,24 @@ def test_every_key(lost):
 
 def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
     """Three hours of talk: a page of it, its strips included, is below what a step may send."""
-    one = lost.sentences.row(0, named=True) | {"video_id": "v1", "text": "bend your knees and look ahead " * 4}
-    rows = [one | {"narration_id": f"v1:{at:05d}", "start_s": 3.0 * at,
-                   "window": f"v1:{3000 * at:06d}-{3000 * at + 2000:06d}"} for at in range(3600)]  # fmt: skip
+    one = lost.sentences.row(0, named=True) | {
+        "video_id": "v1",
+        "text": "bend your knees and look ahead " * 4,
+    }
+    rows = [
+        one
+        | {
+            "narration_id": f"v1:{at:05d}",
+            "start_s": 3.0 * at,
+            "window": f"v1:{3000 * at:06d}-{3000 * at + 2000:06d}",
+        }
+        for at in range(3600)
+    ]
     long = replace(lost, sentences=pl.DataFrame(rows, schema=lost.sentences.schema))
-    widget = exploring.FunnelWidget(long, films=False)
+    widget = funnel_widget.FunnelWidget(long, films=False)
     widget.video.value = "v1"
     strips = {span.name: b"x" * 12_000 for span in long.spans(widget.place)}
-    assert len(strips) == funnel.SENTENCES and len(long.html(widget.place, strips)) < 1_000_000
+    assert len(strips) == funnel_view.SENTENCES and len(long.html(widget.place, strips)) < 1_000_000
     assert "1 to 40 are shown" in widget.output.value and "41 to 80 are shown" in widget.press("n")
     assert long.spans(widget.place)[0].start_s == 120.0
     for _ in range(100):
@@ -123,7 +158,7 @@ def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
 
 
 def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
-    widget = exploring.FunnelWidget(lost, films=False)
+    widget = funnel_widget.FunnelWidget(lost, films=False)
     for named in ("v1:004000-006000", "v1:000000-002000", "v1"):
         widget.video.value = named
         assert widget.place.video == "v1" and "4 sentences" in widget.output.value
@@ -132,21 +167,32 @@ def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
 
 
 def test_what_04_dropped_is_no_video_that_01_left_out(lost):
-    dropped = tables.dropped_rows([("learner", "take-1@2.5", "annotation_error", "audio was cut off"),
-                                   ("take", "take-1", "no_exo_view", "no camera")])  # fmt: skip
-    rows = dropped.select(pl.lit("04_retrieval").alias("stage"), *list(funnel.LOSSES)[1:])
+    dropped = tables.dropped_rows(
+        [
+            ("learner", "take-1@2.5", "annotation_error", ("audio was cut off")),
+            ("take", "take-1", "no_exo_view", "no camera"),
+        ]
+    )
+    rows = dropped.select(pl.lit("04_retrieval").alias("stage"), *list(funnel_view.LOSSES)[1:])
     later = replace(lost, losses=pl.concat([lost.losses, rows]))
     assert later.video_of("take-1@2.5") == "take-1"
     path = later.path("take-1")
-    assert "learner's take" in path and "01." not in path.split("but")[1] and "0 sentences" not in path
+    assert (
+        "learner's take" in path and "01." not in path.split("but")[1] and "0 sentences" not in path
+    )
     assert "audio was cut off" in path and "no camera" in path
 
 
 def test_a_run_without_losses_opens(lost):
-    empty = funnel.Funnel(
-        lost.steps, lost.losses.head(0), lost.reasons.head(0), lost.videos, lost.sentences.head(0), {}
+    empty = funnel_view.Funnel(
+        lost.steps,
+        lost.losses.head(0),
+        lost.reasons.head(0),
+        lost.videos,
+        lost.sentences.head(0),
+        {},
     )
-    widget = exploring.FunnelWidget(empty, films=False)
+    widget = funnel_widget.FunnelWidget(empty, films=False)
     assert "nothing" in widget.press("j") and widget.press("n") and widget.press("1")
     assert empty.cases() == [Place()]
 
@@ -154,7 +200,9 @@ def test_a_run_without_losses_opens(lost):
 def test_headless_is_the_page(lost, monkeypatch, tmp_path):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
-    monkeypatch.setattr(exploring, "make_previews", lambda spans, **_: {})
-    shown = exploring.explore_here(lost, keep=tmp_path / "funnel.html")
-    assert isinstance(shown, HTML) and shown.data in (tmp_path / "funnel.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(funnel_widget, "make_previews", lambda spans, **_: {})
+    shown = funnel_widget.explore_here(lost, keep=tmp_path / "funnel.html")
+    assert isinstance(shown, HTML) and shown.data in (tmp_path / "funnel.html").read_text(
+        encoding="utf-8"
+    )
     assert lost.overview() in shown.data and lost.path("v2") in shown.data

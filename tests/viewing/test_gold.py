@@ -1,4 +1,6 @@
-"""Gold samples as pages and as a widget: strangers' text stays text, one key is one saved label, errors come out."""
+"""Gold samples as pages and as a widget: strangers' text stays text, one key is one saved label,
+errors come out.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sportskills_lib.viewing import gold
-from sportskills_lib.viewing.labelling import Labeller
+from sportskills_lib.viewing import labelling_view
+from sportskills_lib.viewing.labelling_widget import Labeller
 from sportskills_lib.viewing.previews import Preview
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> \u202e' + "long " * 500
@@ -19,11 +21,18 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> \u202e' + "lo
 def rows(text: str = "words", count: int = 3) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "item_id": [f"{i}{text}" for i in range(count)], "text": text, "sport": text, "video_id": text,
-            "start_s": [1.0] * count, "end_s": 2.0, "verdict": "yes", "confidence": [0.5] * count,
-            "label": "", "note": "",
+            "item_id": [f"{i}{text}" for i in range(count)],
+            "text": text,
+            "sport": text,
+            "video_id": text,
+            "start_s": [1.0] * count,
+            "end_s": 2.0,
+            "verdict": "yes",
+            "confidence": [0.5] * count,
+            "label": "",
+            "note": "",
         }
-    )  # fmt: skip
+    )
 
 
 class Tags(HTMLParser):
@@ -41,25 +50,30 @@ class Tags(HTMLParser):
 def test_hostile_text_stays_text() -> None:
     frame = rows(HOSTILE)
     strips = {frame["item_id"][0]: np.zeros((3, 8, 8, 3), np.uint8)}
-    page = gold.sheet("What?", frame, strips, labels=("yes", "no"))
-    page += gold.item(frame.row(0, named=True), strips, verdicts=True)
+    page = labelling_view.sheet("What?", frame, strips, labels=("yes", "no"))
+    page += labelling_view.item(frame.row(0, named=True), strips, verdicts=True)
     scores = pl.DataFrame(
-        [(HOSTILE, "yes", "recall", 0.5, 0.1, 0.9, 3), ("all", "yes", "x", None, None, None, 0)], orient="row"
+        [(HOSTILE, "yes", "recall", 0.5, 0.1, 0.9, 3), ("all", "yes", "x", None, None, None, 0)],
+        orient="row",
     )
-    page += gold.scores(scores)
+    page += labelling_view.scores(scores)
     tags = Tags(page)
-    assert "script" not in tags.seen and not {name for name in tags.attributes if name.startswith("on")}
+    assert "script" not in tags.seen and not {
+        name for name in tags.attributes if name.startswith("on")
+    }
     assert page.count("<img") == 2 and "default-src 'none'" in page
     assert len(page) < 30_000
 
 
 def test_the_page_does_not_tell_what_the_judge_said() -> None:
     frame = rows().with_columns(verdict=pl.lit("secret"))
-    assert "secret" not in gold.sheet("What?", frame, {}, labels=("yes", "no"))
-    assert "secret" in gold.item(frame.row(0, named=True), {}, verdicts=True)
+    assert "secret" not in labelling_view.sheet("What?", frame, {}, labels=("yes", "no"))
+    assert "secret" in labelling_view.item(frame.row(0, named=True), {}, verdicts=True)
 
 
-def labeller(saved: list[tuple[str, str, str]], frame: pl.DataFrame | None = None, **changes) -> Labeller:
+def labeller(
+    saved: list[tuple[str, str, str]], frame: pl.DataFrame | None = None, **changes
+) -> Labeller:
     options: dict[str, Any] = {
         "ask": "What?",
         "keys": {"y": "yes", "n": "no"},
@@ -95,8 +109,10 @@ def test_a_verdict_is_seen_after_the_label_alone_and_that_is_noted() -> None:
     assert "the judge said <b><bdi>secret</bdi></b> (0.50)" in made.state.value
     made.press("n")  # changed after it was seen
     assert saved == [
-        ("0words", "yes", ""), ("0words", "yes", "verdict seen after yes"), ("0words", "no", "verdict seen after yes"),
-    ]  # fmt: skip
+        ("0words", "yes", ""),
+        ("0words", "yes", "verdict seen after yes"),
+        ("0words", "no", ("verdict seen after yes")),
+    ]
     assert "secret" not in made.state.value
 
 

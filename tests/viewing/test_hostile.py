@@ -1,4 +1,6 @@
-"""Titles, captions, channels and ids from strangers are text in every view: nothing of them becomes markup."""
+"""Titles, captions, channels and ids from strangers are text in every view: nothing of them becomes
+markup.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,16 @@ import polars as pl
 import pytest
 
 from sportskills_lib import tables
-from sportskills_lib.viewing import advice, asked, funnel, gold, inspecting, keys
-from sportskills_lib.viewing.escaping import text
-from sportskills_lib.viewing.inspector import Inspector
+from sportskills_lib.viewing import (
+    advice_page,
+    funnel_view,
+    inspector_widget,
+    keys,
+    labelling_view,
+    retrieved_queries,
+)
+from sportskills_lib.viewing.escape import text
+from sportskills_lib.viewing.inspector_view import Inspector
 from sportskills_lib.viewing.previews import Preview
 
 HOSTILE = {
@@ -42,58 +51,112 @@ class Reader(HTMLParser):
         self.said.append(data)
 
 
-def _asked(bad: str) -> asked.Asked:
+def _asked(bad: str) -> retrieved_queries.Asked:
     row = {
-        "video_id": bad, "title": bad, "channel": bad, "sport": bad, "skill": bad, "start_s": 0.0, "end_s": 2.0,
-        "demonstration": "correct", "said": bad,
-    }  # fmt: skip
+        "video_id": bad,
+        "title": bad,
+        "channel": bad,
+        "sport": bad,
+        "skill": bad,
+        "start_s": 0.0,
+        "end_s": 2.0,
+        "demonstration": "correct",
+        "said": bad,
+    }
     queries = pl.DataFrame(
-        {"query_id": [bad], "sport": [bad], "skill": [bad], "text": [bad], "shown": [bad], "own": [[bad]]}
+        {
+            "query_id": [bad],
+            "sport": [bad],
+            "skill": [bad],
+            "text": [bad],
+            "shown": [bad],
+            "own": [[bad]],
+        }
     )
     hits = pl.DataFrame({"query_id": [bad], "rank": [1], "clip_id": [bad], "score": [0.5]})
     places = pl.DataFrame({"query_id": [bad], "place": [30.0]})
-    items = asked.Items({bad: row}, {bad: (np.zeros((1, 2, 8, 8, 3), np.uint8), 0)}, {})
-    return asked.Asked("narrations", queries, {bad: hits}, {bad: places}, items, 10, "its own clip", {}, {})
+    items = retrieved_queries.Items({bad: row}, {bad: (np.zeros((1, 2, 8, 8, 3), np.uint8), 0)}, {})
+    return retrieved_queries.Asked(
+        "narrations", queries, {bad: hits}, {bad: places}, items, 10, "its own clip", {}, {}
+    )
 
 
 def inspected(bad: str) -> str:
-    widget = inspecting.InspectorWidget([_asked(bad)], films=False)
-    return widget.output.value + widget.legend.value + inspecting.pages([_asked(bad)])
+    widget = inspector_widget.InspectorWidget([_asked(bad)], films=False)
+    return widget.output.value + widget.legend.value + inspector_widget.pages([_asked(bad)])
 
 
 def without_pictures(bad: str) -> str:
     made = _asked(bad)
-    view = Inspector(replace(made, items=asked.Items({}, {}, {})))
+    view = Inspector(replace(made, items=retrieved_queries.Items({}, {}, {})))
     return view.page([view.start()])
 
 
 def explored(bad: str) -> str:
     item = f"{bad}:000000-002000"
-    narrations = pl.DataFrame({"narration_id": [item], "video_id": [bad], "start_s": [0.0], "text": [bad],
-                               "actionable": [True], "reason": [bad]})  # fmt: skip
-    judged = pl.DataFrame({"clip_id": [item], "narration_ids": [[item]], "text": [bad], "said": ["correct"],
-                           "demonstration": [bad], "score": [1.0], "moved": [0.1]})  # fmt: skip
-    videos = pl.DataFrame({"video_id": [bad], "title": [bad], "channel": [bad], "sport": [bad], "skill": [bad],
-                           "duration_s": [2.0]})  # fmt: skip
+    narrations = pl.DataFrame(
+        {
+            "narration_id": [item],
+            "video_id": [bad],
+            "start_s": [0.0],
+            "text": [bad],
+            "actionable": [True],
+            "reason": [bad],
+        }
+    )
+    judged = pl.DataFrame(
+        {
+            "clip_id": [item],
+            "narration_ids": [[item]],
+            "text": [bad],
+            "said": ["correct"],
+            "demonstration": [bad],
+            "score": [1.0],
+            "moved": [0.1],
+        }
+    )
+    videos = pl.DataFrame(
+        {
+            "video_id": [bad],
+            "title": [bad],
+            "channel": [bad],
+            "sport": [bad],
+            "skill": [bad],
+            "duration_s": [2.0],
+        }
+    )
     lines = tables.dropped_rows([("clip", item, bad, bad), ("video", bad, bad, bad)])
     clips = pl.DataFrame({"clip_id": ["other"], "split": ["test"]})
-    made = funnel.funnel(videos, narrations, judged, clips, {"02_pairing": lines}, {})
-    places = [funnel.Place(number) for number in range(made.reasons.height)]
+    made = funnel_view.funnel(videos, narrations, judged, clips, {"02_pairing": lines}, {})
+    places = [funnel_view.Place(number) for number in range(made.reasons.height)]
     strips = {item: b"strip"}
-    return made.page([*places, funnel.Place(video=bad), funnel.Place(video=bad + "2")], strips)
+    return made.page(
+        [*places, funnel_view.Place(video=bad), funnel_view.Place(video=bad + "2")], strips
+    )
 
 
 def advised(bad: str) -> str:
     preview = Preview(b"film", b"strip")
-    one = advice.Suggestion(1, bad, bad, bad, bad, bad, bad, 0.0, 2.0, f"javascript:{bad}", 0.5, None, preview)
-    page = advice.AdviceView(bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad]).page()
+    one = advice_page.Suggestion(
+        1, bad, bad, bad, bad, bad, bad, 0.0, 2.0, f"javascript:{bad}", 0.5, None, preview
+    )
+    page = advice_page.AdviceView(bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad]).page()
     return page[page.index("<body>") :]
 
 
 def labelled(bad: str) -> str:
-    row = {"item_id": bad, "text": bad, "start_s": 0.0, "end_s": 1.0, "sport": bad, "video_id": bad, "confidence": 0.5,
-           "verdict": bad, "label": bad}  # fmt: skip
-    return gold.item(row, {}, verdicts=True) + gold.table([bad], [[bad]])
+    row = {
+        "item_id": bad,
+        "text": bad,
+        "start_s": 0.0,
+        "end_s": 1.0,
+        "sport": bad,
+        "video_id": bad,
+        "confidence": 0.5,
+        "verdict": bad,
+        "label": bad,
+    }
+    return labelling_view.item(row, {}, verdicts=True) + labelling_view.table([bad], [[bad]])
 
 
 def failed(bad: str) -> str:
@@ -101,25 +164,37 @@ def failed(bad: str) -> str:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("shown", [inspected, without_pictures, explored, advised, labelled, failed])
+@pytest.mark.parametrize(
+    "shown", [inspected, without_pictures, explored, advised, labelled, failed]
+)
 def test_hostile_text_is_shown_as_text(shown, name):
     page = shown(HOSTILE[name])
     reader = Reader()
     reader.feed(page)
     assert not ACTIVE & set(reader.tags) and not reader.handlers
     assert all(target.startswith("data:") for target in reader.targets)
-    assert not any(letter in page for letter in "\u202e\u2066\u200f\x00\x1b") or name not in ("turned", "control")
+    assert not any(letter in page for letter in "\u202e\u2066\u200f\x00\x1b") or name not in (
+        "turned",
+        "control",
+    )
     assert len(page) < 120_000
-    assert {"script": "alert(1)", "attribute": "alert(2)", "path": "etc/passwd"}.get(name, "") in "".join(reader.said)
+    assert {"script": "alert(1)", "attribute": "alert(2)", "path": "etc/passwd"}.get(
+        name, ""
+    ) in "".join(reader.said)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_plain_in_controls(name):
-    widget = inspecting.InspectorWidget([_asked(HOSTILE[name])], films=False)
-    labels = [label for control in (widget.query, widget.controls["sport"], widget.controls["skill"])
-              for label, _ in control.options]  # fmt: skip
+    widget = inspector_widget.InspectorWidget([_asked(HOSTILE[name])], films=False)
+    labels = [
+        label
+        for control in (widget.query, widget.controls["sport"], widget.controls["skill"])
+        for label, _ in control.options
+    ]
     assert len(labels) == 5 and all(label.isprintable() and len(label) < 130 for label in labels)
-    assert widget.controls["skill"].options[1][1] == HOSTILE[name]  # what is chosen stays what it is called
+    assert (
+        widget.controls["skill"].options[1][1] == HOSTILE[name]
+    )  # what is chosen stays what it is called
 
 
 def test_text_is_cut_isolated_and_plain():

@@ -1,4 +1,6 @@
-"""The inspector: filters and marks against 05's own functions, every step by key, and what a step costs."""
+"""The inspector: filters and marks against 05's own functions, every step by key, and what a step
+costs.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ import pytest
 import stage_outputs
 from IPython.display import HTML
 
-from sportskills_lib import artifacts, pages
-from sportskills_lib.evaluation import audit, cases, recall
-from sportskills_lib.rating import commands
-from sportskills_lib.viewing import asked, inspecting, inspector
-from sportskills_lib.viewing.inspector import APART, FAILURES, NEAR, Inspector
+from sportskills_lib.apps import serve_widget
+from sportskills_lib.apps.rate import commands
+from sportskills_lib.evaluation import demo_truth, recall
+from sportskills_lib.report import cases
+from sportskills_lib.runs import artifacts
+from sportskills_lib.viewing import inspector_view, inspector_widget, retrieved_queries
+from sportskills_lib.viewing.inspector_view import APART, FAILURES, NEAR, Inspector
 from sportskills_lib.viewing.previews import Span
 
 
@@ -26,9 +30,9 @@ def test_marks_are_those_that_05_gives(kinds):
     )
     queries, _ = recall.test_queries(clips, pairing.table("pairs"), narrations)
     retrieved = artifacts.open_stage(stage_outputs.RUN, "05_evaluation").table("retrievals")
-    oracle = cases.retrieved(queries, retrieved, clips, audit.true_groups("data/raw/demo/truth", clips)).sample(
-        300, seed=0
-    )
+    oracle = cases.retrieved(
+        queries, retrieved, clips, demo_truth.true_groups("data/raw/demo/truth", clips)
+    ).sample(300, seed=0)
     by_id = {row["query_id"]: row for row in kinds[0].queries.to_dicts()}
     for query, clip, mark in oracle.select("query_id", "clip_id", "mark").iter_rows():
         assert kinds[0].mark(by_id[query], clip) == mark
@@ -58,7 +62,9 @@ def test_a_learner_is_a_failure_when_no_clip_that_helps_is_near(kinds):
     view = Inspector(learners)
     state = view.chosen(view.start(), show=FAILURES)
     for row in view.listed(state).head(20).iter_rows(named=True):
-        hits = learners.hits[state.system].filter(pl.col("query_id") == row["query_id"]).sort("rank")
+        hits = (
+            learners.hits[state.system].filter(pl.col("query_id") == row["query_id"]).sort("rank")
+        )
         grades = learners.grades[row["query_id"]]
         assert all(grades.get(clip, 0) < 2 for clip in hits["clip_id"].head(5))
 
@@ -68,14 +74,14 @@ def test_two_systems_show_where_they_differ(kinds):
     state = view.start()
     html = view.html(state)
     assert html.count('class="system"') == 2 and "only here" in html
-    assert html.count("<figure") == 1 + 2 * inspector.TOP
+    assert html.count("<figure") == 1 + 2 * inspector_view.TOP
     assert view.html(replace(state, other="")).count('class="system"') == 1
     same = view.html(replace(state, other=state.system))
     assert "only here" not in same and "both: rank 1" in same
 
 
 def test_every_key_steps_and_shows_what_the_view_shows(kinds):
-    widget = inspecting.InspectorWidget(kinds, films=False)
+    widget = inspector_widget.InspectorWidget(kinds, films=False)
     for key in "jjkfsdabxtgvvffjm":
         shown = widget.press(key)
         assert shown == widget.view.html(widget.state)
@@ -90,7 +96,7 @@ def test_every_key_steps_and_shows_what_the_view_shows(kinds):
 
 
 def test_the_mouse_takes_the_same_way(kinds):
-    widget = inspecting.InspectorWidget(kinds, films=False)
+    widget = inspector_widget.InspectorWidget(kinds, films=False)
     widget.controls["sport"].value = "judo"
     assert widget.state.sport == "judo" and ">judo<" in widget.output.value
     widget.controls["show"].value = APART
@@ -104,7 +110,7 @@ def test_the_mouse_takes_the_same_way(kinds):
 
 
 def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
-    widget = inspecting.InspectorWidget(kinds, films=False)
+    widget = inspector_widget.InspectorWidget(kinds, films=False)
 
     def broken(*_, **__):
         raise RuntimeError("no <frames>")
@@ -122,27 +128,31 @@ def test_films_replace_small_pictures_within_the_budget(kinds):
     view = Inspector(kinds[0])
     state = view.start()
     films = dict.fromkeys(view.shown(state), b"film")
-    assert view.html(state, films).count("<video") == 1 + 2 * inspector.TOP
+    assert view.html(state, films).count("<video") == 1 + 2 * inspector_view.TOP
     heavy = dict.fromkeys(films, bytes(300_000))
     html = view.html(state, heavy)
     assert 1 <= html.count("<video") < 5 and len(html) < 2_000_000
-    assert html.count("<video") + html.count("<img") == 1 + 2 * inspector.TOP
+    assert html.count("<video") + html.count("<img") == 1 + 2 * inspector_view.TOP
 
 
 def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypatch):
-    from sportskills_lib.viewing import background
+    from sportskills_lib.viewing import film_loader
     from sportskills_lib.viewing.previews import Preview
 
     monkeypatch.setattr(
-        background,
+        film_loader,
         "make_previews",
         lambda spans, **_: {span.name: Preview(b"film" + span.name.encode()) for span in spans},
     )
-    monkeypatch.setattr(asked.Items, "span", lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1))
-    widget = inspecting.InspectorWidget(kinds)
+    monkeypatch.setattr(
+        retrieved_queries.Items,
+        "span",
+        lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1),
+    )
+    widget = inspector_widget.InspectorWidget(kinds)
     widget.films.wait()
-    assert widget.output.value.count("<video") == 1 + 2 * inspector.TOP
-    monkeypatch.setattr(background, "make_previews", lambda *_, **__: 1 / 0)
+    assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
+    monkeypatch.setattr(film_loader, "make_previews", lambda *_, **__: 1 / 0)
     widget.go(widget.view.chosen(widget.state, show=APART))
     widget.films.wait()
     assert "ZeroDivisionError" in widget.status.value
@@ -150,65 +160,91 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
 
 def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch, tmp_path):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    shown = inspecting.inspect_here(kinds, keep=tmp_path / "page.html", about="run <b> · generated demo world")
-    assert "run &lt;b&gt; · generated demo world" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert isinstance(shown, HTML) and shown.data in (tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = inspector_widget.inspect_here(
+        kinds, keep=tmp_path / "page.html", about="run <b> · generated demo world"
+    )
+    assert "run &lt;b&gt; · generated demo world" in (tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
+    assert isinstance(shown, HTML) and shown.data in (tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
     for view in map(Inspector, kinds):
         assert all(view.html(state) in shown.data for state in view.cases())
-    assert isinstance(inspecting.inspect_here([], keep=tmp_path / "page.html"), HTML)
-    counted = inspecting.counts(kinds)
+    assert isinstance(inspector_widget.inspect_here([], keep=tmp_path / "page.html"), HTML)
+    counted = inspector_widget.counts(kinds)
     assert (counted["hits"] + counted["failures"] == counted["queries"]).all()
-    assert inspecting.facts(kinds, pl.DataFrame({"a": [1]}))["reasons"] == 1
-    view, (said, of_learners) = Inspector(kinds[0]), inspecting.finding(kinds, counted).split("\n\n")
+    assert inspector_widget.facts(kinds, pl.DataFrame({"a": [1]}))["reasons"] == 1
+    view, (said, of_learners) = (
+        Inspector(kinds[0]),
+        inspector_widget.finding(kinds, counted).split("\n\n"),
+    )
     failed = view.listed(view.chosen(view.start(), show=FAILURES)).height
     assert f"{failed} of {kinds[0].queries.height} fail" in said and "most often in" in said
-    assert of_learners.startswith("**learners, ") and inspecting.finding([], counted).startswith("Nothing")
+    assert of_learners.startswith("**learners, ") and inspector_widget.finding(
+        [], counted
+    ).startswith("Nothing")
 
 
 def test_two_runs_stand_side_by_side(inspected, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
-    both = asked.read(stage_outputs.RUN, stage_outputs.RUN)
+    both = retrieved_queries.read(stage_outputs.RUN, stage_outputs.RUN)
     assert all(name.startswith("synthetic: ") for name in both[0].systems())
     view = Inspector(both[0])
     assert view.html(view.start()).count('class="system"') == 2
-    known = asked._of_run
-    none = {"other": [replace(part, queries=part.queries.with_columns(query_id=pl.lit("x"))) for part in
-                      known(stage_outputs.RUN, "")]}  # fmt: skip
-    monkeypatch.setattr(asked, "_of_run", lambda run, prefix: none.get(run) or known(run, prefix))
+    known = retrieved_queries._of_run
+    none = {
+        "other": [
+            replace(part, queries=part.queries.with_columns(query_id=pl.lit("x")))
+            for part in known(stage_outputs.RUN, "")
+        ]
+    }
+    monkeypatch.setattr(
+        retrieved_queries, "_of_run", lambda run, prefix: none.get(run) or known(run, prefix)
+    )
     with pytest.raises(ValueError, match="'synthetic' and 'other' asked nothing in common"):
-        asked.read(stage_outputs.RUN, "other")
-    assert asked.folder_of("") == "" and str(asked.folder_of("mine")).endswith("mine/05_evaluation")
+        retrieved_queries.read(stage_outputs.RUN, "other")
+    assert retrieved_queries.folder_of("") == "" and str(
+        retrieved_queries.folder_of("mine")
+    ).endswith("mine/05_evaluation")
 
 
 def test_a_clip_is_right_for_the_run_that_cut_it(kinds):
     one = kinds[0]
     name, query = one.systems()[0], one.queries.row(0, named=True)
     recut = one.queries.with_columns(own=pl.lit(["cut otherwise"]).cast(pl.List(pl.String)))
-    both = asked._joined([one, replace(one, queries=recut, hits={f"other: {name}": one.hits[name]})])
+    both = retrieved_queries._joined(
+        [one, replace(one, queries=recut, hits={f"other: {name}": one.hits[name]})]
+    )
     wanted = both.queries.row(by_predicate=pl.col("query_id") == query["query_id"], named=True)
     assert {both.mark(wanted, clip) for clip in ("cut otherwise", query["own"][0])} == {cases.OWN}
     learners = next(each for each in kinds if each.kind == "learners")
     more = replace(learners, grades={learner: {"new": 3.0} for learner in learners.grades})
     learner = learners.queries["query_id"][0]
-    known = asked._joined([learners, more]).grades[learner]
+    known = retrieved_queries._joined([learners, more]).grades[learner]
     assert known == learners.grades[learner] | {"new": 3.0}
 
 
 def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
     paths = pl.DataFrame({"id": ["a", "b", "c"], "path": ["a.mp4", "../b.mp4", "/etc/passwd"]})
-    assert set(asked.below("data/raw/mine", paths)) == {"a"}
+    assert set(retrieved_queries.below("data/raw/mine", paths)) == {"a"}
 
 
 def test_the_page_is_of_one_run_or_of_two(inspected, monkeypatch):
     served: list[str] = []
     monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
-    monkeypatch.setattr(pages, "serve", lambda code, **_: served.append(code.splitlines()[-1]))
+    monkeypatch.setattr(
+        serve_widget, "serve", lambda code, **_: served.append(code.splitlines()[-1])
+    )
     other = inspected / "data/runs/other"
     shutil.copytree(inspected / "data/runs" / stage_outputs.RUN, other)
     commands.inspect(stage_outputs.RUN)
     commands.inspect(stage_outputs.RUN, "other")
-    assert served == [f"inspector.browse('{stage_outputs.RUN}')", f"inspector.browse('{stage_outputs.RUN}', 'other')"]
+    assert served == [
+        f"inspector.browse('{stage_outputs.RUN}')",
+        f"inspector.browse('{stage_outputs.RUN}', 'other')",
+    ]
     for wrong, said in ((stage_outputs.RUN, "is one run"), ("nobody", "nobody"), ("a'b", "a'b")):
         with pytest.raises(ValueError, match=said):
             commands.inspect(stage_outputs.RUN, wrong)

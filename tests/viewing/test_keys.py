@@ -1,4 +1,6 @@
-"""Keys and their buttons do the same, and an error is seen; tests/viewing/test_lab.py presses them in a browser."""
+"""Keys and their buttons do the same, and an error is seen; tests/viewing/test_lab.py presses them
+in a browser.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def attached(handlers, **options):
 
 def test_a_key_and_its_button_call_the_same_function():
     pressed = []
-    box, attached_keys, _ = attached({"j": lambda: pressed.append("j"), " ": lambda: pressed.append("space")})
+    box, attached_keys, _ = attached(
+        {"j": lambda: pressed.append("j"), " ": lambda: pressed.append("space")}
+    )
     assert box.children[-1] is attached_keys
     attached_keys.press("j")
     attached_keys.children[1].click()
@@ -29,7 +33,11 @@ def test_the_buttons_are_the_list_of_keys():
     _, attached_keys, _ = attached({"j": print, "ArrowLeft": print}, labels={"j": "next"})
     buttons = [child for child in attached_keys.children if isinstance(child, ipywidgets.Button)]
     assert [button.description for button in buttons] == ["j next", "←"]
-    assert [keys.key_class(key) for key in ("j", " ", "<")] == ["sk-key-6a", "sk-key-20", "sk-key-3c"]
+    assert [keys.key_class(key) for key in ("j", " ", "<")] == [
+        "sk-key-6a",
+        "sk-key-20",
+        "sk-key-3c",
+    ]
     assert keys.key_class("ArrowLeft") in buttons[1]._dom_classes
 
 

@@ -1,6 +1,7 @@
 """Every widget in a real JupyterLab: keys, mouse, errors, hostile texts, a lost kernel.
 
-Slow: see tests/browsing.py for what it needs. One notebook is opened once; the tests go through it from top to bottom.
+Slow: see tests/browsing.py for what it needs. One notebook is opened once; the tests go through it
+from top to bottom.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ import pytest
 import stage_outputs
 from browsing import Browsers, Server, free_port, needs_browser
 
-from sportskills_lib import guard, headless
-from sportskills_lib.auditing import sheets
-from sportskills_lib.rating import drawing
-from sportskills_lib.rating.page import open_study
-from sportskills_lib.rating.store import Study
+from sportskills_lib.apps.audit import sheets
+from sportskills_lib.apps.rate import candidate_draw
+from sportskills_lib.apps.rate.page import open_study
+from sportskills_lib.apps.rate.store import Study
+from sportskills_lib.runs import notebooks, process_guard
 
 pytestmark = needs_browser
 
 RUN, TOKEN = stage_outputs.RUN, "t" * 24
 EVIL = (
-    '"\'><img class="sk-evil" src="x" onerror="window.skHit=1"><script>window.skHit=2;alert(3)</script>'
+    '"\'><img class="sk-evil" src="x" '
+    'onerror="window.skHit=1"><script>window.skHit=2;alert(3)</script>'
     '<b class="sk-evil">bold</b> ../../etc/passwd \u202egnp.exe\u2066\u200f ' + "long " * 2000
 )
 EVIL_NAME = ' <img class="sk-evil" src="x" onerror="window.skHit=4">'
@@ -67,7 +69,9 @@ SHOWN = {  # where each says what is looked at
 
 
 class Lab(Server):
-    """JupyterLab as anybody starts it, in a folder of its own, with the settings of nobody; ended with this process."""
+    """JupyterLab as anybody starts it, in a folder of its own, with the settings of nobody; ended
+    with this process.
+    """
 
     def __init__(self, home: Path, own: Path):
         port = free_port()
@@ -79,23 +83,49 @@ class Lab(Server):
             "IPYTHONDIR",
         )
         places = {name: str(own / name.lower()) for name in (*names, "JUPYTERLAB_SETTINGS_DIR")}
-        quiet = own / "jupyterlab_settings_dir/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        quiet = (
+            own
+            / "jupyterlab_settings_dir/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        )
         quiet.parent.mkdir(parents=True)
-        quiet.write_text('{"checkForUpdates": false, "fetchNews": "false"}')  # else it asks, and looks outside
-        command = ["-m", "sportskills_lib.guard", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
-        command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
+        quiet.write_text(
+            '{"checkForUpdates": false, "fetchNews": "false"}'
+        )  # else it asks, and looks outside
+        command = [
+            "-m",
+            "sportskills_lib.runs.process_guard",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+        ]
+        command += [
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={TOKEN}",
+        ]
         command.append(f"--ServerApp.root_dir={home}")
         # The kernels' parent is this server, and they print where it prints.
         kept = {
-            name: value for name, value in os.environ.items() if name not in (guard.PARENT_VARIABLE, guard.LOG_VARIABLE)
+            name: value
+            for name, value in os.environ.items()
+            if name not in (process_guard.PARENT_VARIABLE, process_guard.LOG_VARIABLE)
         }
         with (own / "lab.log").open("w") as log:
-            super().__init__(command, port, path=f"/api?token={TOKEN}", env=kept | places, stdout=log, stderr=log)
+            super().__init__(
+                command, port, path=f"/api?token={TOKEN}", env=kept | places, stdout=log, stderr=log
+            )
 
 
 def hostile(patch: pytest.MonkeyPatch) -> None:
-    """Sentences, channels, comments and skills of the made-up stages get what an attacker would write."""
-    clips, learners, said = stage_outputs.clip_rows, stage_outputs.learner_rows, stage_outputs.narration_rows
+    """Sentences, channels, comments and skills of the made-up stages get what an attacker would
+    write.
+    """
+    clips, learners, said = (
+        stage_outputs.clip_rows,
+        stage_outputs.learner_rows,
+        stage_outputs.narration_rows,
+    )
     skill = pl.col("skill") + EVIL_NAME
     patch.setattr(
         stage_outputs, "clip_rows",
@@ -107,9 +137,12 @@ def hostile(patch: pytest.MonkeyPatch) -> None:
         lambda *args: learners(*args).with_columns(skill, comment=pl.lit("knees " + EVIL)),
     )
     patch.setattr(
-        stage_outputs, "narration_rows",
-        lambda rows: said(rows).with_columns(text=pl.format("mind {} {}", "narration_id", pl.lit(EVIL))),
-    )  # fmt: skip
+        stage_outputs,
+        "narration_rows",
+        lambda rows: said(rows).with_columns(
+            text=pl.format("mind {} {}", "narration_id", pl.lit(EVIL))
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +156,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         stage_outputs.write_stages(folder, sports=("golf", "judo"), judged=True)
         stage_outputs.write_evaluation()
         stage_outputs.write_films(folder)
-        drawing.draw(Study("coaches", RUN, "pools", (), 3, "test", ("ann",), 1, 0.0, 0), learners=4)
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code.strip()) for code in CELLS.values()])
-        book.metadata = {"kernelspec": {"name": headless.KERNEL, "display_name": "x", "language": "python"}}
+        candidate_draw.draw(
+            Study("coaches", RUN, "pools", (), 3, "test", ("ann",), 1, 0.0, 0), learners=4
+        )
+        book = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(code.strip()) for code in CELLS.values()]
+        )
+        book.metadata = {
+            "kernelspec": {"name": notebooks.KERNEL, "display_name": "x", "language": "python"}
+        }
         nbformat.write(book, folder / "look.ipynb")
         yield folder
 
@@ -133,7 +172,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def lab(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     own = tmp_path_factory.mktemp("jupyter")
-    with headless.guarded_kernel(home, own / "kernel.log"):
+    with notebooks.guarded_kernel(home, own / "kernel.log"):
         made = Lab(home, own)
         yield made
         made.end()
@@ -172,7 +211,9 @@ class Widget:
 
     def focus(self) -> None:
         """Give the keys to the widget, and show it from its top."""
-        self.evaluate(f"(b => {{b.scrollIntoView(); b.focus()}})(document.querySelector({self.box!r}))")
+        self.evaluate(
+            f"(b => {{b.scrollIntoView(); b.focus()}})(document.querySelector({self.box!r}))"
+        )
 
     def step(self, do: str = "press", **asked: Any) -> str:
         """Do something, wait until the view changed; what it shows then."""
@@ -208,10 +249,13 @@ class Widget:
 
     def told(self) -> None:
         """Print what the steps took; the goals are a second and 2 MB."""
-        seconds, sizes = (sorted(step[name] for step in self.steps) for name in ("seconds", "bytes"))
+        seconds, sizes = (
+            sorted(step[name] for step in self.steps) for name in ("seconds", "bytes")
+        )
         middle = len(seconds) // 2
         print(
-            f"\n{self.name}: {len(seconds)} steps, median {seconds[middle]:.2f} s, slowest {seconds[-1]:.2f} s; "
+            f"\n{self.name}: {len(seconds)} steps, median {seconds[middle]:.2f} s, slowest "
+            f"{seconds[-1]:.2f} s; "
             f"bytes: median {sizes[middle]:,}, most {sizes[-1]:,}"
         )
         assert seconds[middle] < 1.0 and sizes[-1] < 2e6
@@ -223,12 +267,17 @@ def test_the_inspector(browsers: Browsers) -> None:
     first = widget.shown()
     assert first.startswith("1 of ") and "all sports" in first
     assert widget.key("j").startswith("2 of ") and widget.key("k") == first
-    widget.wait(f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && v.currentTime > 0)")
+    widget.wait(
+        f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && "
+        "v.currentTime > 0)"
+    )
     assert "failures" in widget.key("f") and "near misses" in widget.button("next filter")
     while "all, worst first" not in widget.shown():
         widget.button("next filter")
     chosen = widget.step("choose", at=widget.box + SPORT, label="golf")
-    assert "golf" in chosen and widget.key("j").startswith("2 of ")  # the focus came back from the list
+    assert "golf" in chosen and widget.key("j").startswith(
+        "2 of "
+    )  # the focus came back from the list
     widget.step("click", at=f"{widget.box} button:has-text('first')")
     before = widget.shown()
     widget.do("press", keys=["j"] * 8)
@@ -240,7 +289,10 @@ def test_the_inspector(browsers: Browsers) -> None:
     widget.wait(f"{systems}[0].innerText === {two!r} && {systems}[1].innerText === {one!r}")
     widget.picture("inspector")
     assert "learner" not in before and widget.key("m") != before
-    widget.wait(f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && v.currentTime > 0)")
+    widget.wait(
+        f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && "
+        "v.currentTime > 0)"
+    )
     widget.picture("inspector_learners")
     widget.key("m")
     widget.told()
@@ -262,13 +314,19 @@ def test_the_funnel(browsers: Browsers) -> None:
     strip = f"{widget.box} img[alt='film strip']"
     widget.wait(f"document.querySelector({strip!r}) !== null")  # made in the background
     widget.picture("funnel_video")
-    # Letters that are keys elsewhere are text in a field, and no cell is added or cut by JupyterLab.
+    # Letters that are keys elsewhere are text in a field, and no cell is added or cut by
+    # JupyterLab.
     widget.do("click", at=field)
     widget.do("press", keys=["Control+a"])
     widget.do("type", text="nobxjkdd")
-    assert widget.evaluate(f"document.querySelector({field!r}).value") == "nobxjkdd" and widget.shown() == path
+    assert (
+        widget.evaluate(f"document.querySelector({field!r}).value") == "nobxjkdd"
+        and widget.shown() == path
+    )
     assert "nobxjkdd" in widget.step(keys=["Enter"])
-    assert widget.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length") == len(CELLS)
+    assert widget.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length") == len(
+        CELLS
+    )
     widget.do("press", keys=["Escape"])  # leaves the field
     time.sleep(0.3)
     assert widget.key("Escape") == second  # goes back
@@ -284,7 +342,10 @@ def test_the_auditor(home: Path, browsers: Browsers) -> None:
     widget = Widget(browsers, "auditor")
     widget.focus()
     assert widget.shown().startswith("1 of 12, 0 labelled") and (sheet(home)["label"] == "").all()
-    widget.wait(f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && v.currentTime > 0)")
+    widget.wait(
+        f"[...document.querySelectorAll({widget.box + ' video'!r})].some(v => !v.paused && "
+        "v.currentTime > 0)"
+    )
     assert "label it first" in widget.key("v")
     assert "1 labelled" in widget.key("c") and "2 labelled" in widget.button("unsure")
     assert sheet(home)["label"].to_list()[:3] == ["correct", "unsure", ""]
@@ -325,7 +386,9 @@ def test_the_rater(browsers: Browsers) -> None:
     widget.do("press", keys=["c"])
     widget.wait("document.activeElement.tagName === 'TEXTAREA'")
     widget.do("type", text="all of it, to the last letter")
-    widget.do("press", keys=["Escape", "0"])  # at once: no letter is lost to the next pair, no grade becomes a letter
+    widget.do(
+        "press", keys=["Escape", "0"]
+    )  # at once: no letter is lost to the next pair, no grade becomes a letter
     widget.wait(f"{widget.script}.includes('Saved: 0')")
     fast = store.queue("ann")
     assert (fast[3]["grade"], fast[3]["comment"]) == (0, "all of it, to the last letter")
@@ -337,7 +400,10 @@ def test_the_rater(browsers: Browsers) -> None:
     widget.do("press", keys=["ArrowRight"])
     time.sleep(0.5)
     after = widget.evaluate(f"{films}.map(v => v.currentTime)")
-    assert [round(b - a, 2) for a, b in zip(before, after, strict=True)] == [0.1, 0.1]  # 10 frames a second
+    assert [round(b - a, 2) for a, b in zip(before, after, strict=True)] == [
+        0.1,
+        0.1,
+    ]  # 10 frames a second
     widget.do("press", keys=["s"])
     widget.wait(f"{films}.every(v => v.playbackRate === 0.5)")
     widget.picture("rater")
@@ -355,7 +421,9 @@ def test_a_key_goes_to_one_widget_only(browsers: Browsers) -> None:
         assert changed == {name}
 
 
-def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(home: Path, browsers: Browsers) -> None:
+def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(
+    home: Path, browsers: Browsers
+) -> None:
     inspector, funnel = Widget(browsers, "inspector"), Widget(browsers, "funnel")
     inspector.do("run cell", number=NUMBERS["break"])
     for widget, told in ((inspector, "KeyError: 'rank'"), (funnel, "item_id")):
@@ -369,7 +437,11 @@ def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(home: Path, brow
         widget.do("press", keys=["j"])
         widget.wait(f"!document.querySelector({widget.box + ' .sk-error'!r})")
     files = {
-        "auditor": (home / f"data/gold/{RUN}/demonstration.csv", "u", "ValueError: there is no file"),
+        "auditor": (
+            home / f"data/gold/{RUN}/demonstration.csv",
+            "u",
+            "ValueError: there is no file",
+        ),
         "rater": (home / "data/ratings/coaches/ratings.sqlite", "1", "Error: "),
     }
     for name, (path, key, told) in files.items():
@@ -389,7 +461,12 @@ def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(home: Path, brow
 
 def test_hostile_texts_are_text(browsers: Browsers) -> None:
     page = {"page": "lab"}
-    assert browsers.do("evaluate", script="document.querySelectorAll('.jp-OutputArea .sk-evil').length", **page) == 0
+    assert (
+        browsers.do(
+            "evaluate", script="document.querySelectorAll('.jp-OutputArea .sk-evil').length", **page
+        )
+        == 0
+    )
     assert browsers.do("evaluate", script="window.skHit === undefined", **page) is True
     assert browsers.do("dialogs", **page) == []
     funnel = Widget(browsers, "funnel")
@@ -397,11 +474,15 @@ def test_hostile_texts_are_text(browsers: Browsers) -> None:
     funnel.do("type", text="golf40-vid")
     funnel.step(keys=["Enter"])
     for name, box in BOXES.items():
-        shown = browsers.do("evaluate", script=f"document.querySelector({box!r}).textContent", **page)
+        shown = browsers.do(
+            "evaluate", script=f"document.querySelector({box!r}).textContent", **page
+        )
         assert "sk-evil" in shown and "long " * 400 not in shown, name
         assert not set(shown) & set("\u202e\u2066\u200f"), name
     outside = [
-        url for url in browsers.do("requests", **page) if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+        url
+        for url in browsers.do("requests", **page)
+        if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
     ]
     assert outside == []
 
@@ -431,4 +512,6 @@ def test_a_lost_kernel_is_said(lab: Lab, browsers: Browsers) -> None:
     for widget in widgets.values():
         widget.wait(f"!document.querySelector({widget.box + ' .sk-lost'!r}).hidden")
         assert "was restarted" in widget.lost()
-    widgets["rater"].wait("document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status === 'idle'", 60)
+    widgets["rater"].wait(
+        "document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status === 'idle'", 60
+    )

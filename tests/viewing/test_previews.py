@@ -1,4 +1,6 @@
-"""Previews: what a browser gets is small, plays, is upright and starts where it should; bad files cost one preview."""
+"""Previews: what a browser gets is small, plays, is upright and starts where it should; bad files
+cost one preview.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from films import REAL, grey_steps, needs_real, shot, write_film
 from PIL import Image
 
 from sportskills_lib import video
-from sportskills_lib.frame_cache import FrameCache
-from sportskills_lib.viewing import background, previews
+from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.viewing import film_loader, previews
 from sportskills_lib.viewing.previews import Span
 
 
@@ -25,15 +27,23 @@ def decoded(film: bytes) -> tuple[av.VideoStream, list[np.ndarray], list[float]]
         stream = container.streams.video[0]
         assert [kind.type for kind in container.streams] == ["video"]
         frames = list(container.decode(stream))
-        return stream, [frame.to_ndarray(format="rgb24") for frame in frames], [float(frame.time) for frame in frames]
+        return (
+            stream,
+            [frame.to_ndarray(format="rgb24") for frame in frames],
+            [float(frame.time) for frame in frames],
+        )
 
 
-def make(spans: list[Span], cache: FrameCache | None = None, **options) -> dict[str, previews.Preview]:
+def make(
+    spans: list[Span], cache: FrameCache | None = None, **options
+) -> dict[str, previews.Preview]:
     return previews.make_previews(spans, cache=cache, workers=0, **options)
 
 
 def test_a_film_plays_everywhere_and_shows_the_span(tmp_path: Path) -> None:
-    path = write_film(tmp_path / "a.mp4", grey_steps(40))  # 4 s at 10 a second, brighter with each frame
+    path = write_film(
+        tmp_path / "a.mp4", grey_steps(40)
+    )  # 4 s at 10 a second, brighter with each frame
     found = make([Span("a", path, 1.0, 2.0)])["a"]
     stream, frames, times_s = decoded(found.film)
     assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -54,8 +64,12 @@ def test_frames_of_variable_rate_are_shown_when_they_were(tmp_path: Path) -> Non
         assert float(frame.mean()) == pytest.approx(20 + 5 * last, abs=4)
 
 
-@pytest.mark.parametrize(("height", "width"), [(97, 61), (61, 97), (480, 854), (2, 300), (1080, 20)])
-def test_any_size_gives_even_sides_and_is_never_blown_up(tmp_path: Path, height: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("height", "width"), [(97, 61), (61, 97), (480, 854), (2, 300), (1080, 20)]
+)
+def test_any_size_gives_even_sides_and_is_never_blown_up(
+    tmp_path: Path, height: int, width: int
+) -> None:
     frames = np.full((6, height // 2 * 2, width // 2 * 2, 3), 120, np.uint8)
     path = write_film(tmp_path / "s.mkv", frames)
     stream, shown, _ = decoded(make([Span("s", path, 0.0, 0.6)])["s"].film)
@@ -77,25 +91,43 @@ def test_bad_files_cost_their_own_preview_and_say_why(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     (tmp_path / "cut.mp4").write_bytes(good.read_bytes()[:900])
     (tmp_path / "empty.mp4").touch()
-    spans = [Span(name, tmp_path / f"{name}.mp4", 0.0, 1.0) for name in ("good", "text", "cut", "empty", "gone")]
-    found = make([*spans, Span("late", good, 50.0, 51.0)], FrameCache(tmp_path / "kept", limit_bytes=10**8))
+    spans = [
+        Span(name, tmp_path / f"{name}.mp4", 0.0, 1.0)
+        for name in ("good", "text", "cut", "empty", "gone")
+    ]
+    found = make(
+        [*spans, Span("late", good, 50.0, 51.0)], FrameCache(tmp_path / "kept", limit_bytes=10**8)
+    )
     assert {name: one.reason for name, one in found.items()} == {
-        "good": "", "text": "unreadable", "cut": "unreadable", "empty": "unreadable", "gone": "missing",
+        "good": "",
+        "text": "unreadable",
+        "cut": "unreadable",
+        "empty": "unreadable",
+        "gone": "missing",
         "late": "unreadable",
-    }  # fmt: skip
-    assert all(not one.film and not one.strip and one.detail for one in found.values() if one.reason)
+    }
+    assert all(
+        not one.film and not one.strip and one.detail for one in found.values() if one.reason
+    )
     assert "text.mp4" in found["text"].detail and "2.00 s" in found["late"].detail
 
 
-def test_previews_are_kept_by_content_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, cache = write_film(tmp_path / "a.mp4", shot(2, 20, moves=True)), FrameCache(tmp_path / "k", limit_bytes=10**8)
+def test_previews_are_kept_by_content_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = (
+        write_film(tmp_path / "a.mp4", shot(2, 20, moves=True)),
+        FrameCache(tmp_path / "k", limit_bytes=10**8),
+    )
     first = make([Span("a", path, 0.0, 1.0)], cache)
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(path.read_bytes())
     with monkeypatch.context() as patch:
         patch.setattr(previews, "film", None)  # nothing is made again
         assert make([Span("b", copy, 0.0, 1.0)], cache)["b"] == first["a"]
-        assert make([Span("b", copy, 0.0, 1.0)], cache, films=False)["b"] == previews.Preview(strip=first["a"].strip)
+        assert make([Span("b", copy, 0.0, 1.0)], cache, films=False)["b"] == previews.Preview(
+            strip=first["a"].strip
+        )
         with pytest.raises(TypeError):
             make([Span("a", path, 0.0, 1.1)], cache)  # another span
     for entry in (tmp_path / "k").rglob("*.frames"):
@@ -122,7 +154,9 @@ def test_real_films_are_upright(turn: int) -> None:
     stream, frames, _ = decoded(make([Span("a", path, 0.0, 1.0)])["a"].film)
     assert (stream.width > stream.height) == (info.width_px > info.height_px)
     square = video.read_frames(path, [0.0], 320)[0]
-    lit = square[(320 - stream.height) // 2 :][: stream.height, (320 - stream.width) // 2 :][:, : stream.width]
+    lit = square[(320 - stream.height) // 2 :][: stream.height, (320 - stream.width) // 2 :][
+        :, : stream.width
+    ]
     assert float(np.abs(frames[0].astype(int) - lit).mean()) < 6
     assert video.probe(upright).duration_s > 0
 
@@ -130,24 +164,36 @@ def test_real_films_are_upright(turn: int) -> None:
 @needs_real
 @pytest.mark.real
 def test_every_hard_file_gives_a_preview_or_a_reason() -> None:
-    paths = sorted(path for path in (REAL / "hard_video").rglob("*") if path.suffix in video.SUFFIXES)
+    paths = sorted(
+        path for path in (REAL / "hard_video").rglob("*") if path.suffix in video.SUFFIXES
+    )
     found = make([Span(path.name, path, 0.0, 1.0) for path in paths])
     assert len(found) > 20
     for name, one in found.items():
         assert bool(one.film) != bool(one.reason), name
         if one.film:
             stream, frames, times_s = decoded(one.film)
-            assert stream.codec_context.pix_fmt == "yuv420p" and frames and times_s[0] == pytest.approx(0, abs=0.1), (
-                name
-            )
+            assert (
+                stream.codec_context.pix_fmt == "yuv420p"
+                and frames
+                and times_s[0] == pytest.approx(0, abs=0.1)
+            ), name
     assert {name for name, one in found.items() if one.reason} <= {"corrupted.mp4"}
 
 
 def test_a_wish_counts_though_the_last_thread_has_not_ended_yet(monkeypatch):
     """A thread that has seen its last wish may still be alive when the next one comes."""
-    monkeypatch.setattr(background, "make_previews", lambda spans, **_: {s.name: previews.Preview(b"f") for s in spans})
-    films = background.Films(lambda item: previews.Span(item, Path("x"), 0, 1), cache=None, ready=lambda: None,
-                             failed=lambda error: None)  # fmt: skip
+    monkeypatch.setattr(
+        film_loader,
+        "make_previews",
+        lambda spans, **_: {s.name: previews.Preview(b"f") for s in spans},
+    )
+    films = film_loader.Films(
+        lambda item: previews.Span(item, Path("x"), 0, 1),
+        cache=None,
+        ready=lambda: None,
+        failed=lambda error: None,
+    )
     ends = threading.Event()
     films._thread = threading.Thread(target=ends.wait, daemon=True)
     films._thread.start()

@@ -1,4 +1,6 @@
-"""The coach rater: keys in, grades out, blind, and nothing that a stranger wrote is more than text."""
+"""The coach rater: keys in, grades out, blind, and nothing that a stranger wrote is more than
+text.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +9,18 @@ from html.parser import HTMLParser
 import pytest
 from films import shot, write_film
 
-from sportskills_lib.viewing import rater
+from sportskills_lib.viewing import rating_widget
 from sportskills_lib.viewing.previews import Preview
-from sportskills_lib.viewing.rater import Item, Rater, Sitting
+from sportskills_lib.viewing.rating_widget import Item, Rater, Sitting
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> ../x \u202e' + "long " * 2000
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return write_film(tmp_path_factory.mktemp("film") / "a.mp4", shot(0, 12, moves=True), fps=12.5).read_bytes()
+    return write_film(
+        tmp_path_factory.mktemp("film") / "a.mp4", shot(0, 12, moves=True), fps=12.5
+    ).read_bytes()
 
 
 class Clock:
@@ -42,7 +46,10 @@ class Saved:
 
 
 def sitting(saved: Saved, count: int = 4, **changes) -> Sitting:
-    items = [Item(10 + at, f"mistake {at // 2}", "golf", "putt", learner=f"learner {at // 2}") for at in range(count)]
+    items = [
+        Item(10 + at, f"mistake {at // 2}", "golf", "putt", learner=f"learner {at // 2}")
+        for at in range(count)
+    ]
     return Sitting(items, save=saved.save, draft=saved.draft, **({"clock": Clock()} | changes))
 
 
@@ -79,7 +86,7 @@ def test_a_key_that_was_meant_for_the_pair_before_is_not_taken() -> None:
     now[0] += 0.1
     made.grade(3)
     assert saved.grades == [(10, 3, "")] and "not taken" in made.notice and made.turn == 2
-    now[0] += rater.LEAST_LOOK_S
+    now[0] += rating_widget.LEAST_LOOK_S
     made.grade(0)
     assert saved.grades[-1] == (11, 0, "")
 
@@ -90,13 +97,18 @@ def test_a_comment_goes_with_its_grade_and_is_a_draft_before() -> None:
     desk.comment.value = "hips"
     desk.comment.value = "hips first"
     desk.press("2")
-    assert saved.drafts == [(10, "hips"), (10, "hips first")] and saved.grades == [(10, 2, "hips first")]
+    assert saved.drafts == [(10, "hips"), (10, "hips first")] and saved.grades == [
+        (10, 2, "hips first")
+    ]
     assert desk.comment.value == ""
     desk.press("b")
     assert desk.comment.value == "hips first"
     desk.comment.value = "hips first, then arms"
     desk.press("n")
-    assert saved.grades[-1] == (10, 2, "hips first, then arms") and saved.drafts[-1][1] == "hips first, then arms"
+    assert (
+        saved.grades[-1] == (10, 2, "hips first, then arms")
+        and saved.drafts[-1][1] == "hips first, then arms"
+    )
 
 
 def test_what_saving_raises_is_shown_and_raised_and_the_pair_stays() -> None:
@@ -111,7 +123,9 @@ def test_what_saving_raises_is_shown_and_raised_and_the_pair_stays() -> None:
     assert desk.sitting.place == 0 and desk.sitting.done == 0 and 'data-turn="1"' in desk.head.value
 
 
-def test_films_stand_side_by_side_with_their_frame_rate_and_a_reason_where_there_is_none(film: bytes) -> None:
+def test_films_stand_side_by_side_with_their_frame_rate_and_a_reason_where_there_is_none(
+    film: bytes,
+) -> None:
     desk = Rater(sitting(Saved()), lambda item: (Preview(film=film), Preview(reason="unreadable")))
     assert 'data-fps="12.5"' in desk.mine.value and "<video" not in desk.clip.value
     assert "no film: unreadable" in desk.clip.value
@@ -134,23 +148,33 @@ class Tags(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.scripted += [tag] * (tag == "script") + [name for name, _ in attrs if name.startswith("on")]
+        self.scripted += [tag] * (tag == "script") + [
+            name for name, _ in attrs if name.startswith("on")
+        ]
 
 
 def test_hostile_text_stays_text_and_is_cut(film: bytes) -> None:
     item = Item(1, HOSTILE, HOSTILE, HOSTILE, comment=HOSTILE, learner=HOSTILE)
     films = Preview(film=film), Preview(reason=HOSTILE)
-    page = rater.static([item], lambda _: films).data
+    page = rating_widget.static([item], lambda _: films).data
     made = Sitting([item], save=Saved().save)
     made.notice = HOSTILE
-    page += rater.heading(made) + rater.panel("The learner", HOSTILE, films[0]) + rater.panel("x", "x", films[1])
+    page += (
+        rating_widget.heading(made)
+        + rating_widget.panel("The learner", HOSTILE, films[0])
+        + rating_widget.panel("x", "x", films[1])
+    )
     assert Tags(page).scripted == []
     assert "&lt;script&gt;" in page and "<bdi>" in page
-    assert len(rater.question(item)) < 6000
+    assert len(rating_widget.question(item)) < 6000
 
 
 def test_the_static_page_shows_scale_words_and_films_without_keys(film: bytes) -> None:
     items = sitting(Saved()).items
-    page = rater.static(items, lambda item: (Preview(film=film), Preview(film=film))).data
-    assert page.count("<video controls") == 2 * rater.SHOWN and "sk-key" not in page and "onerror" not in page
-    assert all(short in page for short, _ in rater.SCALE.values()) and "mistake 0" in page
+    page = rating_widget.static(items, lambda item: (Preview(film=film), Preview(film=film))).data
+    assert (
+        page.count("<video controls") == 2 * rating_widget.SHOWN
+        and "sk-key" not in page
+        and "onerror" not in page
+    )
+    assert all(short in page for short, _ in rating_widget.SCALE.values()) and "mistake 0" in page

@@ -1,4 +1,6 @@
-"""The films of a page: playable where the source is there, a still and the reason where it is not, safe names."""
+"""The films of a page: playable where the source is there, a still and the reason where it is not,
+safe names.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,16 @@ import pytest
 import stage_outputs
 from films import shot, write_film
 
-from sportskills_lib import artifacts
-from sportskills_lib.evaluation import report_cases
+from sportskills_lib.report import case_blocks
+from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import report_films
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose source videos are one film of 20 s; clips that begin later have no frame in it."""
+    """A run whose source videos are one film of 20 s; clips that begin later have no frame in
+    it.
+    """
     folder = tmp_path_factory.mktemp("filmed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPORTSKILLS_HOME", str(folder))
@@ -29,14 +33,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_films_are_made_once_and_named_by_content(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_films_are_made_once_and_named_by_content(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPORTSKILLS_HOME", str(home))
     clips = artifacts.open_stage(stage_outputs.RUN, "02_pairing").table("clips")
-    learner = artifacts.open_stage(stage_outputs.RUN, "04_retrieval").table("learners")["learner_id"][0]
+    learner = artifacts.open_stage(stage_outputs.RUN, "04_retrieval").table("learners")[
+        "learner_id"
+    ][0]
     early = clips.filter(pl.col("end_s") < 18)["clip_id"][0]
     late = clips.filter(pl.col("start_s") > 30)["clip_id"][0]
     (tmp_path / "before.mp4").write_bytes(b"a film of the page before")
-    table = report_films.make(stage_outputs.RUN, [early, late, learner, early, "nobody:1-2"], tmp_path, workers=0)
+    table = report_films.make(
+        stage_outputs.RUN, [early, late, learner, early, "nobody:1-2"], tmp_path, workers=0
+    )
     rows = {row["item_id"]: row for row in table.iter_rows(named=True)}
     assert set(rows) == {early, late, learner}
     assert dict(table.schema) == report_films.COLUMNS
@@ -52,7 +62,7 @@ def test_films_are_made_once_and_named_by_content(home: Path, tmp_path: Path, mo
 
 
 def test_what_strangers_wrote_is_cut_and_an_unknown_item_has_its_id() -> None:
-    known = report_cases.by_item(pl.DataFrame(schema=report_films.COLUMNS))
-    shown = report_cases.film(known, "<script>", "1", "#000000")
+    known = case_blocks.by_item(pl.DataFrame(schema=report_films.COLUMNS))
+    shown = case_blocks.film(known, "<script>", "1", "#000000")
     assert (shown["file"], shown["still"], shown["origin"]) == ("", "", "<script>")
-    assert len(report_cases.cut("x" * 10_000)) == report_cases.MAX_LETTERS
+    assert len(case_blocks.cut("x" * 10_000)) == case_blocks.MAX_LETTERS

@@ -1,4 +1,6 @@
-"""What all caption formats share: cues, rows for what was dropped or mended, stamps, and bytes as text."""
+"""What all caption formats share: cues, rows for what was dropped or mended, stamps, and bytes as
+text.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from sportskills_lib.files import decoded
+from sportskills_lib.formats.files import decoded
 
 Row = tuple[int, str, str]  # line (of JSON: item), counted from 1; reason; detail
 
@@ -19,7 +21,9 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class Cue(NamedTuple):
-    """One caption as written. ``pieces``: text with a time of its own in seconds (or None), where the format has it."""
+    """One caption as written. ``pieces``: text with a time of its own in seconds (or None), where
+    the format has it.
+    """
 
     start_s: float
     end_s: float
@@ -32,7 +36,8 @@ class Cue(NamedTuple):
 class Parsed:
     """The cues of a file, in its order, and what was dropped or mended on the way.
 
-    ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length, where the file tells it.
+    ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length, where
+    the file tells it.
     """
 
     form: str
@@ -45,7 +50,9 @@ class Parsed:
 
 @lru_cache(maxsize=8192)  # the end of a cue is often the start of the next
 def stamp_s(stamp: str) -> float | None:
-    """Seconds of ``hh:mm:ss.mmm``, hours and fraction optional, comma or point; None when it is no such time."""
+    """Seconds of ``hh:mm:ss.mmm``, hours and fraction optional, comma or point; None when it is no
+    such time.
+    """
     found = _STAMP.fullmatch(stamp)
     if found is None:
         return None
@@ -57,7 +64,9 @@ def stamp_s(stamp: str) -> float | None:
 
 
 def decode(raw: bytes) -> tuple[str, list[Row]]:
-    """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain UTF-8."""
+    """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain
+    UTF-8.
+    """
     text, name = decoded(raw)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,7 +1,7 @@
 """WebVTT, SRT and SBV: blocks of text under a line with two times.
 
-One pass of string splitting does WebVTT and SRT; a regular expression for each line would take several times as long.
-Text that stands under no times becomes a dropped row, one for each block.
+One pass of string splitting does WebVTT and SRT; a regular expression for each line would take
+several times as long. Text that stands under no times becomes a dropped row, one for each block.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from collections.abc import Iterator
 from sportskills_lib.curation.captions.cues import Cue, Parsed, stamp_s
 
 _NO_CAPTION = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)|X-TIMESTAMP-MAP")
-_SBV_LINE = re.compile(r"\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*,\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*")
+_SBV_LINE = re.compile(
+    r"\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*,\s*(\d{1,3}:\w{1,2}:\w{1,2}\.\w{1,3})\s*"
+)
 
 _LIKE_TIME = re.compile(r"(?=.*[:.,])(?:[\d:., \t]+|[\w:.,]+)")
 _BEGINS_TIME = re.compile(r"[ \t]*\d+[:.,]\d")
-_SAID = "--\ue000>"  # stands for an arrow that parts no times; the letter is one of Unicode's private ones
+# stands for an arrow that parts no times; the letter is one of Unicode's private ones
+_SAID = "--\ue000>"
 
 
 def parse_arrows(text: str, *, webvtt: bool) -> Parsed:
-    """Cues under ``start --> end``: WebVTT or SRT. Identifiers, cue settings, notes and styles are left out.
+    """Cues under ``start --> end``: WebVTT or SRT. Identifiers, cue settings, notes and styles are
+    left out.
 
     An arrow in a line that tells no times was said, or stands in a note: it is text like any other.
     """
@@ -28,11 +32,14 @@ def parse_arrows(text: str, *, webvtt: bool) -> Parsed:
     if not said:
         return parsed
     lines = (
-        line if "-->" not in line or _tells_times(line) else line.replace("-->", _SAID) for line in text.split("\n")
+        line if "-->" not in line or _tells_times(line) else line.replace("-->", _SAID)
+        for line in text.split("\n")
     )
     parsed, _ = _by_arrows("\n".join(lines), webvtt=webvtt)
     parsed.cues = [cue._replace(text=cue.text.replace(_SAID, "-->")) for cue in parsed.cues]
-    parsed.dropped = [(line, reason, detail.replace(_SAID, "-->")) for line, reason, detail in parsed.dropped]
+    parsed.dropped = [
+        (line, reason, detail.replace(_SAID, "-->")) for line, reason, detail in parsed.dropped
+    ]
     return parsed
 
 
@@ -46,14 +53,18 @@ def _tells_times(line: str) -> bool:
 
 
 def _by_arrows(text: str, *, webvtt: bool) -> tuple[Parsed, bool]:
-    """The cues where every arrow is taken to stand between times, and whether one of them does not."""
+    """The cues where every arrow is taken to stand between times, and whether one of them does
+    not.
+    """
     parsed, said = Parsed("webvtt" if webvtt else "srt"), False
     first, *parts = text.split("-->")
     body, _, start = first.rpartition("\n") if parts else (first, "", "")
     _head(parsed, body, webvtt=webvtt, named=bool(parts))
     if webvtt and not text.startswith("WEBVTT"):
         begins = text.split("\n", 1)[0][:40]
-        parsed.mended.append((1, "no_webvtt_header", f"the file begins with {begins!r}; read all the same"))
+        parsed.mended.append(
+            (1, "no_webvtt_header", f"the file begins with {begins!r}; read all the same")
+        )
     line = body.count("\n") + (2 if body or first.startswith("\n") else 1)
     last = len(parts) - 1
     for i, part in enumerate(parts):
@@ -77,9 +88,13 @@ def _by_arrows(text: str, *, webvtt: bool) -> tuple[Parsed, bool]:
 
 
 def _payload(parsed: Parsed, body: str, line: int, *, last: bool) -> str:
-    """The text under a timing line: to the first empty line, without the name of the cue that follows."""
+    """The text under a timing line: to the first empty line, without the name of the cue that
+    follows.
+    """
     payload, blank, after = body.partition("\n\n")
-    if (blank and not payload.strip("\n")) or payload.startswith("\n"):  # an empty line stands under the times
+    if (blank and not payload.strip("\n")) or payload.startswith(
+        "\n"
+    ):  # an empty line stands under the times
         stripped = body.lstrip("\n")
         line += len(body) - len(stripped)
         if "\n" not in stripped and not last:
@@ -104,7 +119,9 @@ def _head(parsed: Parsed, body: str, *, webvtt: bool, named: bool) -> None:
 
 
 def _untimed(parsed: Parsed, text: str, line: int, *, named: bool) -> None:
-    """Dropped rows for blocks that belong to no cue. ``named``: a last line right above the next times is its name."""
+    """Dropped rows for blocks that belong to no cue. ``named``: a last line right above the next
+    times is its name.
+    """
     if not text.strip():
         return
     if named and not text.endswith("\n"):

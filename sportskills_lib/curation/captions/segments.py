@@ -1,4 +1,6 @@
-"""Captions in JSON: YouTube's json3, and lists of segments as transcript tools and speech recognisers write them."""
+"""Captions in JSON: YouTube's json3, and lists of segments as transcript tools and speech
+recognisers write them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,23 @@ _LISTS = ("segments", "transcript", "chunks", "captions", "cues")
 
 
 def parse_json(text: str) -> Parsed:
-    """Cues of a JSON text; an item that cannot be used is a dropped row under its number in the list."""
+    """Cues of a JSON text; an item that cannot be used is a dropped row under its number in the
+    list.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return Parsed("json", dropped=[(1, "unreadable_json", f"{type(error).__name__}: {str(error)[:80]}")])
+        return Parsed(
+            "json", dropped=[(1, "unreadable_json", f"{type(error).__name__}: {str(error)[:80]}")]
+        )
     if isinstance(value, dict) and isinstance(value.get("events"), list):
         return _json3(value["events"])
     items = _segments(value)
     if items is None:
-        return Parsed("json", dropped=[(1, "no_segments", f"it holds neither events nor any of {', '.join(_LISTS)}")])
+        return Parsed(
+            "json",
+            dropped=[(1, "no_segments", f"it holds neither events nor any of {', '.join(_LISTS)}")],
+        )
     parsed = Parsed("segments")
     if isinstance(value, dict):
         about = value.get("transcript")
@@ -55,10 +64,14 @@ def _segment(parsed: Parsed, number: int, item: Any) -> None:
         parsed.dropped.append((number, "no_text", f"{str(item)[:60]!r} has no text"))
         return
     pair = item.get("timestamp")
-    start, end = pair if isinstance(pair, list) and len(pair) == 2 else (item.get("start"), item.get("end"))
+    start, end = (
+        pair if isinstance(pair, list) and len(pair) == 2 else (item.get("start"), item.get("end"))
+    )
     start_s, end_s, length_s = _number(start), _number(end), _number(item.get("duration"))
     if start_s is None or (end is not None and end_s is None):
-        parsed.dropped.append((number, "impossible_times", f"start {str(start)[:20]!r}, end {str(end)[:20]!r}"))
+        parsed.dropped.append(
+            (number, "impossible_times", f"start {str(start)[:20]!r}, end {str(end)[:20]!r}")
+        )
         return
     if end_s is None:
         end_s = UNTIL_NEXT if length_s is None else start_s + length_s
@@ -66,11 +79,17 @@ def _segment(parsed: Parsed, number: int, item: Any) -> None:
 
 
 def _word_pieces(words: Any) -> tuple[tuple[str, float | None], ...]:
-    """Words with their own times; nothing unless all of them are sound, since the text then serves."""
+    """Words with their own times; nothing unless all of them are sound, since the text then
+    serves.
+    """
     if not isinstance(words, list):
         return ()
-    pieces = [(word.get("word"), _number(word.get("start"))) for word in words if isinstance(word, dict)]
-    if len(pieces) < len(words) or not all(isinstance(text, str) and at is not None for text, at in pieces):
+    pieces = [
+        (word.get("word"), _number(word.get("start"))) for word in words if isinstance(word, dict)
+    ]
+    if len(pieces) < len(words) or not all(
+        isinstance(text, str) and at is not None for text, at in pieces
+    ):
         return ()
     return tuple((_sound(str(text)), at) for text, at in pieces)
 
@@ -81,7 +100,9 @@ def _sound(text: str) -> str:
 
 
 def _json3(events: list[Any]) -> Parsed:
-    """json3: pieces of text with offsets. Events without text lay out the screen or break a line."""
+    """json3: pieces of text with offsets. Events without text lay out the screen or break a
+    line.
+    """
     parsed = Parsed("json3")
     for number, event in enumerate(events, 1):
         said = event.get("segs") if isinstance(event, dict) else None
@@ -93,12 +114,17 @@ def _json3(events: list[Any]) -> Parsed:
             continue
         start, length = _number(event.get("tStartMs")), _number_or_next(event.get("dDurationMs"))
         if start is None or length is None:
-            detail = f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts {str(event.get('dDurationMs'))[:20]} ms"
+            detail = (
+                f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts "
+                f"{str(event.get('dDurationMs'))[:20]} ms"
+            )
             parsed.dropped.append((number, "impossible_times", detail))
             continue
         heard = any(offset is not None for _, offset in pieces)
         parsed.automatic |= heard
-        timed = tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
+        timed = (
+            tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
+        )
         parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
     return parsed
 

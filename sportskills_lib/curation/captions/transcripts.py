@@ -1,8 +1,10 @@
-"""Timestamped plain text and Markdown: a stamp at the start of a line, in any of the shapes that people use.
+"""Timestamped plain text and Markdown: a stamp at the start of a line, in any of the shapes that
+people use.
 
-``[0.88s - 5.12s] text``, ``[1.68] text``, ``[0:10]``, ``(1:02:03.5)``, ``**[0:10]**``, ``0:10 text``,
-``00:10 – 00:15``, the text beside the stamp or below it. Headings, rules and ``Name: value`` lines above the first
-stamp are no captions; a paragraph elsewhere that no stamp covers (the whole text said again, say) is a dropped row.
+``[0.88s - 5.12s] text``, ``[1.68] text``, ``[0:10]``, ``(1:02:03.5)``, ``**[0:10]**``, ``0:10
+text``, ``00:10 – 00:15``, the text beside the stamp or below it. Headings, rules and ``Name:
+value`` lines above the first stamp are no captions; a paragraph elsewhere that no stamp covers (the
+whole text said again, say) is a dropped row.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed
 
 _TIME = r"\d{1,4}(?::\d{1,2}){0,2}(?:[.,]\d{1,3})?(?:\s?s(?:ec)?)?"
 _RANGE = rf"({_TIME})(?:\s*(?:-->|[-–—]|to)\s*({_TIME}))?"
-_BRACKETED = re.compile(rf"\s*(?:[-*>]\s+)?[*_`]*[\[(](?=[^\])]*[:.,s])\s*{_RANGE}\s*[\])][*_`:]*(?:\s+[-–—]\s)?(.*)")
+_BRACKETED = re.compile(
+    rf"\s*(?:[-*>]\s+)?[*_`]*[\[(](?=[^\])]*[:.,s])\s*{_RANGE}\s*[\])][*_`:]*(?:\s+[-–—]\s)?(.*)"
+)
 _CLOCK = r"\d{1,3}(?::\d{2}){1,2}(?:[.,]\d{1,3})?"
-_BARE = re.compile(rf"\s*[*_`]*({_CLOCK})(?:\s*(?:-->|[-–—])\s*({_CLOCK}))?[*_`]*(?:\s*[-–—:]?\s+|$)(.*)")
+_BARE = re.compile(
+    rf"\s*[*_`]*({_CLOCK})(?:\s*(?:-->|[-–—])\s*({_CLOCK}))?[*_`]*(?:\s*[-–—:]?\s+|$)(.*)"
+)
 _HEADING = re.compile(r"\s*(?:#{1,6}\s|[-*_=]{3,}\s*$)")
 _FACT = re.compile(r"\W*[\w ]{1,30}\**:\**\s")
 _DURATION = re.compile(r"^\W*(?:total )?duration\W+([^\n]+)", re.IGNORECASE | re.MULTILINE)
@@ -31,7 +37,9 @@ class _Stamped(NamedTuple):
 
 
 def parse_transcript(text: str) -> Parsed:
-    """Cues of timestamped text; a file without a stamp gives none, and a row for each of its paragraphs."""
+    """Cues of timestamped text; a file without a stamp gives none, and a row for each of its
+    paragraphs.
+    """
     parsed = Parsed("text", duration_s=_announced_s(text))
     lines = text.split("\n")
     shape = _BRACKETED if any(_BRACKETED.match(line) for line in lines) else _BARE
@@ -39,7 +47,10 @@ def parse_transcript(text: str) -> Parsed:
     hundredths = _colon_means_point(stamped, parsed.duration_s)
     if hundredths:
         bad = next(item for item in stamped if _seconds(item.start) is None)
-        detail = f"[{bad.start}] is no minute and second: all such stamps are read as seconds and hundredths"
+        detail = (
+            f"[{bad.start}] is no minute and second: all such stamps are read as seconds "
+            "and hundredths"
+        )
         parsed.mended.append((bad.line, "hundredths_after_colon", detail))
     for item in stamped:
         start_s = _seconds(item.start, hundredths=hundredths)
@@ -55,7 +66,10 @@ def parse_transcript(text: str) -> Parsed:
 def _stamped(parsed: Parsed, lines: list[str], shape: re.Pattern[str]) -> list[_Stamped]:
     """Stamps with the text beside and below them; what stands under none becomes dropped rows."""
     found: list[_Stamped] = []
-    covered, inside = False, False  # a stamp holds for what follows; the last line belongs to an untimed paragraph
+    covered, inside = (
+        False,
+        False,
+    )  # a stamp holds for what follows; the last line belongs to an untimed paragraph
     for number, line in enumerate(lines, 1):
         if match := shape.match(line):
             found.append(_Stamped(match[1], match[2], [match[3]] if match[3] else [], number))
@@ -67,7 +81,9 @@ def _stamped(parsed: Parsed, lines: list[str], shape: re.Pattern[str]) -> list[_
         elif covered:
             found[-1].text.append(line)
         elif not inside and not _FACT.match(line):
-            parsed.dropped.append((number, "no_times", f"{line.strip()[:60]!r} stands under no time"))
+            parsed.dropped.append(
+                (number, "no_times", f"{line.strip()[:60]!r} stands under no time")
+            )
             inside = True
     return found
 
@@ -85,7 +101,9 @@ def _seconds(stamp: str, *, hundredths: bool = False) -> float | None:
 
 
 def _colon_means_point(stamped: list[_Stamped], duration_s: float | None) -> bool:
-    """Some stamps are no minutes and seconds, and read as seconds and hundredths all of them rise, inside the video."""
+    """Some stamps are no minutes and seconds, and read as seconds and hundredths all of them rise,
+    inside the video.
+    """
     if not any(_seconds(item.start) is None for item in stamped):
         return False
     starts = [_seconds(item.start, hundredths=True) for item in stamped]

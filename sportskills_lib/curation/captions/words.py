@@ -1,8 +1,9 @@
 """Cues as timed words, each said once.
 
-Rolling captions, as YouTube makes them, show each line two or three times and carry inline time tags; a line that
-repeats what stood on the screen is dropped by its place on the screen, not by its text, so a coach who says "again,
-again" is heard twice. Words without a time of their own share their cue's time by length.
+Rolling captions, as YouTube makes them, show each line two or three times and carry inline time
+tags; a line that repeats what stood on the screen is dropped by its place on the screen, not by its
+text, so a coach who says "again, again" is heard twice. Words without a time of their own share
+their cue's time by length.
 """
 
 from __future__ import annotations
@@ -19,23 +20,34 @@ from sportskills_lib.curation.captions.cues import Cue, stamp_s
 _INLINE = re.compile(r"<((?:\d{1,4}:)?\d{1,2}:\d{1,2}[.,]\d{1,3})>", re.ASCII)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|</?>|\{\\[^{}]*\}")
 _NOISES = "music|applause|laugh|cheer|inaudible|silence|whistl|sigh|crowd|grunt|indistinct"
-_SOUND = re.compile(rf"\[[^\]]*\]|\((?:[\w ]{{0,20}}\s)?(?:{_NOISES})[^)]{{0,40}}\)|[♪♫]+", re.IGNORECASE)
+_SOUND = re.compile(
+    rf"\[[^\]]*\]|\((?:[\w ]{{0,20}}\s)?(?:{_NOISES})[^)]{{0,40}}\)|[♪♫]+", re.IGNORECASE
+)
 _CENSORED = re.compile(r"\[\s*_+\s*\]")
 _SPEAKER = re.compile(r"^\s*-\s|(?:^|(?<=\s))>>+|^\s*[A-Z][A-Z0-9.' ]{1,24}:(?=\s)")
-# Unicode's format characters (Cf) but for the few that are printed: soft hyphens, joiners, marks of direction, tags.
+# Unicode's format characters (Cf) but for the few that are printed: soft hyphens, joiners, marks of
+# direction, tags.
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
 )
 _BREAK = "\x00"
 
 TOUCHING_S = 0.15  # a cue that begins this soon after the last one may repeat its lines
-SLOWEST_WORD_S, SLOWEST_LETTER_S = 0.35, 0.09  # a word is not held longer: the rest of its cue is a pause
-LONGEST_WORD, LONGEST_HELD_S = 24, 300.0  # letters that count; and a line of more than minutes is no speech but junk
+SLOWEST_WORD_S, SLOWEST_LETTER_S = (
+    0.35,
+    0.09,
+)  # a word is not held longer: the rest of its cue is a pause
+LONGEST_WORD, LONGEST_HELD_S = (
+    24,
+    300.0,
+)  # letters that count; and a line of more than minutes is no speech but junk
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word and when it is said. ``breaks``: a sound, a speaker or a cut cue parts it from the word before."""
+    """A word and when it is said. ``breaks``: a sound, a speaker or a cut cue parts it from the
+    word before.
+    """
 
     text: str
     start_s: float
@@ -43,7 +55,9 @@ class Word:
     breaks: bool = False
 
 
-_Piece = tuple[str, float | None, bool]  # text, its time, whether something parts it from what was before
+_Piece = tuple[
+    str, float | None, bool
+]  # text, its time, whether something parts it from what was before
 
 
 def without_tags(text: str) -> str:
@@ -54,10 +68,14 @@ def without_tags(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The words of a text: no tags, entities resolved, no sounds in brackets, no names of speakers."""
+    """The words of a text: no tags, entities resolved, no sounds in brackets, no names of
+    speakers.
+    """
     if "<" in text:
         text = _INLINE.sub("", text)
-    return " ".join(token for line in text.split("\n") for token in _tokens(line) if token != _BREAK)
+    return " ".join(
+        token for line in text.split("\n") for token in _tokens(line) if token != _BREAK
+    )
 
 
 @lru_cache(maxsize=1024)  # rolling captions show each line three times
@@ -87,11 +105,15 @@ def _word_s(word: str) -> float:
 
 def to_words(cues: list[Cue], *, rolling: bool, spoken: bool) -> list[Word]:
     """Words in order of time. ``spoken``: cues tell when words begin, not when they end."""
-    made = _collapse(cues) if rolling else [word for cue in cues for word in _cue_words(cue, cue.text.split("\n"))]
+    made = (
+        _collapse(cues)
+        if rolling
+        else [word for cue in cues for word in _cue_words(cue, cue.text.split("\n"))]
+    )
     return list(_in_order(made, spoken=spoken or rolling))
 
 
-# --------------------------------------------------------------------------------------------------------- rolling
+# ------------------------------------------------------------------------------------------ rolling
 
 
 def is_rolling(cues: list[Cue]) -> bool:
@@ -117,7 +139,10 @@ def _collapse(cues: list[Cue]) -> list[Word]:
     screen_end_s = -1.0
     for cue in cues:
         both = [(line, said) for line in cue.text.split("\n") if (said := plain(line))]
-        fresh = next((i for i, (line, _) in enumerate(both) if "<" in line and _INLINE.search(line)), len(both))
+        fresh = next(
+            (i for i, (line, _) in enumerate(both) if "<" in line and _INLINE.search(line)),
+            len(both),
+        )
         shown = [said for _, said in both]
         old = _repeated(screen, shown[:fresh])
         if old == len(both) and cue.start_s - screen_end_s > TOUCHING_S:
@@ -127,11 +152,13 @@ def _collapse(cues: list[Cue]) -> list[Word]:
     return words
 
 
-# ----------------------------------------------------------------------------------------------------------- times
+# -------------------------------------------------------------------------------------------- times
 
 
 def _cue_words(cue: Cue, lines: list[str]) -> list[Word]:
-    """Words of ``lines``, timed by their tags or pieces where they have some, else by their letters."""
+    """Words of ``lines``, timed by their tags or pieces where they have some, else by their
+    letters.
+    """
     pieces: list[_Piece] = []
     for parts in (cue.pieces,) if cue.pieces else map(_parts, lines):
         breaks = False
@@ -151,11 +178,16 @@ def _parts(line: str) -> Sequence[tuple[str, float | None]]:
     if "<" not in line:
         return ((line, None),)
     first, *rest = _INLINE.split(line)
-    return [(first, None), *((text, stamp_s(stamp)) for stamp, text in zip(rest[::2], rest[1::2], strict=True))]
+    return [
+        (first, None),
+        *((text, stamp_s(stamp)) for stamp, text in zip(rest[::2], rest[1::2], strict=True)),
+    ]
 
 
 def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[Word]:
-    """Spread untimed words over the time between their timed neighbours; the first word starts with the cue."""
+    """Spread untimed words over the time between their timed neighbours; the first word starts with
+    the cue.
+    """
     words: list[Word] = []
     first = 0
     while first < len(pieces):
@@ -178,7 +210,9 @@ def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[Word]:
 
 
 def _in_order(words: list[Word], *, spoken: bool) -> Iterator[Word]:
-    """Words by time, none ending after the next begins and, where times are ``spoken``, none held beyond its length."""
+    """Words by time, none ending after the next begins and, where times are ``spoken``, none held
+    beyond its length.
+    """
     ordered = sorted(words, key=lambda word: word.start_s)
     for i, word in enumerate(ordered):
         end_s = word.end_s

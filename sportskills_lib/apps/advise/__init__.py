@@ -1,0 +1,1 @@
+"""`sportskills advise`: which clips a learner should watch for what they do in a video."""

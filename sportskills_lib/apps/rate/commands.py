@@ -1,0 +1,207 @@
+"""``sportskills rate …``: draw what coaches grade, serve the page, export the grades. ``sportskills
+inspect``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help=(
+        "Let coaches grade clips for learners' mistakes: draw a study, serve its page, export "
+        "the grades."
+    ),
+    no_args_is_help=True,
+)
+Ip = Annotated[
+    str,
+    typer.Option(
+        help="Address to listen on. 127.0.0.1: only this machine (a tunnel may lead there)."
+    ),
+]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
+INSPECT_EPILOG = (
+    "Example: sportskills inspect demo --port 8867 · sportskills inspect demo "
+    "study-seeds.base-0123.s1"
+)
+
+
+@app.command(
+    epilog=(
+        "Example: sportskills rate draw demo --study coaches --rater ann --rater ben "
+        "--rater eve --learners 24"
+    )
+)
+def draw(
+    run: Annotated[str, typer.Argument(help="The run whose 04 ranked clips for learners.")],
+    rater: Annotated[list[str], typer.Option(help="Name of a rater; give it once for each.")],
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study. Default: the run's.")
+    ] = None,
+    learners: Annotated[
+        int, typer.Option(min=0, help="Learners to draw, spread over sports; 0: all.")
+    ] = 0,
+    depth: Annotated[
+        int, typer.Option(min=1, help="The first so many clips of every system are pooled.")
+    ] = 5,
+    system: Annotated[
+        list[str] | None, typer.Option(help="Only these systems; may be given often.")
+    ] = None,
+    rankings: Annotated[
+        str, typer.Option("--from", help="library (all clips) or pools (clips judged before).")
+    ] = "library",
+    split: Annotated[str, typer.Option(help="Learners of this split.")] = "test",
+    overlap: Annotated[int, typer.Option(min=1, help="Raters of each learner.")] = 2,
+    by_all: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the learners that all raters grade.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the draw, the shares and the orders.")] = 0,
+) -> None:
+    """Draw which clips are graded for which learners, by whom, and in which order; nothing tells
+    whose clip it is.
+    """
+    from sportskills_lib.apps.rate import candidate_draw
+    from sportskills_lib.apps.rate.store import Study
+
+    wanted = Study(
+        study or run,
+        run,
+        rankings,
+        tuple(system or ()),
+        depth,
+        split,
+        tuple(rater),
+        overlap,
+        by_all,
+        seed,
+    )
+    store = candidate_draw.draw(wanted, learners=learners)
+    rows = store.latest()
+    pairs, people = len({row["item"] for row in rows}), len({row["learner_id"] for row in rows})
+    typer.echo(f"{pairs} pairs of {people} learners, from {', '.join(store.study.systems)}")
+    for name in store.study.raters:
+        typer.echo(f"  {name:<20} {sum(row['rater'] == name for row in rows)} pairs")
+    typer.echo(f"next: sportskills rate serve {store.study.name}")
+
+
+@app.command(epilog="Example: sportskills rate serve coaches --port 8866")
+def serve(
+    study: StudyName,
+    port: Port = 8866,
+    ip: Ip = "127.0.0.1",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make films before the page opens.")
+    ] = 2,
+) -> None:
+    """Serve the page on which raters grade: a link for each, no Python and no code; ends with
+    Ctrl-C.
+    """
+    from sportskills_lib.apps import serve_widget
+    from sportskills_lib.apps.rate.page import Films, key_of, open_study
+
+    store = open_study(study)
+    serve_widget.check_port(ip, port)
+    lost = Films(store.study.run).prepare(store.latest(), typer.echo, workers=workers)
+    for line in lost[:10]:
+        typer.echo(f"  no film of {line}")
+    if lost:
+        typer.echo(
+            f"{len(lost)} films cannot be made: their pairs say so, and can be left without a grade"
+        )
+    token = serve_widget.token_of(store.path.parent / "token")
+
+    def say() -> None:
+        typer.echo("links, one for each rater, who can grade in no other's name with it:")
+        for name in store.study.raters:
+            typer.echo(
+                f"  {name:<20} "
+                f"{serve_widget.address(ip, port, token, rater=name, key=key_of(store, name))}"
+            )
+        _warn(ip)
+
+    code = f"from sportskills_lib.apps.rate import page\npage.served({store.study.name!r})"
+    log = store.path.parent / "kernels.log"
+    serve_widget.serve(code, title="Rating", ip=ip, port=port, token=token, log=log, say=say)
+
+
+@app.command(epilog="Example: sportskills rate status coaches")
+def status(study: StudyName) -> None:
+    """Say how far each rater is, and how well raters agree so far."""
+    from sportskills_lib.apps.rate import ratings_export as exporting
+    from sportskills_lib.apps.rate.page import open_study
+
+    for line in exporting.status(open_study(study)):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: sportskills rate export coaches")
+def export(study: StudyName) -> None:
+    """Write ratings.csv (which 04 and 05 read), qrels.txt (for trec_eval) and comments.csv beside
+    the study's file.
+    """
+    from sportskills_lib.apps.rate import ratings_export as exporting
+    from sportskills_lib.apps.rate.page import open_study
+    from sportskills_lib.runs.errors import full_disk_named, shown
+
+    store = open_study(study)
+    with full_disk_named(store.path.parent):
+        made = exporting.export(store)
+    rows = store.latest()
+    typer.echo(f"{sum(row['grade'] is not None for row in rows)} of {len(rows)} grades")
+    for path in made.values():
+        typer.echo(f"  {shown(path)}")
+    ratings = shown(made["ratings.csv"])
+    typer.echo(
+        f"next: sportskills reproduce --run {store.study.run} --set 04.ratings={ratings} --set "
+        f"05.ratings={ratings}"
+    )
+
+
+def inspect(
+    run: Annotated[str, typer.Argument(help="The run to look into.")] = "demo",
+    against: Annotated[
+        str | None, typer.Argument(help="A second run, its systems beside those of the first.")
+    ] = None,
+    port: Port = 8867,
+    ip: Ip = "127.0.0.1",
+) -> None:
+    """Serve the retrieval inspector of a run, or of two side by side, as a page: no code; ends with
+    Ctrl-C.
+    """
+    import secrets
+
+    from sportskills_lib.apps import serve_widget
+    from sportskills_lib.runs import artifacts
+
+    runs = [run, *([against] if against else [])]
+    if len(set(runs)) < len(runs):
+        raise ValueError(f"{run!r} is one run: name another one beside it, or none")
+    for name in runs:
+        artifacts.open_stage(name, "05_evaluation")
+    token = secrets.token_urlsafe(24)
+
+    def say() -> None:
+        typer.echo(serve_widget.address(ip, port, token))
+        _warn(ip)
+
+    log: Path = artifacts.run_folder(run) / "logs" / "inspect.log"
+    code: Any = (
+        "from sportskills_lib.viewing import "
+        f"inspector\ninspector.browse({', '.join(map(repr, runs))})"
+    )
+    serve_widget.serve(code, title="Inspector", ip=ip, port=port, token=token, log=log, say=say)
+
+
+def _warn(ip: str) -> None:
+    from sportskills_lib.apps import serve_widget
+
+    if not serve_widget.is_loopback(ip):
+        typer.echo(
+            "others reach this address, and nothing is encrypted: put it behind TLS, or use a "
+            "tunnel",
+            err=True,
+        )

@@ -1,0 +1,162 @@
+"""``sportskills sweep | study | plan``: many runs over one base, the list of them that is the
+study, and dry runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sportskills_lib.runs.pipeline import Settings
+
+SWEEP_EPILOG = (
+    "Examples: sportskills sweep 03 --grid learning_rates=1e-3,2e-3 loss=info_nce,siglip "
+    "--seeds 3 --jobs 2 · "
+    "sportskills sweep 03 --base mine --grid 'frozen=[visual.conv,visual.bn],[]' --plan. "
+    "Commas part values, brackets "
+    "make a list (quote them). The table is data/sweeps/<name>/members.csv, the page "
+    "reports/<name>/index.html"
+)
+STUDY_EPILOG = "Example: sportskills study --only ablations --plan"
+PLAN_EPILOG = (
+    "Examples: sportskills plan 03 --preset paper · sportskills plan 03 --preset "
+    "paper --set 03.model=ViT-L-14"
+)
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help=("<stage>.<parameter>=<value>; may be given often.")),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Members at a time; they share the cores.")]
+
+
+def sweep(
+    stage: Annotated[str, typer.Argument(help="The stage whose settings vary: 03, 04 or 05.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Further values of --grid.", metavar="[GRID]...")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="<parameter>=<value>,<value> …; all combinations."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds 0, 1, … of the stage, for every combination.")
+    ] = 1,
+    jobs: Jobs = None,
+    base: Annotated[
+        str, typer.Option(help="The run whose earlier stages every member reads.")
+    ] = "demo",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the sweep; default: sweep-<stage>.")
+    ] = None,
+    set_: Set = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only list the members and estimate the time.")
+    ] = False,
+) -> None:
+    """Run a stage and those after it with every combination of settings, over the earlier stages of
+    one run.
+    """
+    from sportskills_lib.apps.sweep import grid as grids
+    from sportskills_lib.apps.sweep import members
+    from sportskills_lib.apps.sweep.estimates import members_planned
+    from sportskills_lib.runs import pipeline
+
+    full = pipeline.stage_name(stage)
+    points = grids.grid_points(full, grids.parse_grid(full, [*(grid or []), *(more or [])]))
+    fixed = pipeline.parse_settings(set_ or [])
+    title = f"{full} over {base}"
+    planned = grids.plan_sweep(
+        name or f"sweep-{full[:2]}",
+        full,
+        points,
+        base=base,
+        seeds=range(seeds),
+        fixed=fixed,
+        title=title,
+    )
+    if plan:
+        typer.echo("\n".join(members_planned(planned)))
+        return
+    members.run(planned, jobs=jobs or 1)
+
+
+def study(
+    file: Annotated[
+        Path | None, typer.Option(help="The list of sweeps; default: notebooks/study.toml.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these of its sweeps; may be given often.")
+    ] = None,
+    jobs: Jobs = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The run whose 01 and 02 are read; default: as the list says."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The preset of a base that is yet to be made.")
+    ] = None,
+    set_: Set = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Where tables and figures are copied; default: docs/study.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only list the members and estimate the time.")
+    ] = False,
+) -> None:
+    """Run the list of sweeps that is the study: seeds, controls, ablations. What stands is
+    skipped.
+    """
+    from sportskills_lib.apps.sweep import study_file as studies
+    from sportskills_lib.runs import pipeline
+
+    chosen = studies.read(file, only=only, base=base, preset=preset)
+    fixed = pipeline.parse_settings(set_ or [])
+    if plan:
+        typer.echo("\n".join(studies.planned(chosen, fixed)))
+        return
+    studies.run(chosen, fixed, jobs=jobs, to=to)
+
+
+def plan(
+    stage: Annotated[str | None, typer.Argument(help="One stage; default: all.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Name of the run; default: the preset's name.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="smoke, demo, local or paper. Default: as last time.")
+    ] = None,
+    set_: Set = None,
+    clips: Annotated[
+        int | None,
+        typer.Option(min=1, help="Clips to count on; default: the run's, or the paper's."),
+    ] = None,
+    gpu: Annotated[
+        str, typer.Option(help="h100, a100 or rtx4090: the GPU of the estimate.")
+    ] = "h100",
+) -> None:
+    """Say what a run would do, how large its models are and how long it may take, before anything
+    is loaded.
+    """
+    from sportskills_lib.runs import pipeline
+
+    settings = pipeline.parse_settings(set_ or [])
+    show_plan(run or preset or "demo", preset, settings, stage, stage, clips=clips, gpu=gpu)
+
+
+def show_plan(
+    run: str,
+    preset: str | None,
+    settings: Settings,
+    first: str | None,
+    last: str | None,
+    **assumed: Any,
+) -> None:
+    """Print the plan of the stages from ``first`` to ``last``."""
+    from sportskills_lib.apps.sweep.plans import plan_lines
+
+    for line in plan_lines(run, preset, settings, first=first, last=last, **assumed):
+        typer.echo(line)

@@ -1,0 +1,248 @@
+"""What a sweep is made of: points of a grid (or named variants) times seeds, each of them an
+ordinary run.
+
+A member reads the stages before the swept one from its base run (artifacts.holder) and runs the
+swept stage and those after it. 04 is left out unless it is the swept stage: it takes long, and its
+rankings would belong to another question; a member's 05 therefore shows recall only. A member's
+name comes from its point and seed, so that a larger grid finds the members of a smaller one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sportskills_lib.config import CONFIGS
+from sportskills_lib.runs import notebooks, pipeline
+from sportskills_lib.runs.artifacts import STAGES, notebook_path, run_folder, workspace
+from sportskills_lib.runs.fingerprints import digest
+from sportskills_lib.runs.pipeline import Settings
+
+RETRIEVAL = "04_retrieval"
+# Without 04 there are no learners: 05 is told so, or it would list every rating as one that fits no
+# learner.
+RECALL_ONLY: Settings = {
+    RETRIEVAL: {"learners": "", "ratings": ""},
+    "05_evaluation": {"ratings": ""},
+}
+SLUG_LETTERS = 32
+Grid = dict[str, list[Any]]  # parameter of the swept stage -> its values
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of settings; ``values`` are what differs between points, as they are
+    shown.
+    """
+
+    label: str
+    settings: Settings
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep."""
+
+    run: str
+    label: str
+    values: dict[str, str]
+    seed: int | None
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Members over one base run, in order; ``stages`` are those that a member executes."""
+
+    name: str
+    title: str
+    stage: str
+    base: str
+    preset: str
+    members: tuple[Member, ...]
+
+    @property
+    def base_stages(self) -> list[str]:
+        """The stages that are read from the base run."""
+        return list(STAGES[: STAGES.index(self.stage)])
+
+    @property
+    def left_out(self) -> list[str]:
+        """The later stages that members do not execute."""
+        return [RETRIEVAL] if STAGES.index(self.stage) < STAGES.index(RETRIEVAL) else []
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that members execute."""
+        return [name for name in STAGES[STAGES.index(self.stage) :] if name not in self.left_out]
+
+    @property
+    def folder(self) -> Path:
+        """data/sweeps/<name>: the list of members, what became of them, their logs, the table."""
+        return sweep_folder(self.name)
+
+
+def sweep_folder(name: str) -> Path:
+    """data/sweeps/<name>, beside data/runs; the name is checked as a run's name is."""
+    run_folder(name)
+    return workspace() / "data" / "sweeps" / name
+
+
+# --------------------------------------------------------------------------------------------- grid
+
+
+def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
+    """``["loss=info_nce,siglip", "frozen=[a,b]|[]"]`` by parameter. Commas part values; brackets
+    make one of a list.
+
+    A parameter that is a list takes a bare value as a list of one. ValueError names the parameter
+    and the known ones.
+    """
+    grid: Grid = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip()
+        if not (name and equals and values.strip()):
+            raise ValueError(
+                f"--grid {text!r} is not <parameter>=<value>,<value>, such as loss=info_nce,siglip"
+            )
+        prefix, dot, rest = name.partition(".")
+        if dot and pipeline.stage_name(prefix) == stage:
+            name = rest
+        if name not in CONFIGS[stage].model_fields:
+            raise ValueError(
+                f"{stage} has no parameter {name}; it has {', '.join(CONFIGS[stage].model_fields)}"
+            )
+        if name in grid:
+            raise ValueError(f"--grid names {name} twice: put its values behind one name")
+        grid[name] = [_value(stage, name, part) for part in _alternatives(text, values)]
+        if len({shown(value) for value in grid[name]}) < len(grid[name]):
+            raise ValueError(f"--grid {text!r} names a value twice")
+    return grid
+
+
+def _alternatives(text: str, values: str) -> list[str]:
+    """The values, parted by commas and bars outside brackets."""
+    parts, depth = [""], 0
+    for letter in values:
+        depth += (letter == "[") - (letter == "]")
+        if depth not in (0, 1):
+            break
+        if depth == 0 and letter in ",|":
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if depth or not all(part.strip() for part in parts):
+        raise ValueError(
+            f"--grid {text!r}: values are parted by commas, lists stand in brackets: "
+            "frozen=[a,b],[]"
+        )
+    return [part.strip() for part in parts]
+
+
+def _value(stage: str, name: str, text: str) -> str | list[str]:
+    wants_list = pipeline.takes_list(stage, name)
+    if text.startswith("[") and text.endswith("]"):
+        if not wants_list:
+            raise ValueError(f"{stage}: {name} takes one value, not a list such as {text}")
+        return [item.strip() for item in text[1:-1].split(",") if item.strip()]
+    return [text] if wants_list else text
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in a grid: a list of one without brackets."""
+    if isinstance(value, list | tuple):
+        return str(value[0]) if len(value) == 1 else f"[{','.join(map(str, value))}]"
+    return str(value)
+
+
+def grid_points(stage: str, grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Every combination, the last parameter varying fastest; one point without settings for an
+    empty grid.
+    """
+    points = []
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        words = {name: shown(value) for name, value in chosen.items()}
+        label = " ".join(f"{name}={word}" for name, word in words.items()) or "as the base"
+        points.append(Point(label, {stage: chosen} if chosen else {}, words))
+    return points
+
+
+# ------------------------------------------------------------------------------------------ members
+
+
+def plan_sweep(
+    name: str,
+    stage: str,
+    points: Sequence[Point],
+    *,
+    base: str,
+    seeds: Sequence[int] = (0,),
+    fixed: Settings | None = None,
+    title: str = "",
+) -> Sweep:
+    """The members, with their whole settings, every one of them checked: ValueError before anything
+    has run.
+
+    Settings are those of the base run, then ``fixed``, then the point's, then the seed of the swept
+    stage.
+    """
+    if stage not in STAGES:
+        raise ValueError(
+            f"{stage} only shows what the stages made: sweep one of {', '.join(STAGES)}"
+        )
+    stored = pipeline.load_settings(base)
+    if stored is None:
+        first = STAGES[max(0, STAGES.index(stage) - 1)][:2]
+        raise ValueError(
+            f"there is no run {base!r}: `sportskills reproduce --run {base} --until {first}` "
+            "makes it"
+        )
+    if pipeline.load_settings(name) is not None:
+        raise ValueError(
+            f"sweep {name!r} has the name of a run, whose report it would replace: choose "
+            "another --name"
+        )
+    preset, settings = stored
+    seeded = "seed" in CONFIGS[stage].model_fields
+    if not seeded and len(seeds) > 1:
+        raise ValueError(f"{stage} draws nothing, so there is no seed to vary: leave --seeds out")
+    empty = Sweep(name, title, stage, base, preset, ())
+    common = pipeline.merged(settings, RECALL_ONLY if empty.left_out else {}, fixed or {})
+    members = []
+    for point in points:
+        for seed in seeds if seeded else [None]:
+            own: Settings = {stage: {"seed": seed}} if seed is not None else {}
+            whole = pipeline.merged(common, point.settings, own)
+            members.append(
+                Member(_run_name(name, point, seed), point.label, point.values, seed, whole)
+            )
+    sweep = Sweep(name, title, stage, base, preset, tuple(members))
+    for member in members:
+        _check(sweep, member)
+    return sweep
+
+
+def _run_name(sweep: str, point: Point, seed: int | None) -> str:
+    """A name that can be read and that no other point has."""
+    words = "-".join(point.values.values()) or point.label
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", words).strip("-.")[:SLUG_LETTERS]
+    name = f"{sweep}.{slug}-{digest(point.settings)[:4]}"
+    return name if seed is None else f"{name}.s{seed}"
+
+
+def _check(sweep: Sweep, member: Member) -> None:
+    try:
+        configs = pipeline.stage_configs(sweep.preset, member.settings)
+    except ValueError as error:
+        raise ValueError(f"{member.label}: {error}") from None
+    for stage in sweep.stages:
+        notebooks.check_parameters(
+            notebook_path(stage), pipeline.parameters(member.run, configs[stage])
+        )

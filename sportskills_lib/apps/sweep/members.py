@@ -1,0 +1,346 @@
+"""Runs the members of a sweep side by side, each in a guarded process of its own; one line a
+member.
+
+A member is an ordinary run: its process is ``sportskills reproduce --run <member>``, which anybody
+may call again by hand. What stands with the same key is skipped, a failed member does not stop the
+others, and a sweep that was killed goes on, since its members do. Only a full disk ends all: the
+others would meet it, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sportskills_lib.apps.sweep.estimates import member_seconds
+from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
+from sportskills_lib.runs import artifacts, demo_worlds, notebooks, pipeline, process_guard
+from sportskills_lib.runs.errors import (
+    DiskFull,
+    RunError,
+    RunLocked,
+    failures_named,
+    full_disk_named,
+    shown,
+)
+from sportskills_lib.runs.pipeline import Say
+from sportskills_lib.runs.progress import Progress
+
+POLL_S = 0.2
+NOTEBOOK = "sweep.ipynb"
+DONE, FAILED, WAITING = "done", "failed", "not run"
+
+
+@dataclass
+class Running:
+    """A member's process, its place among the cores and when it began."""
+
+    member: Member
+    process: subprocess.Popen[bytes]
+    slot: int
+    started: float
+    log: Path
+
+
+class Clock:
+    """How long is left: what is to come takes its estimate, times how much longer than theirs the
+    finished ones took.
+
+    Before one has finished, members at a time are taken to slow one another down as much as there
+    are of them.
+    """
+
+    def __init__(self, expected_s: dict[str, float | None], jobs: int):
+        self._expected, self._jobs, self._took, self._planned = expected_s, jobs, 0.0, 0.0
+
+    def ended(self, run: str, seconds: float, *, done: bool = True) -> None:
+        """Learn from a member that took so long; nothing from one that failed on its way."""
+        if (planned := self._expected.pop(run, None)) and done:
+            self._took, self._planned = self._took + seconds, self._planned + planned
+
+    def left(self, begun_s: Mapping[str, float] | None = None) -> str:
+        """``; about 4 min left``, or nothing where a member's time is unknown or none is left.
+
+        ``begun_s``: seconds since each running member began.
+        """
+        if not self._expected or any(value is None for value in self._expected.values()):
+            return ""
+        slower = self._took / self._planned if self._planned else float(self._jobs)
+        begun = begun_s or {}
+        to_come = [
+            max(0.0, (value or 0.0) * slower - begun.get(run, 0.0))
+            for run, value in self._expected.items()
+        ]
+        return f"; about {Progress.clock(max(1.0, sum(to_come) / self._jobs))} left"
+
+
+# ------------------------------------------------------------------------------------------- states
+
+
+def states(name: str) -> dict[str, dict[str, Any]]:
+    """What became of each member so far, by its run: state, seconds, error, log."""
+    path = sweep_folder(name) / "states.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def describe(sweep: Sweep, jobs: int) -> dict[str, Any]:
+    """sweep.json: what the sweep's notebook reads."""
+    members = [
+        {"run": m.run, "label": m.label, "values": m.values, "seed": m.seed} for m in sweep.members
+    ]
+    facts = {"name": sweep.name, "title": sweep.title, "stage": sweep.stage, "base": sweep.base}
+    return facts | {
+        "preset": sweep.preset,
+        "stages": sweep.stages,
+        "jobs": jobs,
+        "members": members,
+    }
+
+
+def prepare(sweep: Sweep, jobs: int) -> None:
+    """Write sweep.json and every member's run.json. The base's stages must be complete; a member in
+    use is an error.
+    """
+    for stage in sweep.base_stages:
+        artifacts.open_stage(sweep.base, stage)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    artifacts.write_json(sweep.folder / "sweep.json", describe(sweep, jobs))
+    base = {"run": sweep.base, "stages": sweep.base_stages}
+    for member in sweep.members:
+        notes = {"base": base, "left_out": sweep.left_out, "sweep": sweep.name}
+        pipeline.save_settings(member.run, sweep.preset, member.settings, **notes)
+
+
+def stands(sweep: Sweep, member: Member) -> bool:
+    """Whether every stage of the member is complete with the key of now."""
+    configs = pipeline.stage_configs(sweep.preset, member.settings)
+    later = artifacts.STAGES[artifacts.STAGES.index(sweep.stage) :]
+    return not any(pipeline.reasons(member.run, stage, configs[stage]) for stage in later)
+
+
+# ---------------------------------------------------------------------------------------------- run
+
+
+def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
+    """Bring every member up to date, then make the sweep's page, and return its folder below
+    reports/.
+
+    RunError when a member failed, after the others were run and the page was made; RunLocked when
+    this sweep is being run by another process; DiskFull at once.
+    """
+    began = time.monotonic()
+    with _only_sweeper(sweep), full_disk_named(sweep.folder):
+        prepare(sweep, jobs)
+        _make_worlds(sweep, say)
+        pending = [member for member in sweep.members if not stands(sweep, member)]
+        known = {
+            m.run: states(sweep.name).get(m.run, {}) | {"state": WAITING, "error": "", "log": ""}
+            for m in pending
+        }
+        clock = Clock({member.run: member_seconds(sweep, member) for member in pending}, jobs)
+        say(
+            f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a "
+            f"time{clock.left()}"
+        )
+        for number, member in enumerate(sweep.members, start=1):
+            if member not in pending:
+                known[member.run] = {"state": DONE, "error": "", "log": ""}
+                say(f"{_place(sweep, number, member)}skipped, nothing changed")
+        try:
+            _run_all(sweep, pending, jobs, known, clock, say)
+        finally:
+            artifacts.write_json(
+                sweep.folder / "states.json", {m.run: known[m.run] for m in sweep.members}
+            )
+        page = make_page(sweep)
+    say(f"sweep {sweep.name}: {shown(page)}  ({Progress.clock(time.monotonic() - began)} in all)")
+    if failed := [
+        known[member.run] | {"run": member.run}
+        for member in sweep.members
+        if known[member.run]["error"]
+    ]:
+        raise RunError(
+            f"{len(failed)} of {len(sweep.members)} members failed, first {failed[0]['run']}: "
+            f"{failed[0]['error']}; "
+            f"log: {failed[0]['log']}. The same command runs what failed again"
+        )
+    return page.parent
+
+
+def make_page(sweep: Sweep) -> Path:
+    """Execute the sweep's notebook over what its members left, and write it as
+    reports/<sweep>/index.html.
+    """
+    executed, page = (
+        sweep.folder / "executed.ipynb",
+        pipeline.report_folder(sweep.name) / "index.html",
+    )
+    notebook = artifacts.workspace() / "notebooks" / NOTEBOOK
+    with failures_named():
+        log = sweep.folder / "logs" / "sweep.log"
+        notebooks.execute(
+            notebook, executed, {"sweep": sweep.name}, home=artifacts.workspace(), log=log
+        )
+    notebooks.write_html(executed, page)
+    return page
+
+
+def _make_worlds(sweep: Sweep, say: Say) -> None:
+    """Make what demo members read once, before two of them would wait for one another."""
+    parts: list[demo_worlds.DemoPart] = []
+    for member in sweep.members:
+        configs = pipeline.stage_configs(sweep.preset, member.settings)
+        parts += demo_worlds.demo_parts({stage: configs[stage] for stage in sweep.stages})
+    with failures_named():
+        for world in demo_worlds.WORLDS:
+            wanted = [
+                part for part in dict.fromkeys(parts) if part.world == world and part.reasons()
+            ]
+            demo_worlds.make(wanted, Progress(say))
+
+
+def _place(sweep: Sweep, number: int, member: Member) -> str:
+    seed = "" if member.seed is None else f" seed {member.seed}"
+    return (
+        f"  [{number:>{len(str(len(sweep.members)))}}/{len(sweep.members)}] {member.label}{seed}: "
+    )
+
+
+@contextmanager
+def _only_sweeper(sweep: Sweep) -> Iterator[None]:
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(sweep.folder / ".lock", timeout=0, thread_local=False):
+            yield
+    except Timeout:
+        raise RunLocked(
+            f"sweep {sweep.name!r} is being run by another process: wait for it, or stop it"
+        ) from None
+
+
+# ---------------------------------------------------------------------------------------- processes
+
+
+def _run_all(
+    sweep: Sweep,
+    pending: Sequence[Member],
+    jobs: int,
+    known: dict[str, dict[str, Any]],
+    clock: Clock,
+    say: Say,
+) -> None:
+    """Keep ``jobs`` members going until none is left; note in ``known`` what became of each, and on
+    disk at once.
+    """
+    waiting, running = list(pending), list[Running]()
+    try:
+        while waiting or running:
+            free = [slot for slot in range(jobs) if slot not in {each.slot for each in running}]
+            for slot in free[: len(waiting)]:
+                running.append(_start(sweep, waiting.pop(0), slot, jobs))
+            time.sleep(POLL_S)
+            for each in [one for one in running if one.process.poll() is not None]:
+                running.remove(each)
+                known[each.member.run] = outcome = _outcome(each)
+                artifacts.write_json(sweep.folder / "states.json", known)
+                clock.ended(each.member.run, outcome["seconds"], done=outcome["state"] == DONE)
+                begun = {one.member.run: time.monotonic() - one.started for one in running}
+                place = _place(sweep, sweep.members.index(each.member) + 1, each.member)
+                say(f"{place}{_line(each, outcome)}{clock.left(begun)}")
+                if each.process.returncode == DiskFull.exit_code:
+                    raise DiskFull(outcome["error"])
+    finally:
+        for each in running:
+            with suppress(ProcessLookupError):
+                os.killpg(each.process.pid, signal.SIGKILL)  # its kernel's watchdog ends the rest
+            each.process.wait()
+
+
+def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> Running:
+    """Start a member on its share of the cores (and, where there are several GPUs, on one of
+    them).
+    """
+    log = sweep.folder / "logs" / f"{member.run}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    cores = core_shares(jobs)[slot]
+    environment = (
+        notebooks.kernel_environment(artifacts.workspace()) | process_guard.watched_environment()
+    )
+    environment |= {process_guard.LOG_VARIABLE: str(log)}
+    if "OMP_NUM_THREADS" not in os.environ:  # what the user has set wins, as everywhere
+        environment["OMP_NUM_THREADS"] = str(min(len(cores), notebooks.THREADS_CAP))
+    if jobs > 1 and len(found := gpus()) > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = found[slot % len(found)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sportskills_lib.runs.process_guard", *member_command(member)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(
+                process.pid, cores
+            )  # 03 counts the cores that it may use, and so do its workers
+    return Running(member, process, slot, time.monotonic(), log)
+
+
+def member_command(member: Member) -> list[str]:
+    """The module and words that bring a member up to date; what anybody may type."""
+    return ["sportskills_lib.cli", "reproduce", "--run", member.run]
+
+
+def core_shares(jobs: int) -> list[list[int]]:
+    """Which cores each of ``jobs`` members may use: equal shares; a core serves several where there
+    are too few.
+    """
+    cores = (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else list(range(notebooks.cores()))
+    )
+    return [cores[slot::jobs] or [cores[slot % len(cores)]] for slot in range(jobs)]
+
+
+def gpus() -> list[str]:
+    """The GPUs that members may be spread over, as CUDA names them; none where the driver shows
+    none.
+    """
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in named.split(",") if name.strip()]
+    return [str(i) for i, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+def _outcome(each: Running) -> dict[str, Any]:
+    """The member's state as the table has it; of a failed one the last line of its log."""
+    seconds, code = round(time.monotonic() - each.started, 1), each.process.returncode
+    if code == 0:
+        return {"state": DONE, "seconds": seconds, "error": "", "log": ""}
+    last = (each.log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+    error, named, log = last.removeprefix("FAILED ").rpartition("; log: ")
+    if (
+        code < 0 or not named
+    ):  # no notebook failed: what there is to read is what the member itself printed
+        error, log = (f"killed by signal {-code}" if code < 0 else last), shown(each.log)
+    return {"state": FAILED, "seconds": seconds, "error": error, "log": log}
+
+
+def _line(each: Running, outcome: dict[str, Any]) -> str:
+    took = Progress.clock(outcome["seconds"])
+    if outcome["state"] == FAILED:
+        return f"FAILED after {took}: {outcome['error']}; log: {outcome['log']}"
+    return f"done in {took}{pipeline.headline(each.member.run, artifacts.STAGES[-1])}"

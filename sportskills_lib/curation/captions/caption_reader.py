@@ -1,0 +1,188 @@
+"""The door: a caption file of any known format as timed words, with what was dropped or mended.
+
+Guarantee: any bytes give words (in order of time, each said once) and rows for what was not usable;
+nothing here raises but OSError, when the file cannot be opened. The format is known by the text,
+not by the file's name, which only decides where the text leaves it open: strangers name files as
+they like.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed, Row, decode
+from sportskills_lib.curation.captions.marked import is_sbv, parse_arrows, parse_sbv
+from sportskills_lib.curation.captions.segments import parse_json
+from sportskills_lib.curation.captions.transcripts import parse_transcript
+from sportskills_lib.curation.captions.words import Word, held_s, is_rolling, plain, to_words
+
+SUFFIXES = (
+    ".vtt",
+    ".srt",
+    ".sbv",
+    ".json3",
+    ".json",
+    ".md",
+    ".txt",
+)  # a video's captions, the best first
+LARGEST_BYTES = 32 * 2**20  # a longer file is no caption of one video
+OVERLAPPING_SHARE = (
+    0.5  # where more cues than this run into the next, their ends tell nothing of pauses
+)
+SLACK_S = 2.0  # a transcript's announced duration is rounded
+
+_TIMING = re.compile(r"^[ \t]*[\d:.,]+[ \t]*-->", re.ASCII | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What a caption file says.
+
+    ``dropped`` holds (line, reason, detail) for each cue or paragraph left out, ``mended`` likewise
+    what was read although it was wrong; ``automatic``: a machine heard it, as its form or the file
+    itself tells.
+    """
+
+    words: tuple[Word, ...]
+    dropped: tuple[Row, ...]
+    mended: tuple[Row, ...]
+    automatic: bool
+    form: str
+
+
+def read_captions(path: Path, *, duration_s: float | None = None) -> Captions:
+    """The captions in a file; cues outside a video of ``duration_s`` are dropped. OSError when it
+    cannot be opened.
+    """
+    return _finish(read_cues(path), duration_s)
+
+
+def parse_captions(text: str, *, suffix: str = "", duration_s: float | None = None) -> Captions:
+    """The same for text in memory; ``suffix`` is that of the file that it comes from."""
+    return _finish(_parse(text, suffix), duration_s)
+
+
+def read_cues(path: Path) -> Parsed:
+    """The cues in a file as they stand there, before times are checked and rolling lines
+    collapsed.
+    """
+    if (size := path.stat().st_size) > LARGEST_BYTES:
+        return Parsed(
+            "unknown", dropped=[(1, "too_large", f"{size} bytes are no captions of one video")]
+        )
+    text, mended = decode(path.read_bytes())
+    parsed = _parse(text, path.suffix.lower())
+    parsed.mended[:0] = mended
+    return parsed
+
+
+def _parse(text: str, suffix: str) -> Parsed:
+    if not text.strip():
+        return Parsed("empty", dropped=[(1, "empty_file", "the file holds no text")])
+    if text.startswith("WEBVTT"):
+        return parse_arrows(text, webvtt=True)
+    begin = text.lstrip()[:200]
+    if suffix in (".json", ".json3") or (begin[0] in "{[" and re.match(r'[{\[]\s*[{\["]', begin)):
+        return parse_json(text)
+    if re.match(r"<\?xml|<tt\b|<timedtext|<transcript", begin):
+        detail = "captions in XML are not read: ask yt-dlp for --sub-format vtt"
+        return Parsed("xml", dropped=[(1, "unknown_format", detail)])
+    if suffix in (".vtt", ".srt") or _TIMING.search(text):
+        return parse_arrows(text, webvtt=suffix == ".vtt")
+    if suffix == ".sbv" or is_sbv(text):
+        return parse_sbv(text)
+    return parse_transcript(text)
+
+
+def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
+    """Words of the parsed cues, after their times are checked."""
+    dropped, mended = list(parsed.dropped), list(parsed.mended)
+    limit_s = duration_s
+    if limit_s is None and parsed.duration_s is not None:
+        limit_s = parsed.duration_s + SLACK_S
+    kept: list[Cue] = []
+    for cue in parsed.cues:
+        row = _problem(cue, limit_s)
+        if row:
+            dropped.append(row)
+        if (
+            row is None or row[1] == "only_sounds"
+        ):  # it clears the screen that rolling lines stand on
+            kept.append(cue)
+    if any(a.start_s > b.start_s for a, b in pairwise(kept)):
+        mended.append((kept[0].line, "out_of_order", "cues do not stand in order of time: sorted"))
+        kept.sort(key=lambda cue: cue.start_s)
+    rolling = parsed.form in ("webvtt", "srt") and is_rolling(kept)
+    spoken = False
+    if not rolling:
+        kept, spoken = _untangle(kept, dropped, mended)
+    kept = [
+        cue if limit_s is None or cue.end_s <= limit_s else cue._replace(end_s=limit_s)
+        for cue in kept
+    ]
+    words = to_words(kept, rolling=rolling, spoken=spoken)
+    if not words and not dropped:
+        dropped.append((1, "no_words", "the file holds no caption text"))
+    dropped.sort()
+    return Captions(
+        tuple(words), tuple(dropped), tuple(mended), rolling or parsed.automatic, parsed.form
+    )
+
+
+def _problem(cue: Cue, limit_s: float | None) -> Row | None:
+    span = f"{cue.start_s:.3f} s to {cue.end_s:.3f} s"
+    if cue.end_s <= cue.start_s:
+        return cue.line, "impossible_times", f"the cue runs from {span}"
+    if limit_s is not None and cue.start_s >= limit_s:
+        return (
+            cue.line,
+            "outside_video",
+            f"the cue runs from {span}; the video lasts {limit_s:.3f} s",
+        )
+    if not cue.text or cue.text.isspace():
+        return cue.line, "empty_cue", f"no text from {span}"
+    if not any(map(str.isalnum, cue.text)):
+        return cue.line, "no_words", f"{cue.text.strip()[:60]!r} has no letter"
+    if ("[" in cue.text or "(" in cue.text or "<" in cue.text) and not plain(cue.text):
+        return cue.line, "only_sounds", f"{cue.text.strip()[:60]!r} holds no speech"
+    return None
+
+
+def _untangle(cues: list[Cue], dropped: list[Row], mended: list[Row]) -> tuple[list[Cue], bool]:
+    """Cues one after another, and whether their ends are unknown.
+
+    The same cue again is dropped; cues that begin together become one; a cue that runs into the
+    next ends there. Where most do (automatic captions keep a line on the screen while the next one
+    is said), or where the file gives no ends, a cue lasts as long as its words do when said slowly.
+    """
+    joined: list[Cue] = []
+    for cue in cues:
+        before = joined[-1] if joined else None
+        if before is None or cue.start_s > before.start_s:
+            joined.append(cue)
+        elif cue.text in before.text.split("\n") or cue.text == before.text:
+            dropped.append((cue.line, "repeated_cue", f"{cue.text[:60]!r} stands there already"))
+        else:
+            pieces = (*before.pieces, *cue.pieces) if before.pieces and cue.pieces else ()
+            joined[-1] = before._replace(
+                end_s=max(before.end_s, cue.end_s), text=f"{before.text}\n{cue.text}", pieces=pieces
+            )
+    over = [a for a, b in pairwise(joined) if a.end_s > b.start_s and not math.isinf(a.end_s)]
+    if over:
+        detail = f"{len(over)} of {len(joined)} cues run into the next: cut there"
+        mended.append((over[0].line, "overlap", detail))
+    open_ended = any(math.isinf(cue.end_s) for cue in joined)
+    spoken = open_ended or len(over) > OVERLAPPING_SHARE * len(joined)
+    following = [*(cue.start_s for cue in joined), UNTIL_NEXT][
+        1:
+    ]  # of each cue, when the next begins
+    cut = []
+    for cue, next_s in zip(joined, following, strict=True):
+        unknown = math.isinf(cue.end_s) or (spoken and not cue.pieces)
+        longest_s = max(held_s(plain(cue.text)), 0.001) if unknown else UNTIL_NEXT
+        cut.append(cue._replace(end_s=min(cue.end_s, next_s, cue.start_s + longest_s)))
+    return cut, spoken

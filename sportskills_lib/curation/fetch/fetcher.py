@@ -1,0 +1,397 @@
+"""Fetch lessons, captions first: search, metadata, captions, sentences, verdicts, and only then
+pictures.
+
+Most videos that a search finds teach nothing, and a caption file is a thousandth of a video. So a
+video is asked for only when its captions hold instruction, and where yt-dlp can cut, only the spans
+around it. Guarantee: each item ends in one record, on disk before the next begins; a fetch that is
+killed and started again ends with the table and the files of one that was not, as long as the
+servers answer the same.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dataframely as dy
+
+from sportskills_lib import tables
+from sportskills_lib.curation import captions
+from sportskills_lib.curation.captions.choose_file import same_language
+from sportskills_lib.curation.fetch.fetch_ledger import FetchTable, Record, Store, write_json
+from sportskills_lib.curation.fetch.instruction_spans import (
+    Judge,
+    Span,
+    cut_webvtt,
+    judge_by_rules,
+    wanted_spans,
+)
+from sportskills_lib.curation.fetch.search_terms import SearchTerm
+from sportskills_lib.curation.fetch.status import ASKED_TOO_MUCH, FINAL, TRANSIENT
+from sportskills_lib.curation.fetch.youtube import (
+    WATCH,
+    YOUTUBE_ID,
+    Asker,
+    FetchSettings,
+    Refused,
+    youtube_id,
+)
+from sportskills_lib.curation.sentences import build_sentences
+from sportskills_lib.formats.files import write_whole
+from sportskills_lib.video import SUFFIXES, UnreadableVideo, probe
+
+LONGEST_ID = 100
+LONGEST_PAUSE_S = 600.0
+MAX_GAP_S = 1.0  # as in 01
+WHOLE = "the whole video, since no ffmpeg is installed to cut its wanted spans out"
+# What the sidecar keeps of yt-dlp's metadata: addresses in the rest expire, and name whoever asked.
+KEPT = (
+    *(
+        "id",
+        "title",
+        "channel",
+        "channel_id",
+        "uploader_id",
+        "duration",
+        "language",
+        "license",
+        "upload_date",
+        "tags",
+    ),
+    *("categories", "ext", "webpage_url", "extractor_key", "live_status", "view_count"),
+)
+
+
+class AskedTooMuch(Exception):
+    """The servers refuse us time after time; going on would make it worse."""
+
+    exit_code = 1
+
+
+class SearchFailed(Exception):
+    """Some searches failed; what the others found was fetched."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video to fetch. ``name`` is safe as a file name; what a search said of it may save a
+    request.
+    """
+
+    name: str
+    url: str
+    sport: str | None = None
+    skill: str | None = None
+    search_term: str | None = None
+    duration_s: float | None = None
+    live: bool = False
+
+
+def named_item(text: str, *, sport: str | None = None, skill: str | None = None) -> Item:
+    """An item from a YouTube id or an address. ValueError when it is neither, or an address of many
+    videos.
+    """
+    text = text.strip()
+    found = text if YOUTUBE_ID.fullmatch(text) else None
+    if not found and re.match(r"https?://|[\w.-]+\.\w+/", text):
+        found = youtube_id(text)
+    if found:
+        return Item(f"yt_{found}", f"{WATCH}{found}", sport, skill)
+    if not re.fullmatch(r"https?://[^\s/]+/\S*", text):
+        raise ValueError(f"{text!r} is neither a YouTube id nor an http address: mend it")
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(text).path).stem)[:40]
+    return Item(f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill)
+
+
+def searched_items(
+    terms: Iterable[SearchTerm],
+    store: Store,
+    asker: Asker,
+    *,
+    each: int,
+    pause: Callable[[float], None] = time.sleep,
+) -> tuple[list[Item], dict[str, str]]:
+    """Items that the searches find, each video once, for the first search that finds it; and why
+    searches failed.
+
+    What is found is kept, so that the same command asks only what failed. After ``most_refusals``
+    in a row of the kind "asked too much" no more is asked.
+    """
+    items: dict[str, Item] = {}
+    lost: dict[str, str] = {}
+    refusals = 0
+    for term in terms:
+        found = store.search(term.term)
+        if found is None and refusals >= asker.settings.most_refusals:
+            lost[term.term] = "not asked, since those before were refused"
+            continue
+        if found is None:
+            try:
+                search = partial(asker.search, term.term, each)
+                found = _tried(search, asker.settings, pause)
+            except Refused as refused:
+                lost[term.term] = str(refused)
+                refusals = refusals + 1 if refused.status in ASKED_TOO_MUCH else 0
+                continue
+            refusals = 0
+            store.keep_search(term.term, found)
+        for entry in found[:each]:
+            if isinstance(entry.get("id"), str) and YOUTUBE_ID.fullmatch(entry["id"]):
+                bare = named_item(entry["id"], sport=term.sport, skill=term.skill)
+                duration = entry.get("duration")
+                values = asdict(bare) | {
+                    "search_term": term.term,
+                    "duration_s": float(duration) if isinstance(duration, int | float) else None,
+                    "live": entry.get("live_status") in ("is_live", "is_upcoming"),
+                }
+                items.setdefault(bare.name, Item(**values))
+    return list(items.values()), lost
+
+
+def fetch(
+    items: Sequence[Item],
+    store: Store,
+    asker: Asker,
+    *,
+    retry: bool = False,
+    judge: Judge = judge_by_rules,
+    pause: Callable[[float], None] = time.sleep,
+    report: Callable[[str], None] = print,
+) -> dy.DataFrame[FetchTable]:
+    """Fetch what has no record yet (``retry``: what ended for a passing reason, too), and make the
+    table again.
+
+    Call it within ``store.opened()``. AskedTooMuch after ``most_refusals`` items in a row that
+    servers refused because we ask too much; OSError when the disk is full. The table is written in
+    either case.
+    """
+    owners = {record.video_id: record.item for record in store.records() if record.status == "ok"}
+    refusals = 0
+    try:
+        for number, item in enumerate(items, start=1):
+            before = store.record(item.name)
+            if before and not (retry and before.status not in FINAL):
+                continue
+            record = _one(item, store, asker, owners, judge, pause)
+            store.finish(record)
+            report(f"{number}/{len(items)} {item.name}: {record.status} {record.detail}".rstrip())
+            refusals = refusals + 1 if record.status in ASKED_TOO_MUCH else 0
+            if refusals >= asker.settings.most_refusals:
+                raise AskedTooMuch(
+                    f"{refusals} items in a row were refused ({record.detail}): wait some "
+                    "hours or pass cookies, then "
+                    "run the same command with --retry"
+                )
+    finally:
+        table = store.write_table()
+    return table
+
+
+def _one(
+    item: Item,
+    store: Store,
+    asker: Asker,
+    owners: dict[str | None, str],
+    judge: Judge,
+    pause: Callable[[float], None],
+) -> Record:
+    """The item's record, whatever happens to it."""
+    record = Record(
+        item.name, item.url, sport=item.sport, skill=item.skill, search_term=item.search_term
+    )
+    try:
+        _tried(lambda: _steps(item, record, store, asker, owners, judge), asker.settings, pause)
+    except Refused as refused:
+        record.status, record.detail = refused.status, refused.detail
+    return record
+
+
+def _tried(ask: Callable[[], Any], settings: FetchSettings, pause: Callable[[float], None]) -> Any:
+    """What ``ask`` returns; asked again, after longer and longer pauses, when it is refused for a
+    passing reason.
+    """
+    for attempt in range(settings.attempts):
+        try:
+            return ask()
+        except Refused as refused:
+            if refused.status not in TRANSIENT or attempt + 1 >= settings.attempts:
+                raise
+            pause(min(max(settings.back_off_s * 2**attempt, refused.wait_s), LONGEST_PAUSE_S))
+    raise AssertionError("attempts must be at least 1")
+
+
+def _steps(
+    item: Item,
+    record: Record,
+    store: Store,
+    asker: Asker,
+    owners: dict[str | None, str],
+    judge: Judge,
+) -> None:
+    """Fill the record and the folder. Refused at the first step that shows that the video is not
+    wanted.
+    """
+    settings = asker.settings
+    record.files.clear()
+    _check_length(item.duration_s, item.live, settings)
+    info = asker.metadata(item.url)
+    name = _checked_id(info, record, owners)
+    if asker.archived(info):
+        raise Refused(
+            "archived", f"named in {settings.archive.name if settings.archive else 'the archive'}"
+        )
+    spoken = info.get("language")
+    if isinstance(spoken, str) and spoken and not same_language(spoken, settings.language):
+        raise Refused("foreign_language", f"spoken in {spoken!r}; {settings.language!r} is wanted")
+    _check_length(
+        record.duration_s, info.get("live_status") in ("is_live", "is_upcoming"), settings
+    )
+    said, manual = asker.captions(info, name)
+    record.captions = "manual" if manual else "automatic"
+    spans = _judged(said, record, item, judge)
+    sidecar = _sidecar(info, item, said, manual)
+    if (record.actionable or 0) < settings.min_actionable:
+        write_json(store.hidden / "said" / f"{name}.info.json", sidecar)
+        said.replace(store.hidden / "said" / said.name)
+        detail = (
+            f"{record.actionable} of {record.sentences} sentences instruct; "
+            f"{settings.min_actionable} are wanted"
+        )
+        raise Refused("not_likely", detail)
+    short = (record.wanted_s or 0) < settings.spans_below * (record.duration_s or 0)
+    files = asker.video(info, spans if short and asker.cuts else ())
+    for path, span in files:
+        record.files.append(_installed(path, span, name, said, sidecar, store.folder))
+    record.files = sorted(set(record.files))
+    asker.archive(info)
+    record.status, record.detail = "ok", WHOLE if short and not asker.cuts else ""
+    owners[record.video_id] = item.name
+
+
+def _check_length(duration_s: float | None, live: bool, settings: FetchSettings) -> None:
+    if live:
+        raise Refused("live", "a live stream, or one that is still to come")
+    if duration_s and duration_s > settings.max_duration_s:
+        raise Refused(
+            "too_long",
+            f"lasts {duration_s:.0f} s; at most {settings.max_duration_s:.0f} s are wanted",
+        )
+
+
+def _checked_id(info: dict[str, Any], record: Record, owners: dict[str | None, str]) -> str:
+    """The video's id, safe as a file name, after what the metadata says is in the record."""
+    video_id = info.get("id")
+    if (
+        not isinstance(video_id, str)
+        or not re.fullmatch(tables.ID_PATTERN, video_id)
+        or len(video_id) > LONGEST_ID
+    ):
+        raise Refused("bad_id", f"{str(video_id)[:80]!r} is not safe as a file name")
+    duration = info.get("duration")
+    record.video_id = video_id
+    record.title = info.get("title") if isinstance(info.get("title"), str) else None
+    record.channel = next(
+        (info[key] for key in ("channel_id", "uploader_id") if isinstance(info.get(key), str)), None
+    )
+    record.duration_s = (
+        float(duration) if isinstance(duration, int | float) and duration > 0 else None
+    )
+    if owners.get(video_id, record.item) != record.item:
+        raise Refused("duplicate_id", f"{video_id} came with {owners[video_id]}")
+    return video_id
+
+
+def _judged(said: Path, record: Record, item: Item, judge: Judge) -> list[Span]:
+    """Spans around instruction; how much of it there is goes into the record."""
+    read = captions.read_captions(said, duration_s=record.duration_s)
+    sentences = build_sentences(read.words, max_gap_s=MAX_GAP_S)
+    topic = f"{item.sport} {item.skill}" if item.sport and item.skill else record.title or ""
+    verdicts = judge([sentence.text for sentence in sentences], topic)
+    last_s = record.duration_s or (sentences[-1].end_s if sentences else 0.0)
+    spans = wanted_spans(sentences, verdicts, duration_s=last_s)
+    record.sentences, record.actionable = (
+        len(sentences),
+        sum(verdict is True for verdict in verdicts),
+    )
+    record.wanted_s = round(sum(end_s - start_s for start_s, end_s in spans), 3)
+    return spans
+
+
+def _sidecar(info: dict[str, Any], item: Item, said: Path, manual: bool) -> dict[str, Any]:
+    """What 01 reads beside a video: part of yt-dlp's metadata, and for what it was fetched."""
+    track = {said.with_suffix("").suffix.removeprefix("."): [{"ext": "vtt"}]}
+    noted = {
+        name: getattr(item, name)
+        for name in ("sport", "skill", "search_term")
+        if getattr(item, name)
+    }
+    tags = info.get("tags") if isinstance(info.get("tags"), list) else []
+    return {key: info[key] for key in KEPT if info.get(key) is not None and key != "tags"} | {
+        "tags": [tag for tag in tags or [] if isinstance(tag, str)],
+        "channel_id": info.get("channel_id")
+        or info.get("uploader_id")
+        or f"channel of {info['id']}",
+        "playlist_title": item.search_term,
+        "subtitles": track if manual else {},
+        "automatic_captions": {} if manual else track,
+        "sportskills": noted,
+    }
+
+
+def _installed(
+    path: Path, span: Span | None, name: str, said: Path, sidecar: dict[str, Any], folder: Path
+) -> str:
+    """Move one file into the folder, its sidecar and captions first; the video's name there,
+    relative to the folder.
+
+    A span's file is a lesson of its own: its captions are cut to the clock of its pictures, whose
+    zero is its first frame (as all who read it take it), and the sidecar says where on the video's
+    clock that is.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise Refused(
+            "no_format", f"the file ends in {path.suffix!r}: no kind of video that is read here"
+        )
+    text, stem = said.read_text(encoding="utf-8", errors="replace"), name
+    if span:
+        stem = f"{name}_{round(span[0] * 1000):06d}-{round(span[1] * 1000):06d}"
+        start_s = round(span[0] + _begins_s(path), 3)
+        text = cut_webvtt(text, start_s, span[1])
+        noted = sidecar["sportskills"] | {"source_id": name, "start_s": start_s, "end_s": span[1]}
+        sidecar = sidecar | {
+            "id": stem,
+            "duration": round(span[1] - start_s, 3),
+            "sportskills": noted,
+        }
+    write_json(folder / f"{stem}.info.json", sidecar)
+    track = said.with_suffix("").suffix
+    write_whole(folder / f"{stem}{track}.vtt", text)
+    path.replace(folder / f"{stem}{path.suffix.lower()}")
+    return f"{stem}{path.suffix.lower()}"
+
+
+def _begins_s(path: Path) -> float:
+    """When a cut file's first frame is shown by the file's own clock: where no frame begins at the
+    cut, after 0.
+    """
+    try:
+        return max(0.0, probe(path, reader="pyav").start_s)
+    except UnreadableVideo as error:
+        raise Refused("truncated", f"what ffmpeg cut out cannot be read: {error}") from error
+
+
+def counts(table: dy.DataFrame[FetchTable]) -> list[tuple[str, int]]:
+    """(status, items), most frequent first."""
+    numbered = (
+        table.group_by("status").len("items").sort("items", "status", descending=[True, False])
+    )
+    return [(str(status), int(number)) for status, number in numbered.iter_rows()]

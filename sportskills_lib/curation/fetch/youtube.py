@@ -1,0 +1,356 @@
+"""YouTube, or any site that yt-dlp knows, through yt-dlp's Python interface: search, metadata,
+captions, video.
+
+yt-dlp is asked for one thing at a time, and every way in which it fails becomes :class:`Refused`
+with a status. The defaults are polite: seconds between requests, more before captions and before
+files, and a limit on the rate.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sportskills_lib.curation.captions.choose_file import same_language
+from sportskills_lib.curation.fetch.instruction_spans import Span
+from sportskills_lib.curation.fetch.status import raise_if_disk_is_full, status_of
+
+log = logging.getLogger("sportskills")
+
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+WATCH = "https://www.youtube.com/watch?v="
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_HOST = re.compile(
+    r"(?:(?:www|m|music)\.)?(?:youtube\.com|youtube-nocookie\.com|youtu\.be)", re.IGNORECASE
+)
+LONGEST_WAIT_S = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSettings:
+    """What is asked for, and how politely. All values are ours."""
+
+    language: str = "en"
+    height_px: int = 480  # of the tallest file that is wanted
+    max_duration_s: float = 1800.0
+    min_actionable: int = 3  # sentences of instruction below which a video is not asked for
+    spans_below: float = (
+        0.6  # wanted spans are cut out where they are a smaller share of the video; 0: never
+    )
+    rate_bytes_s: float = 2_000_000.0
+    sleep_s: float = 5.0  # before a file; up to three times as long, drawn at random
+    sleep_requests_s: float = 1.0
+    sleep_subtitles_s: float = 15.0
+    timeout_s: float = 30.0
+    attempts: int = 4
+    back_off_s: float = 10.0  # before the second attempt; doubled for each one after
+    most_refusals: int = 5  # in a row, of the kind "asked too much": then the run stops
+    cookies: Path | None = None
+    cookies_from_browser: str = ""
+    archive: Path | None = None
+    extractors: tuple[str, ...] = ("default",)
+
+    def __post_init__(self) -> None:
+        """ValueError for what yt-dlp would take without a word, or with a traceback later."""
+        if not LANGUAGE.fullmatch(self.language):
+            raise ValueError(
+                f"--language {self.language!r} is no language: name one such as en, pt-BR or "
+                "zh-Hans"
+            )
+        if self.cookies and not self.cookies.is_file():
+            raise ValueError(f"--cookies {self.cookies} is no file: name one in Netscape's format")
+        if self.archive and (self.archive.is_dir() or not self.archive.absolute().parent.is_dir()):
+            raise ValueError(
+                f"--archive {self.archive} can be no file: name one in a folder that is there"
+            )
+
+
+def youtube_id(address: str) -> str | None:
+    """The id of the video at an address of YouTube, with or without ``https://``; None for an
+    address of another host.
+
+    ValueError where the address is YouTube's and names no one video.
+    """
+    parts = urlsplit(address if "://" in address else f"https://{address}")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
+        return None
+    first, second = [*parts.path.split("/")[1:], "", ""][:2]
+    if (parts.hostname or "").lower().endswith("youtu.be"):
+        found = first
+    elif first in ("shorts", "live", "embed", "v"):
+        found = second
+    else:
+        found = parse_qs(parts.query).get("v", [""])[0] if first == "watch" else ""
+    if YOUTUBE_ID.fullmatch(found):
+        return found
+    if first in ("playlist", "channel", "c", "user", "results", "feed") or first.startswith("@"):
+        raise ValueError(
+            f"{address!r} is a list of videos: write their ids with `yt-dlp --flat-playlist "
+            f"--print id {address} > "
+            "ids.txt`, then give --from-file ids.txt"
+        )
+    raise ValueError(
+        f"{address!r} names no video of YouTube: its address looks like {WATCH}<11 letters and "
+        "digits>"
+    )
+
+
+class Refused(Exception):
+    """No answer: ``status`` is one of :data:`fetch_status.STATUSES`; ``wait_s`` is what the server
+    asked for, or 0.
+    """
+
+    def __init__(self, status: str, detail: str, wait_s: float = 0.0):
+        super().__init__(f"{status}: {detail}")
+        self.status, self.detail, self.wait_s = status, detail, wait_s
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Whatever yt-dlp raises becomes Refused; a full disk stays an OSError."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise_if_disk_is_full(error)
+        status, detail = status_of(str(error) or type(error).__name__)
+        raise Refused(status, detail, _wait_s(error)) from error
+
+
+def _wait_s(error: BaseException) -> float:
+    """Seconds that the server asks for (Retry-After), wherever yt-dlp keeps its answer; 0 where it
+    asks for none.
+    """
+    seen: list[BaseException] = []
+    todo: list[Any] = [error]
+    while todo:
+        each = todo.pop()
+        if not isinstance(each, BaseException) or any(each is other for other in seen):
+            continue
+        seen.append(each)
+        response = getattr(each, "response", None)
+        asked = response.headers.get("Retry-After", "") if response is not None else ""
+        if str(asked).strip().isdigit():
+            return min(float(asked), LONGEST_WAIT_S)
+        inner = getattr(each, "exc_info", None)
+        todo += [
+            getattr(each, "cause", None),
+            each.__cause__,
+            inner[1] if isinstance(inner, tuple) else None,
+        ]
+    return 0.0
+
+
+class _Quiet:
+    """Takes what yt-dlp says; only debugging wants it."""
+
+    def debug(self, text: str) -> None:
+        log.debug(text)
+
+    warning = error = info = debug
+
+
+class Asker:
+    """One yt-dlp with our settings, writing below ``work``. Close it, or use it in ``with``.
+
+    ValueError where yt-dlp cannot use the cookies, the archive or the names of extractors.
+    """
+
+    def __init__(self, settings: FetchSettings, work: Path):
+        from yt_dlp import YoutubeDL
+        from yt_dlp.downloader.external import FFmpegFD
+        from yt_dlp.utils import YoutubeDLError
+
+        self.settings, self.work = settings, work
+        try:
+            self._ydl = YoutubeDL(_options(settings, work))  # type: ignore[arg-type]
+            _ = self._ydl.cookiejar  # read now, not within the first item
+        except (YoutubeDLError, OSError, ValueError) as error:
+            raise_if_disk_is_full(error)
+            said = " ".join(str(error).removeprefix("ERROR: ").split())
+            raise ValueError(
+                f"{said}: mend --cookies, --cookies-from-browser, --archive or --extractor"
+            ) from error
+        self.cuts = bool(FFmpegFD.available())
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ydl.close()
+
+    def search(self, term: str, most: int) -> list[dict[str, Any]]:
+        """At most ``most`` videos that YouTube finds: id, url, title, channel_id, duration (s), as
+        far as known.
+        """
+        with _asking():
+            found = (
+                self._ydl.extract_info(f"ytsearch{most}:{term}", download=False, process=False)
+                or {}
+            )
+            entries = list(found.get("entries") or [])
+        kept = ("id", "url", "title", "channel_id", "duration", "live_status")
+        return [
+            {name: entry.get(name) for name in kept} for entry in entries if isinstance(entry, dict)
+        ]
+
+    def metadata(self, url: str) -> dict[str, Any]:
+        """What yt-dlp knows of one video."""
+        with _asking():
+            info = self._ydl.extract_info(url, download=False)
+        if not isinstance(info, dict) or info.get("entries") is not None:
+            raise Refused("unsupported", f"{url} is a list of videos: name the videos, or search")
+        return info
+
+    def archived(self, info: dict[str, Any]) -> bool:
+        """The archive file names the video."""
+        return bool(self._ydl.in_download_archive(info))
+
+    def archive(self, info: dict[str, Any]) -> None:
+        """Name the video in the archive file, where there is one."""
+        if self.settings.archive and not self.archived(info):
+            self._ydl.record_download_archive(info)
+
+    def captions(self, info: dict[str, Any], name: str) -> tuple[Path, bool]:
+        """The captions' file ``<name>.<language>.vtt``, and whether a person made it. Refused:
+        no_captions.
+        """
+        language, entry, manual = choose_track(info, self.settings.language)
+        path = self.work / f"{name}.{language}.vtt"
+        path.unlink(missing_ok=True)
+        with _asking():
+            if isinstance(entry.get("data"), str):
+                path.write_text(entry["data"], encoding="utf-8")
+            else:
+                asked = {"http_headers": info.get("http_headers") or {}} | entry
+                self._ydl.dl(str(path), asked, subtitle=True)
+        if not path.is_file():
+            raise Refused("truncated", "captions came empty")
+        return path, manual
+
+    def video(
+        self, info: dict[str, Any], spans: Sequence[Span] = ()
+    ) -> list[tuple[Path, Span | None]]:
+        """The video's file; or of ``spans`` (seconds) one file each, where :attr:`cuts` says that
+        yt-dlp can.
+
+        A span's file begins with the first frame at or after the span's start, by its own clock
+        near 0. ffmpeg cuts it and encodes it anew; it takes no notice of ``rate_bytes_s``.
+        """
+        from yt_dlp.utils import download_range_func
+
+        if spans:
+            for left in self.work.glob(
+                "*.part"
+            ):  # an ffmpeg that outlived a kill may still write there
+                left.unlink()
+            self._ydl.params["download_ranges"] = download_range_func(
+                None, [list(span) for span in spans]
+            )
+        try:
+            with _asking():
+                known = self._ydl.sanitize_info(info, remove_private_keys=True)
+                done = self._ydl.process_ie_result(known, download=True)
+        finally:
+            self._ydl.params.pop("download_ranges", None)
+        files = []
+        for number, each in enumerate((done or {}).get("requested_downloads") or []):
+            path = Path(each.get("filepath") or "")
+            if not each.get("filepath") or not path.is_file() or not path.stat().st_size:
+                raise Refused("truncated", "yt-dlp ended without a file")
+            files.append((path, spans[number] if spans else None))
+        if len(files) != max(1, len(spans)):
+            raise Refused(
+                "no_format",
+                (
+                    f"{len(files)} of {max(1, len(spans))} files came: none of the kind that is "
+                    "wanted"
+                ),
+            )
+        return files
+
+
+def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
+    """yt-dlp's options. Pictures without sound are enough, and need no other program to be
+    merged.
+    """
+    small = f"[height<=?{settings.height_px}]"
+    h264 = "[vcodec~=?'^(avc|h264)']"
+    options: dict[str, Any] = {
+        "format": f"bv*{small}{h264}/b{small}{h264}/bv*{small}/b{small}",
+        "format_sort": ["vcodec:h264"],
+        "outtmpl": {"default": "%(id)s.%(section_start|whole)s.%(ext)s"},
+        "paths": {"home": str(work.resolve())},
+        "retries": settings.attempts,
+        "fragment_retries": settings.attempts,
+        "extractor_retries": settings.attempts,
+        "file_access_retries": 1,
+        "retry_sleep_functions": {"http": lambda n: settings.back_off_s * 2 ** min(n, 6) / 10},
+        "socket_timeout": settings.timeout_s,
+        "ratelimit": settings.rate_bytes_s or None,
+        "sleep_interval": settings.sleep_s,
+        "max_sleep_interval": 3 * settings.sleep_s,
+        "sleep_interval_requests": settings.sleep_requests_s,
+        "sleep_interval_subtitles": settings.sleep_subtitles_s,
+        "download_archive": str(settings.archive) if settings.archive else None,
+        "cookiefile": str(settings.cookies) if settings.cookies else None,
+        "allowed_extractors": list(settings.extractors),
+        "force_keyframes_at_cuts": True,
+        "external_downloader_args": {
+            "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout_s * 1e6))]
+        },  # else: never
+        "noplaylist": True,
+        "updatetime": False,
+        "fixup": "never",
+        "quiet": True,
+        "noprogress": True,
+        "no_color": True,
+        "logger": _Quiet(),
+    }
+    if settings.cookies_from_browser:
+        options["cookiesfrombrowser"] = (settings.cookies_from_browser,)
+    return options
+
+
+def choose_track(info: dict[str, Any], language: str) -> tuple[str, dict[str, Any], bool]:
+    """Language code, yt-dlp's entry and whether a person made it, of the captions to read. Refused:
+    no_captions.
+
+    A person's captions come before recognised ones, the exact language before its variants.
+    Recognised captions of a video that is spoken in another language are machine translations, and
+    are not taken.
+    """
+    tracks = []
+    for kind, manual in (("subtitles", True), ("automatic_captions", False)):
+        offered = info.get(kind) if isinstance(info.get(kind), dict) else {}
+        heard = [code.removesuffix("-orig") for code in offered or {} if code.endswith("-orig")]
+        if not manual and heard and not any(same_language(code, language) for code in heard):
+            continue
+        for code, entries in (offered or {}).items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]{2,20}", code) or not same_language(code, language):
+                continue
+            vtt = [
+                entry
+                for entry in entries or []
+                if isinstance(entry, dict) and entry.get("ext") == "vtt"
+            ]
+            if vtt:
+                tracks.append((not manual, code != language, code, vtt[-1], manual))
+    if not tracks:
+        offered_codes = sorted(
+            {*(info.get("subtitles") or {}), *(info.get("automatic_captions") or {})}
+            - {"live_chat"}
+        )
+        raise Refused(
+            "no_captions",
+            f"no WebVTT in {language!r}; offered: {', '.join(offered_codes[:8]) or 'none'}",
+        )
+    best = min(tracks, key=lambda track: track[:3])
+    return best[2], best[3], best[4]

@@ -1,0 +1,227 @@
+"""From similarities to per-query values, in arrays: the part of recall that costs time.
+
+A task's layout (which items are whose, in which sport) is the same for every arm, so it is laid out
+once; then each arm is a matrix of similarities, taken in chunks of queries. Within-sport galleries
+are columns of the same matrix. Legend: Q queries, N gallery items, P pairs of a query and one of
+its own items, C queries of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sportskills_lib import metrics
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+KS = (1, 5, 10)
+K = KS[-1]
+CHUNK, CELLS = (
+    1024,
+    4_000_000,
+)  # queries scored at once, at most; similarities in memory, as far as one row fits
+WITHIN, FIXED, ACROSS = "within_sport", "within_sport_fixed", "across_sports"
+SINGLES, MULTIS = {k: f"recall@{k}_single" for k in KS}, {k: f"recall@{k}_multi" for k in KS}
+RANK, HIT = "rank", f"hit@{K}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who asks, who is asked for: sports as codes, pairs as (query row, gallery column), by query,
+    then column.
+    """
+
+    sport_Q: Ints
+    sport_N: Ints
+    own_P2: Ints
+    relevant_P2: Ints  # without a row where nobody knows what else is relevant
+
+    @property
+    def gallery_Q(self) -> Ints:
+        """How many gallery items each query's sport has."""
+        return np.bincount(self.sport_N, minlength=int(self.sport_Q.max(initial=0)) + 1)[
+            self.sport_Q
+        ]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one arm reached: ``values[scope, metric]`` [Q], and the best items by scope, [Q, K], −1
+    where none is left.
+
+    A value is NaN where it is not defined: no relevant item is known, or the gallery is smaller
+    than the fixed size.
+    """
+
+    values: dict[tuple[str, str], Floats]
+    tops: dict[str, Ints] = field(default_factory=dict)
+    best: dict[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FixedGallery:
+    """Galleries of one size in every sport: exact expectations, or the mean over ``draws`` seeded
+    draws.
+    """
+
+    size: int = 100
+    draws: int = 0  # 0: the exact expectation, which a mean of draws estimates
+    seed: int = 0
+
+
+def similarity(one: Floats, two: Floats) -> Floats:
+    """Cosines, rounded to 1e-9: equal vectors then tie exactly, whatever order the processor adds
+    in.
+    """
+    return np.round(one @ two.T, 9)
+
+
+def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, fixed: FixedGallery) -> Scored:
+    """Every metric of one arm in every scope, for all queries; chunks of queries change nothing."""
+    values: dict[tuple[str, str], Floats] = {}
+    tops = {scope: np.full((len(asked_QD), K), -1, dtype=np.int64) for scope in (WITHIN, ACROSS)}
+    best = {scope: np.full((len(asked_QD), K), np.nan) for scope in (WITHIN, ACROSS)}
+    # In order of sport, so that a chunk holds few sports; the order does not enter any value.
+    order = np.argsort(layout.sport_Q, kind="stable")
+    step = max(1, min(CHUNK, CELLS // max(1, len(offered_ND))))
+    for start in range(0, len(order), step):
+        rows_C = order[start : start + step]
+        scores_CN = similarity(asked_QD[rows_C], offered_ND)
+        part = Chunk(scores_CN, rows_C, layout)
+        for key, value in (*part.single(fixed), *part.ranked(tops, best, fixed)):
+            values.setdefault(key, np.full(len(asked_QD), np.nan))[rows_C] = value
+    return Scored(values, tops, best)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some queries of a task with their similarities to the whole gallery."""
+
+    scores_CN: Floats
+    rows_C: Ints
+    layout: Layout
+
+    def single(self, fixed: FixedGallery) -> Iterator[tuple[tuple[str, str], Floats]]:
+        """Mean over a query's own items of whether (or how likely) each stands in the top k; the
+        rank of the first.
+        """
+        query_P, column_P = _pairs_of(self.rows_C, self.layout.own_P2)
+        scores_PN = self.scores_CN[query_P]
+        own_P = np.take_along_axis(scores_PN, column_P[:, None], axis=1)
+        above_PN = scores_PN > own_P
+        tied_PN = scores_PN == own_P
+        if tied_PN.sum() > len(column_P):  # beside each with itself
+            above_PN |= tied_PN & (np.arange(scores_PN.shape[1]) < column_P[:, None])
+        same_PN = self.layout.sport_N == self.layout.sport_Q[self.rows_C][query_P][:, None]
+        gallery_P = self.layout.gallery_Q[self.rows_C][query_P]
+        ranks = {ACROSS: 1 + above_PN.sum(axis=1), WITHIN: 1 + (above_PN & same_PN).sum(axis=1)}
+        count_C = np.maximum(np.bincount(query_P, minlength=len(self.rows_C)), 1)
+        first_C = np.searchsorted(query_P, np.arange(len(self.rows_C)))
+        for scope, rank_P in ranks.items():
+            yield (scope, RANK), rank_P[first_C].astype(np.float64)
+            for k, name in SINGLES.items():
+                yield (
+                    (scope, name),
+                    np.bincount(query_P, rank_P <= k, minlength=len(count_C)) / count_C,
+                )
+        expected_P = metrics.fixed_gallery_rank(ranks[WITHIN], gallery_P, size=fixed.size)
+        yield (FIXED, RANK), expected_P[first_C]
+        for k, name in SINGLES.items():
+            if fixed.draws:
+                value_P = self._drawn(above_PN, same_PN, query_P, column_P, fixed, k)
+            else:
+                value_P = metrics.fixed_gallery_recall(
+                    ranks[WITHIN], gallery_P, size=fixed.size, k=k
+                )
+            yield (FIXED, name), np.bincount(query_P, value_P, minlength=len(count_C)) / count_C
+
+    def _drawn(
+        self,
+        above_PN: NDArray[np.bool_],
+        same_PN: NDArray[np.bool_],
+        query_P: Ints,
+        column_P: Ints,
+        fixed: FixedGallery,
+        k: int,
+    ) -> Floats:
+        """Pair by pair, seeded by query and item: neither chunks nor arms change which galleries
+        are drawn.
+        """
+        found_P = np.full(len(query_P), np.nan)
+        for pair, (query, column) in enumerate(zip(self.rows_C[query_P], column_P, strict=True)):
+            inside = np.flatnonzero(same_PN[pair])
+            own = np.searchsorted(inside, [column])
+            seed = [fixed.seed, int(query), int(column)]
+            drawn = metrics.drawn_gallery_recall(
+                above_PN[pair, inside][None],
+                own,
+                size=fixed.size,
+                k=k,
+                draws=fixed.draws,
+                seed=seed,
+            )
+            found_P[pair] = drawn[0]
+        return found_P
+
+    def ranked(
+        self, tops: dict[str, Ints], best: dict[str, Floats], fixed: FixedGallery
+    ) -> Iterator[tuple[tuple[str, str], Floats]]:
+        """Fill in the best items of each query; yield what counts all relevant items, where any are
+        known.
+        """
+        relevant_CN = np.zeros(self.scores_CN.shape, dtype=bool)
+        query_P, column_P = _pairs_of(self.rows_C, self.layout.relevant_P2)
+        relevant_CN[query_P, column_P] = True
+        top_CK = metrics.ranking(self.scores_CN, k=K)
+        self._keep(ACROSS, slice(None), top_CK, tops, best)
+        size_C = relevant_CN.sum(axis=1)
+        for name, value in _counted(np.take_along_axis(relevant_CN, top_CK, axis=1), size_C):
+            yield (ACROSS, name), value
+        found: dict[tuple[str, str], Floats] = {}
+        for sport in np.unique(self.layout.sport_Q[self.rows_C]):
+            at = np.flatnonzero(self.layout.sport_Q[self.rows_C] == sport)
+            columns = np.flatnonzero(self.layout.sport_N == sport)
+            order = metrics.ranking(self.scores_CN[np.ix_(at, columns)])
+            self._keep(WITHIN, at, columns[order[:, :K]], tops, best)
+            flags = np.take_along_axis(relevant_CN[np.ix_(at, columns)], order, axis=1)
+            pages = [(WITHIN, *one) for one in _counted(flags[:, :K], size_C[at])]
+            for k, name in MULTIS.items() if len(query_P) else ():
+                recall, hit = metrics.fixed_gallery_hits(flags, len(columns), size=fixed.size, k=k)
+                pages += [(FIXED, name, recall)] + ([(FIXED, HIT, hit)] if k == K else [])
+            for scope, name, value in pages:
+                found.setdefault((scope, name), np.full(len(self.rows_C), np.nan))[at] = value
+        yield from found.items()
+
+    def _keep(
+        self,
+        scope: str,
+        at: slice | Ints,
+        top: Ints,
+        tops: dict[str, Ints],
+        best: dict[str, Floats],
+    ) -> None:
+        tops[scope][self.rows_C[at], : top.shape[1]] = top
+        best[scope][self.rows_C[at], : top.shape[1]] = np.take_along_axis(
+            self.scores_CN[at], top, axis=1
+        )
+
+
+def _pairs_of(rows_C: Ints, pairs_P2: Ints) -> tuple[Ints, Ints]:
+    """The pairs of these queries, as (place in the chunk, column), in the chunk's order."""
+    place = np.full(int(max(rows_C.max(initial=-1), pairs_P2[:, 0].max(initial=-1))) + 1, -1)
+    place[rows_C] = np.arange(len(rows_C))
+    at_P = place[pairs_P2[:, 0]]
+    mine = np.flatnonzero(at_P >= 0)
+    mine = mine[np.argsort(at_P[mine], kind="stable")]
+    return at_P[mine], pairs_P2[mine, 1]
+
+
+def _counted(flags: NDArray[np.bool_], n_relevant: Ints) -> Iterator[tuple[str, Floats]]:
+    if n_relevant.any():
+        for k, name in MULTIS.items():
+            yield name, metrics.recall_multi_at_k(flags, n_relevant, k=k)
+        yield HIT, metrics.hit_at_k(flags, n_relevant, k=K)

@@ -1,0 +1,1 @@
+"""Files that others wrote or will read: text and tables, JSON from strangers, TREC."""

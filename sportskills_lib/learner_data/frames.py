@@ -1,0 +1,127 @@
+"""The frames of learners' spans, read in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib import tables, video
+from sportskills_lib.formats.untrusted_json import Drop
+from sportskills_lib.runs import worker_pool
+
+Item = tuple[
+    str, str, tuple[tuple[float, float], ...], int, int
+]  # take, path, spans, frames of each, pixels a side
+LEAST_INSIDE = (
+    0.5  # share of a span that its video must have: less, and the frames would be of another moment
+)
+
+
+def span_times(start_s: float, end_s: float, frames: int) -> np.ndarray:
+    """``frames`` times in the middle of equal parts of a span: both ends count alike."""
+    return start_s + (np.arange(frames) + 0.5) * (end_s - start_s) / frames
+
+
+def read_take(item: Item) -> dict[str, pl.DataFrame | np.ndarray]:
+    """Worker: frames uint8 [spans, T, H, W, 3] of one video's spans, and for each the reason why it
+    has none, or "".
+    """
+    _, path, spans, frames, size_px = item
+    pictures = np.zeros((len(spans), frames, size_px, size_px, 3), np.uint8)
+    reasons, details = [""] * len(spans), [""] * len(spans)
+    try:
+        info = video.probe(path)
+        for at, (start_s, end_s) in enumerate(spans):
+            if info.duration_s - start_s < LEAST_INSIDE * (end_s - start_s):
+                reasons[at] = "outside_video"
+                details[at] = (
+                    f"the span {start_s:.2f} to {end_s:.2f} s; the video lasts "
+                    f"{info.duration_s:.2f} s"
+                )
+        inside = [at for at, reason in enumerate(reasons) if not reason]
+        if inside:
+            times_s = np.clip(
+                np.concatenate([span_times(*spans[at], frames) for at in inside]),
+                0.0,
+                info.duration_s,
+            )
+            pictures[inside] = video.read_frames(info, times_s, size_px).reshape(
+                -1, *pictures.shape[1:]
+            )
+    except video.UnreadableVideo as error:
+        reasons, details = ["unreadable"] * len(spans), [str(error)] * len(spans)
+    return {"frames": pictures, "reason": pl.DataFrame({"reason": reasons, "detail": details})}
+
+
+def read_learner_frames(
+    source: Path | None,
+    learners: pl.DataFrame,
+    *,
+    frames: int,
+    size_px: int,
+    workers: int,
+    shards: Path | None = None,
+    timeout_s: float = 120.0,
+) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+    """The learners whose video could be read, their frames uint8 [M, T, H, W, 3] in row order, and
+    what was dropped.
+
+    ``source``: what the learners were read from; their paths are relative to it, or to the folder
+    of a file. A span of which the video has less than half is dropped: what its clock names is not
+    what the expert saw.
+    """
+    blank = np.zeros((0, frames, size_px, size_px, 3), np.uint8)
+    if source is None or not learners.height:
+        return learners, blank, tables.dropped_rows([])
+    folder = source.parent if source.is_file() else source
+    groups = learners.group_by("take_id", "path", maintain_order=True).agg(
+        "learner_id", "start_s", "end_s"
+    )
+    items = [
+        (take_id, str(folder / path), tuple(zip(starts, ends, strict=True)), frames, size_px)
+        for take_id, path, _, starts, ends in groups.iter_rows()
+    ]
+    results = worker_pool.map_shards(
+        read_take,
+        items,
+        workers=workers,
+        timeout_s=timeout_s,
+        describe=_describe,
+        prepare=video.load_decoders,
+        shards=shards,
+        label="learners",
+    )
+    pictures: dict[str, np.ndarray] = {}
+    drops: list[Drop] = []
+    for ids, result in zip(groups["learner_id"], results, strict=True):
+        if result.value is None:
+            reason = worker_pool.LOST_READER[result.reason or ""]
+            drops += [("learner", learner_id, reason, result.detail) for learner_id in ids]
+            continue
+        told = result.table("reason").select("reason", "detail").rows()
+        for learner_id, (reason, detail), shown in zip(
+            ids, told, result.array("frames"), strict=True
+        ):
+            if reason:
+                drops.append(("learner", learner_id, reason, detail))
+            else:
+                pictures[learner_id] = np.asarray(shown)
+    kept = learners.filter(pl.col("learner_id").is_in(list(pictures)))
+    stacked = (
+        np.stack([pictures[learner_id] for learner_id in kept["learner_id"]])
+        if kept.height
+        else blank
+    )
+    return kept, stacked, tables.dropped_rows(drops)
+
+
+def _describe(item: Item) -> str:
+    return f"{item[0]} {item[2]} {item[3]} {item[4]}"
+
+
+def concat_dropped(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Several tables.Dropped one below the other."""
+    return tables.Dropped.validate(pl.concat(list(parts)), cast=True)

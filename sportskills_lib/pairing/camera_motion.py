@@ -1,0 +1,135 @@
+"""What moves in a stretch of video: differences between frames, shot boundaries, and how much of
+the picture moves.
+
+Arrays: frames uint8 [T, S, S, 3] at an even rate, as :func:`sportskills_lib.video.stream_frames`
+gives them; grey float32 [T, h, w] without letterbox bars.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE_PX = 64  # motion is measured at this size, whatever size is kept
+CUT_LEVEL = 2.0  # levels by which most of the picture changes at a shot boundary
+CUT_RATIO, QUIET_LEVEL = (
+    4.0,
+    0.3,
+)  # and how many times what changes around it, which counts as this at least
+DARK_LEVEL = 10.0  # below it a pixel is a black bar
+CUT_AROUND_S = 0.6
+MOVING_LEVEL = 15.0  # grey levels by which a pixel changes when something moves across it
+CAMERA_LEVEL, CAMERA_SHARE = (
+    4.0,
+    0.3,
+)  # where this share of pixels changes by this much, the camera may move
+
+
+@dataclass(frozen=True)
+class Motion:
+    """``moved``: share of the picture that something moved across; ``energy``: mean change a step,
+    in grey levels; ``camera``: share of the change that one shift of the whole picture explains.
+    """
+
+    moved: float
+    energy: float
+    camera: float
+
+
+def to_grey(frames: np.ndarray) -> np.ndarray:
+    """Grey, slightly blurred float32 [T, h, w], at most ``SIDE_PX`` high and wide, letterbox bars
+    cut off.
+    """
+    cv2.setNumThreads(1)
+    grey = np.empty((len(frames), SIDE_PX, SIDE_PX), np.float32)
+    for i, frame in enumerate(frames):
+        image = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        if image.shape != (SIDE_PX, SIDE_PX):
+            image = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        grey[i] = cv2.GaussianBlur(image, (3, 3), 0)
+    lit = grey.max(axis=0) > 8 if len(grey) else np.ones((SIDE_PX, SIDE_PX), bool)
+    rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
+    if len(rows) < 8 or len(columns) < 8:
+        return grey
+    return grey[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+    """By how much each frame differs from the one before it in most of its picture: float32 [T], in
+    levels of colour.
+
+    It is the median over a grid of 16 x 16: whatever moves in less than half of the picture does
+    not count, while a new scene changes all of it a little. ``before`` is the frame before the
+    first; without it the first value is 0. Letterbox bars do not count.
+    """
+    small = np.stack(
+        [cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA) for frame in frames]
+    ).astype(np.float32)
+    if before is None:
+        first = small[:1]
+    else:
+        first = cv2.resize(before, (16, 16), interpolation=cv2.INTER_AREA)[None].astype(np.float32)
+    earlier = np.concatenate([first, small[:-1]])
+    change = np.abs(small - earlier).mean(axis=3)
+    lit = np.maximum(small, earlier).max(axis=3) > DARK_LEVEL
+    if lit.all():
+        return np.median(change.reshape(len(change), -1), axis=1).astype(np.float32)
+    return np.array(
+        [np.median(grid[on]) if on.any() else 0.0 for grid, on in zip(change, lit, strict=True)],
+        np.float32,
+    )
+
+
+def find_cuts(change: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
+    """First and last changed frame of every shot boundary, from :func:`changes`: the same frame for
+    a hard cut.
+
+    Such a frame changes most of the picture (a limb does not), and far more than the frames around
+    it do (a moving camera does not). In a dissolve several frames in a row do: the shots are pure
+    before the first and from the last.
+    """
+    reach = max(2, round(CUT_AROUND_S * rate_hz))
+    runs: list[tuple[int, int]] = []
+    for i in map(int, np.flatnonzero(change > CUT_LEVEL)):
+        around = np.concatenate([change[max(1, i - reach) : i], change[i + 1 : i + 1 + reach]])
+        if len(around) == 0 or change[i] > CUT_RATIO * max(float(np.median(around)), QUIET_LEVEL):
+            if runs and i - runs[-1][1] <= 2:
+                runs[-1] = (runs[-1][0], i)
+            else:
+                runs.append((i, i))
+    return runs
+
+
+def measure(frames: np.ndarray) -> Motion:
+    """How much moves in ``frames``. Where most of the picture changes, the best common shift is
+    undone first.
+
+    That takes away part of a pan, not a turn or a zoom: a wild camera still looks like motion.
+    """
+    if len(frames) < 3:
+        return Motion(0.0, 0.0, 0.0)
+    grey = to_grey(frames)
+    change = np.abs(np.diff(grey, axis=0))
+    energy = float(change.mean())
+    camera = 0.0
+    if (change > CAMERA_LEVEL).mean() > CAMERA_SHARE:
+        steady = np.stack([_compensated(a, b) for a, b in itertools.pairwise(grey)])
+        camera = max(0.0, 1 - float(steady.mean()) / max(energy, 1e-6))
+        change = np.minimum(change, steady)
+    moved = float(((change > MOVING_LEVEL).sum(axis=0) >= 2).mean())
+    return Motion(round(moved, 4), round(energy, 4), round(camera, 4))
+
+
+def _compensated(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Change left between two pictures after the best common shift is undone; 0 where only one
+    shows anything.
+    """
+    height, width = before.shape
+    (dx, dy), _ = cv2.phaseCorrelate(before, after)
+    shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+    moved = cv2.warpAffine(before, shift, (width, height), borderValue=-1)
+    inside = cv2.warpAffine(np.ones_like(before), shift, (width, height)) > 0.99
+    return np.asarray(np.where(inside, np.abs(after - moved), 0.0))

@@ -1,0 +1,70 @@
+"""What a judge of demonstrations is shown and what it answers, whichever judge it is.
+
+A judge gives each window three probabilities: a correct demonstration, an incorrect one, none. It
+can be asked with the words alone, with the pictures alone, or with both, on the same windows: so it
+shows which of them it lives on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.tables import DEMONSTRATIONS
+
+Mode = Literal["text", "pixels", "both"]
+MODES: tuple[Mode, ...] = ("text", "pixels", "both")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One window: what is said over it, whether stage 01 takes that for teaching, what moves, and
+    frames if kept.
+    """
+
+    clip_id: str
+    text: str
+    teaches: bool
+    moved: float  # share of the picture that something moves across
+    topic: str = ""  # sport and skill, from the search that found the video
+    frames: np.ndarray | None = field(default=None, repr=False)  # uint8 [T, S, S, 3]
+
+
+class Judge(Protocol):
+    """Rules, a vision-language model, or a served one."""
+
+    name: str  # what ``verifier`` says in the tables: the judge and its version or model
+
+    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+        """float64 [N, 3] in the order of ``DEMONSTRATIONS``; a row of NaN where the judge gave no
+        answer.
+        """
+
+
+def decide(probabilities: np.ndarray, *, min_confidence: float) -> pl.DataFrame:
+    """The answers for [N, 3] probabilities: demonstration, score, p_correct, p_incorrect, p_none,
+    undecided.
+
+    The answer is the likeliest; ``score`` is its probability; below ``min_confidence`` it is marked
+    as undecided, and so is a window without an answer (none, with null probabilities).
+    """
+    known = np.isfinite(probabilities).all(axis=1)
+    filled = np.where(known[:, None], probabilities, [0.0, 0.0, 1.0])
+    best = filled.argmax(axis=1)
+    score = filled[np.arange(len(best)), best]
+    columns: dict[str, pl.Series] = {
+        "demonstration": pl.Series([DEMONSTRATIONS[i] for i in best], dtype=pl.String),
+        "score": pl.Series(score.round(4), dtype=pl.Float64),
+    }
+    for place, answer in enumerate(DEMONSTRATIONS):
+        columns[f"p_{answer}"] = pl.Series(filled[:, place].round(4), dtype=pl.Float64)
+    unknown = pl.Series(~known)
+    frame = pl.DataFrame(columns).with_columns(
+        pl.when(unknown).then(None).otherwise(pl.col(name)).alias(name)
+        for name in ("score", *(f"p_{answer}" for answer in DEMONSTRATIONS))
+    )
+    return frame.with_columns(undecided=unknown | pl.Series(score < min_confidence))

@@ -1,0 +1,175 @@
+"""Is a skill shown, and rightly or wrongly? A judge by rules: pixels tell whether, words tell
+which.
+
+Something is demonstrated when enough of the picture is moved across, a shift of the whole picture
+undone: a talking coach, a still card and a pan fall short. A sentence speaks of a mistake when it
+names one, forbids something first of all, or tells of a failing rather than giving an order. The
+vocabulary is general; the paper used a vision-language model here. The measure cannot tell sport
+from other busy work (welding, washing up): that needs a model that knows what it sees. So still
+pictures speak strongly against a demonstration, and busy ones only weakly for it.
+
+Probabilities are a sum of log-odds: a prior, what moves, and, for right or wrong, what is said. All
+weights are ours. Those of the words were fitted on the demo's training lessons and push-ups and
+then flattened, since real speech is messier; those of motion are a prior belief that the demo's
+training lessons and push-ups agree with. ``audit`` shows how well the probabilities hold on lessons
+whose truth is known.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from sportskills_lib.language.coaching_words import FAULT_WORDS, gives_order
+from sportskills_lib.pairing.judge_protocol import Evidence, Mode
+
+# share of the picture moved across at which, under teaching words, a demonstration is as likely as
+HALF_MOVED = 0.014
+# not; set on push-ups and idle shots
+PER_DOUBLING = 1.5  # log-odds gained by each doubling of what moves
+MOST_ODDS = (
+    4.0  # and at most these odds for a demonstration: cooks and welders move as much as athletes
+)
+SHOWN_IF_TAUGHT, SHOWN_ELSE, SHOWN_UNHEARD = (
+    0.9,
+    0.4,
+    0.5,
+)  # priors: under teaching words, other words, words unheard
+TAUGHT_IF_IDLE = 0.02  # a sentence that stage 01 turned down teaches after all
+MISTAKE_UNHEARD = 0.4  # share of mistakes among demonstrations, where the words are not heard
+MISTAKE_SLOPE, MISTAKE_AT = (
+    2.0,
+    0.65,
+)  # log-odds per point of ``mistake_points``, and where they are even
+
+_NOT = r"(?:don't|do not|never|avoid|stop|quit|no more|not|nobody|resist)"
+_LEAD = re.compile(
+    rf"^(?:(?:so|now|and|but|okay|ok|also|please|just|here|then|well|um|uh|again),? )*{_NOT}\b"
+)
+_FAULTY = re.compile(FAULT_WORDS)
+_HABIT = re.compile(
+    r"\b(cheat\w*|lazy|problems?|trouble|fails?|failing|failed|failure|common(?:ly)?|typical(?:ly)?|habit|beginners?"
+    r"|(?:most|many|some|a lot of) (?:people|players|athletes|of you|of us)|tend(?:s|ing)? "
+    r"to|usually|mess(?:es)? up"
+    r"|broken|ugly|unsafe|dangerous|risky|red flag|watch out|beware|careful|let this happen)\b"
+)
+_MENDED = re.compile(
+    r"\b(?:fix|fixes|correct|cure|cures|solve|solves|mend|prevent) "
+    r"(?:this|that|the|it|your|these|those)\b"
+)
+_TOO = re.compile(
+    r"(?<!not )(?<!never )\b(?:too|overly|way too) \w+|\bnot "
+    r"enough\b|\bhardly\b|\bbarely\b|\bonly (?:half|go)"
+)
+_COST = re.compile(
+    r"\b(los(?:e|es|ing|t)|costs?|kills?|robs?|ruins?|wastes?|wasting|leaks?|leaking|(?:takes|taking) "
+    r"(?:the"
+    r"|all|your|away)"
+    r"|strains?|hurts?|injur\w+|slows? (?:you|it|everything)|weakens?|throws? "
+    r"(?:you|it|everything|off)"
+    r"|gives? away|spoils?"
+    r"|pulls? you off|off balance|without (?:any )?(?:power|control|balance)|no "
+    r"(?:power|control|balance"
+    r"|drive|room|rotation))\b"
+)
+_FAILING = re.compile(
+    r"\b(collaps\w+|sag\w*|flar\w+|bounc\w+|drift\w*|droop\w*|cav(?:e|es|ing)|sway\w*|slouch\w*|slump\w*"
+    r"|stiffen\w*|wobbl\w*"
+    r"|buckl\w+|hunch\w*|lag(?:s|ging)|rush(?:es|ed|ing)|stall\w*|creep\w*|fl(?:ies|ying)|drops|dropping"
+    r"|dropped|falls|falling"
+    r"|rounds|rounding|rounded|lifts|lifting|rises|rising|stays|staying|stayed|locks|locking|stops|stopping"
+    r"|skips|skipping"
+    r"|forgets?|forgetting|forgot|leans|leaning|twists|twisting|pokes|reaches|reaching|overreach\w*|crosses|crossing"
+    r"|comes|goes|opens|opening|turns|tips|tilts|swings|starts|ends|breaks|folds|folding|leads|drags|dragging|sinks)\b"
+)
+_DENIED = re.compile(
+    r"\b(isn't|aren't|doesn't|didn't|don't|won't|never|is not|are not|does not|without|instead "
+    r"of)\b"
+)
+_ORDER = re.compile(
+    r"\b(make sure|be sure|remember to|try to|you (?:want|need|should|must|have to|can|will "
+    r"want)|you'll want|focus on"
+    r"|think (?:about|of)|concentrate|imagine|the (?:key|trick|goal|idea|aim|secret)|aim "
+    r"(?:to|for)|work on"
+    r"|let's|should"
+    r"|must|needs? to|has to|have to)\b"
+)
+_GOOD = re.compile(
+    r"\b(correct(?:ly)?|proper(?:ly)?|good|great|perfect(?:ly)?|nice(?:ly)?|ideal\w*|better|best|clean|stronger|faster"
+    r"|smoother|safer|improv\w+|easier|easily|helps?|gains?|gives? you|lets? you|right "
+    r"way|(?:is|was"
+    r"|that's) (?:the|a) right"
+    r"|more (?:power|speed|control|balance|distance|spin|height|drive))\b"
+)
+_LIKE_THIS = re.compile(
+    r"\b(like this|this is what|see how|look how|notice how|watch how|look what|see what|here)\b"
+)
+
+
+def what_is_said(text: str) -> str:
+    """Whether an actionable sentence speaks of a correct or an incorrect performance."""
+    return "incorrect" if mistake_points(text) > MISTAKE_AT else "correct"
+
+
+def mistake_points(text: str) -> float:
+    """Evidence that ``text`` speaks of a mistake, less the evidence that it gives an order."""
+    lowered = " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'")).split())
+    points = 0.0
+    points += 2.5 if _LEAD.search(lowered) else 0.0
+    points += 3.5 if _FAULTY.search(lowered) else 0.0
+    points += 1.5 if _HABIT.search(lowered) else 0.0
+    points -= 3.0 if _MENDED.search(lowered) else 0.0
+    points += 1.5 if _TOO.search(lowered) else 0.0
+    points += 1.5 if _COST.search(lowered) else 0.0
+    orders = gives_order(text, positive=True)
+    if not orders:
+        points += 1.2 if _FAILING.search(lowered) else 0.0
+        points += 0.8 if _DENIED.search(lowered) else 0.0
+        points += 0.4 if _LIKE_THIS.search(lowered) else 0.0
+        points += 0.4 if re.match(r"(?:\w+ )?(?:if|when) you\b", lowered) else 0.0
+    points -= 2.0 if orders else 0.0
+    points -= 1.5 if _ORDER.search(lowered) else 0.0
+    points -= 1.0 if re.search(r"\b(instead|rather than)\b", lowered) else 0.0
+    points -= 1.5 if _GOOD.search(lowered) else 0.0
+    return round(points, 2)
+
+
+class RulesJudge:
+    """The offline default: no model, no frames, the same answer every time."""
+
+    name = "rules-2"
+
+    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+        """float64 [N, 3]: correct, incorrect, none. ``text`` ignores what moves, ``pixels`` what is
+        said.
+        """
+        rows = [_three(item, mode) for item in items]
+        return np.array(rows, np.float64).reshape(len(rows), 3)
+
+
+def _three(item: Evidence, mode: Mode) -> tuple[float, float, float]:
+    if mode == "pixels":
+        taught, prior, mistake = 1.0, SHOWN_UNHEARD, MISTAKE_UNHEARD
+    else:
+        taught, prior = (1.0, SHOWN_IF_TAUGHT) if item.teaches else (TAUGHT_IF_IDLE, SHOWN_ELSE)
+        mistake = _sigmoid(MISTAKE_SLOPE * (mistake_points(item.text) - MISTAKE_AT))
+    seen = 0.0 if mode == "text" else motion_log_odds(item.moved)
+    shown = taught * _sigmoid(math.log(prior / (1 - prior)) + seen)
+    return shown * (1 - mistake), shown * mistake, 1 - shown
+
+
+def motion_log_odds(moved: float) -> float:
+    """How much this share of the picture moved across speaks for a demonstration: log-odds, at most
+    log 4.
+    """
+    at_half = -math.log(SHOWN_IF_TAUGHT / (1 - SHOWN_IF_TAUGHT))
+    return min(
+        PER_DOUBLING * math.log2(max(moved, 1e-4) / HALF_MOVED) + at_half, math.log(MOST_ODDS)
+    )
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))

@@ -1,0 +1,1 @@
+"""How figures look and are saved, and the figures that several stages draw."""

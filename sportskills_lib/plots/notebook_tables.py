@@ -1,0 +1,109 @@
+"""How a notebook shows a table: text to the left, numbers to the right and short, nothing that
+stands for machinery.
+
+polars' own HTML quotes every text, prints six digits, a row of types and the shape, and puts text
+to the right. A reader needs none of that, and a wide table runs off the page. What is shown is
+rounded; what is saved has all digits.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from sportskills_lib.plots import style
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_ROWS = 60  # a longer table is cut in the middle, and says so
+LONGEST = 240  # characters of a cell
+DIGITS = 3  # decimals of a column whose values need more
+NOTHING = 1e-6  # smaller values are shown as 0
+CELL = "vertical-align:top;max-width:none;white-space:normal;overflow-wrap:break-word"
+
+
+def install() -> None:
+    """Within IPython, show every polars table as :func:`html` does; elsewhere do nothing. polars is
+    not imported.
+    """
+    if "IPython" not in sys.modules:
+        return
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None and shell.display_formatter is not None:
+        formatter = shell.display_formatter.formatters["text/html"]
+        formatter.for_type_by_name("polars.dataframe.frame", "DataFrame", html)
+
+
+def html(frame: pl.DataFrame) -> str:
+    """The table as HTML that can be nothing but text; names may break at their underscores."""
+    first = frame.height if frame.height <= MOST_ROWS else MOST_ROWS * 3 // 4
+    last = 0 if frame.height <= MOST_ROWS else MOST_ROWS - first
+    shown = frame.head(first).vstack(frame.tail(last)) if last else frame
+    sides = ["right" if kind.is_numeric() else "left" for kind in frame.dtypes]
+    names = [escape(name).replace("_", "_<wbr>").replace(":", ":<wbr>") for name in frame.columns]
+    columns = [cells(column.to_list()) for column in shown.get_columns()]
+    lines = ["".join(map(_cell, row, sides)) for row in zip(*columns, strict=True)]
+    if last:
+        note = (
+            f"… {frame.height - first - last:,} rows are left out here; the saved table has "
+            f"all {frame.height:,} …"
+        )
+        lines.insert(
+            first, f'<td colspan="{frame.width}" style="text-align:left"><i>{note}</i></td>'
+        )
+    head = "".join(
+        f'<th style="text-align:{side};{CELL}">{name}</th>'
+        for name, side in zip(names, sides, strict=True)
+    )
+    body = (
+        "".join(f"<tr>{line}</tr>" for line in lines)
+        or f'<tr><td colspan="{max(frame.width, 1)}">no rows</td></tr>'
+    )
+    return (
+        '<div style="overflow-x:auto"><table class="dataframe" '
+        'style="table-layout:auto;margin-left:0">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def cells(values: Sequence[Any]) -> list[str]:
+    """A column's values as plain text, floats with as few decimals as the column needs: all, up to
+    4, or DIGITS.
+    """
+    numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    needed = (
+        k
+        for k in range(DIGITS + 2)
+        if all(abs(value - round(value, k)) < 1e-9 for value in numbers)
+    )
+    digits = next(needed, DIGITS)
+    return [_text(value, digits) for value in values]
+
+
+def _text(value: Any, digits: int) -> str:
+    if value is None or value != value:  # NaN is not itself
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, float):
+        rest = (
+            0.0 if abs(value) < NOTHING else value
+        )  # a difference of equal numbers, summed in another order
+        return (
+            f"{rest:.1g}" if 0 < abs(rest) < 1e-3 and digits == DIGITS else f"{rest:,.{digits}f}"
+        ).replace("-", "−")
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(one, digits) for one in value)
+    return style.plain(str(value)[: LONGEST + 1], limit=LONGEST)
+
+
+def _cell(shown: str, side: str) -> str:
+    return f'<td style="text-align:{side};{CELL}"><bdi>{escape(shown)}</bdi></td>'

@@ -1,0 +1,99 @@
+"""What the notebook keeps and shows: tables and figures of a stage, with a sentence where there is
+nothing to show.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sportskills_lib.evaluation import summary
+from sportskills_lib.formats.files import write_csv
+from sportskills_lib.plots import style
+from sportskills_lib.plots.save import save_figure
+from sportskills_lib.report.sport_figures import Page
+from sportskills_lib.runs.artifacts import Stage
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+LATEX_ROWS = 1000  # nobody sets a longer table; its CSV holds all rows
+
+
+def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HTML:
+    """Save each figure under its name (PNG, SVG, PDF), the rows that it draws beside it (CSV,
+    LaTeX), and show them.
+
+    Each is shown over its name. ``otherwise`` is shown where there is none.
+    """
+    from IPython.display import HTML
+
+    parts = []
+    for name, page in pages.items():
+        write_data(stage.path(f"figures/{name}.csv").parent, name, page.data)
+        page.figure.draw_without_rendering()
+        page.figure.set_layout_engine("none")  # laid out once: each file would do it again
+        save_figure(stage, name, page.figure)
+        data = base64.b64encode(halved(stage.path(f"figures/{name}.png"))).decode()
+        picture = (
+            f'<img alt="{escape(name)}" src="data:image/png;base64,{data}" style="max-width:100%">'
+        )
+        parts.append(f'{picture}<br><small style="color:#666">figures/{escape(name)}</small>')
+    return HTML("<br><br>".join(parts) or f"<p>{escape(otherwise)}</p>")
+
+
+def halved(path: Path) -> bytes:
+    """The picture at half its size, as PNG: for a screen, without drawing the figure again."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").reduce(2).save(file, format="png")
+    return file.getvalue()
+
+
+def keep_tables(stage: Stage, **tables: pl.DataFrame) -> None:
+    """Save each table under its name."""
+    for name, frame in tables.items():
+        stage.save(name, frame)
+
+
+def write_data(folder: Path, name: str, frame: pl.DataFrame, *, caption: str = "") -> list[Path]:
+    """``<name>.csv`` with all digits and, up to LATEX_ROWS rows, ``<name>.tex`` with three."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.csv", folder / f"{name}.tex"]
+    write_csv(paths[0], frame)
+    if frame.height > LATEX_ROWS:
+        paths.pop().unlink(missing_ok=True)
+        return paths
+    shown = frame.with_columns(pl.col(pl.Float64).round(3)).rename(
+        lambda column: column.replace("_", " ")
+    )
+    paths[1].write_text(
+        summary.latex(shown, caption=caption or name.replace("_", " ") + "."), encoding="utf-8"
+    )
+    return paths
+
+
+def write_page(
+    folder: Path,
+    name: str,
+    page: Page,
+    *,
+    facts: Mapping[str, str],
+    caption: str = "",
+    suffixes: Sequence[str] = style.SUFFIXES,
+) -> list[Path]:
+    """A figure with ``facts`` in its metadata, and its rows (CSV, LaTeX), in any folder; what was
+    written.
+    """
+    written = write_data(folder, name, page.data, caption=caption)
+    return written + [
+        style.save(page.figure, folder / f"{name}.{suffix}", facts) for suffix in suffixes
+    ]

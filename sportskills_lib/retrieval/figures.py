@@ -1,0 +1,226 @@
+"""What notebook 04 shows: small tables and the training curve. Empty input gives empty tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.plots import style
+from sportskills_lib.retrieval.ranking import first_stage
+from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.retrieval.relevance.calibration import Calibration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:
+    """One line that says what there is; without learners, that the stage has nothing to do and
+    why.
+    """
+    if learners.height:
+        return f"{learners.height} learners from {config.learners}"
+    named = (
+        f"{config.learners!r} is not there or holds none"
+        if config.learners
+        else "the setting is empty"
+    )
+    return (
+        f"There are no learners ({named}): this stage writes empty tables, and 05 reports "
+        "no feedback retrieval."
+    )
+
+
+def learner_summary(learners: pl.DataFrame) -> pl.DataFrame:
+    """Learners by split: how many, how many with a mistake, of how many participants and sports."""
+    return (
+        learners.group_by("split")
+        .agg(
+            learners=pl.len(),
+            mistakes=pl.col("is_mistake").sum(),
+            participants=pl.col("participant").n_unique(),
+            sports=pl.col("sport").n_unique(),
+        )
+        .sort("split")
+    )
+
+
+def dropped_summary(dropped: pl.DataFrame) -> pl.DataFrame:
+    """What did not become a learner: rows by kind and reason, the most frequent first, and what the
+    first one says.
+    """
+    return (
+        dropped.group_by("reason", "item_kind", maintain_order=True)
+        .agg(rows=pl.len(), first=pl.format("{}: {}", "item_id", "detail").first())
+        .sort("rows", "reason", "item_kind", descending=[True, False, False])
+    )
+
+
+def pool_summary(pools: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """By split: learners with judged candidates, and how many candidates each has."""
+    sizes = pools.group_by("learner_id").len(name="candidates").join(learners, on="learner_id")
+    return (
+        sizes.group_by("split")
+        .agg(
+            learners=pl.len(),
+            fewest=pl.col("candidates").min(),
+            median=pl.col("candidates").median(),
+            most=pl.col("candidates").max(),
+        )
+        .sort("split")
+    )
+
+
+def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
+    """Rows and learners by split, label and reason."""
+    named = supervision.join(learners.select("learner_id", "split"), on="learner_id", how="left")
+    counts = named.group_by("split", "label", "reason").agg(
+        rows=pl.len(), learners=pl.col("learner_id").n_unique()
+    )
+    return counts.sort("split", "label", "reason", descending=[False, True, False])
+
+
+def rows_a_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.DataFrame:
+    """How many rows of each kind each learner has, also none: kind, label, learner_id, rows.
+
+    ``kind`` is the reason; a masked row's label is null.
+    """
+    kinds = supervision.group_by("reason").agg(pl.col("label").max()).rename({"reason": "kind"})
+    everyone = kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
+    counts = supervision.group_by(kind="reason", learner_id="learner_id").agg(
+        rows=pl.len().cast(pl.Int64)
+    )
+    return (
+        everyone.join(counts, on=["kind", "learner_id"], how="left")
+        .with_columns(pl.col("rows").fill_null(0))
+        .sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])
+    )
+
+
+def positives_figure(table: pl.DataFrame) -> Figure:
+    """:func:`rows_a_learner` as a histogram for each kind: positives, negatives and masked rows."""
+    kinds = table["kind"].unique(maintain_order=True).to_list()
+    columns = 3
+    lines = max(1, -(-len(kinds) // columns))
+    figure, axes = style.figure(
+        style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=columns, squeeze=False, sharey=True
+    )
+    for panel in axes.ravel()[len(kinds) :]:
+        panel.set_axis_off()
+    for panel, kind in zip(axes.ravel(), kinds, strict=False):
+        part = table.filter(pl.col("kind") == kind)
+        label, most = part["label"][0], int(part["rows"].max() or 0)  # type: ignore[arg-type]
+        colour = style.GREY if label is None else style.BLUE if label > 0 else style.ORANGE
+        step = max(1, -(-(most + 1) // 30))
+        panel.hist(part["rows"], bins=np.arange(-0.5, most + step, step), color=colour)
+        panel.set_title(style.plain(str(kind)), fontsize=6.5, loc="left", pad=3)
+        middle = float(np.median(part["rows"].to_numpy())) if part.height else 0.0
+        panel.axvline(middle, color="black", linewidth=0.8, linestyle=":")
+    figure.supxlabel(
+        "rows of a learner (blue: positives, orange: negatives, grey: masked; dotted: median)",
+        fontsize=7,
+    )
+    figure.supylabel("learners", fontsize=7)
+    return figure
+
+
+def supervision_examples(
+    supervision: pl.DataFrame,
+    learners: pl.DataFrame,
+    texts: dict[str, str],
+    *,
+    seed: int,
+    rows: int = 8,
+) -> pl.DataFrame:
+    """Random rows of supervision with both texts, as many of each reason as possible."""
+    rng = np.random.default_rng(seed)
+    shuffled = supervision.with_columns(
+        turn=pl.Series(rng.random(supervision.height), dtype=pl.Float64)
+    ).sort("turn")
+    chosen = (
+        shuffled.with_columns(place=pl.int_range(pl.len()).over("reason"))
+        .sort("place", "reason")
+        .head(rows)
+    )
+    said = [texts[clip_id] for clip_id in chosen["clip_id"]]
+    return (
+        chosen.with_columns(coach=pl.Series(said, dtype=pl.String))
+        .join(
+            learners.select("learner_id", expert="comment"),
+            on="learner_id",
+            how="left",
+            maintain_order="left",
+        )
+        .select("expert", "coach", "label", "reason")
+    )
+
+
+def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
+    """What finetuning did on the validation learners' weak labels, and what the fused score takes
+    of it.
+    """
+    told = curves.drop_nans("val_ndcg@10").drop_nulls("val_ndcg@10") if curves.height else curves
+    if not told.height or not choices.height:
+        return "Nothing was ranked."
+    reached = told.sort("step")["val_ndcg@10"].to_list()
+    start, best = reached[0], max(reached)
+    picked = first_stage.chosen(choices).filter("chosen")
+    fused = picked.filter(pl.col("choice").str.starts_with("fused"))
+    first = max(picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].to_list())
+    text = (
+        "**By the validation learners' weak labels, nDCG@10 of the relevance model goes from "
+        f"{start:.2f} before "
+        f"finetuning to {best:.2f}; the best first stage reaches {first:.2f}.**"
+    )
+    if fused.height:
+        weight = fused["weight"][0]
+        text += f" The fused score takes weight {weight:g} from the relevance model"
+        text += (
+            ": nothing, so `fused` is the first stage under another name." if weight == 0 else "."
+        )
+    return text
+
+
+def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
+    """How many of their top ten two systems share on average: how different they are, without any
+    grade.
+    """
+    top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
+    queries = max(1, top["query_id"].n_unique())
+    shared = (
+        top.join(top, on=["query_id", "clip_id"], suffix="_other")
+        .group_by("system", "system_other")
+        .len()
+    )
+    return (
+        shared.with_columns(shared=(pl.col("len") / queries).round(1))
+        .sort("system", "system_other")
+        .pivot("system_other", index="system", values="shared")
+    )
+
+
+def headline(
+    learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataFrame
+) -> dict[str, Any]:
+    """What `status` shows of the stage."""
+    best = curves["val_ndcg@10"].drop_nans().max() if curves.height else None
+    return {
+        "learners": learners.height,
+        "positives": supervision.filter(pl.col("label") > 0).height,
+        "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
+    }
+
+
+def reliability(found: Calibration | None) -> Figure:
+    """The reliability curve before and after calibration; a sentence where there was nothing to
+    calibrate on.
+    """
+    if found is not None:
+        return calibration.reliability_figure(found)
+    figure, panel = style.figure(style.COLUMN_IN, 0.6)
+    panel.set_axis_off()
+    panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
+    return figure

@@ -1,0 +1,1 @@
+"""Which clips come first for a query: nearest vectors, judged pools, two stages."""

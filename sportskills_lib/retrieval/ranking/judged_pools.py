@@ -1,0 +1,97 @@
+"""Which candidates coaches judged for a learner. The grades stay unread: this stage must not know
+them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from sportskills_lib import span_matching, tables
+from sportskills_lib.formats import untrusted_json
+
+COLUMNS = {
+    "take_uid": pl.String,
+    "video_time": pl.Float64,
+    "video_id": pl.String,
+    "start_s": pl.Float64,
+    "end_s": pl.Float64,
+}
+SCHEMA = {"learner_id": pl.String, "clip_id": pl.String}
+
+
+def read_pools(
+    path: Path | None, learners: pl.DataFrame, clips: pl.DataFrame, *, min_iou: float = 0.5
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(learner_id, clip_id) of every judged candidate that is a clip, and tables.Dropped for the
+    others.
+
+    A judged moment belongs to a learner by :func:`spans.match_moments`; a judged span to the clip
+    that overlaps it most, by at least ``min_iou``. Only clips of the learner's own split are
+    candidates.
+    """
+    if path is None or not learners.height:
+        return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
+    judged, unread = _read(path)
+    owner = span_matching.match_moments(judged, learners)
+    matched = judged.join(owner, on=["take_uid", "video_time", "named"], how="left").join(
+        span_matching.match_spans(judged, clips, min_iou=min_iou).select(
+            "video_id", "start_s", "end_s", "clip_id"
+        ),
+        on=["video_id", "start_s", "end_s"],
+        how="left",
+    )
+    matched = matched.join(clips.select("clip_id", clip_split="split"), on="clip_id", how="left")
+    reason = (
+        pl.when(pl.col("learner_id").is_null())
+        .then(pl.lit("no_learner"))
+        .when(pl.col("clip_id").is_null())
+        .then(pl.lit("no_clip"))
+        .when(pl.col("clip_split").cast(pl.String) != pl.col("split").cast(pl.String))
+        .then(pl.lit("other_split"))
+    )
+    matched = matched.with_columns(reason=reason)
+    lost = matched.filter(pl.col("reason").is_not_null())
+    drops = unread + [
+        (
+            "judgement",
+            f"{row['take_uid']}@{row['video_time']}",
+            row["reason"],
+            f"{row['video_id']} {row['start_s']}-{row['end_s']} s",
+        )
+        for row in lost.iter_rows(named=True)
+    ]
+    kept = matched.filter(pl.col("reason").is_null()).select("learner_id", "clip_id").unique()
+    return kept.sort("learner_id", "clip_id"), tables.dropped_rows(drops)
+
+
+def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted_json.Drop]]:
+    """The distinct judged candidates, and the rows whose times are none; ValueError when it is no
+    file of ratings.
+    """
+    try:
+        said = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ValueError(
+            f"ratings {path} cannot be read ({untrusted_json.shown(str(error))}): mend the CSV"
+        ) from None
+    if missing := [name for name in COLUMNS if name not in said.columns]:
+        raise ValueError(
+            f"ratings {path} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}"
+        )
+    named = span_matching.with_names(said).select(*COLUMNS, "named").unique(maintain_order=True)
+    judged = named.with_columns(
+        pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items()
+    )
+    usable = pl.all_horizontal(
+        pl.col("video_time", "start_s", "end_s").is_finite().fill_null(False)
+    )
+    usable &= pl.all_horizontal(pl.col("take_uid", "video_id").is_not_null())
+    detail = "video_time, start_s or end_s is no number, or an id is empty"
+    bad = named.filter(~judged.select(usable).to_series())
+    drops = [
+        ("judgement", f"{row[0]}@{row[1]}", "bad_row", f"{row[2]} {row[3]}-{row[4]} s: {detail}")
+        for row in bad.rows()
+    ]
+    return judged.filter(usable), drops

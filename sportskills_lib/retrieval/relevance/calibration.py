@@ -1,0 +1,274 @@
+"""From a score to a probability that a clip helps: temperature and bias fitted on validation, and
+how well they hold.
+
+A finetuned model ranks well and still says 0.97 where it is right in half of the cases. Two numbers
+mend that without changing any ranking: p = sigmoid(score / temperature + bias), fitted by the
+negative log-likelihood of the validation pairs' labels. The bias takes up the share of helpful
+pairs, which a listwise loss never sees. The expected calibration error before (temperature 1, bias
+0) and after is kept with the table of the reliability curve; what is kept as "after" comes from
+fits on the other learners (5 folds), not from the pairs' own fit, which would flatter itself.
+
+Validation labels are weak: a calibrated probability says how often pairs *like those of the
+supervision* are labelled helpful, not how often a coach would agree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.formats.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FILE = "calibration.json"
+BINS = 10
+FOLDS = 5
+TEMPERATURES = (
+    1e-3,
+    1e3,
+)  # a fit that wants more is stopped there: scores that say nothing, or labels that they part
+BINS_SCHEMA = {
+    "when": pl.String,  # before or after calibration
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "pairs": pl.Int64,
+    "said": pl.Float64,  # mean probability
+    "helped": pl.Float64,  # mean label
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """p = sigmoid(score / temperature + bias), and its expected calibration error.
+
+    ``groups`` is how many learners the pairs were of: what is called "after" was measured on
+    learners that its fit had not seen. With 0 or 1 it was measured on the pairs of the fit itself.
+    """
+
+    temperature: float
+    bias: float
+    pairs: int
+    groups: int
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+    bins: pl.DataFrame
+
+    def probability(self, scores: np.ndarray | Sequence[float]) -> np.ndarray:
+        """float64 [N]: how likely a clip with this score helps. Rises with the score: no ranking
+        changes.
+        """
+        return sigmoid(np.asarray(scores, np.float64) / self.temperature + self.bias)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-x) without overflow."""
+    return np.exp(-np.logaddexp(0.0, -logits))
+
+
+def fit(
+    scores: np.ndarray | Sequence[float],
+    labels: np.ndarray | Sequence[float],
+    *,
+    groups: Sequence[str] = (),
+    with_bias: bool = True,
+    bins: int = BINS,
+) -> Calibration:
+    """Fit on validation pairs: ``labels`` [N] are in [0, 1] (a weak label may stand between).
+
+    ``groups`` [N] names the participant of each pair: whole ones are held out where the result is
+    measured.
+
+    ValueError without pairs, with one kind of label only, or with scores that are not finite: then
+    there is nothing to calibrate on.
+    """
+    score_N, label_N = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
+    if score_N.shape != label_N.shape or score_N.ndim != 1:
+        raise ValueError(
+            f"scores of shape {score_N.shape}, labels of {label_N.shape}: give one label for "
+            "each score"
+        )
+    if not np.isfinite(score_N).all():
+        raise ValueError(
+            f"score {int(np.flatnonzero(~np.isfinite(score_N))[0])} is not finite: drop such "
+            "pairs first"
+        )
+    if len(label_N) and not ((label_N >= 0) & (label_N <= 1)).all():
+        raise ValueError(
+            f"labels from {label_N.min()} to {label_N.max()}: a label is a probability, from 0 to 1"
+        )
+    if not len(label_N) or label_N.min() == label_N.max():
+        raise ValueError(
+            f"{len(label_N)} validation pairs with one kind of label: add helpful and useless ones"
+        )
+    if len(groups) not in (0, len(label_N)):
+        raise ValueError(
+            f"{len(groups)} groups for {len(label_N)} pairs: name one for each pair, or none"
+        )
+    temperature, bias = _newton(score_N, label_N, with_bias)
+    logit_N, held = _held_out(score_N, label_N, groups, with_bias)
+    before, after = sigmoid(score_N), sigmoid(logit_N)
+    table = pl.concat(
+        [
+            reliability(p, label_N, when=name, bins=bins)
+            for name, p in (("before", before), ("after", after))
+        ]
+    )
+    return Calibration(
+        temperature, bias, len(label_N), held, nll(score_N, label_N), nll(logit_N, label_N),
+        ece(before, label_N, bins=bins), ece(after, label_N, bins=bins), table,
+    )  # fmt: skip
+
+
+def _held_out(
+    score_N: np.ndarray, label_N: np.ndarray, groups: Sequence[str], with_bias: bool
+) -> tuple[np.ndarray, int]:
+    """Calibrated logits, each from a fit on other groups, and how many groups; with fewer than two,
+    the fit's own.
+    """
+    names, group_N = np.unique(np.asarray(groups, str), return_inverse=True)
+    fold_N = group_N % FOLDS
+    parts = [fold_N != fold for fold in range(min(FOLDS, len(names)))]
+    if len(names) < 2 or any(label_N[part].min() == label_N[part].max() for part in parts):
+        temperature, bias = _newton(score_N, label_N, with_bias)
+        return score_N / temperature + bias, 0
+    logit_N = np.empty_like(score_N)
+    for part in parts:
+        temperature, bias = _newton(score_N[part], label_N[part], with_bias)
+        logit_N[~part] = score_N[~part] / temperature + bias
+    return logit_N, len(names)
+
+
+def _newton(score_N: np.ndarray, label_N: np.ndarray, with_bias: bool) -> tuple[float, float]:
+    """The least negative log-likelihood over 1/temperature and bias: convex, so damped Newton steps
+    find it.
+    """
+    inputs = np.stack([score_N, np.ones_like(score_N)], 1)[:, : 1 + with_bias]
+    scale = max(float(np.abs(score_N).max()), 1e-12)
+    inputs[:, 0] /= scale
+    weights = np.zeros(inputs.shape[1])
+    value = nll(inputs @ weights, label_N)
+    for _ in range(100):
+        p = sigmoid(inputs @ weights)
+        gradient = inputs.T @ (p - label_N) / len(p)
+        hessian = (inputs * (p * (1 - p))[:, None]).T @ inputs / len(p) + 1e-9 * np.eye(
+            len(weights)
+        )
+        step, size = np.linalg.solve(hessian, gradient), 1.0
+        while size > 1e-8 and nll(inputs @ (weights - size * step), label_N) > value:
+            size /= 2
+        weights = weights - size * step
+        new = nll(inputs @ weights, label_N)
+        if value - new < 1e-12:
+            break
+        value = new
+    slope = float(np.clip(weights[0] / scale, 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]))
+    if not with_bias:
+        return 1 / slope, 0.0
+    return 1 / slope, float(weights[1]) if slope == weights[0] / scale else _best_bias(
+        score_N * slope, label_N
+    )
+
+
+def _best_bias(logit_N: np.ndarray, label_N: np.ndarray) -> float:
+    """The bias that makes the mean probability the mean label, where the slope had to stop at its
+    bound.
+    """
+    low, high = -1e4, 1e4
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if sigmoid(logit_N + middle).mean() < label_N.mean() else (low, middle)
+        )
+    return (low + high) / 2
+
+
+def nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-likelihood of the labels."""
+    return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
+
+
+def reliability(
+    probabilities: np.ndarray, labels: np.ndarray, *, when: str = "after", bins: int = BINS
+) -> pl.DataFrame:
+    """One row a bin of equal width that holds pairs: what was said on average, and how often it
+    helped.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.digitize(probabilities, edges[1:-1], right=False), 0, bins - 1)
+    rows = [
+        (when, float(edges[i]), float(edges[i + 1]), int((place == i).sum()),
+         float(probabilities[place == i].mean()), float(labels[place == i].mean()))
+        for i in np.unique(place)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=BINS_SCHEMA, orient="row")
+
+
+def ece(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
+    """Expected calibration error: mean distance of what was said from what helped, bins weighted by
+    their pairs.
+    """
+    table = reliability(probabilities, labels, bins=bins)
+    said, helped, pairs = (table[name].to_numpy() for name in ("said", "helped", "pairs"))
+    return float((np.abs(said - helped) * pairs).sum() / max(1, pairs.sum()))
+
+
+def save(calibration: Calibration, folder: Path) -> Path:
+    """Write ``calibration.json`` whole or not at all; returns its path."""
+    told: dict[str, Any] = {
+        name: value for name, value in vars(calibration).items() if name != "bins"
+    }
+    path = Path(folder) / FILE
+    write_whole(path, json.dumps(told | {"bins": calibration.bins.to_dicts()}, indent=2) + "\n")
+    return path
+
+
+def load(folder: Path) -> Calibration | None:
+    """What :func:`save` wrote into this folder; None where there is no such file."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text())
+    try:
+        return Calibration(**{**told, "bins": pl.DataFrame(told["bins"], schema=BINS_SCHEMA)})
+    except (TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no calibration of this version ({error}): rerun 04_retrieval"
+        ) from None
+
+
+def reliability_figure(calibration: Calibration, *, title: str = "") -> Figure:
+    """What was said against what helped, before and after; below, how many pairs said it."""
+    from sportskills_lib.plots import style
+
+    figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
+    curve, counts = axes
+    curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")
+    whose = "other learners" if calibration.groups else "the fit's own pairs"
+    looks = (
+        ("before", "before calibration", style.VERMILION, "s", calibration.ece_before),
+        ("after", f"after, by {whose}", style.BLUE, "o", calibration.ece_after),
+    )
+    for place, (when, name, colour, marker, error) in enumerate(looks):
+        rows = calibration.bins.filter(pl.col("when") == when)
+        label = f"{name}, ECE {error:.3f}"
+        curve.plot(
+            rows["said"], rows["helped"], color=colour, marker=marker, markersize=3, label=label
+        )
+        width = (rows["high"] - rows["low"]) * 0.4
+        counts.bar(
+            rows["low"] + width * (0.25 + place), rows["pairs"], width, align="edge", color=colour
+        )
+    curve.set(ylim=(-0.02, 1.02), ylabel="share labelled helpful", title=style.plain(title))
+    figure.legend(loc="outside upper left")  # within the axes it would lie on a point
+    counts.set(xlim=(-0.02, 1.02), xlabel="probability that the clip helps", ylabel="pairs")
+    return figure

@@ -1,0 +1,1 @@
+"""Weak labels for the relevance model, built from what experts said of learners."""

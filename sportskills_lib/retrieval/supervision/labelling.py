@@ -1,0 +1,455 @@
+"""Weak supervision: which clips help a learner, guessed from what an expert said of the learner.
+
+A clip whose coach says much the same as the expert is a positive; clips of other skills, clips of
+the same skill whose coach clearly speaks of something else, and clips that the first stage ranks
+high are negatives. What lies between is masked, because unfiltered hard negatives are often
+positives; so is any negative too alike the comment by a second reading
+(:mod:`~sportskills_lib.retrieval.supervision.negatives`). Only learners of a split over clips of
+that split are paired; grades and truth are never read. Every row, masked ones too, says why it is
+there and how alike it is. All thresholds are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval.supervision import negatives as negatives_module
+from sportskills_lib.retrieval.supervision.text_similarity import Similarity, expanded_similarity
+
+FirstStage = Callable[
+    [Sequence[str], Sequence[str]], np.ndarray
+]  # learner_ids [Q], clip_ids [N] -> float [Q, N]
+Judge = Callable[
+    [pl.DataFrame], pl.DataFrame
+]  # near pairs -> mends (yes, no, unsure; null: not asked), corrects
+
+SCHEMA: dict[str, Any] = {
+    "learner_id": pl.String,
+    "clip_id": pl.String,
+    "label": pl.Float64,  # null: masked, and never taught
+    "reason": pl.String,
+    # of the coach's words to the comment; what its size means depends on the measure
+    "similarity": pl.Float64,
+    # what the comment corrects, in a chat model's words; null where none was asked
+    "corrects": pl.String,
+}
+ADVICE, MISTAKE = "advice matches the comment", "mistake shown matches the comment"
+OTHER_CUE, OTHER_SKILL, RANDOM = (
+    "same skill, other cue",
+    "same sport, other skill",
+    "random clip of the split",
+)
+MINED, OTHER_ADVICE = (
+    "high in the first stage",
+    "same sport, other cue",
+)  # the latter where no skill is known
+SAID_YES, SAID_NO = (
+    "chat model: mends what the comment corrects",
+    "chat model: corrects something else",
+)
+BETWEEN, UNSURE = "masked: neither alike nor unlike enough", "masked: the chat model is unsure"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The thresholds and counts, by the names of config.RetrievalConfig; masks are off unless they
+    are asked for.
+    """
+
+    positive_share: float = 0.2
+    negative_share: float = 0.05
+    mistake_label: float = 0.6
+    skill_negatives: int = 12
+    random_negatives: int = 4
+    mined_negatives: int = 0
+    mined_depth: int = 50
+    negatives_ratio: float = 0.0
+    similarity_floor: float = 0.0
+    mask_ceiling: float = 2.0
+    mask_against: Literal["none", "mean", "lowest"] = "none"
+    mask_margin: float = 0.1
+    seed: int = 0
+
+    @classmethod
+    def of(cls, config: RetrievalConfig) -> Rules:
+        """Those of a stage's config."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    @property
+    def masks(self) -> negatives_module.Masks:
+        """When a negative is too alike."""
+        return negatives_module.Masks(self.mask_ceiling, self.mask_margin, self.mask_against)
+
+
+def clip_texts(
+    clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame
+) -> dict[str, str]:
+    """What is said over each clip: its narrations in order of time, joined; "" for a clip without
+    one.
+    """
+    said = (
+        pairs.join(narrations.select("narration_id", "text", "start_s"), on="narration_id")
+        .sort("clip_id", "start_s", "narration_id")
+        .group_by("clip_id", maintain_order=True)
+        .agg(pl.col("text").str.join(" "))
+    )
+    texts = dict(said.iter_rows())
+    return {clip_id: texts.get(clip_id, "") for clip_id in clips["clip_id"]}
+
+
+def build_supervision(
+    learners: pl.DataFrame,
+    clips: pl.DataFrame,
+    texts: dict[str, str],
+    *,
+    similarity: Similarity | None = None,
+    masking: Similarity | None = None,
+    first_stage: FirstStage | None = None,
+    judge: Judge | None = None,
+    rules: Rules | None = None,
+    splits: Sequence[str] = ("train", "val"),
+    **changes: Any,
+) -> pl.DataFrame:
+    """Rows learner_id, clip_id, label, reason, similarity, in order of ids; masked ones have no
+    label.
+
+    Within a learner's sport and skill (its sport, where no skill is known) the similarities to its
+    comment are taken as shares of the largest one: at or above ``positive_share`` a clip is a
+    positive (label 1 for a correct demonstration,
+    ``mistake_label`` where the mistake itself is shown), at or below ``negative_share`` it is a
+    negative, and between them it is masked. ``judge`` may decide such pairs otherwise. ``masking``
+    is the reading that masks negatives (None: ``similarity``, and that is None for TF-IDF);
+    ``first_stage`` ranks the clips among which negatives are mined. A clip without words is paired
+    with nobody. ``changes`` are fields of :class:`Rules`.
+    """
+    rules = rules or Rules(**changes)
+    heard = learners.filter(_of(splits) & pl.col("is_mistake") & (pl.col("comment") != "")).sort(
+        "learner_id"
+    )
+    if not heard.height:
+        return pl.DataFrame(schema=SCHEMA)
+    similarity = similarity or comments_similarity(heard, clips)
+    said = pl.Series("text", [texts[clip_id] for clip_id in clips["clip_id"]], pl.String)
+    spoken = clips.with_columns(said).filter(pl.col("text") != "").sort("clip_id")
+    blocks = list(_blocks(heard, spoken, splits, similarity))
+    near = pl.concat([pl.DataFrame(schema=NEAR), *[_near(block, rules) for block in blocks]])
+    if judge is not None:
+        near = _judged(near.drop("corrects").hstack(judge(near)), rules)
+    decided = {str(key): rows for (key,), rows in near.group_by("learner_id", maintain_order=True)}
+    rng, thinning = np.random.default_rng(rules.seed), np.random.default_rng([rules.seed, 1])
+    rows: list[Row] = []
+    for block in blocks:
+        drawn = _draws(block, rules, rng)
+        readings = _readings(
+            block, drawn, similarity, masking, first_stage if rules.mined_negatives else None
+        )
+        for place, learner_id in enumerate(block.people["learner_id"]):
+            own = decided.get(learner_id, near.clear())
+            rows += _kept(
+                _learner(block, place, own, drawn[place], readings, rules), rules, thinning
+            )
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("learner_id", "clip_id")
+    check_splits(table, heard, clips)
+    return table
+
+
+def comments_similarity(heard: pl.DataFrame, clips: pl.DataFrame) -> Similarity:
+    """The measure that needs no model, fitted on the experts' comments of ``heard``."""
+    names = [*clips["sport"].unique(), *clips["skill"].unique()]
+    return expanded_similarity(heard.sort("learner_id")["comment"].to_list(), names)
+
+
+def check_splits(table: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame) -> None:
+    """ValueError if a row's learner and clip stand in different splits, or the learner is the
+    clip.
+    """
+    split = pl.col("split").cast(pl.String)
+    both = table.join(
+        learners.select("learner_id", theirs=split), on="learner_id", how="left"
+    ).join(clips.select("clip_id", its=split), on="clip_id", how="left")
+    wrong = both.filter(
+        pl.col("theirs").ne_missing(pl.col("its")) | (pl.col("learner_id") == pl.col("clip_id"))
+    )
+    if wrong.height:
+        row = wrong.row(0, named=True)
+        raise ValueError(
+            f"learner {row['learner_id']} ({row['theirs']}) is paired with clip "
+            f"{row['clip_id']} ({row['its']}): "
+            "supervision never crosses splits; give learners and clips of one video or person "
+            "one split"
+        )
+
+
+def _of(splits: Sequence[str]) -> pl.Expr:
+    return pl.col("split").cast(pl.String).is_in(list(splits))
+
+
+# ----------------------------------------------------------------------------------- block by block
+
+Row = tuple[str, str, float | None, str, float, str | None]  # as SCHEMA
+NEAR = SCHEMA | {
+    "share": pl.Float64,
+    "comment": pl.String,
+    "text": pl.String,
+    "correct": pl.Boolean,
+    "sport": pl.String,
+    "skill": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The learners of one split, sport and skill, and the clips of that split: of their sport, and
+    of others.
+    """
+
+    people: pl.DataFrame
+    pool: (
+        pl.DataFrame
+    )  # with columns text, and near: of the same skill, or any of the sport where none is known
+    others: pl.DataFrame
+    scores: np.ndarray  # [people, pool]: similarity of comment and text
+
+    def places(self, clip_ids: pl.Series) -> np.ndarray:
+        """Where these clips stand in the pool, int64."""
+        return (
+            self.pool["clip_id"].search_sorted(clip_ids).to_numpy().astype(np.int64)
+        )  # the pool is sorted
+
+
+def _blocks(
+    heard: pl.DataFrame, clips: pl.DataFrame, splits: Sequence[str], measure: Similarity
+) -> Iterator[_Block]:
+    for split in splits:
+        theirs = clips.filter(_of([split]))
+        for (sport, skill), people in heard.filter(_of([split])).group_by(
+            "sport", "skill", maintain_order=True
+        ):
+            near = pl.lit(True) if skill is None else pl.col("skill") == skill
+            pool = theirs.filter(pl.col("sport") == sport).with_columns(near=near)
+            scores = measure(people["comment"].to_list(), pool["text"].to_list())
+            yield _Block(people, pool, theirs.filter(pl.col("sport") != sport), scores)
+
+
+def _near(block: _Block, rules: Rules) -> pl.DataFrame:
+    """What the similarity says of every learner and clip of one skill; nothing where no clip says
+    anything alike.
+    """
+    near = block.pool.filter("near")
+    scores = block.scores[:, block.pool["near"].to_numpy()]
+    people = block.people.select("learner_id", "comment", "sport", "skill")
+    both = people.join(
+        near.select("clip_id", "text", "demonstration"), how="cross", maintain_order="left_right"
+    )
+    share = pl.col("similarity") / pl.col("similarity").max().over("learner_id")
+    enough = pl.col("similarity").max().over("learner_id") > max(0.0, rules.similarity_floor)
+    both = (
+        both.with_columns(similarity=pl.Series(scores.ravel(), dtype=pl.Float64))
+        .filter(pl.col("clip_id") != pl.col("learner_id"))
+        .filter(enough)
+        .with_columns(share=share, correct=pl.col("demonstration").cast(pl.String) == "correct")
+    )
+    good, bad = pl.col("share") >= rules.positive_share, pl.col("share") <= rules.negative_share
+    unlike = (
+        pl.when(pl.col("skill").is_null()).then(pl.lit(OTHER_ADVICE)).otherwise(pl.lit(OTHER_CUE))
+    )
+    alike = pl.when("correct").then(pl.lit(ADVICE)).otherwise(pl.lit(MISTAKE))
+    return both.select(
+        pl.exclude("demonstration"),
+        label=pl.when(good).then(_worth(rules)).when(bad).then(0.0),
+        reason=pl.when(good).then(alike).when(bad).then(unlike).otherwise(pl.lit(BETWEEN)),
+        corrects=None,
+    ).select(pl.col(name).cast(kind) for name, kind in NEAR.items())
+
+
+def _worth(rules: Rules) -> pl.Expr:
+    return pl.when("correct").then(1.0).otherwise(rules.mistake_label)
+
+
+def _judged(near: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """The same with the judge's word (``mends``) for the similarity's; unsure masks, null changes
+    nothing.
+    """
+    yes, no, unsure = (pl.col("mends") == word for word in ("yes", "no", "unsure"))
+    label = (
+        pl.when(yes)
+        .then(_worth(rules))
+        .when(no)
+        .then(0.0)
+        .when(unsure)
+        .then(None)
+        .otherwise("label")
+    )
+    said = (
+        pl.when(yes)
+        .then(pl.lit(SAID_YES))
+        .when(no)
+        .then(pl.lit(SAID_NO))
+        .when(unsure)
+        .then(pl.lit(UNSURE))
+    )
+    return near.with_columns(label=label, reason=said.otherwise("reason")).select(*NEAR)
+
+
+Drawn = tuple[
+    np.ndarray, np.ndarray
+]  # places in the pool (other skills), and in the others, in the order of the draw
+
+
+def _draws(block: _Block, rules: Rules, rng: np.random.Generator) -> list[Drawn]:
+    """For each learner all clips of other skills, and some of other sports, in random order."""
+    far = np.flatnonzero(~block.pool["near"].to_numpy())
+    several = negatives_module.SEVERAL * rules.random_negatives
+    return [
+        (far[rng.permutation(len(far))], rng.permutation(block.others.height)[:several])
+        for _ in range(block.people.height)
+    ]
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """What is known of a block's learners [Q] and clips: of the pool [N], and of the drawn clips of
+    other sports.
+    """
+
+    second: np.ndarray  # [Q, N]: the reading that masks
+    ranked: np.ndarray | None  # [Q, N]: the first stage
+    random: list[
+        tuple[np.ndarray, np.ndarray]
+    ]  # for each learner: similarity and second reading of its random clips
+
+
+def _readings(
+    block: _Block, drawn: list[Drawn], similarity: Similarity, masking: Similarity | None,
+    first_stage: FirstStage | None,
+) -> _Readings:  # fmt: skip
+    comments = block.people["comment"].to_list()
+    places = np.unique(np.concatenate([random for _, random in drawn]))
+    texts = block.others["text"].gather(places).to_list()
+    alike = similarity(comments, texts)
+    also = alike if masking is None else masking(comments, texts)
+    found = [np.searchsorted(places, random) for _, random in drawn]
+    return _Readings(
+        block.scores if masking is None else masking(comments, block.pool["text"].to_list()),
+        first_stage(block.people["learner_id"].to_list(), block.pool["clip_id"].to_list())
+        if first_stage
+        else None,
+        [(alike[row, at], also[row, at]) for row, at in enumerate(found)],
+    )
+
+
+def _learner(
+    block: _Block, place: int, own: pl.DataFrame, drawn: Drawn, readings: _Readings, rules: Rules
+) -> list[Row]:
+    """One learner's rows; where a clip comes twice, the first row counts (see :func:`_kept`)."""
+    learner_id, ids, masks = block.people["learner_id"][place], block.pool["clip_id"], rules.masks
+    scores, second = block.scores[place], readings.second[place]
+    at = block.places(own["clip_id"])
+    label = own["label"].to_numpy()
+    positive, closed = np.zeros(len(ids), bool), (ids == learner_id).to_numpy()
+    positive[at[label > 0]] = True
+    closed[at[np.isnan(label) | (own["reason"] == SAID_NO).to_numpy()]] = True
+    level = second[positive]
+
+    def rows(
+        reason: str, chosen: negatives_module.Chosen, names: pl.Series, alike: np.ndarray
+    ) -> list[Row]:
+        kept: list[Row] = [
+            (learner_id, names[i], 0.0, reason, float(alike[i]), None) for i in chosen.kept
+        ]
+        return kept + [
+            (learner_id, names[i], None, why, float(alike[i]), None) for i, why in chosen.masked
+        ]
+
+    found = [row for row in own.select(*SCHEMA).iter_rows() if row[2] != 0.0]
+    if readings.ranked is not None:
+        chosen = negatives_module.mine(
+            readings.ranked[place],
+            second,
+            positive,
+            closed,
+            masks,
+            count=rules.mined_negatives,
+            depth=rules.mined_depth,
+        )
+        found += rows(MINED, chosen, ids, scores)
+        drawn = (drawn[0][~np.isin(drawn[0], chosen.kept)], drawn[1])
+    for row, why in zip(
+        own.select(*SCHEMA).iter_rows(), masks.reasons(second[at], level), strict=True
+    ):
+        if row[2] == 0.0:
+            found.append((*row[:2], None, why, *row[4:]) if why and row[3] != SAID_NO else row)
+    far, random = drawn
+    found += rows(
+        OTHER_SKILL,
+        negatives_module.first_unmasked(
+            far, masks.reasons(second[far], level), rules.skill_negatives
+        ),
+        ids,
+        scores,
+    )
+    alike, also = readings.random[place]
+    chosen = negatives_module.first_unmasked(
+        np.arange(len(random)), masks.reasons(also, level), rules.random_negatives
+    )
+    return found + rows(RANDOM, chosen, block.others["clip_id"].gather(random), alike)
+
+
+def _kept(rows: list[Row], rules: Rules, rng: np.random.Generator) -> list[Row]:
+    """The first row of each clip; with a ratio, no more negatives than it allows for the positives
+    there are.
+    """
+    first = list({row[1]: row for row in reversed(rows)}.values())
+    if not rules.negatives_ratio:
+        return first
+    negatives = sorted(row for row in first if row[2] == 0.0)
+    most = round(rules.negatives_ratio * sum(row[2] is not None and row[2] > 0 for row in first))
+    chosen = negatives_module.thinned([row[3] for row in negatives], most, rng)
+    return [row for row in first if row[2] != 0.0] + [negatives[place] for place in chosen]
+
+
+# ------------------------------------------------------------------------------ lessons as learners
+
+
+def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
+    """Training clips that show a mistake, as further learners: the coach's sentence stands for the
+    expert's comment.
+
+    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
+    """
+    shown = clips.filter(
+        (pl.col("demonstration").cast(pl.String) == "incorrect")
+        & (pl.col("split").cast(pl.String) == "train")
+    )
+    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
+    return shown.select(
+        "sport",
+        "skill",
+        learner_id="clip_id",
+        comment=said,
+        is_mistake=pl.lit(True),
+        split=pl.col("split"),
+    ).filter(pl.col("comment") != "")
+
+
+def build_lesson_supervision(
+    learners: pl.DataFrame, clips: pl.DataFrame, texts: dict[str, str], **settings: Any
+) -> pl.DataFrame:
+    """As :func:`build_supervision`, for the mistakes shown in training lessons; a clip is never its
+    own candidate.
+
+    The similarity without a model is fitted on the experts' comments on training learners, which
+    say what mends which mistake.
+    """
+    lessons = lesson_learners(clips, texts)
+    heard = learners.filter(_of(["train"]) & pl.col("is_mistake"))
+    if not heard.height or not lessons.height:
+        return pl.DataFrame(schema=SCHEMA)
+    settings["similarity"] = settings.get("similarity") or comments_similarity(heard, clips)
+    return build_supervision(lessons, clips, texts, splits=("train",), **settings)

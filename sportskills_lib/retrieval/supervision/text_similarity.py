@@ -1,0 +1,307 @@
+"""How much a coach's sentence says what an expert said: three measures, each a function of two
+lists of texts.
+
+``tfidf`` (:func:`expanded_similarity`) needs no model; ``tower`` is the text tower that 03 trained
+on narrations; any other name is a text model of transformers or sentence-transformers, by folder or
+hub id (:class:`SentenceModel`). Which of them is right for a corpus is measured
+(``docs/supervision.md``), since their numbers mean different things.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sportskills_lib import models
+
+if TYPE_CHECKING:
+    import torch
+
+Similarity = Callable[
+    [Sequence[str], Sequence[str]], np.ndarray
+]  # queries [Q], texts [N] -> float [Q, N]
+Encode = Callable[[list[str]], np.ndarray]  # texts [N] -> float32 [N, D], rows of length 1
+
+FEEDBACK_FLOORS, FEEDBACK_WEIGHT = (
+    (0.3, 0.2),
+    4.0,
+)  # comments so similar or more widen a query, with this weight
+LONGEST_TEXT = 512  # tokens; what lies beyond is cut, as the models' own code does
+
+
+def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Cosine of TF-IDF vectors (words and word pairs), fitted on the texts given: words that all
+    share count least.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    if not len(queries) or not len(texts):
+        return np.zeros((len(queries), len(texts)))
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectors.fit([*queries, *texts])
+    return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
+
+
+def expanded_similarity(
+    comments: Sequence[str], names: Sequence[str], *, floors: Sequence[float] = FEEDBACK_FLOORS
+) -> Similarity:
+    """TF-IDF of word pairs and triples, the query widened by the comments that resemble it
+    (Rocchio's feedback).
+
+    Coaches and experts say one thing in many ways, and an expert's remark often holds two of them:
+    what is wrong and what to do instead. Comments that share one phrase therefore lend each other
+    the other; a second round (one for each of ``floors``) reaches wordings that no comment joins
+    directly. Words of the ``names`` of sports and skills say nothing about the mistake and are left
+    out.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    ignored = sorted({word for name in names for word in re.findall(r"\w+", name.lower())})
+    vectors = TfidfVectorizer(
+        ngram_range=(2, 3),
+        sublinear_tf=True,
+        token_pattern=r"(?u)\b\w+\b",
+        stop_words=ignored or None,
+    )
+    if not any(map(vectors.build_analyzer(), comments)):  # no comment has two words of its own
+        return lambda queries, texts: np.zeros((len(queries), len(texts)))
+    memory = vectors.fit_transform(comments)
+
+    def similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        if not len(queries) or not len(texts):
+            return np.zeros((len(queries), len(texts)))
+        asked = vectors.transform(queries)
+        for floor in floors:
+            alike = (asked @ memory.T).toarray()
+            weight = np.where(alike >= floor, alike, 0.0)
+            weight /= np.maximum(weight.sum(1, keepdims=True), 1e-9)
+            asked = normalize(asked + FEEDBACK_WEIGHT * (csr_matrix(weight) @ memory))
+        return (asked @ vectors.transform(texts).T).toarray()
+
+    return similarity
+
+
+def encoded_similarity(
+    encode_queries: Encode, encode_texts: Encode, corpus: Sequence[str]
+) -> Similarity:
+    """Cosines by a text encoder, around the mean of the ``corpus``; each distinct text is encoded
+    once.
+
+    Encoders put all sentences of one corpus into a narrow cone: without its mean, what has nothing
+    in common is near 0, and shares of the largest similarity mean something.
+    """
+    distinct = sorted(set(corpus))
+    plain = encode_texts(distinct) if distinct else np.zeros((0, 1), np.float32)
+    centre = plain.mean(0) if distinct else np.zeros(1, np.float32)
+
+    def centred(rows: np.ndarray) -> np.ndarray:
+        away = rows - centre
+        return away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+
+    asked: dict[str, np.ndarray] = {}
+    said = dict(zip(distinct, centred(plain), strict=True))
+
+    def vectors(texts: Sequence[str], encode: Encode, memory: dict[str, np.ndarray]) -> np.ndarray:
+        if new := sorted(set(texts) - memory.keys()):
+            memory.update(zip(new, centred(encode(new)), strict=True))
+        return np.stack([memory[text] for text in texts])
+
+    def similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        if not len(queries) or not len(texts):
+            return np.zeros((len(queries), len(texts)))
+        return vectors(queries, encode_queries, asked) @ vectors(texts, encode_texts, said).T
+
+    return similarity
+
+
+def open_similarity(
+    name: str, corpus: Sequence[str], *, tower: Path, device: str = "cpu"
+) -> Similarity | None:
+    """The measure of that name: the text tower in the folder ``tower``, or a text model; None for
+    TF-IDF and for "".
+
+    TF-IDF is fitted where it is used, on the comments of those who are compared.
+    """
+    if name in ("", "tfidf"):
+        return None
+    if name != "tower":
+        return model_similarity(name, corpus, device=device)
+    encode = models.load_tower(tower, device=device).encode_texts
+    return encoded_similarity(encode, encode, corpus)
+
+
+def model_similarity(name: str, corpus: Sequence[str], *, device: str = "cpu") -> Similarity:
+    """Cosines by a text model of transformers or sentence-transformers, with its own prompts where
+    it names some.
+    """
+    model = SentenceModel(name, device=device)
+    return encoded_similarity(
+        lambda texts: model.encode_texts(texts, prompt=model.prompt("query")),
+        lambda texts: model.encode_texts(texts, prompt=model.prompt("document", "passage")),
+        corpus,
+    )
+
+
+# ---------------------------------------------------------------------------------- sentence models
+
+POOLINGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "lasttoken")
+ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
+
+
+class SentenceModel:
+    """Sentences as float32 vectors of length 1, by a text model of transformers: safetensors only,
+    none of its code.
+
+    A folder or hub id in sentence-transformers' form (``modules.json``) is pooled as it says there,
+    and goes through its dense layers, if any; another model's last states are averaged over the
+    text's tokens. A batch changes no vector beyond rounding. ValueError for a module or pooling
+    that is not known here.
+    """
+
+    def __init__(self, name: str, *, device: str = "cpu"):
+        from transformers import AutoModel, AutoTokenizer
+
+        self.name, self.device = name, device
+        modules: list[dict[str, str]] = self._json("modules.json") or []
+        parts = {str(one["type"]).rpartition(".")[2]: one["path"] for one in modules}
+        self._dense = [
+            self._dense_layer(one["path"]) for one in modules if one["type"].endswith(".Dense")
+        ]
+        if unknown := sorted(set(parts) - {"Transformer", "Pooling", "Dense", "Normalize"}):
+            raise ValueError(
+                f"text model {name}: module {unknown[0]} is not known here: choose another "
+                "text model"
+            )
+        self._poolings = self._pooling(parts["Pooling"]) if "Pooling" in parts else ["mean_tokens"]
+        folder = {"subfolder": parts["Transformer"]} if parts.get("Transformer") else {}
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **folder)
+        self.tokenizer.padding_side = "right"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        model: Any = AutoModel.from_pretrained(
+            name, trust_remote_code=False, use_safetensors=True, **folder
+        )
+        self.model = (
+            (model.get_encoder() if model.config.is_encoder_decoder else model)
+            .to(device)
+            .float()
+            .eval()
+        )
+        bounds = (
+            self._json("sentence_bert_config.json", parts.get("Transformer", "")) or {},
+            self.tokenizer,
+        )
+        longest = (bounds[0].get("max_seq_length"), self.tokenizer.model_max_length, LONGEST_TEXT)
+        self.longest = min(value for value in longest if value)
+        self._prompts: dict[str, str] = (self._json("config_sentence_transformers.json") or {}).get(
+            "prompts"
+        ) or {}
+
+    def prompt(self, *uses: str) -> str:
+        """What the model wants before a text of this use ("query", "document"); "" where it names
+        nothing.
+        """
+        return next((self._prompts[use] for use in uses if self._prompts.get(use)), "")
+
+    def encode_texts(self, texts: list[str], *, batch: int = 64, prompt: str = "") -> np.ndarray:
+        """float32 [N, D]; each distinct text is encoded once, the longest first, so that little is
+        padding.
+        """
+        import torch
+
+        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+        rows: list[np.ndarray] = []
+        with torch.inference_mode():
+            for start in range(0, len(distinct), batch):
+                rows += list(
+                    self._vectors([prompt + text for text in distinct[start : start + batch]])
+                )
+        place = {text: row for text, row in zip(distinct, rows, strict=True)}
+        return np.stack([place[text] for text in texts]) if texts else np.zeros((0, 0), np.float32)
+
+    def _vectors(self, texts: list[str]) -> np.ndarray:
+        import torch
+
+        words = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
+        )
+        words = words.to(self.device)
+        state_BTD = self.model(**words).last_hidden_state
+        pooled_BD = torch.cat(
+            [pool(state_BTD, words["attention_mask"], kind) for kind in self._poolings], dim=-1
+        )
+        for layer in self._dense:
+            pooled_BD = layer(pooled_BD)
+        return torch.nn.functional.normalize(pooled_BD, dim=-1).float().cpu().numpy()
+
+    def _file(self, name: str, folder: str = "") -> str | None:
+        from transformers.utils import cached_file
+
+        return cached_file(
+            self.name, name, subfolder=folder, _raise_exceptions_for_missing_entries=False
+        )
+
+    def _json(self, name: str, folder: str = "") -> Any:
+        path = self._file(name, folder)
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+
+    def _pooling(self, folder: str) -> list[str]:
+        """The poolings whose results stand side by side."""
+        told = self._json("config.json", folder) or {}
+        wanted = [name.removeprefix("pooling_mode_") for name, on in told.items() if on is True]
+        wanted = [name for name in wanted if name != "include_prompt"]
+        if isinstance(told.get("pooling_mode"), str):
+            short = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+            wanted = [short.get(told["pooling_mode"], told["pooling_mode"])]
+        unknown = sorted(set(wanted) - set(POOLINGS)) or (["none"] if not wanted else [])
+        if unknown or told.get("include_prompt") is False:
+            raise ValueError(
+                f"text model {self.name}: pooling "
+                f"{(unknown or ['without the prompt'])[0]} is not known "
+                f"here ({', '.join(POOLINGS)} are): choose another text model"
+            )
+        return wanted
+
+    def _dense_layer(self, folder: str) -> torch.nn.Module:
+        from safetensors.torch import load_file
+        from torch import nn
+
+        told, weights = self._json("config.json", folder), self._file("model.safetensors", folder)
+        activation = str(told.get("activation_function", "Identity")).rpartition(".")[2]
+        if weights is None or activation not in ACTIVATIONS:
+            raise ValueError(
+                f"text model {self.name}: its dense layer {folder} has no "
+                "safetensors, or the activation "
+                f"{activation} is not known here: choose another text model"
+            )
+        state = {name.removeprefix("linear."): value for name, value in load_file(weights).items()}
+        linear = nn.Linear(told["in_features"], told["out_features"], bias="bias" in state)
+        linear.load_state_dict(state)
+        return nn.Sequential(linear, getattr(nn, activation)()).to(self.device).eval()
+
+
+def pool(state_BTD: torch.Tensor, mask_BT: torch.Tensor, kind: str) -> torch.Tensor:
+    """One vector a text [B, D] from its tokens' states; padding (mask 0, on the right) has no part
+    in it.
+    """
+    import torch
+
+    if kind == "cls_token":
+        return state_BTD[:, 0]
+    length_B1 = mask_BT.sum(1, keepdim=True).clamp(min=1)
+    if kind == "lasttoken":
+        return state_BTD[torch.arange(len(state_BTD), device=state_BTD.device), length_B1[:, 0] - 1]
+    real_BT1 = mask_BT[:, :, None].bool()
+    if kind == "max_tokens":
+        return state_BTD.masked_fill(~real_BT1, float("-inf")).amax(1)
+    total_BD = (state_BTD * real_BT1).sum(1)
+    return total_BD / (
+        length_B1.to(total_BD.dtype).sqrt() if kind == "mean_sqrt_len_tokens" else length_B1
+    )

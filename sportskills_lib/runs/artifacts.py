@@ -1,0 +1,499 @@
+"""A stage's folder on disk: written under a temporary name, its manifest last, hashes checked on
+opening.
+
+``data/runs/<run>/<stage>/`` exists only when the stage is complete. While it runs, a stage writes
+to ``data/runs/<run>/.<stage>.partial/``; a stage killed half way finds its shards there again if
+its key (config, inputs, code) is unchanged, and an empty folder otherwise. A lock keeps two
+processes from writing one run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+from filelock import FileLock, Timeout
+
+import sportskills_lib
+from sportskills_lib import tables
+from sportskills_lib.config import StageConfig
+from sportskills_lib.formats.files import write_whole
+from sportskills_lib.runs import provenance as provenance_module
+from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, reached, sha256_file
+
+FORMAT = 1
+LIBRARY = Path(sportskills_lib.__file__).resolve().parent
+STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
+INSPECTION = "06_inspection"  # shows what the stages made; no stage reads it
+NOTEBOOKS = (*STAGES, INSPECTION)
+HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
+Source = (
+    str | Path | Sequence[str | Path] | None
+)  # raw folders or files that a stage reads, relative to the workspace
+_LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
+
+
+def workspace() -> Path:
+    """The workspace root: $SPORTSKILLS_HOME, or the nearest parent of the current folder that has
+    notebooks/.
+    """
+    if home := os.environ.get("SPORTSKILLS_HOME"):
+        return Path(home)
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "sportskills_lib").is_dir():
+            return folder
+    return LIBRARY.parent
+
+
+def run_folder(run: str) -> Path:
+    """data/runs/<run>; a run's name is checked, since it becomes a path."""
+    if not re.fullmatch(tables.ID_PATTERN, run):
+        raise ValueError(
+            f"run {run!r} is no usable name: letters, digits, '-', '_' and '.', not starting "
+            "with a dot"
+        )
+    return workspace() / "data" / "runs" / run
+
+
+def run_notes(run: str) -> dict[str, Any]:
+    """run.json of a run: its preset and settings and, of a sweep's member, ``base`` and
+    ``left_out``; {} without.
+    """
+    path = run_folder(run) / "run.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def holder(run: str, stage: str) -> str:
+    """The run whose folder holds the stage: ``run`` itself, or the base that its run.json names for
+    this stage.
+
+    A sweep's members differ in the later stages alone. They read the earlier ones where the base
+    wrote them, so that no gigabyte is copied, and with the base's manifest, so that hashes are
+    checked as ever.
+    """
+    passed = [run]
+    while stage in (base := run_notes(passed[-1]).get("base", {})).get("stages", ()):
+        if base["run"] in passed:
+            raise ValueError(
+                f"runs {' → '.join([*passed, base['run']])} name each other as base: mend "
+                "their run.json"
+            )
+        passed.append(base["run"])
+    return passed[-1]
+
+
+def _sources(source: Source) -> list[str]:
+    """The sources as text, relative to the workspace where they lie in it; an empty one (no
+    learners) is left out.
+    """
+    listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
+    root = workspace()
+    paths = [
+        Path(path).relative_to(root) if Path(path).is_relative_to(root) else Path(path)
+        for path in listed
+    ]
+    return [path.as_posix() for path in paths if path != Path()]
+
+
+# --------------------------------------------------------------------------------------------- code
+
+
+def notebook_path(stage: str) -> Path:
+    """The stage's source notebook in the workspace."""
+    return workspace() / "notebooks" / f"{stage}.ipynb"
+
+
+def deciding_cells(stage: str) -> list[tuple[str, str]]:
+    """Kind and source of the notebook's cells up to the one that finishes the stage: those after it
+    only look at it.
+    """
+    cells = [
+        (cell["cell_type"], "".join(cell["source"]))
+        for cell in json.loads(notebook_path(stage).read_text())["cells"]
+    ]
+    last = next(
+        (
+            at
+            for at, (kind, source) in enumerate(cells)
+            if kind == "code" and "stage.finish(" in source
+        ),
+        None,
+    )
+    return cells if last is None else cells[: last + 1]
+
+
+def code_files(stage: str) -> list[Path]:
+    """Every library module that those cells import, directly or through another."""
+    return reached("\n".join(source for kind, source in deciding_cells(stage) if kind == "code"))
+
+
+def code_parts(stage: str) -> dict[str, str]:
+    """What the stage's code is made of, each with a digest: notebook, the modules that it reaches,
+    the lock file.
+    """
+    root, notebook, lock = LIBRARY.parent, notebook_path(stage), workspace() / "requirements.lock"
+    parts = {
+        path.relative_to(root).as_posix(): sha256_file(path)[:16] for path in code_files(stage)
+    }
+    parts[f"notebooks/{notebook.name}"] = digest([list(cell) for cell in deciding_cells(stage)])
+    if lock.is_file():
+        parts[lock.name] = sha256_file(lock)[:16]
+    return dict(sorted(parts.items()))
+
+
+def code_digest(stage: str) -> str:
+    """A digest of the stage's notebook (cell sources), the library modules that it reaches, and the
+    lock file.
+    """
+    return digest(code_parts(stage))
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def stage_key(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> dict[str, str]:
+    """What a stage depends on, by part: the same key means the same outputs. Settings of mere ease
+    are none of it.
+    """
+    parts = {"config": digest(config.deciding()), "code": code_digest(stage)}
+    return parts | {f"input {name}": value for name, value in sorted(inputs.items())}
+
+
+class Stage:
+    """A stage being written. Get one from :func:`begin`; end it with :meth:`finish`."""
+
+    def __init__(
+        self,
+        run: str,
+        name: str,
+        config: StageConfig,
+        key: dict[str, str],
+        reads: dict[str, list[str]],
+    ):
+        self.run, self.name, self.config, self.key, self.reads = run, name, config, key, reads
+        self._code = code_parts(name)
+        self.folder = run_folder(run) / f".{name}.partial"
+        self.final = run_folder(run) / name
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self._started = time.monotonic()
+
+    @property
+    def shards(self) -> Path:
+        """A folder that survives a kill, for work done so far; it is removed when the stage is
+        complete.
+        """
+        folder = self.folder / "shards"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def path(self, name: str) -> Path:
+        """Where to write the output ``name``; :meth:`finish` lists it in the manifest."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save_scan(self, name: str, scan: pl.LazyFrame) -> None:
+        """Write ``<name>.parquet`` from tables on disk, in pieces; whoever wrote those has checked
+        them.
+        """
+        path = self.path(f"{name}.parquet")
+        scan.sink_parquet(path)
+        self._outputs[path.name] = {"rows": pl.scan_parquet(path).select(pl.len()).collect().item()}
+
+    def save(
+        self, name: str, frame: pl.DataFrame, schema: type[dy.Schema] | None = None
+    ) -> pl.DataFrame:
+        """Write ``<name>.parquet`` after checking it against ``schema``; returns the checked
+        table.
+        """
+        checked = schema.validate(frame, cast=True) if schema else frame
+        path = self.path(f"{name}.parquet")
+        checked.write_parquet(path)
+        self._outputs[path.name] = {"rows": checked.height}
+        return checked
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """Where a figure of this stage comes from, for its metadata: run, stage, commit, config
+        (digest).
+        """
+        lessons = getattr(self.config, "source", "") or lessons_of(self.run)
+        return provenance_module.figure_facts(
+            self.run, self.name, self.key["config"], provenance(), lessons=lessons
+        )
+
+    @property
+    def about(self) -> str:
+        """What a page of this stage says of itself: the run, and whether its world is generated."""
+        return " · ".join(filter(None, (f"run {self.run}", self.facts.get("data"))))
+
+    def finish(
+        self, *, seed: int | None = None, dropped: pl.DataFrame | None = None, **headline: Any
+    ) -> Path:
+        """Write the manifest and give the folder its final name. ``headline``: the metrics worth a
+        line in `status`.
+        """
+        if dropped is not None:
+            self.save("dropped", dropped, tables.Dropped)
+        shutil.rmtree(self.folder / "shards", ignore_errors=True)
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and path.name not in ("key.json", "manifest.json", "executed.ipynb"):
+                entry = self._outputs.setdefault(path.relative_to(self.folder).as_posix(), {})
+                entry |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        manifest = {
+            "format": FORMAT,
+            "stage": self.name,
+            "run": self.run,
+            "key": self.key,
+            "reads": self.reads,
+            "code": self._code,
+            "config": self.config.model_dump(mode="json"),
+            "seed": seed,
+            "outputs": self._outputs,
+            "dropped": dict(dropped["reason"].value_counts().sort("reason").iter_rows())
+            if dropped is not None
+            else {},
+            "headline": headline,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            **provenance(),
+        }
+        write_json(self.folder / "manifest.json", manifest)
+        _promote(self.folder, self.final)
+        _unlock(self.run)
+        return self.final
+
+
+def begin(
+    run: str,
+    stage: str,
+    config: StageConfig,
+    *,
+    source: Source = None,
+    optional: Source = None,
+    after: tuple[str, ...] = (),
+) -> Stage:
+    """Start (or resume) a stage of a run.
+
+    ``after`` names the stages whose outputs it reads, ``source`` the raw folders or files,
+    ``optional`` those that may be missing: a change of what is not named here goes unnoticed. Of an
+    earlier attempt with the same key only the shards are kept. ValueError when an input is missing
+    or when another process writes this run; the process that holds the lock may begin again (a cell
+    that is run twice in JupyterLab).
+    """
+    if (owner := holder(run, stage)) != run:
+        raise ValueError(
+            f"run {run!r} reads {stage} of its base {owner!r}: run it there, or name another run"
+        )
+    inputs = input_digests(run, source=source, optional=optional, after=after)
+    _lock(run)
+    key = stage_key(stage, config, inputs)
+    reads = {"source": _sources(source), "optional": _sources(optional), "after": list(after)}
+    writer = Stage(run, stage, config, key, reads)
+    recover(run, stage)
+    marker = writer.folder / "key.json"
+    if marker.is_file() and json.loads(marker.read_text()) == key:
+        for path in writer.folder.iterdir():
+            if path.name not in (marker.name, "shards"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    else:
+        shutil.rmtree(writer.folder, ignore_errors=True)
+        writer.folder.mkdir(parents=True)
+        write_json(marker, key)
+    return writer
+
+
+def _lock(run: str) -> None:
+    """Make this process the writer of the run; the lock ends with the process, however that
+    ends.
+    """
+    folder = run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _LOCKS.setdefault(folder, FileLock(folder / ".writer.lock", thread_local=False))
+    if lock.is_locked:
+        return
+    try:
+        lock.acquire(timeout=float(os.environ.get("SPORTSKILLS_LOCK_TIMEOUT_S", "60")))
+    except Timeout:
+        raise ValueError(
+            f"another process is writing run {run!r}: wait for it, or stop it, then run again"
+        ) from None
+
+
+def _unlock(run: str) -> None:
+    if lock := _LOCKS.pop(run_folder(run), None):
+        lock.release(force=True)
+
+
+def recover(run: str, stage: str) -> None:
+    """Complete the renaming of a stage that was killed after its manifest was written."""
+    folder = run_folder(run)
+    partial, final = folder / f".{stage}.partial", folder / stage
+    if (partial / "manifest.json").is_file():
+        _promote(partial, final)
+    elif final.exists():
+        shutil.rmtree(final.with_name(f".{stage}.old"), ignore_errors=True)
+
+
+def _promote(partial: Path, final: Path) -> None:
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, sort_keys=False, default=str) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """The commit, whether the tree is dirty, package versions and the machine."""
+    return provenance_module.provenance(workspace())
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+class StageReader:
+    """A complete stage. ``table(name)`` checks the file's hash, and the schema if one is given."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+
+    def path(self, name: str) -> Path:
+        """The file ``name``, after checking that it is the one the stage wrote."""
+        entry, path = self.manifest["outputs"].get(name), self.folder / name
+        if entry is None or not path.is_file():
+            raise ValueError(f"{self.folder} has no {name}: rerun {self.manifest['stage']}")
+        if path.stat().st_size != entry["bytes"] or (
+            entry["bytes"] <= HASH_LIMIT_BYTES and sha256_file(path) != entry["sha256"]
+        ):
+            raise ValueError(
+                f"{path} is not the file that the stage wrote (hash differs): rerun "
+                f"{self.manifest['stage']}"
+            )
+        return path
+
+    def table(self, name: str, schema: type[dy.Schema] | None = None) -> pl.DataFrame:
+        """The table ``name``, after checking its hash and, if one is given, its schema."""
+        frame = pl.read_parquet(self.path(f"{name}.parquet"))
+        return schema.validate(frame) if schema else frame
+
+    def altered(self) -> list[str]:
+        """The outputs that are gone or have another size; :meth:`path` checks hashes."""
+        now = {
+            path.relative_to(self.folder).as_posix(): path.stat().st_size
+            for path in self.folder.rglob("*")
+        }
+        return [
+            name
+            for name, entry in self.manifest["outputs"].items()
+            if now.get(name) != entry["bytes"]
+        ]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """As :attr:`Stage.facts`: what a figure drawn from this stage's tables says of itself."""
+        known = self.manifest
+        names, lessons = (
+            (known["run"], known["stage"], known["key"]["config"]),
+            lessons_of(known["run"]),
+        )
+        return provenance_module.figure_facts(*names, known, lessons=lessons)
+
+    @property
+    def digest(self) -> str:
+        """Changes when any output changes; not with times, machine or commit."""
+        return digest(
+            {
+                name: entry["sha256"]
+                for name, entry in self.manifest["outputs"].items()
+                if "figures" not in name
+            }
+        )
+
+
+def lessons_of(run: str) -> str:
+    """What the run's 01 read, as its settings name it; "" where that is not complete."""
+    owner = holder(run, STAGES[0])
+    return (
+        str(open_stage(run, STAGES[0]).manifest["config"].get("source", ""))
+        if is_complete(owner, STAGES[0])
+        else ""
+    )
+
+
+def is_complete(run: str, stage: str) -> bool:
+    """Whether the stage's folder is there with its manifest, which is written last."""
+    return (run_folder(run) / stage / "manifest.json").is_file()
+
+
+def open_stage(run: str, stage: str) -> StageReader:
+    """The complete stage of a run, or of its base (:func:`holder`); ValueError with the remedy when
+    it is not there.
+    """
+    owner = holder(run, stage)
+    if not is_complete(owner, stage):
+        who = (
+            f"run {run!r} reads {stage} of its base: run {owner!r}"
+            if owner != run
+            else f"run {run!r}"
+        )
+        raise ValueError(
+            f"{who} has no complete {stage}: run `sportskills reproduce --run {owner}` first"
+        )
+    return StageReader(run_folder(owner) / stage)
+
+
+def input_digests(
+    run: str, *, source: Source = None, optional: Source = None, after: Sequence[str] = ()
+) -> dict[str, str]:
+    """What a stage reads, by name: the digests of the stages before it and the fingerprints of raw
+    folders.
+    """
+    inputs = {name: open_stage(run, name).digest for name in after}
+    inputs |= {name: fingerprint_folder(workspace() / name) for name in _sources(source)}
+    paths = {name: workspace() / name for name in _sources(optional)}
+    return inputs | {
+        name: fingerprint_folder(path) if path.exists() else "absent"
+        for name, path in paths.items()
+    }
+
+
+def changes(run: str, stage: str, config: StageConfig) -> list[str]:
+    """Why the complete stage does not stand for ``config``, the code and the inputs of now; empty
+    when it does.
+    """
+    reader, code = open_stage(run, stage), code_parts(stage)
+    manifest, key = reader.manifest, reader.manifest["key"]
+    if altered := reader.altered():
+        return [f"{name} is gone or altered" for name in altered]
+    try:
+        inputs = input_digests(run, **manifest["reads"])
+    except ValueError as error:
+        return [str(error)]
+    now = {f"input {name}": value for name, value in inputs.items()}
+    found = [name for name, value in now.items() if key.get(name) != value]
+    old, new = manifest["config"], config.model_dump(mode="json")
+    for name in sorted((old.keys() - new.keys()) | config.deciding().keys()):
+        if old.get(name) != new.get(name):
+            found.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
+    paths = sorted(code.keys() | manifest["code"].keys())
+    return found + [path for path in paths if code.get(path) != manifest["code"].get(path)]

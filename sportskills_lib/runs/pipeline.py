@@ -1,0 +1,474 @@
+"""Runs the notebooks in order: skips what stands, resumes what was cut off, says what it does and
+for how long.
+
+A stage is skipped when its config, its inputs and its code are those of the complete stage on disk;
+otherwise the line that starts it says which of them differ. One runner works on a run at a time. A
+runner may be killed at any moment: its kernel dies with it (see runs/process_guard.py) and the next
+call goes on from the shards, with the same rows in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin
+
+import numpy as np
+import polars as pl
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from sportskills_lib import tables
+from sportskills_lib.config import CONFIGS, PRESETS, PresetName, StageConfig, stage_config
+from sportskills_lib.runs import artifacts, demo_worlds
+from sportskills_lib.runs import notebooks as notebooks_module
+from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, workspace
+from sportskills_lib.runs.errors import (
+    NotebookError,
+    RunLocked,
+    failures_named,
+    full_disk_named,
+    shown,
+)
+from sportskills_lib.runs.progress import Progress
+from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
+
+Say = Callable[[str], None]
+Settings = dict[str, dict[str, Any]]  # stage -> parameter -> value
+
+# Seconds that a stage takes on two cores, for the first estimate; a run's own times replace them.
+PLANNED_S: dict[str, dict[str, float]] = {
+    "demo": dict(zip(NOTEBOOKS, (15.0, 45.0, 290.0, 150.0, 30.0, 10.0), strict=True)),
+    "smoke": dict(zip(NOTEBOOKS, (10.0, 9.0, 44.0, 33.0, 17.0, 8.0), strict=True)),
+}
+
+
+# --------------------------------------------------------------------------------------------- plan
+
+
+def stage_name(text: str) -> str:
+    """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
+    for stage in NOTEBOOKS:
+        number, word = stage.split("_", 1)
+        if text in (stage, number, number.lstrip("0"), word):
+            return stage
+    raise ValueError(f"there is no stage {text!r}; there are {', '.join(NOTEBOOKS)}")
+
+
+def parse_settings(texts: list[str]) -> Settings:
+    """``["03.seed=1"]`` as {"03_encoder": {"seed": "1"}}; the stage's config gives the value its
+    type.
+    """
+    settings: Settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        stage, dot, parameter = name.partition(".")
+        if not (equals and dot and parameter):
+            raise ValueError(
+                f"--set {text!r} is not <stage>.<parameter>=<value>, such as 03.seed=1"
+            )
+        settings.setdefault(stage_name(stage.strip()), {})[parameter.strip()] = value.strip()
+    return settings
+
+
+def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
+    """Every stage's config; ValueError names a parameter that does not exist or a value that does
+    not fit.
+    """
+    if preset not in PRESETS:
+        raise ValueError(
+            f"there is no preset {preset!r}; there are {', '.join(get_args(PresetName))}"
+        )
+    configs = {}
+    for stage in NOTEBOOKS:
+        try:
+            values = _typed(stage, settings.get(stage, {}))
+            configs[stage] = stage_config(stage, preset, **values)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ValueError(
+                f"{stage}: {place}={first['input']!r}: {first['msg'].lower()}"
+            ) from None
+    return configs
+
+
+def _typed(stage: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Values from the command line are text: where the stage wants a list, commas part it."""
+    return {
+        name: [item.strip() for item in value.split(",") if item.strip()]
+        if isinstance(value, str) and takes_list(stage, name)
+        else value
+        for name, value in values.items()
+    }
+
+
+def takes_list(stage: str, parameter: str) -> bool:
+    """Whether the stage wants a list for this parameter; False for one that it does not have."""
+    field = CONFIGS[stage].model_fields.get(parameter)
+    return field is not None and get_origin(field.annotation) is list
+
+
+def parameters(run: str, config: StageConfig) -> dict[str, Any]:
+    """What papermill gives the stage's notebook."""
+    return {"run": run} | config.model_dump(mode="python")
+
+
+def everywhere(parameter: str, value: Any) -> Settings:
+    """Set ``parameter`` in every stage that has it."""
+    return {
+        stage: {parameter: value} for stage in NOTEBOOKS if parameter in CONFIGS[stage].model_fields
+    }
+
+
+def merged(*parts: Settings) -> Settings:
+    """The settings of all parts; a later part wins."""
+    result: Settings = {}
+    for part in parts:
+        for stage, values in part.items():
+            result.setdefault(stage, {}).update(values)
+    return result
+
+
+def reasons(run: str, stage: str, config: StageConfig) -> list[str]:
+    """Why the stage has to run; empty when what is on disk stands."""
+    artifacts.recover(run, stage)
+    if not artifacts.is_complete(run, stage):
+        shards = run_folder(run) / f".{stage}.partial" / "shards"
+        return (
+            ["goes on from its shards"]
+            if shards.is_dir() and any(shards.iterdir())
+            else ["not made yet"]
+        )
+    try:
+        found = artifacts.changes(run, stage, config)
+    except (KeyError, ValueError, OSError):
+        return ["its manifest cannot be read"]
+    if not found and stage == STAGES[-1] and not (report_folder(run) / "index.html").is_file():
+        return ["its report is missing"]
+    return found
+
+
+def report_folder(run: str) -> Path:
+    """Where the run's report is written."""
+    return workspace() / "reports" / run
+
+
+# ------------------------------------------------------------------------------------------- memory
+
+
+def load_settings(run: str) -> tuple[str, Settings] | None:
+    """The preset and settings that this run was last made with; None for a new run."""
+    stored = artifacts.run_notes(run)
+    return (stored["preset"], stored["settings"]) if stored else None
+
+
+def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> None:
+    """Remember how the run is made; ``notes`` (base, left_out) are kept until others replace
+    them.
+    """
+    run_folder(run).mkdir(parents=True, exist_ok=True)
+    kept = artifacts.run_notes(run) | {"preset": preset, "settings": settings} | notes
+    artifacts.write_json(run_folder(run) / "run.json", kept)
+
+
+def planned_seconds(run: str, stage: str, preset: str) -> float | None:
+    """Seconds that the stage took in this run, else those that the preset is known to take; None
+    where nothing is.
+    """
+    try:
+        manifest = json.loads((run_folder(run) / stage / "manifest.json").read_text())
+        return float(manifest["seconds"])
+    except (OSError, ValueError, KeyError):
+        return PLANNED_S.get(preset, {}).get(stage)
+
+
+@contextmanager
+def _only_runner(run: str) -> Iterator[None]:
+    folder = run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".runner.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunLocked(
+            f"run {run!r} is being made by another process: wait for it, or stop it, or use "
+            "another --run"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release(force=True)
+
+
+# ---------------------------------------------------------------------------------------- reproduce
+
+
+def reproduce(
+    run: str = "demo",
+    preset: str | None = None,
+    *,
+    settings: Settings | None = None,
+    from_stage: str | None = None,
+    only: str | None = None,
+    until: str | None = None,
+    say: Say = print,
+) -> Path:
+    """Bring the run up to date and return its report folder.
+
+    Without ``preset``, an existing run keeps the preset and settings that it was made with.
+    ``from_stage`` runs that stage and those after it again, ``only`` that one alone, even when
+    nothing changed; the stages before must be complete. ``until`` ends with that stage. Stages of a
+    base (see artifacts.holder) are read there and never run here; those that the run leaves out get
+    empty tables. ValueError for what the caller can put right, RunError when a stage fails, the run
+    is locked or the disk is full.
+    """
+    started = time.monotonic()
+    preset, chosen = chosen_settings(run, preset, settings or {})
+    configs = stage_configs(preset, chosen)
+    wanted = _wanted(run, only=only, from_stage=from_stage, until=until)
+    forced = bool(only or from_stage)
+    for stage in wanted:
+        notebooks_module.check_parameters(
+            artifacts.notebook_path(stage), parameters(run, configs[stage])
+        )
+    for stage in NOTEBOOKS[: NOTEBOOKS.index(wanted[0])]:
+        artifacts.open_stage(run, stage)
+    with full_disk_named(run_folder(run)), _only_runner(run):
+        save_settings(run, preset, chosen)
+        progress = Progress(say)
+        executed = [stage for stage in wanted if stage not in left_out(run)]
+        pending = {stage: planned_seconds(run, stage, preset) for stage in executed}
+        needed = demo_worlds.demo_parts({stage: configs[stage] for stage in executed})
+        progress.expect(demo_worlds.planned([part for part in needed if part.reasons()]) | pending)
+        with failures_named():
+            for world in demo_worlds.WORLDS:
+                demo_worlds.make([part for part in needed if part.world == world], progress)
+        for stage in wanted:
+            why = reasons(run, stage, configs[stage]) or (["asked for"] if forced else [])
+            _stage_or_error(run, stage, configs[stage], why, progress)
+    page = report_folder(run) / "index.html"
+    where = (
+        f"report: {shown(page)}" if page.is_file() else f"no report yet: {shown(run_folder(run))}"
+    )
+    say(f"{where}  ({progress.clock(time.monotonic() - started)} in all)")
+    return report_folder(run)
+
+
+def _wanted(run: str, *, only: str | None, from_stage: str | None, until: str | None) -> list[str]:
+    """The stages that a call is about, in order; those that a base holds are none of them."""
+    if only and (from_stage or until):
+        raise ValueError(
+            "--only and --from exclude each other, and so do --only and --until: name one of them"
+        )
+    known = notebooks(run)
+    first, last = stage_name(only or from_stage or known[0]), stage_name(only or until or known[-1])
+    if NOTEBOOKS.index(last) < NOTEBOOKS.index(first):
+        raise ValueError(f"--until {until} comes before --from {from_stage}")
+    if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
+        raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
+    named = NOTEBOOKS[NOTEBOOKS.index(first) : NOTEBOOKS.index(last) + 1]
+    if found := [stage for stage in named if artifacts.holder(run, stage) == run]:
+        return found
+    raise ValueError(
+        f"run {run!r} reads {', '.join(named)} of its base: there is nothing to run here"
+    )
+
+
+def notebooks(run: str) -> tuple[str, ...]:
+    """The notebooks of a run, in order. Of a sweep's members nobody looks at each: 06 runs there
+    with --only 06.
+    """
+    return STAGES if "sweep" in artifacts.run_notes(run) else NOTEBOOKS
+
+
+def left_out(run: str) -> list[str]:
+    """The stages that this run does not execute: 05 finds their tables, with no rows."""
+    return list(artifacts.run_notes(run).get("left_out", ()))
+
+
+def leave_out(run: str, stage: str, config: StageConfig) -> None:
+    """Write the empty tables that 05 reads of a retrieval stage which was not run; its headline
+    says so.
+    """
+    if stage != "04_retrieval":
+        raise ValueError(
+            f"{stage} cannot be left out of a run: only 04_retrieval can, for nothing but 05 "
+            "reads it"
+        )
+    writer = artifacts.begin(run, stage, config)
+    writer.save("learners", tables.Learners.create_empty(), tables.Learners)
+    for name in ("rankings", "library_rankings", "variants"):
+        writer.save(name, tables.Rankings.create_empty(), tables.Rankings)
+    writer.save(
+        "timings",
+        pl.DataFrame(schema={"part": pl.String, "seconds": pl.Float64, "items": pl.Int64}),
+    )
+    np.save(writer.path("learner_frames.npy"), np.zeros((0, 1, 1, 1, 3), np.uint8))
+    writer.finish(dropped=tables.dropped_rows([]), left_out="this run measures recall only")
+
+
+def chosen_settings(run: str, preset: str | None, settings: Settings) -> tuple[str, Settings]:
+    """The preset and all settings: those of now over those that the run was made with, unless a
+    preset is named.
+    """
+    stored = None if preset else load_settings(run)
+    name, known = stored or (preset or "demo", {})
+    chosen = merged(known, settings)
+    if name == "local" and "source" not in chosen.get(STAGES[0], {}):
+        raise ValueError("the preset local reads a folder of yours: name it with --source")
+    return name, chosen
+
+
+def _stage_or_error(
+    run: str, stage: str, config: StageConfig, why: list[str], progress: Progress
+) -> None:
+    if not why:
+        _tidy(run, stage)
+        progress.skip(stage, f"skipped, nothing changed{headline(run, stage)}{lost(run, stage)}")
+        return
+    with progress.step(stage, why) as result:
+        with failures_named():
+            (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
+        result.append(headline(run, stage) + lost(run, stage))
+
+
+def run_stage(run: str, stage: str, config: StageConfig) -> None:
+    """Execute the stage's notebook, then put the executed notebook into the stage and its HTML into
+    the report.
+    """
+    folder = run_folder(run)
+    work, log = folder / "work" / f"{stage}.ipynb", folder / "logs" / f"{stage}.log"
+    source = artifacts.notebook_path(stage)
+    before = folder / stage / "manifest.json"
+    stamp = before.stat().st_mtime_ns if before.is_file() else None
+    notebooks_module.execute(source, work, parameters(run, config), home=workspace(), log=log)
+    if not before.is_file() or before.stat().st_mtime_ns == stamp:
+        raise NotebookError(
+            f"notebooks/{source.name}", "its end", "it never called stage.finish()", log
+        )
+    _tidy(run, stage)
+
+
+def _tidy(run: str, stage: str) -> None:
+    """Give a complete stage its executed notebook and the report its HTML, also after a kill just
+    before this.
+    """
+    folder = run_folder(run)
+    work, executed = folder / "work" / f"{stage}.ipynb", folder / stage / "executed.ipynb"
+    if not executed.is_file() and _readable(work):
+        work.replace(executed)
+    html = report_folder(run) / "nb" / f"{stage}.html"
+    if executed.is_file() and (
+        not html.is_file() or html.stat().st_mtime_ns < executed.stat().st_mtime_ns
+    ):
+        notebooks_module.write_html(executed, html)
+
+
+def _readable(notebook: Path) -> bool:
+    try:
+        return bool(json.loads(notebook.read_text())["cells"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def headline(run: str, stage: str) -> str:
+    """The stage's headline metrics as the end of a line."""
+    manifest = artifacts.open_stage(run, stage).manifest
+    facts = [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in manifest["headline"].items()
+    ]
+    return f" · {', '.join(facts)}" if facts else ""
+
+
+def lost(run: str, stage: str) -> str:
+    """What the stage dropped because a worker crashed or took too long, as a line below its own; ""
+    for nothing.
+
+    It is said whenever the stage stands, too: a rerun skips the stage, and a slow moment would cost
+    videos for good.
+    """
+    reader = artifacts.open_stage(run, stage)
+    if not set(reader.manifest["dropped"]) & set(LOST_READER.values()):
+        return ""
+    rows = (
+        reader.table("dropped")
+        .filter(pl.col("reason").is_in(list(LOST_READER.values())))
+        .sort("item_id")
+    )
+    named = [f"{name} {reason}" for name, reason in rows.select("item_id", "reason").iter_rows()]
+    return f"\n  {lost_line(stage, named)}"
+
+
+# ------------------------------------------------------------------------------------------- status
+
+
+class StageRow(NamedTuple):
+    """One line of `sportskills status`."""
+
+    stage: str
+    state: str
+    finished: str = ""
+    took: str = ""
+    facts: str = ""
+    why: str = ""
+
+
+def overview(run: str) -> list[StageRow]:
+    """The state of every stage: complete, changed (with what differs), being made, cut off or not
+    made.
+    """
+    if not run_folder(run).is_dir():
+        raise ValueError(f"there is no run {run!r}: `sportskills reproduce --run {run}` makes it")
+    preset, settings = load_settings(run) or ("demo", {})
+    configs = stage_configs(preset, settings)
+    return [_stage_row(run, stage, configs[stage]) for stage in notebooks(run)]
+
+
+def _stage_row(run: str, stage: str, config: StageConfig) -> StageRow:
+    if (owner := artifacts.holder(run, stage)) != run:
+        try:
+            manifest = artifacts.open_stage(run, stage).manifest
+        except ValueError as error:
+            return StageRow(stage, f"of {owner}", why=str(error))
+        return StageRow(
+            stage, f"of {owner}", manifest["finished"][:16].replace("T", " "), "", _facts(manifest)
+        )
+    partial = (run_folder(run) / f".{stage}.partial").is_dir()
+    if not artifacts.is_complete(run, stage):
+        return StageRow(
+            stage, ("being made" if _is_running(run) else "cut off") if partial else "not made"
+        )
+    manifest = artifacts.open_stage(run, stage).manifest
+    found = reasons(run, stage, config)
+    state = "being made" if partial and _is_running(run) else "changed" if found else "complete"
+    why = (
+        ("differs: " + ", ".join(found[:4])) if found else headline(run, stage).removeprefix(" · ")
+    )
+    when = manifest["finished"][:16].replace("T", " ")
+    return StageRow(stage, state, when, Progress.clock(manifest["seconds"]), _facts(manifest), why)
+
+
+def _facts(manifest: dict[str, Any]) -> str:
+    """How many rows each table has, and what was dropped for which reason."""
+    rows = [
+        f"{name.removesuffix('.parquet')} {entry['rows']}"
+        for name, entry in manifest["outputs"].items()
+        if "rows" in entry
+    ]
+    dropped = [f"{reason} {count}" for reason, count in manifest["dropped"].items()]
+    return "; ".join(
+        filter(None, (", ".join(rows), f"dropped: {', '.join(dropped)}" if dropped else ""))
+    )
+
+
+def _is_running(run: str) -> bool:
+    try:
+        with _only_runner(run):
+            return False
+    except RunLocked:
+        return True

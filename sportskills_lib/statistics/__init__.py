@@ -1,0 +1,1 @@
+"""Intervals, tests, power and agreement; arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""What training the encoder and training the relevance model share."""

@@ -1,0 +1,129 @@
+"""The funnel explorer's widget: a thin shell of keys and a field for a video id around
+viewing/funnel_view.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+
+from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.viewing import funnel_view as view_of
+from sportskills_lib.viewing import interactive, keys
+from sportskills_lib.viewing.escape import document
+from sportskills_lib.viewing.film_loader import Films
+from sportskills_lib.viewing.funnel_view import EXAMPLES, Funnel, Place
+from sportskills_lib.viewing.previews import make_previews, preview_cache
+
+LABELS = {
+    "j": "next reason",
+    "k": "reason before",
+    "n": "more",
+    "p": "those before",
+    "Escape": "back",
+}
+
+
+class FunnelWidget:
+    """``widget`` is what a notebook displays; ``place`` what is looked at; :meth:`press` does what
+    a key does.
+    """
+
+    def __init__(self, funnel: Funnel, *, cache: FrameCache | None = None, films: bool = True):
+        self.funnel, self.place, self.films = funnel, Place(), films
+        self._filling, self._drawing = False, threading.RLock()
+        self.output, self.status = ipywidgets.HTML(), ipywidgets.HTML()
+        self.strips = Films(
+            self._span, cache=cache, ready=self._draw, failed=self._failed, strips=True
+        )
+        self._spans: dict[str, Any] = {}
+        self.video = ipywidgets.Text(
+            description="video id",
+            placeholder="why is it not here?",
+            continuous_update=False,
+            layout={"width": "32em"},
+        )
+        self.video.observe(keys.guarded(self._asked, self.status), "value")
+        style = ipywidgets.HTML(f"<style>{view_of.CSS}</style>")
+        self.widget = ipywidgets.VBox([style, self.video, self.status, self.output])
+        labels = LABELS | {str(at): "video" for at in range(1, EXAMPLES + 1)}
+        self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=labels)
+        self.widget.children = (style, self.video, self.keys, self.status, self.output)
+        self.go(self.place)
+
+    def press(self, key: str) -> str:
+        """Do what a key does, raise what it raised, and return the HTML shown."""
+        self.keys.press(key)
+        return str(self.output.value)
+
+    def go(self, place: Place) -> None:
+        """Show this place; strips follow when they are made."""
+        self.place = place
+        self._filling = True
+        self.video.value = place.video
+        self._filling = False
+        self._draw()
+        if self.films:
+            self._spans = {span.name: span for span in self.funnel.spans(place)}
+            self.strips.want(list(self._spans))
+
+    def _asked(self, change: Any) -> None:
+        if not self._filling:
+            named = change["new"].strip()  # the id of a clip or a sentence will do, too
+            self.go(Place(self.place.reason, self.place.page, self.funnel.video_of(named)))
+
+    def _draw(self) -> None:
+        with self._drawing:  # a key and the strips' thread may draw at the same time
+            self.output.value = self.funnel.html(self.place, self.strips.have())
+
+    def _span(self, item_id: str) -> Any:
+        return self._spans.get(item_id)
+
+    def _failed(self, error: Exception) -> None:
+        self.status.value = keys.failed(error)
+
+    def _handlers(self) -> dict[str, keys.Action]:
+        funnel = self.funnel
+        moves: dict[str, keys.Action] = {
+            "j": lambda: self.go(funnel.moved(self.place, 1)),
+            "k": lambda: self.go(funnel.moved(self.place, -1)),
+            "n": lambda: self.go(funnel.paged(self.place, 1)),
+            "p": lambda: self.go(funnel.paged(self.place, -1)),
+            "Escape": lambda: self.go(Place(self.place.reason, self.place.page)),
+        }
+        return moves | {str(at): self._open(at) for at in range(1, EXAMPLES + 1)}
+
+    def _open(self, example: int) -> keys.Action:
+        return lambda: self.go(self.funnel.opened(self.place, example))
+
+
+def explore_here(funnel: Funnel, video: str = "", *, keep: Path, about: str = "") -> Any:
+    """The explorer in an interactive notebook; headless overview, examples and the way of ``video``
+    as static HTML.
+
+    That page is written to ``keep`` in both, ``about`` in its title (Stage.about).
+    """
+    from IPython.display import HTML
+
+    shown = page(funnel, video)
+    keep.write_text(document("Funnel explorer", shown, about=about), encoding="utf-8")
+    return (
+        FunnelWidget(funnel, cache=preview_cache()).widget
+        if interactive.interactive()
+        else HTML(shown)
+    )
+
+
+def page(funnel: Funnel, video: str = "") -> str:
+    """What a headless run shows: overview, examples with film strips, and the way of ``video`` (see
+    Funnel.cases).
+    """
+    places = funnel.cases(video)
+    spans = {span.name: span for place in places for span in funnel.spans(place)}
+    made = make_previews(list(spans.values()), cache=preview_cache(), films=False)
+    return funnel.page(
+        places, {name: preview.strip for name, preview in made.items() if preview.strip}
+    )

@@ -1,0 +1,266 @@
+"""The inspector's widget: a thin shell of controls and keys around viewing/inspector_view.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import polars as pl
+
+from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.viewing import inspector_view, interactive, keys
+from sportskills_lib.viewing.escape import document, plain
+from sportskills_lib.viewing.film_loader import Films
+from sportskills_lib.viewing.inspector_view import Inspector, State, arm_name
+from sportskills_lib.viewing.previews import preview_cache
+from sportskills_lib.viewing.retrieved_queries import Asked
+
+LABELS = {
+    "j": "next query",
+    "k": "query before",
+    "f": "next filter",
+    "s": "next sport",
+    "d": ("next skill"),
+    "a": "next system",
+    "b": "next second system",
+    "x": "swap systems",
+    "t": "5 or 10",
+    "v": "films",
+    "g": "first",
+    "m": "narrations or learners",
+}
+
+
+class InspectorWidget:
+    """``widget`` is what a notebook displays; ``state`` what is looked at; :meth:`press` does what
+    a key does.
+
+    Films come from ``cache`` or are made in the background (``films``: whether at all); until then
+    small pictures move.
+    """
+
+    def __init__(
+        self, kinds: Sequence[Asked], *, cache: FrameCache | None = None, films: bool = True
+    ):
+        if not kinds:
+            raise ValueError("there is nothing to inspect: no query was asked in this run")
+        self.views = [Inspector(asked) for asked in kinds]
+        self.view, self.playing = self.views[0], films
+        self.state, self._filling, self._drawing = self.view.start(), False, threading.RLock()
+        self.output, self.status = ipywidgets.HTML(), ipywidgets.HTML()
+        self.films = Films(self._span, cache=cache, ready=self._draw, failed=self._failed)
+        self.controls: dict[str, Any] = {
+            "system": ipywidgets.Dropdown(description="system"),
+            "other": ipywidgets.Dropdown(description="beside it"),
+            "sport": ipywidgets.Dropdown(description="sport"),
+            "skill": ipywidgets.Dropdown(description="skill"),
+            "show": ipywidgets.Dropdown(description="show", options=list(inspector_view.SHOWS)),
+            "words": ipywidgets.Text(description="with words", continuous_update=False),
+        }
+        self.query = ipywidgets.Dropdown(description="query", layout={"width": "auto"})
+        for name, control in self.controls.items():
+            control.observe(
+                keys.guarded(
+                    lambda change, name=name: self._picked(name, change["new"]), self.status
+                ),
+                "value",
+            )
+        self.query.observe(
+            keys.guarded(lambda change: self._jumped(change["new"]), self.status), "value"
+        )
+        shape = ipywidgets.Layout(display="flex", flex_flow="row wrap")
+        self.legend = ipywidgets.HTML()
+        first = [
+            ipywidgets.HTML(f"<style>{inspector_view.CSS}</style>"),
+            ipywidgets.Box([*self.controls.values()], layout=shape),
+        ]
+        self.widget = ipywidgets.VBox([*first, self.query, self.status, self.output, self.legend])
+        self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=LABELS)
+        self.widget.children = (
+            *first,
+            self.query,
+            self.keys,
+            self.status,
+            self.output,
+            self.legend,
+        )
+        self.go(self.state)
+
+    def press(self, key: str) -> str:
+        """Do what a key does, raise what it raised, and return the HTML shown."""
+        self.keys.press(key)
+        return str(self.output.value)
+
+    def go(self, state: State) -> None:
+        """Show this state; the controls follow."""
+        self.state = state
+        options = {
+            "system": [(arm_name(name), name) for name in self.view.asked.systems()],
+            "other": [
+                ("none", ""),
+                *((arm_name(name), name) for name in self.view.asked.systems()),
+            ],
+            "sport": [("all", ""), *((plain(name, limit=80), name) for name in self.view.sports())],
+            "skill": [
+                ("all", ""),
+                *((plain(name, limit=80), name) for name in self.view.skills(state.sport)),
+            ],
+        }
+        self._filling = True
+        try:
+            for name, control in self.controls.items():
+                _fill(control, options.get(name), getattr(state, name))
+            _fill(
+                self.query,
+                self.view.page_of(state),
+                state.number if self.view.listed(state).height else None,
+            )
+        finally:
+            self._filling = False
+        self._draw()
+        if self.playing:
+            beyond = self.view.moved(state, 1)
+            self.films.want([*self.view.shown(state), *self.view.shown(beyond)])
+
+    def _draw(self) -> None:
+        with self._drawing:  # a key and the films' thread may draw at the same time
+            self.output.value = self.view.html(
+                self.state, self.films.have() if self.playing else None
+            )
+            self.legend.value = f'<div class="inspector">{self.view.legend()}</div>'
+
+    def _failed(self, error: Exception) -> None:
+        self.status.value = keys.failed(error)
+
+    def _span(self, item_id: str) -> Any:
+        return next((span for view in self.views if (span := view.asked.items.span(item_id))), None)
+
+    def _picked(self, name: str, value: str) -> None:
+        if not self._filling:
+            self.go(self.view.chosen(self.state, **{name: value or ""}))
+
+    def _jumped(self, number: int | None) -> None:
+        if not self._filling and number is not None:
+            self.go(replace(self.state, number=number))
+
+    def _handlers(self) -> dict[str, keys.Action]:
+        def cycle(name: str) -> keys.Action:
+            return lambda: self.go(self.view.cycled(self.state, name))
+
+        found: dict[str, keys.Action] = {
+            "j": lambda: self.go(self.view.moved(self.state, 1)),
+            "k": lambda: self.go(self.view.moved(self.state, -1)),
+            "f": cycle("show"),
+            "s": cycle("sport"),
+            "d": cycle("skill"),
+            "a": cycle("system"),
+            "b": cycle("other"),
+            "x": lambda: self.go(self.view.swapped(self.state)),
+            "t": lambda: self.go(
+                replace(
+                    self.state,
+                    top=10 if self.state.top == inspector_view.TOP else inspector_view.TOP,
+                )
+            ),
+            "v": self._toggle,
+            "g": lambda: self.go(replace(self.state, number=0)),
+        }
+        return found | ({"m": self._turn} if len(self.views) > 1 else {})
+
+    def _toggle(self) -> None:
+        self.playing = not self.playing
+        self.go(self.state)
+
+    def _turn(self) -> None:
+        self.view = self.views[(self.views.index(self.view) + 1) % len(self.views)]
+        self.go(self.view.start())
+
+
+def _fill(control: Any, options: Any, value: Any) -> None:
+    """Give a control its options and value, and send only what changed."""
+    if options is not None and tuple(options) != tuple(control.options):
+        control.options = options
+    if control.value != value:
+        control.value = value
+
+
+def inspect_here(kinds: Sequence[Asked], *, keep: Path, about: str = "") -> Any:
+    """The inspector in an interactive notebook; headless the cases that Inspector.cases names, as
+    static HTML.
+
+    That page is written to ``keep`` in both, ``about`` in its title (Stage.about).
+    """
+    from IPython.display import HTML
+
+    page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
+    keep.write_text(document("Retrieval inspector", page, about=about), encoding="utf-8")
+    live = kinds and interactive.interactive()
+    return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
+
+
+def pages(kinds: Sequence[Asked]) -> str:
+    """The cases of every kind of questions below each other, as one fragment."""
+    views = [Inspector(asked) for asked in kinds]
+    return "".join(f"<h3>{view.asked.kind}</h3>{view.page(view.cases())}" for view in views)
+
+
+def counts(kinds: Sequence[Asked]) -> pl.DataFrame:
+    """Hits, near misses and failures (near misses among them) of every system: kind, system,
+    queries and the counts.
+    """
+    rows = []
+    for view in map(Inspector, kinds):
+        for system in view.asked.systems():
+            state = State(system)
+            whole, near, failed = (
+                view.listed(replace(state, show=show)).height
+                for show in (inspector_view.ALL, inspector_view.NEAR, inspector_view.FAILURES)
+            )
+            rows.append((view.asked.kind, system, whole, whole - failed, near, failed))
+    names = ["kind", "system", "queries", "hits", "near_misses", "failures"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def finding(kinds: Sequence[Asked], counted: pl.DataFrame) -> str:
+    """Of each kind, the system that is shown first: its failures, those that nearly were none, and
+    in which sport.
+    """
+    told = []
+    for view in map(Inspector, kinds):
+        state = view.start()
+        row = counted.row(
+            by_predicate=(pl.col("kind") == view.asked.kind) & (pl.col("system") == state.system),
+            named=True,
+        )
+        failed = view.listed(replace(state, show=inspector_view.FAILURES))
+        share, near = row["failures"] / row["queries"], row["near_misses"]
+        text = (
+            f"**{view.asked.kind}, {arm_name(state.system)}: {row['failures']:,} of "
+            f"{row['queries']:,} fail "
+            f"({share:.0%})**, {near:,} of them nearly not"
+        )
+        if failed.height:
+            asked = view.asked.queries.select(
+                "sport", failed=pl.col("query_id").is_in(failed["query_id"].implode())
+            )
+            lost = asked.group_by("sport").agg(pl.col("failed").sum(), asked=pl.len())
+            worst = lost.sort(
+                pl.col("failed") / pl.col("asked"), "sport", descending=[True, False]
+            ).row(0, named=True)
+            text += (
+                f"; most often in {plain(worst['sport'], limit=40)} ({worst['failed']} of "
+                f"{worst['asked']})"
+            )
+        told.append(f"{text}.")
+    return "\n\n".join(told) or "Nothing was asked in this run."
+
+
+def facts(kinds: Sequence[Asked], reasons: pl.DataFrame) -> dict[str, int]:
+    """What the stage's line says: how many queries of each kind can be looked at, and how many
+    reasons.
+    """
+    return {asked.kind: asked.queries.height for asked in kinds} | {"reasons": reasons.height}

@@ -1,0 +1,579 @@
+"""Advice over a toy library: the clip itself comes first, the page is safe and whole, and doubt is
+said, not hidden.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+from advice_runs import make_library
+from films import shot, write_film
+
+from sportskills_lib import cli, video
+from sportskills_lib.apps.advise import advise as advise_module
+from sportskills_lib.apps.advise import learner_clip, ranking, run_library
+from sportskills_lib.apps.advise.advise import Asked, advise
+from sportskills_lib.config import PairingConfig
+from sportskills_lib.retrieval.relevance import served
+from sportskills_lib.runs import artifacts
+from sportskills_lib.video.frame_cache import FrameCache
+
+ROOT = Path(cli.__file__).resolve().parents[1]
+SHAPE = learner_clip.ClipShape.of(PairingConfig().model_dump())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_library(tmp_path_factory.mktemp("advice") / "ws")
+
+
+@pytest.fixture(autouse=True)
+def _workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(home))
+
+
+@pytest.fixture
+def serve(home: Path, tmp_path: Path) -> Path:
+    """A learner who films just what lesson 1 shows, in a file with an awkward name."""
+    path = tmp_path / "my 'serve' <b> & co.mp4"
+    path.write_bytes((home / "data/raw/mine/lesson1.mp4").read_bytes())
+    return path
+
+
+def ask(path: Path, said: list[str] | None = None, **asked) -> advise_module.AdviceView:
+    return advise(Asked(path, "t", workers=0, **asked), (said if said is not None else []).append)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sportskills", "advise", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------ learner
+
+
+def test_a_clip_is_read_exactly_as_02_reads_it(home: Path) -> None:
+    pairing = artifacts.open_stage("t", "02_pairing")
+    clips, frames = pairing.table("clips"), np.load(pairing.path("frames.npy"))
+    for row, clip in enumerate(clips.iter_rows(named=True)):
+        info = video.probe(home / f"data/raw/mine/{clip['video_id']}.mp4")
+        read = learner_clip.clip_frames(info, clip["start_s"], clip["end_s"], SHAPE)
+        assert np.array_equal(read, frames[row]), clip["clip_id"]
+
+
+def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> None:
+    still, swing = shot(4, 60, moves=False), shot(4, 25, moves=True)
+    path = write_film(
+        tmp_path / "a.mp4", np.concatenate([still, swing, still])
+    )  # it moves from 6.0 to 8.5 s
+    found = learner_clip.read_learner(path, SHAPE, workers=0)
+    assert found.start_s == pytest.approx(6.0, abs=0.5) and found.end_s == pytest.approx(
+        8.5, abs=0.5
+    )
+    assert found.frames.shape == (8, 64, 64, 3) and found.duration_s == pytest.approx(
+        14.5, abs=0.05
+    )
+    two = np.concatenate([shot(5, 20, moves=True), shot(6, 40, moves=True)])  # a cut at 2.0 s
+    found = learner_clip.read_learner(write_film(tmp_path / "b.mp4", two), SHAPE, workers=0)
+    assert (found.start_s >= 1.95 or found.end_s <= 2.05) and found.end_s - found.start_s <= 3.01
+
+
+def test_what_cannot_be_a_learner_is_said_with_its_remedy(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", shot(1, 40, moves=True))
+    (tmp_path / "t.mp4").write_text("no film")
+    short = write_film(tmp_path / "s.mp4", shot(1, 5, moves=True))
+    still = write_film(tmp_path / "i.mp4", shot(1, 40, moves=False))
+    with pytest.raises(ValueError, match="name a video that plays"):
+        learner_clip.read_learner(tmp_path / "t.mp4", SHAPE, workers=0)
+    with pytest.raises(ValueError, match=r"lasts 0\.50 s"):
+        learner_clip.read_learner(short, SHAPE, workers=0)
+    with pytest.raises(ValueError, match=r"outside a\.mp4, which lasts 4\.00 s"):
+        learner_clip.read_learner(film, SHAPE, start_s=2.0, end_s=9.0, workers=0)
+    with pytest.raises(learner_clip.NoMotion, match="--start"):
+        learner_clip.read_learner(still, SHAPE, workers=0)
+    assert (
+        learner_clip.read_learner(still, SHAPE, start_s=0, end_s=2, workers=0).end_s == 2
+    )  # who says where, is believed
+
+
+# ------------------------------------------------------------------------------------------ library
+
+
+def test_sports_and_skills_are_found_however_they_are_spelt() -> None:
+    made = run_library.open_library("t")
+    assert made.encoder == "image" and made.sports() == {"golf": 6, "tennis": 6}
+    assert set(run_library.choose_clips(made, "Tennis", None)["sport"]) == {"tennis"}
+    assert run_library.choose_clips(made, "tennis", "Serve").height == 6
+    assert run_library.choose_clips(made, None, None).height == 12
+    with pytest.raises(ValueError, match="it has golf, tennis"):
+        run_library.choose_clips(made, "quidditch", None)
+    with pytest.raises(ValueError, match="they have serve"):
+        run_library.choose_clips(made, "tennis", "putting")
+    with pytest.raises(run_library.NothingFits, match="no clip of judo"):
+        run_library.choose_clips(made, "judo", None)
+    with pytest.raises(ValueError, match="no encoder video"):
+        run_library.open_library("t", encoder="video")
+
+
+def test_a_calibration_of_another_version_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    (tmp_path / "calibration.json").write_text('{"temperature": 1.0, "bins": []}')
+    opened = artifacts.open_stage
+    later = SimpleNamespace(folder=tmp_path, manifest={"config": {}}, digest="x")
+    monkeypatch.setattr(artifacts, "is_complete", lambda *given: True)
+    monkeypatch.setattr(
+        artifacts, "open_stage", lambda run, name: later if name[:2] == "04" else opened(run, name)
+    )
+    with pytest.raises(ValueError, match="rerun 04_retrieval"):
+        run_library.open_library("t")
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://www.youtube.com/watch?v=a-b&t=9", "https://www.youtube.com/watch?v=a-b&t=12s"),
+        ("https://youtu.be/ab", "https://youtu.be/ab?t=12s"),
+        ("https://vimeo.com/1?x=2#y", "https://vimeo.com/1?x=2#t=12"),
+        ("javascript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("https://user:pw@example.org/", None),
+        ("https://example.org/\nx", None),
+        ("http://[", None),
+        ("//example.org/x", None),
+        ("https://e.org/" + "x" * 3000, None),
+        (7, None),
+    ],
+)
+def test_links_lead_to_the_moment_and_only_to_the_web(url: object, found: str | None) -> None:
+    assert run_library.moment(url, 12.7) == found
+
+
+# ------------------------------------------------------------------------------------------ ranking
+
+
+def toy_library(clip_ND: np.ndarray, sports: list[str], splits: list[str]) -> run_library.Library:
+    import polars as pl
+
+    clips = pl.DataFrame(
+        {"sport": sports, "split": splits, "channel": [f"c{i}" for i in range(len(sports))]}
+    )
+    nothing = np.zeros((0, 0))
+    return run_library.Library(
+        "t",
+        clips,
+        nothing,
+        clip_ND.astype(np.float32),
+        nothing,
+        Path(),
+        "image",
+        {},
+        clips,
+        Path(),
+        None,
+        (),
+    )
+
+
+def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.linalg.qr(rng.normal(size=(32, 32)))[0][:3]
+    sports = [name for name in ("golf", "judo", "tennis") for _ in range(60)]
+    vectors = np.repeat(centres, 60, axis=0) + 0.1 * rng.normal(size=(180, 32))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = toy_library(vectors, sports, ["val", "train", "test"] * 60)
+    check = ranking.check_of(made, None, print)
+    assert check.asked == 60 and check.threshold is not None and check.stopped > 0.95
+    assert (
+        ranking.margin(made, vectors[0], "golf")
+        > check.threshold
+        > ranking.margin(made, vectors[0], "judo")
+    )
+    noise = rng.normal(size=(180, 32))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    blind = ranking.check_of(toy_library(noise, sports, ["val"] * 180), None, print)
+    assert (
+        blind.stopped < 0.2
+    )  # where pictures tell nothing of the sport, it says that it stops next to nothing
+    assert "20" in ranking.check_of(toy_library(vectors, sports, ["train"] * 180), None, print).why
+    assert (
+        "one sport"
+        in ranking.check_of(toy_library(vectors, ["golf"] * 180, ["val"] * 180), None, print).why
+    )
+
+
+def test_learners_set_the_threshold_for_learners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    rng = np.random.default_rng(1)
+    centres, sports = np.linalg.qr(rng.normal(size=(8, 8)))[0][:2], ["golf", "judo"] * 100
+
+    def filmed(noise: float, count: int) -> np.ndarray:
+        vectors = np.tile(centres, (count // 2, 1)) + noise * rng.normal(size=(count, 8))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    made = toy_library(filmed(0.05, 200), sports, ["val"] * 200)
+    learners, later = filmed(0.4, 200), filmed(0.4, 1000)
+    np.save(tmp_path / "learner_frames.npy", learners)
+    people = pl.DataFrame({"learner_id": [f"{i:03d}" for i in range(200)], "sport": sports})
+    people = people.with_columns(split=pl.Series(["val"] * 120 + ["test"] * 80))
+    stage = SimpleNamespace(table=lambda name: people, path=lambda name: tmp_path / name)
+    seen: list[np.ndarray] = []
+    tower = SimpleNamespace(encode_frames=lambda frames: seen.append(frames) or np.asarray(frames))
+    monkeypatch.setattr(ranking.models, "load_tower", lambda path: tower)
+    cache = FrameCache(tmp_path / "cache", limit_bytes=10**7)
+    by_clips, with_04 = ranking.check_of(made, cache, print), replace(made, retrieval=stage)
+    check = ranking.check_of(with_04, cache, print)
+    assert (check.asked, check.whose, by_clips.whose) == (
+        120,
+        "validation learners",
+        "validation clips",
+    )
+    assert len(seen) == 1 and np.array_equal(
+        seen[0], learners[:120]
+    )  # nobody of another split sets it
+    assert ranking.check_of(with_04, cache, print) == check and len(seen) == 1
+    margins = np.array(
+        [ranking.margin(made, each, sport) for each, sport in zip(later, sports * 5, strict=True)]
+    )
+    assert (margins < by_clips.threshold).mean() > 0.2  # learners are filmed otherwise than lessons
+    assert (margins < check.threshold).mean() == pytest.approx(ranking.REFUSED, abs=0.04)
+    people = people.head(19)
+    assert ranking.check_of(with_04, cache, print) == by_clips
+
+
+def test_where_the_encoder_ranks_alone_the_probability_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    rng = np.random.default_rng(3)
+
+    def directions(count: int) -> np.ndarray:
+        made = rng.normal(size=(count, 6))
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    def helps(people: np.ndarray) -> np.ndarray:  # truth: the nearer, the likelier
+        return rng.random((len(people), 300)) < 1 / (1 + np.exp(3 - 6 * people @ clips.T))
+
+    clips, people, later = directions(300), directions(60), directions(200)
+    made = toy_library(clips, ["golf"] * 300, ["train"] * 300)
+    ids = [f"c{i:03d}" for i in range(300)]
+    made = replace(
+        made, clips=made.clips.with_columns(clip_id=pl.Series(ids)), said_ND=made.clip_ND * 0
+    )
+    rows = {"learner_id": np.repeat([f"{i}" for i in range(60)], 300), "clip_id": ids * 60}
+    given = {
+        "choices": pl.DataFrame(
+            {
+                "choice": ["fused: x", "encoder_narrations (image): n"],
+                "weight": [0.0, 0.0],
+                "weak_ndcg@10": [0.5, 0.5],
+            }
+        ),
+        "supervision": pl.DataFrame(rows | {"label": helps(people).ravel().astype(float)}),
+    }
+    stage = SimpleNamespace(
+        manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=given.__getitem__
+    )
+    known = pl.DataFrame({"learner_id": [f"{i}" for i in range(60)], "sport": ["golf"] * 60})
+    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (known, people))
+    wrong = SimpleNamespace(probability=lambda scores: np.zeros(len(scores)))
+    monkeypatch.setattr(ranking, "_calibration", lambda folder: wrong)
+    monkeypatch.setattr(
+        ranking, "relevance_scores", None
+    )  # a model without a part in the order is not asked
+    asked = {"shortlist": 5, "cache": None, "say": print}
+    found = [
+        ranking.rank(replace(made, retrieval=stage), None, you, np.arange(300), **asked)
+        for you in later
+    ]
+    said = np.stack([each.probability for each in found])
+    assert (np.diff(said, axis=1) <= 0).all()  # what is put first is the likeliest
+    truth = np.take_along_axis(helps(later), np.stack([each.rows for each in found]), 1)
+    assert (
+        said.mean() == pytest.approx(truth.mean(), abs=0.04)
+        and truth.mean() > 2 * given["supervision"]["label"].mean()
+    )
+
+
+def test_the_share_refused_is_that_of_the_next_clip() -> None:
+    draws = np.random.default_rng(2).normal(size=(4000, 31))
+    refused = np.mean([row[0] < ranking.least_margin(row[1:]) for row in draws])
+    assert refused == pytest.approx(1 / 31, abs=0.01) and refused < ranking.REFUSED
+
+
+def test_the_order_is_the_one_that_04_chose_on_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    clips = pl.DataFrame({"clip_id": ["a", "b", "c", "d"], "text": [""] * 4})
+    pictures = np.array([[0.9], [0.7], [0.5], [0.1]], np.float32)
+    names = [
+        "encoder_zero_shot: n",
+        "encoder_narrations (image): n",
+        "encoder_narrations (image): n",
+        "fused: x",
+        "fused: x",
+    ]
+    values = {
+        "choice": names,
+        "weight": [1.0, 0.0, 1.0, 0.0, 0.75],
+        "weak_ndcg@10": [0.9, 0.6, 0.5, 0.4, 0.7],
+    }
+    choices = pl.DataFrame(values)
+    stage = SimpleNamespace(
+        manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=lambda name: choices
+    )
+    made = run_library.Library(
+        "t",
+        clips,
+        np.zeros((0, 0)),
+        pictures,
+        -pictures,
+        Path(),
+        "image",
+        {},
+        clips,
+        Path(),
+        stage,
+        ("x",),  # type: ignore[arg-type]
+    )
+    you = learner_clip.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(
+        ranking, "validation_learners", lambda *given: (choices.clear(), np.zeros((0, 1)))
+    )
+    monkeypatch.setattr(
+        ranking,
+        "relevance_scores",
+        lambda made, you, rows, say: np.array([-1.0, 2.0, 0.5])[: len(rows)],
+    )
+    monkeypatch.setattr(
+        ranking,
+        "_calibration",
+        lambda folder: SimpleNamespace(probability=lambda s: 1 / (1 + np.exp(-s))),
+    )
+    found = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
+    assert found.rows.tolist() == [
+        1,
+        2,
+        0,
+    ]  # the far one was not asked about; the relevance model's weight is 0.75
+    assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
+    assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
+    other = ranking.rank(
+        replace(made, encoder="video"),
+        you,
+        np.ones(1),
+        np.arange(4),
+        shortlist=3,
+        cache=None,
+        say=print,
+    )
+    assert (
+        "50 % pictures, 50 % words" in other.how
+    )  # what 04 chose for the image encoder says nothing of another
+    assert "100 % pictures, 0 % words" in found.how
+    stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
+    assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
+    stage.table = lambda name: choices.head(4)
+    monkeypatch.setattr(ranking, "_calibration", lambda folder: None)
+    monkeypatch.setattr(
+        ranking, "relevance_scores", None
+    )  # without weight or calibration it is not asked
+    alone = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
+    assert alone.rows.tolist() == [0, 1, 2] and alone.probability is None
+
+
+def test_a_server_scores_and_what_it_does_not_answer_stands_last(
+    tmp_path: Path, monkeypatch
+) -> None:
+    import polars as pl
+
+    stage = SimpleNamespace(manifest={"config": {"frames": 2, "with_narration": True}})
+    clips, frames = (
+        pl.DataFrame({"text": ["one", "two", "three"]}),
+        np.arange(3 * 4 * 8 * 8 * 3, dtype=np.uint8),
+    )
+    made = SimpleNamespace(retrieval=stage, clips=clips, frames=frames.reshape(3, 4, 8, 8, 3))
+    you = learner_clip.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((4, 8, 8, 3), np.uint8))
+    server, told = served.Server("http://127.0.0.1:1/v1", "coach"), list[str]()
+
+    def answers(self, pairs):
+        assert [(one.shape, two.shape) for one, two, _ in pairs] == [((2, 8, 8, 3),) * 2] * 2
+        assert [words for *_, words in pairs] == ["three", "one"]
+        np.testing.assert_array_equal(pairs[0][1], made.frames[2][[1, 3]])
+        return [served.Served(0.5), served.Served(float("nan"), reason="status 503")]
+
+    monkeypatch.setattr(served.Server, "scores", answers)
+    assert ranking.served_scores(made, you, np.array([2, 0]), told.append, server).tolist() == [
+        0.5,
+        -0.5,
+    ]
+    assert "1 of 2 clips were not scored and stand last (status 503)" in told
+    monkeypatch.setattr(
+        served.Server, "scores", lambda self, pairs: [served.Served(float("nan"), reason="gone")]
+    )
+    with pytest.raises(ValueError, match="scored none of 1 clips \\(gone\\)"):
+        ranking.served_scores(made, you, np.array([1]), told.append, server)
+
+
+def test_margins_are_those_of_a_loop() -> None:
+    nearest = np.random.default_rng(1).normal(size=(7, 4))
+    slow = [[row[s] - max(row[o] for o in range(4) if o != s) for s in range(4)] for row in nearest]
+    assert ranking.margins_of(nearest) == pytest.approx(np.array(slow))
+
+
+# ---------------------------------------------------------------------------------------- the whole
+
+
+def test_what_lesson_1_shows_finds_lesson_1_and_the_page_is_whole(serve: Path, home: Path) -> None:
+    said: list[str] = []
+    clips = artifacts.open_stage("t", "02_pairing").table("clips")
+    own = clips.filter(
+        (clips["video_id"] == "lesson1") & (clips["demonstration"] == "correct")
+    ).row(0, named=True)
+    span = {"start_s": own["start_s"], "end_s": own["end_s"]}
+    view = ask(serve, said, sport="tennis", **span, top=6)
+    alike = sorted((each.similarity, each.video_id, each.start_s) for each in view.suggestions)
+    assert alike[-1][1:] == ("lesson1", own["start_s"]) and alike[-1][0] > alike[-2][0]
+    assert alike[-1][0] == pytest.approx(1, abs=1e-5)
+    assert [each.rank for each in view.suggestions] == [1, 2, 3, 4, 5, 6] and not view.why
+    assert all(each.probability is None for each in view.suggestions) and any(
+        "No probability" in n for n in view.notes
+    )
+    assert any("reading" in line for line in said) and any("embedding" in line for line in said)
+    page = view.page()
+    films = [base64.b64decode(each) for each in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
+    assert len(films) == 7 and page.count("data:image/webp") == 7
+    for film in films:
+        with av.open(io.BytesIO(film)) as container:
+            assert sum(1 for _ in container.decode(video=0)) >= 9
+    assert (
+        "<script" not in page
+        and "&lt;script&gt;" in page
+        and "javascript:" not in page
+        and "\u202e" not in page
+    )
+    assert "my &#x27;serve&#x27; &lt;b&gt; &amp; co.mp4" in page and str(home) not in page
+    links = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert all(link.startswith(("data:", "https://")) for link in links)
+    assert any(link.startswith("https://www.youtube.com/watch?v=lesson0&amp;t=") for link in links)
+    assert "Coach &amp; Sons" in page and "default-src 'none'" in page
+
+
+def test_a_second_call_decodes_and_embeds_nothing(
+    serve: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(serve, sport="tennis").page()
+    for where, name in (
+        (learner_clip, "_look"),
+        (ranking.models, "load_tower"),
+        (advise_module.previews, "_make"),
+    ):
+        monkeypatch.setattr(where, name, None)
+    assert ask(serve, sport="tennis").page() == first
+
+
+def test_the_list_is_all_that_json_prints(serve: Path, tmp_path: Path, call) -> None:
+    to = tmp_path / "out/page.html"
+    code, out, err = call(
+        str(serve), "--run", "t", "--sport", "tennis", "--to", str(to), "--json", "-", "--top", "2"
+    )
+    rows = json.loads(out)
+    assert code == 0 and to.is_file() and "reading my" in err
+    assert [list(row) for row in rows] == [
+        ["rank", "video_id", "start_s", "end_s", "narration", "probability"]
+    ] * 2
+    assert [row["rank"] for row in rows] == [1, 2] and rows[0]["probability"] is None
+    code, out, _ = call(
+        str(serve), "--run", "t", "--to", str(to), "--json", str(tmp_path / "a.json"), "--top", "2"
+    )
+    assert (
+        code == 0 and "page.html" in out and len(json.loads((tmp_path / "a.json").read_text())) == 2
+    )
+
+
+def test_nothing_fits_is_said_with_its_own_code_and_a_page(
+    tmp_path: Path, serve: Path, call
+) -> None:
+    still = write_film(tmp_path / "still.mp4", shot(1, 40, moves=False))
+    to = tmp_path / "page.html"
+    for words, why in (
+        ([str(serve), "--sport", "judo"], "no clip of judo"),
+        ([str(still)], "nothing moves"),
+    ):
+        code, out, err = call(*words, "--run", "t", "--to", str(to), "--json", "-")
+        assert code == 5 and json.loads(out) == [] and why in err
+        assert why in to.read_text() and "Nothing in the library fits" in to.read_text()
+
+
+def test_a_clip_of_another_sport_is_not_advised(
+    serve: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "check_of", lambda *given: ranking.Check(0.5, 0.9, 40))
+    view = ask(serve, sport="golf")
+    assert (
+        not view.suggestions
+        and "looks like clips of other sports" in view.why
+        and view.preview.film
+    )
+
+
+def test_errors_name_the_remedy_and_load_no_torch(serve: Path, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    cases = [
+        (["nowhere.mp4"], "is not there"),
+        ([str(tmp_path)], "is no file"),
+        ([str(serve), "--run", "none"], "there are: t"),
+        ([str(serve), "--run", "t", "--sport", "quidditch"], "it has golf, tennis"),
+        ([str(serve), "--run", "t", "--start", "2"], "go together"),
+        ([str(serve), "--run", "t", "--start", "5", "--end", "2"], "is no span"),
+        ([str(serve), "--run", "t", "--start", "0", "--end", "12"], "1 to 10 s"),
+        ([str(serve), "--run", "t", "--to", str(tmp_path)], "is a folder"),
+        ([str(serve), "--run", "t", "--to", str(serve)], "the video itself"),
+        ([str(tmp_path / "text.mp4"), "--run", "t"], "name a video that plays"),
+    ]
+    script = (
+        "import json, sys\nfrom sportskills_lib import cli\n"
+        "for words in "
+        f"json.loads({json.dumps(json.dumps([['--help'], *(words for words, _ in cases)]))}):\n"
+        "    sys.argv = ['sportskills', 'advise', *words]\n"
+        "    try:\n        cli.main()\n"
+        "    except SystemExit as end:\n        print('CODE', end.code, file=sys.stderr)\n"
+        "print([name for name in ('torch', 'transformers', 'open_clip') if name in "
+        "sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
+    assert "my_serve.mp4 --sport tennis" in done.stdout
+    parts = re.split(r"CODE (\d+|None)\n", done.stderr)
+    codes, texts = parts[1::2], parts[0::2]
+    assert codes == ["0", *["2"] * len(cases)], done.stderr
+    for (words, text), shown in zip(cases, texts[1:], strict=False):
+        assert text in shown and "Traceback" not in shown, (words, shown)

@@ -1,0 +1,204 @@
+"""The desk over a real file, the door, and what the server is told; the served page itself is in
+test_served.py.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from sportskills_lib.apps import serve_widget
+from sportskills_lib.apps.rate import page
+from sportskills_lib.apps.rate.store import now
+from sportskills_lib.viewing import rating_widget
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rating_widget, "LEAST_LOOK_S", 0.0)
+
+
+def test_a_desk_saves_each_key_and_the_next_one_goes_on(make_store) -> None:
+    store = make_store(learners=2)
+    first = page.desk(store, "ann")
+    assert first.mine.value.count("<video") == first.clip.value.count("<video") == 1
+    first.comment.value = "knees"
+    first.press("3")
+    first.press("0")
+    graded = [(row["grade"], row["comment"]) for row in store.queue("ann")][:2]
+    assert graded == [(3, "knees"), (0, "")]
+    again = page.desk(store, "ann")
+    assert again.sitting.place == 2 and again.sitting.done == 2
+
+
+def test_practice_is_drawn_once_and_says_what_keeps_it(make_store) -> None:
+    run = make_store(learners=2).study.run
+    shown = page.practise(run, rankings="pools")
+    assert "0 of " in shown.data and "<video controls" in shown.data
+    drawn = page.open_study(f"{run}-practice").study
+    assert (
+        page.practise(run).data == shown.data and page.open_study(f"{run}-practice").study == drawn
+    )
+    assert "no usable name" in page.practise("a.b").data
+
+
+def test_two_windows_of_one_rater_do_not_double(make_store) -> None:
+    store = make_store(learners=2)
+    one, two = page.desk(store, "ann"), page.desk(store, "ann")
+    one.press("3")
+    with pytest.raises(ValueError, match="3 in another window"):
+        two.press("0")
+    assert "another window" in two.status.value and "graded 3" in two.head.value
+    two.press("1")  # now it was seen
+    assert [row["grade"] for row in store.history()] == [3, 1]
+
+
+def test_nothing_that_reaches_the_browser_names_system_rank_or_source(make_store) -> None:
+    store = make_store(learners=2)
+    desk = page.desk(store, "ben")
+    shown = "".join(str(part.value) for part in (desk.head, desk.mine, desk.clip, desk.status))
+    row = store.queue("ben")[0]
+    for secret in (
+        *store.study.systems,
+        row["clip_id"],
+        row["video_id"],
+        row["take_uid"],
+        row["learner_id"],
+    ):
+        assert secret not in shown
+
+
+def test_films_are_made_before_the_page_opens(make_store) -> None:
+    store, told = make_store(learners=2), list[str]()
+    films = page.Films(store.study.run)
+    assert films.prepare(store.latest(), told.append, workers=0) == []
+    assert told and told[-1].startswith("films:")
+    gone = page.Films(store.study.run)
+    gone.clips = {}
+    lost = gone.prepare(store.latest(), told.append, workers=0)
+    assert lost and all("missing" in line for line in lost)
+
+
+def link_of(store, rater: str) -> str:
+    """The query of the link that the rater was given."""
+    return f"token=t&rater={rater}&key={page.key_of(store, rater)}"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "rater=", "rater=%3Cscript%3Ealert(1)%3C/script%3E", "rater=../ann", "rater=zoe", "rater=ann",
+              "rater=ann&key=%3Cb%3E", "rater=ann&key=é"]
+)  # fmt: skip
+def test_the_door_lets_in_whom_the_study_knows(
+    make_store, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", f"token=t&{query}")
+    shown = page.served("coaches")
+    name, key, button, told = (*shown.children[1].children, shown.children[2])
+    assert "QUERY_STRING" not in os.environ
+    assert "<script" not in told.value and ("belong together" in told.value) == (
+        len(query) > len("rater=")
+    )
+    name.value, key.value = " ann ", f" {page.key_of(store, 'ann')} "
+    button.click()
+    assert "sk-rater" in shown.children[0]._dom_classes
+
+
+def test_a_link_with_a_name_opens_the_desk(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "eve"))
+    assert "sk-rater" in page.served("coaches").children[0]._dom_classes
+
+
+def test_a_rater_cannot_grade_in_the_name_of_another(
+    make_store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "ann").replace("rater=ann", "rater=ben"))
+    shown = page.served("coaches")
+    assert "belong together" in shown.children[2].value
+    token = serve_widget.token_of(store.path.parent / "token")
+    assert page.key_of(store, "ben") not in (
+        page.key_of(store, "ann"),
+        serve_widget.key_of(token, "ben"),
+    )
+    assert store.history() == []
+
+
+def test_what_keeps_the_door_shut_is_said(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("QUERY_STRING", link_of(store, "eve"))
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "queue", lambda *_: store.path.with_name("gone").read_bytes())
+        shown = page.served("coaches")
+        assert "FileNotFoundError" in shown.children[2].value
+        shown.children[1].children[2].click()
+        assert "FileNotFoundError" in shown.children[2].value
+    shown.children[1].children[2].click()
+    assert "sk-rater" in shown.children[0]._dom_classes
+
+
+def test_a_notebook_shows_the_widget_and_a_headless_run_the_same_pairs(
+    make_store, monkeypatch
+) -> None:
+    store = make_store(learners=2)
+    monkeypatch.setenv("SPORTSKILLS_HEADLESS", "1")
+    assert store.queue("ann")[0]["feedback"] in page.rate_here("coaches", "ann").data
+    monkeypatch.delenv("SPORTSKILLS_HEADLESS")
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert "sk-rater" in page.rate_here("coaches", "ann")._dom_classes
+
+
+def test_a_token_is_its_owners_alone_and_outlives_a_restart(tmp_path: Path) -> None:
+    made = serve_widget.token_of(tmp_path / "token")
+    assert serve_widget.token_of(tmp_path / "token") == made and len(made) >= 32
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+    (tmp_path / "token").write_text("")
+    with pytest.raises(ValueError, match="holds no token"):
+        serve_widget.token_of(tmp_path / "token")
+
+
+def test_the_server_listens_here_alone_and_serves_no_file(tmp_path: Path) -> None:
+    told = serve_widget.settings(
+        "127.0.0.1", 8866, "secret", serve_widget.write_page(tmp_path, "1", "x")
+    )
+    assert told["Voila"]["tornado_settings"]["allow_remote_access"] is False
+    assert (
+        told["VoilaConfiguration"]["file_allowlist"] == [r"(?!)"]
+        and told["VoilaConfiguration"]["strip_sources"]
+    )
+    assert serve_widget.settings("192.0.2.7", 8866, "s", tmp_path / "x")["Voila"][
+        "tornado_settings"
+    ]["allow_remote_access"]
+    with pytest.raises(ValueError, match="is no address"):
+        serve_widget.is_loopback("evil.example")
+    with pytest.raises(ValueError, match="--ip 'here' is no address"):
+        serve_widget.check_port("here", 8866)
+
+
+def test_a_port_that_is_taken_is_said_first() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ValueError, match="cannot be had"):
+            serve_widget.check_port("127.0.0.1", taken.getsockname()[1])
+
+
+def test_the_page_tells_its_address_to_nobody_else_and_its_own_form_works() -> None:
+    assert (
+        serve_widget.HEADERS["Referrer-Policy"] == "same-origin"
+    )  # no-referrer makes the form's Origin null: refused
+    assert "http" not in serve_widget.POLICY and "frame-ancestors 'none'" in serve_widget.POLICY
+
+
+def test_links_quote_names() -> None:
+    assert serve_widget.address("0.0.0.0", 1, "t") == f"http://{socket.gethostname()}:1/?token=t"
+    assert (
+        serve_widget.address("::1", 1, "t", rater="a&b=<c>")
+        == "http://[::1]:1/?token=t&rater=a%26b%3D%3Cc%3E"
+    )
+    assert now().endswith("+00:00")

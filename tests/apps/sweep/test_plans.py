@@ -1,0 +1,173 @@
+"""Plans: parameters as torch counts them in models that are really built, sums by hand, and no
+torch in the planner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sportskills_lib.apps.sweep import model_size, plans
+from sportskills_lib.apps.sweep.estimates import arm_steps, trained_on_cache, work
+from sportskills_lib.apps.sweep.model_size import Counts
+from sportskills_lib.apps.sweep.plans import GPUS, Plan
+from sportskills_lib.config import EncoderConfig, PairingConfig, stage_config
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+CNN = TINY | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
+COUNTS = Counts(1000, 500, 1, 1501, 1000, 500, 2e6, 1e6, 4000, 1000, 16, 32)
+
+
+def folder_of(config: dict, place: Path) -> Path:
+    pixels = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    (place / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": pixels})
+    )
+    return place
+
+
+@pytest.mark.parametrize("config", [TINY, CNN], ids=["vit", "cnn"])
+def test_counts_are_those_of_the_model_that_is_built(config: dict, tmp_path: Path) -> None:
+    from sportskills_lib.models import new_tower
+
+    folder = folder_of(config, tmp_path)
+    tower = new_tower(
+        {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    )
+    frozen = ("visual.conv", "visual.bn")
+    counts = model_size.count_here(str(folder), frozen)
+    sizes = {name: value.numel() for name, value in tower.model.named_parameters()}
+    assert counts.parameters == sum(sizes.values())
+    assert counts.image == sum(size for name, size in sizes.items() if name.startswith("visual."))
+    assert counts.trained == sum(
+        size for name, size in sizes.items() if not name.startswith(frozen)
+    )
+    assert (counts.width, counts.size_px) == (16, 32)
+    assert counts.frame_bytes > 0 and counts.text_flop > 0
+
+
+def test_operations_are_those_of_the_matrices(tmp_path: Path) -> None:
+    """Two layers of width 32 over 17 tokens, by hand: projections, attention, patches, output."""
+    counts = model_size.count_here(str(folder_of(TINY, tmp_path)))
+    tokens, width, heads = 17, 32, 2
+    layer = 2 * tokens * (12 * width**2) + 2 * heads * (2 * tokens * tokens * (width // heads))
+    patches, out = 2 * 16 * (3 * 8 * 8) * width, 2 * width * 16
+    assert counts.frame_flop == 2 * layer + patches + out
+
+
+def test_the_public_model_of_the_paper_preset_is_counted_without_weights() -> None:
+    """In a process of its own, as the plan does; 149,620,737 is what open_clip itself gives for
+    ViT-B-16.
+    """
+    counts = model_size.count("ViT-B-16")
+    assert counts.parameters == 149_620_737 and counts.image == 86_192_640
+    assert counts.frame_flop == pytest.approx(
+        2 * 17.56e9, rel=0.01
+    )  # 17.56 GMAC by hand: 197 tokens, 12 layers
+
+
+def config_of(**values: object) -> EncoderConfig:
+    return EncoderConfig.model_validate(
+        {"sports_a_batch": 2, "clips_a_sport": 3, "train_frames": 4, "device": "cuda"} | values
+    )
+
+
+def plan_of(counts: Counts = COUNTS, clips: int | None = 100, **values: object) -> Plan:
+    return Plan(config_of(**values), counts, 8, clips, GPUS["h100"])
+
+
+def test_a_steps_operations_and_memory_by_hand() -> None:
+    plan = plan_of()
+    assert plan.step_flop("image") == 3 * 6 * (4 * 2e6 + 1e6)
+    assert plan_of(chunk=2).step_flop("image") == 4 * 6 * (4 * 2e6 + 1e6)  # chunks go forward twice
+    half = dataclasses.replace(COUNTS, trained=501, trained_image=0)
+    assert plan_of(half).step_flop("image") == 6 * (4 * 2e6 + 3 * 1e6)
+    assert plan.activations("image", 2) == 2 * (4 * 4000 + 1000)
+    assert dataclasses.replace(COUNTS).parameters == 1501
+    assert plan_of(half).state() - 16 * plan_of(half).pooling() == 4 * 1501 + 12 * 501
+
+
+def test_an_arms_operations_hold_trials_validations_and_embedding() -> None:
+    plan = plan_of(steps=10, trial_steps=2, learning_rates=[1e-3, 2e-3], evaluate_every=5)
+    encode = 8 * 2e6 + 1e6
+    assert plan.arm_flop("image") == pytest.approx(
+        14 * plan.step_flop("image") + (1 + 0.11 * 3) * 100 * encode
+    )
+    assert arm_steps(config_of(learning_rates=[1e-3], steps=10), "image") == (10, (0, 0))
+
+
+def test_work_grows_with_arms_and_steps() -> None:
+    one = config_of(arms=["narrations"], learning_rates=[1e-3], steps=10)
+    assert work(one.model_copy(update={"arms": ["narrations", "both"]})) == 2 * work(one)
+    assert work(one.model_copy(update={"steps": 30})) > work(one)
+    assert trained_on_cache(one, "image") is False
+
+
+def test_a_batch_that_does_not_fit_is_told_with_the_chunk_that_would() -> None:
+    large = dataclasses.replace(COUNTS, frame_bytes=10**9)
+    lines = list(plan_of(large, sports_a_batch=10).memory())
+    assert "! more than nine tenths" in lines[1] and "--set 03.chunk=" in lines[1]
+    assert len(list(plan_of().memory())) == 1
+
+
+def test_time_names_its_assumptions_and_a_cpu_has_none() -> None:
+    text = " ".join(plan_of().times())
+    assert "estimate" in text and "assumed: H100 SXM" in text and "35%" in text and "on 8" in text
+    assert "only measured seconds" in next(plan_of(device="cpu").times())
+    assert "number of clips is not known" in " ".join(plan_of(clips=None).times())
+    assert "frames 2.46e-06 GB" in " ".join(plan_of(clips=1).disk(10)).replace(
+        "2.4e-06", "2.46e-06"
+    )
+
+
+def test_the_plan_of_the_paper_preset(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_size, "count", lambda model, frozen: COUNTS)
+    lines = list(plans.plan_lines("paper", "paper", {}))
+    assert "An estimate: nothing has been loaded, downloaded or run" in lines[0]
+    assert sum("not made yet" in line for line in lines) == 6
+    assert any("638,399 clips" in line for line in lines)
+    assert not (toy_workspace / "data/runs/paper").exists()
+    measured = list(plans.plan_lines("demo", "demo", {}, first="02", last="02"))
+    assert len(measured) == 2 and "45 s as measured" in measured[1]
+    with pytest.raises(ValueError, match="no figures are known of GPU 'abacus'; there are h100"):
+        list(plans.plan_lines("paper", "paper", {}, gpu="abacus"))
+
+
+def test_a_model_that_is_not_there_is_named(
+    toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(model: str, frozen: list[str]) -> Counts:
+        return model_size.count_here(model, frozen)
+
+    monkeypatch.setattr(model_size, "count", unknown)
+    config = stage_config("03_encoder", "demo", model="nowhere")
+    assert isinstance(config, EncoderConfig)
+    lines = list(plans.encoder_lines(config, PairingConfig(), clips=None, gpu=GPUS["h100"]))
+    demo = EncoderConfig()
+    assert "`make demo` makes it" in next(
+        plans.encoder_lines(demo, PairingConfig(), clips=None, gpu=GPUS["h100"])
+    )
+    assert (
+        len(lines) == 1 and "'nowhere' is neither a folder with open_clip_config.json" in lines[0]
+    )
+
+
+def test_planning_and_sweeping_load_no_torch() -> None:
+    script = (
+        "import sys\nfrom sportskills_lib.apps.sweep import estimates, model_size, grid, plans, "
+        "members, study_file\n"
+        "print([name for name in ('torch', 'open_clip', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
