@@ -36,12 +36,12 @@ EVIL_NAME = ' <img class="sk-evil" src="x" onerror="window.skHit=4">'
 CELLS = {
     "open": f"""
 from pathlib import Path
-from sportskills_lib.auditing import labels
-from sportskills_lib.rating import page
-from sportskills_lib.viewing import asked, exploring, funnel, inspecting
-kinds, lost = asked.read("{RUN}"), funnel.read("{RUN}")""",
-    "inspector": "inspecting.inspect_here(kinds, keep=Path('inspector.html'))",
-    "funnel": "exploring.explore_here(lost, keep=Path('funnel.html'))",
+from sportskills_lib.apps.audit import labels
+from sportskills_lib.apps.rate import page
+from sportskills_lib.viewing import funnel_view, funnel_widget, inspector_widget, retrieved_queries
+kinds, lost = retrieved_queries.read("{RUN}"), funnel_view.read("{RUN}")""",
+    "inspector": "inspector_widget.inspect_here(kinds, keep=Path('inspector.html'))",
+    "funnel": "funnel_widget.explore_here(lost, keep=Path('funnel.html'))",
     "auditor": f"labels.label_here('{RUN}', 'demonstration', n=12)",
     "rater": "page.rate_here('coaches', 'ann')",
     "break": """
