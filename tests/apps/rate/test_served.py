@@ -240,7 +240,7 @@ def test_strangers_are_refused_and_no_file_is_served(store, server) -> None:
 def test_a_kernel_ends_when_its_rater_is_gone(store, monkeypatch) -> None:
     script = (
         "import sys\nfrom sportskills_lib.apps import serve_widget\nfrom pathlib import Path\n"
-        "pages.serve('1', title='x', ip='127.0.0.1', port=int(sys.argv[1]), token='t' * 20, "
+        "serve_widget.serve('1', title='x', ip='127.0.0.1', port=int(sys.argv[1]), token='t' * 20, "
         "log=Path(sys.argv[2]), "
         "say=lambda: None, cull_s=2)"
     )
