@@ -170,8 +170,8 @@ def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
     config = EncoderConfig(
         model=str(args.folder / "tower"),
         frozen=[],
-        sports_a_batch=1,
-        clips_a_sport=args.batch,
+        sports_per_batch=1,
+        clips_per_sport=args.batch,
         train_frames=1,
         shift_px=0,
         steps=steps,

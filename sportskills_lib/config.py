@@ -8,15 +8,37 @@ description says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+log = logging.getLogger("sportskills")
 
 PresetName = Literal["smoke", "demo", "local", "paper"]
 EASE: dict[str, Any] = {
     "changes_results": False
 }  # of a field: only how fast or with how much room a stage works
+# Old name of a setting: its name today. Old names are accepted with a warning for one release.
+RENAMED: dict[str, str] = {
+    "sports_a_batch": "sports_per_batch",
+    "clips_a_sport": "clips_per_sport",
+    "one_clip_a_video": "one_clip_per_video",
+    "learners_a_step": "learners_per_step",
+    "learners_a_pass": "learners_per_pass",
+}
+
+
+def current_name(setting: str) -> str:
+    """The name of a setting today; logs a warning when ``setting`` is its old name."""
+    if setting in RENAMED:
+        log.warning(
+            "the setting %s is now %s: the old name is accepted until the next release",
+            setting,
+            RENAMED[setting],
+        )
+    return RENAMED.get(setting, setting)
 
 
 class StageConfig(BaseModel):
@@ -24,12 +46,27 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {current_name(name): value for name, value in values.items()}
+
     @classmethod
     def from_parameters(cls, namespace: Mapping[str, Any]) -> Self:
         """Pick this stage's fields out of a notebook's variables:
         ``CurationConfig.from_parameters(globals())``.
+
+        A value under an old name wins: papermill injects it after the cell that sets the new one.
         """
-        return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+        values = {name: namespace[name] for name in cls.model_fields if name in namespace}
+        old = {
+            current_name(name): namespace[name]
+            for name, new in RENAMED.items()
+            if name in namespace and new in cls.model_fields
+        }
+        return cls(**values | old)
 
     def deciding(self) -> dict[str, Any]:
         """The fields that can change what the stage makes, as JSON values: those that are not
@@ -201,10 +238,10 @@ class EncoderConfig(StageConfig):
     chunk: int = Field(
         0, ge=0, description="clips in memory at a time, same gradients; 0: the whole batch"
     )
-    sports_a_batch: int = Field(4, ge=1, description="sports in a batch, all processes together")
-    clips_a_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
+    sports_per_batch: int = Field(4, ge=1, description="sports in a batch, all processes together")
+    clips_per_sport: int = Field(24, ge=1, description="clips of each sport in a batch")
     accumulate: int = Field(1, ge=1, description="batches a step, each with its own negatives")
-    one_clip_a_video: bool = Field(
+    one_clip_per_video: bool = Field(
         False, description="whether a batch never holds two clips of one video"
     )
     train_frames: int = Field(
@@ -349,7 +386,7 @@ class RetrievalConfig(ChatConfig):
     lora_alpha: int = Field(64, ge=1, description="scale of the adapters")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the adapters")
     steps: int = Field(200, ge=0, description="optimiser steps")
-    learners_a_step: int = Field(
+    learners_per_step: int = Field(
         8, ge=1, description="learners in a step, each with a list of candidates"
     )
     positives: int = Field(3, ge=1, description="at most so many positives in a list")
@@ -357,7 +394,7 @@ class RetrievalConfig(ChatConfig):
     evaluate_every: int = Field(
         50, ge=1, description="steps between validations; the best adapter is kept"
     )
-    learners_a_pass: int = Field(
+    learners_per_pass: int = Field(
         0, ge=0, description="learners in memory at a time, same gradients; 0: all of a step"
     )
     processes: int = Field(1, ge=1, description="processes that finetune together, one a GPU")
@@ -438,8 +475,8 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "learning_rates": [1e-3],
             "steps": 4,
             "evaluate_every": 2,
-            "sports_a_batch": 2,
-            "clips_a_sport": 8,
+            "sports_per_batch": 2,
+            "clips_per_sport": 8,
             "video_steps": 4,
         },
         "04_retrieval": {
@@ -474,9 +511,9 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "frozen": [],
             "native_model": "microsoft/xclip-base-patch32",
             "false_negatives": ["video", "skill_cue"],
-            "one_clip_a_video": True,
-            "sports_a_batch": 8,
-            "clips_a_sport": 32,
+            "one_clip_per_video": True,
+            "sports_per_batch": 8,
+            "clips_per_sport": 32,
             "train_frames": 8,
             "shift_px": 12,
             "video_layers": 4,
@@ -501,7 +538,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "learning_rate": 1e-4,
             "steps": 2000,
             "evaluate_every": 200,
-            "learners_a_pass": 1,
+            "learners_per_pass": 1,
             "token_store_gb": 200.0,
             "shortlist": 100,
         },
@@ -515,6 +552,7 @@ def stage_config(stage: str, preset: PresetName = "demo", **overrides: Any) -> S
     ones.
     """
     known = CONFIGS[stage].model_fields
+    overrides = {current_name(name): value for name, value in overrides.items()}
     if unknown := sorted(set(overrides) - set(known)):
         raise ValueError(
             f"{stage} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"

@@ -7,8 +7,9 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from sportskills_lib.config import CONFIGS, PRESETS, PresetName, stage_config
+from sportskills_lib.config import CONFIGS, PRESETS, RENAMED, PresetName, stage_config
 from sportskills_lib.runs.artifacts import NOTEBOOKS as STAGES
+from sportskills_lib.runs.pipeline import merged
 
 PRESET_NAMES = get_args(PresetName)
 FLAT = (str, int, float, bool, list[str], list[int], list[float])
@@ -92,3 +93,21 @@ def test_local_and_paper_read_nothing_of_the_demo_but_stand_in_weights(stage: st
                 and name not in ("source", "model", "native_model")
             ):
                 pytest.fail(f"{preset}: {stage}.{name} is {value}")
+
+
+def test_an_old_name_sets_the_renamed_setting_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fields = {name for config in CONFIGS.values() for name in config.model_fields}
+    assert set(RENAMED.values()) <= fields and not set(RENAMED) & fields
+    config = CONFIGS["03_encoder"]
+    assert config(sports_a_batch=3) == config(sports_per_batch=3)  # type: ignore[call-arg]
+    assert "sports_a_batch is now sports_per_batch" in caplog.text
+    assert stage_config("03_encoder", "smoke", sports_a_batch=3).sports_per_batch == 3  # type: ignore[attr-defined]
+    notebook = {"sports_per_batch": 4, "sports_a_batch": 3, "learners_a_step": 1}
+    assert config.from_parameters(notebook) == config(sports_per_batch=3)  # type: ignore[call-arg]
+
+
+def test_an_old_name_in_a_run_s_settings_gives_way_to_the_new_name() -> None:
+    stored, now = {"03_encoder": {"clips_a_sport": 3}}, {"03_encoder": {"clips_per_sport": 5}}
+    assert merged(stored, now) == now

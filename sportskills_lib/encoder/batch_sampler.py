@@ -80,9 +80,9 @@ class Draws:
         self.kinds = sentence_kinds(train, told) if "skill_cue" in wanted else None
         self.vectors = _text_vectors(start, config, told) if "similarity" in wanted else None
         likeness = _likeness(start, frames, rows, train, config) if config.hard_negatives else None
-        sizes, apart = (config.sports_a_batch, config.clips_a_sport), config.one_clip_a_video
+        sizes, apart = (config.sports_per_batch, config.clips_per_sport), config.one_clip_per_video
         self.batches = SportBatches(
-            train, *sizes, seed=config.seed, one_clip_a_video=apart, likeness=likeness
+            train, *sizes, seed=config.seed, one_clip_per_video=apart, likeness=likeness
         )
 
     def at(self, step: int) -> Batch:

@@ -31,11 +31,11 @@ class SportBatches:
     """The clips of each step: ``at(step)`` depends on the clips, the settings, the seed and the
     step alone.
 
-    A batch holds ``sports_a_batch`` sports with ``clips_a_sport`` clips each (a sport with fewer
-    gives what it has). Sports come evenly: of any two, one never leads by more than one batch. A
+    A batch holds ``sports_per_batch`` sports with ``clips_per_sport`` clips each (a sport with
+    fewer gives what it has). Sports come evenly: of any two, one never leads by more than one batch. A
     sport's clips come in shuffled rounds of as many hands as can be dealt without a clip coming
     twice; what is left over sits the round out. With
-    ``one_clip_a_video`` no hand holds two clips of one video (a sport with fewer videos gives one
+    ``one_clip_per_video`` no hand holds two clips of one video (a sport with fewer videos gives one
     of each). The same seed gives the same batches whatever the texts are, so that arms differ in
     nothing else.
 
@@ -47,11 +47,11 @@ class SportBatches:
     def __init__(
         self,
         clips: pl.DataFrame,
-        sports_a_batch: int,
-        clips_a_sport: int,
+        sports_per_batch: int,
+        clips_per_sport: int,
         *,
         seed: int,
-        one_clip_a_video: bool = False,
+        one_clip_per_video: bool = False,
         likeness: Likeness | None = None,
     ):
         rows = clips.with_row_index("row")
@@ -59,16 +59,16 @@ class SportBatches:
         self.members = [group["row"].to_numpy() for _, group in groups]
         owner = (
             clips["video_id"].rank("dense").to_numpy()
-            if one_clip_a_video
+            if one_clip_per_video
             else np.arange(clips.height)
         )
         self.owners = [owner[rows] for rows in self.members]
-        self.sizes = [min(clips_a_sport, len(np.unique(owners))) for owners in self.owners]
+        self.sizes = [min(clips_per_sport, len(np.unique(owners))) for owners in self.owners]
         self.hands = [
             hands_in(owners, size) for owners, size in zip(self.owners, self.sizes, strict=True)
         ]
         self.seed, self.likeness = seed, likeness
-        self.sports_a_batch = max(1, min(sports_a_batch, len(self.members)))
+        self.sports_per_batch = max(1, min(sports_per_batch, len(self.members)))
         self._orders: tuple[int, list[np.ndarray]] = (-1, [])
         self._rounds: dict[int, tuple[int, list[np.ndarray]]] = {}
 
@@ -80,7 +80,7 @@ class SportBatches:
             )
         n = len(self.members)
         cycle = (
-            math.lcm(n, self.sports_a_batch) // self.sports_a_batch
+            math.lcm(n, self.sports_per_batch) // self.sports_per_batch
         )  # batches after which every sport came equally
         number, place = divmod(step, cycle)
         if self._orders[0] != number:
@@ -88,7 +88,7 @@ class SportBatches:
         before = np.bincount(
             np.concatenate([[], *self._orders[1][:place]]).astype(int), minlength=n
         )
-        came = number * (cycle * self.sports_a_batch // n) + before
+        came = number * (cycle * self.sports_per_batch // n) + before
         return np.concatenate(
             [self._hand(sport, int(came[sport])) for sport in self._orders[1][place]]
         )
@@ -100,7 +100,7 @@ class SportBatches:
         rng, came = np.random.default_rng([self.seed, 31, number]), np.zeros(len(self.members), int)
         order = []
         for _ in range(cycle):
-            chosen = np.lexsort((rng.random(len(came)), came))[: self.sports_a_batch]
+            chosen = np.lexsort((rng.random(len(came)), came))[: self.sports_per_batch]
             came[chosen] += 1
             order.append(chosen)
         return order

@@ -173,9 +173,9 @@ def memory_advice(
     try:
         refuse_batch_statistics(tower.module)
     except ValueError:  # then chunks would change the gradient
-        sports = max(1, config.sports_a_batch)
+        sports = max(1, config.sports_per_batch)
         line = (
-            f"clips_a_sport = {max(1, count * crew.size // sports)} (with sports_a_batch = "
+            f"clips_per_sport = {max(1, count * crew.size // sports)} (with sports_per_batch = "
             f"{sports})"
         )
         return (

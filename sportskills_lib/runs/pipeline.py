@@ -22,7 +22,14 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sportskills_lib import tables
-from sportskills_lib.config import CONFIGS, PRESETS, PresetName, StageConfig, stage_config
+from sportskills_lib.config import (
+    CONFIGS,
+    PRESETS,
+    PresetName,
+    StageConfig,
+    current_name,
+    stage_config,
+)
 from sportskills_lib.runs import artifacts, demo_worlds
 from sportskills_lib.runs import notebooks as notebooks_module
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, workspace
@@ -125,11 +132,12 @@ def everywhere(parameter: str, value: Any) -> Settings:
 
 
 def merged(*parts: Settings) -> Settings:
-    """The settings of all parts; a later part wins."""
+    """The settings of all parts under their names of today; a later part wins."""
     result: Settings = {}
     for part in parts:
         for stage, values in part.items():
-            result.setdefault(stage, {}).update(values)
+            current = {current_name(name): value for name, value in values.items()}
+            result.setdefault(stage, {}).update(current)
     return result
 
 

@@ -36,8 +36,8 @@ def small_config(model: str, **changes) -> EncoderConfig:
         "steps": 3,
         "trial_steps": 2,
         "evaluate_every": 2,
-        "sports_a_batch": 2,
-        "clips_a_sport": 4,
+        "sports_per_batch": 2,
+        "clips_per_sport": 4,
         "train_frames": 2,
         "jobs": 1,
     }

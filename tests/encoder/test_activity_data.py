@@ -224,8 +224,8 @@ def test_the_arm_trains_on_the_other_clips_and_is_asked_about_the_studys(
     shape = {
         "steps": 3,
         "evaluate_every": 2,
-        "sports_a_batch": 2,
-        "clips_a_sport": 8,
+        "sports_per_batch": 2,
+        "clips_per_sport": 8,
         "learning_rates": [1e-3],
     }
     config = EncoderConfig(

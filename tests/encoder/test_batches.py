@@ -37,7 +37,7 @@ def test_batches_are_balanced_and_hold_what_they_promise(
     videos: dict[str, list[int]], sports: int, size: int, apart: bool, seed: int
 ) -> None:
     clips = _clips(videos)
-    batches = SportBatches(clips, sports, size, seed=seed, one_clip_a_video=apart)
+    batches = SportBatches(clips, sports, size, seed=seed, one_clip_per_video=apart)
     came: Counter[str] = Counter()
     for step in range(12):
         rows = batches.at(step)
@@ -60,13 +60,13 @@ def test_any_step_can_be_asked_for_at_once(
     videos: dict[str, list[int]], sports: int, size: int, apart: bool
 ) -> None:
     clips = _clips(videos)
-    walked = SportBatches(clips, sports, size, seed=4, one_clip_a_video=apart)
+    walked = SportBatches(clips, sports, size, seed=4, one_clip_per_video=apart)
     want = [walked.at(step) for step in range(20)]
     for step in (19, 3, 11, 0, 12):
-        fresh = SportBatches(clips, sports, size, seed=4, one_clip_a_video=apart)
+        fresh = SportBatches(clips, sports, size, seed=4, one_clip_per_video=apart)
         assert np.array_equal(fresh.at(step), want[step])
     other = [
-        SportBatches(clips, sports, size, seed=5, one_clip_a_video=apart).at(step)
+        SportBatches(clips, sports, size, seed=5, one_clip_per_video=apart).at(step)
         for step in range(20)
     ]
     if clips.height > 6:
@@ -76,7 +76,7 @@ def test_any_step_can_be_asked_for_at_once(
 def test_a_round_holds_every_clip_once_before_any_comes_again() -> None:
     clips = _clips({"golf": [4, 4, 4], "judo": [4, 4, 4], "luge": [4, 4, 4]})
     for apart, size in ((False, 4), (True, 3)):
-        batches = SportBatches(clips, 3, size, seed=1, one_clip_a_video=apart)
+        batches = SportBatches(clips, 3, size, seed=1, one_clip_per_video=apart)
         for first in (0, 12 // size):
             rows = np.concatenate([batches.at(first + step) for step in range(12 // size)])
             assert sorted(rows) == list(range(36))
@@ -93,7 +93,7 @@ def test_as_many_hands_are_dealt_as_can_be(counts: list[int], size: int) -> None
     owners = np.repeat(np.arange(len(counts)), counts)
     assert hands_in(owners, size) == hands
     clips = _clips({"golf": counts})
-    batches = SportBatches(clips, 1, size, seed=0, one_clip_a_video=True)
+    batches = SportBatches(clips, 1, size, seed=0, one_clip_per_video=True)
     rows = np.concatenate([batches.at(step) for step in range(hands)])
     assert len(set(rows)) == hands * size
 
@@ -101,7 +101,7 @@ def test_as_many_hands_are_dealt_as_can_be(counts: list[int], size: int) -> None
 def test_a_sport_with_fewer_clips_or_videos_gives_what_it_has() -> None:
     clips = _clips({"golf": [5, 7]})
     assert sorted(SportBatches(clips, 4, 99, seed=0).at(0)) == list(range(12))
-    assert len(SportBatches(clips, 4, 99, seed=0, one_clip_a_video=True).at(0)) == 2
+    assert len(SportBatches(clips, 4, 99, seed=0, one_clip_per_video=True).at(0)) == 2
     with pytest.raises(ValueError, match="there is no training clip"):
         SportBatches(clips.head(0), 4, 4, seed=0).at(0)
 
@@ -120,8 +120,8 @@ def test_hard_negatives_are_the_nearest_that_are_not_doubtful(apart: bool) -> No
         rng.integers(40, size=clips.height)
     ]  # equal words: probably false negatives
     likeness = Likeness(look_ND, said_ND, ceiling=0.9, share=1.0)
-    hard = SportBatches(clips, 2, 4, seed=0, one_clip_a_video=apart, likeness=likeness)
-    plain = SportBatches(clips, 2, 4, seed=0, one_clip_a_video=apart)
+    hard = SportBatches(clips, 2, 4, seed=0, one_clip_per_video=apart, likeness=likeness)
+    plain = SportBatches(clips, 2, 4, seed=0, one_clip_per_video=apart)
     closeness = []
     for batches in (hard, plain):
         alike, same_words = [], 0

@@ -16,7 +16,7 @@ from sportskills_lib.encoder.texts import (
     training_texts,
 )
 
-SHAPE = {"sports_a_batch": 2, "clips_a_sport": 8}
+SHAPE = {"sports_per_batch": 2, "clips_per_sport": 8}
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(
 
 
 def test_arms_differ_in_nothing_but_the_text(clips: pl.DataFrame) -> None:
-    settings = {"hard_negatives": 0.5, "text_ceiling": 0.9, "one_clip_a_video": True}
+    settings = {"hard_negatives": 0.5, "text_ceiling": 0.9, "one_clip_per_video": True}
     for more in ({}, settings):
         seen = [
             [_draws(clips, arm, **more).at(step).rows.tolist() for step in range(5)]

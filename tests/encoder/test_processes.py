@@ -25,7 +25,13 @@ def test_two_processes_give_the_weights_of_one(
     gathered.
     """
     monkeypatch.setenv("PYTHONPATH", str(Path(sportskills_lib.__file__).parents[1]))
-    options = {"frozen": [], "sports_a_batch": 1, "clips_a_sport": 5, "train_frames": 4, "chunk": 2}
+    options = {
+        "frozen": [],
+        "sports_per_batch": 1,
+        "clips_per_sport": 5,
+        "train_frames": 4,
+        "chunk": 2,
+    }
     one, curve = small_train(small_config(vit, **options), material, steps=3)
     shared = small_config(vit, **options, processes=2)
     two, same_curve = small_train(shared, material, steps=3, folder=str(tmp_path))
@@ -147,7 +153,8 @@ def test_out_of_memory_with_batch_statistics_names_a_smaller_batch(
     kind = type(models.load_tower(tiny))
     monkeypatch.setattr(kind, "clip_features", _full_above(4, kind.clip_features))
     with pytest.raises(
-        MemoryError, match=r"a batch of 4 fits: set clips_a_sport = 2 \(with sports_a_batch = 2\)"
+        MemoryError,
+        match=r"a batch of 4 fits: set clips_per_sport = 2 \(with sports_per_batch = 2\)",
     ):
         small_train(small_config(tiny), material, steps=1, evaluate=False)
 
@@ -218,7 +225,7 @@ def test_two_batches_a_step_have_the_mean_of_their_gradients(
     rows = np.flatnonzero(material.clips["clip_id"].is_in(clips["clip_id"].implode()).to_numpy())
     few = training.Material(clips, str(Path(material.frames_path).with_name("few.npy")))
     np.save(few.frames_path, material.frames()[rows])
-    options = {"frozen": [], "train_frames": 4, "shift_px": 0, "sports_a_batch": 1}
+    options = {"frozen": [], "train_frames": 4, "shift_px": 0, "sports_per_batch": 1}
     towers = [
         small_train(small_config(vit, **options, accumulate=n), few, steps=1)[0] for n in (1, 2)
     ]

@@ -22,7 +22,7 @@ from sportskills_lib.retrieval.relevance.finetune import (
 SETTINGS = {
     "loss": "listwise",
     "steps": 3,
-    "learners_a_step": 1,
+    "learners_per_step": 1,
     "positives": 2,
     "list_size": 4,
     "learning_rate": 1e-2,

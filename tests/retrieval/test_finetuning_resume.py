@@ -23,7 +23,7 @@ from sportskills_lib.retrieval.relevance import distributed_job, finetune, model
 SETTINGS = {
     "loss": "listwise",
     "steps": 6,
-    "learners_a_step": 2,
+    "learners_per_step": 2,
     "positives": 2,
     "list_size": 4,
     "learning_rate": 1e-2,
@@ -139,7 +139,7 @@ def test_a_finished_finetuning_is_read_back_and_another_is_refused(work, tmp_pat
 def test_a_learner_at_a_time_gives_the_gradients_of_all(work):
     _, _, tune = work
     whole, curve = tune(steps=3)
-    parts, same_curve = tune(steps=3, learners_a_pass=1)
+    parts, same_curve = tune(steps=3, learners_per_pass=1)
     for name, weight in adapters(whole).items():
         torch.testing.assert_close(adapters(parts)[name], weight, atol=2e-5, rtol=1e-3)
     assert curve["loss"].to_list() == pytest.approx(same_curve["loss"].to_list(), abs=1e-5)

@@ -113,7 +113,7 @@ def run(library, learners, folder, monkeypatch, **changes):
         "mask_against": "none",  # there is no tower of 03
         "steps": 2,
         "evaluate_every": 1,
-        "learners_a_step": 2,
+        "learners_per_step": 2,
         "list_size": 4,
         "lora_rank": 4,
         "lora_alpha": 8,

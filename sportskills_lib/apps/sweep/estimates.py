@@ -56,7 +56,9 @@ def work(config: EncoderConfig) -> float:
     for encoder, _ in arms_trained(config):
         steps, (trials, length) = arm_steps(config, encoder)
         share = CACHED_SHARE if trained_on_cache(config, encoder) else 1.0
-        total += share * (steps + trials * length) * config.sports_a_batch * config.clips_a_sport
+        total += (
+            share * (steps + trials * length) * config.sports_per_batch * config.clips_per_sport
+        )
     return total
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sportskills_lib.config import CONFIGS
+from sportskills_lib.config import CONFIGS, current_name
 from sportskills_lib.runs import notebooks, pipeline
 from sportskills_lib.runs.artifacts import STAGES, notebook_path, run_folder, workspace
 from sportskills_lib.runs.fingerprints import digest
@@ -114,6 +114,7 @@ def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
         prefix, dot, rest = name.partition(".")
         if dot and pipeline.stage_name(prefix) == stage:
             name = rest
+        name = current_name(name)
         if name not in CONFIGS[stage].model_fields:
             raise ValueError(
                 f"{stage} has no parameter {name}; it has {', '.join(CONFIGS[stage].model_fields)}"

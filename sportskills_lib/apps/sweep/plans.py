@@ -148,7 +148,7 @@ class Plan:
     @property
     def batch(self) -> int:
         """Clips that are one another's negatives; a step may hold several such batches."""
-        return self.config.sports_a_batch * self.config.clips_a_sport
+        return self.config.sports_per_batch * self.config.clips_per_sport
 
     @property
     def batches(self) -> int:

@@ -22,7 +22,7 @@ from sportskills_lib.apps.sweep import members as members_module
 from sportskills_lib.apps.sweep import results
 from sportskills_lib.apps.sweep.estimates import member_seconds, members_planned
 from sportskills_lib.apps.sweep.grid import Point, Sweep, plan_sweep
-from sportskills_lib.config import CONFIGS
+from sportskills_lib.config import CONFIGS, current_name
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
@@ -158,7 +158,7 @@ def _settings(values: dict[str, Any]) -> tuple[Settings, list[str]]:
     missing = []
     for name, value in values.items():
         number, _, parameter = name.partition(".")
-        stage = pipeline.stage_name(number)
+        stage, parameter = pipeline.stage_name(number), current_name(parameter)
         if parameter not in CONFIGS[stage].model_fields:
             missing.append(f"{stage} has no parameter {parameter}")
         else:

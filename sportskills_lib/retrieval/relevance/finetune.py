@@ -61,14 +61,14 @@ class Settings:
 
     loss: Literal["listwise", "pointwise"]
     steps: int
-    learners_a_step: int
+    learners_per_step: int
     positives: int
     list_size: int
     learning_rate: float
     evaluate_every: int
     speaking_weight: float
     seed: int
-    learners_a_pass: int = 0  # in memory at a time, same gradients; 0: all of a step
+    learners_per_pass: int = 0  # in memory at a time, same gradients; 0: all of a step
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,14 @@ def finetune(
 
 
 def _batches(
-    train: list[Any], rng: np.random.Generator, learners_a_step: int, *, positives: int, size: int
+    train: list[Any], rng: np.random.Generator, learners_per_step: int, *, positives: int, size: int
 ) -> Iterator[tuple[list[Any], list[Any]]]:
     """Learners in shuffled rounds, each with a fresh list of candidates, without end."""
     order: list[int] = []
     while True:
-        if len(order) < learners_a_step:
+        if len(order) < learners_per_step:
             order += rng.permutation(len(train)).tolist()
-        chosen, order = [train[i] for i in order[:learners_a_step]], order[learners_a_step:]
+        chosen, order = [train[i] for i in order[:learners_per_step]], order[learners_per_step:]
         yield chosen, [draw_list(one, rng, positives=positives, size=size) for one in chosen]
 
 
@@ -233,7 +233,7 @@ class _Run:
         plan, progress = self.plan, self.progress
         if not self.train or plan.steps == 0:
             return pl.DataFrame(schema=CURVES)
-        if self.crew.size > (most := min(plan.learners_a_step, len(self.train))):
+        if self.crew.size > (most := min(plan.learners_per_step, len(self.train))):
             raise ValueError(
                 f"{self.crew.size} processes for {most} learners a step: use at most {most} "
                 "processes"
@@ -243,7 +243,7 @@ class _Run:
             np.random.default_rng([plan.seed, 43]),
             {"positives": plan.positives, "size": plan.list_size},
         )
-        batches, recent = _batches(self.train, rng, plan.learners_a_step, **sizes), list[float]()
+        batches, recent = _batches(self.train, rng, plan.learners_per_step, **sizes), list[float]()
         for _ in range(progress.step):
             next(batches)
         for step in range(progress.step, plan.steps + 1):
@@ -275,7 +275,7 @@ class _Run:
         own, lists, seen = chosen[share], drawn[share], 0.0
         words = self._answers(own, lists) if plan.speaking_weight else 0
         every = self.crew.total(words) if words else 1
-        size = plan.learners_a_pass or len(own)
+        size = plan.learners_per_pass or len(own)
         for start in range(0, len(own), size):
             some, places = own[start : start + size], lists[start : start + size]
             weight = len(some) * self.crew.size / len(chosen)

@@ -77,7 +77,7 @@ def test_the_public_model_of_the_paper_preset_is_counted_without_weights() -> No
 
 def config_of(**values: object) -> EncoderConfig:
     return EncoderConfig.model_validate(
-        {"sports_a_batch": 2, "clips_a_sport": 3, "train_frames": 4, "device": "cuda"} | values
+        {"sports_per_batch": 2, "clips_per_sport": 3, "train_frames": 4, "device": "cuda"} | values
     )
 
 
@@ -114,7 +114,7 @@ def test_work_grows_with_arms_and_steps() -> None:
 
 def test_a_batch_that_does_not_fit_is_told_with_the_chunk_that_would() -> None:
     large = dataclasses.replace(COUNTS, frame_bytes=10**9)
-    lines = list(plan_of(large, sports_a_batch=10).memory())
+    lines = list(plan_of(large, sports_per_batch=10).memory())
     assert "! more than nine tenths" in lines[1] and "--set 03.chunk=" in lines[1]
     assert len(list(plan_of().memory())) == 1
 
