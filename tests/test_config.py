@@ -7,7 +7,8 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from sportskills_lib.config import CONFIGS, PRESETS, RENAMED, PresetName, stage_config
+from sportskills_lib.config import CONFIGS, RENAMED, stage_config
+from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs.artifacts import NOTEBOOKS as STAGES
 from sportskills_lib.runs.pipeline import merged
 

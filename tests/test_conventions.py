@@ -31,7 +31,7 @@ LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 525, 75, 12  # lines of at most
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
 FLOORS = (  # imports point up in this list, never down
-    ("tables", "config", "metrics", "span_matching", "group_splits"),
+    ("tables", "config", "presets", "metrics", "span_matching", "group_splits"),
     ("formats", "statistics", "runs"),
     ("video", "language", "models", "training", "plots", "learner_data"),
     (*STAGE_PACKAGES, "demo"),
@@ -42,6 +42,7 @@ HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerat
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
 MAY_READ_TRUTH = {  # the folder of the demo's answers
     "sportskills_lib/config.py",  # only names the folder that 05 compares with
+    "sportskills_lib/presets.py",
     "sportskills_lib/evaluation/demo_truth.py",
     "sportskills_lib/apps/audit/judge_vs_spans.py",
 }

@@ -32,12 +32,11 @@ class SportBatches:
     step alone.
 
     A batch holds ``sports_per_batch`` sports with ``clips_per_sport`` clips each (a sport with
-    fewer gives what it has). Sports come evenly: of any two, one never leads by more than one batch. A
-    sport's clips come in shuffled rounds of as many hands as can be dealt without a clip coming
-    twice; what is left over sits the round out. With
-    ``one_clip_per_video`` no hand holds two clips of one video (a sport with fewer videos gives one
-    of each). The same seed gives the same batches whatever the texts are, so that arms differ in
-    nothing else.
+    fewer gives what it has). Sports come evenly: of any two, one never leads by more than one
+    batch. A sport's clips come in shuffled rounds of as many hands as can be dealt without a clip
+    coming twice; what is left over sits the round out. With ``one_clip_per_video`` no hand holds
+    two clips of one video (a sport with fewer videos gives one of each). The same seed gives the
+    same batches whatever the texts are, so that arms differ in nothing else.
 
     ``clips``: sport, video_id. With ``likeness``, hands are made of clips that are near one
     another: hard negatives, without probable false ones (unfiltered they collapse training, as

@@ -22,14 +22,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sportskills_lib import tables
-from sportskills_lib.config import (
-    CONFIGS,
-    PRESETS,
-    PresetName,
-    StageConfig,
-    current_name,
-    stage_config,
-)
+from sportskills_lib.config import CONFIGS, StageConfig, current_name, stage_config
+from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs import artifacts, demo_worlds
 from sportskills_lib.runs import notebooks as notebooks_module
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, workspace
