@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sportskills_lib.curation.captions.words import Word
+from sportskills_lib.curation.captions.words import CaptionWord
 from sportskills_lib.language.coaching_words import words as word_set
 
 PAUSE_S = 0.3  # ends an unpunctuated sentence
@@ -40,7 +40,9 @@ class Sentence:
     text: str
 
 
-def build_sentences(words: tuple[Word, ...] | list[Word], *, max_gap_s: float) -> list[Sentence]:
+def build_sentences(
+    words: tuple[CaptionWord, ...] | list[CaptionWord], *, max_gap_s: float
+) -> list[Sentence]:
     """Sentences in order of time."""
     punctuated = sum(bool(_END.search(word.text)) for word in words) * 40 >= len(words)
     sentences = []
@@ -52,7 +54,7 @@ def build_sentences(words: tuple[Word, ...] | list[Word], *, max_gap_s: float) -
     return sentences
 
 
-def _runs(words: list[Word], max_gap_s: float) -> list[list[Word]]:
+def _runs(words: list[CaptionWord], max_gap_s: float) -> list[list[CaptionWord]]:
     """Stretches without a pause longer than ``max_gap_s``, a sound or a change of speaker."""
     runs = [words[:1]] if words else []
     for before, word in pairwise(words):
@@ -62,8 +64,8 @@ def _runs(words: list[Word], max_gap_s: float) -> list[list[Word]]:
     return runs
 
 
-def _by_full_stops(run: list[Word]) -> list[list[Word]]:
-    parts: list[list[Word]] = [[]]
+def _by_full_stops(run: list[CaptionWord]) -> list[list[CaptionWord]]:
+    parts: list[list[CaptionWord]] = [[]]
     for word in run:
         parts[-1].append(word)
         if _END.search(word.text) and not _ABBREVIATION.match(word.text):
@@ -71,7 +73,7 @@ def _by_full_stops(run: list[Word]) -> list[list[Word]]:
     return [part for part in parts if part]
 
 
-def _by_pauses(run: list[Word]) -> list[list[Word]]:
+def _by_pauses(run: list[CaptionWord]) -> list[list[CaptionWord]]:
     parts = [run[:1]]
     for before, word in pairwise(run):
         gap_s = word.start_s - before.end_s
@@ -82,7 +84,7 @@ def _by_pauses(run: list[Word]) -> list[list[Word]]:
     return [piece for part in parts for piece in _cut(part)]
 
 
-def _cut(part: list[Word]) -> list[list[Word]]:
+def _cut(part: list[CaptionWord]) -> list[list[CaptionWord]]:
     """Cut what runs on, at its longest pause; among equal pauses before an opening word, near the
     middle.
     """

@@ -21,7 +21,7 @@ import numpy as np
 
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.asking import DESCRIBES, PAIRS, SAME, WATCH, WHAT, Questions, Row, ask
-from sportskills_lib.demo.body_motion import PHASES, POINTS, Motion
+from sportskills_lib.demo.body_motion import PHASES, POINTS, BodyMotion
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
 from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.retrieval.relevance import model as relevance_model
@@ -206,7 +206,7 @@ def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes
     for i in range(count):
         if i % 2 == 0:
             held = draw_states(rng)
-            motion = Motion(generic._keys(held, rng), PHASES)
+            motion = BodyMotion(generic._keys(held, rng), PHASES)
         equipment, look = str(rng.choice(generic.EQUIPMENT)), Appearance.draw(rng)
         frames[i], where = render_with_joints(
             motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px

@@ -38,7 +38,7 @@ def pose(**angles: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Motion:
+class BodyMotion:
     """Key poses [5, DOFS] at phases [5]; ``phases`` may be uneven: that is the motion's timing."""
 
     keys: np.ndarray

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sportskills_lib.demo.learners import Attempt, Take
-from sportskills_lib.demo.lessons import Channel, Lesson, Segment, expected_splits
+from sportskills_lib.demo.learners import Attempt, DemoTake
+from sportskills_lib.demo.lessons import Channel, DemoLesson, DemoSegment, expected_splits
 from sportskills_lib.demo.settings import DemoConfig, generator
 
 RATERS = (("simulated-coach-a", +1), ("simulated-coach-b", 0), ("simulated-coach-c", -1))
@@ -33,21 +33,21 @@ SHARES = (1 / 6, 1 / 6, 1 / 5, 1 / 5)  # of the pool; the rest is of the sport's
 class Candidate:
     """A span that may stand in a pool: one demonstration of one lesson."""
 
-    lesson: Lesson
-    segment: Segment
+    lesson: DemoLesson
+    segment: DemoSegment
 
 
 @dataclass(frozen=True)
-class Judged:
+class GradedSpan:
     """A span in a learner's pool, with its true grade."""
 
-    take: Take
+    take: DemoTake
     attempt: Attempt
     candidate: Candidate
     grade: int
 
 
-def true_grade(take: Take, attempt: Attempt, candidate: Candidate) -> int:
+def true_grade(take: DemoTake, attempt: Attempt, candidate: Candidate) -> int:
     """0 … 3, as the module says."""
     if attempt.fault is None:
         raise ValueError(
@@ -61,7 +61,7 @@ def true_grade(take: Take, attempt: Attempt, candidate: Candidate) -> int:
     return 2 if segment.demonstration == "incorrect" and segment.execution == fault else 0
 
 
-def _kind(take: Take, attempt: Attempt, candidate: Candidate) -> str:
+def _kind(take: DemoTake, attempt: Attempt, candidate: Candidate) -> str:
     grade = true_grade(take, attempt, candidate)
     if grade:
         return {3: "cue", 2: "fault", 1: "other_cue"}[grade]
@@ -69,11 +69,11 @@ def _kind(take: Take, attempt: Attempt, candidate: Candidate) -> str:
 
 
 def pools(
-    takes: Iterable[Take],
-    lessons: Iterable[Lesson],
+    takes: Iterable[DemoTake],
+    lessons: Iterable[DemoLesson],
     channels: dict[str, tuple[Channel, ...]],
     config: DemoConfig,
-) -> Iterator[Judged]:
+) -> Iterator[GradedSpan]:
     """The spans that coaches grade for every mistake of a val or test take.
 
     Spans come from the channels that the public rule of 02_pairing puts in the take's split (``expected_splits``), so
@@ -97,11 +97,11 @@ def pools(
                 for candidate in _pool(
                     take, attempt, spans.get((take.skill.sport, take.split), []), config
                 ):
-                    yield Judged(take, attempt, candidate, true_grade(take, attempt, candidate))
+                    yield GradedSpan(take, attempt, candidate, true_grade(take, attempt, candidate))
 
 
 def _pool(
-    take: Take, attempt: Attempt, candidates: list[Candidate], config: DemoConfig
+    take: DemoTake, attempt: Attempt, candidates: list[Candidate], config: DemoConfig
 ) -> list[Candidate]:
     rng = generator(config.seed, "pool", take.take_uid, attempt.video_time)
     shuffled = [candidates[i] for i in rng.permutation(len(candidates))]
@@ -130,7 +130,7 @@ def noisy(grade: int, leaning: int, rng: np.random.Generator) -> int:
     return int(np.clip(grade, 0, 3))
 
 
-def rated(judged: Iterable[Judged], config: DemoConfig) -> Iterator[dict[str, object]]:
+def rated(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
     """The rows of ``ratings.csv``: every coach on every span of every pool."""
     for one in judged:
         segment = one.candidate.segment

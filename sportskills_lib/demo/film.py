@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from sportskills_lib.demo.lessons import Lesson, Segment, find_skill
+from sportskills_lib.demo.lessons import DemoLesson, DemoSegment, find_skill
 from sportskills_lib.demo.render import Appearance, render_execution, render_idle
 from sportskills_lib.demo.settings import DemoConfig, generator
 
@@ -70,7 +70,9 @@ def _pad(path: Path, size: int, name: str) -> None:
             )
 
 
-def render_segment(segment: Segment, lesson: Lesson, number: int, config: DemoConfig) -> np.ndarray:
+def render_segment(
+    segment: DemoSegment, lesson: DemoLesson, number: int, config: DemoConfig
+) -> np.ndarray:
     """What one shot shows: uint8 [T, H, W, 3]. A re-upload shows what its original shows."""
     rng = generator(config.seed, "render", lesson.render_id, number)
     size = {"frames": segment.frames, "fps": config.fps, "size_px": config.size_px}
@@ -82,7 +84,7 @@ def render_segment(segment: Segment, lesson: Lesson, number: int, config: DemoCo
     )
 
 
-def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
+def altered(lesson: DemoLesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
     """What a re-upload does to the pictures: nothing, for an original."""
 
     def alter(shot: np.ndarray) -> np.ndarray:
@@ -103,7 +105,7 @@ def altered(lesson: Lesson, config: DemoConfig) -> Callable[[np.ndarray], np.nda
     return alter
 
 
-def lesson_shots(lesson: Lesson, config: DemoConfig) -> Iterator[np.ndarray]:
+def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
     """A lesson's shots, one after another, with hard cuts or with each shot fading in from the
     one before.
     """

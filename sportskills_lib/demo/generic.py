@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sportskills_lib.demo.body_motion import INDEX, PHASES, Motion, pose
+from sportskills_lib.demo.body_motion import INDEX, PHASES, BodyMotion, pose
 from sportskills_lib.demo.phrases import LITERAL, cue_words
 from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.demo.skills import STATES
@@ -72,7 +72,7 @@ def generic_motion(
     if "knees" in groups and "leg" in groups:
         groups = groups[groups != "leg"]
     states = [str(rng.choice(GROUPS[str(group)])) for group in groups]
-    motion = Motion(_keys(states, rng), PHASES)
+    motion = BodyMotion(_keys(states, rng), PHASES)
     equipment = EQUIPMENT[int(rng.integers(len(EQUIPMENT)))]
     look = Appearance.draw(rng)
     pictures, joints = render_with_joints(

@@ -46,7 +46,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Take:
+class DemoTake:
     """One video of one participant who tries one skill once or twice."""
 
     take_uid: str
@@ -68,9 +68,9 @@ class Take:
         return round(sum(frames for _, frames in self.parts) / fps, 3)
 
 
-def plan_takes(config: DemoConfig) -> list[Take]:
+def plan_takes(config: DemoConfig) -> list[DemoTake]:
     """Every take of the world, in the order of split, sport and skill."""
-    takes: list[Take] = []
+    takes: list[DemoTake] = []
     for split in SPLITS:
         for sport in SPORTS[: config.sports]:
             rows = [
@@ -141,7 +141,7 @@ def _take(
     config: DemoConfig,
     *,
     has_video: bool = True,
-) -> Take:
+) -> DemoTake:
     rng = generator(config.seed, "attempts", name)
     tries: list[Fault | None] = list(faults)
     if len(tries) == 1 and rng.random() < GOOD_SHARE:
@@ -157,7 +157,7 @@ def _take(
         parts.append((None, _frames(rng, config, 0.5, 1.3)))
     uid = str(uuid.UUID(bytes=rng.bytes(16), version=4))
     take_name = f"{rng.choice(PLACES)}_{skill.sport.replace(' ', '')}_{uid[:4]}_{rng.integers(1, 10)}_{uid[-4:]}"
-    return Take(uid, take_name, person, split, skill, tuple(parts), tuple(attempts), has_video)
+    return DemoTake(uid, take_name, person, split, skill, tuple(parts), tuple(attempts), has_video)
 
 
 def _frames(rng: np.random.Generator, config: DemoConfig, low_s: float, high_s: float) -> int:
@@ -167,7 +167,7 @@ def _frames(rng: np.random.Generator, config: DemoConfig, low_s: float, high_s: 
 # --------------------------------------------------------------------------------------------------- annotations
 
 
-def takes_json(takes: Iterable[Take], config: DemoConfig) -> list[dict[str, Any]]:
+def takes_json(takes: Iterable[DemoTake], config: DemoConfig) -> list[dict[str, Any]]:
     """``takes.json``: the fields of Ego-Exo4D's that a reader needs."""
     return [
         {
@@ -186,7 +186,7 @@ def takes_json(takes: Iterable[Take], config: DemoConfig) -> list[dict[str, Any]
     ]
 
 
-def comment(take: Take, attempt: Attempt, config: DemoConfig) -> str:
+def comment(take: DemoTake, attempt: Attempt, config: DemoConfig) -> str:
     """What the expert says of one try: its fault, or praise."""
     rng = generator(config.seed, "comment", take.take_uid, attempt.video_time)
     if attempt.fault is None:
@@ -196,7 +196,7 @@ def comment(take: Take, attempt: Attempt, config: DemoConfig) -> str:
     return phrases.expert_comment(take.skill, attempt.fault, rng)
 
 
-def commentary_json(takes: Iterable[Take], split: str, config: DemoConfig) -> dict[str, Any]:
+def commentary_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) -> dict[str, Any]:
     """``expert_commentary_<split>.json``. A few rows carry ``error``: a reader drops them with
     that reason.
     """
@@ -235,7 +235,7 @@ def _remark(
     }
 
 
-def proficiency_json(takes: Iterable[Take], split: str, config: DemoConfig) -> dict[str, Any]:
+def proficiency_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) -> dict[str, Any]:
     """``proficiency_demonstration_<split>.json``: moments of good execution, and tips where
     something is to be improved.
     """

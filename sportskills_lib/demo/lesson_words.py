@@ -28,7 +28,7 @@ SOUNDS_LIKE = {
 
 
 @dataclass(frozen=True)
-class Word:
+class DemoWord:
     """One word and when it is said, in seconds from the start of the video."""
 
     text: str
@@ -36,7 +36,7 @@ class Word:
     end_s: float
 
 
-def speak(text: str, start_s: float, end_s: float) -> list[Word]:
+def speak(text: str, start_s: float, end_s: float) -> list[DemoWord]:
     """The words of ``text``, spread over the span: a word's share grows with its letters."""
     tokens = text.split()
     weights = np.array([2.0 + len(token) for token in tokens])
@@ -44,16 +44,16 @@ def speak(text: str, start_s: float, end_s: float) -> list[Word]:
         [[0.0], np.cumsum(weights) / weights.sum()]
     )
     return [
-        Word(token, round(float(edges[i]), 3), round(float(edges[i + 1]), 3))
+        DemoWord(token, round(float(edges[i]), 3), round(float(edges[i + 1]), 3))
         for i, token in enumerate(tokens)
     ]
 
 
-def mishear(words: Sequence[Word], rng: np.random.Generator) -> list[Word]:
+def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWord]:
     """What a recogniser makes of a sentence: lower case, no punctuation, a few per cent of its
     words wrong.
     """
-    heard: list[Word] = []
+    heard: list[DemoWord] = []
     for word in words:
         plain = re.sub(r"[^a-z0-9' -]", "", word.text.lower().replace("’", "'")).strip("-' ")
         draw = rng.random()
@@ -64,11 +64,11 @@ def mishear(words: Sequence[Word], rng: np.random.Generator) -> list[Word]:
             plain = SOUNDS_LIKE.get(plain, plain)
         middle = round((word.start_s + word.end_s) / 2, 3)
         if 0 <= draw - MISHEARD_SHARE < DOUBLED_SHARE:
-            heard += [Word(plain, word.start_s, middle), Word(plain, middle, word.end_s)]
+            heard += [DemoWord(plain, word.start_s, middle), DemoWord(plain, middle, word.end_s)]
         elif 0 <= draw - MISHEARD_SHARE - DOUBLED_SHARE < FILLER_SHARE:
             heard += [
-                Word(str(rng.choice(FILLERS)), word.start_s, middle),
-                Word(plain, middle, word.end_s),
+                DemoWord(str(rng.choice(FILLERS)), word.start_s, middle),
+                DemoWord(plain, middle, word.end_s),
             ]
         else:
             heard.append(replace(word, text=plain))
@@ -82,7 +82,7 @@ def stamp(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
-def manual_vtt(sentences: Iterable[Sequence[Word]], language: str = "en") -> str:
+def manual_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -> str:
     """One cue a sentence, over two lines where it is long."""
     blocks = []
     for words in sentences:
@@ -96,7 +96,7 @@ def manual_vtt(sentences: Iterable[Sequence[Word]], language: str = "en") -> str
     return _file(blocks, language)
 
 
-def rolling_vtt(sentences: Iterable[Sequence[Word]], language: str = "en") -> str:
+def rolling_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -> str:
     """YouTube's automatic form: each line with inline time tags under the line before, then a 10
     ms repeat.
     """

@@ -18,7 +18,7 @@ import numpy as np
 
 from sportskills_lib.demo import phrases
 from sportskills_lib.demo.settings import DemoConfig, generator
-from sportskills_lib.demo.skills import SPORTS, Fault, Skill, Sport
+from sportskills_lib.demo.skills import SPORTS, DemoSport, Fault, Skill
 
 ID_LETTERS = string.ascii_letters + string.digits + "-_"
 CONNECTING_WORDS = ("tutorial", "drills", "tips", "for beginners", "technique", "lesson", "basics")
@@ -54,7 +54,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Segment:
+class DemoSegment:
     """One shot: what is to be seen (``picture``, ``execution``) and what is said meanwhile, if
     anything.
     """
@@ -77,7 +77,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DemoLesson:
     """One video to be made, with its captions and info."""
 
     video_id: str
@@ -87,7 +87,7 @@ class Lesson:
     skill: str
     title: str
     search_term: str
-    segments: tuple[Segment, ...]
+    segments: tuple[DemoSegment, ...]
     form: str  # manual, automatic
     crf: int
     upload_date: str
@@ -133,7 +133,7 @@ def expected_splits(channels: tuple[Channel, ...], config: DemoConfig) -> dict[s
     return dict(zip(ranked, names, strict=False))
 
 
-def sport_channels(sport: Sport, config: DemoConfig) -> tuple[Channel, ...]:
+def sport_channels(sport: DemoSport, config: DemoConfig) -> tuple[Channel, ...]:
     """The sport's channels in the order of :func:`split_rank`, styles 0, 1, 2 … in that order.
 
     So the phrasings of one style stand in one split only, whatever the sport: test queries are phrased as no training
@@ -173,31 +173,33 @@ def _length(
     return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))
 
 
-def _cue(skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator) -> Segment:
+def _cue(
+    skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator
+) -> DemoSegment:
     text = phrases.cue_sentence(skill, fault, style, rng)
-    return Segment(
+    return DemoSegment(
         "demonstration", "demonstration", frames, text, "correct", fault.name, "correct", True
     )
 
 
 def _mistake(
     skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator
-) -> Segment:
+) -> DemoSegment:
     text = phrases.mistake_sentence(skill, fault, style, rng)
-    return Segment(
+    return DemoSegment(
         "demonstration", "demonstration", frames, text, fault.name, fault.name, "incorrect", True
     )
 
 
-def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> Segment:
+def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> DemoSegment:
     """A shot that shows no skill; b-roll is often silent."""
     text = "" if kind == "broll" and rng.random() < 0.6 else phrases.idle_sentence(kind, rng)
-    return Segment(kind, kind, _length(rng, config), text)
+    return DemoSegment(kind, kind, _length(rng, config), text)
 
 
 def _teaching(
     skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
-) -> list[Segment]:
+) -> list[DemoSegment]:
     shots = []
     for fault in skill.faults:
         shots.append(_cue(skill, fault, style, _length(rng, config), rng))
@@ -205,7 +207,9 @@ def _teaching(
     return [shots[i] for i in rng.permutation(len(shots))]
 
 
-def _trap_words(skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator) -> Segment:
+def _trap_words(
+    skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
+) -> DemoSegment:
     """Advice, said by a coach who only talks, or over a view that moves, or over a card."""
     fault = skill.faults[rng.integers(len(skill.faults))]
     make = _cue if rng.random() < 0.5 else _mistake
@@ -214,16 +218,16 @@ def _trap_words(skill: Skill, style: int, config: DemoConfig, rng: np.random.Gen
     return replace(said, kind="trap_words", picture=picture, execution=None, demonstration="none")
 
 
-def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -> Segment:
+def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -> DemoSegment:
     """A performance, while the words are about something else."""
     text = phrases.idle_sentence(str(rng.choice(["talk", "broll"])), rng)
     execution = str(rng.choice(skill.executions))
-    return Segment("trap_pictures", "demonstration", _length(rng, config), text, execution)
+    return DemoSegment("trap_pictures", "demonstration", _length(rng, config), text, execution)
 
 
 def _timed(
-    shots: list[Segment], form: str, config: DemoConfig, rng: np.random.Generator
-) -> tuple[Segment, ...]:
+    shots: list[DemoSegment], form: str, config: DemoConfig, rng: np.random.Generator
+) -> tuple[DemoSegment, ...]:
     """Put the shots after each other, and the words over them: with a lag that is the whole lesson's own, plus jitter.
 
     Automatic captions lag by up to 0.8 s, earlier or later, manual ones hardly. A pause of about half a second parts two
@@ -266,10 +270,10 @@ def _video(
     kind: str,
     channel: Channel,
     skill: Skill,
-    shots: list[Segment],
+    shots: list[DemoSegment],
     config: DemoConfig,
     **more: object,
-) -> Lesson:
+) -> DemoLesson:
     """A video around its shots; id, form, quality, date, views and title are drawn by ``name``
     alone.
     """
@@ -281,7 +285,7 @@ def _video(
     term = f"{skill.sport} {skill.name} {rng.choice(CONNECTING_WORDS)}".lower()
     date = f"20{rng.integers(19, 26)}{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}"
     dissolve = int(rng.choice([0, 2, 3], p=[0.75, 0.15, 0.1]))
-    lesson = Lesson(
+    lesson = DemoLesson(
         video_id, kind, channel, skill.sport, skill.name, title, term, timed, form, int(rng.integers(26, 31)), date,
         int(10 ** rng.uniform(2, 6)), video_id, dissolve,
     )  # fmt: skip
@@ -297,7 +301,7 @@ def _title(skill: Skill, rng: np.random.Generator) -> str:
     return str(rng.choice(patterns)).format(skill.sport.title(), skill.name)
 
 
-def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> Lesson:
+def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> DemoLesson:
     """The channel's lesson about the skill: nine demonstrations and what stands around them."""
     name = f"{channel.channel_id}/{skill.name}"
     rng = generator(config.seed, "shots", name)
@@ -317,7 +321,7 @@ def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> Lesson:
     return _video(name, "lesson", channel, skill, [opening, *shots, closing], config)
 
 
-def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
+def _reupload(original: DemoLesson, number: int, config: DemoConfig) -> DemoLesson:
     """The same pictures and words on another channel: re-encoded, perhaps brighter, darker, mirrored or scaled.
 
     All copies of a sport stand on one channel: more would change how many of its channels go to each split.
@@ -336,7 +340,7 @@ def _reupload(original: Lesson, number: int, config: DemoConfig) -> Lesson:
     return replace(copy, upload_date=f"2026{copy.upload_date[4:]}")
 
 
-def _other(number: int, sport: Sport, channel: Channel, config: DemoConfig) -> Lesson:
+def _other(number: int, sport: DemoSport, channel: Channel, config: DemoConfig) -> DemoLesson:
     """A story, a vlog, an unboxing, or a lesson about something that is no sport, found by the
     same search terms.
     """
@@ -383,7 +387,9 @@ def foreign_sentence(topic: str, rng: np.random.Generator) -> str:
     return str(rng.choice(patterns)).format(topic)
 
 
-def _broken(defect: str, number: int, sport: Sport, channel: Channel, config: DemoConfig) -> Lesson:
+def _broken(
+    defect: str, number: int, sport: DemoSport, channel: Channel, config: DemoConfig
+) -> DemoLesson:
     """A short lesson whose files are damaged in one way (see ``DEFECTS``)."""
     rng = generator(config.seed, "broken", defect, number)
     skill = sport.skills[rng.integers(min(config.skills, len(sport.skills)))]
@@ -403,7 +409,7 @@ def find_skill(sport: str, name: str) -> Skill:
     )
 
 
-def plan_videos(config: DemoConfig) -> Iterator[Lesson]:
+def plan_videos(config: DemoConfig) -> Iterator[DemoLesson]:
     """Every video of the world: lessons, then re-uploads, then what teaches nothing, then broken
     files.
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sportskills_lib.demo.body_motion import INDEX, POINTS, Motion, joints, pose
+from sportskills_lib.demo.body_motion import INDEX, POINTS, BodyMotion, joints, pose
 from sportskills_lib.demo.skills import Skill
 
 SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
@@ -97,7 +97,7 @@ def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def render_motion(
-    motion: Motion,
+    motion: BodyMotion,
     appearance: Appearance,
     rng: np.random.Generator,
     *,
@@ -116,7 +116,7 @@ def render_motion(
 
 
 def performed(
-    motion: Motion, appearance: Appearance, rng: np.random.Generator, *, frames: int
+    motion: BodyMotion, appearance: Appearance, rng: np.random.Generator, *, frames: int
 ) -> dict[str, np.ndarray]:
     """Joint positions [T, 3] of one performance, in body heights, with the athlete's own manner
     and pace.
@@ -129,7 +129,7 @@ def performed(
 
 
 def render_with_joints(
-    motion: Motion,
+    motion: BodyMotion,
     appearance: Appearance,
     rng: np.random.Generator,
     *,

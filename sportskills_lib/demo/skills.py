@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sportskills_lib.demo.body_motion import INDEX, PHASES, Motion, pose
+from sportskills_lib.demo.body_motion import INDEX, PHASES, BodyMotion, pose
 
 ALL, LATE, MIDDLE = (0, 1, 2, 3, 4), (2, 3, 4), (1, 2, 3)
 
@@ -69,7 +69,7 @@ class Fault:
     bad: str
     at: tuple[int, ...] = ALL
 
-    def apply(self, motion: Motion) -> Motion:
+    def apply(self, motion: BodyMotion) -> BodyMotion:
         """The motion with this fault in it."""
         keys, phases = motion.keys.copy(), motion.phases.copy()
         if (
@@ -80,7 +80,7 @@ class Fault:
             keys[0], keys[1] = keys[2], keys[2]
         else:
             STATES[self.bad](keys, self.at)
-        return Motion(keys, phases)
+        return BodyMotion(keys, phases)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Skill:
     doing: str  # "hitting a tennis serve"
     archetype: str
     equipment: str
-    motion: Motion
+    motion: BodyMotion
     faults: tuple[Fault, ...]
 
     @property
@@ -100,7 +100,7 @@ class Skill:
         """``correct``, then the names of the faults."""
         return ("correct", *(fault.name for fault in self.faults))
 
-    def performed(self, execution: str) -> Motion:
+    def performed(self, execution: str) -> BodyMotion:
         """The motion as it looks in one execution: ``correct`` or the name of a fault."""
         if execution == "correct":
             return self.motion
@@ -108,7 +108,7 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Sport:
+class DemoSport:
     """A sport and its skills."""
 
     name: str
@@ -401,11 +401,11 @@ def _skill(sport: str, name: str, verb: str, archetype: str, equipment: str) -> 
         f"{verb} {_article(sport + ' ' + name)}",
         archetype,
         equipment,
-        Motion(keys, phases),
+        BodyMotion(keys, phases),
         chosen,
     )
 
 
-SPORTS: tuple[Sport, ...] = tuple(
-    Sport(sport, tuple(_skill(sport, *row) for row in rows)) for sport, rows in _WORLD.items()
+SPORTS: tuple[DemoSport, ...] = tuple(
+    DemoSport(sport, tuple(_skill(sport, *row) for row in rows)) for sport, rows in _WORLD.items()
 )

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from sportskills_lib.demo.coaches import Judged
-from sportskills_lib.demo.learners import Take, comment
-from sportskills_lib.demo.lessons import Lesson
+from sportskills_lib.demo.coaches import GradedSpan
+from sportskills_lib.demo.learners import DemoTake, comment
+from sportskills_lib.demo.lessons import DemoLesson
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import cue_kind
 
 
-def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
+def segments_table(lessons: Iterable[DemoLesson], config: DemoConfig) -> pl.DataFrame:
     """Every shot of every video, in picture time, with what is said over it and when.
 
     ``demonstration`` is that of the pair of picture and words: correct or incorrect only where a skill is both shown
@@ -52,7 +52,7 @@ def segments_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFram
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides=kinds)
 
 
-def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
+def videos_table(lessons: Iterable[DemoLesson], config: DemoConfig) -> pl.DataFrame:
     """Every video: what kind it is, whose copy, how damaged."""
     rows = [
         {
@@ -79,7 +79,7 @@ def videos_table(lessons: Iterable[Lesson], config: DemoConfig) -> pl.DataFrame:
     )
 
 
-def learners_table(takes: Iterable[Take], config: DemoConfig) -> pl.DataFrame:
+def learners_table(takes: Iterable[DemoTake], config: DemoConfig) -> pl.DataFrame:
     """Every commented try of every take; ``execution`` is the fault shown, or correct."""
     rows = [
         {
@@ -103,7 +103,7 @@ def learners_table(takes: Iterable[Take], config: DemoConfig) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def relevance_table(judged: Iterable[Judged], config: DemoConfig) -> pl.DataFrame:
+def relevance_table(judged: Iterable[GradedSpan], config: DemoConfig) -> pl.DataFrame:
     """The grade without noise of every span in every pool."""
     rows = [
         {

@@ -220,7 +220,7 @@ def _make_chunk(folder: Path, tasks: list[Task], config: DemoConfig) -> int:
 # ---------------------------------------------------------------------------------------------------------- files
 
 
-def _lesson_files(lesson: lessons.Lesson) -> dict[str, str]:
+def _lesson_files(lesson: lessons.DemoLesson) -> dict[str, str]:
     """The file names of a lesson by role; a broken one may lack some."""
     files = {"video": f"{lesson.video_id}.mp4"}
     if lesson.defect != "no_captions":
@@ -239,7 +239,7 @@ def _is_made(folder: Path, task: Task) -> bool:
     return all((folder / "lessons" / name).is_file() for name in _lesson_files(item).values())
 
 
-def _make_lesson(folder: Path, lesson: lessons.Lesson, config: DemoConfig) -> None:
+def _make_lesson(folder: Path, lesson: lessons.DemoLesson, config: DemoConfig) -> None:
     target, files = folder / "lessons", _lesson_files(lesson)
     target.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial" / files["video"]
@@ -265,7 +265,7 @@ def _make_lesson(folder: Path, lesson: lessons.Lesson, config: DemoConfig) -> No
     partial.replace(target / files["video"])
 
 
-def _make_take(folder: Path, take: learners.Take, config: DemoConfig) -> None:
+def _make_take(folder: Path, take: learners.DemoTake, config: DemoConfig) -> None:
     target = folder / "learners" / take.view
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial" / f"{take.take_name}.mp4"
@@ -276,7 +276,7 @@ def _make_take(folder: Path, take: learners.Take, config: DemoConfig) -> None:
     partial.replace(target)
 
 
-def captions(lesson: lessons.Lesson, config: DemoConfig) -> str:
+def captions(lesson: lessons.DemoLesson, config: DemoConfig) -> str:
     """The lesson's WebVTT, in its form."""
     spoken = [
         lesson_words.speak(segment.text, segment.said_start_s, segment.said_end_s)
@@ -298,7 +298,7 @@ def captions(lesson: lessons.Lesson, config: DemoConfig) -> str:
     return lesson_words.rolling_vtt(heard)
 
 
-def info_json(lesson: lessons.Lesson, config: DemoConfig) -> str:
+def info_json(lesson: lessons.DemoLesson, config: DemoConfig) -> str:
     """``<id>.info.json`` with the fields of yt-dlp's that matter."""
     language = "es" if lesson.defect == "foreign_language" else "en"
     tracks = {language: [{"ext": "vtt"}]} if lesson.defect != "no_captions" else {}
@@ -328,7 +328,10 @@ def info_json(lesson: lessons.Lesson, config: DemoConfig) -> str:
 
 
 def _write_tables(
-    folder: Path, videos: list[lessons.Lesson], takes: list[learners.Take], config: DemoConfig
+    folder: Path,
+    videos: list[lessons.DemoLesson],
+    takes: list[learners.DemoTake],
+    config: DemoConfig,
 ) -> None:
     """Annotations, ratings and the truth."""
     annotations, kept = folder / "learners" / "annotations", folder / "truth"

@@ -20,8 +20,8 @@ from sportskills_lib import tables
 from sportskills_lib.formats import untrusted_json
 from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data import exact_questions
-from sportskills_lib.learner_data.remarks import Remark, Settings
-from sportskills_lib.learner_data.takes import Take, read_takes
+from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
+from sportskills_lib.learner_data.takes import EgoExoTake, read_takes
 
 SAME_MOMENT_S = 0.1  # nearer than this, a tip and a good execution speak of the same; ours
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
@@ -46,7 +46,7 @@ class Said:
     text: str
 
 
-def read(folder: Path, settings: Settings, drops: list[Drop]) -> list[Remark]:
+def read(folder: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Remark]:
     """Every remark that may become a learner; the others, and takes that nobody speaks of, go to
     ``drops``.
     """
@@ -308,11 +308,11 @@ def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
 
 
 def _of_take(
-    take: Take,
+    take: EgoExoTake,
     split: str,
     said: list[Said],
     moments: list[Moment],
-    settings: Settings,
+    settings: ReaderSettings,
     drops: list[Drop],
 ) -> list[Remark]:
     """A remark's learner has the tips of its moment added; a moment that no remark speaks of is a
@@ -365,7 +365,7 @@ def _of_take(
     return found
 
 
-def _inside(take: Take, kind: str, row: Said | Moment, drops: list[Drop]) -> bool:
+def _inside(take: EgoExoTake, kind: str, row: Said | Moment, drops: list[Drop]) -> bool:
     if 0 <= row.time_s <= take.duration_s:
         return True
     detail = f"at {row.time_s:g} s; the take lasts {take.duration_s:.2f} s"
@@ -374,7 +374,12 @@ def _inside(take: Take, kind: str, row: Said | Moment, drops: list[Drop]) -> boo
 
 
 def _learner(
-    take: Take, split: str, row: Said | Moment, words: str, is_good: bool | None, span_s: float
+    take: EgoExoTake,
+    split: str,
+    row: Said | Moment,
+    words: str,
+    is_good: bool | None,
+    span_s: float,
 ) -> Remark:
     return Remark(
         item_id=row.item_id,

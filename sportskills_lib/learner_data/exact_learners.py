@@ -13,13 +13,13 @@ from pathlib import Path
 from sportskills_lib.formats import untrusted_json
 from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data import exact_questions
-from sportskills_lib.learner_data.remarks import Remark, Settings
+from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import OUTSIDE, sport_and_skill
 from sportskills_lib.learner_data.video_lengths import lengths_of
 
 
 def read(
-    root: Path, lines: Path, settings: Settings, takes: Path | None, drops: list[Drop]
+    root: Path, lines: Path, settings: ReaderSettings, takes: Path | None, drops: list[Drop]
 ) -> list[Remark]:
     """Every clip that may become a learner; paths are relative to ``root``, in which metadata.jsonl
     lies.

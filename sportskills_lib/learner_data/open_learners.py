@@ -10,7 +10,7 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data import egoexo, exact_learners, plain_table
-from sportskills_lib.learner_data.remarks import Remark, Settings, Sports, learners_of
+from sportskills_lib.learner_data.remarks import ReaderSettings, Remark, Sports, learners_of
 from sportskills_lib.runs.artifacts import workspace
 
 FORMATS = (
@@ -52,7 +52,7 @@ def read_learners(
     drops: list[Drop] = []
     remarks: list[Remark] = []
     if source is not None:
-        settings = Settings(span_s, tip_gap_s, Sports(sports), workers)
+        settings = ReaderSettings(span_s, tip_gap_s, Sports(sports), workers)
         remarks = _read(source, settings, takes, drops)
     learners = learners_of(remarks, drops)
     for group in ("participant", "take_id", "path"):
@@ -60,7 +60,9 @@ def read_learners(
     return learners, tables.dropped_rows(drops)
 
 
-def _read(source: Path, settings: Settings, takes: Path | None, drops: list[Drop]) -> list[Remark]:
+def _read(
+    source: Path, settings: ReaderSettings, takes: Path | None, drops: list[Drop]
+) -> list[Remark]:
     """The remarks of whatever ``source`` is."""
     if source.is_dir():
         if (source / "takes.json").is_file():

@@ -22,7 +22,7 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.formats import untrusted_json
 from sportskills_lib.formats.untrusted_json import Drop
-from sportskills_lib.learner_data.remarks import Remark, Settings
+from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import OUTSIDE
 from sportskills_lib.learner_data.video_lengths import lengths_of
 
@@ -35,7 +35,7 @@ SLACK_S = 0.5
 _RECORD_LINES = 100  # a quoted comment of more lines is a quote that was never closed
 
 
-def read(path: Path, settings: Settings, drops: list[Drop]) -> list[Remark]:
+def read(path: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Remark]:
     """Every row that may become a learner; the others go to ``drops`` as ``row<number>``, counted
     from 1.
     """
@@ -63,7 +63,9 @@ def read(path: Path, settings: Settings, drops: list[Drop]) -> list[Remark]:
     return kept
 
 
-def _remark(folder: Path, number: int, row: dict[str, Any], settings: Settings) -> Remark | Drop:
+def _remark(
+    folder: Path, number: int, row: dict[str, Any], settings: ReaderSettings
+) -> Remark | Drop:
     label = f"row{number}"
 
     def refused(reason: str, detail: str) -> Drop:

@@ -78,7 +78,7 @@ def _plain(spelling: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReaderSettings:
     """What all readers are told; see read_learners."""
 
     span_s: float
@@ -181,7 +181,7 @@ def _with_splits(remarks: list[Remark]) -> list[Remark]:
         [f"p {remark.participant}" for remark in remarks],
         [f"v {remark.path}" for remark in remarks],
     )
-    group_of = group_splits.groups(zip(people, videos, strict=True), {*people, *videos})
+    group_of = group_splits.join_groups(zip(people, videos, strict=True), {*people, *videos})
     said: dict[str, set[str]] = {}
     for person, remark in zip(people, remarks, strict=True):
         said.setdefault(group_of[person], set()).update({remark.split} if remark.split else ())

@@ -18,7 +18,7 @@ SMALL_COPIES = "downscaled/448"  # beside the full view; Ego-Exo4D's copies of 4
 
 
 @dataclass(frozen=True)
-class Take:
+class EgoExoTake:
     """One take of the learners' folder, as its files describe it."""
 
     take_id: str
@@ -31,7 +31,7 @@ class Take:
 
 def read_takes(
     folder: Path, sports: Sports, drops: list[Drop]
-) -> tuple[dict[str, Take], dict[str, str]]:
+) -> tuple[dict[str, EgoExoTake], dict[str, str]]:
     """Usable takes by take_uid; and of the others, which go to ``drops``, the reason by
     take_uid.
     """
@@ -41,18 +41,18 @@ def read_takes(
         raise ValueError(
             f"{path} holds {untrusted_json.shown(entries)}, not a list of takes: fetch it again"
         )
-    takes: dict[str, Take] = {}
+    takes: dict[str, EgoExoTake] = {}
     lost: dict[str, str] = {}
     for number, entry in enumerate(entries, start=1):
         found = _take(folder, entry, number, sports)
-        key = found.take_id if isinstance(found, Take) else found[1]
-        if isinstance(found, Take) and key not in takes and key not in lost:
+        key = found.take_id if isinstance(found, EgoExoTake) else found[1]
+        if isinstance(found, EgoExoTake) and key not in takes and key not in lost:
             takes[key] = found
-        elif isinstance(found, Take) and takes.get(key) == found:
+        elif isinstance(found, EgoExoTake) and takes.get(key) == found:
             drops.append(
                 ("take", key, "doubled", f"entry {number} of takes.json says the same again")
             )
-        elif isinstance(found, Take):
+        elif isinstance(found, EgoExoTake):
             takes.pop(key, None)
             lost[key] = "contradictory"
             drops.append(
@@ -75,7 +75,7 @@ def read_takes(
     return takes, lost
 
 
-def _take(folder: Path, entry: Any, number: int, sports: Sports) -> Take | Drop:
+def _take(folder: Path, entry: Any, number: int, sports: Sports) -> EgoExoTake | Drop:
     if not isinstance(entry, dict):
         return (
             "take",
@@ -127,7 +127,7 @@ def _take(folder: Path, entry: Any, number: int, sports: Sports) -> Take | Drop:
     if sport is None:
         return refused("unknown_sport", sports.refusal(first, parent))
     person = untrusted_json.name(entry.get("participant_uid"))
-    return Take(uid, person.lower() if person else f"take {uid}", sport, skill, view, lasts_s)
+    return EgoExoTake(uid, person.lower() if person else f"take {uid}", sport, skill, view, lasts_s)
 
 
 def exo_view(folder: Path, root: str, take: dict[str, Any]) -> tuple[str | None, str]:

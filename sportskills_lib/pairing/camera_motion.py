@@ -29,7 +29,7 @@ CAMERA_LEVEL, CAMERA_SHARE = (
 
 
 @dataclass(frozen=True)
-class Motion:
+class CameraMotion:
     """``moved``: share of the picture that something moved across; ``energy``: mean change a step,
     in grey levels; ``camera``: share of the change that one shift of the whole picture explains.
     """
@@ -103,14 +103,14 @@ def find_cuts(change: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     return runs
 
 
-def measure(frames: np.ndarray) -> Motion:
+def measure(frames: np.ndarray) -> CameraMotion:
     """How much moves in ``frames``. Where most of the picture changes, the best common shift is
     undone first.
 
     That takes away part of a pan, not a turn or a zoom: a wild camera still looks like motion.
     """
     if len(frames) < 3:
-        return Motion(0.0, 0.0, 0.0)
+        return CameraMotion(0.0, 0.0, 0.0)
     grey = to_grey(frames)
     change = np.abs(np.diff(grey, axis=0))
     energy = float(change.mean())
@@ -120,7 +120,7 @@ def measure(frames: np.ndarray) -> Motion:
         camera = max(0.0, 1 - float(steady.mean()) / max(energy, 1e-6))
         change = np.minimum(change, steady)
     moved = float(((change > MOVING_LEVEL).sum(axis=0) >= 2).mean())
-    return Motion(round(moved, 4), round(energy, 4), round(camera, 4))
+    return CameraMotion(round(moved, 4), round(energy, 4), round(camera, 4))
 
 
 def _compensated(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ MIN_FRAMES = 8  # and at least so many pictures
 DARK = 16  # grey level up to which a pixel may be a black bar
 
 
-class Likeness(NamedTuple):
+class SignatureMatch(NamedTuple):
     """How alike two clips are at the best shift: cosine 0 … 1 of what agrees least, whether one is
     mirrored, and how many pictures later the first clip's beginning is found in the second.
     """
@@ -82,14 +82,14 @@ def mirrored(outlines: np.ndarray) -> np.ndarray:
     )
 
 
-def compare(one: np.ndarray, other: np.ndarray) -> Likeness:
+def compare(one: np.ndarray, other: np.ndarray) -> SignatureMatch:
     """The best likeness of two signatures over all shifts, as they are and with ``other``
     mirrored.
     """
     plain = _best_shift(one, other)
     turned = _best_shift(one, other[:, :, ::-1])
     best = max(plain, turned)
-    return Likeness(round(best[0], 4), turned > plain, best[1])
+    return SignatureMatch(round(best[0], 4), turned > plain, best[1])
 
 
 def _best_shift(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:

@@ -11,9 +11,9 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 
-from sportskills_lib import tables
+from sportskills_lib import group_splits, tables
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import duplicates, judging, signatures, splits, video_pass
+from sportskills_lib.pairing import duplicates, judging, signatures, video_pass
 from sportskills_lib.pairing.chat_judge import Client
 from sportskills_lib.pairing.judge_protocol import Judge
 from sportskills_lib.runs import artifacts
@@ -220,11 +220,11 @@ def _links(
 def _clips(
     kept: pl.DataFrame, links: pl.DataFrame, config: PairingConfig
 ) -> tuple[dy.DataFrame[tables.Clips], list[str]]:
-    split_of, small = splits.assign_splits(
+    split_of, small = group_splits.assign_splits(
         kept,
         test_fraction=config.test_fraction,
         val_fraction=config.val_fraction,
-        groups=splits.channel_groups(kept, links),
+        groups=group_splits.channel_groups(kept, links),
     )
     clips = kept.with_columns(
         split=pl.col("channel").replace_strict(split_of, default=None, return_dtype=pl.String),
@@ -267,7 +267,7 @@ def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> No
     tables.check_spans(paired.clips, videos, key="clip_id")
     tables.check_no_straddling(paired.clips, "video_id")
     tables.check_no_straddling(paired.clips, "channel")
-    splits.check_no_copies_across(paired.clips, paired.links)
+    group_splits.check_no_copies_across(paired.clips, paired.links)
     tables.check_keys(
         paired.pairs, "clip_id", paired.clips, child_name="pairs", parent_name="clips"
     )

@@ -73,7 +73,7 @@ def read_video(task: VideoTask) -> Value:
         )
         scenes = windows.make_shots(film.cuts_s(), info.duration_s)
         said = [
-            windows.Said(name, start, end, _kind(text, on))
+            windows.TimedSentence(name, start, end, _kind(text, on))
             for name, start, end, text, on in task.sentences
         ]
         lag_s = windows.estimate_lag(said, scenes, max_lag_s=config.max_lag_s)

@@ -18,7 +18,7 @@ MIN_EVIDENCE = 3  # sentences and cuts that it takes to tell a lag
 
 
 @dataclass(frozen=True)
-class Said:
+class TimedSentence:
     """A sentence on the video's clock. ``kind`` is what it says of the picture: correct, incorrect,
     or none.
     """
@@ -53,7 +53,7 @@ def make_shots(
 
 
 def estimate_lag(
-    sentences: list[Said], shots: list[tuple[float, float]], *, max_lag_s: float
+    sentences: list[TimedSentence], shots: list[tuple[float, float]], *, max_lag_s: float
 ) -> float:
     """Seconds to add to caption times so that sentences fall inside shots; the smallest that does
     about best.
@@ -78,17 +78,17 @@ def estimate_lag(
 
 
 def make_windows(
-    sentences: list[Said],
+    sentences: list[TimedSentence],
     shots: list[tuple[float, float]],
     *,
     lag_s: float,
     min_clip_s: float,
     max_clip_s: float,
-) -> tuple[list[Window], list[tuple[Said, str]]]:
+) -> tuple[list[Window], list[tuple[TimedSentence, str]]]:
     """Windows in order of time, and the sentences that got none, with the reason (too_short,
     outside_video).
     """
-    windows, lost = list[Window](), list[tuple[Said, str]]()
+    windows, lost = list[Window](), list[tuple[TimedSentence, str]]()
     for shot, inside in _by_shot(sentences, shots, lag_s):
         if shot is None:
             lost += [(said, "outside_video") for said in inside]
@@ -106,10 +106,10 @@ def make_windows(
 
 
 def _by_shot(
-    sentences: list[Said], shots: list[tuple[float, float]], lag_s: float
-) -> list[tuple[tuple[float, float] | None, list[Said]]]:
+    sentences: list[TimedSentence], shots: list[tuple[float, float]], lag_s: float
+) -> list[tuple[tuple[float, float] | None, list[TimedSentence]]]:
     """Each sentence with the shot that it overlaps most."""
-    found: dict[int | None, list[Said]] = {}
+    found: dict[int | None, list[TimedSentence]] = {}
     for said in sorted(sentences, key=lambda said: (said.start_s, said.end_s)):
         overlaps = [
             min(said.end_s + lag_s, end) - max(said.start_s + lag_s, start) for start, end in shots
@@ -120,7 +120,7 @@ def _by_shot(
 
 
 def _shot_windows(
-    inside: list[Said], shot: tuple[float, float], lag_s: float, max_clip_s: float
+    inside: list[TimedSentence], shot: tuple[float, float], lag_s: float, max_clip_s: float
 ) -> list[Window]:
     """Windows of the sentences said over one shot."""
     start_s, end_s = shot
@@ -152,7 +152,7 @@ def _shot_windows(
     return windows
 
 
-def _window(group: list[Said], shot: tuple[float, float], lag_s: float) -> Window:
+def _window(group: list[TimedSentence], shot: tuple[float, float], lag_s: float) -> Window:
     """The span of the words themselves, inside their shot."""
     begin = max(shot[0], group[0].start_s + lag_s)
     return Window(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sportskills_lib import cli
-from sportskills_lib.curation.fetch.fetch_ledger import Store
+from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
 from sportskills_lib.curation.fetch.youtube import Asker, Refused
 
 
@@ -94,6 +94,6 @@ def test_a_full_disk_ends_with_4(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Asker, "search", lambda *_: [])
-    monkeypatch.setattr(Store, "keep_search", full)
+    monkeypatch.setattr(FetchLedger, "keep_search", full)
     assert ended(["--term", "judo throw", "--to", tmp_path], monkeypatch) == 4
     assert "make room and run the same command again" in capsys.readouterr().err

@@ -18,10 +18,10 @@ from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving, webvtt
 
 from sportskills_lib.curation.captions import parse_captions
 from sportskills_lib.curation.fetch import fetcher
-from sportskills_lib.curation.fetch.fetch_ledger import FetchLocked, Record, Store
+from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger, FetchLocked, Record
 from sportskills_lib.curation.fetch.fetcher import (
     AskedTooMuch,
-    Item,
+    FetchItem,
     fetch,
     named_item,
     searched_items,
@@ -60,10 +60,10 @@ def hasty(**more) -> FetchSettings:
 
 
 def fetched(
-    folder: Path, items: list[Item], settings: FetchSettings | None = None, **options
+    folder: Path, items: list[FetchItem], settings: FetchSettings | None = None, **options
 ) -> dict[str, dict]:
     """The table's rows by video id or item, after a fetch into ``folder``."""
-    store = Store(folder)
+    store = FetchLedger(folder)
     with store.opened(), Asker(settings or hasty(), store.work) as asker:
         table = fetch(items, store, asker, report=lambda line: None, **options)
     return {row["video_id"] or row["item"]: row for row in table.to_dicts()}
@@ -75,7 +75,7 @@ def site():
         yield running
 
 
-def lesson(site: Site, name: str) -> Item:
+def lesson(site: Site, name: str) -> FetchItem:
     return named_item(site.url(name), sport="handball", skill="jump shot")
 
 
@@ -218,7 +218,7 @@ def test_a_full_disk_stops_the_run(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    store = Store(tmp_path)
+    store = FetchLedger(tmp_path)
     with store.opened(), Asker(hasty(), store.work) as asker:
         monkeypatch.setattr(asker._ydl, "process_ie_result", full)
         monkeypatch.setattr(asker._ydl, "dl", full)
@@ -228,7 +228,7 @@ def test_a_full_disk_stops_the_run(
 
 
 def test_one_fetch_at_a_time(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FetchLedger(tmp_path)
     with (
         store.opened(),
         pytest.raises(FetchLocked, match="another process fetches into"),
@@ -432,7 +432,7 @@ def test_a_search_gives_each_video_once_and_is_not_repeated(
         SearchTerm("judo hip throw drills", "judo", "hip throw"),
         SearchTerm("judo o goshi", "judo", "hip throw"),
     ]
-    store = Store(tmp_path)
+    store = FetchLedger(tmp_path)
     for _ in range(2):
         with store.opened(), Asker(hasty(extractors=("default",)), store.work) as asker:
             items, lost = searched_items(terms, store, asker, each=2)
@@ -451,7 +451,7 @@ def test_what_a_search_shows_to_be_too_long_costs_no_request(
         raise Refused("gone", "Video unavailable")
 
     monkeypatch.setattr(Asker, "metadata", never)
-    store = Store(tmp_path)
+    store = FetchLedger(tmp_path)
     with store.opened(), Asker(hasty(extractors=("default",)), store.work) as asker:
         items, _ = searched_items([SearchTerm("judo", "judo", "hip throw")], store, asker, each=2)
         table = fetch(items, store, asker, report=lambda line: None)
@@ -469,7 +469,7 @@ def test_a_search_that_fails_costs_no_other(
         return honest(self, term, most)
 
     monkeypatch.setattr(Asker, "search", search)
-    store = Store(tmp_path)
+    store = FetchLedger(tmp_path)
     with (
         store.opened(),
         Asker(hasty(extractors=("default",), most_refusals=2), store.work) as asker,

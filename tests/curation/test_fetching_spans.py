@@ -15,7 +15,7 @@ from lesson_server import IDLE, STEP_S, TEACHING, Site, serving
 
 from sportskills_lib import video
 from sportskills_lib.curation import captions
-from sportskills_lib.curation.fetch.fetch_ledger import Store
+from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
 from sportskills_lib.curation.fetch.fetcher import WHOLE, fetch, named_item
 from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings
 from sportskills_lib.curation.sentences import Sentence, build_sentences
@@ -56,7 +56,10 @@ def fetched(site: Site, folder: Path, **more: float) -> dict[str, Any]:
     settings = FetchSettings(
         **{**quick, "timeout_s": 20, "attempts": 1, "extractors": ("generic",), **more}
     )
-    item, store = named_item(site.url("long"), sport="handball", skill="jump shot"), Store(folder)
+    item, store = (
+        named_item(site.url("long"), sport="handball", skill="jump shot"),
+        FetchLedger(folder),
+    )
     with store.opened(), Asker(settings, store.work) as asker:
         return fetch([item], store, asker, report=lambda line: None).row(0, named=True)
 

@@ -7,23 +7,23 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.curation.captions import Word
+from sportskills_lib.curation.captions import CaptionWord
 from sportskills_lib.curation.sentences import LONGEST_WORDS, build_sentences
 
 
 def words(
     text: str, *, pauses: dict[int, float] | None = None, length_s: float = 0.3
-) -> list[Word]:
+) -> list[CaptionWord]:
     """Words of equal length; ``pauses``: seconds of silence before the word with that index."""
     made, at = [], 0.0
     for i, token in enumerate(text.split()):
         at += (pauses or {}).get(i, 0.0)
-        made.append(Word(token, at, at + length_s))
+        made.append(CaptionWord(token, at, at + length_s))
         at += length_s
     return made
 
 
-def texts(made: list[Word], max_gap_s: float = 1.0) -> list[str]:
+def texts(made: list[CaptionWord], max_gap_s: float = 1.0) -> list[str]:
     return [sentence.text for sentence in build_sentences(made, max_gap_s=max_gap_s)]
 
 
@@ -81,7 +81,7 @@ def test_what_runs_on_is_cut() -> None:
 def test_every_word_stands_in_one_sentence(drawn: list[tuple[str, float, float, bool]]) -> None:
     made, at = [], 0.0
     for text, gap_s, length_s, breaks in drawn:
-        made.append(Word(text, at + gap_s, at + gap_s + length_s, breaks))
+        made.append(CaptionWord(text, at + gap_s, at + gap_s + length_s, breaks))
         at += gap_s + length_s
     sentences = build_sentences(made, max_gap_s=1.0)
     assert " ".join(sentence.text for sentence in sentences).split() == [word.text for word in made]

@@ -10,26 +10,26 @@ import polars as pl
 import pytest
 
 from sportskills_lib.demo import coaches, learners, lessons, phrases
-from sportskills_lib.demo.coaches import Candidate, Judged
-from sportskills_lib.demo.learners import Attempt, Take
-from sportskills_lib.demo.lessons import Segment
+from sportskills_lib.demo.coaches import Candidate, GradedSpan
+from sportskills_lib.demo.learners import Attempt, DemoTake
+from sportskills_lib.demo.lessons import DemoSegment
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.demo.truth import learners_table
 
 
 @pytest.fixture(scope="module")
-def takes(full_config: DemoConfig) -> list[Take]:
+def takes(full_config: DemoConfig) -> list[DemoTake]:
     return learners.plan_takes(full_config)
 
 
 @pytest.fixture(scope="module")
-def judged(takes: list[Take], full_config: DemoConfig) -> list[Judged]:
+def judged(takes: list[DemoTake], full_config: DemoConfig) -> list[GradedSpan]:
     channels = {sport.name: lessons.sport_channels(sport, full_config) for sport in SPORTS}
     return list(coaches.pools(takes, lessons.plan_videos(full_config), channels, full_config))
 
 
-def test_each_fault_is_tried_as_often_as_planned(takes: list[Take]) -> None:
+def test_each_fault_is_tried_as_often_as_planned(takes: list[DemoTake]) -> None:
     shown = Counter(
         (take.split, take.skill.sport, take.skill.name, attempt.fault.name)
         for take in takes
@@ -44,7 +44,7 @@ def test_each_fault_is_tried_as_often_as_planned(takes: list[Take]) -> None:
                 assert shown["test", sport.name, skill.name, fault.name] == 1
 
 
-def test_participants_do_not_cross_splits(takes: list[Take]) -> None:
+def test_participants_do_not_cross_splits(takes: list[DemoTake]) -> None:
     splits: dict[int, set[str]] = {}
     for take in takes:
         splits.setdefault(take.participant_uid, set()).add(take.split)
@@ -52,7 +52,7 @@ def test_participants_do_not_cross_splits(takes: list[Take]) -> None:
     assert len(splits) < len(takes) / 2, "participants do several takes"
 
 
-def test_comments_fall_into_their_attempts(takes: list[Take], full_config: DemoConfig) -> None:
+def test_comments_fall_into_their_attempts(takes: list[DemoTake], full_config: DemoConfig) -> None:
     table = learners_table(takes, full_config)
     inside = (pl.col("video_time") > pl.col("start_s") + 0.5) & (
         pl.col("video_time") < pl.col("end_s") - 0.5
@@ -100,7 +100,7 @@ def test_annotations_have_ego_exo4d_s_shape(tiny_world: Path) -> None:
 
 
 def test_some_rows_carry_errors_and_some_views_are_lost(
-    takes: list[Take], full_config: DemoConfig
+    takes: list[DemoTake], full_config: DemoConfig
 ) -> None:
     document = learners.commentary_json(takes, "train", full_config)["annotations"]
     rows = [
@@ -135,11 +135,11 @@ def test_grades_against_hand_made_cases() -> None:
     config = DemoConfig()
     lesson = lessons.plan_lesson(lessons.sport_channels(SPORTS[0], config)[0], skill, config)
     fault, second = skill.faults[:2]
-    take = Take("u", "n", 1, "test", skill, (), (attempt := Attempt(fault, 0, 3, 1.5),))
-    elsewhere = Take("u", "n", 1, "test", other, (), (Attempt(other.faults[0], 0, 3, 1.5),))
+    take = DemoTake("u", "n", 1, "test", skill, (), (attempt := Attempt(fault, 0, 3, 1.5),))
+    elsewhere = DemoTake("u", "n", 1, "test", other, (), (Attempt(other.faults[0], 0, 3, 1.5),))
 
-    def grade(execution: str, cue: str, demonstration: str, of: Take = take) -> int:
-        shot = Segment("demonstration", "demonstration", 30, "", execution, cue, demonstration)
+    def grade(execution: str, cue: str, demonstration: str, of: DemoTake = take) -> int:
+        shot = DemoSegment("demonstration", "demonstration", 30, "", execution, cue, demonstration)
         return coaches.true_grade(of, of.attempts[0], Candidate(lesson, shot))
 
     assert attempt.fault is fault
@@ -151,9 +151,9 @@ def test_grades_against_hand_made_cases() -> None:
 
 
 def test_pools_hold_every_grade_and_stay_in_their_split(
-    judged: list[Judged], full_config: DemoConfig
+    judged: list[GradedSpan], full_config: DemoConfig
 ) -> None:
-    pools: dict[tuple[str, float], list[Judged]] = {}
+    pools: dict[tuple[str, float], list[GradedSpan]] = {}
     for one in judged:
         pools.setdefault((one.take.take_uid, one.attempt.video_time), []).append(one)
     assert Counter(pool[0].take.split for pool in pools.values()) == {"test": 216, "val": 72}
@@ -197,7 +197,7 @@ def test_noise_is_what_is_documented() -> None:
 
 
 def test_experts_and_coaches_do_not_share_words_by_construction(
-    takes: list[Take], full_config: DemoConfig
+    takes: list[DemoTake], full_config: DemoConfig
 ) -> None:
     """A comment is no lesson's sentence: matching strings cannot stand in for seeing."""
     said = {

@@ -7,20 +7,20 @@ import polars as pl
 import pytest
 
 from sportskills_lib.demo import lessons
-from sportskills_lib.demo.lessons import Lesson
+from sportskills_lib.demo.lessons import DemoLesson
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.demo.truth import segments_table
-from sportskills_lib.pairing.splits import assign_splits
+from sportskills_lib.group_splits import assign_splits
 from sportskills_lib.tables import ID_PATTERN
 
 
 @pytest.fixture(scope="module")
-def videos(full_config: DemoConfig) -> list[Lesson]:
+def videos(full_config: DemoConfig) -> list[DemoLesson]:
     return list(lessons.plan_videos(full_config))
 
 
-def test_every_lesson_shows_each_cue_once_and_each_fault_twice(videos: list[Lesson]) -> None:
+def test_every_lesson_shows_each_cue_once_and_each_fault_twice(videos: list[DemoLesson]) -> None:
     taught = [video for video in videos if video.kind == "lesson"]
     assert len(taught) == 24 * 9 * 3
     for video in taught:
@@ -34,7 +34,7 @@ def test_every_lesson_shows_each_cue_once_and_each_fault_twice(videos: list[Less
         assert shown == cues | {("incorrect", fault, fault): 2 for fault in faults}
 
 
-def test_traps_part_words_from_pictures(videos: list[Lesson]) -> None:
+def test_traps_part_words_from_pictures(videos: list[DemoLesson]) -> None:
     segments = [segment for video in videos for segment in video.segments]
     words = [segment for segment in segments if segment.kind == "trap_words"]
     pictures = [segment for segment in segments if segment.kind == "trap_pictures"]
@@ -46,7 +46,7 @@ def test_traps_part_words_from_pictures(videos: list[Lesson]) -> None:
 
 
 def test_words_keep_order_pauses_and_their_video(
-    videos: list[Lesson], full_config: DemoConfig
+    videos: list[DemoLesson], full_config: DemoConfig
 ) -> None:
     for video in videos:
         said = [(s.said_start_s, s.said_end_s) for s in video.segments if s.text]
@@ -62,7 +62,7 @@ def test_words_keep_order_pauses_and_their_video(
 
 
 def test_words_lag_in_automatic_captions_only(
-    videos: list[Lesson], full_config: DemoConfig
+    videos: list[DemoLesson], full_config: DemoConfig
 ) -> None:
     table = segments_table(videos, full_config).filter(
         pl.col("video_kind") == "lesson", pl.col("demonstration") != "none"
@@ -78,14 +78,16 @@ def test_words_lag_in_automatic_captions_only(
     assert lags["spread"].max() < 0.4
 
 
-def test_ids_are_names_and_unique(videos: list[Lesson]) -> None:
+def test_ids_are_names_and_unique(videos: list[DemoLesson]) -> None:
     ids = [video.video_id for video in videos]
     assert len(set(ids)) == len(ids)
     assert all(len(id_) == 11 and id_[0] not in "-_" for id_ in ids)
     assert pl.Series(ids).str.contains(ID_PATTERN).all()
 
 
-def test_a_style_stands_in_one_split_only(videos: list[Lesson], full_config: DemoConfig) -> None:
+def test_a_style_stands_in_one_split_only(
+    videos: list[DemoLesson], full_config: DemoConfig
+) -> None:
     """Under 02_pairing's own rule, with the stray channels among them."""
     rows = {(video.sport, video.channel.channel_id) for video in videos if video.kind != "foreign"}
     clips = pl.DataFrame(sorted(rows), schema=["sport", "channel"], orient="row")
@@ -106,14 +108,16 @@ def test_a_style_stands_in_one_split_only(videos: list[Lesson], full_config: Dem
         )
 
 
-def test_no_sentence_is_said_in_two_splits(videos: list[Lesson], full_config: DemoConfig) -> None:
+def test_no_sentence_is_said_in_two_splits(
+    videos: list[DemoLesson], full_config: DemoConfig
+) -> None:
     table = segments_table(videos, full_config).filter(
         pl.col("video_kind") == "lesson", pl.col("demonstration") != "none"
     )
     assert table.group_by("text").agg(pl.col("style").n_unique())["style"].max() == 1
 
 
-def test_titles_tell_no_fault(videos: list[Lesson]) -> None:
+def test_titles_tell_no_fault(videos: list[DemoLesson]) -> None:
     for video in videos:
         words = set(video.title.lower().replace("_", " ").split())
         faults = {
@@ -125,7 +129,9 @@ def test_titles_tell_no_fault(videos: list[Lesson]) -> None:
         assert not words & (faults - named), video.title
 
 
-def test_draws_do_not_depend_on_other_items(full_config: DemoConfig, videos: list[Lesson]) -> None:
+def test_draws_do_not_depend_on_other_items(
+    full_config: DemoConfig, videos: list[DemoLesson]
+) -> None:
     fewer = full_config.model_copy(update={"sports": 5})
     again = {
         video.video_id: video for video in lessons.plan_videos(fewer) if video.kind == "lesson"

@@ -15,7 +15,7 @@ from sportskills_lib.demo import lesson_words
 SENTENCE = "Keep the right arm straight, and remember to hold the finish with your belt buckle up."
 
 
-def sentences(count: int = 3) -> list[list[lesson_words.Word]]:
+def sentences(count: int = 3) -> list[list[lesson_words.DemoWord]]:
     return [lesson_words.speak(SENTENCE, 4.0 * i + 0.3, 4.0 * i + 3.1) for i in range(count)]
 
 

@@ -71,4 +71,4 @@ def test_letterbox_bars_do_not_make_motion_smaller() -> None:
 
 
 def test_too_few_frames_show_nothing() -> None:
-    assert camera_motion.measure(still(1, 2)) == camera_motion.Motion(0, 0, 0)
+    assert camera_motion.measure(still(1, 2)) == camera_motion.CameraMotion(0, 0, 0)

@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.pairing.windows import Said, estimate_lag, make_shots, make_windows
+from sportskills_lib.pairing.windows import TimedSentence, estimate_lag, make_shots, make_windows
 
 SHOTS = make_shots([(cut, cut) for cut in (3.0, 6.0, 9.0, 12.0)], 15.0)
 
 
-def sentences(lag_s: float = 0.0, kinds: str = "ccccc") -> list[Said]:
+def sentences(lag_s: float = 0.0, kinds: str = "ccccc") -> list[TimedSentence]:
     names = {"c": "correct", "i": "incorrect", "n": "none"}
     return [
-        Said(f"s{i}", 3 * i + 0.2 - lag_s, 3 * i + 2.8 - lag_s, names[kind])
+        TimedSentence(f"s{i}", 3 * i + 0.2 - lag_s, 3 * i + 2.8 - lag_s, names[kind])
         for i, kind in enumerate(kinds)
     ]
 
 
 def spans(
-    said: list[Said], shots: list[tuple[float, float]] = SHOTS, **options: float
+    said: list[TimedSentence], shots: list[tuple[float, float]] = SHOTS, **options: float
 ) -> list[tuple[float, float, str]]:
     settings = {"lag_s": 0.0, "min_clip_s": 1.0, "max_clip_s": 10.0} | options
     return [
@@ -48,20 +48,24 @@ def test_a_short_shot_is_taken_whole() -> None:
 
 
 def test_sentences_of_one_kind_share_a_short_shot_and_others_part_it() -> None:
-    two = [Said("a", 3.2, 4.2, "correct"), Said("b", 4.4, 5.6, "correct")]
+    two = [TimedSentence("a", 3.2, 4.2, "correct"), TimedSentence("b", 4.4, 5.6, "correct")]
     assert spans(two) == [(3.0, 6.0, "a b")]
-    parted = [two[0], Said("b", 4.8, 5.9, "incorrect")]
+    parted = [two[0], TimedSentence("b", 4.8, 5.9, "incorrect")]
     assert spans(parted, min_clip_s=0.5) == [(3.0, 4.5, "a"), (4.5, 6.0, "b")]
 
 
 def test_a_window_in_a_long_shot_runs_around_its_sentence() -> None:
     shots = make_shots([], 60.0)
-    said = [Said("a", 10, 13, "correct"), Said("b", 14, 16, "none"), Said("c", 30, 50, "correct")]
+    said = [
+        TimedSentence("a", 10, 13, "correct"),
+        TimedSentence("b", 14, 16, "none"),
+        TimedSentence("c", 30, 50, "correct"),
+    ]
     assert spans(said, shots) == [(9.7, 13.7, "a"), (13.7, 18.0, "b"), (29.7, 39.7, "c")]
 
 
 def test_what_gets_no_window_is_given_back_with_the_reason() -> None:
-    said = [Said("short", 3.1, 3.2, "correct"), Said("late", 99, 100, "correct")]
+    said = [TimedSentence("short", 3.1, 3.2, "correct"), TimedSentence("late", 99, 100, "correct")]
     windows, lost = make_windows(
         said, make_shots([(3.0, 3.0), (3.5, 3.5)], 9.0), lag_s=0, min_clip_s=1, max_clip_s=10
     )
@@ -87,7 +91,7 @@ def test_windows_lie_in_one_shot_with_the_wanted_length(
 ) -> None:
     shots = make_shots([(cut, cut) for cut in sorted(cuts)], 60.0)
     items = [
-        Said(f"s{i}", start, start + length, kind)
+        TimedSentence(f"s{i}", start, start + length, kind)
         for i, (start, length, kind) in enumerate(sorted(said))
     ]
     windows, lost = make_windows(items, shots, lag_s=lag_s, min_clip_s=1.0, max_clip_s=10.0)

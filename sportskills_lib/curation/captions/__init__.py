@@ -14,13 +14,13 @@ from sportskills_lib.curation.captions.caption_reader import (
     read_cues,
 )
 from sportskills_lib.curation.captions.cues import Cue
-from sportskills_lib.curation.captions.words import Word, without_tags
+from sportskills_lib.curation.captions.words import CaptionWord, without_tags
 
 __all__ = [
     "SUFFIXES",
+    "CaptionWord",
     "Captions",
     "Cue",
-    "Word",
     "parse_captions",
     "read_captions",
     "read_cues",

@@ -18,7 +18,7 @@ from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed, Row,
 from sportskills_lib.curation.captions.marked import is_sbv, parse_arrows, parse_sbv
 from sportskills_lib.curation.captions.segments import parse_json
 from sportskills_lib.curation.captions.transcripts import parse_transcript
-from sportskills_lib.curation.captions.words import Word, held_s, is_rolling, plain, to_words
+from sportskills_lib.curation.captions.words import CaptionWord, held_s, is_rolling, plain, to_words
 
 SUFFIXES = (
     ".vtt",
@@ -47,7 +47,7 @@ class Captions:
     itself tells.
     """
 
-    words: tuple[Word, ...]
+    words: tuple[CaptionWord, ...]
     dropped: tuple[Row, ...]
     mended: tuple[Row, ...]
     automatic: bool

@@ -44,7 +44,7 @@ LONGEST_WORD, LONGEST_HELD_S = (
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CaptionWord:
     """A word and when it is said. ``breaks``: a sound, a speaker or a cut cue parts it from the
     word before.
     """
@@ -103,7 +103,7 @@ def _word_s(word: str) -> float:
     return SLOWEST_WORD_S + SLOWEST_LETTER_S * min(len(word), LONGEST_WORD)
 
 
-def to_words(cues: list[Cue], *, rolling: bool, spoken: bool) -> list[Word]:
+def to_words(cues: list[Cue], *, rolling: bool, spoken: bool) -> list[CaptionWord]:
     """Words in order of time. ``spoken``: cues tell when words begin, not when they end."""
     made = (
         _collapse(cues)
@@ -132,9 +132,9 @@ def _repeated(before: list[str], now: list[str]) -> int:
     return next((k for k in range(min(len(before), len(now)), 0, -1) if before[-k:] == now[:k]), 0)
 
 
-def _collapse(cues: list[Cue]) -> list[Word]:
+def _collapse(cues: list[Cue]) -> list[CaptionWord]:
     """Words of rolling cues, each once: lines that stood on the screen already are skipped."""
-    words: list[Word] = []
+    words: list[CaptionWord] = []
     screen: list[str] = []
     screen_end_s = -1.0
     for cue in cues:
@@ -155,7 +155,7 @@ def _collapse(cues: list[Cue]) -> list[Word]:
 # -------------------------------------------------------------------------------------------- times
 
 
-def _cue_words(cue: Cue, lines: list[str]) -> list[Word]:
+def _cue_words(cue: Cue, lines: list[str]) -> list[CaptionWord]:
     """Words of ``lines``, timed by their tags or pieces where they have some, else by their
     letters.
     """
@@ -184,11 +184,11 @@ def _parts(line: str) -> Sequence[tuple[str, float | None]]:
     ]
 
 
-def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[Word]:
+def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[CaptionWord]:
     """Spread untimed words over the time between their timed neighbours; the first word starts with
     the cue.
     """
-    words: list[Word] = []
+    words: list[CaptionWord] = []
     first = 0
     while first < len(pieces):
         last = first + 1
@@ -203,13 +203,13 @@ def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[Word]:
         for (text, _, breaks), weight in zip(pieces[first:last], weights, strict=True):
             then = at + (until - at) * weight / total
             total -= weight
-            words.append(Word(text, at, then, breaks))
+            words.append(CaptionWord(text, at, then, breaks))
             at = then
         first = last
     return words
 
 
-def _in_order(words: list[Word], *, spoken: bool) -> Iterator[Word]:
+def _in_order(words: list[CaptionWord], *, spoken: bool) -> Iterator[CaptionWord]:
     """Words by time, none ending after the next begins and, where times are ``spoken``, none held
     beyond its length.
     """

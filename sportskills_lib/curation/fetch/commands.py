@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sportskills_lib.curation.fetch.fetcher import Item
+    from sportskills_lib.curation.fetch.fetcher import FetchItem
     from sportskills_lib.curation.fetch.propose_skills import Ask
     from sportskills_lib.curation.fetch.search_terms import SearchTerm
     from sportskills_lib.curation.fetch.youtube import FetchSettings
@@ -217,7 +217,7 @@ def fetch(
 def _fetched(
     to: Path,
     settings: FetchSettings,
-    named: list[Item],
+    named: list[FetchItem],
     searches: list[SearchTerm],
     *,
     each: int,
@@ -225,10 +225,10 @@ def _fetched(
 ) -> None:
     """Search and fetch into ``to``. SearchFailed at the end where a search failed."""
     from sportskills_lib.curation.fetch import fetcher
-    from sportskills_lib.curation.fetch.fetch_ledger import Store
+    from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
     from sportskills_lib.curation.fetch.youtube import Asker
 
-    store = Store(to)
+    store = FetchLedger(to)
     with store.opened(), Asker(settings, store.work) as asker:
         found, lost = fetcher.searched_items(searches, store, asker, each=each)
         for name, why in lost.items():
@@ -248,7 +248,7 @@ def _fetched(
 
 def _named(
     items: list[str], from_file: Path | None, sports: list[str], skill: str, *, elsewhere: bool
-) -> list[Item]:
+) -> list[FetchItem]:
     """Items of the command line and of a file of lines: id or address, and perhaps sport and skill
     after tabs.
 

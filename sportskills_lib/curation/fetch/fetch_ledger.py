@@ -89,7 +89,7 @@ class FetchLocked(Exception):
 
 
 @dataclass(frozen=True)
-class Store:
+class FetchLedger:
     """The folder of a fetch."""
 
     folder: Path

@@ -25,7 +25,7 @@ import dataframely as dy
 from sportskills_lib import tables
 from sportskills_lib.curation import captions
 from sportskills_lib.curation.captions.choose_file import same_language
-from sportskills_lib.curation.fetch.fetch_ledger import FetchTable, Record, Store, write_json
+from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger, FetchTable, Record, write_json
 from sportskills_lib.curation.fetch.instruction_spans import (
     Judge,
     Span,
@@ -82,7 +82,7 @@ class SearchFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Item:
+class FetchItem:
     """One video to fetch. ``name`` is safe as a file name; what a search said of it may save a
     request.
     """
@@ -96,7 +96,7 @@ class Item:
     live: bool = False
 
 
-def named_item(text: str, *, sport: str | None = None, skill: str | None = None) -> Item:
+def named_item(text: str, *, sport: str | None = None, skill: str | None = None) -> FetchItem:
     """An item from a YouTube id or an address. ValueError when it is neither, or an address of many
     videos.
     """
@@ -105,28 +105,30 @@ def named_item(text: str, *, sport: str | None = None, skill: str | None = None)
     if not found and re.match(r"https?://|[\w.-]+\.\w+/", text):
         found = youtube_id(text)
     if found:
-        return Item(f"yt_{found}", f"{WATCH}{found}", sport, skill)
+        return FetchItem(f"yt_{found}", f"{WATCH}{found}", sport, skill)
     if not re.fullmatch(r"https?://[^\s/]+/\S*", text):
         raise ValueError(f"{text!r} is neither a YouTube id nor an http address: mend it")
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(text).path).stem)[:40]
-    return Item(f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill)
+    return FetchItem(
+        f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill
+    )
 
 
 def searched_items(
     terms: Iterable[SearchTerm],
-    store: Store,
+    store: FetchLedger,
     asker: Asker,
     *,
     each: int,
     pause: Callable[[float], None] = time.sleep,
-) -> tuple[list[Item], dict[str, str]]:
+) -> tuple[list[FetchItem], dict[str, str]]:
     """Items that the searches find, each video once, for the first search that finds it; and why
     searches failed.
 
     What is found is kept, so that the same command asks only what failed. After ``most_refusals``
     in a row of the kind "asked too much" no more is asked.
     """
-    items: dict[str, Item] = {}
+    items: dict[str, FetchItem] = {}
     lost: dict[str, str] = {}
     refusals = 0
     for term in terms:
@@ -153,13 +155,13 @@ def searched_items(
                     "duration_s": float(duration) if isinstance(duration, int | float) else None,
                     "live": entry.get("live_status") in ("is_live", "is_upcoming"),
                 }
-                items.setdefault(bare.name, Item(**values))
+                items.setdefault(bare.name, FetchItem(**values))
     return list(items.values()), lost
 
 
 def fetch(
-    items: Sequence[Item],
-    store: Store,
+    items: Sequence[FetchItem],
+    store: FetchLedger,
     asker: Asker,
     *,
     retry: bool = False,
@@ -197,8 +199,8 @@ def fetch(
 
 
 def _one(
-    item: Item,
-    store: Store,
+    item: FetchItem,
+    store: FetchLedger,
     asker: Asker,
     owners: dict[str | None, str],
     judge: Judge,
@@ -230,9 +232,9 @@ def _tried(ask: Callable[[], Any], settings: FetchSettings, pause: Callable[[flo
 
 
 def _steps(
-    item: Item,
+    item: FetchItem,
     record: Record,
-    store: Store,
+    store: FetchLedger,
     asker: Asker,
     owners: dict[str | None, str],
     judge: Judge,
@@ -310,7 +312,7 @@ def _checked_id(info: dict[str, Any], record: Record, owners: dict[str | None, s
     return video_id
 
 
-def _judged(said: Path, record: Record, item: Item, judge: Judge) -> list[Span]:
+def _judged(said: Path, record: Record, item: FetchItem, judge: Judge) -> list[Span]:
     """Spans around instruction; how much of it there is goes into the record."""
     read = captions.read_captions(said, duration_s=record.duration_s)
     sentences = build_sentences(read.words, max_gap_s=MAX_GAP_S)
@@ -326,7 +328,7 @@ def _judged(said: Path, record: Record, item: Item, judge: Judge) -> list[Span]:
     return spans
 
 
-def _sidecar(info: dict[str, Any], item: Item, said: Path, manual: bool) -> dict[str, Any]:
+def _sidecar(info: dict[str, Any], item: FetchItem, said: Path, manual: bool) -> dict[str, Any]:
     """What 01 reads beside a video: part of yt-dlp's metadata, and for what it was fetched."""
     track = {said.with_suffix("").suffix.removeprefix("."): [{"ext": "vtt"}]}
     noted = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.pairing.splits import assign_splits, channel_groups, check_no_copies_across
+from sportskills_lib.group_splits import assign_splits, channel_groups, check_no_copies_across
 
 
 def clips(sports: dict[str, list[str]]) -> pl.DataFrame:
