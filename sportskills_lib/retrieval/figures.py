@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,6 @@ import polars as pl
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.plots import style
 from sportskills_lib.retrieval.ranking import first_stage
-from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.retrieval.relevance.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -83,25 +82,8 @@ def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl
     return counts.sort("split", "label", "reason", descending=[False, True, False])
 
 
-def rows_a_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.DataFrame:
-    """How many rows of each kind each learner has, also none: kind, label, learner_id, rows.
-
-    ``kind`` is the reason; a masked row's label is null.
-    """
-    kinds = supervision.group_by("reason").agg(pl.col("label").max()).rename({"reason": "kind"})
-    everyone = kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
-    counts = supervision.group_by(kind="reason", learner_id="learner_id").agg(
-        rows=pl.len().cast(pl.Int64)
-    )
-    return (
-        everyone.join(counts, on=["kind", "learner_id"], how="left")
-        .with_columns(pl.col("rows").fill_null(0))
-        .sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])
-    )
-
-
 def positives_figure(table: pl.DataFrame) -> Figure:
-    """:func:`rows_a_learner` as a histogram for each kind: positives, negatives and masked rows."""
+    """Rows per learner as a histogram for each kind: positives, negatives and masked rows."""
     kinds = table["kind"].unique(maintain_order=True).to_list()
     columns = 3
     lines = max(1, -(-len(kinds) // columns))
@@ -202,25 +184,39 @@ def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def headline(
-    learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataFrame
-) -> dict[str, Any]:
-    """What `status` shows of the stage."""
-    best = curves["val_ndcg@10"].drop_nans().max() if curves.height else None
-    return {
-        "learners": learners.height,
-        "positives": supervision.filter(pl.col("label") > 0).height,
-        "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
-    }
-
-
 def reliability(found: Calibration | None) -> Figure:
     """The reliability curve before and after calibration; a sentence where there was nothing to
     calibrate on.
     """
     if found is not None:
-        return calibration.reliability_figure(found)
+        return _reliability_curves(found)
     figure, panel = style.figure(style.COLUMN_IN, 0.6)
     panel.set_axis_off()
     panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
+    return figure
+
+
+def _reliability_curves(calibration: Calibration) -> Figure:
+    """What was said against what helped, before and after; below, how many pairs said it."""
+    figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
+    curve, counts = axes
+    curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")
+    whose = "other learners" if calibration.groups else "the fit's own pairs"
+    looks = (
+        ("before", "before calibration", style.VERMILION, "s", calibration.ece_before),
+        ("after", f"after, by {whose}", style.BLUE, "o", calibration.ece_after),
+    )
+    for place, (when, name, colour, marker, error) in enumerate(looks):
+        rows = calibration.bins.filter(pl.col("when") == when)
+        label = f"{name}, ECE {error:.3f}"
+        curve.plot(
+            rows["said"], rows["helped"], color=colour, marker=marker, markersize=3, label=label
+        )
+        width = (rows["high"] - rows["low"]) * 0.4
+        counts.bar(
+            rows["low"] + width * (0.25 + place), rows["pairs"], width, align="edge", color=colour
+        )
+    curve.set(ylim=(-0.02, 1.02), ylabel="share labelled helpful")
+    figure.legend(loc="outside upper left")  # within the axes it would lie on a point
+    counts.set(xlim=(-0.02, 1.02), xlabel="probability that the clip helps", ylabel="pairs")
     return figure

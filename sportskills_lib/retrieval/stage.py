@@ -451,3 +451,32 @@ def ratings_file(config: RetrievalConfig) -> Path | None:
     """
     path = _local(config.ratings)
     return path if config.ratings and path.is_file() else None
+
+
+def rows_per_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.DataFrame:
+    """How many rows of each kind each learner has, also none: kind, label, learner_id, rows.
+
+    ``kind`` is the reason; a masked row's label is null.
+    """
+    kinds = supervision.group_by("reason").agg(pl.col("label").max()).rename({"reason": "kind"})
+    everyone = kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
+    counts = supervision.group_by(kind="reason", learner_id="learner_id").agg(
+        rows=pl.len().cast(pl.Int64)
+    )
+    return (
+        everyone.join(counts, on=["kind", "learner_id"], how="left")
+        .with_columns(pl.col("rows").fill_null(0))
+        .sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])
+    )
+
+
+def headline(
+    learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataFrame
+) -> dict[str, Any]:
+    """What `status` shows of the stage."""
+    best = curves["val_ndcg@10"].drop_nans().max() if curves.height else None
+    return {
+        "learners": learners.height,
+        "positives": supervision.filter(pl.col("label") > 0).height,
+        "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
+    }

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sportskills_lib.retrieval import figures
 from sportskills_lib.retrieval.relevance import calibration
 
 
@@ -132,7 +133,7 @@ def test_it_is_saved_and_loaded(tmp_path):
 
 def test_the_figure_shows_both_curves():
     found = calibration.fit(*pairs(4.0, -1.0, count=400))
-    figure = calibration.reliability_figure(found, title="vlm_lora $x")
+    figure = figures.reliability(found)
     _, counts = figure.axes
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [

@@ -209,7 +209,7 @@ def test_mined_negatives_come_from_the_first_stage_and_masked_rows_are_kept_apar
 def test_how_many_rows_of_each_kind_a_learner_has_counts_those_without_any(library, learners):
     config = RetrievalConfig(mask_against="none")
     supervision, _, masked = build.supervise(learners, np.zeros((0,)), library, config)
-    counts = figures.rows_a_learner(pl.concat([supervision, masked]), learners["learner_id"])
+    counts = stage.rows_per_learner(pl.concat([supervision, masked]), learners["learner_id"])
     kinds = pl.concat([supervision, masked])["reason"].n_unique()
     assert (
         counts.height == learners.height * kinds
@@ -222,7 +222,7 @@ def test_how_many_rows_of_each_kind_a_learner_has_counts_those_without_any(libra
         "kind"
     ].unique(maintain_order=True).to_list()
     figures.positives_figure(
-        figures.rows_a_learner(supervision.clear(), learners["learner_id"].clear())
+        stage.rows_per_learner(supervision.clear(), learners["learner_id"].clear())
     )
 
 

@@ -158,7 +158,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     )
     assert figures.supervision_summary(supervision, learners).height == 0
     assert figures.supervision_examples(supervision, learners, {}, seed=0).height == 0
-    assert figures.headline(learners, supervision, curves)["learners"] == 0
+    assert retrieval_stage.headline(learners, supervision, curves)["learners"] == 0
 
 
 def test_the_first_stage_is_one_inner_product_in_both_stages():

@@ -18,15 +18,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib.formats.files import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FILE = "calibration.json"
 BINS = 10
@@ -244,31 +241,3 @@ def load(folder: Path) -> Calibration | None:
         raise ValueError(
             f"{path} is no calibration of this version ({error}): rerun 04_retrieval"
         ) from None
-
-
-def reliability_figure(calibration: Calibration, *, title: str = "") -> Figure:
-    """What was said against what helped, before and after; below, how many pairs said it."""
-    from sportskills_lib.plots import style
-
-    figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
-    curve, counts = axes
-    curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")
-    whose = "other learners" if calibration.groups else "the fit's own pairs"
-    looks = (
-        ("before", "before calibration", style.VERMILION, "s", calibration.ece_before),
-        ("after", f"after, by {whose}", style.BLUE, "o", calibration.ece_after),
-    )
-    for place, (when, name, colour, marker, error) in enumerate(looks):
-        rows = calibration.bins.filter(pl.col("when") == when)
-        label = f"{name}, ECE {error:.3f}"
-        curve.plot(
-            rows["said"], rows["helped"], color=colour, marker=marker, markersize=3, label=label
-        )
-        width = (rows["high"] - rows["low"]) * 0.4
-        counts.bar(
-            rows["low"] + width * (0.25 + place), rows["pairs"], width, align="edge", color=colour
-        )
-    curve.set(ylim=(-0.02, 1.02), ylabel="share labelled helpful", title=style.plain(title))
-    figure.legend(loc="outside upper left")  # within the axes it would lie on a point
-    counts.set(xlim=(-0.02, 1.02), xlabel="probability that the clip helps", ylabel="pairs")
-    return figure
