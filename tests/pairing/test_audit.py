@@ -54,8 +54,11 @@ def test_counts_by_hand() -> None:
     assert scores["correct, of demonstrations found"]["precision"] == 1 / 2
     assert scores["incorrect, of demonstrations found"]["recall"] == 1 / 2
     assert audit.macro_f1() == pytest.approx((2 / 5 + 2 / 4 + 2 / 5) / 3)
-    assert audit.edge_errors() == (0.0, 0.0)
-    assert audit_demonstrations(judged.head(1), truth).edge_errors() == (0.5, 0.0)
+    assert audit.boundaries()["median_s"].to_list() == [0.0, 0.0]
+    assert audit_demonstrations(judged.head(1), truth).boundaries()["median_s"].to_list() == [
+        0.5,
+        0.0,
+    ]
     edges = {row["edge"]: row for row in audit.boundaries().iter_rows(named=True)}
     assert (edges["start"]["clips"], edges["start"]["near"], edges["start"]["outside"]) == (
         3,

@@ -262,7 +262,7 @@ def test_real_lessons(tmp_path: Path) -> None:
         modes = by_evidence(judged, true, RulesJudge(), min_confidence=0.5)
         print(audit.confusion(), audit.scores(), audit.boundaries(), modes)
         assert audit.macro_f1() >= 0.9
-        assert max(audit.edge_errors()) <= 0.5
+        assert audit.boundaries()["median_s"].max() <= 0.5
         score = {(row["evidence"], row["words"]): row for row in modes.iter_rows(named=True)}
         assert score["pixels", "shuffled"]["changed"] == 0
         for mode in ("text", "both"):

@@ -1,3 +1,1 @@
-"""How right the filters are: gold samples drawn from a run, labelled by people, scored with
-intervals.
-"""
+"""Measures the filters: gold samples of a run, labelled by people, scored with intervals."""

@@ -1,9 +1,10 @@
-"""``sportskills audit …``: draw a gold sample of a filter, and score the filter with what people
-said of it.
+"""``sportskills audit …``: draw a gold sample of a filter, and score the filter with people's
+labels.
 """
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +15,10 @@ from sportskills_lib.formats.files import room_for
 if TYPE_CHECKING:
     import polars as pl
 
-    from sportskills_lib.apps.audit.judge_scores import Audit
+    from sportskills_lib.apps.audit.judge_scores import JudgeScores
 
 app = typer.Typer(
-    help=(
-        "Measure the filters: draw a gold sample, label it (a spreadsheet or a notebook), score it."
-    ),
+    help="Measure the filters: draw a gold sample, label it (spreadsheet or notebook), score it.",
     no_args_is_help=True,
 )
 Run = Annotated[str, typer.Option("--run", help="Name of the run.")]
@@ -36,7 +35,7 @@ def sample(
         typer.Option("--filter", help="actionability, demonstration, duplicates or supervision."),
     ],
     to: Annotated[
-        Path, typer.Option(help="The CSV to write; the page with film strips goes beside it.")
+        Path, typer.Option(help="The CSV to write; the page with film strips is written beside it.")
     ],
     run: Run = "demo",
     n: Annotated[
@@ -48,9 +47,7 @@ def sample(
         bool, typer.Option("--strips/--no-strips", help="Whether the page shows film strips.")
     ] = True,
 ) -> None:
-    """Draw a stratified sample of what a filter decided, as a CSV to label and a page to look
-    at.
-    """
+    """Draw a stratified sample of a filter's decisions: a CSV to label, and a page to look at."""
     from sportskills_lib.apps.audit import gold_sample, questions, sheets
     from sportskills_lib.apps.audit.strips import film_strips
     from sportskills_lib.viewing import labelling_view
@@ -58,11 +55,11 @@ def sample(
     page_at = to.with_suffix(".html")
     if page_at == to:
         raise ValueError(
-            f"--to {to} is where the page goes: name the CSV, such as {to.with_suffix('.csv')}"
+            f"--to {to} is the name of the page: name the CSV, such as {to.with_suffix('.csv')}"
         )
     for path in (to, page_at):
         if path.exists():
-            raise ValueError(f"{path} exists and may hold labels: name another file with --to")
+            raise ValueError(f"{path} exists and may contain labels: name another file with --to")
     room_for(to, "--to")
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
     shown = film_strips(drawn.frame, run, workers=workers) if strips else {}
@@ -80,7 +77,7 @@ def label(
         int, typer.Option(min=1, max=65535, help="Port to listen on, on this machine alone.")
     ] = 8868,
 ) -> None:
-    """Serve the pair auditor over a sample: films, what is said, one key a label, saved at once;
+    """Serve the pair auditor for a sample: films, sentences, one key per label, saved at once;
     Ctrl-C ends it.
     """
     import secrets
@@ -113,8 +110,8 @@ def score(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
 ) -> None:
-    """Precision and recall with 95 % intervals, the ten worst mistakes, and two judges on the same
-    items.
+    """Print precision and recall with 95 % intervals and the ten most confident mistakes, and
+    compare two judges on the same items.
     """
     from sportskills_lib.apps.audit import judge_scores, sheets
     from sportskills_lib.apps.audit.strips import film_strips
@@ -122,36 +119,34 @@ def score(
 
     if to:
         _new_file(to, files)
-    read = [sheets.read(path) for path in files]
-    audits = [
-        judge_scores.score(sheet, judge=f"{path.name}, run {sheet.run}")
-        for path, sheet in zip(files, read, strict=True)
-    ]
-    if against:
-        audits += [
-            judge_scores.score(
-                sheet, verdicts=judge_scores.verdicts_of(sheet, against), judge=f"run {against}"
-            )
-            for sheet in read
-        ]
+    scored = []
+    for path in files:
+        sheet = sheets.read(path)
+        for warning in sheet.warnings():
+            typer.echo(f"{path.name}: {warning}", err=True)
+        scored.append((sheet, judge_scores.score(sheet, judge=f"{path.name}, run {sheet.run}")))
+    for sheet, _ in [*scored] if against else []:
+        verdicts = judge_scores.verdicts_of(sheet, against or "")
+        judge = f"run {against}"
+        scored.append((sheet, judge_scores.score(sheet, verdicts=verdicts, judge=judge)))
     body = []
-    for number, audit in enumerate(audits):
-        _say(audit)
-        worst = audit.worst()
-        shown = film_strips(worst, read[number % len(read)].run, workers=workers) if to else {}
-        mistakes = "".join(
-            labelling_view.item(row, shown, verdicts=True) for row in worst.iter_rows(named=True)
-        )
-        title = escape.text(f"{audit.filter}: {audit.judge}")
-        body.append(
-            f"<h2>{title}</h2>{labelling_view.scores(audit.scores)}<h3>Most confident "
-            f"mistakes</h3>{mistakes}"
-        )
-    for number, one in enumerate(audits):
-        for other in audits[number + 1 :]:
-            if one.filter == other.filter and _shared(one, other):
-                title = escape.text(f"{one.filter}: {one.judge} less {other.judge}")
-                body.append(f"<h2>{title}</h2>{labelling_view.compared(_compared(one, other))}")
+    for sheet, scores in scored:
+        _print_scores(scores)
+        worst = scores.worst()
+        shown = film_strips(worst, sheet.run, workers=workers) if to else {}
+        items = [labelling_view.item(row, shown, verdicts=True) for row in worst.to_dicts()]
+        title = escape.text(f"{scores.filter}: {scores.judge}")
+        body.append(f"<h2>{title}</h2>{labelling_view.scores(scores.scores)}")
+        body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
+    for (_, one), (_, other) in itertools.combinations(scored, 2):
+        if one.filter == other.filter and set(one.labelled["item_id"]) & set(
+            other.labelled["item_id"]
+        ):
+            table = judge_scores.compare(one, other)
+            typer.echo(f"{one.judge} minus {other.judge}, share right on the same items:")
+            _print_table(table)
+            title = escape.text(f"{one.filter}: {one.judge} minus {other.judge}")
+            body.append(f"<h2>{title}</h2>{labelling_view.compared(table)}")
     if to:
         to.write_text(labelling_view.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")
@@ -167,21 +162,21 @@ def spans(
         str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")
     ] = "*",
 ) -> None:
-    """Compare a run's clips with spans whose truth is known: what was found, what it was called,
-    where it was cut.
+    """Compare a run's clips with spans whose truth is known: which were found, how they were
+    classified, and how far off their edges are.
     """
-    from sportskills_lib.apps.audit import evidence_report as audited
+    from sportskills_lib.apps.audit import evidence_report
 
-    found = audited.against_truth(run, audited.read_truth(known), videos=videos)
-    _table(found.confusion())
-    _table(found.scores())
-    macro = found.macro_f1()
+    matches = evidence_report.against_truth(run, evidence_report.read_truth(known), videos=videos)
+    _print_table(matches.confusion())
+    _print_table(matches.scores())
+    macro = matches.macro_f1()
     typer.echo(
-        "macro F1 over what there is of correct, incorrect and none: "
-        + (f"{macro:.3f}" if macro else "–")
+        "macro F1 over the classes that occur (correct, incorrect, none): "
+        + ("–" if macro is None else f"{macro:.3f}")
     )
-    typer.echo("Edges of the demonstrations found, in seconds:")
-    _table(found.boundaries())
+    typer.echo("Errors of the edges of the demonstrations found, in seconds:")
+    _print_table(matches.boundaries())
 
 
 @app.command(
@@ -207,96 +202,63 @@ def evidence(
     ] = 0,
     to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
 ) -> None:
-    """Score the demonstration judge on words only, pictures only and both, and again with other
-    lessons' words.
+    """Measure which evidence the demonstration judge uses: words, pictures or both, and again with
+    other lessons' words.
     """
-    from sportskills_lib.apps.audit import evidence_report as audited
+    from sportskills_lib.apps.audit import evidence_report
 
     if to:
         _new_file(to, [truth])
-    changes: dict[str, Any] = {
-        name: value
-        for name, value in {"judge": judge, "device": device}.items()
-        if value is not None
-    }
-    spans = audited.read_truth(truth)
-    scores, reliability = audited.by_evidence(run, spans, model=model, lessons=lessons, **changes)
-    _table(scores)
-    typer.echo("Stated probability against how often it is right, of the windows by both:")
-    _table(reliability)
+    changes: dict[str, Any] = {"judge": judge, "device": device}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    scores, reliability = evidence_report.by_evidence(
+        run, evidence_report.read_truth(truth), model=model, lessons=lessons, **changes
+    )
+    _print_table(scores)
+    typer.echo("Stated probability against the share that is right, of windows judged by both:")
+    _print_table(reliability)
     if to:
         scores.write_csv(to)
 
 
 def _new_file(to: Path, read: list[Path]) -> None:
-    """ValueError where ``--to`` cannot be written, or is one of the files that are read, before any
-    work is done.
-    """
+    """ValueError, before any work is done, where ``--to`` cannot be written or is an input."""
     if to.is_dir() or any(to.resolve() == path.resolve() for path in read):
         raise ValueError(
-            f"--to {to} is {'a folder' if to.is_dir() else 'what is read'}: name a new file"
+            f"--to {to} is {'a folder' if to.is_dir() else 'an input'}: name a new file"
         )
     room_for(to, "--to")
 
 
-def _table(frame: pl.DataFrame) -> None:
+def _print_table(frame: pl.DataFrame) -> None:
     """Print a small table: columns aligned, numbers with three decimals."""
-    rows = [
-        [
-            "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-            for value in row
-        ]
-        for row in frame.iter_rows()
-    ]
-    columns = [
-        [name, *cells] for name, cells in zip(frame.columns, zip(*rows, strict=True), strict=True)
-    ]
-    widths = [max(map(len, column)) for column in columns]
-    for line in [frame.columns, *rows]:
-        typer.echo(
-            "  "
-            + "  ".join(
-                cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-            ).rstrip()
-        )
+    import polars as pl
+
+    plain = {
+        "tbl_formatting": "NOTHING",
+        "tbl_hide_column_data_types": True,
+        "tbl_hide_dataframe_shape": True,
+        "tbl_rows": -1,
+        "tbl_cols": -1,
+        "tbl_width_chars": 200,
+        "fmt_str_lengths": 90,
+        "float_precision": 3,
+    }
+    with pl.Config(**plain):  # type: ignore[arg-type]
+        typer.echo(str(frame))
 
 
-def _shared(one: Audit, other: Audit) -> bool:
-    return bool(set(one.labelled["item_id"]) & set(other.labelled["item_id"]))
-
-
-def _say(audit: Audit) -> None:
+def _print_scores(scores: JudgeScores) -> None:
     typer.echo(
-        f"{audit.filter}, {audit.judge}: {audit.labelled.height} labelled, "
-        f"{audit.unlabelled} not, "
-        f"{audit.unsure} unsure"
+        f"{scores.filter}, {scores.judge}: {scores.labelled.height} labelled, "
+        f"{scores.unlabelled} not labelled, {scores.unsure} unsure"
     )
-    if audit.empty_strata:
-        named = "; ".join(audit.empty_strata[:5])
+    if scores.empty_strata:
+        names = "; ".join(scores.empty_strata[:5])
         typer.echo(
-            f"  not represented, since none of them is labelled ({len(audit.empty_strata)}): "
-            f"{named}"
+            f"  {len(scores.empty_strata)} strata without a labelled item are left out: {names}"
         )
-    for sport, kind, measure, value, low, high, n in audit.scores.iter_rows():
-        figure = "–" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        typer.echo(f"  {sport:<16} {kind:<14} {measure:<9} {figure}  n {n}")
-    for row in audit.worst().iter_rows(named=True):
+    _print_table(scores.scores)
+    for row in scores.worst().iter_rows(named=True):
         text = "".join(letter if letter.isprintable() else " " for letter in row["text"][:90])
-        typer.echo(f"  wrong: said {row['verdict']}, is {row['label']}: {text}")
-
-
-def _compared(one: Audit, other: Audit) -> pl.DataFrame:
-    """The paired table of two judges, which is also said."""
-    from sportskills_lib.apps.audit import judge_scores
-
-    table = judge_scores.compare(one, other)
-    typer.echo(f"{one.judge} less {other.judge}, share right on the same items:")
-    for row in table.iter_rows(named=True):
-        typer.echo(
-            f"  {row['sport']:<16} {row['difference']:+.3f} [{row['low']:+.3f}, "
-            f"{row['high']:+.3f}]  n {row['n']}: "
-            f"both right {row['both']}, only the first {row['only_one']}, only the second "
-            f"{row['only_other']}, "
-            f"neither {row['neither']}; McNemar p {row['p_value']:.3g}"
-        )
-    return table
+        typer.echo(f"  wrong: verdict {row['verdict']}, label {row['label']}: {text}")

@@ -1,7 +1,7 @@
-"""What a judge of demonstrations lives on: words, pictures or both, on windows of a run whose truth
-is known.
+"""Which evidence the demonstration judge uses, measured on windows of a run whose truth is known:
+words, pictures or both.
 
-Truth is a table of spans (video_id, start_s, end_s, demonstration), or a labelled sample of the
+The truth is a table of spans (video_id, start_s, end_s, demonstration), or a labelled sample of the
 filter demonstration. The judge is the run's own, or another one that has not run yet.
 """
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from sportskills_lib.apps.audit import judge_vs_spans, questions, sheets, strips
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.formats.files import number
+from sportskills_lib.formats.files import read_delimited
 from sportskills_lib.pairing import judging
 from sportskills_lib.runs import artifacts
 from sportskills_lib.tables import DEMONSTRATIONS
@@ -28,92 +28,62 @@ SPAN = ("video_id", "start_s", "end_s", "demonstration")
 
 
 def read_truth(path: Path) -> pl.DataFrame:
-    """The spans of a Parquet, CSV or JSONL table, or of a labelled sample; ValueError names what is
-    missing.
+    """The spans of a Parquet, CSV or JSONL table, or of a labelled sample, those without a
+    demonstration left out; ValueError names the row or the column that is wrong.
     """
-    if not path.is_file():
-        raise ValueError(
-            f"there is no file {path}: give a table with the columns {', '.join(SPAN)}"
-        )
-    rows = sheets.sheet_rows(path) if path.suffix == ".csv" else []
-    if rows and "stratum" in rows[0][1]:
-        sheet = sheets.read(path)
-        if sheet.filter != "demonstration":
-            raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
-        known = sheet.frame.filter(~pl.col("label").is_in(["", questions.UNSURE]))
-        return known.select("video_id", "start_s", "end_s", demonstration="label")
     readers: dict[str, Callable[..., pl.DataFrame]] = {
+        ".csv": read_delimited,
         ".jsonl": pl.read_ndjson,
         ".parquet": pl.read_parquet,
     }
-    if path.suffix not in {*readers, ".csv"}:
+    if not path.is_file() or path.suffix not in readers:
         raise ValueError(
-            f"{path} is no truth: give a .parquet, .csv or .jsonl with the columns "
+            f"{path} is not a .parquet, .csv or .jsonl file: name a table with the columns "
             f"{', '.join(SPAN)}"
         )
     try:
-        table = readers[path.suffix](path) if path.suffix in readers else _table(path, rows)
+        table = readers[path.suffix](path)
     except pl.exceptions.PolarsError as error:
         raise ValueError(
             f"{path} cannot be read ({' '.join(str(error).split())[:120]}): save it again"
         ) from None
+    if "stratum" in table.columns:
+        return _labelled_spans(path)
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
-    numbered = table.select(SPAN[:3]).with_row_index("row", offset=1)
-    if (empty := numbered.filter(pl.any_horizontal(pl.all().is_null()))).height:
+    # as text first, so that a decimal comma is understood in every format
+    times = pl.col("start_s", "end_s").cast(pl.String).str.replace(",", ".", literal=True)
+    names = pl.col("video_id", "demonstration").cast(pl.String).replace("", None)
+    spans = table.with_columns(names, times.cast(pl.Float64, strict=False)).select(SPAN)
+    start, end = pl.col("start_s"), pl.col("end_s")
+    valid = pl.col("video_id").is_not_null() & (start >= 0) & (end > start) & end.is_finite()
+    wrong = spans.with_row_index("row", offset=1).filter(~valid.fill_null(False))
+    for row in wrong.head(1).iter_rows(named=True):
         raise ValueError(
-            f"{path}: row {empty['row'][0]} lacks a video_id, start_s or end_s: mend it, or "
-            "take it out"
+            f"{path}, row {row['row']} below the header: video {row['video_id']!r} from "
+            f"{row['start_s']} to {row['end_s']} s is not a span: correct the row"
         )
-    spans = table.select(SPAN).with_columns(pl.col("demonstration").cast(pl.String)).drop_nulls()
-    if wrong := sorted(set(spans["demonstration"]) - set(DEMONSTRATIONS)):
+    known = spans.drop_nulls()
+    if others := sorted(set(known["demonstration"]) - set(DEMONSTRATIONS)):
         raise ValueError(
-            f"{path} says demonstration {wrong[0]!r}; it may say {', '.join(DEMONSTRATIONS)}"
+            f"{path}: unknown demonstration {others[0]!r}: use {', '.join(DEMONSTRATIONS)}"
         )
-    if not all(spans[name].dtype.is_numeric() for name in ("start_s", "end_s")):
-        raise ValueError(f"{path}: start_s and end_s must be seconds, with a point before decimals")
-    start, end = pl.col("start_s").cast(pl.Float64), pl.col("end_s").cast(pl.Float64)
-    if (bad := spans.filter(~((start >= 0) & (end > start) & end.is_finite()))).height:
-        row = bad.row(0, named=True)
-        raise ValueError(
-            f"{path}: {row['video_id']} from {row['start_s']} to {row['end_s']} s is no span: "
-            "mend its times"
-        )
-    return spans
+    return known
 
 
-def _table(path: Path, rows: list[tuple[int, list[str]]]) -> pl.DataFrame:
-    """The cells of a CSV, empty ones null, seconds as numbers; ValueError names the row and column
-    of another cell.
-    """
-    (_, header), *body = rows or [(1, [])]
-    cells = dict[str, list[str | float | None]]({name: [] for name in header})
-    for line, row in body:
-        if len(row) != len(header):
-            raise ValueError(
-                f"{path}, row {line}: {len(header)} cells are needed, {len(row)} are there: "
-                "mend the row"
-            )
-        for name, cell in zip(header, row, strict=True):
-            try:
-                value = (
-                    number(cell)
-                    if name in ("start_s", "end_s") and cell.strip()
-                    else cell.strip() or None
-                )
-            except ValueError:
-                raise ValueError(
-                    f"{path}, row {line}, column {name}: {cell!r} is no number of seconds"
-                ) from None
-            cells[name].append(value)
-    return pl.DataFrame({
-        name: pl.Series(name, values, pl.Float64 if name in ("start_s", "end_s") else pl.String)
-        for name, values in cells.items()
-    })  # fmt: skip
+def _labelled_spans(path: Path) -> pl.DataFrame:
+    """The spans of a sample of the filter demonstration that somebody labelled."""
+    sheet = sheets.read(path)
+    if sheet.filter != "demonstration":
+        raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
+    known = sheet.frame.filter(~pl.col("label").is_in(["", questions.UNSURE]))
+    return known.select("video_id", "start_s", "end_s", demonstration="label")
 
 
-def against_truth(run: str, truth: pl.DataFrame, *, videos: str = "*") -> judge_vs_spans.Audit:
-    """What the run made of the spans of ``truth`` in its videos whose id matches the pattern
+def against_truth(
+    run: str, truth: pl.DataFrame, *, videos: str = "*"
+) -> judge_vs_spans.SpanMatches:
+    """How the run judged the spans of ``truth``, in its videos whose id matches the pattern
     ``videos``.
     """
     judged = artifacts.open_stage(run, "02_pairing").table("judged")
@@ -122,8 +92,8 @@ def against_truth(run: str, truth: pl.DataFrame, *, videos: str = "*") -> judge_
     mine = truth.filter(pl.col("video_id").is_in(chosen.implode()))
     if mine.is_empty():
         raise ValueError(
-            f"no video of run {run!r} that matches {videos!r} has a known truth: name other "
-            "--videos"
+            f"no video of run {run!r} that matches --videos {videos!r} is in the table of spans: "
+            "name other --videos"
         )
     return judge_vs_spans.audit_demonstrations(
         judged.filter(pl.col("video_id").is_in(chosen.implode())), mine
@@ -161,7 +131,7 @@ def by_evidence(
     names = windows["video_id"].unique().sort()
     if names.is_empty():
         raise ValueError(
-            f"no window of run {run!r} lies in a video whose truth is given: it is of other videos"
+            f"run {run!r} has no window in the videos of the table of spans: name another --run"
         )
     if lessons:
         chosen = np.random.default_rng(seed).permutation(len(names))[:lessons]

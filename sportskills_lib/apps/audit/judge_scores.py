@@ -2,7 +2,7 @@
 intervals.
 
 An item stands for ``stratum_size / labelled items of its stratum`` items of the run. Precision and
-recall are ratios of such weights; what their intervals are, and why, stands in ``intervals``.
+recall are ratios of such weights; their intervals are those of ``statistics.proportions``.
 Strata without a label are left out and named. Two judges on the same items are compared in pairs:
 the weighted difference of the shares that they have right with its interval, and their
 disagreements (McNemar's exact test, unweighted).
@@ -26,9 +26,9 @@ WORST = 10
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What a labelled sample says of a judge. ``scores``: sport ("all" first), class, measure,
-    value, low, high, n.
+class JudgeScores:
+    """A judge scored on a labelled sample. ``scores``: sport ("all" first), class, measure, value,
+    low, high, n.
     """
 
     filter: str
@@ -49,7 +49,9 @@ class Audit:
         )
 
 
-def score(sheet: Sheet, *, verdicts: pl.DataFrame | None = None, judge: str | None = None) -> Audit:
+def score(
+    sheet: Sheet, *, verdicts: pl.DataFrame | None = None, judge: str | None = None
+) -> JudgeScores:
     """Score the judge that the sample was drawn from, or another by its ``verdicts`` (item_id,
     verdict, confidence).
 
@@ -59,8 +61,7 @@ def score(sheet: Sheet, *, verdicts: pl.DataFrame | None = None, judge: str | No
     labelled = frame.filter((pl.col("label") != "") & (pl.col("label") != questions.UNSURE))
     if labelled.is_empty():
         raise ValueError(
-            f"no item of the sample of {sheet.filter} is labelled: fill the column `label`, "
-            "then score"
+            f"the sample of {sheet.filter} has no labelled item: fill the column `label` first"
         )
     weighted = labelled.with_columns(
         stratum_verdict="verdict", weight=pl.col("stratum_size") / pl.len().over("stratum")
@@ -77,7 +78,7 @@ def score(sheet: Sheet, *, verdicts: pl.DataFrame | None = None, judge: str | No
     schema = dict.fromkeys(("sport", "class", "measure"), pl.String) | dict.fromkeys(
         ("value", "low", "high"), pl.Float64
     )
-    return Audit(
+    return JudgeScores(
         filter=sheet.filter,
         judge=judge or f"run {sheet.run}",
         labelled=weighted,
@@ -129,10 +130,10 @@ def _strata(frame: pl.DataFrame) -> np.ndarray:
 
 
 def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
-    """What the judge of another run says of the sample's items: item_id, verdict, confidence.
+    """The verdicts of another run's judge on the sample's items: item_id, verdict, confidence.
 
     The same id is the same item; a window that lies elsewhere is matched by its span (half of the
-    union at least), and an item that the other run does not have counts as turned down.
+    union at least), and an item that the other run does not have counts as rejected.
     """
     items = sheet.question.items(run)
     if sheet.filter != "demonstration":
@@ -157,7 +158,7 @@ def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
     )
 
 
-def compare(one: Audit, other: Audit) -> pl.DataFrame:
+def compare(one: JudgeScores, other: JudgeScores) -> pl.DataFrame:
     """Two audits of one filter on the items that both have: a row for "all", then for each sport
     with enough items.
 
@@ -178,7 +179,7 @@ def compare(one: Audit, other: Audit) -> pl.DataFrame:
         raise ValueError(
             f"item {clash['item_id'][0]} is labelled {clash['label'][0]} and "
             f"{clash['label_other'][0]} "
-            f"({clash.height} such): agree on one label first"
+            f"({clash.height} items differ): agree on one label first"
         )
     rows = [{"sport": "all", **_paired(both)}]
     large = both.filter(pl.len().over("sport") >= MIN_N).sort("sport")
@@ -207,8 +208,6 @@ def _paired(items: pl.DataFrame) -> dict[str, float | int]:
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """Two-sided exact probability of so uneven disagreements, if neither judge were better; 1
-    without any.
-    """
+    """McNemar's exact two-sided p value of the disagreements; 1 without any."""
     n, few = only_one + only_other, min(only_one, only_other)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n) if n else 1.0

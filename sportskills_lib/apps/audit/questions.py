@@ -1,9 +1,9 @@
-"""What is asked of each filter, and everything that the filter decided in a run: the population
-that a sample is of.
+"""The question about each filter, and every item that the filter decided in a run: the population
+of a sample.
 
 A filter's *items* are a lazy table: item_id, verdict, sport, confidence (0 … 1, null where the
-judge says none), text, and one or two spans of video to look at; a run may hold millions. One more
-filter is one more entry of ``QUESTIONS`` and a function that lists items.
+judge gives none), text, and one or two spans of video to look at; a run may have millions. A new
+filter is a new entry of ``QUESTIONS`` and a function that lists its items.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ ITEMS: dict[str, type[pl.DataType]] = {
     "other_start_s": pl.Float64,
     "other_end_s": pl.Float64,
 }
-UNSURE = "unsure"  # a label that counts for nothing but itself
+UNSURE = "unsure"  # a label that scores leave out
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked about each item of a filter, and what they may answer (the filter's
+    """The question to a person about each item of a filter, and the possible answers (the filter's
     verdicts).
     """
 
@@ -50,14 +50,14 @@ class Question:
 
 
 def question(name: str) -> Question:
-    """The question of that filter; ValueError lists those there are."""
+    """The question of that filter; ValueError lists the known filters."""
     if name not in QUESTIONS:
-        raise ValueError(f"there is no filter {name!r}; there are {', '.join(QUESTIONS)}")
+        raise ValueError(f"unknown --filter {name!r}: use one of {', '.join(QUESTIONS)}")
     return QUESTIONS[name]
 
 
 def _sentences(run: str) -> pl.LazyFrame:
-    """Every sentence of 01, kept (yes), turned down (no) or left open (undecided)."""
+    """Every sentence of 01, kept (yes), rejected (no) or undecided."""
     curation = artifacts.open_stage(run, "01_curation")
     said, videos = (
         pl.scan_parquet(curation.path("narrations.parquet")),
@@ -71,7 +71,6 @@ def _sentences(run: str) -> pl.LazyFrame:
             verdict=pl.when(pl.col("actionable").is_null())
             .then(pl.lit("undecided"))
             .otherwise(verdict),
-            confidence=_first_of(said, "probability", "confidence", "score"),
         )
     )
 
@@ -85,8 +84,8 @@ def _windows(run: str) -> pl.LazyFrame:
         .filter(pl.col("said") != "none")
     )
     videos = artifacts.open_stage(run, "01_curation").table("videos").lazy()
-    seen = _first_of(judged, "probability", "confidence", "score")
-    sure = pl.when(pl.col("demonstration") == "none").then(1 - seen).otherwise(seen)
+    score = pl.col("score")
+    sure = pl.when(pl.col("demonstration") == "none").then(1 - score).otherwise(score)
     return _items(
         judged.join(videos.select("video_id", "sport"), on="video_id").select(
             pl.all(),
@@ -172,13 +171,6 @@ def _helps(run: str) -> pl.LazyFrame:
             text=pl.concat_str("comment", "text", separator=" / "),
         )
     )  # fmt: skip
-
-
-def _first_of(frame: pl.LazyFrame, *names: str) -> pl.Expr:
-    """The first of these columns that the judge's table has; null where it has none."""
-    columns = frame.collect_schema().names()
-    found = [name for name in names if name in columns]
-    return pl.col(found[0]).cast(pl.Float64) if found else pl.lit(None, dtype=pl.Float64)
 
 
 def _items(frame: pl.LazyFrame) -> pl.LazyFrame:
