@@ -5,9 +5,8 @@
 
 *Ranking*: the 10 best of all clips for each query, exact. The gallery lies on disk (``--folder``)
 as float32; every side reads it into memory, which is not timed, and is timed over one search of all
-queries. ``ours_float32`` is ours without bfloat16, as on a processor that has no units for it.
-Vectors lie as embeddings do: in a cone, in groups. How many of the places differ from ours is told:
-ours are sums in double precision, faiss's in single.
+queries. Vectors lie as embeddings do: in a cone, in groups. How many of the places differ from ours
+is reported: ours are sums in double precision, faiss's in single.
 
 *Metrics*: recall, nDCG, reciprocal rank and hits at 10, from scores and grades of 100 (and 1,000)
 candidates a query, in arrays (tensors for torchmetrics) to four means. ranx takes dictionaries, so
@@ -36,7 +35,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-RANKERS = ("ours", "faiss", "ours_float32")
+RANKERS = ("ours", "faiss")
 SCORERS = ("ours", "torchmetrics", "ranx", "ranx_ready")
 K, STEP = 10, 50_000
 
@@ -96,12 +95,11 @@ def rank(args: argparse.Namespace) -> dict[str, Any]:
         index.search(queries[:64], K)
         told = timed(lambda: index.search(queries, K)[::-1])
     else:
-        from sportskills_lib.retrieval.exhaustive import top_k
+        from sportskills_lib.retrieval.ranking.exact_search import top_k
 
         gallery = np.fromfile(args.folder / "gallery", np.float32).reshape(-1, args.width)
-        rough = "float32" if args.side == "ours_float32" else None
-        top_k(queries[:64], gallery[:9000], K, rough=rough or "bfloat16")
-        told = timed(lambda: top_k(queries, gallery, K, rough=rough))
+        top_k(queries[:64], gallery[:9000], K, single=True)
+        told = timed(lambda: top_k(queries, gallery, K))
     np.savez(args.folder / f"{args.side}.npz", rows=told["found"][0], scores=told.pop("found")[1])
     return told
 

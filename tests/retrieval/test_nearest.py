@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sportskills_lib.retrieval.ranking import nearest
+from sportskills_lib.retrieval.ranking import exact_search, nearest
 
 
 def naive(queries, gallery, k):
@@ -23,7 +23,7 @@ def test_blocks_find_what_the_whole_matrix_finds_with_ties(block, k):
     queries, gallery = rng.integers(-2, 3, (11, 4)), rng.integers(-2, 3, (64, 4))
     gallery[40:50] = gallery[:10]  # the same vectors again, in other blocks
     for q, g in ((queries, gallery), (queries / 3.0, (gallery / 7.0).astype(np.float32))):
-        rows, scores = nearest.top_k(q, g, k, block=block)
+        rows, scores = exact_search.top_k(q, g, k, block=block)
         wanted_rows, wanted_scores = naive(q, g, k)
         np.testing.assert_array_equal(rows, wanted_rows)
         np.testing.assert_array_equal(scores, wanted_scores)
@@ -35,11 +35,11 @@ def test_random_vectors_and_an_empty_gallery():
         rng.normal(size=(20, 32)).astype(np.float32),
         rng.normal(size=(500, 32)).astype(np.float32),
     )
-    rows, _ = nearest.top_k(queries, gallery, 25, block=33)
+    rows, _ = exact_search.top_k(queries, gallery, 25, block=33)
     np.testing.assert_array_equal(rows, naive(queries, gallery, 25)[0])
-    rows, scores = nearest.top_k(queries, gallery[:0], 5)
+    rows, scores = exact_search.top_k(queries, gallery[:0], 5)
     assert rows.shape == scores.shape == (20, 0)
-    assert nearest.top_k(queries[:0], gallery, 5)[0].shape == (0, 5)
+    assert exact_search.top_k(queries[:0], gallery, 5)[0].shape == (0, 5)
 
 
 def test_a_shortlist_holds_clips_of_the_learners_split_and_sport():

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.retrieval.exhaustive import top_k
+from sportskills_lib.retrieval.ranking.exact_search import top_k
 
 
 def shortlists(

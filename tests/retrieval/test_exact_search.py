@@ -1,5 +1,5 @@
-"""The rough search equals multiplying everything in double precision, whatever the vectors are
-like.
+"""The search in single precision equals multiplying everything in double precision, whatever the
+vectors are like.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from sportskills_lib.retrieval import exhaustive
-
-ROUGH = ("bfloat16", "float32")
+from sportskills_lib.retrieval.ranking import exact_search
 
 
 def unit(vectors):
@@ -45,14 +44,15 @@ def world(request):
     return request.param[1:]
 
 
-@pytest.mark.parametrize("rough", ROUGH)
+@pytest.mark.parametrize("precision", ["highest", "medium"])
 @pytest.mark.parametrize(("k", "block"), [(1, 64), (10, 128), (10, 1003), (40, 8)])
-def test_equals_double_precision(world, rough, k, block, monkeypatch):
-    monkeypatch.setattr(exhaustive, "CHUNK", 25)
-    monkeypatch.setattr(exhaustive, "FEW", 64)
+def test_equals_double_precision(world, precision, k, block, monkeypatch):
+    monkeypatch.setattr(exact_search, "CHUNK", 25)
+    monkeypatch.setattr(exact_search, "DENSE_PAIRS", 64)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
     scores = np.round(world[0].astype(np.float64) @ world[1].astype(np.float64).T, 9)
     wanted = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    rows, found = exhaustive.top_k(*world, k, block=block, rough=rough)
+    rows, found = exact_search.top_k(*world, k, block=block, single=True)
     clear = (
         np.abs(scores).max() < 1e3
     )  # else the ninth place is below what double precision resolves
@@ -63,40 +63,30 @@ def test_equals_double_precision(world, rough, k, block, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("rough", ROUGH)
-def test_few_pairs_are_summed_again(rough, monkeypatch):
-    rng, seen = np.random.default_rng(1), []
-    monkeypatch.setattr(exhaustive, "CHUNK", 100)
-    keep = exhaustive.Best.merge
+def test_few_pairs_are_summed_again(monkeypatch):
+    rng, counts = np.random.default_rng(1), []
+    monkeypatch.setattr(exact_search, "CHUNK", 100)
+    sum_again = exact_search._sum_again
     monkeypatch.setattr(
-        exhaustive.Best, "merge", lambda *args: (seen.append(len(args[1])), keep(*args))
+        exact_search, "_sum_again", lambda *args: (counts.append(len(args[2])), sum_again(*args))[1]
     )
     queries, gallery = (unit(rng.normal(size=(count, 64))) for count in (200, 8000))
-    exhaustive.top_k(queries, gallery, 10, block=500, rough=rough)
-    assert sum(seen) < 0.03 * 200 * 8000
+    exact_search.top_k(queries, gallery, 10, block=500, single=True)
+    assert len(counts) == 2 * 16 and sum(counts) < 0.03 * 200 * 8000
 
 
-@pytest.mark.parametrize("rough", (*ROUGH, "none"))
-def test_nan_is_an_error_and_names_the_place(rough):
+@pytest.mark.parametrize("single", [True, False])
+def test_nan_is_an_error_and_names_the_place(single):
     queries, gallery = np.ones((3, 4)), np.ones((20, 4))
     gallery[7, 2] = np.nan
     with pytest.raises(ValueError, match="item 7 is NaN"):
-        exhaustive.top_k(queries, gallery, 2, rough=rough)
+        exact_search.top_k(queries, gallery, 2, single=single)
 
 
-def test_places_are_those_of_nonzero():
-    rng = np.random.default_rng(2)
-    for shape in ((5, 16), (7, 13), (0, 8), (3, 1)):
-        mask = rng.random(shape) < 0.1
-        for mine, theirs in zip(exhaustive._places(mask), np.nonzero(mask), strict=True):
-            np.testing.assert_array_equal(mine, theirs)
-
-
-def test_small_searches_load_no_torch_and_large_ones_are_rough(monkeypatch):
-    import torch  # loaded: a middling search need not wait for it
-
-    assert exhaustive._suited(1000 * 1000) == "none"
-    assert exhaustive._suited(10_000 * 1000) in ROUGH
+def test_small_searches_load_no_torch(monkeypatch):
+    # torch is loaded here: a search of middling size need not wait for it
+    assert not exact_search._torch_pays(1000 * 1000)
+    assert exact_search._torch_pays(10_000 * 1000)
     monkeypatch.delitem(sys.modules, torch.__name__)
-    assert exhaustive._suited(10_000 * 1000) == "none"
-    assert exhaustive._suited(2**28) in ROUGH
+    assert not exact_search._torch_pays(10_000 * 1000)
+    assert exact_search._torch_pays(2**28)
