@@ -12,9 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -26,6 +24,7 @@ from filelock import FileLock, Timeout
 from sportskills_lib.demo import coaches, film, learners, lesson_words, lessons, truth
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.runs.progress import ItemProgress
 
 __all__ = ["DemoConfig", "make_world"]
 
@@ -63,7 +62,7 @@ def make_world(
 
     ``world.json`` comes last: with it the world is complete, and nothing is touched again while config and generator are
     the same. With another config or generator, what stands is cleared first; ``models/`` is never touched. Lines for
-    people go to ``progress``; without it, a bar is shown on a terminal and nothing elsewhere. ValueError when another
+    people go to ``progress``; without it, a bar is shown on a terminal, and lines go to the log elsewhere. ValueError when another
     process is at work on this folder; OSError when the disk is full, and then a later run goes on from there.
     """
     config = config or DemoConfig()
@@ -145,11 +144,11 @@ def _run(
 ) -> None:
     """Make the tasks' files, here or in processes, and say how far it is."""
     chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
-    count = _Count(len(tasks), progress)
+    count = ItemProgress("demo world", len(tasks), unit="video", say=progress)
     if config.workers == 1 or len(chunks) < 2:
         for chunk in chunks:
             for task in chunk:
-                count.add(_make_chunk(folder, [task], config))
+                count.update(_make_chunk(folder, [task], config))
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
@@ -158,7 +157,7 @@ def _run(
             for made in pool.map(
                 _make_chunk, [folder] * len(chunks), chunks, [config] * len(chunks)
             ):
-                count.add(made)
+                count.update(made)
     count.close()
 
 
@@ -175,37 +174,6 @@ def _start_worker() -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-
-
-class _Count:
-    """A bar on a terminal; a line every few seconds for ``progress``."""
-
-    def __init__(
-        self, total: int, progress: Callable[[str], None] | None, *, every_s: float = 10.0
-    ):
-        self.total, self.done, self.progress, self.every_s = total, 0, progress, every_s
-        self.started = self.said = time.monotonic()
-        self.bar = None
-        if progress is None and total and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, desc="demo world", unit="video")
-
-    def add(self, number: int) -> None:
-        self.done += number
-        if self.bar is not None:
-            self.bar.update(number)
-        now = time.monotonic()
-        if self.progress and (now - self.said > self.every_s or self.done == self.total):
-            self.said = now
-            left_s = (now - self.started) / self.done * (self.total - self.done)
-            self.progress(
-                f"demo world: {self.done} of {self.total} videos, about {left_s:.0f} s left"
-            )
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 def _make_chunk(folder: Path, tasks: list[Task], config: DemoConfig) -> int:

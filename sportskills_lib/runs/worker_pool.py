@@ -1,13 +1,17 @@
 """Map a function over many items in worker processes, so that no single item can end the run.
 
 Guarantees of :func:`map_shards`: results come in the order of the items, whatever the number of
-workers; an item whose worker dies or exceeds its time is tried once more, then is one failed
-result, never an exception, and is said aloud (a moment in which the machine was slow must not
-quietly cost a video); finished chunks are kept on disk as Parquet and ``.npy`` (written under a
-temporary name, then renamed), so that a killed run goes on where it stopped; workers end when their
-parent does. Why not a standard pool: ``concurrent.futures`` declares the whole pool broken when one
-worker is killed, and ``multiprocessing.Pool`` waits for ever for the lost item; decoders do crash
-and hang.
+workers; an item whose worker dies or exceeds its time limit is retried once, then it is a failed
+result, never an exception, and a warning names it (a moment in which the machine was slow must not
+cost a video unnoticed); finished chunks are kept on disk as Parquet and ``.npy`` (written under a
+temporary name, then renamed), so that a killed run continues where it stopped; workers end when
+their parent does.
+
+A standard pool does not serve, since decoders do crash and hang: ``concurrent.futures`` declares
+the whole pool broken when one worker is killed, ``multiprocessing.Pool`` waits for ever for the
+lost item, and the workers of pebble's pool share one pipe and its lock: a worker that is killed
+while it sends leaves both unusable, and the pool hangs in spite of its time limits. Here every
+worker has a pipe of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -30,13 +33,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sportskills_lib.runs.progress import ItemProgress
+
 log = logging.getLogger("sportskills")
 
 Value = dict[str, pl.DataFrame | np.ndarray]  # what a worker returns: named tables and arrays
 START_TIMEOUT_S = 300.0  # a worker imports its libraries within this
-PATIENCE = 2.0  # an item that took too long is tried once more, with so many times its limit
-NAMED = 3  # of the lost items, how many a line names
-LOG_EVERY_S = 10.0
+RETRY_TIME_FACTOR = 2.0  # the time limit of an item that took too long, when it is retried
+NAMES_PER_WARNING = 3
 LOST_READER = {
     "crashed": "reader_crashed",
     "timeout": "reader_timeout",
@@ -45,7 +49,7 @@ LOST_READER = {
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one item. ``reason`` is None when ``value`` is there, else ``crashed`` or
+    """The outcome of one item. ``reason`` is None when ``value`` is there, else ``crashed`` or
     ``timeout``.
     """
 
@@ -85,14 +89,14 @@ def map_shards(
     """Yield ``function(item)`` for every item, in order.
 
     ``function`` and the items must pickle (module-level function). An item whose worker died is
-    tried once more in a fresh worker, as ``on_crash(item)`` if that is given; one that took longer
-    than ``timeout_s``, as it is, with twice the time. ``prepare`` (module-level, too) is called in
-    every new worker before its first item: what it imports counts against no item's time. An
-    exception that ``function`` raises is a mistake in our code: it is raised here, with the item's
-    name. Without ``retry`` a lost item is not tried again, nor is anything said: the caller has
+    retried once in a fresh worker, as ``on_crash(item)`` if that is given; one that took longer
+    than ``timeout_s`` is retried as it is, with twice the time. ``prepare`` (module-level, too) is
+    called in every new worker before its first item: what it imports counts against no item's time.
+    An exception that ``function`` raises is a mistake in our code: it is raised here, with the
+    item's name. Without ``retry`` a lost item is neither retried nor warned about: the caller has
     another way. ``workers=0`` runs in this process, without protection, for debugging. With
-    ``shards``, finished chunks of ``chunk`` items are kept there and found again by the items'
-    names. If items were lost in this call, its end is a warning that names the first.
+    ``shards``, finished chunks of ``chunk`` items are kept there and recognised by the items'
+    names. If items were lost in this call, it ends with a warning that names the first.
     """
     names = [describe(item) for item in items]
     bounds = [range(first, min(first + chunk, len(items))) for first in range(0, len(items), chunk)]
@@ -101,7 +105,7 @@ def map_shards(
     ]
     done = [folder is not None and folder.is_dir() for folder in folders]
     todo = [i for part, ready in zip(bounds, done, strict=True) if not ready for i in part]
-    progress = _Progress(label, len(items), len(items) - len(todo))
+    progress = ItemProgress(label, len(items), resumed=len(items) - len(todo))
     run = _in_process if workers == 0 else _in_pool
     plan = _Plan(
         function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare, retry
@@ -127,25 +131,21 @@ def map_shards(
 
 
 def lost_line(label: str, lost: Sequence[str], total: int | None = None) -> str:
-    """The loud line about items that were lost twice to a crash or to time, with what to do about
-    them.
-    """
-    named = ", ".join(lost[:NAMED]) + (
-        f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    """The warning about items that were lost twice to a crash or to time, with the remedy."""
+    names = ", ".join(lost[:NAMES_PER_WARNING]) + (
+        f" and {len(lost) - NAMES_PER_WARNING} more" if len(lost) > NAMES_PER_WARNING else ""
     )
     return (
-        f"{label}: {len(lost)}{f' of {total}' if total else ''} LOST ({named}): each crashed "
+        f"{label}: {len(lost)}{f' of {total}' if total else ''} LOST ({names}): each crashed "
         "or took too long, twice. "
-        "Run it again (a stage with --from, since what stands is skipped), with a larger "
-        "timeout_s, or mend the files"
+        "Run it again (a stage with --from, since finished stages are skipped), with a larger "
+        "timeout_s, or repair the files"
     )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one call computes: ``function`` on the items ``todo``, in that order, and under which
-    limits.
-    """
+    """What one call computes: ``function`` on the items ``todo``, in that order, and its limits."""
 
     function: Callable[[Any], Value]
     items: Sequence[Any]
@@ -163,7 +163,7 @@ class _Plan:
         """
         if lost == "crashed" and self.on_crash:
             return self.on_crash(self.items[index]), self.timeout_s
-        return self.items[index], self.timeout_s * (PATIENCE if lost == "timeout" else 1)
+        return self.items[index], self.timeout_s * (RETRY_TIME_FACTOR if lost == "timeout" else 1)
 
 
 # ---------------------------------------------------------------------------------------- processes
@@ -182,7 +182,7 @@ class _Worker:
         self.ready = False
         self.deadline = time.monotonic() + START_TIMEOUT_S
 
-    def give(self, index: int, item: Any, timeout_s: float) -> None:
+    def start(self, index: int, item: Any, timeout_s: float) -> None:
         self.index, self.deadline = index, time.monotonic() + timeout_s
         self.pipe.send(item)
 
@@ -227,51 +227,51 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _in_pool(plan: _Plan, progress: _Progress) -> Generator[Result, None, None]:
+def _in_pool(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, None]:
     """Results for ``todo`` in that order. At most ``8 * workers`` results wait for their turn, to
     bound memory.
     """
-    crew: list[_Worker] = []
+    pool: list[_Worker] = []
     todo, workers = plan.todo, plan.workers
     waiting, finished, lost = list(reversed(todo)), dict[int, Result](), dict[int, str]()
     try:
         for position, wanted in enumerate(todo):
             limit = todo[min(position + 8 * workers, len(todo)) - 1]
             while wanted not in finished:
-                while len(crew) < min(
-                    workers, len(waiting) + sum(w.index is not None for w in crew)
+                while len(pool) < min(
+                    workers, len(waiting) + sum(w.index is not None for w in pool)
                 ):
-                    crew.append(_Worker(plan.function, plan.prepare))
-                for worker in crew:
+                    pool.append(_Worker(plan.function, plan.prepare))
+                for worker in pool:
                     if worker.ready and worker.index is None and waiting and waiting[-1] <= limit:
                         index = waiting.pop()
-                        worker.give(index, *plan.attempt(index, lost.get(index)))
-                for worker, result in _collect(crew, plan.names):
+                        worker.start(index, *plan.attempt(index, lost.get(index)))
+                for worker, result in _collect(pool, plan.names):
                     if result.reason:
-                        crew.remove(worker)
+                        pool.remove(worker)
                         worker.end()
                     if result.reason and plan.retry and result.index not in lost:
                         lost[result.index] = result.reason
                         waiting.append(result.index)
                         continue
                     finished[result.index] = result
-                    progress.step(failed=result.reason is not None)
+                    progress.update(failed=result.reason is not None)
             yield finished.pop(wanted)
     finally:
-        for worker in crew:
+        for worker in pool:
             worker.end()
 
 
-def _collect(crew: list[_Worker], names: list[str]) -> list[tuple[_Worker, Result]]:
-    """Wait for the next news: values, dead workers, workers past their deadline."""
-    busy = [worker for worker in crew if worker.index is not None or not worker.ready]
-    patience = max(0.0, min((worker.deadline for worker in busy), default=0.0) - time.monotonic())
-    loud = set(wait([worker.pipe for worker in busy], timeout=min(patience, 5.0)))
-    news = []
+def _collect(pool: list[_Worker], names: list[str]) -> list[tuple[_Worker, Result]]:
+    """Wait for the next outcomes: values, dead workers, workers past their deadline."""
+    busy = [worker for worker in pool if worker.index is not None or not worker.ready]
+    wait_s = max(0.0, min((worker.deadline for worker in busy), default=0.0) - time.monotonic())
+    ready = set(wait([worker.pipe for worker in busy], timeout=min(wait_s, 5.0)))
+    outcomes = []
     for worker in busy:
         index = -1 if worker.index is None else worker.index
         name = names[index] if index >= 0 else "start"
-        if worker.pipe in loud:
+        if worker.pipe in ready:
             try:
                 kind, content = worker.pipe.recv()
             except (EOFError, OSError):
@@ -279,7 +279,7 @@ def _collect(crew: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
                 detail = f"the worker process died (exit code {worker.process.exitcode})"
                 if index < 0:
                     raise RuntimeError(f"a worker process cannot start: {detail}") from None
-                news.append((worker, Result(index, name, reason="crashed", detail=detail)))
+                outcomes.append((worker, Result(index, name, reason="crashed", detail=detail)))
                 continue
             if kind == "raised":
                 raise RuntimeError(
@@ -290,23 +290,23 @@ def _collect(crew: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
                 worker.ready = True
                 continue
             worker.index = None
-            news.append((worker, Result(index, name, value=content)))
+            outcomes.append((worker, Result(index, name, value=content)))
         elif time.monotonic() > worker.deadline:
             if index < 0:
                 raise RuntimeError(f"a worker process did not start within {START_TIMEOUT_S:.0f} s")
-            news.append(
+            outcomes.append(
                 (
                     worker,
                     Result(index, name, reason="timeout", detail="no answer within the time limit"),
                 )
             )
-    return news
+    return outcomes
 
 
-def _in_process(plan: _Plan, progress: _Progress) -> Generator[Result, None, None]:
+def _in_process(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, None]:
     for index in plan.todo:
         value = plan.function(plan.items[index])
-        progress.step(failed=False)
+        progress.update()
         yield Result(index, plan.names[index], value=value)
 
 
@@ -365,51 +365,3 @@ def _load_chunk(folder: Path, first: int) -> list[Result]:
         Result(first + i, name, values.get(i, {}) if has_value else None, reason, detail)
         for i, (name, reason, detail, has_value) in enumerate(status.iter_rows())
     ]
-
-
-# ----------------------------------------------------------------------------------------- progress
-
-
-class _Progress:
-    """A bar at a terminal; elsewhere (papermill, logs) a line at the end and every ten seconds,
-    never one per item.
-    """
-
-    def __init__(self, label: str, total: int, resumed: int):
-        self.label, self.total, self.count, self.failed, self.resumed = (
-            label,
-            total,
-            resumed,
-            0,
-            resumed,
-        )
-        self.started = self.spoken = time.monotonic()
-        self.bar = None
-        if sys.stderr.isatty() and total > resumed:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, initial=resumed, desc=label, unit="item", file=sys.stderr)
-
-    def step(self, *, failed: bool) -> None:
-        self.count += 1
-        self.failed += failed
-        if self.bar is not None:
-            self.bar.update()
-        elif time.monotonic() - self.spoken >= LOG_EVERY_S:
-            self.spoken = time.monotonic()
-            log.info(self.line())
-
-    def line(self) -> str:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = (self.count - self.resumed) / seconds
-        left = f"{(self.total - self.count) / rate:.0f} s left" if rate else "time left unknown"
-        notes = (f", {self.failed} failed" if self.failed else "") + (
-            f", {self.resumed} resumed" if self.resumed else ""
-        )
-        return f"{self.label}: {self.count} of {self.total}, {rate:.1f} a second, {left}{notes}"
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        elif self.count > self.resumed:
-            log.info(self.line())

@@ -1,10 +1,11 @@
-"""Functions that test_compute runs in worker processes: some of them end badly."""
+"""Functions that test_worker_pool runs in worker processes: some of them end badly."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,15 @@ class DeadlyTimes(tuple):
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
+
+
+def die_while_sending(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
+    """Item 7's process is killed when it has sent the head of its answer, but not the rest."""
+    if item == 7:
+
+        def send_half(connection: Connection, answer: bytes) -> None:
+            os.write(connection.fileno(), (len(answer) + 10**6).to_bytes(4, "big") + answer)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Connection._send_bytes = send_half  # type: ignore[attr-defined]
+    return square(item)

@@ -43,6 +43,11 @@ def test_a_worker_that_dies_costs_one_item() -> None:
     same([r for r in results if not r.reason][:7], list(range(7)))
 
 
+def test_a_worker_killed_while_it_sends_costs_one_item() -> None:
+    results = list(map_shards(worker_functions.die_while_sending, range(12), workers=2))
+    assert [(r.index, r.reason) for r in results if r.reason] == [(7, "crashed")]
+
+
 def test_an_item_that_killed_its_worker_is_tried_again_as_on_crash_says() -> None:
     results = list(
         map_shards(
@@ -142,7 +147,9 @@ def test_failures_are_kept_in_shards_too(tmp_path: Path) -> None:
             map_shards(worker_functions.die_on_seven, range(9), workers=1, shards=tmp_path, chunk=3)
         )
         assert [(r.index, r.name, r.reason) for r in results if r.reason] == [(7, "7", "crashed")]
-    assert not [path for path in tmp_path.rglob("*") if path.suffix not in ("", ".parquet", ".npy")]
+    assert not [
+        path for path in tmp_path.rglob("*") if path.suffix not in ("", ".parquet", ".npy", ".json")
+    ]
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
