@@ -139,17 +139,17 @@ def one_step(batch: int, chunk: int) -> None:
     import numpy as np
 
     from sportskills_lib.config import EncoderConfig
-    from sportskills_lib.encoder.data_loader import Drawn
+    from sportskills_lib.encoder.data_loader import FrameBatch
     from sportskills_lib.encoder.train_step import backward
-    from sportskills_lib.encoder.training import crew_of
+    from sportskills_lib.encoder.training import process_group
 
     tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)
     tower.model.train()
     frames, texts = pairs(batch, LARGE["image_size"])
-    drawn = Drawn(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
-    crew = crew_of(config)
+    drawn = FrameBatch(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
+    group = process_group(config)
     start, base = time.monotonic(), peak_gib()
-    backward(tower, drawn, texts, np.arange(batch), None, config, crew)
+    backward(tower, drawn, texts, np.arange(batch), None, config, group)
     print(
         json.dumps(
             {

@@ -159,7 +159,7 @@ def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
 
     from sportskills_lib.config import EncoderConfig
     from sportskills_lib.encoder.training import Job, train
-    from sportskills_lib.encoder.validation import Material
+    from sportskills_lib.encoder.validation import ClipData
 
     texts = json.loads((args.folder / "texts.json").read_text())
     names = [f"v{i:05d}" for i in range(len(texts))]
@@ -178,7 +178,7 @@ def ours(args: argparse.Namespace, steps: int) -> dict[str, float]:
         warmup_steps=1,
         jobs=1,
     )
-    material = Material(clips.with_columns(split=split), str(args.folder / "frames.npy"))
+    material = ClipData(clips.with_columns(split=split), str(args.folder / "frames.npy"))
     done = train(Job(config, material, texts, "narrations", 1e-4, steps, evaluate=False))
     return {"waits": done.waited_s / done.seconds}
 

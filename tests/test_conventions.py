@@ -146,7 +146,10 @@ def test_benchmarks_ask_for_what_is_there(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["from sportskills_lib.training.crew import Crew", "from sportskills_lib import nobody"],
+    [
+        "from sportskills_lib.training.distributed import ProcessGroup",
+        "from sportskills_lib import nobody",
+    ],
 )
 def test_a_missing_import_is_caught(source: str) -> None:
     assert missing_imports(source)

@@ -27,7 +27,7 @@ import polars as pl
 
 from sportskills_lib import tables, video
 from sportskills_lib.encoder.activity_lists import Labelled, read_lists
-from sportskills_lib.encoder.training import Material
+from sportskills_lib.encoder.training import ClipData
 from sportskills_lib.runs import worker_pool
 from sportskills_lib.runs.fingerprints import sha256_file
 
@@ -49,8 +49,8 @@ class _Task:
 
 
 def gather(
-    folder: Path, study: Material, videos: pl.DataFrame, *, workers: int, shards: Path
-) -> tuple[Material, pl.DataFrame]:
+    folder: Path, study: ClipData, videos: pl.DataFrame, *, workers: int, shards: Path
+) -> tuple[ClipData, pl.DataFrame]:
     """The data set in ``folder`` as training clips, then the study's validation clips; and
     tables.Dropped.
 
@@ -94,7 +94,7 @@ def gather(
         )
     clips = _clips(kept, study)
     path = _write_frames(shards / "activity.npy", clips, tasks, study, workers, shards)
-    return Material(clips, str(path), study.sports), tables.dropped_rows(lost)
+    return ClipData(clips, str(path), study.sports), tables.dropped_rows(lost)
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -166,7 +166,7 @@ def _facts(
 
 
 def _write_frames(
-    path: Path, clips: pl.DataFrame, tasks: list[_Task], study: Material, workers: int, shards: Path
+    path: Path, clips: pl.DataFrame, tasks: list[_Task], study: ClipData, workers: int, shards: Path
 ) -> Path:
     """The clips' frames in the order of ``clips``: from the shards, then the study's, never all in
     memory.
@@ -187,7 +187,7 @@ def _write_frames(
 # ------------------------------------------------------------------------------------------- labels
 
 
-def _clips(rows: list[Labelled], study: Material) -> pl.DataFrame:
+def _clips(rows: list[Labelled], study: ClipData) -> pl.DataFrame:
     """One table of COLUMNS: the data set's clips (split train), then the study's validation
     clips.
     """

@@ -1,8 +1,8 @@
 """What each optimiser step sees: clips, the text that each is told with, and which of the pairs may
 be negatives.
 
-``Draws.at(step)`` depends on the material, the settings and the step alone, so that a run that goes
-on from a checkpoint sees what it would have seen, without walking through the steps before.
+``BatchSampler.at(step)`` depends on the clips, the settings and the step alone, so that a run that
+goes on from a checkpoint sees what it would have seen, without walking through the steps before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.losses import allowed_pairs
-from sportskills_lib.encoder.sport_batches import Likeness, SportBatches
+from sportskills_lib.encoder.sport_batches import ClipSimilarity, SportBatches
 from sportskills_lib.encoder.texts import (
     LABELS,
     numbered,
@@ -40,7 +40,7 @@ class Batch:
     allowed_BB: np.ndarray | None
 
 
-class Draws:
+class BatchSampler:
     """The batches of one arm's training.
 
     ``clips`` is the whole material, ``rows`` the training clips among them, ``texts`` the arm's
@@ -144,7 +144,7 @@ def _likeness(
     rows: np.ndarray,
     train: pl.DataFrame,
     config: EncoderConfig,
-) -> Likeness:
+) -> ClipSimilarity:
     """By the start tower: what clips look like, and what is said of them (their own narrations, for
     every arm).
     """
@@ -162,4 +162,4 @@ def _likeness(
             np.concatenate(parts) if parts else np.zeros((0, start.width), np.float32),
         )
     said = _text_vectors(start, config, train["text"].fill_null("").to_list())
-    return Likeness(_KEPT["clips"][1], said, config.text_ceiling, config.hard_negatives)
+    return ClipSimilarity(_KEPT["clips"][1], said, config.text_ceiling, config.hard_negatives)

@@ -56,7 +56,7 @@ def ahead(
 
 
 @dataclass(frozen=True)
-class Drawn:
+class FrameBatch:
     """One process's part of a batch: frames (uint8 [b, T, H, W, 3]) or their features ([b, T, D]),
     and their times.
     """
@@ -66,7 +66,7 @@ class Drawn:
     time_BT: np.ndarray  # when each frame is, as a share of its clip
 
 
-def drawn(
+def draw_frames(
     clips: np.ndarray,
     rows: np.ndarray,
     share: slice,
@@ -74,12 +74,12 @@ def drawn(
     count: int,
     shift_px: int,
     rng: np.random.Generator,
-) -> Drawn:
+) -> FrameBatch:
     """``count`` random frames of each clip of ``rows[share]``, in order; pictures are all shifted
     alike.
 
-    ``clips``: uint8 [N, T, H, W, 3], or features [N, T, D], which cannot be shifted. Draws are made
-    for the whole batch, so that how many processes share it changes nothing.
+    ``clips``: uint8 [N, T, H, W, 3], or features [N, T, D], which cannot be shifted. Draws are
+    made for the whole batch, so that how many processes share it changes nothing.
     """
     total = clips.shape[1]
     moments = np.sort(
@@ -89,4 +89,4 @@ def drawn(
     if clips.ndim == 5:
         down, right = rng.integers(-shift_px, shift_px + 1, 2)
         batch = np.roll(batch, (int(down), int(right)), axis=(2, 3))
-    return Drawn(rows, batch, ((moments + 0.5) / total).astype(np.float32))
+    return FrameBatch(rows, batch, ((moments + 0.5) / total).astype(np.float32))

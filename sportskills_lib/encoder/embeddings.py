@@ -13,8 +13,8 @@ import polars as pl
 
 from sportskills_lib import models, tables
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.training import crew_of
-from sportskills_lib.encoder.validation import Material, encode_clips, encode_texts
+from sportskills_lib.encoder.training import process_group
+from sportskills_lib.encoder.validation import ClipData, encode_clips, encode_texts
 from sportskills_lib.runs import artifacts, worker_pool
 
 ZERO_SHOT = "zero_shot"
@@ -44,16 +44,16 @@ def features_file(shards: Path, arm: str) -> Path:
     return work_folder(shards, System("image", arm)) / "features.npy"
 
 
-def keep_features(config: EncoderConfig, material: Material, path: Path) -> Path:
+def keep_features(config: EncoderConfig, material: ClipData, path: Path) -> Path:
     """Write the features of every frame of every clip, float32 [N, T, D] (float16 in mixed
     precision), if not there.
 
     ``config.model`` is the tower. A kill leaves the whole file or none.
     """
     if not path.is_file():
-        crew = crew_of(config)
+        group = process_group(config)
         tower, frames = (
-            models.load_tower(config.model, pretrained=config.pretrained, device=crew.device),
+            models.load_tower(config.model, pretrained=config.pretrained, device=group.device),
             material.frames(),
         )
         temporary, kind = (
@@ -63,7 +63,7 @@ def keep_features(config: EncoderConfig, material: Material, path: Path) -> Path
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (*frames.shape[:2], tower.width)
         kept = np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=shape)
-        with crew.accelerator.autocast():
+        with group.autocast():
             for start in range(0, len(frames), 256):
                 kept[start : start + 256] = tower.encode_frame_features(frames[start : start + 256])
         kept.flush()
@@ -72,7 +72,7 @@ def keep_features(config: EncoderConfig, material: Material, path: Path) -> Path
 
 
 def embed(
-    material: Material,
+    material: ClipData,
     said: pl.DataFrame,
     config: EncoderConfig,
     *,
@@ -135,7 +135,7 @@ class _Embedding(NamedTuple):
     """What a worker embeds."""
 
     systems: tuple[System, ...]
-    material: Material
+    material: ClipData
     texts: list[str]
     folder: Path
     config: EncoderConfig
@@ -161,9 +161,9 @@ def _sharing(systems: tuple[System, ...], config: EncoderConfig) -> list[tuple[S
 
 def _embed(job: _Embedding) -> worker_pool.Value:
     share_cores(job.config)
-    crew, frames, value = crew_of(job.config), job.material.frames(), worker_pool.Value()
+    group, frames, value = process_group(job.config), job.material.frames(), worker_pool.Value()
     towers = {
-        s.encoder: models.load_tower(job.folder.joinpath(*s), device=crew.device)
+        s.encoder: models.load_tower(job.folder.joinpath(*s), device=group.device)
         for s in job.systems
     }
     kept = features_file(job.shards, job.systems[0].arm)
@@ -176,8 +176,8 @@ def _embed(job: _Embedding) -> worker_pool.Value:
         )
         clips = np.load(keep_features(start, job.material, kept), mmap_mode="r")
     for encoder, tower in towers.items():
-        value[f"clip-{encoder}"] = encode_clips(tower, clips, crew)
-        value[f"narration-{encoder}"] = encode_texts(tower, job.texts, crew)
+        value[f"clip-{encoder}"] = encode_clips(tower, clips, group)
+        value[f"narration-{encoder}"] = encode_texts(tower, job.texts, group)
     return value
 
 

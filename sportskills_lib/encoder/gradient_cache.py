@@ -32,8 +32,7 @@ def backward_in_chunks(
     one chunk's graph at a time besides all embeddings. Parameters that ``loss`` itself uses (a
     temperature) get their gradient too. Not for layers that mix rows of a batch, as BatchNorm in
     training does: see :func:`refuse_batch_statistics`.
-    ``backward`` is called on the loss in place of its own method (accelerate's, which scales it for
-    fp16).
+    ``backward`` is called on the loss in place of its own method, to scale it for fp16, say.
     """
     import torch
 

@@ -12,7 +12,7 @@ import polars as pl
 
 
 @dataclass(frozen=True)
-class Likeness:
+class ClipSimilarity:
     """What batches of hard negatives are chosen by, for the N clips: unit vectors of a tower that
     is not in training.
 
@@ -51,7 +51,7 @@ class SportBatches:
         *,
         seed: int,
         one_clip_per_video: bool = False,
-        likeness: Likeness | None = None,
+        likeness: ClipSimilarity | None = None,
     ):
         rows = clips.with_row_index("row")
         groups = sorted(rows.group_by("sport"), key=lambda group: str(group[0][0]))

@@ -30,7 +30,7 @@ from sportskills_lib.encoder.embeddings import (
 )
 from sportskills_lib.encoder.texts import training_texts
 from sportskills_lib.encoder.training import Job, Outcome, start_tower, train
-from sportskills_lib.encoder.validation import Material
+from sportskills_lib.encoder.validation import ClipData
 from sportskills_lib.runs import artifacts, worker_pool
 
 WEEK_S = 7 * 86400
@@ -71,7 +71,7 @@ class Trained:
 
 def gather(
     pairing: artifacts.StageReader, narrations: pl.DataFrame, config: EncoderConfig
-) -> Material:
+) -> ClipData:
     """The clips of 02 with the text of their narration (the first by id where a clip has several),
     and their frames.
 
@@ -94,7 +94,7 @@ def gather(
     told = clips.join(
         said.select("clip_id", "text"), on="clip_id", how="left", maintain_order="left"
     )
-    return Material(told, str(pairing.path("frames.npy")), tuple(config.train_sports))
+    return ClipData(told, str(pairing.path("frames.npy")), tuple(config.train_sports))
 
 
 def _start_name(config: EncoderConfig, encoder: str) -> str:
@@ -132,8 +132,8 @@ def sources(config: EncoderConfig) -> list[Path]:
 
 
 def other_material(
-    material: Material, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
-) -> tuple[Material | None, pl.DataFrame]:
+    material: ClipData, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
+) -> tuple[ClipData | None, pl.DataFrame]:
     """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of
     them, with reasons.
 
@@ -151,7 +151,7 @@ def other_material(
     return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
 
 
-def text_examples(material: Material, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
+def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
     """The texts that each arm reads beside a few training clips, evenly spaced over the sports."""
     rows = material.rows("train")
     rows = (
@@ -242,20 +242,20 @@ class _Arm(NamedTuple):
     """What a worker trains."""
 
     system: System
-    material: Material
+    material: ClipData
     config: EncoderConfig
     shards: Path
     logs: str
 
 
 def train_arms(
-    material: Material,
+    material: ClipData,
     config: EncoderConfig,
     *,
     folder: Path,
     shards: Path,
     logs: Path | None = None,
-    other: Material | None = None,
+    other: ClipData | None = None,
 ) -> Trained:
     """Train every encoder of ``config`` with every arm; towers go to ``folder/<encoder>/<arm>``,
     starts to zero_shot.

@@ -11,10 +11,10 @@ import numpy as np
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder import parameter_groups
-from sportskills_lib.encoder.data_loader import Drawn
+from sportskills_lib.encoder.data_loader import FrameBatch
 from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
 from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
-from sportskills_lib.training.distributed import Crew
+from sportskills_lib.training.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     import torch
@@ -38,14 +38,15 @@ def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = Fals
 
 def backward(
     tower: models.Tower,
-    batch: Drawn,
+    batch: FrameBatch,
     texts: list[str],
     group_B: np.ndarray,
     allowed_BB: np.ndarray | None,
     config: EncoderConfig,
-    crew: Crew,
+    group: ProcessGroup,
 ) -> float:
-    """Add the batch's gradient to the weights in training; returns the loss of the whole batch.
+    """Add the batch's gradient, as one of ``config.accumulate``, to the weights in training;
+    returns the loss of the whole batch.
 
     ``batch`` and ``texts`` are this process's part, ``group_B`` and ``allowed_BB`` the whole. With
     ``config.chunk`` clips at a time: the same gradient from less memory, at the price of a second
@@ -58,7 +59,7 @@ def backward(
     allowed = None if allowed_BB is None else torch.from_numpy(allowed_BB).to(tower.device)
 
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
-        clip_BD, text_BD = crew.gathered(clip_BD, len(groups)), crew.gathered(text_BD, len(groups))
+        clip_BD, text_BD = group.gather(clip_BD, len(groups)), group.gather(text_BD, len(groups))
         scale = tower.model.logit_scale.exp().clamp(max=100)
         counted = _counted(clip_BD, text_BD, groups, allowed, config.positive_margin)
         if config.loss == "siglip":
@@ -66,25 +67,28 @@ def backward(
         return info_nce(clip_BD, text_BD, scale, groups, counted)
 
     def clip_features(part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        with crew.accelerator.autocast():
+        with group.autocast():
             return clip_embeddings(tower, *part).float()
 
     def text_features(part: list[str]) -> torch.Tensor:
-        with crew.accelerator.autocast():
+        with group.autocast():
             return tower.text_features(part).float()
+
+    def mean_backward(value: torch.Tensor) -> None:
+        group.backward(value / config.accumulate)
 
     inputs = tensors(batch, tower.device)
     size = config.chunk or len(texts)
-    if config.chunk or crew.size > 1:
+    if config.chunk or group.size > 1:
         refuse_batch_statistics(tower.module)
     if size >= len(texts):
         value = loss(clip_features(inputs), text_features(texts))
-        crew.accelerator.backward(value)
+        mean_backward(value)
         return float(value.detach())
     parts = list(zip(*(each.split(size) for each in inputs), strict=True))
     words = [texts[i : i + size] for i in range(0, len(texts), size)]
-    own = crew.accelerator.backward
-    return backward_in_chunks(loss, (clip_features, parts), (text_features, words), backward=own)
+    sides = (clip_features, parts), (text_features, words)
+    return backward_in_chunks(loss, *sides, backward=mean_backward)
 
 
 def _counted(
@@ -110,7 +114,7 @@ def clip_embeddings(
     return tower.pool(clips.to(tower.device).float(), time_BT)
 
 
-def tensors(batch: Drawn, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(batch: FrameBatch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Clips and times on the device, copied from pinned memory where that is a GPU."""
     import torch
 
@@ -131,7 +135,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def fitting(
-    tower: models.Tower, batch: Drawn, texts: list[str], config: EncoderConfig, crew: Crew
+    tower: models.Tower,
+    batch: FrameBatch,
+    texts: list[str],
+    config: EncoderConfig,
+    group: ProcessGroup,
 ) -> int:
     """How many clips at a time fit: halved until a dry step of so many (forward and backward, no
     update) succeeds.
@@ -146,8 +154,8 @@ def fitting(
         if tower.device.startswith("cuda"):
             torch.cuda.empty_cache()
         try:
-            part = Drawn(batch.rows[:count], batch.clips[:count], batch.time_BT[:count])
-            backward(tower, part, texts[:count], np.arange(count), None, whole, crew.alone())
+            part = FrameBatch(batch.rows[:count], batch.clips[:count], batch.time_BT[:count])
+            backward(tower, part, texts[:count], np.arange(count), None, whole, group.alone())
             return count
         except Exception as error:
             if not out_of_memory(error):
@@ -159,13 +167,17 @@ def fitting(
 
 
 def memory_advice(
-    tower: models.Tower, batch: Drawn, texts: list[str], config: EncoderConfig, crew: Crew
+    tower: models.Tower,
+    batch: FrameBatch,
+    texts: list[str],
+    config: EncoderConfig,
+    group: ProcessGroup,
 ) -> str:
     """What to say, and which line of the config to set, when a step did not fit in memory."""
     shape = "x".join(str(n) for n in batch.clips.shape[1:])
     tried = min(config.chunk or len(texts), len(texts))
     said = f"out of memory with {tried} clips of {shape} at a time on {tower.device}"
-    count = fitting(tower, batch, texts, config, crew)
+    count = fitting(tower, batch, texts, config, group)
     if not count:
         return (
             f"{said}; not even one clip fits: use a smaller model, smaller frames or precision bf16"
@@ -175,7 +187,7 @@ def memory_advice(
     except ValueError:  # then chunks would change the gradient
         sports = max(1, config.sports_per_batch)
         line = (
-            f"clips_per_sport = {max(1, count * crew.size // sports)} (with sports_per_batch = "
+            f"clips_per_sport = {max(1, count * group.size // sports)} (with sports_per_batch = "
             f"{sports})"
         )
         return (

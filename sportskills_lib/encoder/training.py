@@ -11,10 +11,8 @@ queries is noise, and chose rates at which the activity arms stayed under-traine
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,15 @@ import polars as pl
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import distributed_job, parameter_groups
-from sportskills_lib.encoder.batch_sampler import Batch, Draws
-from sportskills_lib.encoder.data_loader import Drawn, Waiting, ahead, drawn
+from sportskills_lib.encoder import parameter_groups
+from sportskills_lib.encoder.batch_sampler import Batch, BatchSampler
+from sportskills_lib.encoder.data_loader import FrameBatch, Waiting, ahead, draw_frames
 from sportskills_lib.encoder.texts import text_groups
 from sportskills_lib.encoder.train_step import backward, memory_advice, out_of_memory, prepare
-from sportskills_lib.encoder.validation import Material, mean_over_sports, validate
-from sportskills_lib.training import checkpoints
-from sportskills_lib.training.distributed import Crew, launched
-
-log = logging.getLogger("sportskills")
+from sportskills_lib.encoder.validation import ClipData, mean_over_sports, validate
+from sportskills_lib.training import distributed_job
+from sportskills_lib.training.distributed import ProcessGroup, launched
+from sportskills_lib.training.loop import Loop, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Job:
     """One training: what a process must know to do it, alone or as one of several."""
 
     config: EncoderConfig  # its ``model`` is the start
-    material: Material
+    material: ClipData
     texts: list[str]  # one for each clip of the material; those of the test split are not looked at
     arm: str
     peak: float  # highest learning rate
@@ -81,35 +78,51 @@ def train(job: Job) -> Outcome:
     batches as one process would see.
     """
     if job.config.processes > 1 and not launched():
-        distributed_job.launch(job)  # leaves a finished checkpoint, which is what is read below
-    crew = crew_of(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
+        _launch(job)  # leaves a finished checkpoint, which is what is read below
+    group = process_group(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
     try:
-        return _Training(job, crew).run()
+        return _train(job, group)
     finally:
-        crew.close()
+        group.close()
 
 
-def crew_of(config: EncoderConfig, *, title: str = "", logs: str = "") -> Crew:
+def process_group(config: EncoderConfig, *, title: str = "", logs: str = "") -> ProcessGroup:
     """This process among those that train together, as the settings say."""
-    return Crew(
+    return ProcessGroup(
         device=config.device,
         precision=config.precision,
-        accumulate=config.accumulate,
         trackers=config.trackers,
         title=title,
         logs=logs,
-        told=config.model_dump(),
+        config=config.model_dump(),
     )
 
 
-def learning_rate_at(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Linear warm-up, then a half cosine to zero."""
-    return (
-        peak
-        * min(1.0, (step + 1) / max(1, warmup))
-        * 0.5
-        * (1 + float(np.cos(np.pi * step / steps)))
+def _train(job: Job, group: ProcessGroup) -> Outcome:
+    config = job.config
+    plan = TrainingPlan(
+        steps=job.steps,
+        learning_rate=job.peak,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+        evaluate=job.evaluate,
+        keep=config.keep,
+        patience=config.patience,
+        seed=config.seed,
     )
+    task = _EncoderTask(job, group)
+    settings = {"arm": job.arm, "learning_rate": job.peak, "steps": job.steps}
+    folder = Path(job.folder) if job.folder else None
+    loop = Loop(task, plan, group, folder=folder, settings=settings)
+    record = loop.run()
+    if config.lora_rank:
+        parameter_groups.merge_adapters(task.module)
+    names = {"encoder": job.encoder, "arm": job.arm, "peak": job.peak}
+    curve = pl.DataFrame([names | row for row in record.curve]).drop("learning_rate", "seconds")
+    by_sport = pl.DataFrame([names | row for row in record.details])
+    return Outcome(task.tower, curve, by_sport, loop.seconds, task.waiting.seconds)
 
 
 def start_tower(
@@ -132,213 +145,127 @@ def _pools(tower: models.Tower) -> bool:
     return any(name.startswith("pooling.") for name, _ in tower.module.named_parameters())
 
 
-@dataclass
-class _Record:
-    """What a checkpoint keeps beside tensors."""
+class _EncoderTask:
+    """An arm as :class:`sportskills_lib.training.loop.Loop` trains it."""
 
-    step: int = 0
-    losses: list[float] = field(default_factory=list)  # since the last row of the curve
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    by_sport: list[dict[str, Any]] = field(default_factory=list)
-    done: bool = False
+    score = "val_recall"
 
-    def behind(self) -> int:
-        """How many validations ago the best recall was."""
-        recalls = [row["val_recall"] for row in self.curve]
-        return len(recalls) - 1 - int(np.argmax(recalls))
-
-
-class _Training:
-    """One process's part of a training."""
-
-    def __init__(self, job: Job, crew: Crew):
+    def __init__(self, job: Job, group: ProcessGroup):
         import torch
 
-        self.job, self.crew, self.config = job, crew, job.config
+        self.job, self.group, self.config = job, group, job.config
+        self.name = f"{job.encoder}:{job.arm} at {job.peak:.0e}"
         torch.manual_seed(job.config.seed)
         frames = job.material.frames()
-        self.tower = start_tower(job.config, job.encoder, frames.shape[1], crew.device)
+        self.tower = start_tower(job.config, job.encoder, frames.shape[1], group.device)
+        self.module = self.tower.module
         self.clips = np.load(job.features, mmap_mode="r") if job.features else frames
         self.fixed = prepare(self.tower, job.config, features=bool(job.features))
-        self.train_rows, self.val_rows = job.material.rows("train"), job.material.rows("val")
-        self.groups = text_groups(job.material.clips, job.texts, job.arm)
-        self.draws = self._draws(frames)
-        groups = parameter_groups.parameter_groups(self.tower.module, job.config.layer_decay)
-        self.parameters = [parameter for group in groups for parameter in group["params"]]
-        settings: Any = {
-            "weight_decay": job.config.weight_decay,
-            "betas": (0.9, 0.98),
-            "fused": True,
-        }
-        self.optimiser = crew.accelerator.prepare(
-            torch.optim.AdamW(groups, lr=job.peak, **settings)
-        )
-        self._scaler = crew.accelerator.scaler  # of fp16
-        self.record, self.best, self.waiting = _Record(), dict[str, Any](), Waiting()
+        self.text_groups = text_groups(job.material.clips, job.texts, job.arm)
+        self.sampler = self._batch_sampler(frames)
+        self.groups = parameter_groups.parameter_groups(self.module, job.config.layer_decay)
+        self.waiting = Waiting()
 
-    def _draws(self, frames: np.ndarray) -> Draws:
-        """Batches for every step; likeness is judged by the start that all arms share, so that it
-        says the same.
+    def _batch_sampler(self, frames: np.ndarray) -> BatchSampler:
+        """The start that all arms share judges which clips are alike, so that they get the same
+        batches.
         """
-        job, config = self.job, self.job.config
+        job, config = self.job, self.config
         start = None
         if config.hard_negatives or "similarity" in config.false_negatives:
-            name, device = job.start or config.model, self.crew.device
+            name, device = job.start or config.model, self.group.device
             start = models.load_tower(name, pretrained=config.pretrained, device=device)
-        return Draws(
-            job.material.clips,
-            self.train_rows,
-            job.texts,
-            config,
-            arm=job.arm,
-            start=start,
-            frames=frames,
-        )
+        rows = job.material.rows("train")
+        more: Any = {"arm": job.arm, "start": start, "frames": frames}
+        return BatchSampler(job.material.clips, rows, job.texts, config, **more)
 
-    def run(self) -> Outcome:
-        """Steps, validations and checkpoints from where the last checkpoint stands."""
-        self._resume()
-        started, first = time.monotonic(), self.record.step
-        if self.job.evaluate and not self.record.curve:
-            self._judge()
-        for step, batches in self._steps():
-            self._step(step, batches)
-            self.record.step = step + 1
-            last = step + 1 == self.job.steps
-            if last or (self.job.evaluate and (step + 1) % self.config.evaluate_every == 0):
-                self._judge()
-                self._tell((time.monotonic() - started) / (step + 1 - first))
-            self.record.done = last or (
-                0 < self.config.patience <= self.record.behind() and self.job.evaluate
-            )
-            if self.record.done or (step + 1) % self.config.checkpoint_every == 0:
-                self._keep()
-            if self.record.done:
-                break
-        seconds = time.monotonic() - started
-        if self.config.keep == "best" and self.best:
-            checkpoints.restore_state(self.tower.module, self.best)
-        if self.config.lora_rank:
-            parameter_groups.merge_adapters(self.tower.module)
-        tables = [pl.DataFrame(rows) for rows in (self.record.curve, self.record.by_sport)]
-        return Outcome(self.tower, tables[0], tables[1], seconds, self.waiting.seconds)
-
-    def _steps(self) -> Iterator[tuple[int, list[tuple[Batch, Drawn]]]]:
-        """The steps that are left, each with this process's part of its batches, made ahead in
+    def batches(self, first: int) -> Iterator[list[tuple[Batch, FrameBatch]]]:
+        """The ``accumulate`` batches of each step, this process's frames of them read ahead in
         threads.
         """
-        config, first = self.config, 0 if self.record.done else self.record.step
-        if self.record.done:
-            return
-        count = config.accumulate
+        config, count = self.config, self.config.accumulate
         frames = config.train_frames if self.job.encoder == "image" else self.clips.shape[1]
 
-        def make(item: tuple[int, Batch]) -> tuple[Batch, Drawn]:
+        def read(item: tuple[int, Batch]) -> tuple[Batch, FrameBatch]:
             place, batch = item
-            share, rng = (
-                self.crew.share(len(batch.rows)),
-                np.random.default_rng([config.seed, 41, place]),
-            )
-            return batch, drawn(
-                self.clips, batch.rows, share, count=frames, shift_px=config.shift_px, rng=rng
-            )
+            share = self.group.share(len(batch.rows))
+            rng = np.random.default_rng([config.seed, 41, place])
+            options: Any = {"count": frames, "shift_px": config.shift_px, "rng": rng}
+            return batch, draw_frames(self.clips, batch.rows, share, **options)
 
-        left = (
-            (place, self.draws.at(place)) for place in range(first * count, self.job.steps * count)
-        )
-        stream = ahead(make, left, threads=config.loader_threads, waiting=self.waiting)
-        yield from enumerate(map(list, zip(*[stream] * count, strict=False)), start=first)
+        places = range(first * count, self.job.steps * count)
+        draws = ((place, self.sampler.at(place)) for place in places)
+        stream = ahead(read, draws, threads=config.loader_threads, waiting=self.waiting)
+        yield from map(list, zip(*[stream] * count, strict=False))
 
-    def _step(self, step: int, batches: list[tuple[Batch, Drawn]]) -> None:
-        import torch
-
-        config = self.config
-        torch.manual_seed(
-            int(np.random.default_rng([config.seed, 43, step, self.crew.rank]).integers(2**62))
-        )
-        rate = learning_rate_at(step, self.job.steps, self.job.peak, config.warmup_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
-        self.tower.module.train()
+    def backward(self, batches: list[tuple[Batch, FrameBatch]]) -> float:
+        """The mean loss of a step's batches; MemoryError says what to set where they do not fit."""
+        self.module.train()
         for module in self.fixed:  # their statistics stay as they are, too
             module.eval()
-        self.optimiser.zero_grad(set_to_none=True)
-        losses = []
-        for batch, part in batches:
-            own = batch.texts[self.crew.share(len(batch.rows))]
-            try:
-                losses.append(
-                    backward(
-                        self.tower, part, own, batch.group_B, batch.allowed_BB, config, self.crew
-                    )
-                )
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                said = str(error)
-            else:
-                continue
-            raise MemoryError(f"{memory_advice(self.tower, part, own, config, self.crew)} ({said})")
-        self.crew.average_gradients(self.parameters)
-        self.crew.accelerator.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-        self.record.losses.append(float(np.mean(losses)))
+        return float(np.mean([self._backward(batch, frames) for batch, frames in batches]))
 
-    def _judge(self) -> None:
-        """A row of the curve, and the weights if they are the best so far."""
-        job, record = self.job, self.record
-        asked = (job.material, self.val_rows, self.clips, job.texts, self.groups, self.crew)
-        scores = validate(self.tower, *asked)
-        names = {"encoder": job.encoder, "arm": job.arm, "peak": job.peak, "step": record.step}
-        loss = float(np.mean(record.losses)) if record.losses else None
-        record.curve.append(names | {"loss": loss} | mean_over_sports(scores))
-        record.by_sport += [names | row for row in scores]
-        record.losses.clear()
-        if self.config.keep == "best" and record.behind() == 0:
-            self.best = checkpoints.moving_state(self.tower.module)
-        self.crew.track(
-            {k: v for k, v in record.curve[-1].items() if isinstance(v, float)}, record.step
+    def _backward(self, batch: Batch, frames: FrameBatch) -> float:
+        texts = batch.texts[self.group.share(len(batch.rows))]
+        pairs = (batch.group_B, batch.allowed_BB)
+        try:
+            return backward(self.tower, frames, texts, *pairs, self.config, self.group)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            reason = str(error)
+        # outside of the handler, whose traceback would keep the step's tensors in memory
+        advice = memory_advice(self.tower, frames, texts, self.config, self.group)
+        raise MemoryError(f"{advice} ({reason})")
+
+    def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Mean over sports of loss, recall and reciprocal rank, and the values of each sport."""
+        job = self.job
+        rows = job.material.rows("val")
+        data = (job.material, rows, self.clips, job.texts, self.text_groups)
+        scores = validate(self.tower, *data, self.group)
+        return mean_over_sports(scores), scores
+
+
+# ------------------------------------------------------------------------------- several processes
+
+
+def _launch(job: Job) -> None:
+    """Train ``job`` in ``config.processes`` processes; its folder then holds the finished
+    checkpoint.
+    """
+    if not job.folder:
+        raise ValueError(
+            f"processes={job.config.processes} needs a folder for checkpoints: that is where "
+            "they meet"
         )
+    write_job(job, Path(job.folder))
+    title = f"training {job.encoder}:{job.arm}"
+    distributed_job.launch(Path(job.folder), job.config.processes, title=title)
 
-    def _tell(self, step_s: float) -> None:
-        row, steps = self.record.curve[-1], self.job.steps
-        told = (
-            row["encoder"],
-            row["arm"],
-            row["peak"],
-            row["step"],
-            steps,
-            row["loss"],
-            row["val_recall"],
-        )
-        left_s = step_s * (steps - row["step"])
-        if self.crew.first:
-            words = (
-                "%s:%s at %.0e: step %d of %d, loss %.2f, validation recall@10 %.3f, %.0f "
-                "s left, %.1f s of waiting"
-            )
-            log.info(words, *told, left_s, self.waiting.seconds)
 
-    def _keep(self) -> None:
-        if self.job.folder and self.crew.first:
-            record = asdict(self.record) | {
-                "scaler": self._scaler.state_dict() if self._scaler else {}
-            }
-            checkpoints.save(
-                Path(self.job.folder), self.tower.module, self.optimiser, self.best, record
-            )
-        self.crew.accelerator.wait_for_everyone()
+def write_job(job: Job, folder: Path) -> None:
+    """Write a job as ``job.json`` and ``clips.parquet``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = job.material.clips.with_columns(pl.Series("_text", job.texts, dtype=pl.String))
+    clips.write_parquet(folder / "clips.parquet")
+    spec = {name: value for name, value in vars(job).items() if name not in ("material", "texts")}
+    material = {"frames_path": job.material.frames_path, "sports": job.material.sports}
+    spec |= {"config": job.config.model_dump()} | material
+    distributed_job.write_spec(folder, "encoder", spec)
 
-    def _resume(self) -> None:
-        found = self.job.folder and checkpoints.load(
-            Path(self.job.folder), self.tower.module, self.optimiser
-        )
-        if found:
-            self.best, record = found
-            if scaler := record.pop("scaler"):
-                self._scaler.load_state_dict(scaler)
-            self.record = _Record(**record)
-            if self.crew.first and not self.record.done:
-                log.info(
-                    "%s:%s goes on at step %d", self.job.encoder, self.job.arm, self.record.step
-                )
+
+def read_job(folder: Path) -> Job:
+    """The job that :func:`write_job` wrote."""
+    spec = distributed_job.read_spec(folder)
+    clips = pl.read_parquet(folder / "clips.parquet")
+    frames_path, sports = spec.pop("frames_path"), tuple(spec.pop("sports"))
+    config = EncoderConfig(**spec.pop("config"))
+    material = ClipData(clips.drop("_text"), frames_path, sports)
+    del spec["training"]
+    return Job(config, material, clips["_text"].to_list(), **spec)
+
+
+def run_job(folder: Path) -> None:
+    """One process's part of the job in ``folder``, wherever that lies now."""
+    train(replace(read_job(folder), folder=str(folder)))

@@ -13,13 +13,13 @@ import polars as pl
 from sportskills_lib import metrics, models
 from sportskills_lib.encoder.losses import info_nce
 from sportskills_lib.encoder.train_step import clip_embeddings
-from sportskills_lib.training.distributed import Crew
+from sportskills_lib.training.distributed import ProcessGroup
 
 SCORES = ("val_loss", "val_recall", "val_mrr")
 
 
 @dataclass(frozen=True)
-class Material:
+class ClipData:
     """What training and validation need, in the order of ``clips``: frames uint8 [N, T, H, W, 3]
     and narrations.
     """
@@ -41,45 +41,45 @@ class Material:
 
 
 def encode_clips(
-    tower: models.Tower, clips: np.ndarray, crew: Crew, *, batch: int = 64
+    tower: models.Tower, clips: np.ndarray, group: ProcessGroup, *, batch: int = 64
 ) -> np.ndarray:
     """float32 [N, D] of frames or kept frame features, shared among the processes."""
     import torch
 
-    share, rows = crew.share(len(clips)), [np.zeros((0, tower.width), np.float32)]
+    share, rows = group.share(len(clips)), [np.zeros((0, tower.width), np.float32)]
     tower.module.eval()
-    with torch.inference_mode(), crew.accelerator.autocast():
+    with torch.inference_mode(), group.autocast():
         for start in range(share.start, share.stop, batch):
             part = torch.from_numpy(np.array(clips[start : min(start + batch, share.stop)]))
             rows.append(clip_embeddings(tower, part).float().cpu().numpy())
-    return _joined(np.concatenate(rows), len(clips), tower, crew)
+    return _joined(np.concatenate(rows), len(clips), tower, group)
 
 
-def encode_texts(tower: models.Tower, texts: list[str], crew: Crew) -> np.ndarray:
+def encode_texts(tower: models.Tower, texts: list[str], group: ProcessGroup) -> np.ndarray:
     """float32 [N, D] of texts, shared among the processes; each distinct text is encoded once."""
     distinct = sorted(set(texts))
     place = {text: i for i, text in enumerate(distinct)}
-    with crew.accelerator.autocast():
-        own = tower.encode_texts(distinct[crew.share(len(distinct))])
-    return _joined(own, len(distinct), tower, crew)[[place[text] for text in texts]]
+    with group.autocast():
+        own = tower.encode_texts(distinct[group.share(len(distinct))])
+    return _joined(own, len(distinct), tower, group)[[place[text] for text in texts]]
 
 
-def _joined(own: np.ndarray, count: int, tower: models.Tower, crew: Crew) -> np.ndarray:
+def _joined(own: np.ndarray, count: int, tower: models.Tower, group: ProcessGroup) -> np.ndarray:
     import torch
 
-    if crew.size == 1:
+    if group.size == 1:
         return own
-    return crew.gathered(torch.from_numpy(own).to(tower.device), count).cpu().numpy()
+    return group.gather(torch.from_numpy(own).to(tower.device), count).cpu().numpy()
 
 
 def validate(
     tower: models.Tower,
-    material: Material,
+    material: ClipData,
     rows: np.ndarray,
     clips: np.ndarray,
     texts: list[str],
     groups: np.ndarray,
-    crew: Crew,
+    group: ProcessGroup,
 ) -> list[dict[str, Any]]:
     """Scores of the clips ``rows``, a row a sport: sport, clips, val_loss, val_recall and val_mrr.
 
@@ -91,10 +91,10 @@ def validate(
     import torch
 
     told = material.clips[rows]
-    clip_ND = encode_clips(tower, clips[rows], crew)
-    said_ND = encode_texts(tower, told["text"].to_list(), crew)
+    clip_ND = encode_clips(tower, clips[rows], group)
+    said_ND = encode_texts(tower, told["text"].to_list(), group)
     group_N = torch.from_numpy(groups[rows])
-    own_ND = encode_texts(tower, [texts[i] for i in rows], crew)
+    own_ND = encode_texts(tower, [texts[i] for i in rows], group)
     scale = tower.model.logit_scale.detach().exp().clamp(max=100).cpu()
     sports, scores = told["sport"].to_numpy(), list[dict[str, Any]]()
     for sport in np.unique(sports):

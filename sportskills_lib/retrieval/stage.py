@@ -152,19 +152,20 @@ class PairScorer:
         """
         if self.vlm is None or self.visual_NKD is None:
             return pl.DataFrame(schema=finetune_module.CURVES)
-        return finetune_module.finetune(
-            self.vlm,
+        splits = dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
+        data = finetune_module.RelevanceData(
             self.visual_NKD,
             self.grid,
             pl.concat([supervision, lessons]),
-            dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
-            | dict.fromkeys(lessons["learner_id"], "train"),
+            splits | dict.fromkeys(lessons["learner_id"], "train"),
             self.places,
             self.narrations,
             self.said,
-            folder=folder,
-            processes=config.processes,
-            **{one.name: getattr(config, one.name) for one in fields(finetune_module.Settings)},
+        )
+        names = [one.name for one in fields(finetune_module.FinetuneSettings)]
+        settings = finetune_module.FinetuneSettings(**{n: getattr(config, n) for n in names})
+        return finetune_module.finetune(
+            self.vlm, data, settings, folder=folder, processes=config.processes
         )
 
     def speaks(self, pairs: pl.DataFrame, learners: pl.DataFrame) -> np.ndarray:

@@ -16,21 +16,31 @@ from typing import Any
 from sportskills_lib.formats.files import write_whole
 
 
-def moving_state(module: Any, *, adapters_only: bool = False) -> dict[str, Any]:
+def moving_state(module: Any) -> dict[str, Any]:
     """Copies on the CPU of the weights in training and of all buffers that belong to the model, by
     name.
 
-    With adapters, of all weights: peft adds an attention's adapter to its weights and takes it off
-    again in every pass, which changes them by rounding. ``adapters_only``: not so, since none of
-    the adapters is of that kind.
+    Of all weights where an attention has adapters: peft adds these to the attention's weights and
+    takes them off again in every pass, which changes the weights by rounding.
     """
     saved = set(module.state_dict())
-    whole = not adapters_only and any("lora_" in name for name in saved)
+    whole = _adapts_attentions(module)
     named = [
         (name, value) for name, value in module.named_parameters() if value.requires_grad or whole
     ]
     named += [(name, value) for name, value in module.named_buffers() if name in saved]
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named}
+
+
+def _adapts_attentions(module: Any) -> bool:
+    """Whether any of the adapters is on torch's own attention layer."""
+    if not any("lora_" in name for name, _ in module.named_parameters()):
+        return False
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    adapted = [layer for layer in module.modules() if isinstance(layer, LoraLayer)]
+    return any(isinstance(one.get_base_layer(), torch.nn.MultiheadAttention) for one in adapted)
 
 
 def restore_state(module: Any, state: dict[str, Any]) -> None:
@@ -53,17 +63,12 @@ def save(
     optimiser: Any,
     best: dict[str, Any],
     record: dict[str, Any],
-    *,
-    adapters_only: bool = False,
 ) -> None:
     """Write a checkpoint; ``record`` must be JSON and hold ``step``. Older ones are removed."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"now/{name}": value
-        for name, value in moving_state(module, adapters_only=adapters_only).items()
-    }
+    tensors = {f"now/{name}": value for name, value in moving_state(module).items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     names = [name for group in optimiser.param_groups for name in group["names"]]
     for place, state in optimiser.state_dict()["state"].items():

@@ -1,68 +1,79 @@
-"""The processes that train one model together: how they start, who does which rows, how their
-numbers become one.
+"""The processes that train one model together: device and precision, shares of a batch, sums.
 
 Gradients are averaged here, not by a wrapper around the model: a contrastive step calls the towers
 several times (clips, texts, chunks), which DistributedDataParallel's hooks do not allow. Every
-process computes the loss of the whole batch from all embeddings; the backward pass of
-:meth:`Crew.gathered` adds what each process's loss says of a row, and the mean over processes is
-then the gradient that one process alone would have had. Legend of shapes: B rows of the batch, b
-rows of one process, D embedding.
+process computes the loss of the whole batch from all embeddings. The backward pass of
+:meth:`ProcessGroup.gather` sums, for each row, the gradients of all processes; the mean over
+processes is then the gradient that one process would have had. Legend of shapes: B rows of the
+batch, b rows of one process, D embedding.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-PARENT = "SPORTSKILLS_LAUNCHER"
+BUCKET_BYTES = 25 * 2**20  # DistributedDataParallel's default: few calls, little extra memory
 
 
-class Crew:
-    """One process's view of all: its device, its share of a batch, and what needs the others."""
+class ProcessGroup:
+    """One process's view of all: its device and precision, its share of a batch, and sums."""
 
     def __init__(
         self,
         *,
         device: str,
         precision: str = "no",
-        accumulate: int = 1,
         trackers: Iterable[str] = (),
         title: str = "",
         logs: str = "",
-        told: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
     ):
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
+        import torch
 
-        # one process may train several times, each with its own precision
-        AcceleratorState._reset_state()
-        trackers = list(trackers)
-        check_trackers(trackers)
-        self.accelerator = Accelerator(
-            mixed_precision=precision,
-            gradient_accumulation_steps=accumulate,
-            cpu=device == "cpu",
-            log_with=(trackers or None) if logs else None,
-            project_dir=logs or None,
+        self.device, self.rank, self.size = device, 0, 1
+        self._kind, self._precision = device.partition(":")[0], precision
+        if precision == "fp16" and self._kind == "cpu":
+            raise ValueError(
+                "precision fp16 needs a GPU: set device = 'cuda' or precision = 'bf16'"
+            )
+        if launched():
+            self._join()
+        self.first = self.rank == 0
+        self.scaler = torch.amp.GradScaler(self._kind, enabled=precision == "fp16")
+        check_trackers(names := list(trackers))
+        self._tracker = (
+            _open_trackers(names, device, title, logs, config) if logs and names else None
         )
-        self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
-        self.device = str(self.accelerator.device)
-        self.first = self.accelerator.is_main_process
-        self._tracking = bool(logs and trackers)
-        if self._tracking:
-            flat = {name: str(value) for name, value in (told or {}).items()}
-            self.accelerator.init_trackers(title, config=flat)
+
+    def _join(self) -> None:
+        """Meet the other processes that the launcher started, one a GPU where there are GPUs."""
+        import torch
+
+        if self._kind == "cuda":
+            self.device = f"cuda:{os.environ['LOCAL_RANK']}"
+            torch.cuda.set_device(self.device)
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if self._kind == "cuda" else "gloo")
+        self.rank = torch.distributed.get_rank()
+        self.size = torch.distributed.get_world_size()
+
+    def autocast(self) -> torch.autocast:
+        """A context in which layers compute in the precision of the settings."""
+        import torch
+
+        kind = torch.float16 if self._precision == "fp16" else torch.bfloat16
+        return torch.autocast(self._kind, dtype=kind, enabled=self._precision != "no")
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the loss's gradients, scaled for fp16, to the weights."""
+        self.scaler.scale(loss).backward()
 
     def share(self, count: int) -> slice:
         """Which of ``count`` rows are this process's: consecutive ones, sizes differing by one at
@@ -70,30 +81,43 @@ class Crew:
         """
         return _shares(count, self.size)[self.rank]
 
-    def alone(self) -> Crew:
-        """The same device and precision without the others, for a trial that only this process
-        makes.
-        """
+    def alone(self) -> ProcessGroup:
+        """The same device and precision without the others, for a trial of this process only."""
         single = copy.copy(self)
         single.rank, single.size = 0, 1
         return single
 
-    def gathered(self, own_bD: torch.Tensor, count: int) -> torch.Tensor:
+    def gather(self, own_bD: torch.Tensor, count: int) -> torch.Tensor:
         """All processes' rows [B, D] in order; gradients flow back to the process that each row
         came from.
         """
-        return own_bD if self.size == 1 else _gathering().apply(own_bD, self, count)
+        if self.size == 1:
+            return own_bD
+        import torch
+        from torch.distributed.nn.functional import all_gather
+
+        lengths = [share.stop - share.start for share in _shares(count, self.size)]
+        padding = (0, 0) * (own_bD.ndim - 1) + (0, max(lengths) - len(own_bD))
+        parts = all_gather(torch.nn.functional.pad(own_bD, padding))
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes."""
+        """Replace every gradient by its mean over the processes, a bucket of gradients at a time.
+
+        Every process must have gradients for the same parameters.
+        """
         if self.size == 1:
             return
-        import torch.distributed
+        import torch
 
-        for parameter in parameters:
-            if parameter.grad is not None:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= self.size
+        gradients = [weight.grad for weight in parameters if weight.grad is not None]
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            torch.distributed.all_reduce(flat)
+            flat /= self.size
+            parts = flat.split([gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
@@ -101,65 +125,31 @@ class Crew:
             return value
         import torch
 
-        return float(
-            self.accelerator.reduce(
-                torch.tensor(value, device=self.device, dtype=torch.float64), "sum"
-            )
-        )
+        summed = torch.tensor(value, device=self.device, dtype=torch.float64)
+        torch.distributed.all_reduce(summed)
+        return float(summed)
+
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        if self.size > 1:
+            import torch
+
+            torch.distributed.barrier()
 
     def track(self, values: dict[str, float], step: int) -> None:
         """Hand numbers to the trackers, if there are any."""
-        if self._tracking:
-            self.accelerator.log(values, step=step)
+        if self._tracker:
+            self._tracker.log(values, step=step)
 
     def close(self) -> None:
         """End the trackers."""
-        if self._tracking:
-            self.accelerator.end_training()
+        if self._tracker:
+            self._tracker.end_training()
 
 
 def launched() -> bool:
     """Whether this process is one of several that a launcher started."""
     return "LOCAL_RANK" in os.environ
-
-
-def launch(module: str, folder: Path, processes: int, *, title: str) -> None:
-    """Run ``python -m module folder`` in so many processes on this machine; they end when this one
-    does.
-
-    RuntimeError with the end of the log when one fails.
-    """
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
-    with (folder / "launch.log").open("w") as out:
-        done = subprocess.run(
-            [*command, "-m", module, str(folder)],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {PARENT: str(os.getpid())},
-            check=False,
-        )
-    if done.returncode:
-        tail = "\n".join((folder / "launch.log").read_text().splitlines()[-40:])
-        raise RuntimeError(f"{title} in {processes} processes failed:\n{tail}")
-
-
-def end_with_launcher() -> None:
-    """Have this process end with the one that launched it, however that ends."""
-
-    def watch(parent: int) -> None:
-        while Path(f"/proc/{parent}").exists():
-            time.sleep(0.5)
-        os._exit(1)
-
-    if PARENT in os.environ:
-        threading.Thread(target=watch, args=(int(os.environ[PARENT]),), daemon=True).start()
 
 
 def check_trackers(names: list[str]) -> None:
@@ -182,31 +172,32 @@ def check_trackers(names: list[str]) -> None:
             )
 
 
+def _open_trackers(
+    names: list[str], device: str, title: str, logs: str, config: Mapping[str, Any] | None
+) -> Any:
+    """accelerate's door to the trackers; nothing else of it is used."""
+    from accelerate import Accelerator
+
+    tracker = Accelerator(cpu=device == "cpu", log_with=names, project_dir=logs)
+    flat = {name: str(value) for name, value in (config or {}).items()}
+    tracker.init_trackers(title, config=flat)
+    return tracker
+
+
 def _shares(count: int, size: int) -> list[slice]:
     bounds = [round(count * i / size) for i in range(size + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
-def _gathering() -> Any:
-    import torch
-
-    class Gathering(torch.autograd.Function):
-        """Rows of all processes; backward: the sum over processes of the gradients of this
-        process's rows.
-        """
-
-        @staticmethod
-        def forward(ctx: Any, own_bD: torch.Tensor, crew: Crew, count: int) -> torch.Tensor:
-            ctx.crew, ctx.share = crew, crew.share(count)
-            shares = _shares(count, crew.size)
-            longest = max(part.stop - part.start for part in shares)
-            padded = own_bD.new_zeros(longest, *own_bD.shape[1:])
-            padded[: len(own_bD)] = own_bD
-            every = crew.accelerator.gather(padded).view(crew.size, longest, *own_bD.shape[1:])
-            return torch.cat([every[i, : part.stop - part.start] for i, part in enumerate(shares)])
-
-        @staticmethod
-        def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-            return ctx.crew.accelerator.reduce(grads[0].contiguous(), "sum")[ctx.share], None, None
-
-    return Gathering
+def _buckets(gradients: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """The gradients in order, in runs of one type of at most BUCKET_BYTES (or one gradient)."""
+    bucket: list[torch.Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.nbytes > BUCKET_BYTES):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.nbytes
+    if bucket:
+        yield bucket

@@ -8,7 +8,7 @@ import pytest
 from small_training import TINY, VIT
 
 from sportskills_lib import models
-from sportskills_lib.encoder.training import Material
+from sportskills_lib.encoder.training import ClipData
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def material(tmp_path_factory: pytest.TempPathFactory) -> ClipData:
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -38,7 +38,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     ]
     path = tmp_path_factory.mktemp("frames") / "frames.npy"
     np.save(path, rng.integers(0, 255, (len(rows), 4, 32, 32, 3), dtype=np.uint8))
-    return Material(pl.DataFrame(rows), str(path))
+    return ClipData(pl.DataFrame(rows), str(path))
 
 
 @pytest.fixture(scope="session")

@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from sportskills_lib.encoder import distributed_job, training
-from sportskills_lib.training import checkpoints
+from sportskills_lib.encoder import training
+from sportskills_lib.training import checkpoints, loop
 
 
 def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
     """Have the next training call ``die`` at that moment."""
-    rate = training.learning_rate_at
+    rate = loop.learning_rate_at
     if where == "checkpoint":
         patch.setattr(checkpoints, "write_whole", die)
     else:
         patch.setattr(
-            training, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a)
+            loop, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a)
         )
 
 
@@ -38,4 +38,4 @@ if __name__ == "__main__":
         where,
         lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL),
     )
-    training.train(distributed_job.read_job(Path(folder)))
+    training.run_job(Path(folder))

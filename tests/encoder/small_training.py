@@ -6,7 +6,7 @@ import polars as pl
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.training import Job, Material, train
+from sportskills_lib.encoder.training import ClipData, Job, train
 
 TINY = {
     "model_cfg": {
@@ -45,7 +45,7 @@ def small_config(model: str, **changes) -> EncoderConfig:
 
 
 def small_train(
-    config: EncoderConfig, material: Material, told: list[str] | None = None, *, steps: int, **more
+    config: EncoderConfig, material: ClipData, told: list[str] | None = None, *, steps: int, **more
 ) -> tuple[models.Tower, pl.DataFrame]:
     """The tower and the curve of a training on the narrations."""
     told = material.clips["text"].to_list() if told is None else told

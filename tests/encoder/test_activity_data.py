@@ -21,7 +21,7 @@ from sportskills_lib.encoder import activity_data
 from sportskills_lib.encoder import stage as arms
 from sportskills_lib.encoder.activity_lists import Labelled
 from sportskills_lib.encoder.texts import text_groups, training_texts
-from sportskills_lib.encoder.training import Material
+from sportskills_lib.encoder.training import ClipData
 from sportskills_lib.runs import worker_pool
 from sportskills_lib.runs.fingerprints import sha256_file
 
@@ -44,7 +44,7 @@ def _film(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Material, pl.DataFrame, Path]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipData, pl.DataFrame, Path]:
     """Eight clips of the study, its videos, and where the films of the last two lie."""
     home, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
     rows, frames = [], []
@@ -64,7 +64,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Material, pl.DataFr
             "sha256": [sha256_file(home / f"s{i}.mp4") for i in range(8)],
         }
     )
-    return Material(clips, str(home / "frames.npy")), videos, home
+    return ClipData(clips, str(home / "frames.npy")), videos, home
 
 
 def test_the_demo_set_is_kinetics_form_and_tells_no_execution(folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_rates_fall_with_depth_in_each_tower_for_itself() -> None:
     assert len(parameter_groups.parameter_groups(models.new_tower(VIT, seed=1).module, 1.0)) == 1
 
 
-def test_a_smaller_rate_moves_a_layer_less(vit: str, material: training.Material) -> None:
+def test_a_smaller_rate_moves_a_layer_less(vit: str, material: training.ClipData) -> None:
     start, moves = models.load_tower(vit).module.state_dict(), []
     for decay in (1.0, 0.1):
         tower, _ = small_train(small_config(vit, frozen=[], layer_decay=decay), material, steps=1)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportskills_lib.encoder.sport_batches import Likeness, SportBatches, hands_in
+from sportskills_lib.encoder.sport_batches import ClipSimilarity, SportBatches, hands_in
 
 
 def _clips(videos: dict[str, list[int]]) -> pl.DataFrame:
@@ -119,7 +119,7 @@ def test_hard_negatives_are_the_nearest_that_are_not_doubtful(apart: bool) -> No
     said_ND = np.eye(40)[
         rng.integers(40, size=clips.height)
     ]  # equal words: probably false negatives
-    likeness = Likeness(look_ND, said_ND, ceiling=0.9, share=1.0)
+    likeness = ClipSimilarity(look_ND, said_ND, ceiling=0.9, share=1.0)
     hard = SportBatches(clips, 2, 4, seed=0, one_clip_per_video=apart, likeness=likeness)
     plain = SportBatches(clips, 2, 4, seed=0, one_clip_per_video=apart)
     closeness = []
@@ -144,7 +144,7 @@ def test_the_first_hand_is_the_naive_choice() -> None:
     rng = np.random.default_rng(1)
     clips = _clips({"golf": [1] * 12})
     look_ND, said_ND = _unit(rng.normal(size=(12, 5))), _unit(rng.normal(size=(12, 3)))
-    likeness = Likeness(look_ND, said_ND, ceiling=0.6, share=1.0)
+    likeness = ClipSimilarity(look_ND, said_ND, ceiling=0.6, share=1.0)
     batches = SportBatches(clips, 1, 4, seed=0, likeness=likeness)
     hand = batches._round(0, np.random.default_rng(7))
     order = np.random.default_rng(7).permutation(12)

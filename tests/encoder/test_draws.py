@@ -8,7 +8,7 @@ import pytest
 
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder import batch_sampler as draws_module
-from sportskills_lib.encoder.batch_sampler import Draws
+from sportskills_lib.encoder.batch_sampler import BatchSampler
 from sportskills_lib.encoder.texts import (
     label_prompts,
     sentence_kinds,
@@ -52,14 +52,14 @@ class _Start:
         return np.eye(5, dtype=np.float32)[frames[:, 0, 0, 0, 0] % 5]
 
 
-def _draws(clips: pl.DataFrame, arm: str, **changes: object) -> Draws:
+def _draws(clips: pl.DataFrame, arm: str, **changes: object) -> BatchSampler:
     config = EncoderConfig(**SHAPE, **changes)  # type: ignore[arg-type]
     told = training_texts(clips, clips["text"], arm, seed=0)
     frames = np.zeros((clips.height, 1, 4, 4, 3), np.uint8)
     frames[:, 0, 0, 0, 0] = np.arange(clips.height)
     rows = np.flatnonzero(clips["sport"].is_in(["golf", "judo"]))
     draws_module._KEPT.clear()
-    return Draws(clips, rows, told, config, arm=arm, start=_Start(), frames=frames)  # type: ignore[arg-type]
+    return BatchSampler(clips, rows, told, config, arm=arm, start=_Start(), frames=frames)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_what_the_start_tower_says_is_asked_once_for_all_trials(clips: pl.DataFr
     first = _draws(clips, "narrations", false_negatives=["similarity"])
     start = _Start()
     told = clips["text"].to_list()
-    again = Draws(clips, first.rows, told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
+    again = BatchSampler(clips, first.rows, told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
     assert start.asked == 0 and again.vectors is first.vectors
-    Draws(clips, first.rows[:5], told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
+    BatchSampler(clips, first.rows[:5], told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
     assert start.asked == 1
 
 

@@ -46,7 +46,7 @@ def test_equal_texts_are_positives_of_one_another() -> None:
 
 
 def test_shuffled_narrations_stay_within_their_skill_and_keep_the_same_words(
-    material: training.Material,
+    material: training.ClipData,
 ) -> None:
     clips = material.clips
     shuffled = texts.training_texts(clips, clips["text"], "narrations_shuffled", seed=0)
@@ -64,7 +64,7 @@ def _told(clips: pl.DataFrame) -> pl.Series:
 
 
 def test_activity_texts_name_the_activity_and_not_what_is_said_of_the_clip(
-    material: training.Material,
+    material: training.ClipData,
 ) -> None:
     clips = material.clips
     for arm in ("activity_sport", "activity_skill"):
@@ -85,7 +85,7 @@ def test_activity_texts_name_the_activity_and_not_what_is_said_of_the_clip(
         texts.training_texts(clips, clips["text"], "poems", seed=0)
 
 
-def test_activity_texts_carry_training_sentences_alone(material: training.Material) -> None:
+def test_activity_texts_carry_training_sentences_alone(material: training.ClipData) -> None:
     clips, said = material.clips, _told(material.clips)
     train = set(np.flatnonzero(clips["split"] == "train"))
     told = texts.training_texts(clips, said, "activity_skill", seed=0)
@@ -140,7 +140,7 @@ def test_an_unknown_model_is_an_error_with_a_remedy() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(
-    tiny: str, material: training.Material
+    tiny: str, material: training.ClipData
 ) -> None:
     told = material.clips["text"].to_list()
     runs = [small_train(small_config(tiny), material, told, steps=3) for _ in range(2)]
@@ -151,7 +151,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_curve_from_step_0(
 
 
 def test_texts_of_other_splits_do_not_touch_training(
-    tiny: str, material: training.Material
+    tiny: str, material: training.ClipData
 ) -> None:
     told = material.clips["text"].to_list()
     changed = [
@@ -165,7 +165,7 @@ def test_texts_of_other_splits_do_not_touch_training(
 
 
 def test_a_finished_arm_is_not_trained_again(
-    tiny: str, material: training.Material, tmp_path, monkeypatch
+    tiny: str, material: training.ClipData, tmp_path, monkeypatch
 ) -> None:
     config = small_config(tiny, arms=["narrations"], learning_rates=[1e-3], steps=1)
     first = stage.train_arms(
@@ -188,9 +188,9 @@ def test_a_finished_arm_is_not_trained_again(
 
 
 def test_without_training_clips_only_the_start_is_there(
-    tiny: str, material: training.Material, tmp_path
+    tiny: str, material: training.ClipData, tmp_path
 ) -> None:
-    alone = training.Material(
+    alone = training.ClipData(
         material.clips.with_columns(split=pl.lit("test")), material.frames_path
     )
     found = stage.train_arms(
@@ -203,18 +203,8 @@ def test_without_training_clips_only_the_start_is_there(
     )
 
 
-def test_learning_rate_warms_up_and_ends_at_zero() -> None:
-    rates = [training.learning_rate_at(step, 100, 1.0, 10) for step in range(101)]
-    assert (
-        rates[0] == pytest.approx(0.1)
-        and max(rates) <= 1
-        and rates[100] == pytest.approx(0, abs=1e-9)
-    )
-    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
-
-
 def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(
-    material: training.Material,
+    material: training.ClipData,
 ) -> None:
     clips = material.clips
     for arm, groups in (("activity_sport", 3), ("activity_skill", 6), ("narrations", clips.height)):
@@ -222,7 +212,7 @@ def test_wordings_of_one_label_are_one_group_and_narrations_are_their_own(
         assert len(set(texts.text_groups(clips, told, arm))) == groups
 
 
-def test_chunks_give_a_step_the_same_weights(vit: str, material: training.Material) -> None:
+def test_chunks_give_a_step_the_same_weights(vit: str, material: training.ClipData) -> None:
     told, weights = material.clips["text"].to_list(), []
     for chunk in (0, 3):
         config = small_config(vit, frozen=[], chunk=chunk)
@@ -236,7 +226,7 @@ def test_chunks_give_a_step_the_same_weights(vit: str, material: training.Materi
 
 
 def test_chunks_and_batch_statistics_do_not_go_together(
-    tiny: str, material: training.Material
+    tiny: str, material: training.ClipData
 ) -> None:
     config = small_config(tiny, chunk=2)
     with pytest.raises(ValueError, match="BatchNorm layers train on it"):

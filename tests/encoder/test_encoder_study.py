@@ -29,7 +29,7 @@ def _in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def both(
-    tiny: str, material: training.Material, tmp_path_factory: pytest.TempPathFactory
+    tiny: str, material: training.ClipData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, stage.Trained]:
     """A study of both encoders with one arm."""
     folder = tmp_path_factory.mktemp("study")
@@ -137,8 +137,8 @@ def test_a_native_model_is_trained_whole_beside_the_others(
         stage.sources(config.model_copy(update={"native_model": ""}))
 
 
-def test_only_the_sports_asked_for_are_trained_on(material: training.Material) -> None:
-    some = training.Material(material.clips, material.frames_path, ("golf", "judo"))
+def test_only_the_sports_asked_for_are_trained_on(material: training.ClipData) -> None:
+    some = training.ClipData(material.clips, material.frames_path, ("golf", "judo"))
     assert set(material.clips[some.rows("train")]["sport"]) == {"golf", "judo"}
     assert np.array_equal(some.rows("val"), material.rows("val"))
 

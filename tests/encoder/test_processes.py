@@ -14,12 +14,12 @@ from small_training import small_config, small_train
 
 import sportskills_lib
 from sportskills_lib import models
-from sportskills_lib.encoder import data_loader, distributed_job, train_step, training
-from sportskills_lib.training import distributed
+from sportskills_lib.encoder import data_loader, train_step, training
+from sportskills_lib.training import distributed, distributed_job
 
 
 def test_two_processes_give_the_weights_of_one(
-    vit: str, material: training.Material, tmp_path: Path, monkeypatch
+    vit: str, material: training.ClipData, tmp_path: Path, monkeypatch
 ) -> None:
     """An odd batch in chunks, so that shares differ in size; gradients flow through what is
     gathered.
@@ -61,15 +61,15 @@ def test_a_failed_process_is_an_error_with_the_end_of_its_log(
 
 
 def test_a_job_is_read_back_as_it_was_written(
-    tiny: str, material: training.Material, tmp_path: Path
+    tiny: str, material: training.ClipData, tmp_path: Path
 ) -> None:
-    some = training.Material(material.clips, material.frames_path, ("golf",))
+    some = training.ClipData(material.clips, material.frames_path, ("golf",))
     told = ["a"] * material.clips.height
     job = training.Job(
         small_config(tiny), some, told, "both", 1e-3, 7, "video", False, "f", "w", "l", "s"
     )
-    distributed_job.write_job(job, tmp_path)
-    again = distributed_job.read_job(tmp_path)
+    training.write_job(job, tmp_path)
+    again = training.read_job(tmp_path)
     assert again.material.clips.equals(job.material.clips) and again.material.sports == ("golf",)
     names = (
         "config",
@@ -186,8 +186,8 @@ def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
     frames = np.arange(6 * 4 * 8 * 8 * 3, dtype=np.uint8).reshape(6, 4, 8, 8, 3)
     rows = np.array([5, 0, 3])
 
-    def draw(share: slice) -> data_loader.Drawn:
-        return data_loader.drawn(
+    def draw(share: slice) -> data_loader.FrameBatch:
+        return data_loader.draw_frames(
             frames, rows, share, count=2, shift_px=3, rng=np.random.default_rng(1)
         )
 
@@ -195,7 +195,7 @@ def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
     assert np.array_equal(whole.clips, np.concatenate([part.clips for part in parts]))
     assert np.array_equal(whole.time_BT, np.concatenate([part.time_BT for part in parts]))
     assert whole.clips.shape == (3, 2, 8, 8, 3) and (np.diff(whole.time_BT) > 0).all()
-    kept = data_loader.drawn(
+    kept = data_loader.draw_frames(
         frames[:, :, 0, 0], rows, slice(0, 3), count=9, shift_px=3, rng=np.random.default_rng(1)
     )
     assert np.array_equal(kept.clips, frames[rows][:, :, 0, 0])
@@ -203,7 +203,7 @@ def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
 
 
 def test_mixed_precision_stays_near_and_weights_stay_float32(
-    vit: str, material: training.Material
+    vit: str, material: training.ClipData
 ) -> None:
     whole, mixed = (
         small_train(small_config(vit, frozen=[], precision=name), material, steps=2)
@@ -216,14 +216,14 @@ def test_mixed_precision_stays_near_and_weights_stay_float32(
 
 
 def test_two_batches_a_step_have_the_mean_of_their_gradients(
-    vit: str, material: training.Material
+    vit: str, material: training.ClipData
 ) -> None:
     """Twice the same batch is that batch once: nothing is counted twice."""
     clips = material.clips.filter(
         (pl.col("split") != "train") | pl.col("clip_id").is_in(["c000", "c001", "c002"])
     )
     rows = np.flatnonzero(material.clips["clip_id"].is_in(clips["clip_id"].implode()).to_numpy())
-    few = training.Material(clips, str(Path(material.frames_path).with_name("few.npy")))
+    few = training.ClipData(clips, str(Path(material.frames_path).with_name("few.npy")))
     np.save(few.frames_path, material.frames()[rows])
     options = {"frozen": [], "train_frames": 4, "shift_px": 0, "sports_per_batch": 1}
     towers = [

@@ -20,7 +20,8 @@ from small_training import small_config, small_train
 
 import sportskills_lib
 from sportskills_lib import models
-from sportskills_lib.encoder import distributed_job, training
+from sportskills_lib.encoder import training
+from sportskills_lib.training import loop
 
 STEPS = 9
 SLOW = pytest.mark.skipif(
@@ -47,7 +48,7 @@ OTHERWISE = {"keep": "best", "accumulate": 2, "loader_threads": 0, "loss": "sigl
     ids=str,
 )
 def test_stopped_at_five_random_steps_the_weights_are_those_of_an_undisturbed_run(
-    tiny: str, material: training.Material, tmp_path: Path, changes: dict, killed: bool
+    tiny: str, material: training.ClipData, tmp_path: Path, changes: dict, killed: bool
 ) -> None:
     config, told = (
         small_config(tiny, checkpoint_every=2, **changes),
@@ -57,7 +58,7 @@ def test_stopped_at_five_random_steps_the_weights_are_those_of_an_undisturbed_ru
     job = training.Job(
         config, material, told, "narrations", 1e-3, STEPS, folder=str(tmp_path / "cut")
     )
-    distributed_job.write_job(job, tmp_path / "cut")
+    training.write_job(job, tmp_path / "cut")
     moments = sorted(
         np.random.default_rng(len(changes)).choice(np.arange(1, STEPS), 5, replace=False).tolist()
     )
@@ -83,7 +84,7 @@ def test_stopped_at_five_random_steps_the_weights_are_those_of_an_undisturbed_ru
 
 
 def test_a_finished_training_is_read_back_not_repeated(
-    tiny: str, material: training.Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: str, material: training.ClipData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config(tiny)
     first, curve = small_train(config, material, steps=3, folder=str(tmp_path))
@@ -103,7 +104,7 @@ def test_a_checkpoint_of_another_model_is_an_error_with_a_remedy(
 
 
 def test_the_best_validation_is_kept_when_asked_for(
-    tiny: str, material: training.Material, monkeypatch
+    tiny: str, material: training.ClipData, monkeypatch
 ) -> None:
     recalls = iter([0.2, 0.9, 0.5, 0.4])
     original = training.mean_over_sports
@@ -122,7 +123,7 @@ def test_the_best_validation_is_kept_when_asked_for(
         small_config(tiny), material, material.clips["text"].to_list(), "narrations", 1e-3, 6
     )
     with monkeypatch.context() as patch:
-        patch.setattr(training._Record, "behind", lambda self: 1 if len(self.curve) == 2 else 0)
+        patch.setattr(loop.Loop, "_since_best", lambda self: int(len(self.record.curve) == 2))
         early = training.train(
             training.Job(
                 two.config.model_copy(update={"patience": 1}),
@@ -137,7 +138,7 @@ def test_the_best_validation_is_kept_when_asked_for(
     assert not torch.equal(kept.model.text_projection, stopped.model.text_projection)
 
 
-def test_the_curve_has_a_row_a_sport(tiny: str, material: training.Material) -> None:
+def test_the_curve_has_a_row_a_sport(tiny: str, material: training.ClipData) -> None:
     job = training.Job(
         small_config(tiny), material, material.clips["text"].to_list(), "narrations", 1e-3, 2
     )

@@ -11,24 +11,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sportskills_lib.retrieval.relevance import distributed_job, finetune
-from sportskills_lib.training import checkpoints
+from sportskills_lib.retrieval.relevance import finetune
+from sportskills_lib.training import checkpoints, loop
 
 
 def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
     """Have the next finetuning call ``die`` at that moment."""
-    rate = finetune.rate_share
+    rate = loop.learning_rate_at
     if where == "checkpoint":
         patch.setattr(checkpoints, "write_whole", die)
     else:
         patch.setattr(
-            finetune, "rate_share", lambda now, steps: die() if now >= step else rate(now, steps)
+            loop, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a)
         )
 
 
@@ -40,5 +39,4 @@ if __name__ == "__main__":
         where,
         lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL),
     )
-    vlm, material, plan = distributed_job.read_job(Path(folder))
-    finetune.finetune(vlm, *vars(material).values(), folder=Path(folder), **asdict(plan))
+    finetune.run_job(Path(folder))

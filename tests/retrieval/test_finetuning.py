@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from sportskills_lib.retrieval.relevance import finetune as finetune_module
 from sportskills_lib.retrieval.relevance import model
 from sportskills_lib.retrieval.relevance.finetune import (
-    Listing,
-    draw_list,
+    FinetuneSettings,
+    RelevanceData,
     finetune,
+)
+from sportskills_lib.retrieval.relevance.lists import (
+    CandidateList,
+    candidate_lists,
+    draw_list,
+    draw_lists,
     list_loss,
-    listings,
 )
 
 SETTINGS = {
@@ -45,17 +50,10 @@ def tuned(vlm, videos, narrations, supervision, **changes):
     torch.manual_seed(0)
     adapted = finetune_module.add_lora(vlm, rank=4, alpha=8)
     visual, grid = model.encode_videos(adapted, videos), adapted.grid(videos.shape[1:])
-    curve = finetune(
-        adapted,
-        visual,
-        grid,
-        supervision,
-        {"learner": "train"},
-        PLACES,
-        narrations,
-        narrations,
-        **(SETTINGS | changes),
+    data = RelevanceData(
+        visual, grid, supervision, {"learner": "train"}, PLACES, narrations, narrations
     )
+    curve = finetune(adapted, data, FinetuneSettings(**SETTINGS | changes))
     return adapted, visual, grid, curve
 
 
@@ -156,8 +154,8 @@ def test_losses_against_hand_counts():
 def test_a_drawn_list_deals_its_negatives_evenly(n_good, bad, positives, size):
     labels = np.array([1.0] * n_good + [0.0] * len(bad))
     kinds = np.array(["good"] * n_good + bad)
-    listing = Listing(0, np.arange(len(labels)), labels, kinds)
-    drawn = draw_list(listing, np.random.default_rng(0), positives=positives, size=size)
+    whole = CandidateList(0, np.arange(len(labels)), labels, kinds)
+    drawn = draw_list(whole, np.random.default_rng(0), positives=positives, size=size).clips
     good = min(n_good, positives)
     assert len(set(drawn)) == len(drawn) and (labels[drawn[:good]] > 0).all()
     assert len(drawn) == good + min(len(bad), max(0, size - good)) or good > size
@@ -169,5 +167,23 @@ def test_a_drawn_list_deals_its_negatives_evenly(n_good, bad, positives, size):
 def test_learners_without_both_kinds_teach_nothing(supervision):
     alone = supervision.filter(pl.col("label") > 0).with_columns(learner_id=pl.lit("other"))
     assert [
-        one.learner for one in listings(pl.concat([supervision, alone]), PLACES | {"other": 5})
+        one.learner
+        for one in candidate_lists(pl.concat([supervision, alone]), PLACES | {"other": 5})
     ] == [0]
+
+
+@pytest.mark.parametrize(("learners", "count"), [(5, 2), (3, 8), (4, 4)])
+def test_lists_of_a_step_depend_on_the_step_alone_and_learners_come_evenly(learners, count):
+    labels, kinds = np.array([1.0, 1.0, 0.0, 0.0, 0.0]), np.array(["good"] * 2 + ["bad"] * 3)
+    lists = [CandidateList(i, np.arange(5), labels, kinds) for i in range(learners)]
+    steps = [draw_lists(lists, step, count, 1, 3, seed=1) for step in range(20)]
+    for step in (7, 0, 19):
+        again = draw_lists(lists, step, count, 1, 3, seed=1)
+        assert [one.learner for one in again] == [one.learner for one in steps[step]]
+        assert all(
+            np.array_equal(a.clips, b.clips) for a, b in zip(again, steps[step], strict=True)
+        )
+    assert {len(step) for step in steps} == {min(count, learners)}
+    turns = np.bincount([one.learner for step in steps for one in step], minlength=learners)
+    assert turns.max() - turns.min() <= 1
+    assert len({tuple(one.clips) for step in steps for one in step}) > 3  # fresh lists

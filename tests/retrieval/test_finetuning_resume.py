@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import torch
 from killed_finetuning import die_at
 
 import sportskills_lib
-from sportskills_lib.retrieval.relevance import distributed_job, finetune, model
+from sportskills_lib.retrieval.relevance import finetune, model
+from sportskills_lib.training import distributed_job
 
 SETTINGS = {
     "loss": "listwise",
@@ -74,14 +76,14 @@ def work(tiny_folder, videos, supervision):
 
     vlm = fresh()
     visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
-    known = (visual, grid, supervision, SPLITS, PLACES, said, said)
+    data = finetune.RelevanceData(visual, grid, supervision, SPLITS, PLACES, said, said)
 
     def tune(folder=None, processes=1, splits=SPLITS, **changes):
-        vlm, settings = fresh(), SETTINGS | changes
-        told = (*known[:3], splits, *known[4:])
-        return vlm, finetune.finetune(vlm, *told, folder=folder, processes=processes, **settings)
+        vlm, settings = fresh(), finetune.FinetuneSettings(**SETTINGS | changes)
+        own = replace(data, splits=splits)
+        return vlm, finetune.finetune(vlm, own, settings, folder=folder, processes=processes)
 
-    return fresh, known, tune
+    return fresh, data, tune
 
 
 def adapters(vlm):
@@ -98,11 +100,10 @@ def same(one, other):
 def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
     work, tmp_path, killed
 ):
-    fresh, known, tune = work
+    fresh, data, tune = work
     whole, curve = tune()
     folder = tmp_path / "cut"
-    plan = finetune.Settings(**SETTINGS)
-    distributed_job.write_job(fresh(), finetune.Material(*known), plan, folder)
+    finetune.write_job(fresh(), data, finetune.FinetuneSettings(**SETTINGS), folder)
     moments = sorted(np.random.default_rng(0).choice(np.arange(1, 6), 3, replace=False).tolist())
     for number, moment in enumerate(moments):
         where = "checkpoint" if number == 1 else "step"
@@ -126,10 +127,25 @@ def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
     assert kinds <= {".safetensors", ".json", ".parquet"}
 
 
+def test_resuming_draws_only_the_steps_that_are_left(work, tmp_path, monkeypatch):
+    _, _, tune = work
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_Stop):
+        die_at(patch, 5, "step", _stop)
+        tune(tmp_path)
+    steps, draw = [], finetune.draw_lists
+    monkeypatch.setattr(
+        finetune,
+        "draw_lists",
+        lambda lists, step, *a, **k: steps.append(step) or draw(lists, step, *a, **k),
+    )
+    tune(tmp_path)
+    assert steps == [4, 5]  # the last checkpoint is of step 4
+
+
 def test_a_finished_finetuning_is_read_back_and_another_is_refused(work, tmp_path, monkeypatch):
     _, _, tune = work
     first, curve = tune(tmp_path, steps=2)
-    monkeypatch.setattr(finetune, "_relevance_loss", None)
+    monkeypatch.setattr(finetune._RelevanceTask, "backward", None)
     again, same_curve = tune(tmp_path, steps=2)
     assert same(first, again) and curve.equals(same_curve)
     with pytest.raises(ValueError, match="another learning_rate, steps: empty that folder"):
@@ -152,7 +168,7 @@ def test_two_processes_give_the_adapters_of_one(work, tmp_path, monkeypatch):
     splits = SPLITS | {"c": "val"}
     one, curve = tune(steps=3, splits=splits)
     two, same_curve = tune(tmp_path, processes=2, steps=3, splits=splits)
-    assert "finetuned in 2 processes" in (tmp_path / "launch.log").read_text()
+    assert "trained in 2 processes" in (tmp_path / "launch.log").read_text()
     for name, weight in adapters(one).items():
         torch.testing.assert_close(adapters(two)[name], weight, atol=2e-5, rtol=1e-3)
     for name in ("loss", "val_ndcg@10"):
@@ -174,19 +190,22 @@ def test_a_failed_process_is_an_error_with_the_end_of_its_log(work, tmp_path, mo
 
 
 def test_a_job_is_read_back_as_it_was_written(work, tmp_path):
-    fresh, known, _ = work
-    start, plan = fresh(), finetune.Settings(**SETTINGS)
-    distributed_job.write_job(start, finetune.Material(*known), plan, tmp_path)
-    vlm, material, same_plan = distributed_job.read_job(tmp_path)
-    assert same(start, vlm) and same_plan == plan and material.supervision.equals(known[2])
-    assert torch.equal(material.visual_NKD, known[0])
-    assert [*vars(material).values()][3:] == list(known[3:]) and material.grid == known[1]
+    fresh, data, _ = work
+    start, settings = fresh(), finetune.FinetuneSettings(**SETTINGS)
+    finetune.write_job(start, data, settings, tmp_path)
+    vlm, again, same_settings = finetune.read_job(tmp_path)
+    assert same(start, vlm) and same_settings == settings
+    assert again.supervision.equals(data.supervision)
+    assert torch.equal(again.visual_NKD, data.visual_NKD)
+    for name in ("grid", "splits", "places", "narrations", "said"):
+        assert getattr(again, name) == getattr(data, name)
     assert {n for n, w in vlm.model.named_parameters() if w.requires_grad} == set(adapters(start))
 
 
 def test_training_scores_are_serving_scores(work, videos):
     """Packed rows in training mode, as a step makes them, against the kept prefix of serving."""
-    _, (visual, grid, *_, said), tune = work
+    _, data, tune = work
+    visual, grid, said = data.visual_NKD, data.grid, data.said
     vlm, _ = tune(steps=2)
     served = model.score_pairs(vlm, visual, grid, [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])], said)
     vlm.model.train()
@@ -202,7 +221,8 @@ def test_training_scores_are_serving_scores(work, videos):
 def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(
     work, tmp_path, tiny_folder
 ):
-    _, (visual, grid, *_, said), tune = work
+    _, data, tune = work
+    visual, grid, said = data.visual_NKD, data.grid, data.said
     vlm, curve = tune(steps=2)
     queries = [(0, [3, 4, 5, 6])]
     (expected,) = model.score_pairs(vlm, visual, grid, queries, said)

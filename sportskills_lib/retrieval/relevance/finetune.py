@@ -15,11 +15,10 @@ step's learners and average gradients: the same adapters up to rounding.
 from __future__ import annotations
 
 import json
-import logging
-import time
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,21 +27,26 @@ import polars as pl
 
 from sportskills_lib import metrics
 from sportskills_lib.formats.files import write_whole
-from sportskills_lib.retrieval.relevance import describe, distributed_job
+from sportskills_lib.retrieval.relevance import describe
 from sportskills_lib.retrieval.relevance import model as relevance_model
-from sportskills_lib.retrieval.relevance.lists import Listing, draw_list, list_loss, listings
+from sportskills_lib.retrieval.relevance.lists import (
+    CandidateList,
+    candidate_lists,
+    draw_lists,
+    list_loss,
+)
 from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
 from sportskills_lib.retrieval.relevance.prefix_sharing import pack
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.fingerprints import sha256_file
-from sportskills_lib.training import checkpoints
-from sportskills_lib.training.distributed import Crew, launched
+from sportskills_lib.training import distributed_job
+from sportskills_lib.training.distributed import ProcessGroup, launched
+from sportskills_lib.training.loop import Loop, TrainingPlan
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger("sportskills")
 LINEAR = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 CURVES = {
     "arm": pl.String,
@@ -56,7 +60,7 @@ RECORD = "training_record.json"
 
 
 @dataclass(frozen=True)
-class Settings:
+class FinetuneSettings:
     """How adapters are trained; the names are those of RetrievalConfig."""
 
     loss: Literal["listwise", "pointwise"]
@@ -72,18 +76,16 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Material:
-    """What adapters are trained on: visual tokens, labelled pairs, and what coaches say, by row of
-    the tokens.
-    """
+class RelevanceData:
+    """What adapters are trained on: visual tokens, labelled pairs, and the coaches' sentences."""
 
     visual_NKD: torch.Tensor
     grid: Grid
     supervision: pl.DataFrame
-    splits: dict[str, str]
-    places: dict[str, int]
-    narrations: dict[int, str] | None
-    said: dict[int, str]
+    splits: dict[str, str]  # of each learner: train teaches, val only chooses
+    places: dict[str, int]  # row of the tokens of each learner and clip
+    narrations: dict[int, str] | None  # what the prompt quotes, by row of the tokens; None: nothing
+    said: dict[int, str]  # what the coaches say, by row of the tokens
 
 
 def add_lora(
@@ -114,7 +116,7 @@ def validation_ndcg(
     vlm: VisionLanguageModel,
     visual_NKD: torch.Tensor,
     grid: Grid,
-    lists: Sequence[Listing],
+    lists: Sequence[CandidateList],
     narrations: dict[int, str] | None,
 ) -> float:
     """Mean nDCG@10 of the lists by their weak labels; NaN without lists."""
@@ -136,263 +138,207 @@ def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
 
 def finetune(
     vlm: VisionLanguageModel,
-    visual_NKD: torch.Tensor,
-    grid: Grid,
-    supervision: pl.DataFrame,
-    splits: dict[str, str],
-    places: dict[str, int],
-    narrations: dict[int, str] | None,
-    said: dict[int, str],
+    data: RelevanceData,
+    settings: FinetuneSettings,
     *,
     folder: Path | None = None,
     processes: int = 1,
-    **settings: Any,
 ) -> pl.DataFrame:
     """Train the adapters of ``vlm`` in place and leave the best ones in it; returns the curve (arm
     ``vlm_lora``).
 
-    ``settings`` are those of :class:`Settings`. ``said`` is what the coaches say, by row: with
-    ``speaking_weight`` the adapters also learn to say to a learner what the positives' coaches say
-    (:mod:`describe`). ``splits`` says in which split each learner stands: train teaches, val only
-    chooses. Without anything to learn from, the adapters stay as they are (they change nothing) and
-    the curve is empty. ``folder`` keeps checkpoints; ``processes`` above 1 need it, since it is
-    where they meet.
+    With ``speaking_weight`` the adapters also learn to say to a learner what the positives' coaches
+    say (:mod:`describe`). Without anything to learn from, the adapters stay as they are (they
+    change nothing) and the curve is empty. ``folder`` keeps checkpoints; ``processes`` above 1 need
+    it, since it is where they meet.
     """
-    plan, material = (
-        Settings(**settings),
-        Material(visual_NKD, grid, supervision, splits, places, narrations, said),
-    )
     if processes > 1 and not launched():
-        distributed_job.launch(
-            vlm, material, plan, folder, processes
-        )  # leaves a finished checkpoint, which is read below
-    return _Run(vlm, material, plan, folder, Crew(device=vlm.device.type)).run()
+        _launch(vlm, data, settings, folder, processes)  # leaves a finished checkpoint, read below
+    group = ProcessGroup(device=vlm.device.type)
+    task = _RelevanceTask(vlm, data, settings, group)
+    learners = min(settings.learners_per_step, len(task.train))
+    if not learners or settings.steps == 0:
+        return pl.DataFrame(schema=CURVES)
+    if group.size > learners:
+        raise ValueError(
+            f"{group.size} processes for {learners} learners a step: use at most {learners} "
+            "processes"
+        )
+    plan = TrainingPlan(
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        warmup_steps=min(20, settings.steps // 5),
+        weight_decay=0.01,
+        evaluate_every=settings.evaluate_every,
+        checkpoint_every=settings.evaluate_every,
+        floor=0.05,
+        keep="best",
+        seed=settings.seed,
+    )
+    record = Loop(task, plan, group, folder=folder, settings=asdict(settings)).run()
+    best = record.curve[record.best]
+    score = None if np.isnan(best[task.score]) else best[task.score]
+    vlm.training = {"settings": asdict(settings), "step_kept": best["step"], task.score: score}
+    vlm.training["processes"] = group.size
+    return pl.DataFrame([{"arm": task.name} | row for row in record.curve], schema=CURVES)
 
 
-def _batches(
-    train: list[Any], rng: np.random.Generator, learners_per_step: int, *, positives: int, size: int
-) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Learners in shuffled rounds, each with a fresh list of candidates, without end."""
-    order: list[int] = []
-    while True:
-        if len(order) < learners_per_step:
-            order += rng.permutation(len(train)).tolist()
-        chosen, order = [train[i] for i in order[:learners_per_step]], order[learners_per_step:]
-        yield chosen, [draw_list(one, rng, positives=positives, size=size) for one in chosen]
+class _RelevanceTask:
+    """The adapters as :class:`sportskills_lib.training.loop.Loop` trains them."""
 
-
-@dataclass
-class _Progress:
-    """What a checkpoint keeps beside tensors."""
-
-    step: int = 0
-    rows: list[list[Any]] = field(default_factory=list)  # of the curve
-    best: float = -1.0
-    best_step: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-class _Run:
-    """One process's part of a finetuning."""
+    name, score = "vlm_lora", "val_ndcg@10"
 
     def __init__(
         self,
         vlm: VisionLanguageModel,
-        material: Material,
-        plan: Settings,
-        folder: Path | None,
-        crew: Crew,
-    ) -> None:
-        import torch
-
-        self.vlm, self.material, self.plan, self.folder, self.crew = (
-            vlm,
-            material,
-            plan,
-            folder,
-            crew,
-        )
-        self.trainable = {
-            name: weight for name, weight in vlm.model.named_parameters() if weight.requires_grad
-        }
-        group = {"params": list(self.trainable.values()), "names": list(self.trainable)}
-        self.optimizer = torch.optim.AdamW(
-            [group], plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
-        )
-        split = pl.col("learner_id").replace_strict(material.splits, return_dtype=pl.String)
-        by_split = material.supervision.with_columns(split=split)
+        data: RelevanceData,
+        settings: FinetuneSettings,
+        group: ProcessGroup,
+    ):
+        self.vlm, self.module, self.data, self.settings = vlm, vlm.model, data, settings
+        self.group = group
+        adapters = {n: weight for n, weight in vlm.model.named_parameters() if weight.requires_grad}
+        self.groups = [{"params": [*adapters.values()], "names": [*adapters], "scale": 1.0}]
+        split = pl.col("learner_id").replace_strict(data.splits, return_dtype=pl.String)
+        by_split = data.supervision.with_columns(split=split)
         self.train, self.val = (
-            listings(by_split.filter(pl.col("split") == name), material.places)
+            candidate_lists(by_split.filter(pl.col("split") == name), data.places)
             for name in ("train", "val")
         )
-        self.progress, self.best = _Progress(settings=asdict(plan)), dict[str, Any]()
-        self._started, self._before_s = time.monotonic(), 0.0
 
-    def run(self) -> pl.DataFrame:
-        """Steps and validations from where the last checkpoint stands, then the best adapters."""
-        plan, progress = self.plan, self.progress
-        if not self.train or plan.steps == 0:
-            return pl.DataFrame(schema=CURVES)
-        if self.crew.size > (most := min(plan.learners_per_step, len(self.train))):
-            raise ValueError(
-                f"{self.crew.size} processes for {most} learners a step: use at most {most} "
-                "processes"
-            )
-        progress = self._resume()
-        rng, sizes = (
-            np.random.default_rng([plan.seed, 43]),
-            {"positives": plan.positives, "size": plan.list_size},
-        )
-        batches, recent = _batches(self.train, rng, plan.learners_per_step, **sizes), list[float]()
-        for _ in range(progress.step):
-            next(batches)
-        for step in range(progress.step, plan.steps + 1):
-            looked = bool(progress.rows) and progress.rows[-1][1] == step
-            if (step % plan.evaluate_every == 0 or step == plan.steps) and not looked:
-                self._look(step, recent)
-                recent = []
-            if step < plan.steps:
-                recent.append(self._step(step, *next(batches)))
-        checkpoints.restore_state(self.vlm.model, self.best)
-        best = None if np.isnan(progress.best) else progress.best
-        kept = {"settings": asdict(plan), "step_kept": progress.best_step, "val_ndcg@10": best}
-        self.vlm.training = kept | {"processes": self.crew.size}
-        return pl.DataFrame(progress.rows, schema=CURVES, orient="row")
+    def batches(self, first: int) -> Iterator[list[CandidateList]]:
+        """The learners of each step from ``first`` on, each with its short list."""
+        return (self.draw(step) for step in range(first, self.settings.steps))
 
-    def _step(self, step: int, chosen: list[Listing], drawn: list[np.ndarray]) -> float:
-        """One optimiser step on this process's share of the learners; the mean loss over all
-        processes.
-        """
-        import torch
+    def draw(self, step: int) -> list[CandidateList]:
+        """The step's learners, in shuffled rounds over all, each with a short list."""
+        settings = self.settings
+        count, sizes = settings.learners_per_step, (settings.positives, settings.list_size)
+        return draw_lists(self.train, step, count, *sizes, seed=settings.seed)
 
-        share, plan = self.crew.share(len(chosen)), self.plan
-        torch.manual_seed(
-            int(np.random.default_rng([plan.seed, 47, step, self.crew.rank]).integers(2**62))
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = plan.learning_rate * rate_share(step, plan.steps)
-        self.optimizer.zero_grad()
-        own, lists, seen = chosen[share], drawn[share], 0.0
-        words = self._answers(own, lists) if plan.speaking_weight else 0
-        every = self.crew.total(words) if words else 1
-        size = plan.learners_per_pass or len(own)
+    def backward(self, batch: list[CandidateList]) -> float:
+        """Gradients of this process's share of the learners; the mean loss over all of them."""
+        settings, group = self.settings, self.group
+        self.module.train()
+        own, loss_sum = batch[group.share(len(batch))], 0.0
+        words = self._answer_tokens(own) if settings.speaking_weight else 0
+        all_words = group.total(words) if words else 1
+        size = settings.learners_per_pass or len(own)
         for start in range(0, len(own), size):
-            some, places = own[start : start + size], lists[start : start + size]
-            weight = len(some) * self.crew.size / len(chosen)
-            value = weight * _relevance_loss(self.vlm, self.material, some, places, plan.loss)
-            seen += float(value.detach())
-            if plan.speaking_weight:
-                weight = plan.speaking_weight * self._answers(some, places) * self.crew.size / every
-                rows = _speaking_rows(self.vlm, self.material, some, places)
-                value = value + weight * describe.speaking_loss(
-                    self.vlm, rows, self.material.visual_NKD
-                )
-            value.backward()
-        self.crew.average_gradients(self.trainable.values())
-        torch.nn.utils.clip_grad_norm_(list(self.trainable.values()), 1.0)
-        self.optimizer.step()
-        return self.crew.total(seen) / self.crew.size
+            part = own[start : start + size]
+            # the loop takes the mean over processes, so a part weighs by the whole batch
+            loss = len(part) * group.size / len(batch) * self._relevance_loss(part)
+            loss_sum += float(loss.detach())
+            if settings.speaking_weight:
+                share = self._answer_tokens(part) * group.size / all_words
+                rows = self._speaking_rows(part)
+                speaking = describe.speaking_loss(self.vlm, rows, self.data.visual_NKD)
+                loss = loss + settings.speaking_weight * share * speaking
+            group.backward(loss)
+        return group.total(loss_sum) / group.size
 
-    def _answers(self, chosen: list[Listing], drawn: list[np.ndarray]) -> int:
-        rows = _speaking_rows(self.vlm, self.material, chosen, drawn)
+    def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """nDCG@10 of the validation learners' lists by their weak labels; NaN without any."""
+        self.module.eval()
+        own, data = self.val[self.group.share(len(self.val))], self.data
+        value = validation_ndcg(self.vlm, data.visual_NKD, data.grid, own, data.narrations)
+        if self.group.size > 1 and self.val:
+            value = self.group.total(value * len(own) if own else 0.0) / len(self.val)
+        return {self.score: value}, []
+
+    def _relevance_loss(self, lists: Sequence[CandidateList]) -> torch.Tensor:
+        data = self.data
+        rows = [
+            row
+            for one in lists
+            for row in relevance_model.rows_of(
+                self.vlm, data.grid, one.learner, one.clips.tolist(), data.narrations
+            )
+        ]
+        packed = pack(rows, pad_id=self.vlm.processor.tokenizer.pad_token_id)
+        scores = self.vlm.packed_scores(packed, data.visual_NKD)
+        return list_loss(scores, [one.labels for one in lists], self.settings.loss)
+
+    def _speaking_rows(self, lists: Sequence[CandidateList]) -> list[describe.Row]:
+        rows = []
+        for one in lists:
+            texts = [self.data.said.get(int(clip), "") for clip in one.clips[one.labels > 0]]
+            rows += describe.speaking_rows(self.vlm, self.data.grid, one.learner, texts)
+        return rows
+
+    def _answer_tokens(self, lists: Sequence[CandidateList]) -> int:
+        rows = self._speaking_rows(lists)
         return sum(suffix.answer for _, suffixes in rows for suffix in suffixes)
 
-    def _look(self, step: int, recent: list[float]) -> None:
-        """Validate at ``step``, remember the weights if they are the best so far, and write a
-        checkpoint.
-        """
-        vlm, progress, known = self.vlm, self.progress, self.material
-        vlm.model.eval()
-        own = self.val[self.crew.share(len(self.val))]
-        reached = validation_ndcg(vlm, known.visual_NKD, known.grid, own, known.narrations)
-        if self.crew.size > 1 and self.val:
-            reached = self.crew.total(reached * len(own) if own else 0.0) / len(self.val)
-        seconds = self._before_s + time.monotonic() - self._started
-        rate = self.optimizer.param_groups[0]["lr"] if step else 0.0
-        progress.rows.append(
-            ["vlm_lora", step, float(np.mean(recent)) if recent else None, rate, reached, seconds]
-        )
-        if self.crew.first:
-            log.info(
-                "vlm_lora: step %d of %d, validation nDCG@10 %.3f, %.0f s",
-                step,
-                self.plan.steps,
-                reached,
-                seconds,
-            )
-        if np.isnan(reached) or reached > progress.best:
-            progress.best, progress.best_step = reached, step
-            self.best = checkpoints.moving_state(vlm.model, adapters_only=True)
-        progress.step = step
-        if self.folder and self.crew.first:
-            state = (vlm.model, self.optimizer, self.best, asdict(progress))
-            checkpoints.save(self.folder, *state, adapters_only=True)
-        self.crew.accelerator.wait_for_everyone()
 
-    def _resume(self) -> _Progress:
-        found = self.folder and checkpoints.load(self.folder, self.vlm.model, self.optimizer)
-        if found:
-            self.best, record = found
-            if (other := record["settings"]) != self.progress.settings:
-                names = ", ".join(
-                    sorted(
-                        name for name in other if other[name] != self.progress.settings.get(name)
-                    )
-                )
-                raise ValueError(
-                    f"{self.folder} holds a finetuning with another {names}: empty that folder"
-                )
-            self.progress = _Progress(**record)
-            self._before_s = self.progress.rows[-1][5]
-            if self.crew.first:
-                log.info("vlm_lora goes on at step %d", self.progress.step)
-        return self.progress
+# ------------------------------------------------------------------------------- several processes
 
 
-def rate_share(step: int, steps: int) -> float:
-    """Share of the learning rate: a short rise, then down to a twentieth along a cosine."""
-    warm = max(1, min(20, steps // 5))
-    if step < warm:
-        return (step + 1) / warm
-    return float(0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))))
-
-
-def _relevance_loss(
+def _launch(
     vlm: VisionLanguageModel,
-    material: Material,
-    chosen: Sequence[Listing],
-    drawn: Sequence[np.ndarray],
-    loss: Literal["listwise", "pointwise"],
-) -> torch.Tensor:
-    vlm.model.train()
-    rows = [
-        row
-        for one, places in zip(chosen, drawn, strict=True)
-        for row in relevance_model.rows_of(
-            vlm, material.grid, one.learner, one.clips[places].tolist(), material.narrations
+    data: RelevanceData,
+    settings: FinetuneSettings,
+    folder: Path | None,
+    processes: int,
+) -> None:
+    """Finetune in so many processes; the folder then holds the finished checkpoint."""
+    if folder is None:
+        raise ValueError(
+            f"processes={processes} needs a folder for checkpoints: that is where they meet"
         )
-    ]
-    scores = vlm.packed_scores(
-        pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id), material.visual_NKD
-    )
-    return list_loss(
-        scores, [one.labels[places] for one, places in zip(chosen, drawn, strict=True)], loss
-    )
+    if not vlm.name:
+        raise ValueError(
+            "several processes load the checkpoint by its name: open the model with load_vlm"
+        )
+    write_job(vlm, data, settings, folder)
+    distributed_job.launch(folder, processes, title="finetuning")
 
 
-def _speaking_rows(
-    vlm: VisionLanguageModel,
-    material: Material,
-    chosen: Sequence[Listing],
-    drawn: Sequence[np.ndarray],
-) -> list[describe.Row]:
-    rows = []
-    for one, places in zip(chosen, drawn, strict=True):
-        texts = [
-            material.said.get(int(clip), "") for clip in one.clips[places[one.labels[places] > 0]]
-        ]
-        rows += describe.speaking_rows(vlm, material.grid, one.learner, texts)
-    return rows
+def write_job(
+    vlm: VisionLanguageModel, data: RelevanceData, settings: FinetuneSettings, folder: Path
+) -> None:
+    """Write a job as ``job.json``, ``supervision.parquet``, ``visual.safetensors`` and the adapters
+    it starts from.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data.supervision.write_parquet(folder / "supervision.parquet")
+    save_file({"visual": data.visual_NKD.cpu().contiguous()}, folder / "visual.safetensors")
+    vlm.model.save_pretrained(folder / "start", safe_serialization=True)
+    spec: dict[str, Any] = {"model": vlm.name, "device": vlm.device.type}
+    spec |= {"quantize": "nf4" if getattr(vlm.stock, "is_quantized", False) else "no"}
+    spec |= {"settings": asdict(settings), "grid": data.grid}
+    spec |= {"splits": data.splits, "places": data.places, "said": list(data.said.items())}
+    spec["narrations"] = None if data.narrations is None else list(data.narrations.items())
+    distributed_job.write_spec(folder, "relevance", spec)
+
+
+def read_job(folder: Path) -> tuple[VisionLanguageModel, RelevanceData, FinetuneSettings]:
+    """What :func:`write_job` wrote, the model on this process's device."""
+    from safetensors.torch import load_file
+
+    spec = distributed_job.read_spec(folder)
+    device = spec["device"]
+    if device != "cpu":
+        device = f"{device}:{os.environ.get('LOCAL_RANK', 0)}"
+    options: Any = {"adapter": folder / "start", "quantize": spec["quantize"], "trainable": True}
+    data = RelevanceData(
+        load_file(folder / "visual.safetensors")["visual"].to(device),
+        tuple(spec["grid"]),
+        pl.read_parquet(folder / "supervision.parquet"),
+        spec["splits"],
+        spec["places"],
+        None if spec["narrations"] is None else dict(spec["narrations"]),
+        dict(spec["said"]),
+    )
+    vlm = relevance_model.load_vlm(spec["model"], device=device, **options)
+    return vlm, data, FinetuneSettings(**spec["settings"])
+
+
+def run_job(folder: Path) -> None:
+    """One process's part of the job in ``folder``."""
+    finetune(*read_job(folder), folder=folder)
 
 
 # ------------------------------------------------------------------------------------------- saving

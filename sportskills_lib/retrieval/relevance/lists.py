@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Listing:
+class CandidateList:
     """One learner's row of the visual tokens with its candidates' rows and labels."""
 
     learner: int
@@ -25,32 +25,49 @@ class Listing:
     kinds: np.ndarray  # str [C]: the reason of each row
 
 
-def listings(supervision: pl.DataFrame, places: dict[str, int]) -> list[Listing]:
+def candidate_lists(supervision: pl.DataFrame, places: dict[str, int]) -> list[CandidateList]:
     """Learners with at least one positive and one negative, in order of their ids; the others teach
     nothing.
     """
-    found = []
+    lists = []
     for (learner_id,), rows in supervision.group_by("learner_id", maintain_order=True):
         labels = rows["label"].to_numpy()
         if (labels > 0).any() and (labels == 0).any():
             clips = np.array([places[clip_id] for clip_id in rows["clip_id"]], np.int64)
-            found.append(Listing(places[str(learner_id)], clips, labels, rows["reason"].to_numpy()))
-    return found
+            learner, kinds = places[str(learner_id)], rows["reason"].to_numpy()
+            lists.append(CandidateList(learner, clips, labels, kinds))
+    return lists
+
+
+def draw_lists(
+    lists: Sequence[CandidateList], step: int, count: int, positives: int, size: int, *, seed: int
+) -> list[CandidateList]:
+    """The learners of ``step`` with a short list each; it depends on the step and the seed alone.
+
+    Learners come in shuffled rounds over all; ``count`` of them a step, at most all.
+    """
+    count = min(count, len(lists))
+    rng, batch = np.random.default_rng([seed, 45, step]), []
+    for place in range(step * count, (step + 1) * count):
+        number, turn = divmod(place, len(lists))
+        order = np.random.default_rng([seed, 43, number]).permutation(len(lists))
+        batch.append(draw_list(lists[order[turn]], rng, positives=positives, size=size))
+    return batch
 
 
 def draw_list(
-    listing: Listing, rng: np.random.Generator, *, positives: int, size: int
-) -> np.ndarray:
-    """Places in ``listing`` for one step: some positives, then negatives dealt evenly over their
-    kinds.
-    """
-    good = rng.permutation(np.flatnonzero(listing.labels > 0))[:positives]
-    bad = rng.permutation(np.flatnonzero(listing.labels == 0))
-    kinds = listing.kinds[bad]
+    whole: CandidateList, rng: np.random.Generator, *, positives: int, size: int
+) -> CandidateList:
+    """A short list of ``whole``: some positives, then negatives dealt evenly over their kinds."""
+    good = rng.permutation(np.flatnonzero(whole.labels > 0))[:positives]
+    bad = rng.permutation(np.flatnonzero(whole.labels == 0))
+    kinds = whole.kinds[bad]
     turn = np.zeros(len(bad), np.int64)
     for kind in np.unique(kinds):
         turn[kinds == kind] = np.arange((kinds == kind).sum())
-    return np.concatenate([good, bad[np.argsort(turn, kind="stable")][: size - len(good)]])
+    bad = bad[np.argsort(turn, kind="stable")][: size - len(good)]
+    rows = np.concatenate([good, bad])
+    return CandidateList(whole.learner, whole.clips[rows], whole.labels[rows], whole.kinds[rows])
 
 
 def list_loss(
@@ -60,8 +77,8 @@ def list_loss(
     import torch
 
     losses = []
-    for part, wanted in zip(scores.split([len(label) for label in labels]), labels, strict=True):
-        target = torch.from_numpy(wanted).to(part.device, part.dtype)
+    for part, label in zip(scores.split([len(each) for each in labels]), labels, strict=True):
+        target = torch.from_numpy(label).to(part.device, part.dtype)
         if kind == "listwise":
             losses.append(-(target / target.sum() * part.log_softmax(0)).sum())
         else:
