@@ -8,7 +8,8 @@ states are kept for each chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def backward_in_chunks(
         assert all_BD.grad is not None
         start = 0
         for chunk, state in zip(chunks, states, strict=True):
-            with _Generators.restored(state):
+            with _same_draws(state):
                 embedded = encode(chunk)
             if embedded.requires_grad:
                 embedded.backward(all_BD.grad[start : start + len(embedded)])
@@ -80,40 +81,27 @@ def _first_pass(encode: Encode, chunks: Sequence[Any]) -> tuple[list[torch.Tenso
     embeddings, states = [], []
     with torch.no_grad():
         for chunk in chunks:
-            states.append(_Generators.state())
+            states.append(_generator_states())
             embeddings.append(encode(chunk))
     return embeddings, states
 
 
-class _Generators:
+def _generator_states() -> tuple[Any, Any]:
     """The states of the generators that layers draw from, on the CPU and on the current GPU."""
+    import torch
 
-    @staticmethod
-    def state() -> tuple[Any, Any]:
-        import torch
+    on_gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), on_gpu
 
-        return (
-            torch.get_rng_state(),
-            torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-        )
 
-    @staticmethod
-    def restored(state: tuple[Any, Any]) -> Any:
-        """A context in which draws repeat those made after ``state``; afterwards the generators go
-        on as before.
-        """
-        import contextlib
+@contextmanager
+def _same_draws(state: tuple[Any, Any]) -> Iterator[None]:
+    """Draws inside repeat those made after ``state``; afterwards the generators go on as before."""
+    import torch
 
-        import torch
-
-        @contextlib.contextmanager
-        def inside() -> Any:
-            with torch.random.fork_rng(
-                devices=[torch.cuda.current_device()] if state[1] is not None else []
-            ):
-                torch.set_rng_state(state[0])
-                if state[1] is not None:
-                    torch.cuda.set_rng_state(state[1])
-                yield
-
-        return inside()
+    devices = [torch.cuda.current_device()] if state[1] is not None else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_rng_state(state[0])
+        if devices:
+            torch.cuda.set_rng_state(state[1])
+        yield

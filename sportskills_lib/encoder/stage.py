@@ -1,8 +1,8 @@
-"""The study of stage 03: every encoder with every arm from one start, trained in processes of their
-own.
+"""Stage 03: clips and texts gathered, every encoder trained with every arm from one start, and all
+clips and sentences embedded.
 
-A finished arm is a shard on disk, a half-finished one a checkpoint there: a run that was killed
-goes on from both.
+Arms are trained in processes of their own. A finished arm is a shard on disk, a half-finished one a
+checkpoint there: a run that was killed goes on from both.
 """
 
 from __future__ import annotations
@@ -17,56 +17,39 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics, models, tables
+from sportskills_lib import models, tables
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder import activity_data
-from sportskills_lib.encoder.embeddings import (
+from sportskills_lib.encoder.frame_features import (
     ZERO_SHOT,
     System,
     features_file,
     keep_features,
-    share_cores,
     work_folder,
 )
 from sportskills_lib.encoder.texts import training_texts
-from sportskills_lib.encoder.training import Job, Outcome, start_tower, train
-from sportskills_lib.encoder.validation import ClipData
+from sportskills_lib.encoder.training import Job, Outcome, process_group, start_tower, train
+from sportskills_lib.encoder.validation import ClipData, encode_clips, encode_texts
 from sportskills_lib.runs import artifacts, worker_pool
 
 WEEK_S = 7 * 86400
+
 OTHER_DATA = "activity_dataset"  # the one arm that trains on other clips
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What stage 03 found: curves of every arm (and of the trials before it), and where the towers
-    are.
+# ---------------------------------------------------------------------------------- clips and texts
+
+
+def sources(config: EncoderConfig) -> list[Path]:
+    """The raw folders that the stage depends on: the common starts, if they are such, and the
+    activity data set.
     """
-
-    curves: pl.DataFrame  # encoder, arm, peak, trial, step, loss, val_loss, val_recall, val_mrr
-    by_sport: pl.DataFrame  # encoder, arm, peak, step, sport, clips, val_loss, val_recall, val_mrr
-    trials: pl.DataFrame  # encoder, arm, peak, val_loss of each trial, whether it was chosen
-    times: pl.DataFrame  # encoder, arm, seconds in steps, of these waited for data
-    systems: tuple[System, ...]
-
-    def headline(self) -> dict[str, Any]:
-        """The last validation recall of each arm and the share of time that waited for data, for
-        the manifest.
-        """
-        last = (
-            self.curves.filter(~pl.col("trial"))
-            .sort("step")
-            .group_by("encoder", "arm", maintain_order=True)
-            .last()
-        )
-        told = {
-            f"val_recall_{r['encoder']}_{r['arm']}": round(r["val_recall"], 3)
-            for r in last.to_dicts()
-        }
-        seconds, waited = float(self.times["seconds"].sum()), float(self.times["waited_s"].sum())
-        return dict(sorted(told.items())) | (
-            {"data_wait_share": round(waited / seconds, 4)} if seconds else {}
-        )
+    names = {_start_name(config, encoder) for encoder in config.encoders}
+    starts = [folder for name in sorted(names) if (folder := artifacts.workspace() / name).is_dir()]
+    return [
+        *starts,
+        *([artifacts.workspace() / config.activity_source] if OTHER_DATA in config.arms else []),
+    ]
 
 
 def gather(
@@ -97,6 +80,26 @@ def gather(
     return ClipData(told, str(pairing.path("frames.npy")), tuple(config.train_sports))
 
 
+def other_material(
+    material: ClipData, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
+) -> tuple[ClipData | None, pl.DataFrame]:
+    """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of
+    them, with reasons.
+
+    ``videos``: those of the study, none of which may be among them. ValueError where
+    ``activity_source`` is missing.
+    """
+    if OTHER_DATA not in config.arms:
+        return None, tables.dropped_rows([])
+    if not config.activity_source:
+        raise ValueError(
+            f"the arm {OTHER_DATA} needs activity_source: a folder of videos with a list of "
+            "their labels"
+        )
+    folder = artifacts.workspace() / config.activity_source
+    return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
+
+
 def _start_name(config: EncoderConfig, encoder: str) -> str:
     if encoder != "native":
         return config.model
@@ -119,133 +122,39 @@ def _starting(config: EncoderConfig, encoder: str) -> EncoderConfig:
     return config.model_copy(update={"model": str(folder) if folder.is_dir() else name} | own)
 
 
-def sources(config: EncoderConfig) -> list[Path]:
-    """The raw folders that the stage depends on: the common starts, if they are such, and the
-    activity data set.
-    """
-    names = {_start_name(config, encoder) for encoder in config.encoders}
-    starts = [folder for name in sorted(names) if (folder := artifacts.workspace() / name).is_dir()]
-    return [
-        *starts,
-        *([artifacts.workspace() / config.activity_source] if OTHER_DATA in config.arms else []),
-    ]
-
-
-def other_material(
-    material: ClipData, videos: pl.DataFrame, config: EncoderConfig, *, shards: Path
-) -> tuple[ClipData | None, pl.DataFrame]:
-    """The clips of the arm ``activity_dataset`` (None without that arm), and what was dropped of
-    them, with reasons.
-
-    ``videos``: those of the study, none of which may be among them. ValueError where
-    ``activity_source`` is missing.
-    """
-    if OTHER_DATA not in config.arms:
-        return None, tables.dropped_rows([])
-    if not config.activity_source:
-        raise ValueError(
-            f"the arm {OTHER_DATA} needs activity_source: a folder of videos with a list of "
-            "their labels"
-        )
-    folder = artifacts.workspace() / config.activity_source
-    return activity_data.gather(folder, material, videos, workers=config.jobs, shards=shards)
-
-
-def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) -> pl.DataFrame:
-    """The texts that each arm reads beside a few training clips, evenly spaced over the sports."""
-    rows = material.rows("train")
-    rows = (
-        rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-        if len(rows)
-        else rows
-    )
-    columns = {
-        arm: pl.Series(
-            [
-                training_texts(material.clips, material.clips["text"], arm, seed=config.seed)[i]
-                for i in rows
-            ]
-        )
-        for arm in config.arms
-        if arm != OTHER_DATA
-    }
-    return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
-
-
-def chance(by_sport: pl.DataFrame) -> float | None:
-    """What guessing reaches in validation, the mean over sports as the recalls are; None without a
-    validation.
-    """
-    clips = by_sport.group_by("sport").agg(pl.col("clips").first())["clips"]
-    return float(metrics.chance_recall(clips.to_numpy()).mean()) if len(clips) else None
-
-
-def finding(trained: Trained) -> str:
-    """The last validation recalls in words, with n and chance."""
-    guess, last = chance(trained.by_sport), trained.headline()
-    if guess is None:
-        return "No arm was validated."
-    clips = trained.by_sport.group_by("sport").agg(pl.col("clips").first())["clips"]
-    arms = dict.fromkeys(trained.curves["arm"])
-    told = "; ".join(
-        f"{encoder} encoder: "
-        + ", ".join(f"{arm} {last[f'val_recall_{encoder}_{arm}']:.2f}" for arm in arms)
-        for encoder in dict.fromkeys(trained.curves["encoder"])
-    )
-    return (
-        f"**Validation recall@10 within the sport, asked with narrations: {told}.** Chance is "
-        f"{guess:.2f}, for the "
-        f"galleries are small ({len(clips)} sports, {clips.sum():,} clips, mean over sports)."
-    )
-
-
-def rates_at_the_edge(trials: pl.DataFrame) -> str:
-    """Which arms chose the lowest or highest learning rate of their grid: their best may lie
-    outside it.
-    """
-    whole = trials.with_columns(
-        low=pl.col("peak").min().over("encoder", "arm"),
-        high=pl.col("peak").max().over("encoder", "arm"),
-    )
-    chosen = whole.filter("chosen")
-    if chosen.is_empty():
-        return "Every grid holds one learning rate: nothing was chosen."
-    edge = chosen.filter((pl.col("peak") == pl.col("low")) | (pl.col("peak") == pl.col("high")))
-    named = ", ".join(
-        f"{row['encoder']}:{row['arm']} ({row['peak']:g})" for row in edge.iter_rows(named=True)
-    )
-    return f"**{edge.height} of {chosen.height} arms chose an edge of their grid**" + (
-        f": {named}." if named else "."
-    )
-
-
-def recall_table(trained: Trained) -> pl.DataFrame:
-    """The last validation recall@10 of each arm, a row a sport and a column a system; chance beside
-    the clips.
-    """
-    last = (
-        trained.by_sport.sort("step")
-        .group_by("encoder", "arm", "sport", maintain_order=True)
-        .last()
-    )
-    named = last.with_columns(system=pl.concat_str("encoder", "arm", separator=":"))
-    wide = named.pivot(on="system", index=["sport", "clips"], values="val_recall").sort("sport")
-    return wide.with_columns(
-        chance=pl.Series(metrics.chance_recall(wide["clips"].to_numpy()), dtype=pl.Float64)
-    ).select("sport", "clips", "chance", pl.exclude("sport", "clips", "chance").round(2))
-
-
 # ----------------------------------------------------------------------------------------- training
 
 
-class _Arm(NamedTuple):
-    """What a worker trains."""
+@dataclass(frozen=True)
+class ArmResults:
+    """What stage 03 found: curves of every arm (and of the trials before it), and where the towers
+    are.
+    """
 
-    system: System
-    material: ClipData
-    config: EncoderConfig
-    shards: Path
-    logs: str
+    curves: pl.DataFrame  # encoder, arm, peak, trial, step, loss, val_loss, val_recall, val_mrr
+    by_sport: pl.DataFrame  # encoder, arm, peak, step, sport, clips, val_loss, val_recall, val_mrr
+    trials: pl.DataFrame  # encoder, arm, peak, val_loss of each trial, whether it was chosen
+    times: pl.DataFrame  # encoder, arm, seconds in steps, of these waited for data
+    systems: tuple[System, ...]
+
+    def headline(self) -> dict[str, Any]:
+        """The last validation recall of each arm and the share of time that waited for data, for
+        the manifest.
+        """
+        last = (
+            self.curves.filter(~pl.col("trial"))
+            .sort("step")
+            .group_by("encoder", "arm", maintain_order=True)
+            .last()
+        )
+        told = {
+            f"val_recall_{r['encoder']}_{r['arm']}": round(r["val_recall"], 3)
+            for r in last.to_dicts()
+        }
+        seconds, waited = float(self.times["seconds"].sum()), float(self.times["waited_s"].sum())
+        return dict(sorted(told.items())) | (
+            {"data_wait_share": round(waited / seconds, 4)} if seconds else {}
+        )
 
 
 def train_arms(
@@ -256,7 +165,7 @@ def train_arms(
     shards: Path,
     logs: Path | None = None,
     other: ClipData | None = None,
-) -> Trained:
+) -> ArmResults:
     """Train every encoder of ``config`` with every arm; towers go to ``folder/<encoder>/<arm>``,
     starts to zero_shot.
 
@@ -294,11 +203,15 @@ def train_arms(
             work_folder(shards, system) / "tower", folder.joinpath(*system), copy_function=os.link
         )
     kept = [System(encoder, arm) for encoder in config.encoders for arm in (ZERO_SHOT, *arms)]
-    return Trained(**{name: pl.concat(found) for name, found in parts.items()}, systems=tuple(kept))
+    return ArmResults(
+        **{name: pl.concat(found) for name, found in parts.items()}, systems=tuple(kept)
+    )
 
 
 _NAMES: Any = {"encoder": pl.String, "arm": pl.String}
+
 _SCORES: Any = {"val_loss": pl.Float64, "val_recall": pl.Float64, "val_mrr": pl.Float64}
+
 TABLES: Any = {
     "curves": {
         **_NAMES,
@@ -327,6 +240,16 @@ def _needed(config: EncoderConfig) -> list[str]:
     if "video" in wanted and config.video_start == "image_arm":
         wanted.add("image")
     return [encoder for encoder in ("image", "native", "video") if encoder in wanted]
+
+
+class _Arm(NamedTuple):
+    """What a worker trains."""
+
+    system: System
+    material: ClipData
+    config: EncoderConfig
+    shards: Path
+    logs: str
 
 
 def _name(job: Any) -> str:
@@ -389,14 +312,6 @@ def _train_arm(job: _Arm) -> worker_pool.Value:
     }
 
 
-def _save_whole(tower: models.Tower, folder: Path) -> None:
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    tower.save(temporary)
-    temporary.rename(folder)
-
-
 def _image_arm(shards: Path, arm: str) -> Path:
     """The tower of the image arm, once it is there: arms are dealt image first, so it is done or
     being trained.
@@ -407,3 +322,132 @@ def _image_arm(shards: Path, arm: str) -> Path:
     while not folder.is_dir():
         time.sleep(0.2)
     return folder
+
+
+def _save_whole(tower: models.Tower, folder: Path) -> None:
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    tower.save(temporary)
+    temporary.rename(folder)
+
+
+# ---------------------------------------------------------------------------------------- embedding
+
+
+def sentences(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> pl.DataFrame:
+    """narration_id and text of every sentence that belongs to a pair, in order of the id."""
+    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
+    return said.join(
+        narrations.select("narration_id", "text"),
+        on="narration_id",
+        how="left",
+        maintain_order="left",
+    )
+
+
+def embed(
+    material: ClipData,
+    said: pl.DataFrame,
+    config: EncoderConfig,
+    *,
+    folder: Path,
+    systems: tuple[System, ...],
+    shards: Path,
+) -> pl.DataFrame:
+    """Embeddings of all clips and of the sentences ``said`` (narration_id, text), by every system:
+    tables.Embeddings.
+
+    Their towers are in ``folder/<encoder>/<arm>``.
+    """
+    texts = said["text"].to_list()
+    jobs = [
+        _Embedding(group, material, texts, folder, config, shards)
+        for group in _sharing(systems, config)
+    ]
+    options: Any = {
+        "workers": config.jobs,
+        "timeout_s": 7 * 86400,
+        "describe": _embedding_name,
+        "shards": shards,
+        "chunk": 1,
+    }
+    parts: dict[System, list[pl.DataFrame]] = {system: [] for system in systems}
+    for job, result in zip(
+        jobs, worker_pool.map_shards(_embed, jobs, label="arms", **options), strict=True
+    ):
+        if result.value is None:
+            raise RuntimeError(f"{_embedding_name(job)} {result.reason}: {result.detail}")
+        for system in job.systems:
+            for kind, ids in (
+                ("clip", material.clips["clip_id"]),
+                ("narration", said["narration_id"]),
+            ):
+                vectors = pl.Series(
+                    list(result.array(f"{kind}-{system.encoder}")), dtype=pl.List(pl.Float32)
+                )
+                names = {"model_id": pl.lit(system.model_id), "item_kind": pl.lit(kind)}
+                parts[system].append(
+                    pl.DataFrame({"item_id": ids, "vector": vectors}).with_columns(**names)
+                )
+    return pl.concat(part for system in systems for part in parts[system]).select(
+        tables.Embeddings.column_names()
+    )
+
+
+class _Embedding(NamedTuple):
+    """What a worker embeds."""
+
+    systems: tuple[System, ...]
+    material: ClipData
+    texts: list[str]
+    folder: Path
+    config: EncoderConfig
+    shards: Path
+
+
+def _embedding_name(job: _Embedding) -> str:
+    return f"embed {' '.join(system.model_id for system in job.systems)}"
+
+
+def _sharing(systems: tuple[System, ...], config: EncoderConfig) -> list[tuple[System, ...]]:
+    """The systems in groups of one frame tower: an image arm and the video arm that started from
+    it.
+    """
+    groups: dict[object, list[System]] = {}
+    for system in systems:
+        shared = system.encoder != "native" and (
+            system.arm == ZERO_SHOT or config.video_start == "image_arm"
+        )
+        groups.setdefault(system.arm if shared else system, []).append(system)
+    return [tuple(group) for group in groups.values()]
+
+
+def _embed(job: _Embedding) -> worker_pool.Value:
+    share_cores(job.config)
+    group, frames, value = process_group(job.config), job.material.frames(), worker_pool.Value()
+    towers = {
+        s.encoder: models.load_tower(job.folder.joinpath(*s), device=group.device)
+        for s in job.systems
+    }
+    kept = features_file(job.shards, job.systems[0].arm)
+    clips = frames
+    if len(towers) > 1 or (
+        kept.is_file() and "native" not in towers and job.config.video_start == "image_arm"
+    ):
+        start = job.config.model_copy(
+            update={"model": str(job.folder.joinpath(*job.systems[0])), "pretrained": ""}
+        )
+        clips = np.load(keep_features(start, job.material, kept), mmap_mode="r")
+    for encoder, tower in towers.items():
+        value[f"clip-{encoder}"] = encode_clips(tower, clips, group)
+        value[f"narration-{encoder}"] = encode_texts(tower, job.texts, group)
+    return value
+
+
+def share_cores(config: EncoderConfig) -> None:
+    """The processes that work at the same time share the machine's cores."""
+    import torch
+
+    if config.device == "cpu":
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // max(1, config.jobs)))

@@ -14,8 +14,8 @@ import torch
 from small_training import small_config
 
 from sportskills_lib import models
-from sportskills_lib.encoder import embeddings, stage, training
-from sportskills_lib.encoder.embeddings import System
+from sportskills_lib.encoder import figures, stage, training
+from sportskills_lib.encoder.frame_features import System
 from sportskills_lib.runs import worker_pool
 
 
@@ -30,7 +30,7 @@ def _in_this_process() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def both(
     tiny: str, material: training.ClipData, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, stage.Trained]:
+) -> tuple[Path, stage.ArmResults]:
     """A study of both encoders with one arm."""
     folder = tmp_path_factory.mktemp("study")
     config = small_config(
@@ -81,7 +81,7 @@ def test_embeddings_from_kept_frame_features_are_those_of_the_saved_towers(
     )
     said = pl.DataFrame({"narration_id": ["n0", "n1"], "text": ["bend the knee", "stand up"]})
     where = {"folder": folder / "models", "systems": found.systems, "shards": folder / "shards"}
-    table = embeddings.embed(material, said, config, **where)
+    table = stage.embed(material, said, config, **where)
     assert table["model_id"].unique(maintain_order=True).to_list() == [
         system.model_id for system in SYSTEMS
     ]
@@ -103,7 +103,7 @@ def test_embeddings_from_kept_frame_features_are_those_of_the_saved_towers(
 
 
 def test_every_sport_has_a_row_in_the_table_of_recalls(both) -> None:
-    table = stage.recall_table(both[1])
+    table = figures.recall_table(both[1])
     assert table["sport"].to_list() == ["golf", "judo", "tennis"]
     assert table.columns[2:] == ["chance", "image:narrations", "video:narrations"]
 
@@ -129,7 +129,7 @@ def test_a_native_model_is_trained_whole_beside_the_others(
     }
     assert any(name.startswith("vision_model.") for name in moved)
     said = pl.DataFrame({"narration_id": ["n0"], "text": ["bend the knee"]})
-    table = embeddings.embed(material, said, config, systems=found.systems, **where)
+    table = stage.embed(material, said, config, systems=found.systems, **where)
     tower = models.load_tower(tmp_path / "models/native/narrations")
     got = np.array(table.filter(model_id="native:narrations", item_kind="clip")["vector"].to_list())
     assert np.allclose(got, tower.encode_frames(material.frames()), atol=1e-5)
@@ -163,8 +163,8 @@ def test_a_video_arm_may_be_trained_whole_from_the_model(
 
 def test_chance_is_the_mean_over_sports_and_an_edge_is_named() -> None:
     by_sport = pl.DataFrame({"sport": ["golf", "golf", "judo"], "clips": [20, 20, 5]})
-    assert stage.chance(by_sport) == pytest.approx((0.5 + 1.0) / 2)
-    assert stage.chance(by_sport.clear()) is None
+    assert figures.chance(by_sport) == pytest.approx((0.5 + 1.0) / 2)
+    assert figures.chance(by_sport.clear()) is None
     rows = [
         ("image", "a", 0.1, 2.0, False),
         ("image", "a", 0.2, 1.0, True),
@@ -173,7 +173,7 @@ def test_chance_is_the_mean_over_sports_and_an_edge_is_named() -> None:
     rows += [("image", "b", 0.2, 1.0, True), ("image", "b", 0.3, 2.0, False)]
     trials = pl.DataFrame(rows, schema=stage.TABLES["trials"], orient="row")
     assert (
-        stage.rates_at_the_edge(trials)
+        figures.rates_at_the_edge(trials)
         == "**1 of 2 arms chose an edge of their grid**: image:a (0.2)."
     )
-    assert "nothing was chosen" in stage.rates_at_the_edge(trials.clear())
+    assert "nothing was chosen" in figures.rates_at_the_edge(trials.clear())
