@@ -18,6 +18,13 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 CHROMIUM = os.environ.get("SPORTSKILLS_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",  # for root
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 LONGEST_S = 900  # the life of a script that nobody ends
 
 
@@ -126,7 +133,7 @@ def serve(
     urls = json.loads(sys.argv[1])
     threading.Thread(target=lambda: (time.sleep(LONGEST_S), os._exit(3)), daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         pages = {name: kind(browser, url) for name, url in urls.items()}
         print(json.dumps([True, {name: first(page) for name, page in pages.items()}]), flush=True)
         for line in sys.stdin:

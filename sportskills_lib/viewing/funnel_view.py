@@ -17,25 +17,13 @@ from pathlib import Path
 import polars as pl
 
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import pictures, retrieved_queries
-from sportskills_lib.viewing.escape import clock, text
+from sportskills_lib.viewing import retrieved_queries
+from sportskills_lib.viewing.markup import clock, image_tag, style_tag, text
 from sportskills_lib.viewing.previews import Span
 
 EXAMPLES, SENTENCES = 6, 40  # on a page: an hour of talk with all its strips would be megabytes
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
-CSS = """
-.funnel{font:14px/1.4 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
-.funnel table{border-collapse:collapse;width:100%;font-size:12.5px;table-layout:auto}
-.funnel table :is(td,th){padding:.2em .6em;text-align:left!important;border-bottom:1px solid #ddd;vertical-align:top}
-.funnel td{overflow-wrap:anywhere}.funnel table .n{text-align:right!important;white-space:nowrap;overflow-wrap:normal}
-.funnel .soft{color:#555;font-size:12px;overflow-wrap:anywhere}
-.funnel .bar{height:.8em;background:#E69F00}.funnel .kept .bar{background:#0072B2}
-.funnel .at{background:#fff3cd}
-.funnel table img{display:block;width:22em;max-width:none;height:56px;object-fit:contain;object-position:left}
-.funnel .two{display:grid;grid-template-columns:minmax(0,11fr) minmax(0,9fr);gap:1.5em}
-.funnel .in{color:#00694d;font-weight:600}.funnel .out{color:#8a3b00}
-"""
 
 
 @dataclass(frozen=True)
@@ -162,15 +150,12 @@ class Funnel:
 
     def html(self, place: Place, strips: Mapping[str, bytes] | None = None) -> str:
         """The place as a fragment; ``strips``: film strips (WebP) by item."""
-        body = (
-            self.path(place.video, strips, page=place.sentences)
-            if place.video
-            else (
-                "<div "
-                f'class="two"><div>{self.overview(place)}</div><div>{self._examples(place, strips)}</div></div>'
-            )
+        if place.video:
+            return _view(self.path(place.video, strips, page=place.sentences))
+        return _view(
+            f'<div class="two"><div>{self.overview(place)}</div>'
+            f"<div>{self._examples(place, strips)}</div></div>"
         )
-        return f'<div class="funnel">{body}</div>'
 
     def page(self, places: list[Place], strips: Mapping[str, bytes] | None = None) -> str:
         """Overview, then examples or paths below each other, with their style."""
@@ -178,7 +163,7 @@ class Funnel:
             self.path(place.video, strips) if place.video else self._examples(place, strips)
             for place in places
         ]
-        return f'<style>{CSS}</style><div class="funnel">{self.overview()}{"".join(parts)}</div>'
+        return style_tag() + _view(self.overview() + "".join(parts))
 
     def overview(self, place: Place | None = None) -> str:
         """What stayed after each step, and what was dropped for which reason; the place's reason is
@@ -290,6 +275,10 @@ class Funnel:
         return f" Near it are {', '.join(text(name) for name in close)}." if close else ""
 
 
+def _view(body: str) -> str:
+    return f'<div class="sk-view funnel">{body}</div>'
+
+
 def _bar(stage: str, label: str, count: int, most: int, css: str) -> str:
     width = max(0.3, 100 * count / most)
     return (
@@ -301,7 +290,7 @@ def _bar(stage: str, label: str, count: int, most: int, css: str) -> str:
 
 def _strip(item_id: str | None, strips: Mapping[str, bytes] | None) -> str:
     strip = (strips or {}).get(item_id or "")
-    return pictures.image_tag(strip, alt="film strip") if strip else ""
+    return image_tag(strip, alt="film strip") if strip else ""
 
 
 def _sentence(row: Mapping, strips: Mapping[str, bytes] | None) -> str:

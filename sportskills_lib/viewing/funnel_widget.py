@@ -11,18 +11,17 @@ from typing import Any
 import ipywidgets
 
 from sportskills_lib.video.frame_cache import FrameCache
-from sportskills_lib.viewing import funnel_view as view_of
-from sportskills_lib.viewing import interactive, keys
-from sportskills_lib.viewing.escape import document
 from sportskills_lib.viewing.film_loader import Films
 from sportskills_lib.viewing.funnel_view import EXAMPLES, Funnel, Place
+from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
+from sportskills_lib.viewing.markup import document
 from sportskills_lib.viewing.previews import make_previews, preview_cache
 
 LABELS = {
     "j": "next reason",
-    "k": "reason before",
-    "n": "more",
-    "p": "those before",
+    "k": "previous reason",
+    "n": "next examples",
+    "p": "previous examples",
     "Escape": "back",
 }
 
@@ -35,28 +34,29 @@ class FunnelWidget:
     def __init__(self, funnel: Funnel, *, cache: FrameCache | None = None, films: bool = True):
         self.funnel, self.place, self.films = funnel, Place(), films
         self._filling, self._drawing = False, threading.RLock()
-        self.output, self.status = ipywidgets.HTML(), ipywidgets.HTML()
-        self.strips = Films(
-            self._span, cache=cache, ready=self._draw, failed=self._failed, strips=True
-        )
+        labels = LABELS | {str(at): "open video" for at in range(1, EXAMPLES + 1)}
+        self.keyboard, self.output = Keyboard(self._handlers(), labels), ipywidgets.HTML()
         self._spans: dict[str, Any] = {}
+        self.strips = Films(
+            self._spans.get,
+            cache=cache,
+            ready=self._draw,
+            failed=self.keyboard.show_error,
+            strips=True,
+        )
         self.video = ipywidgets.Text(
             description="video id",
             placeholder="why is it not here?",
             continuous_update=False,
-            layout={"width": "32em"},
+            layout={"width": "32em", "max_width": "100%"},
         )
-        self.video.observe(keys.guarded(self._asked, self.status), "value")
-        style = ipywidgets.HTML(f"<style>{view_of.CSS}</style>")
-        self.widget = ipywidgets.VBox([style, self.video, self.status, self.output])
-        labels = LABELS | {str(at): "video" for at in range(1, EXAMPLES + 1)}
-        self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=labels)
-        self.widget.children = (style, self.video, self.keys, self.status, self.output)
+        self.video.observe(self.keyboard.guard(self._find_video), "value")
+        self.widget = self.keyboard.box(self.video, self.keyboard, self.output)
         self.go(self.place)
 
     def press(self, key: str) -> str:
         """Do what a key does, raise what it raised, and return the HTML shown."""
-        self.keys.press(key)
+        self.keyboard.press(key)
         return str(self.output.value)
 
     def go(self, place: Place) -> None:
@@ -67,27 +67,22 @@ class FunnelWidget:
         self._filling = False
         self._draw()
         if self.films:
-            self._spans = {span.name: span for span in self.funnel.spans(place)}
+            self._spans.clear()
+            self._spans.update((span.name, span) for span in self.funnel.spans(place))
             self.strips.want(list(self._spans))
 
-    def _asked(self, change: Any) -> None:
+    def _find_video(self, change: Any) -> None:
         if not self._filling:
-            named = change["new"].strip()  # the id of a clip or a sentence will do, too
-            self.go(Place(self.place.reason, self.place.page, self.funnel.video_of(named)))
+            item_id = change["new"].strip()  # of a video, a clip or a sentence
+            self.go(Place(self.place.reason, self.place.page, self.funnel.video_of(item_id)))
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the strips' thread may draw at the same time
             self.output.value = self.funnel.html(self.place, self.strips.have())
 
-    def _span(self, item_id: str) -> Any:
-        return self._spans.get(item_id)
-
-    def _failed(self, error: Exception) -> None:
-        self.status.value = keys.failed(error)
-
-    def _handlers(self) -> dict[str, keys.Action]:
+    def _handlers(self) -> dict[str, Action]:
         funnel = self.funnel
-        moves: dict[str, keys.Action] = {
+        moves: dict[str, Action] = {
             "j": lambda: self.go(funnel.moved(self.place, 1)),
             "k": lambda: self.go(funnel.moved(self.place, -1)),
             "n": lambda: self.go(funnel.paged(self.place, 1)),
@@ -96,7 +91,7 @@ class FunnelWidget:
         }
         return moves | {str(at): self._open(at) for at in range(1, EXAMPLES + 1)}
 
-    def _open(self, example: int) -> keys.Action:
+    def _open(self, example: int) -> Action:
         return lambda: self.go(self.funnel.opened(self.place, example))
 
 
@@ -110,11 +105,7 @@ def explore_here(funnel: Funnel, video: str = "", *, keep: Path, about: str = ""
 
     shown = page(funnel, video)
     keep.write_text(document("Funnel explorer", shown, about=about), encoding="utf-8")
-    return (
-        FunnelWidget(funnel, cache=preview_cache()).widget
-        if interactive.interactive()
-        else HTML(shown)
-    )
+    return FunnelWidget(funnel, cache=preview_cache()).widget if is_interactive() else HTML(shown)
 
 
 def page(funnel: Funnel, video: str = "") -> str:

@@ -7,16 +7,14 @@ at; each step makes a new one, so that a test presses keys without a browser. Al
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import polars as pl
 
 from sportskills_lib.report import cases
 from sportskills_lib.viewing import pictures
-from sportskills_lib.viewing.escape import clock, plain, text
+from sportskills_lib.viewing.markup import clock, image_tag, plain, style_tag, text, video_tag
 from sportskills_lib.viewing.retrieved_queries import Asked
 
 ALL, FAILURES, NEAR, APART = "all, worst first", "failures", "near misses", "largest disagreement"
@@ -38,26 +36,6 @@ RIVALS = {
     "narrations": ("activity_skill", "zero_shot"),
     "learners": ("encoder_narrations", "same_skill_random"),
 }
-CSS = """
-.inspector{font:14px/1.35 system-ui,sans-serif;color:#111;background:#fff;padding:2px}
-.inspector p{margin:.2em 0}.inspector q{font-weight:600;overflow-wrap:anywhere}
-.inspector .soft{color:#555;font-size:12px;overflow-wrap:anywhere}
-.inspector .both{display:grid;grid-template-columns:150px minmax(0,1fr);gap:14px;margin-top:6px}
-.inspector .asked{border-right:1px solid #ccc;padding-right:8px}
-.inspector .system{margin:0 0 10px}.inspector .system>p{border-bottom:1px solid #ddd}
-.inspector .row{display:flex;gap:8px;flex-wrap:wrap;margin-top:4px}
-.inspector figure{margin:0;width:132px}
-.inspector img,.inspector video,.inspector .none{display:block;width:124px;height:124px;object-fit:contain;
-background:#000;border:4px solid #777;border-radius:4px}
-.inspector .none{background:#eee;font-size:11px;display:grid;place-content:center}
-.inspector figcaption{font-size:11px;overflow-wrap:anywhere;margin-top:2px}
-.inspector .mark{font-weight:600}.inspector .said{font-style:italic}.inspector .where{color:#666;margin-top:2px}
-.inspector .said,.inspector .where{display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
-.inspector .own :is(img,video,.none){border-color:#009E73}.inspector .cue :is(img,video,.none){border-color:#0072B2}
-.inspector .skill :is(img,video,.none){border-color:#E69F00}.inspector .other :is(img,video,.none){border-color:#D55E00}
-.inspector .query :is(img,video,.none){border-color:#000}
-.inspector .only{background:#fff3cd}
-"""
 
 
 @dataclass(frozen=True)
@@ -231,7 +209,7 @@ class Inspector:
                 if state.show == APART and not state.other
                 else ""
             )
-            return f'<div class="inspector"><p>{text(where)}: no query. {empty}</p></div>'
+            return view(f"<p>{text(where)}: no query. {empty}</p>")
         query = self.asked.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
         playing = self._within_budget(state, films or {})
         head = (
@@ -249,15 +227,12 @@ class Inspector:
         systems = [(state.system, state.other, row["place"])]
         systems += [(state.other, state.system, row["other_place"])] if state.other else []
         answers = "".join(self._answer(*each, query, state, playing) for each in systems)
-        return (
-            f'<div class="inspector">{head}<div '
-            f'class="both">{question}<div>{answers}</div></div></div>'
-        )
+        return view(f'{head}<div class="both">{question}<div>{answers}</div></div>')
 
     def page(self, states: Iterable[State], films: Mapping[str, bytes] | None = None) -> str:
         """Several states below each other with their style, for where no widget can run."""
         parts = "".join(f"<h4>{text(state.show)}</h4>{self.html(state, films)}" for state in states)
-        return f'<style>{CSS}</style><div class="inspector">{self.legend()}</div>{parts}'
+        return style_tag() + view(self.legend()) + parts
 
     def cases(self) -> list[State]:
         """The states that a page shows: the first of every filter that lets something through."""
@@ -357,13 +332,9 @@ class Inspector:
             )
             where = " · ".join(filter(None, (at, row["title"], row["channel"])))
         if item_id in films:
-            data = base64.b64encode(films[item_id]).decode()
-            picture = (
-                f'<video src="data:video/mp4;base64,{data}" muted loop autoplay '
-                "playsinline></video>"
-            )
+            picture = video_tag(films[item_id])
         elif still := self._still(item_id):
-            picture = pictures.image_tag(still, alt=f"clip {item_id}")
+            picture = image_tag(still, alt=f"clip {item_id}")
         else:
             picture = '<div class="none">no picture</div>'
         caption = [
@@ -399,24 +370,17 @@ class Inspector:
         return chosen
 
 
+def view(body: str) -> str:
+    """``body`` in the style of the inspector."""
+    return f'<div class="sk-view inspector">{body}</div>'
+
+
 def arm_name(system: str) -> str:
     """``image/narrations/text_to_video/within_sport`` → ``image, narrations, within sport``."""
     if system.count("/") != 3:
         return system.replace("_", " ")
     encoder, training, _, scope = system.split("/")
     return f"{encoder}, {training}, {scope}".replace("_", " ")
-
-
-def browse(*runs: str) -> Any:
-    """The inspector of complete runs as a widget: for a page that is served, where nothing is
-    headless.
-    """
-    from sportskills_lib.viewing import inspector_widget, retrieved_queries
-    from sportskills_lib.viewing.previews import preview_cache
-
-    return inspector_widget.InspectorWidget(
-        retrieved_queries.read(*runs), cache=preview_cache()
-    ).widget
 
 
 def _rank(place: float | None) -> str:

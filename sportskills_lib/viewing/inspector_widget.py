@@ -12,25 +12,26 @@ import ipywidgets
 import polars as pl
 
 from sportskills_lib.video.frame_cache import FrameCache
-from sportskills_lib.viewing import inspector_view, interactive, keys
-from sportskills_lib.viewing.escape import document, plain
+from sportskills_lib.viewing import inspector_view, retrieved_queries
 from sportskills_lib.viewing.film_loader import Films
 from sportskills_lib.viewing.inspector_view import Inspector, State, arm_name
+from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
+from sportskills_lib.viewing.markup import document, plain
 from sportskills_lib.viewing.previews import preview_cache
 from sportskills_lib.viewing.retrieved_queries import Asked
 
 LABELS = {
     "j": "next query",
-    "k": "query before",
+    "k": "previous query",
     "f": "next filter",
     "s": "next sport",
-    "d": ("next skill"),
+    "d": "next skill",
     "a": "next system",
     "b": "next second system",
     "x": "swap systems",
-    "t": "5 or 10",
-    "v": "films",
-    "g": "first",
+    "t": "top 5 or 10",
+    "v": "films on or off",
+    "g": "first query",
     "m": "narrations or learners",
 }
 
@@ -51,48 +52,37 @@ class InspectorWidget:
         self.views = [Inspector(asked) for asked in kinds]
         self.view, self.playing = self.views[0], films
         self.state, self._filling, self._drawing = self.view.start(), False, threading.RLock()
-        self.output, self.status = ipywidgets.HTML(), ipywidgets.HTML()
-        self.films = Films(self._span, cache=cache, ready=self._draw, failed=self._failed)
+        self.output, self.legend = ipywidgets.HTML(), ipywidgets.HTML()
+        self.keyboard = Keyboard(self._handlers(), LABELS)
+        self.films = Films(
+            self._span, cache=cache, ready=self._draw, failed=self.keyboard.show_error
+        )
         self.controls: dict[str, Any] = {
             "system": ipywidgets.Dropdown(description="system"),
-            "other": ipywidgets.Dropdown(description="beside it"),
+            "other": ipywidgets.Dropdown(description="compare with"),
             "sport": ipywidgets.Dropdown(description="sport"),
             "skill": ipywidgets.Dropdown(description="skill"),
             "show": ipywidgets.Dropdown(description="show", options=list(inspector_view.SHOWS)),
             "words": ipywidgets.Text(description="with words", continuous_update=False),
         }
         self.query = ipywidgets.Dropdown(description="query", layout={"width": "auto"})
+        guard = self.keyboard.guard
         for name, control in self.controls.items():
             control.observe(
-                keys.guarded(
-                    lambda change, name=name: self._picked(name, change["new"]), self.status
-                ),
-                "value",
+                guard(lambda change, name=name: self._choose(name, change["new"])), "value"
             )
-        self.query.observe(
-            keys.guarded(lambda change: self._jumped(change["new"]), self.status), "value"
+        self.query.observe(guard(lambda change: self._jump(change["new"])), "value")
+        controls = ipywidgets.Box(
+            [*self.controls.values()], layout={"display": "flex", "flex_flow": "row wrap"}
         )
-        shape = ipywidgets.Layout(display="flex", flex_flow="row wrap")
-        self.legend = ipywidgets.HTML()
-        first = [
-            ipywidgets.HTML(f"<style>{inspector_view.CSS}</style>"),
-            ipywidgets.Box([*self.controls.values()], layout=shape),
-        ]
-        self.widget = ipywidgets.VBox([*first, self.query, self.status, self.output, self.legend])
-        self.keys = keys.attach(self.widget, self._handlers(), self.status, labels=LABELS)
-        self.widget.children = (
-            *first,
-            self.query,
-            self.keys,
-            self.status,
-            self.output,
-            self.legend,
+        self.widget = self.keyboard.box(
+            controls, self.query, self.keyboard, self.output, self.legend
         )
         self.go(self.state)
 
     def press(self, key: str) -> str:
         """Do what a key does, raise what it raised, and return the HTML shown."""
-        self.keys.press(key)
+        self.keyboard.press(key)
         return str(self.output.value)
 
     def go(self, state: State) -> None:
@@ -131,27 +121,24 @@ class InspectorWidget:
             self.output.value = self.view.html(
                 self.state, self.films.have() if self.playing else None
             )
-            self.legend.value = f'<div class="inspector">{self.view.legend()}</div>'
-
-    def _failed(self, error: Exception) -> None:
-        self.status.value = keys.failed(error)
+            self.legend.value = inspector_view.view(self.view.legend())
 
     def _span(self, item_id: str) -> Any:
         return next((span for view in self.views if (span := view.asked.items.span(item_id))), None)
 
-    def _picked(self, name: str, value: str) -> None:
+    def _choose(self, name: str, value: str) -> None:
         if not self._filling:
             self.go(self.view.chosen(self.state, **{name: value or ""}))
 
-    def _jumped(self, number: int | None) -> None:
+    def _jump(self, number: int | None) -> None:
         if not self._filling and number is not None:
             self.go(replace(self.state, number=number))
 
-    def _handlers(self) -> dict[str, keys.Action]:
-        def cycle(name: str) -> keys.Action:
+    def _handlers(self) -> dict[str, Action]:
+        def cycle(name: str) -> Action:
             return lambda: self.go(self.view.cycled(self.state, name))
 
-        found: dict[str, keys.Action] = {
+        found: dict[str, Action] = {
             "j": lambda: self.go(self.view.moved(self.state, 1)),
             "k": lambda: self.go(self.view.moved(self.state, -1)),
             "f": cycle("show"),
@@ -198,8 +185,13 @@ def inspect_here(kinds: Sequence[Asked], *, keep: Path, about: str = "") -> Any:
 
     page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
     keep.write_text(document("Retrieval inspector", page, about=about), encoding="utf-8")
-    live = kinds and interactive.interactive()
+    live = kinds and is_interactive()
     return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
+
+
+def browse(*runs: str) -> Any:
+    """The inspector of complete runs as a widget: for a page that is served."""
+    return InspectorWidget(retrieved_queries.read(*runs), cache=preview_cache()).widget
 
 
 def pages(kinds: Sequence[Asked]) -> str:

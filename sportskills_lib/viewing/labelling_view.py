@@ -1,9 +1,8 @@
-"""Gold samples as pure views: items with their film strips, what a person is asked, and how the
-judges did.
+"""Gold samples as pure views: items with their film strips, the question to a person, and the
+scores of the judges.
 
-Texts and ids come from strangers: all of them are escaped, cut to a bearable length and kept from
-turning the text around them. What the judge said is not shown while labelling, so that it cannot be
-copied.
+Texts and ids come from strangers: all are escaped (markup.text). The judge's verdict is not shown
+while labelling, so that it cannot be copied.
 """
 
 from __future__ import annotations
@@ -15,17 +14,9 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.viewing import pictures
-from sportskills_lib.viewing.escape import document, text
+from sportskills_lib.viewing.markup import document, image_tag, text
 
 Strips = Mapping[str, np.ndarray]  # uint8 [T, S, S, 3] by item_id, and by "<item_id> other"
-CSS = """
-.gold{font:14px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto}
-.gold article{border-top:1px solid #ccc;padding:.7em 0}
-.gold img{display:block;max-width:100%;margin:.2em 0}
-.gold .where{color:#555;font-size:12px;overflow-wrap:anywhere}
-.gold .said{font-weight:600;overflow-wrap:anywhere}
-.gold table{border-collapse:collapse}.gold td,.gold th{padding:.15em .7em;text-align:left;border-bottom:1px solid #ddd}
-"""
 
 
 def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> str:
@@ -35,19 +26,19 @@ def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> s
     parts = [f'<p class="said">{text(row["text"])}</p>']
     for suffix in ("", " other"):
         if (strip := strips.get(row["item_id"] + suffix)) is not None:
-            parts.append(
-                pictures.image_tag(pictures.strip(strip, moments=len(strip)), alt="film strip")
-            )
+            parts.append(image_tag(pictures.strip(strip, moments=len(strip)), alt="film strip"))
     span = "" if row["start_s"] is None else f", {row['start_s']:.1f} to {row['end_s']:.1f} s"
     where = f"{row['sport'] or ''} · {row['video_id'] or ''}{span} · {row['item_id']}"
     parts.append(f'<p class="where">{text(where)}</p>')
     if verdicts:
-        sure = "" if row["confidence"] is None else f" ({row['confidence']:.2f})"
-        parts.append(
-            f"<p>judge: <b>{text(row['verdict'] or '')}</b>{sure}, label: "
-            f"<b>{text(row['label'])}</b></p>"
-        )
+        parts.append(f"<p>judge: {verdict(row)}, label: <b>{text(row['label'])}</b></p>")
     return f"<article>{''.join(parts)}</article>"
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """The judge's verdict on an item with its confidence."""
+    sure = "" if row["confidence"] is None else f" ({row['confidence']:.2f})"
+    return f"<b>{text(row['verdict'] or 'none')}</b>{sure}"
 
 
 def sheet(ask: str, frame: pl.DataFrame, strips: Strips, *, labels: tuple[str, ...]) -> str:
@@ -106,6 +97,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><tr>{''.join(f'<th>{text(cell)}</th>' for cell in head)}</tr>{''.join(cells)}</table>"
 
 
+def view(body: str) -> str:
+    """``body`` in the style of gold samples."""
+    return f'<div class="sk-view gold">{body}</div>'
+
+
 def page(title: str, body: str) -> str:
     """A whole page that loads nothing from anywhere."""
-    return document(title, f'<main class="gold">{body}</main>', css=CSS)
+    return document(title, view(body))

@@ -6,13 +6,10 @@ video.
 
 from __future__ import annotations
 
-import base64
 import io
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sportskills_lib.viewing.escape import text
 
 Frames = NDArray[np.uint8]  # [T, H, W, 3]
 
@@ -59,12 +56,3 @@ def strip(clip: Frames, *, moments: int = 4, quality: int = 70) -> bytes:
         file, "WEBP", quality=quality, method=4
     )
     return file.getvalue()
-
-
-def image_tag(
-    picture: bytes, *, alt: str, width_px: int | None = None, kind: str = "image/webp"
-) -> str:
-    """An <img> that carries its picture with it."""
-    size = f' width="{width_px}"' if width_px else ""
-    data = base64.b64encode(picture).decode()
-    return f'<img src="data:{kind};base64,{data}" alt="{text(alt, bare=True)}"{size}>'

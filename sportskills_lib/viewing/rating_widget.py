@@ -1,25 +1,22 @@
-"""The coach rater: a learner's clip, what is to be mended in words, and a candidate clip side by
-side, to be graded.
+"""The coach rater: a learner's clip, the expert's comment on it, and a candidate clip side by side,
+to be graded.
 
 Blind: nothing on the page says which system proposed the clip, at which rank, or where it is from.
-:class:`Sitting` holds what a rater does as plain steps; views are functions that return HTML;
-:class:`Rater` is the thin widget. It knows no files: it is given items, films, and what to call
-with a grade. Texts come from strangers: all are escaped.
+:class:`RatingSession` holds what a rater does as plain steps; views are functions that return HTML;
+:class:`RatingWidget` is the thin widget. It knows no files: it is given items, films, and what to
+call with a grade. Texts come from strangers: all are escaped.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sportskills_lib.viewing.escape import text
+from sportskills_lib.viewing.markup import film_panel, style_tag, text
 from sportskills_lib.viewing.previews import Preview
 
 if TYPE_CHECKING:
@@ -29,51 +26,20 @@ SCALE = {
     3: ("shows the fix", "shows exactly what this learner has to do instead"),
     2: (
         "helps",
-        (
-            "is about this mistake, but shows it only in part, less clearly, or only how it "
-            "looks "
-            "when done wrong"
-        ),
+        "is about this mistake, but shows it only in part, less clearly, or only how it looks when "
+        "done wrong",
     ),
-    1: ("same skill", "shows the skill, but nothing that would mend this mistake"),
-    0: ("does not help", "another skill, nothing to see, or misleading"),
+    1: ("same skill", "shows the skill, but nothing that would correct this mistake"),
+    0: ("does not help", "another skill, nothing visible, or misleading"),
 }
-LEAST_LOOK_S = 0.4  # a key within this time of a new pair was meant for the one before
-SHOWN = 3  # pairs on the static page
-PLAYER = (
-    (" ", "space", "toggle", "play or stop both"),
-    ("ArrowLeft", "←", "back", "a frame back"),
-    ("ArrowRight", "→", "forward", "a frame on"),
-    ("s", "s", "slower", "1×, ½×, ¼×"),
-    ("r", "r", "restart", "from the start"),
-    ("[", "[", "earlier", "clip a frame earlier"),
-    ("]", "]", "later", "clip a frame later"),
-    ("c", "c", "comment", ("write a comment (esc ends it)")),
-)
-CSS = """
-.sk-rater{font:15px/1.45 system-ui,sans-serif;max-width:72em;margin:0 auto;color:#1b1b1b}
-.sk-rater p{margin:.25em 0}.sk-rater .soft{color:#5a5a5a;font-size:13px}
-.sk-rater .said{border-left:4px solid #0072B2;padding:.15em .8em;font-size:18px;overflow-wrap:anywhere;max-height:8em;
-overflow-y:auto}
-.sk-rater .said bdi{unicode-bidi:isolate}
-.sk-films{display:grid;grid-template-columns:1fr 1fr;gap:14px}.sk-films>*{min-width:0}
-.sk-rater figure{margin:0}.sk-rater figcaption{font-weight:600;margin-bottom:3px}
-.sk-rater video,.sk-rater .none{display:block;width:100%;height:46vh;max-height:430px;object-fit:contain;
-background:#000;border-radius:6px}
-.sk-rater .none{background:#eee;color:#5a5a5a;display:grid;place-content:center;text-align:center}
-.sk-rater .bar button{font:13px system-ui,sans-serif;border:1px solid #bbb;border-radius:4px;background:#f6f6f6;
-padding:.2em .55em;margin:0 .25em .2em 0;cursor:pointer}
-.sk-rater .bar kbd{font-weight:700;margin-right:.35em}
-.sk-rater progress{width:11em;vertical-align:middle;accent-color:#0072B2}
-.sk-rater table{border-collapse:collapse}.sk-rater td{padding:.1em .8em .1em 0;vertical-align:top}
-.sk-grades button{height:2.6em!important;font-weight:600}
-"""
+MIN_LOOK_S = 0.4  # a key within this time of a new pair was meant for the previous one
+STATIC_PAIRS = 3  # on the static page
 
 
 @dataclass
-class Item:
-    """A pair to grade. ``number`` is its name towards whoever saves; ``revision``: of the grade
-    that is shown.
+class RatingItem:
+    """A pair to grade. ``number`` identifies it to whoever saves; ``revision``: of the grade that
+    is shown.
     """
 
     number: int
@@ -83,28 +49,27 @@ class Item:
     grade: int | None = None
     comment: str = ""
     revision: int = 0
-    learner: str = ""  # the name of the learner's clip: pairs that follow may share it
+    learner: str = ""  # the name of the learner's clip: successive pairs may share it
 
 
-Films = Callable[[Item], tuple[Preview, Preview]]  # of the learner and of the clip
-Save = Callable[
-    [Item, int, str, float], int
-]  # item, grade, comment, unix time at which it was shown → revision
+PairFilms = Callable[[RatingItem], tuple[Preview, Preview]]  # of the learner and of the clip
+# item, grade, comment, unix time at which it was shown → revision
+SaveGrade = Callable[[RatingItem, int, str, float], int]
 
 
 @dataclass
-class Sitting:
-    """What one rater does: where it stands, and one step a key. ``turn`` counts steps, refused ones
-    too.
+class RatingSession:
+    """What one rater does: the current pair, and one step per key. ``turn`` counts steps, refused
+    ones too.
     """
 
-    items: list[Item]
-    save: Save
-    draft: Callable[[Item, str], Any] = lambda item, comment: None
+    items: list[RatingItem]
+    save: SaveGrade
+    draft: Callable[[RatingItem, str], Any] = lambda item, comment: None
     clock: Callable[[], float] = time.time
     place: int = 0
     turn: int = 0
-    shown: float = 0.0
+    shown_at: float = 0.0  # unix time
     notice: str = ""
     comment: str = field(default="", init=False)
 
@@ -112,8 +77,8 @@ class Sitting:
         self._go(next((at for at, item in enumerate(self.items) if item.grade is None), 0))
 
     @property
-    def item(self) -> Item | None:
-        """The pair that is shown."""
+    def item(self) -> RatingItem | None:
+        """The current pair."""
         return self.items[self.place] if self.items else None
 
     @property
@@ -122,111 +87,74 @@ class Sitting:
         return sum(item.grade is not None for item in self.items)
 
     def grade(self, value: int) -> None:
-        """Save the grade with the comment, then go to the next pair without one. What saving raises
-        comes out.
+        """Save the grade with the comment, then go to the next pair without one. Errors of saving
+        are raised.
         """
         self.turn, self.notice = self.turn + 1, ""
         item = self.item
         if item is None:
             return
-        if self.clock() - self.shown < LEAST_LOOK_S:
-            self.notice = (
-                "That key came as this pair appeared, and was not taken: look at it first."
-            )
+        if self.clock() - self.shown_at < MIN_LOOK_S:
+            self.notice = "Key ignored: this pair had only just appeared. Look at it first."
             return
-        item.revision = self.save(item, value, self.comment, self.shown)
+        item.revision = self.save(item, value, self.comment, self.shown_at)
         item.grade, item.comment = value, self.comment
         after = [*range(self.place + 1, len(self.items)), *range(self.place)]
         self._go(next((at for at in after if self.items[at].grade is None), self.place))
         self.notice = f"Saved: {value}, {SCALE[value][0]}."
 
     def step(self, by: int) -> None:
-        """Go to a pair before or after, graded or not; a changed comment of a graded pair is saved
-        with its grade.
+        """Go to another pair, graded or not; a changed comment of a graded pair is saved with its
+        grade.
         """
         self.turn, self.notice = self.turn + 1, ""
-        if self.item is None:
+        item = self.item
+        if item is None:
             return
-        self.keep_comment()
+        if item.grade is not None and self.comment != item.comment:
+            item.revision = self.save(item, item.grade, self.comment, self.shown_at)
+            item.comment = self.comment
         self._go(min(max(self.place + by, 0), len(self.items) - 1))
 
     def write(self, comment: str) -> None:
-        """Take what stands in the comment field, and keep it as a draft."""
+        """Take the text of the comment field, and keep it as a draft."""
         if self.item is not None and comment != self.comment:
             self.comment = comment
             self.draft(self.item, comment)
 
-    def keep_comment(self) -> None:
-        """Save a changed comment with the grade that its pair has."""
-        item = self.item
-        if item is not None and item.grade is not None and self.comment != item.comment:
-            item.revision = self.save(item, item.grade, self.comment, self.shown)
-            item.comment = self.comment
-
     def _go(self, place: int) -> None:
-        self.place, self.shown = place, self.clock()
+        self.place, self.shown_at = place, self.clock()
         self.comment = self.items[place].comment if self.items else ""
 
 
-def heading(sitting: Sitting) -> str:
-    """How far the rater is, what was just done, and the learner's mistake in words."""
-    item, count = sitting.item, len(sitting.items)
+def heading(session: RatingSession) -> str:
+    """Progress, what was just done, and the expert's comment on the learner."""
+    item, count = session.item, len(session.items)
     if item is None:
-        return _wrap(f'<p data-turn="{sitting.turn}">Nothing was given to you to grade.</p>')
-    graded = f", graded {item.grade}: {SCALE[item.grade][0]}" if item.grade is not None else ""
-    said = f" · {text(sitting.notice)}" if sitting.notice else ""
+        return _view(f'<p data-turn="{session.turn}">No pairs are assigned to you.</p>')
+    parts = [
+        f"{session.done} of {count} graded",
+        f"pair {session.place + 1}"
+        + (f", graded {item.grade}: {SCALE[item.grade][0]}" if item.grade is not None else ""),
+        *([text(session.notice)] if session.notice else []),
+    ]
     end = (
-        "<p><b>All are graded. Thank you!</b> You may close this page, or go back and change "
+        "<p><b>All pairs are graded. Thank you!</b> You may close this page, or go back and change "
         "a grade.</p>"
     )
-    return _wrap(
-        f'<p class="soft" data-turn="{sitting.turn}"><progress max="{count}" '
-        f'value="{sitting.done}"></progress> '
-        f"{sitting.done} of {count} graded · pair {sitting.place + 1}{graded}{said}</p>"
-        f"{end if sitting.done == count else ''}{question(item)}"
+    return _view(
+        f'<p class="soft" data-turn="{session.turn}"><progress max="{count}" '
+        f'value="{session.done}"></progress> {" · ".join(parts)}</p>'
+        f"{end if session.done == count else ''}{question(item)}"
     )
 
 
-def question(item: Item) -> str:
-    """The learner's mistake, as an expert put it, and what is asked."""
+def question(item: RatingItem) -> str:
+    """The expert's comment on the learner, and the question to the rater."""
     about = " · ".join(filter(None, (item.sport, item.skill)))
     return (
-        f'<p class="said">{text(item.feedback, limit=1500)}</p>'
-        f'<p class="soft">{text(about)} — would watching the clip on the right help this '
-        "learner with that?</p>"
-    )
-
-
-def panel(title: str, name: str, preview: Preview) -> str:
-    """A film under its title; the reason where there is none. Nothing of it names the source."""
-    if not preview.film:
-        shown = f'<div class="none">{text("no film: " + (preview.reason or "not made"))}</div>'
-    else:
-        data = base64.b64encode(preview.film).decode()
-        shown = (
-            f'<video src="data:video/mp4;base64,{data}" data-name="{escape(name, quote=True)}" '
-            f'data-fps="{frame_rate(preview.film):.6g}" muted playsinline preload="auto"></video>'
-        )
-    return _wrap(f"<figure><figcaption>{escape(title)}</figcaption>{shown}</figure>")
-
-
-def player_bar(*, comment: bool = True) -> str:
-    """The buttons of the player, each with its key; the page's script runs them without asking the
-    kernel.
-    """
-    from sportskills_lib.viewing import keys
-
-    buttons = "".join(
-        f'<button type="button" class="{keys.key_class(key)}" data-play="{action}" title="key '
-        f'{name}">'
-        f"<kbd>{name}</kbd>{label}</button>"
-        for key, name, action, label in PLAYER
-        if comment or action != "comment"
-    )
-    start = escape(script(), quote=True)
-    return _wrap(
-        f'<div class="bar">{buttons}</div><p class="soft sk-play-state"></p>'
-        f'<img src="data:," alt="" hidden onerror="{start}">'
+        f'<p class="comment">{text(item.feedback, limit=1500)}</p>'
+        f'<p class="soft">{text(about)}. Would watching the clip help this learner with that?</p>'
     )
 
 
@@ -236,112 +164,81 @@ def scale() -> str:
         f"<tr><td><b>{grade}</b></td><td><b>{escape(short)}</b></td><td>{escape(long)}</td></tr>"
         for grade, (short, long) in SCALE.items()
     )
-    return _wrap(f"<table>{rows}</table>")
+    return _view(f"<table>{rows}</table>")
 
 
-def static(items: Sequence[Item], films: Films) -> HTML:
+def static(items: Sequence[RatingItem], films: PairFilms) -> HTML:
     """What the widget shows, without keys, of the first pairs: for where no widget can run."""
     from IPython.display import HTML
 
-    parts = [
-        (
-            f"<p>{sum(item.grade is not None for item in items)} of {len(items)} pairs are "
-            "graded.</p>"
-        ),
-        scale(),
-    ]
-    for item in items[:SHOWN]:
-        mine, clip = films(item)
-        sides = panel("The learner", "learner", mine) + panel(
-            "The clip", f"clip {item.number}", clip
-        )
-        parts.append(f'<section>{question(item)}<div class="sk-films">{sides}</div></section>')
-    body = "".join(parts).replace("<video ", "<video controls ")
-    return HTML(f'<style>{CSS}</style><div class="sk-rater">{body}</div>')
+    done = sum(item.grade is not None for item in items)
+    parts = [f"<p>{done} of {len(items)} pairs are graded.</p>", scale()]
+    for item in items[:STATIC_PAIRS]:
+        panels = "".join(_panels(item, films)).replace("<video ", "<video controls ")
+        parts.append(f'{question(item)}<div class="sk-films">{panels}</div>')
+    return HTML(style_tag() + _view("".join(parts)))
 
 
-def _wrap(body: str) -> str:
-    return f'<div class="sk-rater">{body}</div>'
+def _view(body: str) -> str:
+    return f'<div class="sk-view rater">{body}</div>'
 
 
-@cache
-def script() -> str:
-    """The page's script, kept as a file of its own."""
-    return Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+def _panels(item: RatingItem, films: PairFilms) -> tuple[str, str]:
+    learner, clip = films(item)
+    return (
+        film_panel("Learner", item.learner or str(item.number), learner),
+        film_panel("Clip", f"clip {item.number}", clip),
+    )
 
 
-def frame_rate(film: bytes) -> float:
-    """Frames a second of a film; 25 where it does not say."""
-    import av
-
-    with av.open(io.BytesIO(film)) as container:
-        rate = container.streams.video[0].average_rate
-    return float(rate) if rate else 25.0
-
-
-class Rater:
-    """The widget over a :class:`Sitting`; ``widget`` is what a page displays, ``press`` does what a
-    key does.
+class RatingWidget:
+    """The widget over a :class:`RatingSession`; ``widget`` is what a page displays, ``press`` does
+    what a key does.
     """
 
-    def __init__(self, sitting: Sitting, films: Films):
+    def __init__(self, session: RatingSession, films: PairFilms):
         import ipywidgets
 
-        from sportskills_lib.viewing import keys
+        from sportskills_lib.viewing.keyboard import Keyboard
 
-        self.sitting, self.films = sitting, films
-        self.status, self.head = ipywidgets.HTML(), ipywidgets.HTML()
-        self.mine, self.clip = ipywidgets.HTML(), ipywidgets.HTML()
-        self.comment = ipywidgets.Textarea(
-            placeholder="comment, if you like (key c)",
-            continuous_update=True,
-            layout={"width": "auto", "height": "4em"},
-        )
-        self._filling = False
-        self.comment.observe(keys.guarded(self._typed, self.status), "value")
-        sides = ipywidgets.HBox([self.mine, self.clip])
-        sides.add_class("sk-films")
-        style = ipywidgets.HTML(f"<style>{CSS}</style>")
-        about = ipywidgets.HTML(scale())
-        parts = [style, self.head, sides, ipywidgets.HTML(player_bar()), self.comment, self.status]
-        self.widget = ipywidgets.VBox(parts)
-        self.widget.add_class("sk-rater")
-        actions = {str(grade): partial(self._do, sitting.grade, grade) for grade in sorted(SCALE)}
-        steps = {"b": partial(self._do, sitting.step, -1), "n": partial(self._do, sitting.step, 1)}
-        labels = {str(grade): short for grade, (short, _) in SCALE.items()} | {
-            "b": "back",
-            "n": "next, no grade",
+        self.session, self.films = session, films
+        self.head, self.learner, self.clip = (ipywidgets.HTML() for _ in range(3))
+        actions = {str(grade): partial(self._run, session.grade, grade) for grade in sorted(SCALE)}
+        actions |= {
+            "b": partial(self._run, session.step, -1),
+            "n": partial(self._run, session.step, 1),
         }
-        self.keys = keys.attach(self.widget, actions | steps, self.status, labels=labels)
-        self.keys.add_class("sk-grades")
-        self.widget.children = (*self.widget.children, about)
-        self.show()
+        labels = {str(grade): short for grade, (short, _) in SCALE.items()}
+        labels |= {"b": "previous", "n": "next, no grade"}
+        self.keyboard = Keyboard(
+            actions,
+            labels,
+            player=True,
+            comment_label="comment, optional",
+            on_comment=session.write,
+        )
+        sides = ipywidgets.HBox([self.learner, self.clip])
+        sides.add_class("sk-films")
+        self.widget = self.keyboard.box(self.head, sides, self.keyboard, ipywidgets.HTML(scale()))
+        self.widget.add_class("sk-rater")
+        self._show()
 
     def press(self, key: str) -> None:
-        """What a key does; raises what it raised."""
-        self.keys.press(key)
+        """What a key does; raises what its function raised."""
+        self.keyboard.press(key)
 
-    def show(self) -> None:
-        """Bring the page up to what the sitting says; films that stand there already are not sent
-        again.
-        """
-        item = self.sitting.item
-        self._filling = True
-        self.comment.value = self.sitting.comment
-        self._filling = False
-        if item is not None:
-            mine, clip = self.films(item)
-            self.mine.value = panel("The learner", item.learner or str(item.number), mine)
-            self.clip.value = panel("Would this clip help?", f"clip {item.number}", clip)
-        self.head.value = heading(self.sitting)
-        self.sitting.shown = self.sitting.clock()
-
-    def _do(self, step: Callable[[int], None], value: int) -> None:
+    def _run(self, step: Callable[[int], None], value: int) -> None:
         try:
             step(value)
         finally:
-            self.show()
+            self._show()
 
-    def _typed(self, change: Any) -> None:
-        if not self._filling:
-            self.sitting.write(str(change["new"]))
+    def _show(self) -> None:
+        """Bring the page up to the session; films that are there already are not sent again."""
+        item = self.session.item
+        self.keyboard.show_comment(self.session.comment)
+        if item is not None:
+            learner, clip = _panels(item, self.films)
+            self.learner.value, self.clip.value = _view(learner), _view(clip)
+        self.head.value = heading(self.session)
+        self.session.shown_at = self.session.clock()

@@ -16,12 +16,13 @@ from sportskills_lib.viewing import (
     advice_page,
     funnel_view,
     inspector_widget,
-    keys,
     labelling_view,
+    markup,
     retrieved_queries,
 )
-from sportskills_lib.viewing.escape import text
 from sportskills_lib.viewing.inspector_view import Inspector
+from sportskills_lib.viewing.keyboard import Keyboard
+from sportskills_lib.viewing.markup import text
 from sportskills_lib.viewing.previews import Preview
 
 HOSTILE = {
@@ -141,7 +142,7 @@ def advised(bad: str) -> str:
         1, bad, bad, bad, bad, bad, bad, 0.0, 2.0, f"javascript:{bad}", 0.5, None, preview
     )
     page = advice_page.AdviceView(bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad]).page()
-    return page[page.index("<body>") :]
+    return page[page.index("<body") :]
 
 
 def labelled(bad: str) -> str:
@@ -159,13 +160,14 @@ def labelled(bad: str) -> str:
     return labelling_view.item(row, {}, verdicts=True) + labelling_view.table([bad], [[bad]])
 
 
-def failed(bad: str) -> str:
-    return keys.failed(ValueError(bad))
+def whole_page(bad: str) -> str:
+    page = markup.document(bad, markup.film_panel(bad, bad, Preview(reason=bad)), about=bad)
+    return page[page.index("<title>") :]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize(
-    "shown", [inspected, without_pictures, explored, advised, labelled, failed]
+    "shown", [inspected, without_pictures, explored, advised, labelled, whole_page]
 )
 def test_hostile_text_is_shown_as_text(shown, name):
     page = shown(HOSTILE[name])
@@ -195,6 +197,13 @@ def test_hostile_text_is_plain_in_controls(name):
     assert (
         widget.controls["skill"].options[1][1] == HOSTILE[name]
     )  # what is chosen stays what it is called
+
+
+def test_an_error_is_plain_text_for_the_page():
+    keyboard = Keyboard({}, {})
+    for bad in HOSTILE.values():
+        keyboard.show_error(ValueError(bad))
+        assert keyboard.error.isprintable() and len(keyboard.error) <= markup.MAX_CHARACTERS
 
 
 def test_text_is_cut_isolated_and_plain():

@@ -118,10 +118,10 @@ def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
     monkeypatch.setattr(Inspector, "html", broken)
     with pytest.raises(RuntimeError, match="frames"):
         widget.press("j")
-    assert "RuntimeError: no &lt;frames&gt;" in widget.status.value
+    assert "RuntimeError: no <frames>" in widget.keyboard.error
     monkeypatch.undo()
     widget.press("j")
-    assert widget.status.value == ""
+    assert widget.keyboard.error == ""
 
 
 def test_films_replace_small_pictures_within_the_budget(kinds):
@@ -155,7 +155,7 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
     monkeypatch.setattr(film_loader, "make_previews", lambda *_, **__: 1 / 0)
     widget.go(widget.view.chosen(widget.state, show=APART))
     widget.films.wait()
-    assert "ZeroDivisionError" in widget.status.value
+    assert "ZeroDivisionError" in widget.keyboard.error
 
 
 def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch, tmp_path):
@@ -242,8 +242,8 @@ def test_the_page_is_of_one_run_or_of_two(inspected, monkeypatch):
     commands.inspect(stage_outputs.RUN)
     commands.inspect(stage_outputs.RUN, "other")
     assert served == [
-        f"inspector.browse('{stage_outputs.RUN}')",
-        f"inspector.browse('{stage_outputs.RUN}', 'other')",
+        f"inspector_widget.browse('{stage_outputs.RUN}')",
+        f"inspector_widget.browse('{stage_outputs.RUN}', 'other')",
     ]
     for wrong, said in ((stage_outputs.RUN, "is one run"), ("nobody", "nobody"), ("a'b", "a'b")):
         with pytest.raises(ValueError, match=said):

@@ -58,7 +58,7 @@ BOXES = {
     "inspector": ".sk-box:has(.inspector)",
     "funnel": ".sk-box:has(.funnel)",
     "auditor": ".sk-box:has(.gold)",
-    "rater": ".sk-box:has(.sk-grades)",
+    "rater": ".sk-box.sk-rater",
 }
 SHOWN = {  # where each says what is looked at
     "inspector": f"{BOXES['inspector']} .inspector > p",
@@ -234,7 +234,7 @@ class Widget:
     def error(self) -> str:
         """The line in red."""
         found = f"document.querySelector({f'{self.box} .sk-error'!r})"
-        self.wait(f"{found} && getComputedStyle({found}).color === 'rgb(176, 0, 32)'")
+        self.wait(f"!{found}.hidden && getComputedStyle({found}).color === 'rgb(255, 255, 255)'")
         return self.evaluate(f"{found}.textContent")
 
     def lost(self) -> str:
@@ -278,7 +278,7 @@ def test_the_inspector(browsers: Browsers) -> None:
     assert "golf" in chosen and widget.key("j").startswith(
         "2 of "
     )  # the focus came back from the list
-    widget.step("click", at=f"{widget.box} button:has-text('first')")
+    widget.step("click", at=f"{widget.box} button:has-text('first query')")
     before = widget.shown()
     widget.do("press", keys=["j"] * 8)
     widget.wait(f"{widget.script}.startsWith('9 of ')")  # none lost, none double
@@ -303,7 +303,7 @@ def test_the_funnel(browsers: Browsers) -> None:
     widget.focus()
     first = widget.shown()
     assert "1 to " in first
-    assert widget.key("j") != first and widget.button("reason before") == first
+    assert widget.key("j") != first and widget.button("previous reason") == first
     second = widget.key("j")
     assert widget.key("k") == first and widget.key("j") == second
     field = f"{widget.box} input[type=text]"
@@ -351,7 +351,7 @@ def test_the_auditor(home: Path, browsers: Browsers) -> None:
     assert sheet(home)["label"].to_list()[:3] == ["correct", "unsure", ""]
     assert widget.key("z").startswith("2 of 12, 2 labelled, labelled unsure")
     widget.do("press", keys=["v"])
-    widget.wait(f"document.querySelector({widget.box!r}).innerText.includes('the judge said')")
+    widget.wait(f"document.querySelector({widget.box!r}).innerText.includes('judge: ')")
     assert "verdict seen after unsure" in sheet(home)["note"][1]
     widget.do("press", keys=[" "])
     widget.wait(f"document.querySelector({widget.box + ' video'!r}).paused")
@@ -435,7 +435,7 @@ def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(
     for widget in (inspector, funnel):
         widget.focus()
         widget.do("press", keys=["j"])
-        widget.wait(f"!document.querySelector({widget.box + ' .sk-error'!r})")
+        widget.wait(f"document.querySelector({widget.box + ' .sk-error'!r}).hidden")
     files = {
         "auditor": (
             home / f"data/gold/{RUN}/demonstration.csv",
@@ -456,7 +456,7 @@ def test_an_error_in_a_callback_is_seen_and_the_widget_lives_on(
         away.rename(path)
         time.sleep(0.5)
         assert "saved" in widget.key(key).lower()
-        assert widget.count(".sk-error") == 0
+        widget.wait(f"document.querySelector({widget.box + ' .sk-error'!r}).hidden")
 
 
 def test_hostile_texts_are_text(browsers: Browsers) -> None:

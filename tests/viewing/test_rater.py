@@ -10,8 +10,9 @@ import pytest
 from films import shot, write_film
 
 from sportskills_lib.viewing import rating_widget
+from sportskills_lib.viewing.markup import film_panel
 from sportskills_lib.viewing.previews import Preview
-from sportskills_lib.viewing.rating_widget import Item, Rater, Sitting
+from sportskills_lib.viewing.rating_widget import RatingItem, RatingSession, RatingWidget
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> ../x \u202e' + "long " * 2000
 
@@ -37,45 +38,49 @@ class Saved:
         self.grades: list[tuple[int, int, str]] = []
         self.drafts: list[tuple[int, str]] = []
 
-    def save(self, item: Item, grade: int, comment: str, shown: float) -> int:
+    def save(self, item: RatingItem, grade: int, comment: str, shown: float) -> int:
         self.grades.append((item.number, grade, comment))
         return item.revision + 1
 
-    def draft(self, item: Item, comment: str) -> None:
+    def draft(self, item: RatingItem, comment: str) -> None:
         self.drafts.append((item.number, comment))
 
 
-def sitting(saved: Saved, count: int = 4, **changes) -> Sitting:
+def sitting(saved: Saved, count: int = 4, **changes) -> RatingSession:
     items = [
-        Item(10 + at, f"mistake {at // 2}", "golf", "putt", learner=f"learner {at // 2}")
+        RatingItem(10 + at, f"mistake {at // 2}", "golf", "putt", learner=f"learner {at // 2}")
         for at in range(count)
     ]
-    return Sitting(items, save=saved.save, draft=saved.draft, **({"clock": Clock()} | changes))
+    return RatingSession(
+        items, save=saved.save, draft=saved.draft, **({"clock": Clock()} | changes)
+    )
 
 
 def test_keys_grade_one_pair_after_another_and_end_with_thanks() -> None:
     saved = Saved()
-    desk = Rater(sitting(saved), lambda item: (Preview(), Preview()))
+    desk = RatingWidget(sitting(saved), lambda item: (Preview(), Preview()))
     desk.press("3")
     desk.press("n")  # leaves pair 11 without a grade
     desk.press("0")
     desk.press("1")
-    assert "All are graded" not in desk.head.value
-    assert desk.sitting.place == 1  # back to the one that was left
+    assert "All pairs are graded" not in desk.head.value
+    assert desk.session.place == 1  # back to the one that was left
     desk.press("2")
     assert saved.grades == [(10, 3, ""), (12, 0, ""), (13, 1, ""), (11, 2, "")]
-    assert "4 of 4 graded" in desk.head.value and "All are graded. Thank you!" in desk.head.value
+    assert (
+        "4 of 4 graded" in desk.head.value and "All pairs are graded. Thank you!" in desk.head.value
+    )
     desk.press("b")
     assert "pair 1, graded 3: shows the fix" in desk.head.value
     desk.press("1")
-    assert saved.grades[-1] == (10, 1, "") and desk.sitting.done == 4
+    assert saved.grades[-1] == (10, 1, "") and desk.session.done == 4
 
 
 def test_a_rater_goes_on_where_grades_end() -> None:
     made = sitting(Saved())
     for item in made.items[:2]:
         item.grade = 1
-    assert Sitting(made.items, save=Saved().save).place == 2
+    assert RatingSession(made.items, save=Saved().save).place == 2
 
 
 def test_a_key_that_was_meant_for_the_pair_before_is_not_taken() -> None:
@@ -85,25 +90,25 @@ def test_a_key_that_was_meant_for_the_pair_before_is_not_taken() -> None:
     made.grade(3)
     now[0] += 0.1
     made.grade(3)
-    assert saved.grades == [(10, 3, "")] and "not taken" in made.notice and made.turn == 2
-    now[0] += rating_widget.LEAST_LOOK_S
+    assert saved.grades == [(10, 3, "")] and "ignored" in made.notice and made.turn == 2
+    now[0] += rating_widget.MIN_LOOK_S
     made.grade(0)
     assert saved.grades[-1] == (11, 0, "")
 
 
 def test_a_comment_goes_with_its_grade_and_is_a_draft_before() -> None:
     saved = Saved()
-    desk = Rater(sitting(saved), lambda item: (Preview(), Preview()))
-    desk.comment.value = "hips"
-    desk.comment.value = "hips first"
+    desk = RatingWidget(sitting(saved), lambda item: (Preview(), Preview()))
+    desk.keyboard.write("hips")
+    desk.keyboard.write("hips first")
     desk.press("2")
     assert saved.drafts == [(10, "hips"), (10, "hips first")] and saved.grades == [
         (10, 2, "hips first")
     ]
-    assert desk.comment.value == ""
+    assert desk.keyboard.comment["text"] == ""
     desk.press("b")
-    assert desk.comment.value == "hips first"
-    desk.comment.value = "hips first, then arms"
+    assert desk.keyboard.comment["text"] == "hips first"
+    desk.keyboard.write("hips first, then arms")
     desk.press("n")
     assert (
         saved.grades[-1] == (10, 2, "hips first, then arms")
@@ -115,30 +120,32 @@ def test_what_saving_raises_is_shown_and_raised_and_the_pair_stays() -> None:
     def full(*_) -> int:
         raise OSError("the disk is full: <b>make room</b>")
 
-    made = Sitting(sitting(Saved()).items, save=full, clock=Clock())
-    desk = Rater(made, lambda item: (Preview(), Preview()))
+    made = RatingSession(sitting(Saved()).items, save=full, clock=Clock())
+    desk = RatingWidget(made, lambda item: (Preview(), Preview()))
     with pytest.raises(OSError, match="disk is full"):
         desk.press("2")
-    assert "OSError: the disk is full: &lt;b&gt;" in desk.status.value
-    assert desk.sitting.place == 0 and desk.sitting.done == 0 and 'data-turn="1"' in desk.head.value
+    assert "OSError: the disk is full: <b>" in desk.keyboard.error
+    assert desk.session.place == 0 and desk.session.done == 0 and 'data-turn="1"' in desk.head.value
 
 
 def test_films_stand_side_by_side_with_their_frame_rate_and_a_reason_where_there_is_none(
     film: bytes,
 ) -> None:
-    desk = Rater(sitting(Saved()), lambda item: (Preview(film=film), Preview(reason="unreadable")))
-    assert 'data-fps="12.5"' in desk.mine.value and "<video" not in desk.clip.value
+    desk = RatingWidget(
+        sitting(Saved()), lambda item: (Preview(film=film), Preview(reason="unreadable"))
+    )
+    assert 'data-fps="12.5"' in desk.learner.value and "<video" not in desk.clip.value
     assert "no film: unreadable" in desk.clip.value
-    before = desk.mine.value
+    before = desk.learner.value
     desk.press("2")
-    assert desk.mine.value == before  # the same learner: nothing is sent again
+    assert desk.learner.value == before  # the same learner: nothing is sent again
 
 
 def test_an_empty_study_opens() -> None:
-    desk = Rater(Sitting([], save=Saved().save), lambda item: (Preview(), Preview()))
+    desk = RatingWidget(RatingSession([], save=Saved().save), lambda item: (Preview(), Preview()))
     for key in ("1", "n", "b"):
         desk.press(key)
-    assert "Nothing was given to you" in desk.head.value
+    assert "No pairs are assigned to you" in desk.head.value
 
 
 class Tags(HTMLParser):
@@ -154,15 +161,15 @@ class Tags(HTMLParser):
 
 
 def test_hostile_text_stays_text_and_is_cut(film: bytes) -> None:
-    item = Item(1, HOSTILE, HOSTILE, HOSTILE, comment=HOSTILE, learner=HOSTILE)
+    item = RatingItem(1, HOSTILE, HOSTILE, HOSTILE, comment=HOSTILE, learner=HOSTILE)
     films = Preview(film=film), Preview(reason=HOSTILE)
     page = rating_widget.static([item], lambda _: films).data
-    made = Sitting([item], save=Saved().save)
+    made = RatingSession([item], save=Saved().save)
     made.notice = HOSTILE
     page += (
         rating_widget.heading(made)
-        + rating_widget.panel("The learner", HOSTILE, films[0])
-        + rating_widget.panel("x", "x", films[1])
+        + film_panel("Learner", HOSTILE, films[0])
+        + film_panel("x", "x", films[1])
     )
     assert Tags(page).scripted == []
     assert "&lt;script&gt;" in page and "<bdi>" in page
@@ -173,8 +180,8 @@ def test_the_static_page_shows_scale_words_and_films_without_keys(film: bytes) -
     items = sitting(Saved()).items
     page = rating_widget.static(items, lambda item: (Preview(film=film), Preview(film=film))).data
     assert (
-        page.count("<video controls") == 2 * rating_widget.SHOWN
-        and "sk-key" not in page
+        page.count("<video controls") == 2 * rating_widget.STATIC_PAIRS
+        and "<button" not in page
         and "onerror" not in page
     )
     assert all(short in page for short, _ in rating_widget.SCALE.values()) and "mistake 0" in page

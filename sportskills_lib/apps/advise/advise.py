@@ -27,7 +27,7 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.video.frame_cache import FrameCache
 from sportskills_lib.viewing import previews
 from sportskills_lib.viewing.advice_page import AdviceView, Suggestion
-from sportskills_lib.viewing.escape import clock
+from sportskills_lib.viewing.markup import clock
 
 CACHE_BYTES = 500 * 10**6
 SHORTLIST = 20

@@ -115,7 +115,7 @@ def score(
     """
     from sportskills_lib.apps.audit import judge_scores, sheets
     from sportskills_lib.apps.audit.strips import film_strips
-    from sportskills_lib.viewing import escape, labelling_view
+    from sportskills_lib.viewing import labelling_view, markup
 
     if to:
         _new_file(to, files)
@@ -135,7 +135,7 @@ def score(
         worst = scores.worst()
         shown = film_strips(worst, sheet.run, workers=workers) if to else {}
         items = [labelling_view.item(row, shown, verdicts=True) for row in worst.to_dicts()]
-        title = escape.text(f"{scores.filter}: {scores.judge}")
+        title = markup.text(f"{scores.filter}: {scores.judge}")
         body.append(f"<h2>{title}</h2>{labelling_view.scores(scores.scores)}")
         body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
     for (_, one), (_, other) in itertools.combinations(scored, 2):
@@ -145,7 +145,7 @@ def score(
             table = judge_scores.compare(one, other)
             typer.echo(f"{one.judge} minus {other.judge}, share right on the same items:")
             _print_table(table)
-            title = escape.text(f"{one.filter}: {one.judge} minus {other.judge}")
+            title = markup.text(f"{one.filter}: {one.judge} minus {other.judge}")
             body.append(f"<h2>{title}</h2>{labelling_view.compared(table)}")
     if to:
         to.write_text(labelling_view.page("Audit", "".join(body)), encoding="utf-8")

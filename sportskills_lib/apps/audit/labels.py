@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sportskills_lib.apps.audit import gold_sample, judge_scores, questions, sheets, strips
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import escape, interactive, labelling_view, retrieved_queries
-from sportskills_lib.viewing.labelling_widget import Films, Labeller
+from sportskills_lib.viewing import labelling_view, retrieved_queries
+from sportskills_lib.viewing.keyboard import is_interactive
+from sportskills_lib.viewing.labelling_widget import ItemFilms, LabellingWidget
+from sportskills_lib.viewing.markup import style_tag, text
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ SHOWN = 4  # items of the sample in a headless run
 AHEAD = 12  # items whose films are made before they are asked for
 
 
-def labeller(path: Path, *, pictures: bool = True) -> Labeller:
+def labeller(path: Path, *, pictures: bool = True) -> LabellingWidget:
     """The pair auditor over a sample's CSV; every answer is in the file before the next item is
     shown.
 
@@ -33,8 +35,12 @@ def labeller(path: Path, *, pictures: bool = True) -> Labeller:
     def save(item_id: str, label: str, note: str) -> None:
         sheets.write(path, sheets.read(path).labelled(item_id, label, note))
 
-    films: Films = Ahead(sheet.run, sheet.frame.to_dicts()).films if pictures else lambda row: ()
-    return Labeller(sheet.frame, ask=question.ask, keys=question.keys, films=films, save=save)
+    films: ItemFilms = (
+        Ahead(sheet.run, sheet.frame.to_dicts()).films if pictures else lambda row: ()
+    )
+    return LabellingWidget(
+        sheet.frame, ask=question.ask, keys=question.keys, films=films, save=save
+    )
 
 
 class Ahead:
@@ -98,18 +104,18 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     read in this process: only windows that stage 02 could read have any, so leave them out for
     stage 01.
     """
-    path, live = gold_path(run, filter_), interactive.interactive()
+    path, live = gold_path(run, filter_), is_interactive()
     try:
         sheet = sheets.read(path) if path.is_file() else None
     except (
         ValueError
     ) as error:  # somebody's work: said, never drawn over, and no reason for the stage to fail
-        return _page(f"<p>{escape.text(str(error))}</p>")
+        return _page(f"<p>{text(str(error))}</p>")
     if sheet is None or not (sheet.frame["label"] != "").any():
         try:
             sheet = gold_sample.draw(run, filter_, n=n, seed=seed)
         except gold_sample.NothingDrawn as error:
-            return _page(f"<p>{escape.text(str(error))}</p>")
+            return _page(f"<p>{text(str(error))}</p>")
         if live:
             path.parent.mkdir(parents=True, exist_ok=True)
             sheets.write(path, sheet)
@@ -117,7 +123,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
         return static(sheet, path, pictures=pictures)
     import ipywidgets
 
-    below = ipywidgets.HTML(f'<div class="gold" style="margin:0">{_standing(sheet, path)}</div>')
+    below = ipywidgets.HTML(labelling_view.view(_standing(sheet, path)))
     return ipywidgets.VBox([labeller(path, pictures=pictures).widget, below])
 
 
@@ -129,14 +135,14 @@ def static(sheet: sheets.Sheet, path: Path, *, pictures: bool) -> HTML:
     shown = strips.film_strips(few, sheet.run, workers=0) if pictures else {}
     items = "".join(labelling_view.item(row, shown) for row in few.iter_rows(named=True))
     labels = ", ".join((*sheet.question.labels, questions.UNSURE))
-    question = f"<p>{escape.text(sheet.question.ask)} ({escape.text(labels)})</p>"
+    question = f"<p>{text(sheet.question.ask)} ({text(labels)})</p>"
     done = f"<p>{int((sheet.frame['label'] != '').sum())} of {sheet.frame.height} labelled.</p>"
     return _page(f"{question}{items}{done}{_standing(sheet, path)}")
 
 
 def _standing(sheet: sheets.Sheet, path: Path) -> str:
     """The command that scores, and the scores if anything is labelled."""
-    where = escape.text(str(path.relative_to(artifacts.workspace())))
+    where = text(str(path.relative_to(artifacts.workspace())))
     told = f"<p>When you have labelled: <code>sportskills audit score {where}</code></p>"
     counted = (sheet.frame["label"] != "") & (sheet.frame["label"] != questions.UNSURE)
     return told + (labelling_view.scores(judge_scores.score(sheet).scores) if counted.any() else "")
@@ -145,4 +151,4 @@ def _standing(sheet: sheets.Sheet, path: Path) -> str:
 def _page(body: str) -> HTML:
     from IPython.display import HTML
 
-    return HTML(f'<style>{labelling_view.CSS}</style><div class="gold">{body}</div>')
+    return HTML(style_tag() + labelling_view.view(body))

@@ -5,7 +5,7 @@ inspect``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -189,9 +189,9 @@ def inspect(
         _warn(ip)
 
     log: Path = artifacts.run_folder(run) / "logs" / "inspect.log"
-    code: Any = (
-        "from sportskills_lib.viewing import "
-        f"inspector\ninspector.browse({', '.join(map(repr, runs))})"
+    code = (
+        "from sportskills_lib.viewing import inspector_widget\n"
+        f"inspector_widget.browse({', '.join(map(repr, runs))})"
     )
     serve_widget.serve(code, title="Inspector", ip=ip, port=port, token=token, log=log, say=say)
 

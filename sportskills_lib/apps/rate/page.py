@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,9 +14,11 @@ from sportskills_lib.apps import serve_widget
 from sportskills_lib.apps.rate import candidate_draw
 from sportskills_lib.apps.rate.store import GradedMeanwhile, Store, Study, study_folder
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import escape, interactive, keys, retrieved_queries
+from sportskills_lib.viewing import retrieved_queries
+from sportskills_lib.viewing.keyboard import is_interactive
+from sportskills_lib.viewing.markup import text
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
-from sportskills_lib.viewing.rating_widget import Item, Rater, Sitting, static
+from sportskills_lib.viewing.rating_widget import RatingItem, RatingSession, RatingWidget, static
 
 AT_ONCE = 32  # films made between two lines of progress; all are in memory meanwhile
 PRACTISED = 6  # learners of the study that a notebook draws
@@ -81,14 +82,14 @@ class Films:
         return lost
 
 
-def items_of(rows: Sequence[dict[str, Any]]) -> list[Item]:
+def items_of(rows: Sequence[dict[str, Any]]) -> list[RatingItem]:
     """The items as the page shows them: blind, since what is not in an Item cannot be shown."""
     people = {
         name: place
         for place, name in enumerate(dict.fromkeys(row["learner_id"] for row in rows), 1)
     }
     return [
-        Item(
+        RatingItem(
             number=row["item"],
             feedback=row["feedback"],
             sport=row["sport"],
@@ -102,14 +103,14 @@ def items_of(rows: Sequence[dict[str, Any]]) -> list[Item]:
     ]
 
 
-def desk(store: Store, rater: str) -> Rater:
+def desk(store: Store, rater: str) -> RatingWidget:
     """The rater's widget, where the rater stopped; every grade is on disk before the next pair is
     shown.
     """
     rows = {row["item"]: row for row in store.queue(rater)}
     films = Films(store.study.run)
 
-    def save(item: Item, grade: int, comment: str, shown: float) -> int:
+    def save(item: RatingItem, grade: int, comment: str, shown: float) -> int:
         try:
             return store.save(
                 rater, item.number, grade, comment, started=_moment(shown), after=item.revision
@@ -123,12 +124,12 @@ def desk(store: Store, rater: str) -> Rater:
             )
             raise
 
-    sitting = Sitting(
+    session = RatingSession(
         items_of(list(rows.values())),
         save=save,
         draft=lambda item, said: store.draft(rater, item.number, said),
     )
-    return Rater(sitting, lambda item: films.of(rows[item.number]))
+    return RatingWidget(session, lambda item: films.of(rows[item.number]))
 
 
 def _moment(seconds: float) -> str:
@@ -140,7 +141,7 @@ def _moment(seconds: float) -> str:
 def rate_here(study: str, rater: str) -> Any:
     """In a notebook: the desk of a rater; headless the same pairs as a static page."""
     store = open_study(study)
-    if interactive.interactive():
+    if is_interactive():
         return desk(store, rater).widget
     rows = store.queue(rater)
     films, by_number = Films(store.study.run), {row["item"]: row for row in rows}
@@ -162,7 +163,7 @@ def practise(run: str, rater: str = "you", *, rankings: str = "library") -> Any:
             candidate_draw.draw(study, learners=PRACTISED)
         return rate_here(study.name, rater)
     except ValueError as error:
-        return HTML(f"<p>{escape.text(error)}</p>")
+        return HTML(f"<p>{text(error)}</p>")
 
 
 def key_of(store: Store, rater: str) -> str:
@@ -179,15 +180,13 @@ def served(study: str) -> Any:
 
     def enter(name: str, key: str) -> Any:
         if not hmac.compare_digest(key_of(store, name).encode(), key.encode()):
-            raise ValueError(
-                "this name and key do not belong together: open the link that you were given"
-            )
+            raise ValueError("this name and key do not belong together: use your personal link")
         return desk(store, name).widget
 
-    return Door(enter, query.get("rater", [""])[0], query.get("key", [""])[0]).widget
+    return RaterLogin(enter, query.get("rater", [""])[0], query.get("key", [""])[0]).widget
 
 
-class Door:
+class RaterLogin:
     """Lets a rater in by name and key: ``enter`` returns the rater's widget, or raises ValueError
     for a wrong pair.
     """
@@ -195,31 +194,31 @@ class Door:
     def __init__(self, enter: Callable[[str, str], Any], name: str = "", key: str = ""):
         import ipywidgets
 
-        self.enter = enter
-        self.name = ipywidgets.Text(
-            value=name[:40], placeholder="your name", layout={"width": "16em"}
-        )
-        self.key = ipywidgets.Password(
-            value=key[:40], placeholder="your key", layout={"width": "16em"}
-        )
+        self.enter, layout = enter, {"width": "16em", "max_width": "100%"}
+        self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout=layout)
+        self.key = ipywidgets.Password(value=key[:40], placeholder="your key", layout=layout)
         self.button = ipywidgets.Button(description="Begin")
-        self.told = ipywidgets.HTML()
-        self.button.on_click(keys.guarded(lambda _: self.open(), self.told))
+        self.message = ipywidgets.HTML()
+        self.button.on_click(lambda _: self.open())
         question = ipywidgets.HTML(
-            "<p>Who are you? Your name and key stand in the link that you were given.</p>"
+            "<p>Who are you? Your name and key are in your personal link.</p>"
         )
-        self.widget = ipywidgets.VBox(
-            [question, ipywidgets.HBox([self.name, self.key, self.button]), self.told]
+        fields = ipywidgets.Box(
+            [self.name, self.key, self.button], layout={"display": "flex", "flex_flow": "row wrap"}
         )
+        self.widget = ipywidgets.VBox([question, fields, self.message])
         if name:
-            with suppress(
-                OSError
-            ):  # said on the page: a page that raises is none, and cannot be asked again
-                keys.guarded(self.open, self.told)()
+            self.open()
 
     def open(self) -> None:
-        """Show the desk of the rater who is named in the fields, or say why there is none."""
+        """Show the widget of the rater who is named in the fields, or say why there is none.
+
+        Errors are shown and not raised: a page whose code raises is empty, and cannot be tried
+        again.
+        """
         try:
             self.widget.children = (self.enter(self.name.value.strip(), self.key.value.strip()),)
         except ValueError as error:
-            self.told.value = f"<p><b>{escape.text(str(error))}</b></p>"
+            self.message.value = f"<p><b>{text(error)}</b></p>"
+        except OSError as error:
+            self.message.value = f"<p><b>{text(f'{type(error).__name__}: {error}')}</b></p>"

@@ -528,7 +528,7 @@ def test_nothing_fits_is_said_with_its_own_code_and_a_page(
     ):
         code, out, err = call(*words, "--run", "t", "--to", str(to), "--json", "-")
         assert code == 5 and json.loads(out) == [] and why in err
-        assert why in to.read_text() and "Nothing in the library fits" in to.read_text()
+        assert why in to.read_text() and "No clip of the library fits" in to.read_text()
 
 
 def test_a_clip_of_another_sport_is_not_advised(

@@ -19,20 +19,20 @@ from sportskills_lib.viewing import rating_widget
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rating_widget, "LEAST_LOOK_S", 0.0)
+    monkeypatch.setattr(rating_widget, "MIN_LOOK_S", 0.0)
 
 
 def test_a_desk_saves_each_key_and_the_next_one_goes_on(make_store) -> None:
     store = make_store(learners=2)
     first = page.desk(store, "ann")
-    assert first.mine.value.count("<video") == first.clip.value.count("<video") == 1
-    first.comment.value = "knees"
+    assert first.learner.value.count("<video") == first.clip.value.count("<video") == 1
+    first.keyboard.write("knees")
     first.press("3")
     first.press("0")
     graded = [(row["grade"], row["comment"]) for row in store.queue("ann")][:2]
     assert graded == [(3, "knees"), (0, "")]
     again = page.desk(store, "ann")
-    assert again.sitting.place == 2 and again.sitting.done == 2
+    assert again.session.place == 2 and again.session.done == 2
 
 
 def test_practice_is_drawn_once_and_says_what_keeps_it(make_store) -> None:
@@ -52,7 +52,7 @@ def test_two_windows_of_one_rater_do_not_double(make_store) -> None:
     one.press("3")
     with pytest.raises(ValueError, match="3 in another window"):
         two.press("0")
-    assert "another window" in two.status.value and "graded 3" in two.head.value
+    assert "another window" in two.keyboard.error and "graded 3" in two.head.value
     two.press("1")  # now it was seen
     assert [row["grade"] for row in store.history()] == [3, 1]
 
@@ -60,7 +60,7 @@ def test_two_windows_of_one_rater_do_not_double(make_store) -> None:
 def test_nothing_that_reaches_the_browser_names_system_rank_or_source(make_store) -> None:
     store = make_store(learners=2)
     desk = page.desk(store, "ben")
-    shown = "".join(str(part.value) for part in (desk.head, desk.mine, desk.clip, desk.status))
+    shown = "".join(str(part.value) for part in (desk.head, desk.learner, desk.clip))
     row = store.queue("ben")[0]
     for secret in (
         *store.study.systems,

@@ -125,7 +125,7 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     browsers.do(
         "wait",
         page="ann",
-        script="document.querySelector('[data-turn]').innerText.includes('not taken')",
+        script="document.querySelector('[data-turn]').innerText.includes('ignored')",
     )
     at["ann"] += 1
     assert all_is_there()
