@@ -22,7 +22,6 @@ from sportskills_lib.evaluation import demo_truth
 from sportskills_lib.retrieval import stage as retrieval_stage
 from sportskills_lib.retrieval.supervision import build as build_module
 from sportskills_lib.retrieval.supervision.labelling import (
-    Rules,
     build_lesson_supervision,
     build_supervision,
     lesson_learners,
@@ -121,11 +120,10 @@ def main() -> None:
                 "negative_share": shares[1],
             }
             config = RetrievalConfig(**given, **MINED, **masks)
-            rules = Rules.of(config)
             build = build_lesson_supervision if wanted.lessons else build_supervision
             readers: dict[str, Any] = build_module.readings(learners, library, config)
             table = build(
-                learners, library.clips, library.texts, rules=rules, first_stage=first, **readers
+                learners, library.clips, library.texts, config, first_stage=first, **readers
             )
             print(f"{name}, masks {'off' if masks else 'on'}")
             with pl.Config(tbl_rows=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):

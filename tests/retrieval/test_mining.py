@@ -14,8 +14,8 @@ from sportskills_lib.retrieval.supervision.negatives import (
     LIKE_POSITIVES,
     RANKED_LIKE_POSITIVES,
     TOO_ALIKE,
-    Chosen,
     Masks,
+    NegativeChoice,
 )
 
 ALIKE = np.array([0.9, 0.65, 0.5, 0.2, 0.0])
@@ -49,13 +49,13 @@ def test_without_positives_only_the_ceiling_masks() -> None:
 
 def test_a_mask_costs_no_negative_and_is_told_only_where_it_stood_in_the_way() -> None:
     places = np.array([7, 2, 9, 4, 1])
-    assert negatives.first_unmasked(places, ["", "a", "", "b", "a"], 2) == Chosen(
+    assert negatives.first_unmasked(places, ["", "a", "", "b", "a"], 2) == NegativeChoice(
         [7, 9], [(2, "a")]
     )
-    assert negatives.first_unmasked(places, ["", "a", "", "b", ""], 3) == Chosen(
+    assert negatives.first_unmasked(places, ["", "a", "", "b", ""], 3) == NegativeChoice(
         [1, 7, 9], [(2, "a"), (4, "b")]
     )
-    assert negatives.first_unmasked(places, [""] * 5, 0) == Chosen([], [])
+    assert negatives.first_unmasked(places, [""] * 5, 0) == NegativeChoice([], [])
 
 
 def test_mined_are_the_first_stages_best_that_are_neither_positive_closed_nor_masked() -> None:
@@ -64,21 +64,21 @@ def test_mined_are_the_first_stages_best_that_are_neither_positive_closed_nor_ma
     closed = np.array([False, False, True, False, False, False])
     alike = np.array([0.1, 0.9, 0.1, 0.85, 0.1, 0.1])
     found = negatives.mine(ranked, alike, positive, closed, Masks(), count=2, depth=6)
-    assert found == Chosen([0, 3], [])
+    assert found == NegativeChoice([0, 3], [])
     assert negatives.mine(ranked, alike, positive, closed, Masks(), count=9, depth=4).kept == [
         0,
         3,
     ]  # of the best four
     strict = Masks(against="mean", margin=0.1)
     found = negatives.mine(ranked, alike, positive, closed, strict, count=9, depth=6)
-    assert found == Chosen([4, 5], [(0, RANKED_LIKE_POSITIVES), (3, LIKE_POSITIVES)])
+    assert found == NegativeChoice([4, 5], [(0, RANKED_LIKE_POSITIVES), (3, LIKE_POSITIVES)])
     scaled = negatives.mine(1000 * ranked, alike, positive, closed, strict, count=9, depth=6)
     assert scaled == found  # any first stage's unit
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.integers(0, 50))
 def test_thinned_keeps_as_many_as_allowed_evenly_over_kinds(kinds: list[str], most: int) -> None:
-    chosen = negatives.thinned(kinds, most, np.random.default_rng(0))
+    chosen = negatives.thin(kinds, most, np.random.default_rng(0))
     assert len(chosen) == len(set(chosen)) == min(most, len(kinds)) and chosen == sorted(chosen)
     counts = {kind: sum(kinds[place] == kind for place in chosen) for kind in set(kinds)}
     cut = [counts[kind] for kind in counts if counts[kind] < kinds.count(kind)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sportskills_lib import tables
+from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.ranking.judged_pools import read_pools
+from sportskills_lib.retrieval.supervision import labelling
 from sportskills_lib.retrieval.supervision.labelling import (
     ADVICE,
     BETWEEN,
@@ -20,8 +23,6 @@ from sportskills_lib.retrieval.supervision.labelling import (
     OTHER_CUE,
     OTHER_SKILL,
     RANDOM,
-    build_lesson_supervision,
-    build_supervision,
     check_splits,
     clip_texts,
 )
@@ -47,6 +48,17 @@ def clip(number, text, *, sport="tennis", skill="serve", demonstration="correct"
         "split": split,
     }
     return row, text
+
+
+def with_config(build, *world, similarity=None, masking=None, first_stage=None, **changes):
+    """The table of ``build`` under a config without masks, but for its ``changes``."""
+    config = RetrievalConfig(**({"mask_against": "none"} | changes))
+    readers = {"similarity": similarity, "masking": masking, "first_stage": first_stage}
+    return build(*world, config, **readers)
+
+
+build_supervision = functools.partial(with_config, labelling.build_supervision)
+build_lesson_supervision = functools.partial(with_config, labelling.build_lesson_supervision)
 
 
 def learner(number, comment, *, sport="tennis", skill="serve", split="train", is_mistake=True):

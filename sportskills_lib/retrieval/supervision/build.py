@@ -17,11 +17,11 @@ from sportskills_lib.retrieval.supervision.chat_judge import chat_judge
 from sportskills_lib.retrieval.supervision.labelling import (
     SCHEMA,
     FirstStage,
-    Rules,
     build_lesson_supervision,
     build_supervision,
     comments_similarity,
 )
+from sportskills_lib.retrieval.supervision.negatives import Masks
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, open_similarity
 
 
@@ -40,18 +40,18 @@ def supervise(
     """
     if not learners.height:
         return (pl.DataFrame(schema=SCHEMA),) * 3
-    rules = Rules.of(config)
     readers: dict[str, Any] = readings(learners, library, config) | {
-        "rules": rules,
         "first_stage": first_stage(learners, learner_frames, library, config)
-        if rules.mined_negatives
+        if config.mined_negatives
         else None,
         "judge": chat_judge(config, account=account),
     }
-    own = build_supervision(learners, library.clips, library.texts, **readers)
+    own = build_supervision(learners, library.clips, library.texts, config, **readers)
     lessons = own.clear()
     if config.lesson_mistakes:
-        lessons = build_lesson_supervision(learners, library.clips, library.texts, **readers)
+        lessons = build_lesson_supervision(
+            learners, library.clips, library.texts, config, **readers
+        )
     masked = pl.concat([own, lessons]).filter(pl.col("label").is_null())
     return own.drop_nulls("label"), lessons.drop_nulls("label"), masked
 
@@ -69,7 +69,7 @@ def readings(
     corpus = [library.texts[clip_id] for clip_id in known]
     tower = library.encoder / "models" / "image" / stage.ARMS["encoder_narrations"]
     reading = open_similarity(config.text_similarity, corpus, tower=tower, device=config.device)
-    second = config.mask_similarity if Rules.of(config).masks.any else ""
+    second = config.mask_similarity if Masks.of(config).any else ""
     if second in ("", config.text_similarity):
         return {"similarity": reading, "masking": None}
     masking = open_similarity(second, corpus, tower=tower, device=config.device)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.language.client import ChatClient, Prompt, open_client
 from sportskills_lib.language.prompts import addresses_a_model
-from sportskills_lib.retrieval.supervision.labelling import Judge, Rules
+from sportskills_lib.retrieval.supervision.labelling import Judge
 
 log = logging.getLogger("sportskills")
 
@@ -72,23 +72,25 @@ def verdict(answer: Mending | None) -> tuple[str | None, str | None]:
     return ("unsure" if doubtful else "yes" if answer.mends else "no"), answer.corrects[:200]
 
 
-def judge_pairs(near: pl.DataFrame, *, client: ChatClient, rules: Rules, most: int) -> pl.DataFrame:
+def judge_pairs(near: pl.DataFrame, config: RetrievalConfig, *, client: ChatClient) -> pl.DataFrame:
     """Columns mends (yes, no, unsure; null: not asked, or no answer) and corrects, a row for each
     row of ``near``.
 
-    Asked are the ``most`` distinct pairs of texts whose share lies in the band between the
+    Asked are the ``chat_pairs`` distinct pairs of texts whose share lies in the band between the
     thresholds or nearest to it.
     """
     band = pl.max_horizontal(
-        rules.negative_share - pl.col("share"), pl.col("share") - rules.positive_share, pl.lit(0.0)
+        config.negative_share - pl.col("share"),
+        pl.col("share") - config.positive_share,
+        pl.lit(0.0),
     )
-    order = near.select(*PAIR, far=band, turn=pl.struct(PAIR).hash(rules.seed)).sort(
+    order = near.select(*PAIR, far=band, turn=pl.struct(PAIR).hash(config.seed)).sort(
         "far", "turn", *PAIR
     )
     pairs = order.select(PAIR).unique(maintain_order=True)
     asked = [
         row for row in pairs.iter_rows() if row[3] and not any(map(addresses_a_model, row[2:]))
-    ][:most]
+    ][: config.chat_pairs]
     answers = client.ask_many([question(*row) for row in asked], Mending)
     said = [(*row, *verdict(answer.value)) for row, answer in zip(asked, answers, strict=True)]
     names = dict.fromkeys((*PAIR, "mends", "corrects"), pl.String)
@@ -113,6 +115,6 @@ def chat_judge(config: RetrievalConfig, *, account: str) -> Judge | None:
 
     def judge(near: pl.DataFrame) -> pl.DataFrame:
         with open_client(config, account=account) as client:
-            return judge_pairs(near, client=client, rules=Rules.of(config), most=config.chat_pairs)
+            return judge_pairs(near, config, client=client)
 
     return judge

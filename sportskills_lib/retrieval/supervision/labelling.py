@@ -12,14 +12,21 @@ there and how alike it is. All thresholds are ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval.supervision import negatives as negatives_module
+from sportskills_lib.retrieval.supervision.negatives import (
+    SEVERAL,
+    Masks,
+    NegativeChoice,
+    first_unmasked,
+    mine,
+    thin,
+)
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, expanded_similarity
 
 FirstStage = Callable[
@@ -56,37 +63,6 @@ SAID_YES, SAID_NO = (
 BETWEEN, UNSURE = "masked: neither alike nor unlike enough", "masked: the chat model is unsure"
 
 
-@dataclass(frozen=True)
-class Rules:
-    """The thresholds and counts, by the names of config.RetrievalConfig; masks are off unless they
-    are asked for.
-    """
-
-    positive_share: float = 0.2
-    negative_share: float = 0.05
-    mistake_label: float = 0.6
-    skill_negatives: int = 12
-    random_negatives: int = 4
-    mined_negatives: int = 0
-    mined_depth: int = 50
-    negatives_ratio: float = 0.0
-    similarity_floor: float = 0.0
-    mask_ceiling: float = 2.0
-    mask_against: Literal["none", "mean", "lowest"] = "none"
-    mask_margin: float = 0.1
-    seed: int = 0
-
-    @classmethod
-    def of(cls, config: RetrievalConfig) -> Rules:
-        """Those of a stage's config."""
-        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
-
-    @property
-    def masks(self) -> negatives_module.Masks:
-        """When a negative is too alike."""
-        return negatives_module.Masks(self.mask_ceiling, self.mask_margin, self.mask_against)
-
-
 def clip_texts(
     clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame
 ) -> dict[str, str]:
@@ -107,14 +83,13 @@ def build_supervision(
     learners: pl.DataFrame,
     clips: pl.DataFrame,
     texts: dict[str, str],
+    config: RetrievalConfig,
     *,
     similarity: Similarity | None = None,
     masking: Similarity | None = None,
     first_stage: FirstStage | None = None,
     judge: Judge | None = None,
-    rules: Rules | None = None,
     splits: Sequence[str] = ("train", "val"),
-    **changes: Any,
 ) -> pl.DataFrame:
     """Rows learner_id, clip_id, label, reason, similarity, in order of ids; masked ones have no
     label.
@@ -126,9 +101,8 @@ def build_supervision(
     negative, and between them it is masked. ``judge`` may decide such pairs otherwise. ``masking``
     is the reading that masks negatives (None: ``similarity``, and that is None for TF-IDF);
     ``first_stage`` ranks the clips among which negatives are mined. A clip without words is paired
-    with nobody. ``changes`` are fields of :class:`Rules`.
+    with nobody.
     """
-    rules = rules or Rules(**changes)
     heard = learners.filter(_of(splits) & pl.col("is_mistake") & (pl.col("comment") != "")).sort(
         "learner_id"
     )
@@ -138,21 +112,21 @@ def build_supervision(
     said = pl.Series("text", [texts[clip_id] for clip_id in clips["clip_id"]], pl.String)
     spoken = clips.with_columns(said).filter(pl.col("text") != "").sort("clip_id")
     blocks = list(_blocks(heard, spoken, splits, similarity))
-    near = pl.concat([pl.DataFrame(schema=NEAR), *[_near(block, rules) for block in blocks]])
+    near = pl.concat([pl.DataFrame(schema=NEAR), *[_near(block, config) for block in blocks]])
     if judge is not None:
-        near = _judged(near.drop("corrects").hstack(judge(near)), rules)
+        near = _judged(near.drop("corrects").hstack(judge(near)), config)
     decided = {str(key): rows for (key,), rows in near.group_by("learner_id", maintain_order=True)}
-    rng, thinning = np.random.default_rng(rules.seed), np.random.default_rng([rules.seed, 1])
+    rng, thinning = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
     rows: list[Row] = []
     for block in blocks:
-        drawn = _draws(block, rules, rng)
+        drawn = _draws(block, config, rng)
         readings = _readings(
-            block, drawn, similarity, masking, first_stage if rules.mined_negatives else None
+            block, drawn, similarity, masking, first_stage if config.mined_negatives else None
         )
         for place, learner_id in enumerate(block.people["learner_id"]):
             own = decided.get(learner_id, near.clear())
             rows += _kept(
-                _learner(block, place, own, drawn[place], readings, rules), rules, thinning
+                _learner(block, place, own, drawn[place], readings, config), config, thinning
             )
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("learner_id", "clip_id")
     check_splits(table, heard, clips)
@@ -237,7 +211,7 @@ def _blocks(
             yield _Block(people, pool, theirs.filter(pl.col("sport") != sport), scores)
 
 
-def _near(block: _Block, rules: Rules) -> pl.DataFrame:
+def _near(block: _Block, config: RetrievalConfig) -> pl.DataFrame:
     """What the similarity says of every learner and clip of one skill; nothing where no clip says
     anything alike.
     """
@@ -248,38 +222,38 @@ def _near(block: _Block, rules: Rules) -> pl.DataFrame:
         near.select("clip_id", "text", "demonstration"), how="cross", maintain_order="left_right"
     )
     share = pl.col("similarity") / pl.col("similarity").max().over("learner_id")
-    enough = pl.col("similarity").max().over("learner_id") > max(0.0, rules.similarity_floor)
+    enough = pl.col("similarity").max().over("learner_id") > max(0.0, config.similarity_floor)
     both = (
         both.with_columns(similarity=pl.Series(scores.ravel(), dtype=pl.Float64))
         .filter(pl.col("clip_id") != pl.col("learner_id"))
         .filter(enough)
         .with_columns(share=share, correct=pl.col("demonstration").cast(pl.String) == "correct")
     )
-    good, bad = pl.col("share") >= rules.positive_share, pl.col("share") <= rules.negative_share
+    good, bad = pl.col("share") >= config.positive_share, pl.col("share") <= config.negative_share
     unlike = (
         pl.when(pl.col("skill").is_null()).then(pl.lit(OTHER_ADVICE)).otherwise(pl.lit(OTHER_CUE))
     )
     alike = pl.when("correct").then(pl.lit(ADVICE)).otherwise(pl.lit(MISTAKE))
     return both.select(
         pl.exclude("demonstration"),
-        label=pl.when(good).then(_worth(rules)).when(bad).then(0.0),
+        label=pl.when(good).then(_worth(config)).when(bad).then(0.0),
         reason=pl.when(good).then(alike).when(bad).then(unlike).otherwise(pl.lit(BETWEEN)),
         corrects=None,
     ).select(pl.col(name).cast(kind) for name, kind in NEAR.items())
 
 
-def _worth(rules: Rules) -> pl.Expr:
-    return pl.when("correct").then(1.0).otherwise(rules.mistake_label)
+def _worth(config: RetrievalConfig) -> pl.Expr:
+    return pl.when("correct").then(1.0).otherwise(config.mistake_label)
 
 
-def _judged(near: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _judged(near: pl.DataFrame, config: RetrievalConfig) -> pl.DataFrame:
     """The same with the judge's word (``mends``) for the similarity's; unsure masks, null changes
     nothing.
     """
     yes, no, unsure = (pl.col("mends") == word for word in ("yes", "no", "unsure"))
     label = (
         pl.when(yes)
-        .then(_worth(rules))
+        .then(_worth(config))
         .when(no)
         .then(0.0)
         .when(unsure)
@@ -302,10 +276,10 @@ Drawn = tuple[
 ]  # places in the pool (other skills), and in the others, in the order of the draw
 
 
-def _draws(block: _Block, rules: Rules, rng: np.random.Generator) -> list[Drawn]:
+def _draws(block: _Block, config: RetrievalConfig, rng: np.random.Generator) -> list[Drawn]:
     """For each learner all clips of other skills, and some of other sports, in random order."""
     far = np.flatnonzero(~block.pool["near"].to_numpy())
-    several = negatives_module.SEVERAL * rules.random_negatives
+    several = SEVERAL * config.random_negatives
     return [
         (far[rng.permutation(len(far))], rng.permutation(block.others.height)[:several])
         for _ in range(block.people.height)
@@ -345,10 +319,19 @@ def _readings(
 
 
 def _learner(
-    block: _Block, place: int, own: pl.DataFrame, drawn: Drawn, readings: _Readings, rules: Rules
+    block: _Block,
+    place: int,
+    own: pl.DataFrame,
+    drawn: Drawn,
+    readings: _Readings,
+    config: RetrievalConfig,
 ) -> list[Row]:
     """One learner's rows; where a clip comes twice, the first row counts (see :func:`_kept`)."""
-    learner_id, ids, masks = block.people["learner_id"][place], block.pool["clip_id"], rules.masks
+    learner_id, ids, masks = (
+        block.people["learner_id"][place],
+        block.pool["clip_id"],
+        Masks.of(config),
+    )
     scores, second = block.scores[place], readings.second[place]
     at = block.places(own["clip_id"])
     label = own["label"].to_numpy()
@@ -357,9 +340,7 @@ def _learner(
     closed[at[np.isnan(label) | (own["reason"] == SAID_NO).to_numpy()]] = True
     level = second[positive]
 
-    def rows(
-        reason: str, chosen: negatives_module.Chosen, names: pl.Series, alike: np.ndarray
-    ) -> list[Row]:
+    def rows(reason: str, chosen: NegativeChoice, names: pl.Series, alike: np.ndarray) -> list[Row]:
         kept: list[Row] = [
             (learner_id, names[i], 0.0, reason, float(alike[i]), None) for i in chosen.kept
         ]
@@ -369,14 +350,14 @@ def _learner(
 
     found = [row for row in own.select(*SCHEMA).iter_rows() if row[2] != 0.0]
     if readings.ranked is not None:
-        chosen = negatives_module.mine(
+        chosen = mine(
             readings.ranked[place],
             second,
             positive,
             closed,
             masks,
-            count=rules.mined_negatives,
-            depth=rules.mined_depth,
+            count=config.mined_negatives,
+            depth=config.mined_depth,
         )
         found += rows(MINED, chosen, ids, scores)
         drawn = (drawn[0][~np.isin(drawn[0], chosen.kept)], drawn[1])
@@ -388,29 +369,27 @@ def _learner(
     far, random = drawn
     found += rows(
         OTHER_SKILL,
-        negatives_module.first_unmasked(
-            far, masks.reasons(second[far], level), rules.skill_negatives
-        ),
+        first_unmasked(far, masks.reasons(second[far], level), config.skill_negatives),
         ids,
         scores,
     )
     alike, also = readings.random[place]
-    chosen = negatives_module.first_unmasked(
-        np.arange(len(random)), masks.reasons(also, level), rules.random_negatives
+    chosen = first_unmasked(
+        np.arange(len(random)), masks.reasons(also, level), config.random_negatives
     )
     return found + rows(RANDOM, chosen, block.others["clip_id"].gather(random), alike)
 
 
-def _kept(rows: list[Row], rules: Rules, rng: np.random.Generator) -> list[Row]:
+def _kept(rows: list[Row], config: RetrievalConfig, rng: np.random.Generator) -> list[Row]:
     """The first row of each clip; with a ratio, no more negatives than it allows for the positives
     there are.
     """
     first = list({row[1]: row for row in reversed(rows)}.values())
-    if not rules.negatives_ratio:
+    if not config.negatives_ratio:
         return first
     negatives = sorted(row for row in first if row[2] == 0.0)
-    most = round(rules.negatives_ratio * sum(row[2] is not None and row[2] > 0 for row in first))
-    chosen = negatives_module.thinned([row[3] for row in negatives], most, rng)
+    most = round(config.negatives_ratio * sum(row[2] is not None and row[2] > 0 for row in first))
+    chosen = thin([row[3] for row in negatives], most, rng)
     return [row for row in first if row[2] != 0.0] + [negatives[place] for place in chosen]
 
 
@@ -439,7 +418,11 @@ def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
 
 
 def build_lesson_supervision(
-    learners: pl.DataFrame, clips: pl.DataFrame, texts: dict[str, str], **settings: Any
+    learners: pl.DataFrame,
+    clips: pl.DataFrame,
+    texts: dict[str, str],
+    config: RetrievalConfig,
+    **readers: Any,
 ) -> pl.DataFrame:
     """As :func:`build_supervision`, for the mistakes shown in training lessons; a clip is never its
     own candidate.
@@ -451,5 +434,5 @@ def build_lesson_supervision(
     heard = learners.filter(_of(["train"]) & pl.col("is_mistake"))
     if not heard.height or not lessons.height:
         return pl.DataFrame(schema=SCHEMA)
-    settings["similarity"] = settings.get("similarity") or comments_similarity(heard, clips)
-    return build_supervision(lessons, clips, texts, splits=("train",), **settings)
+    readers["similarity"] = readers.get("similarity") or comments_similarity(heard, clips)
+    return build_supervision(lessons, clips, texts, config, splits=("train",), **readers)

@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from sportskills_lib.config import RetrievalConfig
+
 TOO_ALIKE = "masked: says much the same as the expert"
 LIKE_POSITIVES = "masked: nearly as like the comment as the positives"
 RANKED_LIKE_POSITIVES = "masked: the first stage ranks it with the positives"
@@ -31,6 +33,11 @@ class Masks:
     ceiling: float = 2.0
     margin: float = 0.1
     against: Literal["none", "mean", "lowest"] = "none"
+
+    @classmethod
+    def of(cls, config: RetrievalConfig) -> Masks:
+        """Those that a stage's config asks for."""
+        return cls(config.mask_ceiling, config.mask_margin, config.mask_against)
 
     @property
     def any(self) -> bool:
@@ -56,14 +63,14 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class NegativeChoice:
     """Places of clips in a pool: negatives, and what stood in their way with the reason."""
 
     kept: list[int]
     masked: list[tuple[int, str]]
 
 
-def first_unmasked(places: np.ndarray, reasons: list[str], count: int) -> Chosen:
+def first_unmasked(places: np.ndarray, reasons: list[str], count: int) -> NegativeChoice:
     """The first ``count`` of ``places`` without a reason, and those masked on the way: a mask costs
     no negative.
     """
@@ -76,7 +83,7 @@ def first_unmasked(places: np.ndarray, reasons: list[str], count: int) -> Chosen
             masked.append((place, reason))
         else:
             kept.append(place)
-    return Chosen(sorted(kept), sorted(masked))
+    return NegativeChoice(sorted(kept), sorted(masked))
 
 
 def mine(
@@ -88,7 +95,7 @@ def mine(
     *,
     count: int,
     depth: int,
-) -> Chosen:
+) -> NegativeChoice:
     """``count`` negatives from the first stage's ``depth`` best, the best first.
 
     ``ranked`` [N]: the first stage's scores of the learner's candidates; ``alike`` [N]: similarity
@@ -109,7 +116,7 @@ def mine(
     return first_unmasked(order, both, count)
 
 
-def thinned(kinds: list[str], most: int, rng: np.random.Generator) -> list[int]:
+def thin(kinds: list[str], most: int, rng: np.random.Generator) -> list[int]:
     """Places of at most ``most`` negatives, as evenly over their ``kinds`` as there are; all, if
     they are no more.
 
