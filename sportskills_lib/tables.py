@@ -19,6 +19,7 @@ ID_PATTERN = (
 )
 SPLITS = ("train", "val", "test")
 DEMONSTRATIONS = ("correct", "incorrect", "none")
+DroppedRow = tuple[str, str, str, str]  # item_kind, item_id, reason, detail: a row of Dropped
 
 
 def _id(**options) -> dy.String:
@@ -165,7 +166,7 @@ def span_id(owner: str, start_s: float, end_s: float) -> str:
     return f"{owner}:{round(start_s * 1000):06d}-{round(end_s * 1000):06d}"
 
 
-def dropped_rows(rows: Iterable[tuple[str, str, str, str]]) -> dy.DataFrame[Dropped]:
+def dropped_rows(rows: Iterable[DroppedRow]) -> dy.DataFrame[Dropped]:
     """Rows of (item_kind, item_id, reason, detail) as a table."""
     frame = pl.DataFrame(list(rows), schema=list(Dropped.column_names()), orient="row")
     return Dropped.validate(frame, cast=True)

@@ -22,9 +22,8 @@ from sportskills_lib.curation.captions.choose_file import by_video, choose_capti
 from sportskills_lib.curation.taxonomy import shipped
 from sportskills_lib.formats.files import printable
 from sportskills_lib.language.coaching_words import words
+from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
-
-DroppedRow = tuple[str, str, str, str]  # item_kind, item_id, reason, detail
 
 # Words that make a search term of a skill; ours, since the paper's list is not public.
 CONNECTING_WORDS = words(

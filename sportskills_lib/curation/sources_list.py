@@ -21,9 +21,10 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
-from sportskills_lib.curation.sources import DroppedRow, Lesson, day, find_lessons, made_id
+from sportskills_lib.curation.sources import Lesson, day, find_lessons, made_id
 from sportskills_lib.curation.taxonomy import shipped
 from sportskills_lib.formats.files import read_delimited
+from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
 
 NEEDED = ("path", "sport", "skill")

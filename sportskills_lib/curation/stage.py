@@ -27,10 +27,11 @@ from sportskills_lib.curation import (
     sentences,
     speech_recognition,
 )
-from sportskills_lib.curation.sources import DroppedRow, Lesson
+from sportskills_lib.curation.sources import Lesson
 from sportskills_lib.curation.sources_list import find_sources
 from sportskills_lib.runs.artifacts import sha256_file
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, Value, map_shards
+from sportskills_lib.tables import DroppedRow
 
 PART = 1000  # videos whose narrations are held in memory and written together
 MANY = 10_000  # from so many videos on, shards are larger: a folder for every 32 would be thousands

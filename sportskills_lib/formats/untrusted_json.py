@@ -19,14 +19,20 @@ from typing import Any
 
 from sportskills_lib import tables
 
-Drop = tuple[str, str, str, str]  # item_kind, item_id, reason, detail: a row of tables.Dropped
-
 LONGEST_ID = 128  # characters; a file's name may have 255 bytes, and ids are parts of names
 LONGEST_S = 1e7  # no video lasts four months
 _DIGITS = 30  # a longer whole number is read as a float, which may be infinite
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _SAID_YES, _SAID_NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
+
+
+class UnusableRow(ValueError):
+    """A row that cannot be used: the short name of the reason, and a detail for people."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
 
 
 class RepeatedKeys(dict[str, Any]):
@@ -67,7 +73,7 @@ def load_json(path: Path, *, remedy: str = "fetch it again") -> Any:
     try:
         return parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({shown(str(error))}): {remedy}") from None
+        raise ValueError(f"{path} is not readable JSON ({preview(str(error))}): {remedy}") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any, str]]:
@@ -88,10 +94,10 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any, str]]:
             try:
                 yield number, parse_json(line.decode()), ""
             except (ValueError, RecursionError) as error:
-                yield number, None, shown(str(error))
+                yield number, None, preview(str(error))
 
 
-def shown(value: Any, limit: int = 100) -> str:
+def preview(value: Any, limit: int = 100) -> str:
     """The value as a message may show it: short, on one line, and always possible to write."""
     try:
         said = value if isinstance(value, str) else reprlib.repr(value)
@@ -145,6 +151,20 @@ def flag(value: Any) -> bool | None:
     """
     said = str(value).strip().lower() if isinstance(value, bool | int | float | str) else ""
     return True if said in _SAID_YES else False if said in _SAID_NO else None
+
+
+def require_distinct_keys(row: dict[str, Any]) -> None:
+    """UnusableRow for an object that names a key twice: nobody can tell which value holds."""
+    if isinstance(row, RepeatedKeys):
+        raise UnusableRow("contradictory", f"names {preview(row.others[0][0])} twice")
+
+
+def require_seconds(row: dict[str, Any], field: str) -> float | None:
+    """The field as :func:`seconds`, None where it is null; UnusableRow for any other value."""
+    found = seconds(row.get(field))
+    if found is None and row.get(field) is not None:
+        raise UnusableRow("bad_time", f"{field} {preview(row[field])} is no number of seconds")
+    return found
 
 
 def find_inside(folder: Path, relative: Any) -> tuple[str | None, str]:

@@ -18,10 +18,11 @@ from typing import Any
 
 from sportskills_lib import tables
 from sportskills_lib.formats import untrusted_json
-from sportskills_lib.formats.untrusted_json import Drop
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.learner_data import exact_questions
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import EgoExoTake, read_takes
+from sportskills_lib.tables import DroppedRow
 
 SAME_MOMENT_S = 0.1  # nearer than this, a tip and a good execution speak of the same; ours
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
@@ -29,24 +30,15 @@ _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 
 @dataclass(frozen=True)
 class Moment:
-    """A proficiency item: a moment done well, or a tip for one that was not."""
+    """A usable annotation. ``is_good``: a good execution (True), a tip (False), a remark (None)."""
 
     item_id: str
     time_s: float
     text: str
-    is_good: bool
+    is_good: bool | None
 
 
-@dataclass(frozen=True)
-class Said:
-    """One usable remark of the commentary."""
-
-    item_id: str
-    time_s: float
-    text: str
-
-
-def read(folder: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Remark]:
+def read(folder: Path, settings: ReaderSettings, drops: list[DroppedRow]) -> list[Remark]:
     """Every remark that may become a learner; the others, and takes that nobody speaks of, go to
     ``drops``.
     """
@@ -93,172 +85,111 @@ def read(folder: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Rema
 # -------------------------------------------------------------------------------------- annotations
 
 
-def _commentary(path: Path, drops: list[Drop]) -> dict[str, list[Said]]:
-    """Usable remarks by take_uid, each in the file's order; the others go to ``drops``."""
-    found: dict[str, list[Said]] = {}
+def _annotations(path: Path, kind: type) -> Any:
+    """What the file names "annotations"; empty without the file. ValueError for another type."""
     if not path.is_file():
-        return found
+        return kind()
     document = untrusted_json.load_json(path)
-    takes = document.get("annotations") if isinstance(document, dict) else None
-    if not isinstance(takes, dict):
-        raise ValueError(
-            f'{path} has no object "annotations" with the remarks by take_uid: fetch it again'
-        )
+    value = document.get("annotations") if isinstance(document, dict) else document
+    if not isinstance(value, kind):
+        name = "object" if kind is dict else "list"
+        raise ValueError(f'{path} has no {name} "annotations", one entry per take: fetch it again')
+    return value
+
+
+def _commentary(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]:
+    """Usable remarks by take_uid, each in the file's order; the others go to ``drops``."""
+    remarks: dict[str, list[Moment]] = {}
+    takes = _annotations(path, dict)
     for uid, experts in (*takes.items(), *getattr(takes, "others", ())):
         take_id = untrusted_json.identity(uid)
         if take_id is None:
-            drops.append(
-                (
-                    "take",
-                    untrusted_json.shown(uid),
-                    "bad_id",
-                    f"{path.name}: it is no usable take_uid",
-                )
-            )
+            detail = f"{path.name}: it is no usable take_uid"
+            drops.append(("take", untrusted_json.preview(uid), "bad_id", detail))
             continue
-        for label, remark in _rows_of(take_id, experts, path.name, drops):
-            said = _said(label, remark)
-            if isinstance(said, Said):
-                found.setdefault(take_id, []).append(said)
-            else:
-                drops.append(said)
-                found.setdefault(take_id, [])
-    return found
+        for label, row in _rows_of(take_id, experts, path.name, drops):
+            of_take = remarks.setdefault(take_id, [])
+            of_take += _usable("learner", label, row, None, drops)
+    return remarks
 
 
 def _rows_of(
-    take_id: str, experts: Any, name: str, drops: list[Drop]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(label, remark) of every remark that is an object, over all experts of a take."""
+    take_id: str, experts: Any, name: str, drops: list[DroppedRow]
+) -> Iterator[tuple[str, Any]]:
+    """(label, remark) of every remark, over all experts of a take."""
     if not isinstance(experts, list):
-        drops.append(
-            (
-                "learner",
-                take_id,
-                "bad_row",
-                f"{name}: holds {untrusted_json.shown(experts)}, not a list of experts",
-            )
-        )
+        detail = f"{name}: holds {untrusted_json.preview(experts)}, not a list of experts"
+        drops.append(("learner", take_id, "bad_row", detail))
         return
     for expert in experts:
-        rows = expert.get("commentary_data", []) if isinstance(expert, dict) else None
-        if not isinstance(rows, list):
-            held = rows if isinstance(expert, dict) else expert
-            drops.append(
-                (
-                    "learner",
-                    take_id,
-                    "bad_row",
-                    f"{name}: {untrusted_json.shown(held)} is no list of remarks",
-                )
-            )
+        rows = expert.get("commentary_data", []) if isinstance(expert, dict) else expert
+        if not isinstance(rows, list) or not isinstance(expert, dict):
+            detail = f"{name}: {untrusted_json.preview(rows)} is no list of remarks"
+            drops.append(("learner", take_id, "bad_row", detail))
             continue
         named = expert.get("take_uid", take_id)
-        for remark in rows:
-            label = _label(take_id, remark)
-            if not isinstance(remark, dict):
-                drops.append(
-                    (
-                        "learner",
-                        label,
-                        "bad_row",
-                        f"{name}: {untrusted_json.shown(remark)} is no remark",
-                    )
-                )
-            elif named != take_id:
-                detail = (
-                    f"{name}: filed under {take_id}, its expert names {untrusted_json.shown(named)}"
-                )
+        for row in rows:
+            label = _label(take_id, row)
+            if isinstance(row, dict) and named != take_id:
+                shown = untrusted_json.preview(named)
+                detail = f"{name}: filed under {take_id}, its expert names {shown}"
                 drops.append(("learner", label, "contradictory", detail))
             else:
-                yield label, remark
+                yield label, row
 
 
 def _label(take_id: str, row: Any) -> str:
     time = row.get("video_time") if isinstance(row, dict) else row
-    return f"{take_id}@{untrusted_json.shown(time, 40)}"
+    return f"{take_id}@{untrusted_json.preview(time, 40)}"
 
 
-def _said(label: str, remark: dict[str, Any]) -> Said | Drop:
-    time_s, words = (
-        untrusted_json.seconds(remark.get("video_time")),
-        untrusted_json.text(remark.get("text")),
-    )
-    if refusal := _refusal(remark, time_s, words):
-        return "learner", label, *refusal
-    assert time_s is not None and words is not None
-    return Said(label, time_s, words)
+def _usable(
+    kind: str, label: str, row: Any, is_good: bool | None, drops: list[DroppedRow]
+) -> list[Moment]:
+    """The moment of an annotation, in a list; an empty list where it cannot be used."""
+    try:
+        return [_moment(label, row, is_good)]
+    except UnusableRow as why:
+        drops.append((kind, label, why.reason, why.detail))
+        return []
 
 
-def _refusal(
-    row: dict[str, Any], time_s: float | None, words: str | None
-) -> tuple[str, str] | None:
-    """Reason and detail why a remark or a moment cannot be used; None when it can."""
+def _moment(label: str, row: Any, is_good: bool | None) -> Moment:
+    if not isinstance(row, dict):
+        raise UnusableRow("bad_row", f"{untrusted_json.preview(row)} is no object")
     flagged = row.get("error")
     if flagged and untrusted_json.flag(flagged) is not False:
-        return "annotation_error", untrusted_json.text(
-            row.get("_error_desc") or row.get("error_desc")
-        ) or "no detail"
-    if isinstance(row, untrusted_json.RepeatedKeys):
-        return "contradictory", f"names {untrusted_json.shown(row.others[0][0])} twice"
-    if row.get("video_time") is not None and time_s is None:
-        return (
-            "bad_time",
-            f"video_time {untrusted_json.shown(row['video_time'])} is no number of seconds",
-        )
+        reported = untrusted_json.text(row.get("_error_desc") or row.get("error_desc"))
+        raise UnusableRow("annotation_error", reported or "no detail")
+    untrusted_json.require_distinct_keys(row)
+    time_s = untrusted_json.require_seconds(row, "video_time")
+    words = untrusted_json.text(row.get("text")) if is_good is None else _words(row)
     if time_s is None or words is None:
-        return "empty_comment", "no text or no time"
-    return None
+        raise UnusableRow("empty_comment", "no text or no time")
+    return Moment(label, time_s, words, is_good)
 
 
-def _proficiency(path: Path, drops: list[Drop]) -> dict[str, list[Moment]]:
+def _proficiency(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]:
     """Usable moments by take_uid; those that call the same moment good and bad, and others, go to
     ``drops``.
     """
-    found: dict[str, list[Moment]] = {}
-    if not path.is_file():
-        return found
-    document = untrusted_json.load_json(path)
-    entries = document.get("annotations") if isinstance(document, dict) else document
-    if not isinstance(entries, list):
-        raise ValueError(f'{path} has no list "annotations" with an object a take: fetch it again')
-    for entry in entries:
-        take_id = (
-            untrusted_json.identity(entry.get("take_uid")) if isinstance(entry, dict) else None
-        )
+    moments: dict[str, list[Moment]] = {}
+    for entry in _annotations(path, list):
+        take_id = untrusted_json.identity(isinstance(entry, dict) and entry.get("take_uid"))
         if take_id is None:
-            drops.append(
-                (
-                    "take",
-                    untrusted_json.shown(entry, 40),
-                    "bad_row",
-                    f"{path.name}: no object with a take_uid",
-                )
-            )
+            detail = f"{path.name}: no object with a take_uid"
+            drops.append(("take", untrusted_json.preview(entry, 40), "bad_row", detail))
             continue
         for field, good in (("good_executions", True), ("tips_for_improvement", False)):
             items = entry.get(field) or []
             if not isinstance(items, list):
-                held = f"{field} holds {untrusted_json.shown(items)}, not a list"
-                drops.append(("moment", take_id, "bad_row", f"{path.name}: {held}"))
+                detail = f"{path.name}: {field} holds {untrusted_json.preview(items)}, not a list"
+                drops.append(("moment", take_id, "bad_row", detail))
                 continue
             for item in items:
-                moment = _moment(_label(take_id, item), item, good)
-                if isinstance(moment, Moment):
-                    found.setdefault(take_id, []).append(moment)
-                else:
-                    drops.append(moment)
-    return {take_id: _agreeing(moments, drops) for take_id, moments in found.items()}
-
-
-def _moment(label: str, item: Any, good: bool) -> Moment | Drop:
-    if not isinstance(item, dict):
-        return "moment", label, "bad_row", f"{untrusted_json.shown(item)} is no object"
-    time_s, words = untrusted_json.seconds(item.get("video_time")), _words(item)
-    if refusal := _refusal(item, time_s, words or "no words, but a label"):
-        return "moment", label, *refusal
-    assert time_s is not None
-    return Moment(label, time_s, words, good)
+                usable = _usable("moment", _label(take_id, item), item, good, drops)
+                moments[take_id] = moments.get(take_id, []) + usable
+    return {take_id: _agreeing(of_take, drops) for take_id, of_take in moments.items()}
 
 
 def _words(item: dict[str, Any]) -> str:
@@ -274,7 +205,7 @@ def _words(item: dict[str, Any]) -> str:
     return " ".join(filter(None, (untrusted_json.text(each) for each in texts)))
 
 
-def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
+def _agreeing(moments: list[Moment], drops: list[DroppedRow]) -> list[Moment]:
     """The moments that nobody calls good and bad at once, each of them once."""
     kept: list[Moment] = []
     for moment in moments:
@@ -310,17 +241,17 @@ def _agreeing(moments: list[Moment], drops: list[Drop]) -> list[Moment]:
 def _of_take(
     take: EgoExoTake,
     split: str,
-    said: list[Said],
+    remarks: list[Moment],
     moments: list[Moment],
     settings: ReaderSettings,
-    drops: list[Drop],
+    drops: list[DroppedRow],
 ) -> list[Remark]:
     """A remark's learner has the tips of its moment added; a moment that no remark speaks of is a
     learner too.
     """
-    found: list[Remark] = []
-    told: set[Moment] = set()
-    for remark in said:
+    learners: list[Remark] = []
+    merged: set[Moment] = set()
+    for remark in remarks:
         if not _inside(take, "learner", remark, drops):
             continue
         gaps = [(abs(moment.time_s - remark.time_s), moment.time_s, moment) for moment in moments]
@@ -329,19 +260,19 @@ def _of_take(
             for row in sorted(gaps, key=lambda row: (row[:2], row[2].is_good, row[2].text))
             if row[0] <= settings.tip_gap_s
         ]
-        told.update(near)
+        merged.update(near)
         learner = _learner(
             take, split, remark, remark.text, near[0].is_good if near else None, settings.span_s
         )
         if not any(
-            other.learner_id == learner.learner_id for other in found
+            other.learner_id == learner.learner_id for other in learners
         ):  # else the tips are there already
             tips = [moment.text for moment in near if moment.text and not moment.is_good]
             learner = replace(learner, text=" ".join([remark.text, *tips]))
-        found.append(learner)
-    spans = [(remark.start_s, remark.end_s, remark.learner_id) for remark in found]
+        learners.append(learner)
+    spans = [(remark.start_s, remark.end_s, remark.learner_id) for remark in learners]
     for moment in moments:
-        if moment in told or not _inside(take, "moment", moment, drops):
+        if moment in merged or not _inside(take, "moment", moment, drops):
             continue
         if held := next(
             (name for start_s, end_s, name in spans if start_s <= moment.time_s <= end_s), ""
@@ -359,13 +290,13 @@ def _of_take(
                 ("moment", moment.item_id, "empty_comment", "no text, and no remark at its moment")
             )
         else:
-            found.append(
+            learners.append(
                 _learner(take, split, moment, moment.text, moment.is_good, settings.span_s)
             )
-    return found
+    return learners
 
 
-def _inside(take: EgoExoTake, kind: str, row: Said | Moment, drops: list[Drop]) -> bool:
+def _inside(take: EgoExoTake, kind: str, row: Moment, drops: list[DroppedRow]) -> bool:
     if 0 <= row.time_s <= take.duration_s:
         return True
     detail = f"at {row.time_s:g} s; the take lasts {take.duration_s:.2f} s"
@@ -376,7 +307,7 @@ def _inside(take: EgoExoTake, kind: str, row: Said | Moment, drops: list[Drop]) 
 def _learner(
     take: EgoExoTake,
     split: str,
-    row: Said | Moment,
+    row: Moment,
     words: str,
     is_good: bool | None,
     span_s: float,

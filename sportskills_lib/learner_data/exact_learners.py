@@ -11,15 +11,15 @@ from collections import defaultdict
 from pathlib import Path
 
 from sportskills_lib.formats import untrusted_json
-from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data import exact_questions
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import OUTSIDE, sport_and_skill
 from sportskills_lib.learner_data.video_lengths import lengths_of
+from sportskills_lib.tables import DroppedRow
 
 
 def read(
-    root: Path, lines: Path, settings: ReaderSettings, takes: Path | None, drops: list[Drop]
+    root: Path, lines: Path, settings: ReaderSettings, takes: Path | None, drops: list[DroppedRow]
 ) -> list[Remark]:
     """Every clip that may become a learner; paths are relative to ``root``, in which metadata.jsonl
     lies.
@@ -46,10 +46,7 @@ def read(
                 drops,
                 item,
                 reason,
-                (
-                    f"file_name {untrusted_json.shown(item.file_name)} is {told}: fetch the clips "
-                    "beside it"
-                ),
+                f"file_name {untrusted_json.preview(item.file_name)} is {told}: fetch the clips",
             )
         elif sport is None:
             _drop(drops, item, "unknown_sport", settings.sports.refusal(first, item.domain))
@@ -58,7 +55,7 @@ def read(
                 drops,
                 item,
                 "no_split",
-                f"splits.json names no take {untrusted_json.shown(item.take_name)}",
+                f"splits.json names no take {untrusted_json.preview(item.take_name)}",
             )
         else:
             usable.append((item, path, sport, skill))
@@ -89,12 +86,14 @@ def read(
     return remarks
 
 
-def _drop(drops: list[Drop], item: exact_questions.ExActItem, reason: str, detail: str) -> None:
+def _drop(
+    drops: list[DroppedRow], item: exact_questions.ExActItem, reason: str, detail: str
+) -> None:
     drops.append(("learner", item.item_id, reason, f"line {item.line}: {detail}"))
 
 
 def _agreeing(
-    items: list[exact_questions.ExActItem], drops: list[Drop]
+    items: list[exact_questions.ExActItem], drops: list[DroppedRow]
 ) -> list[exact_questions.ExActItem]:
     """The items without those that call the same moment of the same take good and bad, and without
     copies.

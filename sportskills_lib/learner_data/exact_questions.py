@@ -20,7 +20,8 @@ import polars as pl
 
 from sportskills_lib import group_splits, tables
 from sportskills_lib.formats import untrusted_json
-from sportskills_lib.formats.untrusted_json import Drop
+from sportskills_lib.formats.untrusted_json import UnusableRow
+from sportskills_lib.tables import DroppedRow
 
 FIELDS = ("file_name", "id", "domain", "is_ge", "groundTruth")
 WRONG = 4  # other comments of a question
@@ -56,7 +57,7 @@ class ExActItem:
         return (*self.negatives[: self.answer], self.comment, *self.negatives[self.answer :])
 
 
-def read_items(path: Path) -> tuple[list[ExActItem], list[Drop]]:
+def read_items(path: Path) -> tuple[list[ExActItem], list[DroppedRow]]:
     """Every usable line of metadata.jsonl in its order, and a dropped row for each of the others.
 
     A question without four other comments is no question, but still a learner: it is kept.
@@ -64,22 +65,26 @@ def read_items(path: Path) -> tuple[list[ExActItem], list[Drop]]:
     """
     items: dict[str, ExActItem] = {}
     clashing: set[str] = set()
-    drops: list[Drop] = []
+    drops: list[DroppedRow] = []
     looks_right = False
-    for number, row, why in untrusted_json.json_lines(path):
-        if why or not isinstance(row, dict):
+    for number, row, error in untrusted_json.json_lines(path):
+        if error or not isinstance(row, dict):
             detail = (
-                f"line {number}: {why}"
-                if why
-                else f"line {number} holds {untrusted_json.shown(row)}, not an object"
+                f"line {number}: {error}"
+                if error
+                else f"line {number} holds {untrusted_json.preview(row)}, not an object"
             )
             drops.append(("learner", f"line{number}", "bad_row", detail))
             continue
         looks_right |= {"file_name", "id", "groundTruth"} <= set(row)
-        found = _item(row, number)
-        if not isinstance(found, ExActItem):
-            drops.append(found)
-        elif found.item_id not in items:
+        try:
+            found = _item(row, number)
+        except UnusableRow as why:
+            name = row.get("id")
+            label = untrusted_json.preview(name) if name is not None else f"line{number}"
+            drops.append(("learner", label, why.reason, f"line {number}: {why.detail}"))
+            continue
+        if found.item_id not in items:
             items[found.item_id] = found
         else:
             first = items[found.item_id]
@@ -88,8 +93,8 @@ def read_items(path: Path) -> tuple[list[ExActItem], list[Drop]]:
                 found.comment,
                 found.good,
             )
-            told = "says the same as" if same else "contradicts"
-            detail = f"line {number} {told} line {first.line}, which has the same id"
+            verb = "says the same as" if same else "contradicts"
+            detail = f"line {number} {verb} line {first.line}, which has the same id"
             drops.append(("learner", found.item_id, "doubled" if same else "contradictory", detail))
             clashing |= set() if same else {found.item_id}
     if not looks_right:
@@ -103,42 +108,30 @@ def read_items(path: Path) -> tuple[list[ExActItem], list[Drop]]:
     return list(items.values()), drops
 
 
-def _item(row: dict[str, Any], line: int) -> ExActItem | Drop:
-    label = untrusted_json.shown(row.get("id")) if row.get("id") is not None else f"line{line}"
-
-    def refused(reason: str, detail: str) -> Drop:
-        return "learner", label, reason, f"line {line}: {detail}"
-
+def _item(row: dict[str, Any], line: int) -> ExActItem:
+    """UnusableRow with the reason where the line gives no question."""
     if missing := [field for field in FIELDS if field not in row]:
-        return refused("missing_field", f"no {', '.join(missing)}")
-    if isinstance(row, untrusted_json.RepeatedKeys):
-        return refused("contradictory", f"names {untrusted_json.shown(row.others[0][0])} twice")
+        raise UnusableRow("missing_field", f"no {', '.join(missing)}")
+    untrusted_json.require_distinct_keys(row)
     item_id, good = untrusted_json.identity(row["id"]), untrusted_json.flag(row["is_ge"])
-    comment, take = (
-        untrusted_json.text(row["groundTruth"]),
-        untrusted_json.text(row.get("take_name")),
-    )
+    comment = untrusted_json.text(row["groundTruth"])
     if item_id is None:
-        return refused("bad_id", f"id {untrusted_json.shown(row['id'])} is no usable id")
+        raise UnusableRow("bad_id", f"id {untrusted_json.preview(row['id'])} is no usable id")
     if good is None:
-        return refused(
-            "bad_value", f"is_ge {untrusted_json.shown(row['is_ge'])} is neither true nor false"
-        )
+        value = untrusted_json.preview(row["is_ge"])
+        raise UnusableRow("bad_value", f"is_ge {value} is neither true nor false")
     if comment is None:
-        return refused("empty_comment", "groundTruth has no text")
+        raise UnusableRow("empty_comment", "groundTruth has no text")
+    at_s = untrusted_json.require_seconds(row, "video_time")
+    if at_s is not None and at_s < 0:
+        raise UnusableRow("bad_time", f"video_time {at_s:g} is before the take's start")
     others = row.get("negative_comments")
-    texts = [untrusted_json.text(other) for other in others] if isinstance(others, list) else []
-    at_s = untrusted_json.seconds(row.get("video_time"))
-    if row.get("video_time") is not None and (at_s is None or at_s < 0):
-        return refused(
-            "bad_time",
-            f"video_time {untrusted_json.shown(row['video_time'])} is no number of seconds",
-        )
+    texts = map(untrusted_json.text, others if isinstance(others, list) else ())
     return ExActItem(
         item_id=item_id,
         file_name=row["file_name"] if isinstance(row["file_name"], str) else "",
         domain=untrusted_json.text(row["domain"]) or "",
-        take_name=take or item_id,
+        take_name=untrusted_json.text(row.get("take_name")) or item_id,
         good=good,
         comment=comment,
         negatives=tuple(other for other in texts if other),
@@ -194,22 +187,18 @@ def known_takes(folders: Iterable[Path]) -> KnownTakes:
         takes = untrusted_json.load_json(listed) if listed.is_file() else []
         if not isinstance(takes, list):
             raise ValueError(
-                f"{listed} holds {untrusted_json.shown(takes)}, not a list of takes: fetch it again"
+                f"{listed} holds {untrusted_json.preview(takes)}, not a list of takes: "
+                "fetch it again"
             )
         people: dict[str, str] = {}
         for take in takes:
-            names = (
-                [untrusted_json.name(take.get(key)) for key in ("take_uid", "take_name")]
-                if isinstance(take, dict)
-                else []
-            )
-            person = untrusted_json.name(take.get("participant_uid")) if names else None
-            uid, called = names or (None, None)
-            for name in filter(None, (uid, called)):
-                if person:
-                    people[name] = person
-                if uid and uid in splits:
-                    splits[name] = splits[uid]
+            if not isinstance(take, dict):
+                continue
+            uid, called = (untrusted_json.name(take.get(key)) for key in ("take_uid", "take_name"))
+            person = untrusted_json.name(take.get("participant_uid"))
+            names = list(filter(None, (uid, called)))
+            people |= dict.fromkeys(names, person) if person else {}
+            splits |= dict.fromkeys(names, splits[uid]) if uid in splits else {}
         return KnownTakes(people, splits)
     return KnownTakes({}, {})
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import tables, video
-from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.runs import worker_pool
+from sportskills_lib.tables import DroppedRow
 
 Item = tuple[
     str, str, tuple[tuple[float, float], ...], int, int
@@ -95,7 +95,7 @@ def read_learner_frames(
         label="learners",
     )
     pictures: dict[str, np.ndarray] = {}
-    drops: list[Drop] = []
+    drops: list[DroppedRow] = []
     for ids, result in zip(groups["learner_id"], results, strict=True):
         if result.value is None:
             reason = worker_pool.LOST_READER[result.reason or ""]

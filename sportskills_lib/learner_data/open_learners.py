@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data import egoexo, exact_learners, plain_table
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark, Sports, learners_of
 from sportskills_lib.runs.artifacts import workspace
+from sportskills_lib.tables import DroppedRow
 
 FORMATS = (
     "a folder with Ego-Exo4D's takes.json and annotations, ExAct's metadata.jsonl (or its "
@@ -49,7 +49,7 @@ def read_learners(
     Guarantee: no participant, take or video stands in two splits. ValueError, with the file and the
     remedy, when a file is not what its name says; a row that cannot be used costs itself alone.
     """
-    drops: list[Drop] = []
+    drops: list[DroppedRow] = []
     remarks: list[Remark] = []
     if source is not None:
         settings = ReaderSettings(span_s, tip_gap_s, Sports(sports), workers)
@@ -61,7 +61,7 @@ def read_learners(
 
 
 def _read(
-    source: Path, settings: ReaderSettings, takes: Path | None, drops: list[Drop]
+    source: Path, settings: ReaderSettings, takes: Path | None, drops: list[DroppedRow]
 ) -> list[Remark]:
     """The remarks of whatever ``source`` is."""
     if source.is_dir():
@@ -75,7 +75,7 @@ def _read(
         )
         hint = f"; it has {', '.join(lists[:3])}: name the table itself" if lists else ""
         raise ValueError(
-            f"learners {source} holds none that can be read{hint or f': give {FORMATS}'}"
+            f"learners {source} contains no readable learners{hint or f': give {FORMATS}'}"
         )
     if source.name == "takes.json":
         return egoexo.read(source.parent, settings, drops)

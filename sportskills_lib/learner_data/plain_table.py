@@ -21,10 +21,11 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.formats import untrusted_json
-from sportskills_lib.formats.untrusted_json import Drop
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import OUTSIDE
 from sportskills_lib.learner_data.video_lengths import lengths_of
+from sportskills_lib.tables import DroppedRow
 
 SUFFIXES = (".csv", ".parquet")
 NEEDED = ("video", "start", "end", "sport", "skill", "comment")
@@ -35,15 +36,17 @@ SLACK_S = 0.5
 _RECORD_LINES = 100  # a quoted comment of more lines is a quote that was never closed
 
 
-def read(path: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Remark]:
+def read(path: Path, settings: ReaderSettings, drops: list[DroppedRow]) -> list[Remark]:
     """Every row that may become a learner; the others go to ``drops`` as ``row<number>``, counted
     from 1.
     """
-    found = [
-        (number, _remark(path.parent, number, row, settings)) for number, row in _rows(path, drops)
-    ]
-    drops.extend(one for _, one in found if not isinstance(one, Remark))
-    remarks = [one for _, one in found if isinstance(one, Remark)]
+    rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path, drops)
+    remarks = list[Remark]()
+    for number, row in rows:
+        try:
+            remarks.append(_remark(path.parent, f"row{number}", row, settings))
+        except UnusableRow as why:
+            drops.append(("learner", f"row{number}", why.reason, f"row {number}: {why.detail}"))
     lengths = lengths_of(path.parent, [remark.path for remark in remarks], workers=settings.workers)
     kept = []
     for remark in remarks:
@@ -63,69 +66,26 @@ def read(path: Path, settings: ReaderSettings, drops: list[Drop]) -> list[Remark
     return kept
 
 
-def _remark(
-    folder: Path, number: int, row: dict[str, Any], settings: ReaderSettings
-) -> Remark | Drop:
-    label = f"row{number}"
-
-    def refused(reason: str, detail: str) -> Drop:
-        return "learner", label, reason, f"row {number}: {detail}"
-
-    video = row["video"].strip() if isinstance(row["video"], str) else ""
-    path, why = untrusted_json.find_inside(folder, video)
-    if path is None:
-        told = (
-            "lies outside the table's folder: link or copy it there"
-            if why == "outside"
-            else "does not exist"
-        )
-        return refused(
-            OUTSIDE if why == "outside" else "missing_video",
-            f"video {untrusted_json.shown(video)} {told}",
-        )
-    times = []
-    for column in ("start", "end"):
-        time_s = untrusted_json.seconds(row[column])
-        if time_s is None:
-            return refused(
-                "bad_time",
-                (f"{column} {untrusted_json.shown(row[column])} is no number of seconds"),
-            )
-        times.append(time_s)
-    start_s, end_s = times
-    if start_s < 0 or end_s - start_s < SHORTEST_S:
-        told = (
-            "starts before the video"
-            if start_s < 0
-            else f"must end at least {SHORTEST_S} s after it starts"
-        )
-        return refused("bad_span", f"the span {start_s:g} to {end_s:g} s {told}")
+def _remark(folder: Path, label: str, row: dict[str, Any], settings: ReaderSettings) -> Remark:
+    """UnusableRow with the reason where the row gives no learner."""
+    path = _video_path(folder, row["video"])
+    start_s, end_s = _span(row)
     comment, named = untrusted_json.text(row["comment"]), untrusted_json.text(row["sport"])
     if comment is None:
-        return refused(
-            "empty_comment", "comment is empty: say what the expert says, or take the row out"
-        )
+        raise UnusableRow("empty_comment", "comment is empty: write one, or remove the row")
     sport = settings.sports.choose(named)
     if sport is None:
-        return refused(
-            "unknown_sport",
-            settings.sports.refusal(named) if named else "sport is empty: fill it in",
-        )
-    told_split, told_mistake = untrusted_json.text(row.get("split")), row.get("is_mistake")
-    split = told_split.lower() if told_split else None
+        detail = settings.sports.refusal(named) if named else "sport is empty: fill it in"
+        raise UnusableRow("unknown_sport", detail)
+    split = (untrusted_json.text(row.get("split")) or "").lower() or None
     if split not in (None, *tables.SPLITS):
-        return refused(
-            "bad_value",
-            f"split {untrusted_json.shown(told_split)} is none of {', '.join(tables.SPLITS)}",
-        )
-    mistake = untrusted_json.flag(told_mistake)
-    if mistake is None and told_mistake not in (None, ""):
-        return refused(
-            "bad_value",
-            f"is_mistake {untrusted_json.shown(told_mistake)} is neither true nor false",
-        )
+        shown = untrusted_json.preview(row["split"])
+        raise UnusableRow("bad_value", f"split {shown} is none of {', '.join(tables.SPLITS)}")
+    mistake = untrusted_json.flag(row.get("is_mistake"))
+    if mistake is None and row.get("is_mistake") not in (None, ""):
+        shown = untrusted_json.preview(row["is_mistake"])
+        raise UnusableRow("bad_value", f"is_mistake {shown} is neither true nor false")
     person, take_id = untrusted_json.name(row.get("participant")), _take_id(path)
-    skill = untrusted_json.text(row["skill"])
     return Remark(
         item_id=label,
         owner=take_id,
@@ -133,13 +93,38 @@ def _remark(
         participant=person.lower() if person else f"video {path}",
         path=path,
         sport=sport,
-        skill=skill.lower() if skill else None,
+        skill=(untrusted_json.text(row["skill"]) or "").lower() or None,
         start_s=start_s,
         end_s=end_s,
         text=comment,
         is_good=None if mistake is None else not mistake,
         split=split,
     )
+
+
+def _video_path(folder: Path, value: Any) -> str:
+    name = value.strip() if isinstance(value, str) else ""
+    path, why = untrusted_json.find_inside(folder, name)
+    if path is not None:
+        return path
+    shown = untrusted_json.preview(name)
+    if why == "outside":
+        detail = f"video {shown} lies outside the table's folder: link or copy it there"
+        raise UnusableRow(OUTSIDE, detail)
+    raise UnusableRow("missing_video", f"video {shown} does not exist")
+
+
+def _span(row: dict[str, Any]) -> tuple[float, float]:
+    start_s, end_s = (untrusted_json.require_seconds(row, name) for name in ("start", "end"))
+    if start_s is None or end_s is None:
+        raise UnusableRow("bad_time", "start or end is empty, no number of seconds")
+    if start_s < 0:
+        detail = f"the span {start_s:g} to {end_s:g} s starts before the video"
+        raise UnusableRow("bad_span", detail)
+    if end_s - start_s < SHORTEST_S:
+        detail = f"must end at least {SHORTEST_S} s after it starts"
+        raise UnusableRow("bad_span", f"the span {start_s:g} to {end_s:g} s {detail}")
+    return start_s, end_s
 
 
 def _take_id(path: str) -> str:
@@ -155,18 +140,11 @@ def _take_id(path: str) -> str:
 # ---------------------------------------------------------------------------------------- the files
 
 
-def _rows(path: Path, drops: list[Drop]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number from 1, row) of every row that the file holds. ValueError when it cannot be read or
-    lacks a column.
-    """
-    return _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path, drops)
-
-
 def _columns(path: Path, names: list[str]) -> dict[str, int]:
     """Place of each column that is read. ValueError when one is missing or there twice."""
     plain = [name.lstrip("\ufeff").strip().lower() for name in names]
     if missing := [name for name in NEEDED if name not in plain]:
-        has = untrusted_json.shown(", ".join(plain)) or "none"
+        has = untrusted_json.preview(", ".join(plain)) or "none"
         raise ValueError(
             f"learners {path} has no column {', '.join(missing)} (it has {has}): "
             "add it; columns are "
@@ -185,14 +163,14 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = frame.select(pl.nth(list(places.values()))).rows()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise ValueError(
-            f"learners {path} cannot be read ({untrusted_json.shown(str(error))}): save it again"
+            f"learners {path} cannot be read ({untrusted_json.preview(str(error))}): save it again"
         ) from None
     return (
         (number, dict(zip(places, row, strict=True))) for number, row in enumerate(rows, start=1)
     )
 
 
-def _csv_rows(path: Path, drops: list[Drop]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(path: Path, drops: list[DroppedRow]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows with as many values as the header has; bytes that are no UTF-8 become a mark, so that
     they cost no row.
 
@@ -221,13 +199,13 @@ def _csv_rows(path: Path, drops: list[Drop]) -> Iterator[tuple[int, dict[str, An
         number += 1
         values, after = _record(lines, line)
         if values is None or len(values) != len(header or []):
-            told = (
+            detail = (
                 "a quote is not closed"
                 if values is None
                 else f"{len(values)} values, the header has {len(header or [])}"
             )
             drops.append(
-                ("learner", f"row{number}", "bad_row", f"row {number} (line {line + 1}): {told}")
+                ("learner", f"row{number}", "bad_row", f"row {number} (line {line + 1}): {detail}")
             )
             line += 1
             continue

@@ -10,13 +10,12 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 
 from sportskills_lib import group_splits, tables
-from sportskills_lib.formats.untrusted_json import Drop
 from sportskills_lib.learner_data.exact_questions import TEST_SHARE, VAL_SHARE
+from sportskills_lib.tables import DroppedRow
 
 HELD_OUT = ("test", "val", "train")  # whoever stands in two splits stays in the first of these
 
@@ -87,39 +86,30 @@ class ReaderSettings:
     workers: int
 
 
-def learners_of(remarks: list[Remark], drops: list[Drop]) -> pl.DataFrame:
+def learners_of(remarks: list[Remark], drops: list[DroppedRow]) -> pl.DataFrame:
     """tables.Learners in order of id; doubled, contradictory and leaking remarks go to
     ``drops``.
     """
     kept = _whole_groups(_with_splits(_distinct(remarks, drops)), drops)
     kinds = {"start_s": pl.Float64, "end_s": pl.Float64, "is_mistake": pl.Boolean}
     schema = {name: kinds.get(name, pl.String) for name in tables.Learners.column_names()}
-    rows = [_row(remark) for remark in kept]
+    rows = [
+        {
+            **{name: getattr(remark, name) for name in schema if hasattr(remark, name)},
+            "comment": remark.text,
+            "is_mistake": not remark.is_good,
+        }
+        for remark in kept
+    ]
     return tables.Learners.validate(
         pl.DataFrame(rows, schema=schema, orient="row").sort("learner_id"), cast=True
     )
 
 
-def _row(remark: Remark) -> dict[str, Any]:
-    return {
-        "learner_id": remark.learner_id,
-        "start_s": remark.start_s,
-        "end_s": remark.end_s,
-        "take_id": remark.take_id,
-        "participant": remark.participant,
-        "path": remark.path,
-        "sport": remark.sport,
-        "skill": remark.skill,
-        "comment": remark.text,
-        "is_mistake": not remark.is_good,
-        "split": remark.split,
-    }
-
-
 # --------------------------------------------------------------------------------- doubled and torn
 
 
-def _distinct(remarks: list[Remark], drops: list[Drop]) -> list[Remark]:
+def _distinct(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark]:
     """One remark a learner: what others add to the first's words is added; if they contradict it,
     all go.
     """
@@ -201,7 +191,7 @@ def _with_splits(remarks: list[Remark]) -> list[Remark]:
     ]
 
 
-def _whole_groups(remarks: list[Remark], drops: list[Drop]) -> list[Remark]:
+def _whole_groups(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark]:
     """The remarks without a leak: of a participant, take or video in two splits the most held-out
     part stays.
 

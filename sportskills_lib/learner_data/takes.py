@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sportskills_lib.formats import untrusted_json
-from sportskills_lib.formats.untrusted_json import Drop
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.learner_data.remarks import Sports
+from sportskills_lib.tables import DroppedRow
 
 EXO_CAMERA = re.compile(r"(cam|gp|exo)\d*", re.IGNORECASE)
 OUTSIDE = "view_outside_folder"
@@ -30,7 +31,7 @@ class EgoExoTake:
 
 
 def read_takes(
-    folder: Path, sports: Sports, drops: list[Drop]
+    folder: Path, sports: Sports, drops: list[DroppedRow]
 ) -> tuple[dict[str, EgoExoTake], dict[str, str]]:
     """Usable takes by take_uid; and of the others, which go to ``drops``, the reason by
     take_uid.
@@ -39,93 +40,70 @@ def read_takes(
     entries = untrusted_json.load_json(path)
     if not isinstance(entries, list):
         raise ValueError(
-            f"{path} holds {untrusted_json.shown(entries)}, not a list of takes: fetch it again"
+            f"{path} holds {untrusted_json.preview(entries)}, not a list of takes: fetch it again"
         )
     takes: dict[str, EgoExoTake] = {}
     lost: dict[str, str] = {}
     for number, entry in enumerate(entries, start=1):
-        found = _take(folder, entry, number, sports)
-        key = found.take_id if isinstance(found, EgoExoTake) else found[1]
-        if isinstance(found, EgoExoTake) and key not in takes and key not in lost:
-            takes[key] = found
-        elif isinstance(found, EgoExoTake) and takes.get(key) == found:
-            drops.append(
-                ("take", key, "doubled", f"entry {number} of takes.json says the same again")
-            )
-        elif isinstance(found, EgoExoTake):
-            takes.pop(key, None)
-            lost[key] = "contradictory"
-            drops.append(
-                (
-                    "take",
-                    key,
-                    "contradictory",
-                    f"entry {number} of takes.json differs from an earlier one: none is taken",
-                )
-            )
-        else:
-            lost.setdefault(key, found[2])
-            drops.append(found)
+        key = _label(entry) or f"entry{number}"
+        try:
+            take = _take(folder, entry, sports)
+        except UnusableRow as why:
+            lost.setdefault(key, why.reason)
+            drops.append(("take", key, why.reason, why.detail))
             if takes.pop(key, None):
                 detail = (
-                    f"entry {number} of takes.json cannot be used ({found[2]}), an "
-                    "earlier one could"
+                    f"entry {number} of takes.json is unusable ({why.reason}), an earlier is not"
                 )
                 drops.append(("take", key, "contradictory", detail))
+            continue
+        if key not in takes and key not in lost:
+            takes[key] = take
+        elif takes.get(key) == take:
+            drops.append(("take", key, "doubled", f"entry {number} of takes.json repeats it"))
+        else:
+            takes.pop(key, None)
+            lost[key] = "contradictory"
+            detail = f"entry {number} of takes.json differs from an earlier one: none is taken"
+            drops.append(("take", key, "contradictory", detail))
     return takes, lost
 
 
-def _take(folder: Path, entry: Any, number: int, sports: Sports) -> EgoExoTake | Drop:
+def _label(entry: Any) -> str:
+    """What a dropped row calls the take: its uid, else its name; "" where it has neither."""
+    names = (entry.get("take_uid"), entry.get("take_name")) if isinstance(entry, dict) else ()
+    name = next(filter(None, names), "")
+    return untrusted_json.identity(name) or (untrusted_json.preview(name) if name else "")
+
+
+def _take(folder: Path, entry: Any, sports: Sports) -> EgoExoTake:
+    """UnusableRow with the reason where the entry gives no take."""
+    show = untrusted_json.preview
     if not isinstance(entry, dict):
-        return (
-            "take",
-            f"entry{number}",
-            "bad_row",
-            f"takes.json: {untrusted_json.shown(entry)} is no take",
-        )
-    uid, called = (
-        untrusted_json.identity(entry.get("take_uid")),
-        untrusted_json.text(entry.get("take_name")),
-    )
-    label = uid or untrusted_json.shown(entry.get("take_uid") or called or f"entry{number}")
-
-    def refused(reason: str, detail: str) -> Drop:
-        return "take", label, reason, detail
-
+        raise UnusableRow("bad_row", f"takes.json: {show(entry)} is no take")
+    uid = untrusted_json.identity(entry.get("take_uid"))
     if uid is None:
-        return refused(
-            "bad_id", f"take_uid {untrusted_json.shown(entry.get('take_uid'))} is no usable id"
-        )
-    if isinstance(entry, untrusted_json.RepeatedKeys):
-        return refused("contradictory", f"names {untrusted_json.shown(entry.others[0][0])} twice")
+        raise UnusableRow("bad_id", f"take_uid {show(entry.get('take_uid'))} is no usable id")
+    untrusted_json.require_distinct_keys(entry)
     if untrusted_json.flag(entry.get("is_dropped")):
-        return refused("dropped_take", "Ego-Exo4D has withdrawn it (is_dropped)")
-    root = entry.get("root_dir") if isinstance(entry.get("root_dir"), str) else f"takes/{called}"
-    view, reason = exo_view(folder, str(root), entry)
+        raise UnusableRow("dropped_take", "Ego-Exo4D has withdrawn it (is_dropped)")
+    root = entry.get("root_dir")
+    if not isinstance(root, str):
+        root = f"takes/{untrusted_json.text(entry.get('take_name'))}"
+    view, reason = exo_view(folder, root, entry)
     if view is None:
-        outside = (
-            "; one lies outside the learners' folder: link the whole folder"
-            if reason == OUTSIDE
-            else ""
-        )
-        return refused(reason, f"no exocentric video below {untrusted_json.shown(root)}{outside}")
+        remedy = "; one is outside the learners' folder: link the whole folder"
+        detail = f"no exocentric video below {show(root)}{remedy if reason == OUTSIDE else ''}"
+        raise UnusableRow(reason, detail)
     lasts_s = untrusted_json.seconds(entry.get("duration_sec"))
     if lasts_s is None or lasts_s <= 0:
-        return refused(
-            "no_duration",
-            (
-                f"duration_sec {untrusted_json.shown(entry.get('duration_sec'))} is no length in "
-                "seconds"
-            ),
-        )
-    task, parent = (
-        untrusted_json.text(entry.get("task_name")) or "",
-        untrusted_json.text(entry.get("parent_task_name")),
-    )
-    first, skill = sport_and_skill(task, parent)
+        shown = show(entry.get("duration_sec"))
+        raise UnusableRow("no_duration", f"duration_sec {shown} is no length in seconds")
+    parent = untrusted_json.text(entry.get("parent_task_name"))
+    first, skill = sport_and_skill(untrusted_json.text(entry.get("task_name")) or "", parent)
     sport = sports.choose(first, parent)
     if sport is None:
-        return refused("unknown_sport", sports.refusal(first, parent))
+        raise UnusableRow("unknown_sport", sports.refusal(first, parent))
     person = untrusted_json.name(entry.get("participant_uid"))
     return EgoExoTake(uid, person.lower() if person else f"take {uid}", sport, skill, view, lasts_s)
 

@@ -39,11 +39,11 @@ def test_nothing_raises_and_all_texts_can_be_written(value, tmp_path):
         untrusted_json.text,
         untrusted_json.name,
         untrusted_json.identity,
-        untrusted_json.shown,
+        untrusted_json.preview,
     ):
         found = function(value)
         assert found is None or found.encode()
-    assert len(untrusted_json.shown(value)) <= 100
+    assert len(untrusted_json.preview(value)) <= 100
     assert untrusted_json.seconds(value) is None or isinstance(untrusted_json.seconds(value), float)
     assert untrusted_json.flag(value) in (True, False, None)
     assert untrusted_json.find_inside(tmp_path, value) == (None, "missing")

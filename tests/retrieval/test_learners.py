@@ -550,7 +550,7 @@ def test_what_no_reader_knows_is_refused_with_the_formats(tmp_path):
     (tmp_path / "takes.json").unlink()
     (tmp_path / "takes.json").mkdir()
     (tmp_path / "mine.csv").unlink()
-    with pytest.raises(ValueError, match="holds none that can be read"):
+    with pytest.raises(ValueError, match="contains no readable learners"):
         read_learners(tmp_path, span_s=3.0)
 
 

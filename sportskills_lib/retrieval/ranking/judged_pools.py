@@ -66,7 +66,7 @@ def read_pools(
     return kept.sort("learner_id", "clip_id"), tables.dropped_rows(drops)
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted_json.Drop]]:
+def _read(path: Path) -> tuple[pl.DataFrame, list[tables.DroppedRow]]:
     """The distinct judged candidates, and the rows whose times are none; ValueError when it is no
     file of ratings.
     """
@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[untrusted_json.Drop]]:
         said = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ValueError(
-            f"ratings {path} cannot be read ({untrusted_json.shown(str(error))}): mend the CSV"
+            f"ratings {path} cannot be read ({untrusted_json.preview(str(error))}): mend the CSV"
         ) from None
     if missing := [name for name in COLUMNS if name not in said.columns]:
         raise ValueError(
