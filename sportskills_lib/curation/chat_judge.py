@@ -30,7 +30,7 @@ AROUND = 2  # sentences of context before and after
 UNSURE = (0.4, 0.6)  # a probability between these decides nothing
 AT_ONCE = 500  # videos whose questions are held in memory
 WITHHELD = "[…]"  # stands for a neighbour that speaks to a model
-MENDED = (
+SMALLER_MAY_HELP = (
     "refused",
     "malformed",
     "rejected",
@@ -58,7 +58,7 @@ class Verdicts(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Sentence:
     """One sentence to be judged: its place among its video's sentences, and the key of its
     verdict.
     """
@@ -67,11 +67,6 @@ class _Asked:
     place: int
     key: str
     alone: bool
-
-
-def judge_name(client: ChatClient) -> str:
-    """What the column ``judge`` says of this judge: model and prompt."""
-    return f"chat:{client.model}:{prompts.ACTIONABILITY}"
 
 
 def judge_videos(
@@ -103,7 +98,7 @@ def judge_videos(
             for batch in batches
             if len(batch) > 1
             for one in batch
-            if _may_mend(lost.get(one.key))
+            if one.key in lost and lost[one.key].reason in SMALLER_MAY_HELP
         ]
     verdicts: list[list[Verdict]] = [[] for _ in said]
     for each in asked:
@@ -143,7 +138,7 @@ def judge_table(
         )
     judged = ordered.with_columns(
         actionable=pl.Series([verdict.actionable for verdict in verdicts], dtype=pl.Boolean),
-        judge=pl.lit(judge_name(client)),
+        judge=pl.lit(f"chat:{client.model}:{prompts.ACTIONABILITY}"),
         reason=pl.Series([verdict.reason for verdict in verdicts], dtype=pl.String),
     )
     open_ = judged.filter(pl.col("actionable").is_null()).select("narration_id", "reason")
@@ -157,16 +152,16 @@ def judge_table(
 _MISSING: Answer = Answer(None, "missing", "the answer leaves this line out")
 
 
-def _sentences(client: ChatClient, video: int, topic: str, texts: list[str]) -> Iterator[_Asked]:
+def _sentences(client: ChatClient, video: int, topic: str, texts: list[str]) -> Iterator[_Sentence]:
     for place, text in enumerate(texts):
         alone = prompts.addresses_a_model(text)
         lines, judged = _shown(texts, [place], alone)
         prompt = prompts.actionability(topic, lines, judged)
         key = client.key(prompt.version, LineVerdict, prompt.system, prompt.user)
-        yield _Asked(video, place, key, alone)
+        yield _Sentence(video, place, key, alone)
 
 
-def _batches(asked: list[_Asked], size: int) -> Iterator[list[_Asked]]:
+def _batches(asked: list[_Sentence], size: int) -> Iterator[list[_Sentence]]:
     """Runs of at most ``size`` sentences of one video; one that speaks to a model is a batch of its
     own.
     """
@@ -196,12 +191,8 @@ def _shown(texts: list[str], places: list[int], alone: bool) -> tuple[list[str],
     return lines, [wanted.index(place) + 1 for place in places]
 
 
-def _may_mend(answer: Answer | None) -> bool:
-    return answer is not None and answer.reason in MENDED
-
-
 def _ask(
-    client: ChatClient, said: list[tuple[str, list[str]]], batches: list[list[_Asked]]
+    client: ChatClient, said: list[tuple[str, list[str]]], batches: list[list[_Sentence]]
 ) -> tuple[dict[str, str], dict[str, Answer]]:
     """Verdicts as JSON by key, and the answers that brought none."""
     questions, line_keys = [], []

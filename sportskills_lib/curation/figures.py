@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from sportskills_lib.curation.stage import Curated
+from sportskills_lib.curation.stage import CurationTables
 from sportskills_lib.plots.funnel import Step, draw_funnel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def funnel(curated: Curated) -> Figure:
+def funnel(curated: CurationTables) -> Figure:
     """Videos found and usable, sentences and what the judge says of them, reasons of everything
     dropped.
     """
@@ -39,7 +39,7 @@ def funnel(curated: Curated) -> Figure:
     )
 
 
-def finding(curated: Curated) -> str:
+def finding(curated: CurationTables) -> str:
     """What came out, in a sentence with its counts."""
     said = curated.headline()
     share = said["actionable"] / said["narrations"] if said["narrations"] else 0.0

@@ -19,8 +19,9 @@ from typing import Any
 
 from sportskills_lib import tables
 from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
-from sportskills_lib.curation.taxonomy import shipped
-from sportskills_lib.formats.files import printable
+from sportskills_lib.curation.taxonomy import shipped_taxonomy
+from sportskills_lib.formats.files import escape_unprintable
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.language.coaching_words import words
 from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
@@ -86,42 +87,39 @@ def find_lessons(
             "saves them"
         )
     by_stem = {path.with_suffix("").as_posix(): path for path in videos}
-    dropped: list[DroppedRow] = [
-        (
-            "file",
-            printable(path.name),
-            "unfinished_download",
-            "yt-dlp did not finish it: run the download again",
-        )
-        for path in files
-        if path.suffix.lower() in UNFINISHED
-    ]
-    dropped += [
-        (
-            "video",
-            printable(path.name.removesuffix(".info.json")),
-            "missing_video",
-            "sidecar without a video",
-        )
-        for path in files
-        if path.name.endswith(".info.json")
-        and path.as_posix().removesuffix(".info.json") not in by_stem
-        and not _is_playlist(path)
-    ]
-    said = by_video(files, by_stem)
+    captions = by_video(files, by_stem)
+    dropped = _files_without_video(files, by_stem)
     lessons: dict[str, Lesson] = {}
     for path in videos:
-        found = _lesson(
-            path, folder, said.get(path.with_suffix("").as_posix(), []), language, silent
-        )
-        if isinstance(found, Lesson) and found.video_id in lessons:
-            detail = f"{path.name} has the id of {lessons[found.video_id].path.name}"
-            found = ("video", printable(path.name), "duplicate_id", detail)
-        if isinstance(found, Lesson):
-            lessons[found.video_id] = found
-        else:
-            dropped.append(found)
+        item = escape_unprintable(path.stem)
+        try:
+            info = _info(path)
+            item = _video_id(info, path, folder)
+            own = captions.get(path.with_suffix("").as_posix(), [])
+            lesson = _lesson(path, item, info, own, language, silent)
+        except UnusableRow as why:
+            dropped.append(("video", item, why.reason, why.detail))
+            continue
+        first = lessons.setdefault(lesson.video_id, lesson)
+        if first is not lesson:
+            detail = f"{path.name} has the id of {first.path.name}"
+            dropped.append(("video", escape_unprintable(path.name), "duplicate_id", detail))
     return [lessons[key] for key in sorted(lessons)], sorted(dropped)
+
+
+def _files_without_video(files: list[Path], by_stem: dict[str, Path]) -> list[DroppedRow]:
+    """Dropped rows of downloads that did not finish, and of sidecars without their video."""
+    dropped = list[DroppedRow]()
+    for path in files:
+        name = escape_unprintable(path.name)
+        stem = path.as_posix().removesuffix(".info.json")
+        if path.suffix.lower() in UNFINISHED:
+            detail = "yt-dlp did not finish it: run the download again"
+            dropped.append(("file", name, "unfinished_download", detail))
+        elif path.name.endswith(".info.json") and stem not in by_stem and not _is_playlist(path):
+            detail = "sidecar without a video"
+            dropped.append(("video", name.removesuffix(".info.json"), "missing_video", detail))
+    return dropped
 
 
 def _hidden(path: Path) -> bool:
@@ -161,62 +159,52 @@ def made_id(path: Path, folder: Path) -> str:
     return f"{slug}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
-def _lesson(
-    path: Path, folder: Path, said: list[Path], language: str, silent: bool
-) -> Lesson | DroppedRow:
-    stem = printable(path.stem)
+def _info(path: Path) -> dict[str, Any]:
+    """The sidecar of a video. UnusableRow where it, or the video's name, cannot be used."""
+    stem = escape_unprintable(path.stem)
     if not _storable(path):
-        return (
-            "video",
-            stem,
-            "bad_name",
-            f"{printable(path.name)} is named in no UTF-8: rename the file",
+        raise UnusableRow(
+            "bad_name", f"{escape_unprintable(path.name)} is not named in UTF-8: rename the file"
         )
     info = read_sidecar(path.with_name(f"{path.stem}.info.json"))
     if info == "missing_sidecar":
-        return "video", stem, info, f"no {stem}.info.json beside it: {WITHOUT_SIDECAR}"
+        raise UnusableRow(info, f"no {stem}.info.json beside it: {WITHOUT_SIDECAR}")
     if isinstance(info, str):
-        return "video", stem, info, f"{stem}.info.json: download it again with --write-info-json"
+        raise UnusableRow(info, f"{stem}.info.json: download it again with --write-info-json")
+    return info
+
+
+def _video_id(info: dict[str, Any], path: Path, folder: Path) -> str:
     video_id = _text(info.get("id")) or made_id(path, folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
-        return (
-            "video",
-            stem,
-            "bad_id",
-            f"{video_id[:80]!r} is not safe as a file name: set another `id` in {stem}.info.json",
-        )
+        remedy = f"set another `id` in {escape_unprintable(path.stem)}.info.json"
+        raise UnusableRow("bad_id", f"{video_id[:80]!r} is not safe as a file name: {remedy}")
+    return video_id
+
+
+def _lesson(
+    path: Path, video_id: str, info: dict[str, Any], own: list[Path], language: str, silent: bool
+) -> Lesson:
+    """The lesson, with one of its ``own`` caption files. UnusableRow with the reason where it is
+    none.
+    """
     spoken = _text(info.get("language"))
     if spoken and not same_language(spoken, language):
-        return (
-            "video",
-            video_id,
-            "foreign_language",
-            f"spoken in {spoken!r}; {language!r} is wanted",
-        )
-    captions = choose_captions(said, info, language)
+        raise UnusableRow("foreign_language", f"spoken in {spoken!r}, not in {language!r}")
+    captions = choose_captions(own, info, language)
     if captions is None and not silent:
-        return (
-            "video",
-            video_id,
-            "no_captions",
-            f"no {stem}.{language}.vtt, .srt or the like beside the video",
-        )
+        name = f"{escape_unprintable(path.stem)}.{language}.vtt"
+        raise UnusableRow("no_captions", f"no {name}, .srt or the like beside the video")
     sport, skill = sport_and_skill(info)
     if not sport or not skill:
         name = "sport" if not sport else "skill"
-        return (
-            "video",
-            video_id,
-            f"missing_{name}",
-            f"neither tags nor the search term name a {name}",
-        )
+        raise UnusableRow(f"missing_{name}", f"neither tags nor the search term name a {name}")
+    channel = _text(info.get("channel_id")) or _text(info.get("uploader_id"))
     return Lesson(
         video_id=video_id,
         path=path,
         title=_text(info.get("title")),
-        channel=_text(info.get("channel_id"))
-        or _text(info.get("uploader_id"))
-        or f"channel of {video_id}",
+        channel=channel or f"channel of {video_id}",
         sport=sport,
         skill=skill,
         search_term=_text(info.get("playlist_title")),
@@ -289,14 +277,14 @@ def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
     ):
         names = [sport, skill]
     if len(names) == 2:
-        return shipped().canonical(names[0], names[1])
+        return shipped_taxonomy().canonical(names[0], names[1])
     term = (_text(info.get("playlist_title")) or "").lower()
     tagged = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
-    known = None if tagged else shipped().leading_sport(term)
+    known = None if tagged else shipped_taxonomy().leading_sport(term)
     if known and (skill := known[0].skill_within(known[1])):
         return known[0].name, skill
     rest = term.removeprefix(tagged) if tagged else known[1] if known else term
     named = [word for word in rest.split() if word not in CONNECTING_WORDS]
     sport = tagged or (known[0].name if known else named.pop(0) if named else None)
     skill = " ".join(named)
-    return shipped().canonical(sport, skill) if sport and skill else (sport, skill or None)
+    return shipped_taxonomy().canonical(sport, skill) if sport and skill else (sport, skill or None)

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
 from sportskills_lib.curation.sources import Lesson, day, find_lessons, made_id
-from sportskills_lib.curation.taxonomy import shipped
+from sportskills_lib.curation.taxonomy import shipped_taxonomy
+from sportskills_lib.formats import untrusted_json
 from sportskills_lib.formats.files import read_delimited
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
 
@@ -69,17 +70,21 @@ def read_list(
     for number, row in enumerate(_rows(path), start=1):
         if not any(row.values()):
             continue  # a spreadsheet's empty row
-        found = _lesson(path.parent, row, number, language, silent)
-        if isinstance(found, Lesson) and found.video_id in lessons:
+        stated = row.get("video_id", "")
+        item = stated if re.fullmatch(tables.ID_PATTERN, stated) else f"row{number}"
+        try:
+            lesson = _lesson(path.parent, row, language, silent)
+        except UnusableRow as why:
+            dropped.append(("video", item, why.reason, f"row {number}: {why.detail}"))
+            continue
+        name = lesson.video_id
+        if name in lessons:
             detail = (
-                f"row {number}: {found.video_id!r} is the id of row "
-                f"{rows[found.video_id]} too: give one another id"
+                f"row {number}: {name!r} is the id of row {rows[name]} too: give one another id"
             )
-            found = ("video", f"row{number}", "duplicate_id", detail)
-        if isinstance(found, Lesson):
-            lessons[found.video_id], rows[found.video_id] = found, number
+            dropped.append(("video", f"row{number}", "duplicate_id", detail))
         else:
-            dropped.append(found)
+            lessons[name], rows[name] = lesson, number
     if not lessons and not dropped:
         raise ValueError(f"list {path} has no rows: add one a video, with {', '.join(NEEDED)}")
     return [lessons[key] for key in sorted(lessons)], sorted(dropped)
@@ -120,60 +125,46 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return texts.to_dicts()
 
 
-def _lesson(
-    folder: Path, row: dict[str, str], number: int, language: str, silent: bool
-) -> Lesson | DroppedRow:
-    def refused(reason: str, detail: str) -> DroppedRow:
-        return "video", row.get("video_id") or f"row{number}", reason, f"row {number}: {detail}"
-
+def _lesson(folder: Path, row: dict[str, str], language: str, silent: bool) -> Lesson:
+    """The row's lesson. UnusableRow with the reason where it is none."""
     for name in NEEDED:
         if not row[name]:
-            return refused(f"missing_{name}", f"{name} is empty: fill it in")
+            raise UnusableRow(f"missing_{name}", f"{name} is empty: fill it in")
     if Path(row["path"]).suffix.lower() not in SUFFIXES:
-        return refused(
+        raise UnusableRow(
             "unknown_format",
             f"path {row['path']!r} is no video: it must end in {', '.join(sorted(SUFFIXES))}",
         )
     path = _file(folder, row["path"])
     if path is None:
-        return refused(
+        raise UnusableRow(
             "missing_video",
-            f"path {row['path']!r} does not exist: mend it (relative to the list's folder)",
+            f"path {row['path']!r} does not exist: it is relative to the list's folder",
         )
     video_id = row.get("video_id") or made_id(folder / row["path"], folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
         remedy = "write another, of letters, digits, _ and -, or leave it empty"
-        detail = f"row {number}: id {video_id[:80]!r} is not safe as a file name: {remedy}"
-        return "video", f"row{number}", "bad_id", detail
+        raise UnusableRow("bad_id", f"id {video_id[:80]!r} is not safe as a file name: {remedy}")
     spoken = row.get("language") or None
     if spoken and not same_language(spoken, language):
-        return refused("foreign_language", f"spoken in {spoken!r}; {language!r} is wanted")
-    captions = _captions(folder, path, row, language)
-    if isinstance(captions, str) and (row.get("captions") or not silent):
-        return refused("no_captions", captions)
-    try:
-        duration_s, manual = _duration_s(row.get("duration_s", "")), _flag(row.get("manual", ""))
-        uploaded = _date(row.get("upload_date", ""))
-    except ValueError as error:
-        return refused("bad_value", str(error))
-    sport, skill = shipped().canonical(
-        *(" ".join(row[name].lower().split()) for name in ("sport", "skill"))
-    )
-    others: dict[str, Any] = {
-        name: row.get(name) or None for name in ("title", "search_term", "licence")
-    }
+        raise UnusableRow("foreign_language", f"spoken in {spoken!r}, not in {language!r}")
+    captions = _captions(folder, path, row, language, silent)
+    sport, skill = (" ".join(row[name].lower().split()) for name in ("sport", "skill"))
+    sport, skill = shipped_taxonomy().canonical(sport, skill)
     return Lesson(
         video_id=video_id,
         path=path,
+        title=row.get("title") or None,
         channel=row.get("channel") or f"channel of {video_id}",
         sport=sport,
         skill=skill,
+        search_term=row.get("search_term") or None,
         language=spoken,
-        upload_date=uploaded,
-        duration_s=duration_s,
-        captions=None if isinstance(captions, str) else captions,
-        manual=manual,
-        **others,
+        licence=row.get("licence") or None,
+        upload_date=_date(row.get("upload_date", "")),
+        duration_s=_duration_s(row.get("duration_s", "")),
+        captions=captions,
+        manual=_flag(row.get("manual", "")),
     )
 
 
@@ -186,54 +177,56 @@ def _file(folder: Path, named: str) -> Path | None:
         return None
 
 
-def _captions(folder: Path, video: Path, row: dict[str, str], language: str) -> Path | str:
-    """The captions' file, or why there is none."""
+def _captions(
+    folder: Path, video: Path, row: dict[str, str], language: str, silent: bool
+) -> Path | None:
+    """The captions' file. UnusableRow where there is none, unless the row names none and ``silent``
+    videos are lessons.
+    """
     if named := row.get("captions"):
-        return (
-            _file(folder, named)
-            or f"captions {named!r} do not exist: mend the path, or leave it empty"
-        )
+        path = _file(folder, named)
+        if path is None:
+            raise UnusableRow(
+                "no_captions",
+                f"captions {named!r} do not exist: correct the path, or leave it empty",
+            )
+        return path
     stem = video.with_suffix("").as_posix()
     beside = by_video(sorted(video.parent.iterdir()), [stem]).get(stem, [])
-    found = choose_captions(beside, {}, language)
-    return (
-        found[0]
-        if found
-        else f"no captions of {video.stem} in {language} beside it: name the file under captions"
-    )
+    choice = choose_captions(beside, {}, language)
+    if choice is None and not silent:
+        remedy = "name the file under captions"
+        raise UnusableRow(
+            "no_captions", f"no captions of {video.stem} in {language} beside it: {remedy}"
+        )
+    return choice[0] if choice else None
 
 
 def _duration_s(text: str) -> float | None:
-    if not text:
-        return None
     try:
-        value = float(text)
+        value = float(text or "nan")
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise ValueError(
-            f"duration_s {text!r} is no number of seconds above 0: mend it or leave it empty"
-        )
-    return value
+    if text and not 0 < value < float("inf"):
+        detail = f"duration_s {text!r} is no number of seconds above 0: correct it"
+        raise UnusableRow("bad_value", detail)
+    return value if text else None
 
 
 def _date(text: str) -> str | None:
     """The day as YYYYMMDD, which a spreadsheet may have written as YYYY-MM-DD."""
-    if text and not (found := day(re.sub(r"^(\d{4})-(\d\d)-(\d\d)(?:[T ].*)?$", r"\1\2\3", text))):
-        raise ValueError(f"upload_date {text!r} is no day as YYYYMMDD: mend it or leave it empty")
-    return found if text else None
+    date = day(re.sub(r"^(\d{4})-(\d\d)-(\d\d)(?:[T ].*)?$", r"\1\2\3", text))
+    if text and not date:
+        raise UnusableRow(
+            "bad_value", f"upload_date {text!r} is no day as YYYYMMDD: correct it or leave it empty"
+        )
+    return date
 
 
 def _flag(text: str) -> bool:
-    known = {
-        "": True,
-        "true": True,
-        "1": True,
-        "yes": True,
-        "false": False,
-        "0": False,
-        "no": False,
-    }
-    if text.lower() not in known:
-        raise ValueError(f"manual {text!r} is neither true nor false: mend it or leave it empty")
-    return known[text.lower()]
+    manual = untrusted_json.flag(text or "true")
+    if manual is None:
+        raise UnusableRow(
+            "bad_value", f"manual {text!r} is neither true nor false: correct it or leave it empty"
+        )
+    return manual

@@ -39,7 +39,7 @@ SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
 
 
 @dataclass(frozen=True)
-class Curated:
+class CurationTables:
     """The tables of stage 01, checked against each other; the narrations stand in ``parts``, files
     of whole videos.
     """
@@ -79,7 +79,7 @@ class _Task:
 
 def curate(
     folder: Path, config: CurationConfig, *, shards: Path | None = None, account: str = ""
-) -> Curated:
+) -> CurationTables:
     """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is
     usable.
 
@@ -124,7 +124,7 @@ def curate(
             f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the "
             "reasons, mend one"
         )
-    return Curated(checked, tuple(parts), everything)
+    return CurationTables(checked, tuple(parts), everything)
 
 
 def _listen(
@@ -168,7 +168,9 @@ def _write_part(
     per video, a row costs more than ten times its size.
     """
     dropped: pl.DataFrame = tables.dropped_rows(
-        lost_video(result) for result in results if result.reason
+        ("video", result.name, LOST_READER[result.reason], result.detail)
+        for result in results
+        if result.reason
     )
     read = [result for result in results if not result.reason]
     videos = pl.concat(
@@ -185,11 +187,6 @@ def _write_part(
     tables.check_spans(said, videos, key="narration_id")
     said.write_parquet(path)
     return videos, pl.concat([dropped, *(result.table("dropped") for result in read)], rechunk=True)
-
-
-def lost_video(result: Result) -> DroppedRow:
-    """The dropped row of a video whose worker died or hung."""
-    return "video", result.name, LOST_READER[str(result.reason)], result.detail
 
 
 @cache

@@ -120,7 +120,7 @@ class Taxonomy:
 
 
 @cache
-def shipped() -> Taxonomy:
+def shipped_taxonomy() -> Taxonomy:
     """The taxonomy that comes with the library."""
     return read_taxonomy(SHIPPED)
 
@@ -173,16 +173,9 @@ def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
             sport = Sport(entry["name"], tuple(entry.get("synonyms", ())), skills)
             sports.append(sport)
             wrong += _sport_problems(sport)
-    owners: dict[str, str] = {}
-    for sport in sports:
-        for spelling in sport.spellings():
-            if plain(spelling) in owners:
-                owner = owners[plain(spelling)]
-                wrong.append(
-                    f"sport {sport.name!r}: {spelling!r} already means {owner!r}: keep it in "
-                    "one place"
-                )
-            owners.setdefault(plain(spelling), sport.name)
+    wrong += _repeats(
+        "sport {!r}", [(sport.name, name) for sport in sports for name in sport.spellings()]
+    )
     if wrong:
         raise TaxonomyError(f"{name}: " + "; ".join(wrong))
     return Taxonomy(tuple(sports))
@@ -225,20 +218,26 @@ def _sport_problems(sport: Sport) -> Iterator[str]:
             )
     if len(sport.skills) < FEWEST_SKILLS:
         yield f"{label} has {len(sport.skills)} skills: it needs at least {FEWEST_SKILLS}"
-    owners: dict[str, str] = {}
-    for skill, others in sport.skills.items():
-        if not others:
+    spellings = [
+        (skill, name) for skill, others in sport.skills.items() for name in (skill, *others)
+    ]
+    for skill, name in spellings:
+        if name == skill and not sport.skills[skill]:
             yield f"{label}, skill {skill!r} has no other spelling: add one"
-        for spelling in (skill, *others):
-            if not _NAME.fullmatch(spelling):
-                yield (
-                    f"{label}, skill {skill!r}: {spelling!r} is no name: use lower-case "
-                    "letters, digits and spaces"
-                )
-            if plain(spelling) in owners:
-                owner = owners[plain(spelling)]
-                yield (
-                    f"{label}, skill {skill!r}: {spelling!r} already means {owner!r}: keep "
-                    "it in one place"
-                )
-            owners.setdefault(plain(spelling), skill)
+        if not _NAME.fullmatch(name):
+            yield (
+                f"{label}, skill {skill!r}: {name!r} is no name: use lower-case letters, "
+                "digits and spaces"
+            )
+    yield from _repeats(f"{label}, skill {{!r}}", spellings)
+
+
+def _repeats(label: str, spellings: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What is wrong where a spelling of one name means another, too; ``label`` shows the name."""
+    owners: dict[str, str] = {}
+    for name, spelling in spellings:
+        if owner := owners.get(plain(spelling)):
+            yield (
+                f"{label.format(name)}: {spelling!r} already means {owner!r}: keep it in one place"
+            )
+        owners.setdefault(plain(spelling), name)

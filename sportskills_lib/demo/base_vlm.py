@@ -4,7 +4,7 @@ It is the public architecture (stock classes, byte-level tokenizer, chat templat
 layout and loaded by the same code, only small. Its first training is on generic motions. First the vision tower learns
 where the joints are (a head that is thrown away reads them off the visual tokens); then, with the tower fixed, the
 language model learns to say what a person does, which of two sentences describes a person, and who of a list moves
-alike (:mod:`asking`). It sees no sport, skill, learner or fault of the study, and no question about help.
+alike (:mod:`vlm_questions`). It sees no sport, skill, learner or fault of the study, and no question about help.
 Deterministic under a seed (one thread); a complete folder is left as it is.
 """
 
@@ -20,10 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sportskills_lib.demo import generic
-from sportskills_lib.demo.asking import DESCRIBES, PAIRS, SAME, WATCH, WHAT, Questions, Row, ask
 from sportskills_lib.demo.body_motion import PHASES, POINTS, BodyMotion
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
 from sportskills_lib.demo.render import Appearance, render_with_joints
+from sportskills_lib.demo.vlm_questions import (
+    DESCRIBES,
+    PAIRS,
+    SAME,
+    WATCH,
+    WHAT,
+    Questions,
+    Row,
+    draw_questions,
+)
 from sportskills_lib.retrieval.relevance import model as relevance_model
 from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
 from sportskills_lib.retrieval.relevance.prefix_sharing import hidden_states, pack
@@ -205,8 +214,8 @@ def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes
     states: list[list[str]] = []
     for i in range(count):
         if i % 2 == 0:
-            held = draw_states(rng)
-            motion = BodyMotion(generic._keys(held, rng), PHASES)
+            held = generic.draw_states(rng)
+            motion = BodyMotion(generic.body_keys(held, rng), PHASES)
         equipment, look = str(rng.choice(generic.EQUIPMENT)), Appearance.draw(rng)
         frames[i], where = render_with_joints(
             motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px
@@ -218,16 +227,6 @@ def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes
     return Scenes(
         frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32)
     )
-
-
-def draw_states(rng: np.random.Generator) -> list[str]:
-    """Two or three states of different groups, in random order."""
-    groups = [
-        str(group) for group in rng.permutation(list(generic.GROUPS))[: int(rng.integers(2, 4))]
-    ]
-    if "knees" in groups and "leg" in groups:
-        groups.remove("leg")
-    return [str(rng.choice(generic.GROUPS[group])) for group in groups]
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -336,7 +335,7 @@ def train_language(
             row
             for scene in chosen
             for row in questions.rows(
-                ask(scenes.states, int(scene), rng, alike=recipe.alike), int(scene)
+                draw_questions(scenes.states, int(scene), rng, alike=recipe.alike), int(scene)
             )
         ]
         loss = language_loss(vlm, rows, visual, len(chosen))

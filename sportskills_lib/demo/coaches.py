@@ -121,7 +121,7 @@ def _pool(
     return [shuffled[i] for i in sorted(chosen)]
 
 
-def noisy(grade: int, leaning: int, rng: np.random.Generator) -> int:
+def grade_with_noise(grade: int, leaning: int, rng: np.random.Generator) -> int:
     """A coach's grade for a true one; ``leaning`` is +1, 0 or -1."""
     if rng.random() < LEANING_P:
         grade += leaning
@@ -130,7 +130,7 @@ def noisy(grade: int, leaning: int, rng: np.random.Generator) -> int:
     return int(np.clip(grade, 0, 3))
 
 
-def rated(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
+def rating_rows(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
     """The rows of ``ratings.csv``: every coach on every span of every pool."""
     for one in judged:
         segment = one.candidate.segment
@@ -146,6 +146,6 @@ def rated(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str
                 "start_s": segment.start_s,
                 "end_s": segment.end_s(config.fps),
                 "rater": rater,
-                "grade": noisy(one.grade, leaning, rng),
+                "grade": grade_with_noise(one.grade, leaning, rng),
                 "simulated": True,
             }

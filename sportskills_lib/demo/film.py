@@ -84,7 +84,7 @@ def render_segment(
     )
 
 
-def altered(lesson: DemoLesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
+def reupload_effect(lesson: DemoLesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
     """What a re-upload does to the pictures: nothing, for an original."""
 
     def alter(shot: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]
     """A lesson's shots, one after another, with hard cuts or with each shot fading in from the
     one before.
     """
-    alter = altered(lesson, config)
+    alter = reupload_effect(lesson, config)
     before: np.ndarray | None = None
     for number, segment in enumerate(lesson.segments):
         shot = render_segment(segment, lesson, number, config)

@@ -33,7 +33,7 @@ WORDS = tuple(sorted(cue_words()))
 EQUIPMENT = ("none", "none", "racket", "ball", "bar", "club", "bat", "pole", "stick")
 
 
-def _keys(states: list[str], rng: np.random.Generator) -> np.ndarray:
+def body_keys(states: list[str], rng: np.random.Generator) -> np.ndarray:
     """Five random key poses in which the named states hold throughout: [5, DOFS]."""
     keys = np.stack([pose() for _ in range(5)])
     for name, low, high in (
@@ -62,17 +62,22 @@ def caption(states: list[str], rng: np.random.Generator) -> str:
     return text[0].upper() + text[1:]
 
 
+def draw_states(rng: np.random.Generator) -> list[str]:
+    """Two or three states of different groups, in random order."""
+    groups = [str(group) for group in rng.permutation(list(GROUPS))[: int(rng.integers(2, 4))]]
+    if "knees" in groups and "leg" in groups:
+        groups.remove("leg")
+    return [str(rng.choice(GROUPS[group])) for group in groups]
+
+
 def generic_motion(
     rng: np.random.Generator, *, frames: int = 8, size_px: int = 64
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """One random movement: frames uint8 [T, H, W, 3], joints float32 [T, 15, 2], and its states
     in random order.
     """
-    groups = rng.permutation(list(GROUPS))[: int(rng.integers(2, 4))]
-    if "knees" in groups and "leg" in groups:
-        groups = groups[groups != "leg"]
-    states = [str(rng.choice(GROUPS[str(group)])) for group in groups]
-    motion = BodyMotion(_keys(states, rng), PHASES)
+    states = draw_states(rng)
+    motion = BodyMotion(body_keys(states, rng), PHASES)
     equipment = EQUIPMENT[int(rng.integers(len(EQUIPMENT)))]
     look = Appearance.draw(rng)
     pictures, joints = render_with_joints(

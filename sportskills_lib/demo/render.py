@@ -96,38 +96,6 @@ def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
     return int(colour[0]), int(colour[1]), int(colour[2])
 
 
-def render_motion(
-    motion: BodyMotion,
-    appearance: Appearance,
-    rng: np.random.Generator,
-    *,
-    equipment: str,
-    frames: int,
-    size_px: int,
-) -> np.ndarray:
-    """One performance of ``motion`` over ``frames`` frames: uint8 [T, H, W, 3].
-
-    The movement fills about 70 to 95 % of the time, with a short wait before and after.
-    """
-    points = performed(motion, appearance, rng, frames=frames)
-    return _draw(
-        points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px
-    )
-
-
-def performed(
-    motion: BodyMotion, appearance: Appearance, rng: np.random.Generator, *, frames: int
-) -> dict[str, np.ndarray]:
-    """Joint positions [T, 3] of one performance, in body heights, with the athlete's own manner
-    and pace.
-    """
-    wait = rng.uniform(0.02, 0.12)
-    length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
-    phase_T = (np.linspace(0, 1, frames) - wait) / length
-    angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
-    return joints(angles_TD)
-
-
 def render_with_joints(
     motion: BodyMotion,
     appearance: Appearance,
@@ -137,10 +105,17 @@ def render_with_joints(
     frames: int,
     size_px: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`render_motion`, with where the joints are in the picture: float32 [T, 15, 2], in
-    frame widths.
+    """One performance of ``motion``: pictures uint8 [T, H, W, 3], and where the joints are in them,
+    float32 [T, 15, 2], in frame widths.
+
+    The movement fills about 70 to 95 % of the time, with a short wait before and after; the
+    athlete's own manner and pace are added to it.
     """
-    points = performed(motion, appearance, rng, frames=frames)
+    wait = rng.uniform(0.02, 0.12)
+    length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
+    phase_T = (np.linspace(0, 1, frames) - wait) / length
+    angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
+    points = joints(angles_TD)
     pictures = _draw(
         points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px
     )
@@ -162,10 +137,14 @@ def render_execution(
 
     ``fps`` only sets how much of the clip a performance of about three seconds fills: longer clips hold the last pose.
     """
-    motion = skill.performed(execution)
     active = min(frames, round(3.4 * fps))
-    clip = render_motion(
-        motion, appearance, rng, equipment=skill.equipment, frames=active, size_px=size_px
+    clip, _ = render_with_joints(
+        skill.execute(execution),
+        appearance,
+        rng,
+        equipment=skill.equipment,
+        frames=active,
+        size_px=size_px,
     )
     return (
         np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)])

@@ -100,7 +100,7 @@ class Skill:
         """``correct``, then the names of the faults."""
         return ("correct", *(fault.name for fault in self.faults))
 
-    def performed(self, execution: str) -> BodyMotion:
+    def execute(self, execution: str) -> BodyMotion:
         """The motion as it looks in one execution: ``correct`` or the name of a fault."""
         if execution == "correct":
             return self.motion

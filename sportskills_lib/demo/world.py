@@ -324,7 +324,7 @@ def _write_tables(
         for sport in lessons.SPORTS[: config.sports]
     }
     judged = list(coaches.pools(takes, videos, channels, config))
-    write_whole(folder / "ratings.csv", _csv(coaches.rated(judged, config)))
+    write_whole(folder / "ratings.csv", _csv(coaches.rating_rows(judged, config)))
     tables = {
         "segments": truth.segments_table(videos, config),
         "videos": truth.videos_table(videos, config),

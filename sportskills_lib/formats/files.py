@@ -78,7 +78,7 @@ def evict_oldest(entries: Iterable[Path], limit_bytes: int) -> int:
     return total
 
 
-def decoded(raw: bytes) -> tuple[str, str]:
+def decode_bytes(raw: bytes) -> tuple[str, str]:
     """Any bytes as text, and the name of their encoding where it is no plain UTF-8 (else "").
 
     A byte order mark decides; then UTF-16 without a mark is known by its zeros; then UTF-8, with
@@ -111,7 +111,7 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     header has most of. Cells are stripped; empty rows above the header are left out. ValueError
     names file, line and remedy.
     """
-    text, skipped = decoded(path.read_bytes())[0], 0
+    text, skipped = decode_bytes(path.read_bytes())[0], 0
     first, _, rest = text.partition("\n")
     if first.strip().strip('"').lower().startswith("sep="):
         text, skipped, delimiter = rest, 1, (first.strip().strip('"')[4:] or "\t")[0]
@@ -162,7 +162,7 @@ def number(text: str) -> float:
     return float(text.strip().replace(",", ".") if "." not in text else text)
 
 
-def printable(name: str) -> str:
+def escape_unprintable(name: str) -> str:
     """A file's name in one line that every table and terminal can hold: what cannot be printed is
     escaped.
     """
@@ -170,16 +170,16 @@ def printable(name: str) -> str:
 
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-SAID = ("text", "comment")  # columns that hold what people said or wrote
+FREE_TEXT = ("text", "comment")  # columns that hold what people said or wrote
 
 
-def guarded(text: str) -> str:
-    """``text`` so that no spreadsheet runs it; :func:`unguarded` undoes it."""
+def guard_cell(text: str) -> str:
+    """``text`` so that no spreadsheet runs it; :func:`unguard_cell` undoes it."""
     return f"'{text}" if text.startswith(DANGEROUS) else text
 
 
-def unguarded(text: str) -> str:
-    """What :func:`guarded` was given."""
+def unguard_cell(text: str) -> str:
+    """What :func:`guard_cell` was given."""
     return text[1:] if text.startswith("'") else text
 
 
@@ -189,7 +189,7 @@ def write_csv(path: Path, frame: pl.DataFrame) -> None:
     """
     import polars as pl
 
-    said = [name for name in SAID if name in frame.columns]
+    said = [name for name in FREE_TEXT if name in frame.columns]
     run = {name: pl.col(name).str.slice(0, 1).is_in(list(DANGEROUS)) for name in said}
     guard = {name: pl.when(run[name]).then(pl.format("'{}", name)).otherwise(name) for name in said}
     frame.with_columns(**guard).write_csv(path)

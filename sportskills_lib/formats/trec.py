@@ -36,7 +36,7 @@ def write_run(path: Path, rankings: pl.DataFrame) -> None:
     ordered = rankings.sort("query_id", "rank")
     lines = []
     for _, rows in ordered.group_by("query_id", maintain_order=True):
-        scores = falling(rows["score"].to_numpy())
+        scores = lower_ties(rows["score"].to_numpy())
         for row, score in zip(rows.iter_rows(named=True), scores, strict=True):
             lines.append(
                 f"{row['query_id']} Q0 {row['clip_id']} {row['rank']} {float(score)!r} "
@@ -45,7 +45,7 @@ def write_run(path: Path, rankings: pl.DataFrame) -> None:
     write_whole(path, "".join(lines))
 
 
-def falling(scores: np.ndarray) -> np.ndarray:
+def lower_ties(scores: np.ndarray) -> np.ndarray:
     """float32 [n]: the scores, each lowered below the one before where it is not, by the smallest
     step there is.
     """

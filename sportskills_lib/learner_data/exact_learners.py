@@ -8,9 +8,11 @@ splits are theirs (:mod:`sportskills_lib.learner_data.exact_questions`).
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from sportskills_lib.formats import untrusted_json
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.learner_data import exact_questions
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark
 from sportskills_lib.learner_data.takes import OUTSIDE, sport_and_skill
@@ -29,61 +31,64 @@ def read(
     splits = exact_questions.item_splits(
         items, exact_questions.known_takes([takes] if takes else exact_questions.beside(lines))
     )
-    usable: list[tuple[exact_questions.ExActItem, str, str, str | None]] = []
+    learners: list[tuple[exact_questions.ExActItem, Remark]] = []
     for item in _agreeing(items, drops):
-        first, skill = sport_and_skill(item.task_name or "", item.domain)
-        sport = settings.sports.choose(first, item.domain)
-        path, why = untrusted_json.find_inside(
-            root, (lines.parent.relative_to(root) / item.file_name).as_posix()
-        )
-        if path is None or not item.file_name:
-            reason, told = (
-                (OUTSIDE, "outside its folder")
-                if why == "outside"
-                else ("missing_video", "not there")
-            )
-            _drop(
-                drops,
-                item,
-                reason,
-                f"file_name {untrusted_json.preview(item.file_name)} is {told}: fetch the clips",
-            )
-        elif sport is None:
-            _drop(drops, item, "unknown_sport", settings.sports.refusal(first, item.domain))
-        elif item.item_id not in splits:
-            _drop(
-                drops,
-                item,
-                "no_split",
-                f"splits.json names no take {untrusted_json.preview(item.take_name)}",
-            )
-        else:
-            usable.append((item, path, sport, skill))
-    lengths = lengths_of(root, [path for _, path, _, _ in usable], workers=settings.workers)
+        try:
+            learners.append((item, _remark(item, root, lines, settings, splits)))
+        except UnusableRow as why:
+            _drop(drops, item, why.reason, why.detail)
+    lengths = lengths_of(root, [remark.path for _, remark in learners], workers=settings.workers)
     remarks = []
-    for item, path, sport, skill in usable:
-        lasts = lengths[path]
+    for item, remark in learners:
+        lasts = lengths[remark.path]
         if isinstance(lasts, str):
             _drop(drops, item, "unreadable", lasts)
-            continue
-        participant, split = splits[item.item_id]
-        remarks.append(
-            Remark(
-                item.item_id,
-                item.item_id,
-                item.item_id,
-                participant.lower(),
-                path,
-                sport,
-                skill,
-                0.0,
-                lasts,
-                item.comment,
-                item.good,
-                split,
-            )
-        )
+        else:
+            remarks.append(replace(remark, end_s=lasts))
     return remarks
+
+
+def _remark(
+    item: exact_questions.ExActItem,
+    root: Path,
+    lines: Path,
+    settings: ReaderSettings,
+    splits: dict[str, tuple[str, str]],
+) -> Remark:
+    """The item's remark; how long its video lasts is not known yet. UnusableRow with the reason
+    where the item gives none.
+    """
+    first, skill = sport_and_skill(item.task_name or "", item.domain)
+    sport = settings.sports.choose(first, item.domain)
+    relative = (lines.parent.relative_to(root) / item.file_name).as_posix()
+    path, why = untrusted_json.find_inside(root, relative)
+    if path is None or not item.file_name:
+        outside = why == "outside"
+        raise UnusableRow(
+            OUTSIDE if outside else "missing_video",
+            f"file_name {untrusted_json.preview(item.file_name)} "
+            f"{'leaves its folder' if outside else 'does not exist'}: fetch the clips again",
+        )
+    if sport is None:
+        raise UnusableRow("unknown_sport", settings.sports.refusal(first, item.domain))
+    if item.item_id not in splits:
+        take = untrusted_json.preview(item.take_name)
+        raise UnusableRow("no_split", f"splits.json names no take {take}")
+    participant, split = splits[item.item_id]
+    return Remark(
+        item_id=item.item_id,
+        owner=item.item_id,
+        take_id=item.item_id,
+        participant=participant.lower(),
+        path=path,
+        sport=sport,
+        skill=skill,
+        start_s=0.0,
+        end_s=0.0,
+        text=item.comment,
+        is_good=item.good,
+        split=split,
+    )
 
 
 def _drop(

@@ -89,7 +89,7 @@ def read_learner_frames(
         items,
         workers=workers,
         timeout_s=timeout_s,
-        describe=_describe,
+        describe=lambda item: f"{item[0]} {item[2]} {item[3]} {item[4]}",
         prepare=video.load_decoders,
         shards=shards,
         label="learners",
@@ -116,10 +116,6 @@ def read_learner_frames(
         else blank
     )
     return kept, stacked, tables.dropped_rows(drops)
-
-
-def _describe(item: Item) -> str:
-    return f"{item[0]} {item[2]} {item[3]} {item[4]}"
 
 
 def concat_dropped(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:

@@ -75,8 +75,10 @@ def _remark(folder: Path, label: str, row: dict[str, Any], settings: ReaderSetti
         raise UnusableRow("empty_comment", "comment is empty: write one, or remove the row")
     sport = settings.sports.choose(named)
     if sport is None:
-        detail = settings.sports.refusal(named) if named else "sport is empty: fill it in"
-        raise UnusableRow("unknown_sport", detail)
+        raise UnusableRow(
+            "unknown_sport",
+            settings.sports.refusal(named) if named else "sport is empty: fill it in",
+        )
     split = (untrusted_json.text(row.get("split")) or "").lower() or None
     if split not in (None, *tables.SPLITS):
         shown = untrusted_json.preview(row["split"])
@@ -109,8 +111,9 @@ def _video_path(folder: Path, value: Any) -> str:
         return path
     shown = untrusted_json.preview(name)
     if why == "outside":
-        detail = f"video {shown} lies outside the table's folder: link or copy it there"
-        raise UnusableRow(OUTSIDE, detail)
+        raise UnusableRow(
+            OUTSIDE, f"video {shown} lies outside the table's folder: link or copy it there"
+        )
     raise UnusableRow("missing_video", f"video {shown} does not exist")
 
 
@@ -119,8 +122,9 @@ def _span(row: dict[str, Any]) -> tuple[float, float]:
     if start_s is None or end_s is None:
         raise UnusableRow("bad_time", "start or end is empty, no number of seconds")
     if start_s < 0:
-        detail = f"the span {start_s:g} to {end_s:g} s starts before the video"
-        raise UnusableRow("bad_span", detail)
+        raise UnusableRow(
+            "bad_span", f"the span {start_s:g} to {end_s:g} s starts before the video"
+        )
     if end_s - start_s < SHORTEST_S:
         detail = f"must end at least {SHORTEST_S} s after it starts"
         raise UnusableRow("bad_span", f"the span {start_s:g} to {end_s:g} s {detail}")

@@ -93,8 +93,9 @@ def _take(folder: Path, entry: Any, sports: Sports) -> EgoExoTake:
     view, reason = exo_view(folder, root, entry)
     if view is None:
         remedy = "; one is outside the learners' folder: link the whole folder"
-        detail = f"no exocentric video below {show(root)}{remedy if reason == OUTSIDE else ''}"
-        raise UnusableRow(reason, detail)
+        raise UnusableRow(
+            reason, f"no exocentric video below {show(root)}{remedy if reason == OUTSIDE else ''}"
+        )
     lasts_s = untrusted_json.seconds(entry.get("duration_sec"))
     if lasts_s is None or lasts_s <= 0:
         shown = show(entry.get("duration_sec"))

@@ -9,14 +9,14 @@ and asked again in the next run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from sportskills_lib import models
-from sportskills_lib.language.client import Prompt, data_url
+from sportskills_lib.language.client import ChatClient, Prompt, data_url
 from sportskills_lib.pairing.judge_protocol import Evidence, Mode
 from sportskills_lib.tables import DEMONSTRATIONS
 
@@ -43,21 +43,10 @@ class DemonstrationAnswer(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
-class Client(Protocol):
-    """What is needed of a chat client: an answer for each question, its ``value`` None where there
-    is none.
-    """
-
-    model: str
-
-    def ask_many(self, prompts: Sequence[Any], schema: type[BaseModel], /) -> Sequence[Any]:
-        """One answer a prompt, in order."""
-
-
 class ChatJudge:
     """Asks ``client`` about each window."""
 
-    def __init__(self, client: Client):
+    def __init__(self, client: ChatClient):
         self.client, self.name = client, f"chat-1 {client.model}"
 
     def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:

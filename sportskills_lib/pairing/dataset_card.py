@@ -150,7 +150,11 @@ def weaknesses(card: Card) -> list[str]:
     found = []
     untested = [row["sport"] for row in card["sports"] if not row["train"] or not row["test"]]
     thin = [row["sport"] for row in card["sports"] if row["test"] and row["test"] < FEW_CLIPS]
-    unknown = {kind: _unknown_share(card[kind]) for kind in ("licences", "languages")}
+    unknown = {
+        f"{kind}s": sum(row["clips"] for row in card[f"{kind}s"] if row[kind] == UNKNOWN)
+        / max(1, sum(row["clips"] for row in card[f"{kind}s"]))
+        for kind in ("licence", "language")
+    }
     if unknown["licences"] > 0:
         found.append(
             f"{unknown['licences']:.0%} of the clips are of videos whose licence is not known: "
@@ -164,10 +168,12 @@ def weaknesses(card: Card) -> list[str]:
     if untested:
         found.append(
             f"{len(untested)} sports lack a training or a test split for want of channels: "
-            f"{_listed(untested)}."
+            f"{_join_names(untested)}."
         )
     if thin:
-        found.append(f"{len(thin)} sports have fewer than {FEW_CLIPS} test clips: {_listed(thin)}.")
+        found.append(
+            f"{len(thin)} sports have fewer than {FEW_CLIPS} test clips: {_join_names(thin)}."
+        )
     automatic = sum(n for kind, n in card["judges"]["transcription"].items() if kind != "manual")
     sentences = max(1, sum(card["judges"]["transcription"].values()))
     if automatic:
@@ -178,7 +184,7 @@ def weaknesses(card: Card) -> list[str]:
     judges = [*card["judges"]["actionability"], *card["judges"]["demonstration"]]
     if any(judge.startswith("rules") for judge in judges):
         found.append(
-            f"The filters are judges of machine make ({_listed(judges)}): no person has seen "
+            f"The filters are judges of machine make ({_join_names(judges)}): no person has seen "
             "most of these clips; "
             "the command sportskills audit sample draws some to measure them with."
         )
@@ -194,16 +200,7 @@ def weaknesses(card: Card) -> list[str]:
     return found
 
 
-def _unknown_share(rows: list[dict[str, Any]]) -> float:
-    whole = sum(row["clips"] for row in rows)
-    return (
-        sum(row["clips"] for row in rows if row[next(iter(row))] == UNKNOWN) / whole
-        if whole
-        else 0.0
-    )
-
-
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
@@ -214,7 +211,7 @@ def to_markdown(card: Card) -> str:
     """The card as a page of Markdown; every text that may come from strangers is escaped."""
     counts = card["counts"]
     parts = [
-        f"# Dataset card: {escaped(card['name'])}",
+        f"# Dataset card: {escape_cell(card['name'])}",
         f"{counts['clips']:,} clips of {counts['sports']} sports ({counts['skills']} skills), "
         "each with what a coach "
         f"says over it: {counts['pairs']:,} pairs, {counts['hours_of_clips']:,.2f} hours of "
@@ -242,18 +239,18 @@ def to_markdown(card: Card) -> str:
             [{"verdict": verdict, "pairs": count} for verdict, count in card["copies"].items()]
         ),
         "## Known weaknesses\n\n"
-        + "\n".join(f"- {escaped(text, limit=2000)}" for text in card["weaknesses"]),
+        + "\n".join(f"- {escape_cell(text, limit=2000)}" for text in card["weaknesses"]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _judges(judges: dict[str, Any]) -> str:
     heard = ", ".join(
-        f"{escaped(kind)} {count:,}" for kind, count in judges["transcription"].items()
+        f"{escape_cell(kind)} {count:,}" for kind, count in judges["transcription"].items()
     )
     return (
-        f"- What teaches was judged by: {escaped(_listed(judges['actionability']))}\n"
-        f"- What is shown was judged by: {escaped(_listed(judges['demonstration']))}\n"
+        f"- What teaches was judged by: {escape_cell(_join_names(judges['actionability']))}\n"
+        f"- What is shown was judged by: {escape_cell(_join_names(judges['demonstration']))}\n"
         f"- Sentences by how they were written down: {heard}"
     )
 
@@ -268,11 +265,14 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "|" + "|".join("--:" if number else "---" for number in numeric) + "|",
     ]
     return "\n".join(
-        [*lines, *("| " + " | ".join(escaped(row[name]) for name in names) + " |" for row in rows)]
+        [
+            *lines,
+            *("| " + " | ".join(escape_cell(row[name]) for name in names) + " |" for row in rows),
+        ]
     )
 
 
-def escaped(value: Any, *, limit: int = MAX_CELL) -> str:
+def escape_cell(value: Any, *, limit: int = MAX_CELL) -> str:
     """``value`` as text that is one line of a Markdown table and no markup: no tag, link, emphasis
     or bidi mark.
     """

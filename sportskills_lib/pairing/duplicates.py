@@ -69,7 +69,7 @@ def find_candidates(outlines: np.ndarray, videos: np.ndarray) -> np.ndarray:
     found = [np.empty((0, 2), np.int64)]
     for first in range(0, len(outlines), BLOCK):
         part = outlines[first : first + BLOCK].astype(np.float32)
-        queries = np.concatenate([part, signatures.mirrored(part)])
+        queries = np.concatenate([part, signatures.mirror_outlines(part)])
         near = np.empty((0, 3))  # row of the block, row of the whole, likeness
         for left in range(0, len(outlines), TILE):
             alike = queries @ outlines[left : left + TILE].astype(np.float32).T

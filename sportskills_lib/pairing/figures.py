@@ -10,7 +10,7 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.pairing.rules_judge import HALF_MOVED
-from sportskills_lib.pairing.stage import SHOWN, Paired
+from sportskills_lib.pairing.stage import IS_DEMONSTRATED, PairingTables
 from sportskills_lib.plots import style
 from sportskills_lib.plots.funnel import Step, draw_funnel
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLOURS = {"correct": style.GREEN, "incorrect": style.VERMILION, "none": style.GREY}
 
 
-def finding(paired: Paired) -> str:
+def finding(paired: PairingTables) -> str:
     """What came out, in a sentence or two with counts."""
     told = paired.headline()
     splits = ", ".join(f"{told[f'{name}_clips']:,} for {name}" for name in tables.SPLITS)
@@ -34,7 +34,7 @@ def finding(paired: Paired) -> str:
     )
 
 
-def funnel(paired: Paired) -> Figure:
+def funnel(paired: PairingTables) -> Figure:
     """Windows, those under actionable words, those that show something, those that are no copies;
     and the reasons.
     """
@@ -43,7 +43,7 @@ def funnel(paired: Paired) -> Figure:
     steps: list[Step] = [
         ("windows", judged.height, "windows"),
         ("words teach", taught.height, "windows"),
-        ("and pictures show it", taught.filter(SHOWN).height, "windows"),
+        ("and pictures show it", taught.filter(IS_DEMONSTRATED).height, "windows"),
         ("and it is no copy", paired.clips.height, "windows"),
         ("correct", paired.clips.filter(pl.col("demonstration") == "correct").height, "windows"),
         (

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.language.client import open_client
-from sportskills_lib.pairing.chat_judge import ChatJudge, Client
+from sportskills_lib.language.client import ChatClient, open_client
+from sportskills_lib.pairing.chat_judge import ChatJudge
 from sportskills_lib.pairing.judge_protocol import Evidence, Judge, Mode, decide
 from sportskills_lib.pairing.rules_judge import RulesJudge
 from sportskills_lib.runs.worker_pool import Result, Value, map_shards
@@ -21,7 +21,9 @@ from sportskills_lib.tables import DEMONSTRATIONS
 VIDEOS_A_ROUND = 16  # a model is asked about so many videos' windows at once
 
 
-def load_judge(config: PairingConfig, *, account: str = "", chat: Client | None = None) -> Judge:
+def load_judge(
+    config: PairingConfig, *, account: str = "", chat: ChatClient | None = None
+) -> Judge:
     """The judge that the config names; ``account`` is whose budget a chat model spends. ValueError
     without a model.
     """

@@ -38,7 +38,7 @@ class SignatureMatch(NamedTuple):
     shift: int
 
 
-def sign(frames: np.ndarray) -> np.ndarray:
+def make_signature(frames: np.ndarray) -> np.ndarray:
     """The signature uint8 [T, 16, 16] of frames uint8 [T, S, S, 3] at an even rate."""
     grey = _without_bars(
         np.stack(
@@ -75,7 +75,7 @@ def outline(signature: np.ndarray) -> np.ndarray:
     return (parts / norms / np.sqrt(2)).ravel().astype(np.float16)
 
 
-def mirrored(outlines: np.ndarray) -> np.ndarray:
+def mirror_outlines(outlines: np.ndarray) -> np.ndarray:
     """Outlines [N, 128] of the same clips seen in a mirror."""
     return outlines.reshape(len(outlines), 2, OUTLINE_SIDE, OUTLINE_SIDE)[..., ::-1].reshape(
         len(outlines), -1

@@ -13,9 +13,8 @@ import polars as pl
 
 from sportskills_lib import group_splits, tables
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.language.client import ChatClient
 from sportskills_lib.pairing import duplicates, judging, signatures, video_pass
-from sportskills_lib.pairing.chat_judge import Client
-from sportskills_lib.pairing.judge_protocol import Judge
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, map_shards
 from sportskills_lib.video.frame_cache import FrameCache
@@ -23,11 +22,11 @@ from sportskills_lib.video.frame_cache import FrameCache
 TOPIC = pl.concat_str(
     pl.col("sport").fill_null(""), pl.col("skill").fill_null(""), separator=" "
 ).str.strip_chars()
-SHOWN = (pl.col("demonstration") != "none") & ~pl.col("undecided")
+IS_DEMONSTRATED = (pl.col("demonstration") != "none") & ~pl.col("undecided")
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairingTables:
     """The tables of stage 02, checked against each other. ``judged`` holds every window, kept or
     not; ``links`` every two clips that were compared as possible copies (duplicates.LINKS).
     """
@@ -61,8 +60,8 @@ def pair(
     *,
     shards: Path,
     account: str = "",
-    chat: Client | None = None,
-) -> Paired:
+    chat: ChatClient | None = None,
+) -> PairingTables:
     """Judge a window for every sentence, keep what is taught and shown, without copies, and split
     it by channel.
 
@@ -76,8 +75,14 @@ def pair(
     windows = windows.join(facts, on="video_id", how="left", maintain_order="left").with_columns(
         topic=TOPIC
     )
-    judged = _judge(windows, judge, tasks, config, shards)
-    shown = judging.framed(judged).with_row_index("row").filter(SHOWN)
+    judged = judging.judge_windows(
+        windows,
+        judge,
+        min_confidence=config.min_confidence,
+        read=[] if config.judge == "rules" else list(_read(tasks, config, shards)),
+        shards=shards / "verdicts",
+    )
+    shown = judging.framed(judged).with_row_index("row").filter(IS_DEMONSTRATED)
     uploaded = duplicates.by_upload(shown)
     links = _links(uploaded, outlines[uploaded["row"].to_numpy()], tasks, config, shards)
     copies = duplicates.find_copies(uploaded, links)
@@ -85,7 +90,7 @@ def pair(
     clips, small = _clips(kept, links, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
     dropped = pl.concat([unread, tables.dropped_rows([*_not_shown(judged), *_copied(copies)])])
-    paired = Paired(
+    paired = PairingTables(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
         judged=judged.drop(facts.columns[1:]).sort("clip_id"),
@@ -149,25 +154,6 @@ def _tasks(
         )
         for (video_id,), rows in said.group_by("video_id", maintain_order=True)
     ]
-
-
-def _judge(
-    windows: pl.DataFrame,
-    judge: Judge,
-    tasks: list[video_pass.VideoTask],
-    config: PairingConfig,
-    shards: Path,
-) -> pl.DataFrame:
-    """``windows`` with the judge's answers. A model's frames come from the shards,
-    memory-mapped.
-    """
-    return judging.judge_windows(
-        windows,
-        judge,
-        min_confidence=config.min_confidence,
-        read=[] if config.judge == "rules" else list(_read(tasks, config, shards)),
-        shards=shards / "verdicts",
-    )
 
 
 def _read(
@@ -236,7 +222,7 @@ def _not_shown(judged: pl.DataFrame) -> list[tuple[str, str, str, str]]:
     """Windows with actionable words that make no clip: the pictures show nothing, or the judge
     cannot tell.
     """
-    rows = judging.framed(judged).filter(~SHOWN)
+    rows = judging.framed(judged).filter(~IS_DEMONSTRATED)
     return [
         (
             "clip",
@@ -262,7 +248,7 @@ def _copied(copies: pl.DataFrame) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> None:
+def _check(paired: PairingTables, videos: pl.DataFrame, narrations: pl.DataFrame) -> None:
     tables.check_keys(paired.clips, "video_id", videos, child_name="clips", parent_name="videos")
     tables.check_spans(paired.clips, videos, key="clip_id")
     tables.check_no_straddling(paired.clips, "video_id")
@@ -277,7 +263,7 @@ def _check(paired: Paired, videos: pl.DataFrame, narrations: pl.DataFrame) -> No
 
 
 def write_frames(
-    path: Path, paired: Paired, config: PairingConfig, *, shards: Path
+    path: Path, paired: PairingTables, config: PairingConfig, *, shards: Path
 ) -> tuple[int, ...]:
     """Write the kept clips' frames, uint8 [N, T, S, S, 3], in the order of ``clips``; returns the
     shape.

@@ -89,7 +89,7 @@ def read_video(task: VideoTask) -> Value:
             rows.append(row)
             if row["said"] != "none":
                 kept.append(film.sample(window.start_s, window.end_s, config.frames, size))
-                signed.append(signatures.sign(film.between(*_inside(window))))
+                signed.append(signatures.make_signature(film.between(*_inside(window))))
     except video.UnreadableVideo as error:
         return _value([], [], [], [("video", task.video_id, "unreadable", str(error))], config)
     dropped = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib.formats.files import printable
+from sportskills_lib.formats.files import escape_unprintable
 from sportskills_lib.runs.worker_pool import Value, map_shards
 from sportskills_lib.video.frame_reader import stream_frames
 from sportskills_lib.video.frame_sampling import how_sampled
@@ -84,4 +84,4 @@ def _examine(path: Path) -> Value:
 
 
 def _row(path: Path, **facts: object) -> pl.DataFrame:
-    return pl.DataFrame([{"file": printable(path.name), **facts}], schema=SCHEMA)
+    return pl.DataFrame([{"file": escape_unprintable(path.name), **facts}], schema=SCHEMA)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import figures
 from sportskills_lib.curation.chat_judge import BATCH, judge_videos
-from sportskills_lib.curation.stage import Curated, curate
+from sportskills_lib.curation.stage import CurationTables, curate
 from sportskills_lib.language import prompts
 from sportskills_lib.language.client import ChatClient, open_client
 
@@ -258,7 +258,7 @@ def test_the_stage_with_a_chat_judge(tmp_path: Path, monkeypatch: pytest.MonkeyP
             else good(request, number)
         )
 
-    def run(url: str) -> Curated:
+    def run(url: str) -> CurationTables:
         config = CurationConfig(workers=0, judge="chat", chat_url=url, chat_model="m")
         return curate(tmp_path / "lessons", config, account="try")
 

@@ -26,7 +26,7 @@ from sportskills_lib.curation.fetch.fetcher import (
     named_item,
     searched_items,
 )
-from sportskills_lib.curation.fetch.instruction_spans import cut_webvtt, wanted_spans
+from sportskills_lib.curation.fetch.instruction_spans import cut_webvtt, find_instruction_spans
 from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.status import STATUSES, status_of
 from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings, Refused, choose_track
@@ -367,16 +367,16 @@ def test_a_persons_captions_come_first_and_translations_are_refused() -> None:
 
 def test_spans_hold_instruction_and_do_not_touch() -> None:
     said = [Sentence(at, at + 2, "x") for at in (1.0, 20.0, 26.0, 100.0)]
-    assert wanted_spans(said, [True, False, None, True], duration_s=105) == [
+    assert find_instruction_spans(said, [True, False, None, True], duration_s=105) == [
         (0.0, 11.0),
         (22.0, 36.0),
         (96.0, 105),
     ]
-    assert wanted_spans(said, [True, True, True, True], duration_s=105) == [
+    assert find_instruction_spans(said, [True, True, True, True], duration_s=105) == [
         (0.0, 36.0),
         (96.0, 105),
     ]
-    assert wanted_spans(said, [False] * 4, duration_s=105) == []
+    assert find_instruction_spans(said, [False] * 4, duration_s=105) == []
 
 
 def test_captions_are_cut_on_the_spans_clock() -> None:

@@ -11,7 +11,7 @@ from films import REAL, needs_real, write_lesson
 
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import figures, stage
-from sportskills_lib.curation.stage import Curated, curate
+from sportskills_lib.curation.stage import CurationTables, curate
 
 SHOTS = [
     ("Hello and welcome to my channel.", False),
@@ -56,9 +56,9 @@ def test_damage_costs_its_own_video_or_cue(folder: Path) -> None:
 
 
 def test_tables_do_not_depend_on_the_number_of_workers(folder: Path, tmp_path: Path) -> None:
-    one: Curated = curate(folder, CurationConfig(workers=0))
-    two: Curated = curate(folder, CurationConfig(workers=3), shards=tmp_path / "shards")
-    again: Curated = curate(folder, CurationConfig(workers=3), shards=tmp_path / "shards")
+    one: CurationTables = curate(folder, CurationConfig(workers=0))
+    two: CurationTables = curate(folder, CurationConfig(workers=3), shards=tmp_path / "shards")
+    again: CurationTables = curate(folder, CurationConfig(workers=3), shards=tmp_path / "shards")
     for other in (two, again):
         assert one.videos.equals(other.videos)
         assert one.narrations.equals(other.narrations)

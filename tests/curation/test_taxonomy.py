@@ -20,7 +20,7 @@ from sportskills_lib.curation.taxonomy import (
     parse_taxonomy,
     plain,
     read_taxonomy,
-    shipped,
+    shipped_taxonomy,
 )
 from sportskills_lib.demo.skills import SPORTS
 
@@ -30,7 +30,7 @@ SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' 
 
 
 def test_the_shipped_file_has_55_sports_of_ten_skills_and_more() -> None:
-    sports = shipped().sports
+    sports = shipped_taxonomy().sports
     assert len(sports) == 55
     assert {"judo", "sprinting", "tennis", "handball"} <= {sport.name for sport in sports}
     assert min(len(sport.skills) for sport in sports) >= 10
@@ -39,7 +39,7 @@ def test_the_shipped_file_has_55_sports_of_ten_skills_and_more() -> None:
 
 def test_the_demo_worlds_names_are_the_taxonomys() -> None:
     for sport in SPORTS:
-        known = shipped().sport(sport.name)
+        known = shipped_taxonomy().sport(sport.name)
         assert known is not None and known.name == sport.name
         assert {skill.name for skill in sport.skills} <= set(known.skills)
 
@@ -52,7 +52,7 @@ def test_real_lessons_match() -> None:
         sport, skill = sport_and_skill(info)
         untagged = sport_and_skill(info | {"tags": []})
         assert (sport, skill) == untagged or path.name.startswith("handWash")
-        known = shipped().sport(str(sport))
+        known = shipped_taxonomy().sport(str(sport))
         assert known is not None
         if skill not in known.skills:
             unknown.add((sport, skill))
@@ -70,7 +70,7 @@ def test_real_lessons_match() -> None:
     ],
 )
 def test_spellings_mean_our_names(said: tuple[str, str], meant: tuple[str, str]) -> None:
-    assert shipped().canonical(*said) == meant
+    assert shipped_taxonomy().canonical(*said) == meant
     assert sport_and_skill({"tags": list(said)}) == (meant[0].lower(), meant[1].lower())
 
 
@@ -141,9 +141,9 @@ def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
 
 
 def test_searches_are_made_once_and_belong_to_a_sport() -> None:
-    terms = search_terms(shipped().sports)
+    terms = search_terms(shipped_taxonomy().sports)
     assert len({plain(each.term) for each in terms}) == len(terms)
-    assert sum(row[3] for row in counts_by_sport(shipped().sports)) == len(terms)
+    assert sum(row[3] for row in counts_by_sport(shipped_taxonomy().sports)) == len(terms)
     golf = [each.term for each in terms if (each.sport, each.skill) == ("golf", "hip turn drill")]
     assert "golf hip turn drill tutorial" in golf and "golf hip turn drill drills" not in golf
     hurdles = [each.term for each in terms if each.sport == "hurdles"]
@@ -154,7 +154,7 @@ def test_a_searchs_words_lead_back_to_its_skill() -> None:
     assert {
         word for each in CONNECTORS for word in each.split() if word != "{skill}"
     } <= CONNECTING_WORDS
-    terms = search_terms(shipped().sports, connectors=CONNECTORS[:9])
+    terms = search_terms(shipped_taxonomy().sports, connectors=CONNECTORS[:9])
     lost = [
         each
         for each in terms
@@ -226,6 +226,6 @@ def test_a_model_without_an_answer_adds_nothing() -> None:
 
 def test_every_shipped_sport_can_be_added_to() -> None:
     text = SHIPPED.read_text()
-    for sport in shipped().sports:
+    for sport in shipped_taxonomy().sports:
         longer = parse_taxonomy(add_skill(text, sport.name, "entirely new move", ["a novelty"]))
         assert "entirely new move" in longer.chosen([sport.name])[0].skills

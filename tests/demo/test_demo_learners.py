@@ -184,11 +184,13 @@ def test_pools_hold_every_grade_and_stay_in_their_split(
 
 def test_noise_is_what_is_documented() -> None:
     rng = np.random.default_rng(0)
-    generous = np.array([coaches.noisy(1, +1, rng) for _ in range(20_000)])
-    plain = np.array([coaches.noisy(1, 0, rng) for _ in range(20_000)])
+    generous = np.array([coaches.grade_with_noise(1, +1, rng) for _ in range(20_000)])
+    plain = np.array([coaches.grade_with_noise(1, 0, rng) for _ in range(20_000)])
     assert abs((plain != 1).mean() - coaches.SLIP_P) < 0.01 and abs(plain.mean() - 1) < 0.01
     assert abs(generous.mean() - 1 - coaches.LEANING_P) < 0.015
-    assert set(np.unique([coaches.noisy(g, 1, rng) for g in (0, 3) for _ in range(500)])) <= {
+    assert set(
+        np.unique([coaches.grade_with_noise(g, 1, rng) for g in (0, 3) for _ in range(500)])
+    ) <= {
         0,
         1,
         2,

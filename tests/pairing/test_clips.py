@@ -20,7 +20,7 @@ from sportskills_lib.pairing import figures, stage, video_pass
 from sportskills_lib.pairing.rules_judge import RulesJudge
 
 HELLO = ("Hello and welcome back to my channel.", False)
-SHOWN = ("Bend your knees and drop the hips before contact.", True)
+IS_DEMONSTRATED = ("Bend your knees and drop the hips before contact.", True)
 FAULT = ("A common mistake is locking the front elbow.", True)
 TALKED = ("Keep your chin over the front shoulder.", False)
 IDLE = ("Last summer we filmed this with my brother.", True)
@@ -33,12 +33,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame,
     folder = tmp_path_factory.mktemp("world") / "lessons"
     for i, channel in enumerate(("UCa", "UCb", "UCc")):
         write_lesson(
-            folder, f"lesson{i}", [HELLO, SHOWN, TALKED, FAULT, IDLE], channel=channel, seed=10 * i
+            folder,
+            f"lesson{i}",
+            [HELLO, IS_DEMONSTRATED, TALKED, FAULT, IDLE],
+            channel=channel,
+            seed=10 * i,
         )
     write_lesson(
         folder,
         "copy",
-        [HELLO, SHOWN, TALKED, FAULT, IDLE],
+        [HELLO, IS_DEMONSTRATED, TALKED, FAULT, IDLE],
         channel="UCd",
         seed=10,
         upload_date="20250101",
@@ -51,7 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame,
 
 def pair(
     world: tuple[Path, pl.DataFrame, pl.DataFrame], shards: Path, config: PairingConfig = CONFIG
-) -> stage.Paired:
+) -> stage.PairingTables:
     folder, videos, narrations = world
     return stage.pair(videos, narrations, folder, config, shards=shards)
 
@@ -67,7 +71,7 @@ def test_what_is_taught_and_shown_is_kept(world, tmp_path: Path) -> None:
         for start, kind in ((3.0, "correct"), (9.0, "incorrect"))
     ]
     texts = paired.pairs.join(world[2], on="narration_id", maintain_order="left")["text"].to_list()
-    assert texts == [SHOWN[0], FAULT[0]] * 3
+    assert texts == [IS_DEMONSTRATED[0], FAULT[0]] * 3
     counts = dict(paired.dropped.group_by("reason").len().iter_rows())
     assert counts == {"no_demonstration": 4, "duplicate": 2}
     assert set(paired.clips["split"].cast(pl.String)) == {"train", "val", "test"}
@@ -206,7 +210,9 @@ def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(
     folder = tmp_path / "lessons"
     other = ("Turn the shoulder away and push from the back foot.", True)
     for i in range(5):
-        lesson_of(folder, f"lesson{i}", [HELLO, SHOWN, TALKED], f"UC{i}", 10 * i, "20240101")
+        lesson_of(
+            folder, f"lesson{i}", [HELLO, IS_DEMONSTRATED, TALKED], f"UC{i}", 10 * i, "20240101"
+        )
     lesson_of(folder, "again", [HELLO, other, TALKED], "UCagain", 10, "20250101")
     curated = curate(folder, CurationConfig(workers=0))
     paired = stage.pair(curated.videos, curated.narrations, folder, CONFIG, shards=tmp_path / "a")
@@ -230,7 +236,9 @@ def test_a_shared_intro_joins_nothing(tmp_path: Path) -> None:
     """The same film under a greeting in every lesson: it is no clip, so it is not compared."""
     folder = tmp_path / "lessons"
     for i in range(3):
-        write_lesson(folder, f"lesson{i}", [("", True), SHOWN], channel=f"UC{i}", seed=10 * i)
+        write_lesson(
+            folder, f"lesson{i}", [("", True), IS_DEMONSTRATED], channel=f"UC{i}", seed=10 * i
+        )
         intro = np.concatenate([shot(99, 30, moves=True), shot(10 * i + 1, 30, moves=True)])
         write_film(folder / f"lesson{i}.mp4", intro)
     curated = curate(folder, CurationConfig(workers=0))

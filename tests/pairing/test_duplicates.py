@@ -59,7 +59,7 @@ def compared(rows: list[Row]) -> tuple[pl.DataFrame, pl.DataFrame]:
         schema_overrides={"upload_date": pl.String},
     )
     ordered = duplicates.by_upload(clips.with_row_index("row"))
-    signed = [signatures.sign(rows[row][3]) for row in ordered["row"]]
+    signed = [signatures.make_signature(rows[row][3]) for row in ordered["row"]]
     outlines = np.stack([signatures.outline(one) for one in signed])
     pairs = duplicates.find_candidates(outlines, ordered["video_id"].rank("dense").to_numpy())
     return ordered, duplicates.compare_clips(
@@ -93,7 +93,7 @@ def resized(film: np.ndarray, size_px: int) -> np.ndarray:
 def looked_at(path: Path, film: np.ndarray, *, fps: float = 25, crf: int = 23) -> np.ndarray:
     """The signature of a film that went through a file, as stage 02 makes it."""
     info = video.probe(write_film(path, film, fps=fps, options={"crf": str(crf)}))
-    return signatures.sign(np.concatenate(list(video.stream_frames(info, 10, 64))))
+    return signatures.make_signature(np.concatenate(list(video.stream_frames(info, 10, 64))))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_another_take_another_athlete_and_another_skill_are_less_alike(tmp_path:
 
 
 def test_clips_that_hardly_overlap_are_not_compared() -> None:
-    one = signatures.sign(frames(1))
+    one = signatures.make_signature(frames(1))
     assert signatures.compare(one, one[:5]).similarity == 0
     assert signatures.compare(one, one[12:]).shift == -12
     still = np.broadcast_to(one[:1], one.shape)
@@ -156,14 +156,16 @@ def test_clips_that_hardly_overlap_are_not_compared() -> None:
 
 
 def test_a_mirror_of_a_mirror_is_the_same() -> None:
-    described = np.stack([signatures.outline(signatures.sign(frames(3)))])
-    np.testing.assert_array_equal(signatures.mirrored(signatures.mirrored(described)), described)
-    turned = signatures.outline(signatures.sign(frames(3)[:, :, ::-1]))
-    np.testing.assert_allclose(signatures.mirrored(described)[0], turned, atol=2e-3)
+    described = np.stack([signatures.outline(signatures.make_signature(frames(3)))])
+    np.testing.assert_array_equal(
+        signatures.mirror_outlines(signatures.mirror_outlines(described)), described
+    )
+    turned = signatures.outline(signatures.make_signature(frames(3)[:, :, ::-1]))
+    np.testing.assert_allclose(signatures.mirror_outlines(described)[0], turned, atol=2e-3)
 
 
 def test_the_best_shift_is_that_of_a_plain_search() -> None:
-    a, b = signatures.sign(frames(2))[:20], signatures.sign(worse(frames(2)))[6:29]
+    a, b = signatures.make_signature(frames(2))[:20], signatures.sign(worse(frames(2)))[6:29]
 
     def plain(shift: int) -> float:
         first, second = max(0, -shift), max(0, shift)
@@ -194,14 +196,14 @@ def test_the_best_shift_is_that_of_a_plain_search() -> None:
 def test_candidates_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     base = RNG.normal(size=(40, signatures.OUTLINE))
     outlines = np.repeat(base, 3, axis=0) + RNG.normal(0, 0.1, (120, signatures.OUTLINE))
-    outlines[::3] = signatures.mirrored(outlines[::3])
+    outlines[::3] = signatures.mirror_outlines(outlines[::3])
     outlines = (outlines / np.linalg.norm(outlines, axis=1, keepdims=True)).astype(np.float16)
     videos = RNG.integers(0, 30, 120)
     monkeypatch.setattr(duplicates, "BLOCK", 7)
     monkeypatch.setattr(duplicates, "TILE", 11)
     found = {tuple(pair) for pair in duplicates.find_candidates(outlines, videos).tolist()}
     whole = outlines.astype(np.float32)
-    alike = np.maximum(whole @ whole.T, signatures.mirrored(whole) @ whole.T)
+    alike = np.maximum(whole @ whole.T, signatures.mirror_outlines(whole) @ whole.T)
     wanted = {
         (int(i), int(j))
         for i, j in np.argwhere(alike >= duplicates.MIN_OUTLINE)

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import torch
 
-from sportskills_lib.demo import asking, base_vlm
+from sportskills_lib.demo import base_vlm, vlm_questions
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.retrieval.relevance import model as relevance_model
 
@@ -52,9 +52,13 @@ def test_its_first_training_names_no_sport_and_no_skill():
         for name in (sport.name, *(skill.name for skill in sport.skills if " " in skill.name)):
             assert not re.search(rf"\b{re.escape(name)}\b", texts), name
     scenes = base_vlm.make_scenes(5, rng, size_px=32)
-    asked = [question for i in range(5) for question in asking.ask(scenes.states, i, rng)]
+    asked = [
+        question
+        for i in range(5)
+        for question in vlm_questions.draw_questions(scenes.states, i, rng)
+    ]
     assert not any("help" in text for text, _, _ in asked)
-    assert {answer for text, answer, _ in asked if text != asking.WHAT} <= {"yes", "no"}
+    assert {answer for text, answer, _ in asked if text != vlm_questions.WHAT} <= {"yes", "no"}
 
 
 def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
@@ -69,14 +73,14 @@ def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
     rng = np.random.default_rng(1)
     scenes = base_vlm.make_scenes(8, rng, size_px=32)
     for scene in range(8):
-        asked = asking.ask(scenes.states, scene, rng, alike=6)
-        compared = [(answer, shown) for text, answer, shown in asked if text == asking.SAME]
+        asked = vlm_questions.draw_questions(scenes.states, scene, rng, alike=6)
+        compared = [(answer, shown) for text, answer, shown in asked if text == vlm_questions.SAME]
         assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {
             "no"
         }
         assert all(other // 2 != scene // 2 for _, (other,) in compared[1:]) and len(compared) == 6
-        judged = [answer for text, answer, _ in asked if asking.DESCRIBES in text]
-        assert judged == ["yes", "no"] * asking.PAIRS
+        judged = [answer for text, answer, _ in asked if vlm_questions.DESCRIBES in text]
+        assert judged == ["yes", "no"] * vlm_questions.PAIRS
 
 
 def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
@@ -84,11 +88,13 @@ def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
     rng = np.random.default_rng(2)
     scenes = base_vlm.make_scenes(6, rng, size_px=32)
     visual = relevance_model.encode_videos(tiny_vlm, scenes.frames)
-    questions = asking.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
+    questions = vlm_questions.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
     rows = [
         row
         for scene in (0, 3)
-        for row in questions.rows(asking.ask(scenes.states, scene, rng, alike=4), scene)
+        for row in questions.rows(
+            vlm_questions.draw_questions(scenes.states, scene, rng, alike=4), scene
+        )
     ]
     model = tiny_vlm.stock.model.language_model
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)

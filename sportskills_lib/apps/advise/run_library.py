@@ -19,7 +19,7 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.apps.export.items import source_file
 from sportskills_lib.curation.sources import read_sidecar
-from sportskills_lib.curation.taxonomy import plain, shipped
+from sportskills_lib.curation.taxonomy import plain, shipped_taxonomy
 from sportskills_lib.retrieval import stage
 from sportskills_lib.retrieval.ranking import nearest
 from sportskills_lib.retrieval.relevance import calibration
@@ -172,7 +172,7 @@ def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.D
             )
         if skill:
             skills = sorted(set(rows["skill"]))
-            _, own = shipped().canonical(name, skill)
+            _, own = shipped_taxonomy().canonical(name, skill)
             found = next(
                 (each for each in skills if plain(each) in (plain(own), plain(skill))), None
             )
@@ -189,7 +189,7 @@ def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.D
 def _named(sport: str, known: set[str]) -> str | None:
     """The run's (else the taxonomy's) name of a sport, however it is spelt."""
     by_spelling = {plain(name): name for name in sorted(known)}
-    meant = shipped().sport(sport)
+    meant = shipped_taxonomy().sport(sport)
     return by_spelling.get(plain(sport)) or (
         by_spelling.get(plain(meant.name), meant.name) if meant else None
     )

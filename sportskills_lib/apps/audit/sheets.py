@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib.apps.audit import questions
-from sportskills_lib.formats.files import guarded, number, read_rows, unguarded, write_whole
+from sportskills_lib.formats.files import guard_cell, number, read_rows, unguard_cell, write_whole
 from sportskills_lib.runs.errors import shown
 
 SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
@@ -84,7 +84,7 @@ def write(path: Path, sheet: Sheet) -> None:
     writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(SAMPLE)
     for row in sheet.frame.select(SAMPLE).iter_rows():
-        writer.writerow(["" if value is None else guarded(str(value)) for value in row])
+        writer.writerow(["" if value is None else guard_cell(str(value)) for value in row])
     # the byte order mark shows spreadsheets the encoding
     write_whole(path, file.getvalue().encode("utf-8-sig"))
 
@@ -115,7 +115,7 @@ def read(path: Path) -> Sheet:
             raise ValueError(
                 f"{place}: {len(row)} cells where the header has {len(header)}: correct the row"
             )
-        cells = dict(zip(header, map(unguarded, row), strict=True))
+        cells = dict(zip(header, map(unguard_cell, row), strict=True))
         rows.append({name: _value(place, name, cells[name]) for name in SAMPLE})
         rows[-1]["label"] = _label(place, rows[-1])
     frame = pl.DataFrame(rows, schema=pl.Schema(KINDS), orient="row")

@@ -16,7 +16,7 @@ import polars as pl
 from sportskills_lib.apps.rate.store import Store
 from sportskills_lib.evaluation import feedback
 from sportskills_lib.formats import trec
-from sportskills_lib.formats.files import guarded, write_whole
+from sportskills_lib.formats.files import guard_cell, write_whole
 from sportskills_lib.statistics import agreement
 
 COMMENTS = ("learner_id", "clip_id", "rater", "grade", "comment", "revision", "started", "saved")
@@ -33,7 +33,7 @@ def export(store: Store) -> dict[str, Path]:
     folder = store.path.parent
     said = [row for row in rows if row["comment"] or row["grade"] is not None]
     told = [
-        row | {name: guarded(row[name]) for name in ("learner_id", "clip_id", "comment")}
+        row | {name: guard_cell(row[name]) for name in ("learner_id", "clip_id", "comment")}
         for row in said
     ]
     made = {

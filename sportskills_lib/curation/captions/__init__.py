@@ -1,9 +1,9 @@
 """Caption files as timed words: WebVTT, SRT, SBV, json3, segment JSON, timestamped text.
 
 ``read_captions(path)`` is the door. Of the modules, ``cues`` holds what all formats share,
-``marked``, ``segments`` and
+``timed_blocks``, ``json_captions`` and
 ``transcripts`` each parse a family of formats into cues, ``words`` turns cues into words, and
-``reading`` joins them.
+``caption_reader`` joins them.
 """
 
 from sportskills_lib.curation.captions.caption_reader import (

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed, Row, decode
-from sportskills_lib.curation.captions.marked import is_sbv, parse_arrows, parse_sbv
-from sportskills_lib.curation.captions.segments import parse_json
+from sportskills_lib.curation.captions.json_captions import parse_json
+from sportskills_lib.curation.captions.timed_blocks import is_sbv, parse_arrows, parse_sbv
 from sportskills_lib.curation.captions.transcripts import parse_transcript
 from sportskills_lib.curation.captions.words import CaptionWord, held_s, is_rolling, plain, to_words
 

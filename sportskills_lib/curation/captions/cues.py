@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from sportskills_lib.formats.files import decoded
+from sportskills_lib.formats.files import decode_bytes
 
 Row = tuple[int, str, str]  # line (of JSON: item), counted from 1; reason; detail
 
@@ -67,7 +67,7 @@ def decode(raw: bytes) -> tuple[str, list[Row]]:
     """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain
     UTF-8.
     """
-    text, name = decoded(raw)
+    text, name = decode_bytes(raw)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.lstrip("\ufeff")

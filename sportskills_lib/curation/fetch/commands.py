@@ -257,14 +257,16 @@ def _named(
     """
     from sportskills_lib.curation.fetch.fetcher import named_item
     from sportskills_lib.curation.fetch.youtube import WATCH
-    from sportskills_lib.formats.files import decoded
+    from sportskills_lib.formats.files import decode_bytes
 
     sport = sports[0] if len(sports) == 1 else None
     found = [named_item(each, sport=sport, skill=skill or None) for each in items]
     if from_file:
         if not from_file.is_file():
             raise ValueError(f"--from-file {from_file} does not exist: name an existing file")
-        for number, line in enumerate(decoded(from_file.read_bytes())[0].splitlines(), start=1):
+        for number, line in enumerate(
+            decode_bytes(from_file.read_bytes())[0].splitlines(), start=1
+        ):
             words = [word.strip() for word in line.split("\t")]
             if not words[0] or words[0].startswith("#"):
                 continue

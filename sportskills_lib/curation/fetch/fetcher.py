@@ -30,8 +30,8 @@ from sportskills_lib.curation.fetch.instruction_spans import (
     Judge,
     Span,
     cut_webvtt,
+    find_instruction_spans,
     judge_by_rules,
-    wanted_spans,
 )
 from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.status import ASKED_TOO_MUCH, FINAL, TRANSIENT
@@ -319,7 +319,7 @@ def _judged(said: Path, record: Record, item: FetchItem, judge: Judge) -> list[S
     topic = f"{item.sport} {item.skill}" if item.sport and item.skill else record.title or ""
     verdicts = judge([sentence.text for sentence in sentences], topic)
     last_s = record.duration_s or (sentences[-1].end_s if sentences else 0.0)
-    spans = wanted_spans(sentences, verdicts, duration_s=last_s)
+    spans = find_instruction_spans(sentences, verdicts, duration_s=last_s)
     record.sentences, record.actionable = (
         len(sentences),
         sum(verdict is True for verdict in verdicts),

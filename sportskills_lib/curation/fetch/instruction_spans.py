@@ -30,7 +30,7 @@ def judge_by_rules(texts: Sequence[str], topic: str) -> list[bool | None]:
     return [judge_sentence(text, topic=topic).actionable for text in texts]
 
 
-def wanted_spans(
+def find_instruction_spans(
     sentences: Sequence[Sentence], verdicts: Sequence[bool | None], *, duration_s: float
 ) -> list[Span]:
     """Spans in seconds, in order and apart from each other, around all sentences that are not known

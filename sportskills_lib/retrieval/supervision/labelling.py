@@ -327,11 +327,8 @@ def _learner(
     config: RetrievalConfig,
 ) -> list[Row]:
     """One learner's rows; where a clip comes twice, the first row counts (see :func:`_kept`)."""
-    learner_id, ids, masks = (
-        block.people["learner_id"][place],
-        block.pool["clip_id"],
-        Masks.of(config),
-    )
+    learner_id, ids = block.people["learner_id"][place], block.pool["clip_id"]
+    masks = Masks.of(config)
     scores, second = block.scores[place], readings.second[place]
     at = block.places(own["clip_id"])
     label = own["label"].to_numpy()

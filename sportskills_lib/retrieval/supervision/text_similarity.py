@@ -131,16 +131,9 @@ def open_similarity(
     """
     if name in ("", "tfidf"):
         return None
-    if name != "tower":
-        return model_similarity(name, corpus, device=device)
-    encode = models.load_tower(tower, device=device).encode_texts
-    return encoded_similarity(encode, encode, corpus)
-
-
-def model_similarity(name: str, corpus: Sequence[str], *, device: str = "cpu") -> Similarity:
-    """Cosines by a text model of transformers or sentence-transformers, with its own prompts where
-    it names some.
-    """
+    if name == "tower":
+        encode = models.load_tower(tower, device=device).encode_texts
+        return encoded_similarity(encode, encode, corpus)
     model = SentenceModel(name, device=device)
     return encoded_similarity(
         lambda texts: model.encode_texts(texts, prompt=model.prompt("query")),

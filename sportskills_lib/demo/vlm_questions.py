@@ -22,7 +22,7 @@ WHAT = "What does the person do?"
 DESCRIBES = "Does this describe the person?"
 SAME = "Do both move alike?"
 PAIRS = 2  # of sentences, one true and one not, that a scene is asked about
-Asked = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
+Question = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
 Row = tuple[Segment, list[Segment]]
 
 
@@ -42,7 +42,7 @@ class Questions:
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
         return self.vlm.split_prompt(messages, self.grid, after=1, answer=answer)
 
-    def rows(self, asked: list[Asked], scene: int) -> list[Row]:
+    def rows(self, asked: list[Question], scene: int) -> list[Row]:
         """A scene's prefix and its questions, a few to a row."""
         cut = [(self._ask(text, answer, 1 + len(others)), others) for text, answer, others in asked]
         prefix = Segment(cut[0][0][0].ids, cut[0][0][0].positions, (scene,))
@@ -54,15 +54,15 @@ class Questions:
         return [(prefix, suffixes[start : start + size]) for start in range(0, len(suffixes), size)]
 
 
-def ask(
+def draw_questions(
     states: list[list[str]], scene: int, rng: np.random.Generator, *, alike: int = 8
-) -> list[Asked]:
+) -> list[Question]:
     """A caption to write, sentences to judge in pairs (one true, one not), and a list of people to compare.
 
     The first of the list moves alike, the others do not.
     """
     held = states[scene]
-    found: list[Asked] = [(WHAT, generic.caption(held[:2], rng), ())]
+    found: list[Question] = [(WHAT, generic.caption(held[:2], rng), ())]
     for _ in range(PAIRS):
         state = held[int(rng.integers(len(held)))]
         rivals = [

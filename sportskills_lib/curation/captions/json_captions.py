@@ -108,11 +108,16 @@ def _json3(events: list[Any]) -> Parsed:
         said = event.get("segs") if isinstance(event, dict) else None
         if not isinstance(said, list):
             continue
-        pieces = [(_sound(seg["utf8"]), seg.get("tOffsetMs")) for seg in said if _has_text(seg)]
+        pieces = [
+            (_sound(seg["utf8"]), seg.get("tOffsetMs"))
+            for seg in said
+            if isinstance(seg, dict) and isinstance(seg.get("utf8"), str)
+        ]
         text = "".join(piece for piece, _ in pieces)
         if not text.strip():
             continue
-        start, length = _number(event.get("tStartMs")), _number_or_next(event.get("dDurationMs"))
+        start, lasts = _number(event.get("tStartMs")), event.get("dDurationMs")
+        length = UNTIL_NEXT if lasts is None else _number(lasts)
         if start is None or length is None:
             detail = (
                 f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts "
@@ -127,14 +132,6 @@ def _json3(events: list[Any]) -> Parsed:
         )
         parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
     return parsed
-
-
-def _has_text(seg: Any) -> bool:
-    return isinstance(seg, dict) and isinstance(seg.get("utf8"), str)
-
-
-def _number_or_next(value: Any) -> float | None:
-    return UNTIL_NEXT if value is None else _number(value)
 
 
 def _offset_s(start_ms: float, offset: Any) -> float | None:
