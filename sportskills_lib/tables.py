@@ -213,7 +213,7 @@ def check_no_straddling(frame: pl.DataFrame, group: str, *, split: str = "split"
     if straddling.height:
         row = straddling.sort(group).row(0, named=True)
         raise ValueError(
-            f"{group} {row[group]!r} stands in the splits {', '.join(sorted(row[split]))} "
+            f"{group} {row[group]!r} is in the splits {', '.join(sorted(row[split]))} "
             f"({straddling.height} such): a split must hold whole {group}s; rerun the stage "
             "that assigns splits"
         )

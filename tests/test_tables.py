@@ -145,7 +145,7 @@ def test_a_span_that_ends_after_its_video_is_named() -> None:
 def test_a_planted_leak_is_named() -> None:
     rows = [CLIP | {"clip_id": str(i), "channel": "c1", "split": "train"} for i in range(3)]
     check_no_straddling(frame(*rows), "channel")
-    with pytest.raises(ValueError, match=r"channel 'c1' stands in the splits test, train"):
+    with pytest.raises(ValueError, match=r"channel 'c1' is in the splits test, train"):
         check_no_straddling(frame(*rows, CLIP | {"clip_id": "9", "split": "test"}), "channel")
 
 

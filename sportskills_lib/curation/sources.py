@@ -21,7 +21,7 @@ from sportskills_lib import tables
 from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
 from sportskills_lib.curation.taxonomy import shipped_taxonomy
 from sportskills_lib.formats.files import escape_unprintable
-from sportskills_lib.formats.untrusted_json import UnusableRow
+from sportskills_lib.formats.untrusted_json import UnusableRow, seconds, text
 from sportskills_lib.language.coaching_words import words
 from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
@@ -81,7 +81,7 @@ def find_lessons(
     videos = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not videos:
         raise ValueError(
-            f"source folder {folder} holds no video: it needs <id>.mp4 (or "
+            f"source folder {folder} contains no video: it needs <id>.mp4 (or "
             f"{', '.join(sorted(SUFFIXES))}) beside "
             "<id>.info.json and <id>.<language>.vtt, as yt-dlp --write-info-json --write-subs "
             "saves them"
@@ -175,7 +175,7 @@ def _info(path: Path) -> dict[str, Any]:
 
 
 def _video_id(info: dict[str, Any], path: Path, folder: Path) -> str:
-    video_id = _text(info.get("id")) or made_id(path, folder)
+    video_id = text(info.get("id")) or made_id(path, folder)
     if not re.fullmatch(tables.ID_PATTERN, video_id):
         remedy = f"set another `id` in {escape_unprintable(path.stem)}.info.json"
         raise UnusableRow("bad_id", f"{video_id[:80]!r} is not safe as a file name: {remedy}")
@@ -188,7 +188,7 @@ def _lesson(
     """The lesson, with one of its ``own`` caption files. UnusableRow with the reason where it is
     none.
     """
-    spoken = _text(info.get("language"))
+    spoken = text(info.get("language"))
     if spoken and not same_language(spoken, language):
         raise UnusableRow("foreign_language", f"spoken in {spoken!r}, not in {language!r}")
     captions = choose_captions(own, info, language)
@@ -199,32 +199,22 @@ def _lesson(
     if not sport or not skill:
         name = "sport" if not sport else "skill"
         raise UnusableRow(f"missing_{name}", f"neither tags nor the search term name a {name}")
-    channel = _text(info.get("channel_id")) or _text(info.get("uploader_id"))
+    duration_s = seconds(info.get("duration"))
+    channel = text(info.get("channel_id")) or text(info.get("uploader_id"))
     return Lesson(
         video_id=video_id,
         path=path,
-        title=_text(info.get("title")),
+        title=text(info.get("title")),
         channel=channel or f"channel of {video_id}",
         sport=sport,
         skill=skill,
-        search_term=_text(info.get("playlist_title")),
+        search_term=text(info.get("playlist_title")),
         language=spoken,
-        licence=_text(info.get("license")),
-        upload_date=day(_text(info.get("upload_date"))),
-        duration_s=_seconds(info.get("duration")),
+        licence=text(info.get("license")),
+        upload_date=day(text(info.get("upload_date"))),
+        duration_s=duration_s if duration_s and duration_s > 0 else None,
         captions=captions[0] if captions else None,
         manual=bool(captions and captions[1]),
-    )
-
-
-def _text(value: Any) -> str | None:
-    """The text, without halves of surrogate pairs, which JSON can hold and no file can; None for
-    anything else.
-    """
-    return (
-        value.encode("utf-8", "replace").decode().strip() or None
-        if isinstance(value, str)
-        else None
     )
 
 
@@ -237,29 +227,18 @@ def _storable(path: Path) -> bool:
     return True
 
 
-def day(text: str | None) -> str | None:
+def day(value: str | None) -> str | None:
     """The text where it is a day of the calendar as YYYYMMDD, else None: of two copies the earlier
     one is kept.
     """
     try:
         return (
-            text
-            if text and re.fullmatch(r"\d{8}", text, re.ASCII) and date.fromisoformat(text)
+            value
+            if value and re.fullmatch(r"\d{8}", value, re.ASCII) and date.fromisoformat(value)
             else None
         )
     except ValueError:
         return None
-
-
-def _seconds(value: Any) -> float | None:
-    """A length above 0, if that is what a sidecar says: it may say infinity, or a number that no
-    float holds.
-    """
-    try:
-        seconds = float(value) if isinstance(value, int | float) else 0.0
-    except OverflowError:
-        return None
-    return seconds if 0 < seconds < float("inf") else None
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -271,14 +250,12 @@ def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
     """
     noted = info.get("sportskills") if isinstance(info.get("sportskills"), dict) else {}
     tags = info.get("tags") if isinstance(info.get("tags"), list) else []
-    names = [" ".join(text.lower().split()) for tag in tags or [] if (text := _text(tag))]
-    if (sport := _text((noted or {}).get("sport"))) and (
-        skill := _text((noted or {}).get("skill"))
-    ):
+    names = [" ".join(name.lower().split()) for tag in tags or [] if (name := text(tag))]
+    if (sport := text((noted or {}).get("sport"))) and (skill := text((noted or {}).get("skill"))):
         names = [sport, skill]
     if len(names) == 2:
         return shipped_taxonomy().canonical(names[0], names[1])
-    term = (_text(info.get("playlist_title")) or "").lower()
+    term = (text(info.get("playlist_title")) or "").lower()
     tagged = next((name for name in names if f"{term} ".startswith(f"{name} ")), None)
     known = None if tagged else shipped_taxonomy().leading_sport(term)
     if known and (skill := known[0].skill_within(known[1])):

@@ -99,11 +99,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
-            f"list {path} cannot be read ({reason}): mend it, or save it again as CSV"
+            f"list {path} cannot be read ({reason}): correct it, or save it again as CSV"
         ) from None
     names = [name.strip().lower() for name in frame.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"list {path} has the column {twice[0]!r} twice: take one out")
+        raise ValueError(f"list {path} has the column {twice[0]!r} twice: remove one")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     if missing := [name for name in NEEDED if name not in frame.columns]:
         have = ", ".join(frame.columns) or "none"
@@ -133,7 +133,7 @@ def _lesson(folder: Path, row: dict[str, str], language: str, silent: bool) -> L
     if Path(row["path"]).suffix.lower() not in SUFFIXES:
         raise UnusableRow(
             "unknown_format",
-            f"path {row['path']!r} is no video: it must end in {', '.join(sorted(SUFFIXES))}",
+            f"path {row['path']!r} is not a video: it must end in {', '.join(sorted(SUFFIXES))}",
         )
     path = _file(folder, row["path"])
     if path is None:
@@ -203,14 +203,12 @@ def _captions(
 
 
 def _duration_s(text: str) -> float | None:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        value = 0.0
-    if text and not 0 < value < float("inf"):
-        detail = f"duration_s {text!r} is no number of seconds above 0: correct it"
-        raise UnusableRow("bad_value", detail)
-    return value if text else None
+    value = untrusted_json.seconds(text)
+    if text and (value is None or value <= 0):
+        raise UnusableRow(
+            "bad_value", f"duration_s {text!r} is not a number of seconds above 0: correct it"
+        )
+    return value
 
 
 def _date(text: str) -> str | None:
@@ -218,7 +216,8 @@ def _date(text: str) -> str | None:
     date = day(re.sub(r"^(\d{4})-(\d\d)-(\d\d)(?:[T ].*)?$", r"\1\2\3", text))
     if text and not date:
         raise UnusableRow(
-            "bad_value", f"upload_date {text!r} is no day as YYYYMMDD: correct it or leave it empty"
+            "bad_value",
+            f"upload_date {text!r} is not a date as YYYYMMDD: correct it or leave it empty",
         )
     return date
 

@@ -122,7 +122,7 @@ def curate(
         counts = ", ".join(f"{reason} {n}" for reason, n in rows)
         raise ValueError(
             f"none of the {len(lessons)} lessons in {folder} is usable ({counts}): see the "
-            "reasons, mend one"
+            "reasons and fix one"
         )
     return CurationTables(checked, tuple(parts), everything)
 
@@ -149,54 +149,6 @@ def _listen(
             dropped.append(("video", lesson.video_id, error.reason, str(error)))
             del found[lesson.video_id]
     return list(found.values()), dropped
-
-
-def _temporary() -> Path:
-    """A folder that is gone when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="narrations-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _write_part(
-    path: Path, results: list[Result], config: CurationConfig, account: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Write the narrations of some videos, checked; returns the videos and what was dropped.
-
-    Ids of narrations begin with their video's id and a video stands in one part, so that what is
-    unique in every part is unique in all. What is returned is one piece of memory: left as a chunk
-    per video, a row costs more than ten times its size.
-    """
-    dropped: pl.DataFrame = tables.dropped_rows(
-        ("video", result.name, LOST_READER[result.reason], result.detail)
-        for result in results
-        if result.reason
-    )
-    read = [result for result in results if not result.reason]
-    videos = pl.concat(
-        [_table(tables.Videos, []), *(result.table("videos") for result in read)], rechunk=True
-    )
-    rows = pl.concat(
-        [_table(tables.Narrations, []), *(result.table("narrations") for result in read)]
-    )
-    if config.judge == "chat":
-        rows, undecided = chat_judge.judge_table(rows, videos, config, account=account)
-        dropped = pl.concat([dropped, tables.dropped_rows(undecided)])
-    said = tables.Narrations.validate(rows.sort("video_id", "start_s", "end_s"), cast=True)
-    tables.check_keys(said, "video_id", videos, child_name="narrations", parent_name="videos")
-    tables.check_spans(said, videos, key="narration_id")
-    said.write_parquet(path)
-    return videos, pl.concat([dropped, *(result.table("dropped") for result in read)], rechunk=True)
-
-
-@cache
-def _columns(schema: type[dy.Schema]) -> pl.Schema:
-    return schema.create_empty().schema
-
-
-def _table(schema: type[dy.Schema], rows: list[dict[str, Any]] | list[DroppedRow]) -> pl.DataFrame:
-    """Rows as a table of the schema's columns, to be checked once all lessons are together."""
-    return pl.DataFrame(rows, schema=_columns(schema), orient="row")
 
 
 def read_lesson(task: _Task) -> Value:
@@ -232,7 +184,7 @@ def read_lesson(task: _Task) -> Value:
                 "video",
                 lesson.video_id,
                 "no_captions",
-                f"{lesson.captions.name} holds no usable words",
+                f"{lesson.captions.name} contains no usable words",
             )
         )
         return _lesson_value(dropped=dropped)
@@ -305,3 +257,51 @@ def _lesson_value(
         "narrations": _table(tables.Narrations, rows or []),
         "dropped": _table(tables.Dropped, dropped or []),
     }
+
+
+def _write_part(
+    path: Path, results: list[Result], config: CurationConfig, account: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Write the narrations of some videos, checked; returns the videos and what was dropped.
+
+    Ids of narrations begin with their video's id and a video stands in one part, so that what is
+    unique in every part is unique in all. What is returned is one piece of memory: left as a chunk
+    per video, a row costs more than ten times its size.
+    """
+    dropped: pl.DataFrame = tables.dropped_rows(
+        ("video", result.name, LOST_READER[result.reason], result.detail)
+        for result in results
+        if result.reason
+    )
+    read = [result for result in results if not result.reason]
+    videos = pl.concat(
+        [_table(tables.Videos, []), *(result.table("videos") for result in read)], rechunk=True
+    )
+    rows = pl.concat(
+        [_table(tables.Narrations, []), *(result.table("narrations") for result in read)]
+    )
+    if config.judge == "chat":
+        rows, undecided = chat_judge.judge_table(rows, videos, config, account=account)
+        dropped = pl.concat([dropped, tables.dropped_rows(undecided)])
+    said = tables.Narrations.validate(rows.sort("video_id", "start_s", "end_s"), cast=True)
+    tables.check_keys(said, "video_id", videos, child_name="narrations", parent_name="videos")
+    tables.check_spans(said, videos, key="narration_id")
+    said.write_parquet(path)
+    return videos, pl.concat([dropped, *(result.table("dropped") for result in read)], rechunk=True)
+
+
+def _temporary() -> Path:
+    """A folder that is gone when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="narrations-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _columns(schema: type[dy.Schema]) -> pl.Schema:
+    return schema.create_empty().schema
+
+
+def _table(schema: type[dy.Schema], rows: list[dict[str, Any]] | list[DroppedRow]) -> pl.DataFrame:
+    """Rows as a table of the schema's columns, to be checked once all lessons are together."""
+    return pl.DataFrame(rows, schema=_columns(schema), orient="row")

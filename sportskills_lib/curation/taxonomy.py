@@ -138,7 +138,7 @@ def taxonomy_text(path: Path) -> str:
     """
     if not path.is_file():
         raise ValueError(
-            f"taxonomy {path} does not exist, or is no file: name an existing file with --taxonomy"
+            f"taxonomy {path} is not an existing file: name an existing file with --taxonomy"
         )
     raw = path.read_bytes()
     try:
@@ -146,7 +146,7 @@ def taxonomy_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TaxonomyError(
-            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is no UTF-8: save the "
+            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is not UTF-8: save the "
             "file as UTF-8"
         ) from None
 
@@ -161,9 +161,9 @@ def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
         found = re.search(r"line (\d+)", str(error))
         line = text.split("\n")[int(found[1]) - 1].strip()[:60] if found else ""
         shown = f", which reads {line!r}" if line else ""
-        raise TaxonomyError(f"{name} is no TOML: {error}{shown}: {_REMEDY}") from None
+        raise TaxonomyError(f"{name} is not valid TOML: {error}{shown}: {_REMEDY}") from None
     if not isinstance(entries, list) or not entries:
-        raise TaxonomyError(f"{name} names no sport: it needs [[sport]] tables")
+        raise TaxonomyError(f"{name} contains no sport: it needs [[sport]] tables")
     sports, wrong = [], list[str]()
     for number, entry in enumerate(entries, start=1):
         problems = list(_shape(entry, number))
@@ -213,8 +213,8 @@ def _sport_problems(sport: Sport) -> Iterator[str]:
     for spelling in sport.spellings():
         if not _NAME.fullmatch(spelling):
             yield (
-                f"{label}: {spelling!r} is no name: use lower-case letters, digits, spaces "
-                "and hyphens"
+                f"{label}: {spelling!r} is not a valid name: use lower-case letters, digits, "
+                "spaces and hyphens"
             )
     if len(sport.skills) < FEWEST_SKILLS:
         yield f"{label} has {len(sport.skills)} skills: it needs at least {FEWEST_SKILLS}"
@@ -226,7 +226,7 @@ def _sport_problems(sport: Sport) -> Iterator[str]:
             yield f"{label}, skill {skill!r} has no other spelling: add one"
         if not _NAME.fullmatch(name):
             yield (
-                f"{label}, skill {skill!r}: {name!r} is no name: use lower-case letters, "
+                f"{label}, skill {skill!r}: {name!r} is not a valid name: use lower-case letters, "
                 "digits and spaces"
             )
     yield from _repeats(f"{label}, skill {{!r}}", spellings)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sportskills_lib.curation.captions.cues import format_stamp
+
 MISHEARD_SHARE, LOST_SHARE, DOUBLED_SHARE, FILLER_SHARE = 0.02, 0.02, 0.01, 0.01
 WORDS_PER_LINE = 6
 REPEAT_S = 0.01
@@ -75,13 +77,6 @@ def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWor
     return heard
 
 
-def stamp(seconds: float) -> str:
-    """``00:01:02.345``"""
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
 def manual_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -> str:
     """One cue a sentence, over two lines where it is long."""
     blocks = []
@@ -92,7 +87,9 @@ def manual_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") ->
             text = (
                 " ".join(tokens[: len(tokens) // 2]) + "\n" + " ".join(tokens[len(tokens) // 2 :])
             )
-        blocks.append(f"{stamp(words[0].start_s)} --> {stamp(words[-1].end_s)}\n{text}")
+        blocks.append(
+            f"{format_stamp(words[0].start_s)} --> {format_stamp(words[-1].end_s)}\n{text}"
+        )
     return _file(blocks, language)
 
 
@@ -111,12 +108,14 @@ def rolling_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -
         if after:
             end = min(end, after[0].start_s - REPEAT_S)
         tagged = line[0].text + "".join(
-            f"<{stamp(word.start_s)}><c> {word.text}</c>" for word in line[1:]
+            f"<{format_stamp(word.start_s)}><c> {word.text}</c>" for word in line[1:]
         )
         plain = " ".join(word.text for word in line)
-        blocks.append(f"{stamp(start)} --> {stamp(end)} align:start position:0%\n{above}\n{tagged}")
         blocks.append(
-            f"{stamp(end)} --> {stamp(end + REPEAT_S)} align:start position:0%\n{plain}\n "
+            f"{format_stamp(start)} --> {format_stamp(end)} align:start position:0%\n{above}\n{tagged}"
+        )
+        blocks.append(
+            f"{format_stamp(end)} --> {format_stamp(end + REPEAT_S)} align:start position:0%\n{plain}\n "
         )
         above = plain
     return _file(blocks, language)

@@ -151,7 +151,7 @@ def read_delimited(path: Path) -> pl.DataFrame:
                 "around cells that hold the delimiter"
             )
     if twice := next((name for name in names if name and names.count(name) > 1), None):
-        raise ValueError(f"{path.name} has the column {twice!r} twice: take one out")
+        raise ValueError(f"{path.name} has the column {twice!r} twice: remove one")
     filled = [cells + [""] * (len(names) - len(cells)) for _, cells in rows]
     columns = {name: [cells[i] for cells in filled] for i, name in enumerate(names) if name}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))

@@ -163,7 +163,7 @@ def require_seconds(row: dict[str, Any], field: str) -> float | None:
     """The field as :func:`seconds`, None where it is null; UnusableRow for any other value."""
     found = seconds(row.get(field))
     if found is None and row.get(field) is not None:
-        raise UnusableRow("bad_time", f"{field} {preview(row[field])} is no number of seconds")
+        raise UnusableRow("bad_time", f"{field} {preview(row[field])} is not a number of seconds")
     return found
 
 
@@ -179,7 +179,7 @@ def find_inside(folder: Path, relative: Any) -> tuple[str | None, str]:
         if not path.is_relative_to(root):
             return None, "outside"
         found = path.relative_to(root).as_posix()
-        found.encode()  # a name that is no UTF-8 cannot stand in a table
+        found.encode()  # a name that is not UTF-8 cannot stand in a table
         return (found, "") if path.is_file() else (None, "missing")
     except (OSError, RuntimeError, ValueError):  # too long; a link to itself; a null byte
         return None, "missing"

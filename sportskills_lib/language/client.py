@@ -381,7 +381,7 @@ def read_reply(reply: Any, schema: type[Shape]) -> Answer[Shape]:
     message, ending = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
     content, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
     if message is None or not isinstance(content, str | None):
-        return Answer(None, "malformed", "the reply holds no message")
+        return Answer(None, "malformed", "the reply contains no message")
     text = content or ""
     if refusal or ending == "content_filter" or not text.strip():
         return Answer(None, "refused", str(refusal or "no words")[:200])

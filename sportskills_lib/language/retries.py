@@ -37,7 +37,7 @@ def trouble_of(error: Exception, url: str, model: str) -> Trouble:
             ) from None
         if status == 404 or 300 <= status < 400:
             raise ValueError(
-                f"{url} has no chat model {model!r} ({status}: {said}): mend chat_url (often "
+                f"{url} has no chat model {model!r} ({status}: {said}): correct chat_url (often "
                 "…/v1) or chat_model"
             ) from None
         if status in WILL_PASS or status >= 500:

@@ -68,7 +68,7 @@ def read(folder: Path, settings: ReaderSettings, drops: list[DroppedRow]) -> lis
                 )
             elif official.get(take_id, split) != split:
                 reason = "take_in_two_splits"
-                detail = f"stands in the {split} file; splits.json says {official[take_id]}"
+                detail = f"is in the {split} file; splits.json says {official[take_id]}"
             if reason:
                 drops.extend(("learner", each.item_id, reason, detail) for each in words)
                 drops.extend(("moment", each.item_id, reason, detail) for each in times)
@@ -76,7 +76,7 @@ def read(folder: Path, settings: ReaderSettings, drops: list[DroppedRow]) -> lis
                 remarks += _of_take(takes[take_id], split, words, times, settings, drops)
     silent = sorted(take for take in takes if take not in spoken_of)
     drops.extend(
-        ("take", take, "no_comment", "no expert speaks of it in any annotation file")
+        ("take", take, "no_comment", "no annotation file contains a comment on it")
         for take in silent
     )
     return remarks
@@ -104,7 +104,7 @@ def _commentary(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]:
     for uid, experts in (*takes.items(), *getattr(takes, "others", ())):
         take_id = untrusted_json.identity(uid)
         if take_id is None:
-            detail = f"{path.name}: it is no usable take_uid"
+            detail = f"{path.name}: not a usable take_uid"
             drops.append(("take", untrusted_json.preview(uid), "bad_id", detail))
             continue
         for label, row in _rows_of(take_id, experts, path.name, drops):
@@ -124,7 +124,7 @@ def _rows_of(
     for expert in experts:
         rows = expert.get("commentary_data", []) if isinstance(expert, dict) else expert
         if not isinstance(rows, list) or not isinstance(expert, dict):
-            detail = f"{name}: {untrusted_json.preview(rows)} is no list of remarks"
+            detail = f"{name}: {untrusted_json.preview(rows)} is not a list of remarks"
             drops.append(("learner", take_id, "bad_row", detail))
             continue
         named = expert.get("take_uid", take_id)
@@ -156,7 +156,7 @@ def _usable(
 
 def _moment(label: str, row: Any, is_good: bool | None) -> Moment:
     if not isinstance(row, dict):
-        raise UnusableRow("bad_row", f"{untrusted_json.preview(row)} is no object")
+        raise UnusableRow("bad_row", f"{untrusted_json.preview(row)} is not an object")
     flagged = row.get("error")
     if flagged and untrusted_json.flag(flagged) is not False:
         reported = untrusted_json.text(row.get("_error_desc") or row.get("error_desc"))
@@ -282,7 +282,7 @@ def _of_take(
                     "moment",
                     moment.item_id,
                     "told_already",
-                    (f"its moment lies in the span of {held}"),
+                    (f"its moment is within the span of {held}"),
                 )
             )
         elif not moment.text:

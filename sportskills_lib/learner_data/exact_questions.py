@@ -116,7 +116,7 @@ def _item(row: dict[str, Any], line: int) -> ExActItem:
     item_id, good = untrusted_json.identity(row["id"]), untrusted_json.flag(row["is_ge"])
     comment = untrusted_json.text(row["groundTruth"])
     if item_id is None:
-        raise UnusableRow("bad_id", f"id {untrusted_json.preview(row['id'])} is no usable id")
+        raise UnusableRow("bad_id", f"id {untrusted_json.preview(row['id'])} is not a usable id")
     if good is None:
         value = untrusted_json.preview(row["is_ge"])
         raise UnusableRow("bad_value", f"is_ge {value} is neither true nor false")
@@ -165,7 +165,7 @@ def read_splits(folder: Path) -> dict[str, str]:
     by_take = said.get("take_uid_to_split", said) if isinstance(said, dict) else None
     if not isinstance(by_take, dict):
         raise ValueError(
-            f"{path} has no take_uid_to_split: give Ego-Exo4D's splits.json, or take it away"
+            f"{path} has no take_uid_to_split: give Ego-Exo4D's splits.json, or remove it"
         )
     found = {take: str(split).lower() for take, split in by_take.items() if isinstance(split, str)}
     known = {take: split for take, split in found.items() if split in tables.SPLITS}
@@ -187,8 +187,7 @@ def known_takes(folders: Iterable[Path]) -> KnownTakes:
         takes = untrusted_json.load_json(listed) if listed.is_file() else []
         if not isinstance(takes, list):
             raise ValueError(
-                f"{listed} holds {untrusted_json.preview(takes)}, not a list of takes: "
-                "fetch it again"
+                f"{listed} is {untrusted_json.preview(takes)}, not a list of takes: fetch it again"
             )
         people: dict[str, str] = {}
         for take in takes:

@@ -112,7 +112,7 @@ def _video_path(folder: Path, value: Any) -> str:
     shown = untrusted_json.preview(name)
     if why == "outside":
         raise UnusableRow(
-            OUTSIDE, f"video {shown} lies outside the table's folder: link or copy it there"
+            OUTSIDE, f"video {shown} is outside the table's folder: link or copy it there"
         )
     raise UnusableRow("missing_video", f"video {shown} does not exist")
 
@@ -156,7 +156,7 @@ def _columns(path: Path, names: list[str]) -> dict[str, int]:
         )
     read = [name for name in (*NEEDED, *OPTIONAL) if name in plain]
     if twice := [name for name in read if plain.count(name) > 1]:
-        raise ValueError(f"learners {path} has the column {twice[0]} twice: take one out")
+        raise ValueError(f"learners {path} has the column {twice[0]} twice: remove one")
     return {name: plain.index(name) for name in read}
 
 

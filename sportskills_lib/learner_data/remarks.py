@@ -149,7 +149,7 @@ def _contradiction(one: Remark, other: Remark) -> str:
             )
     if one.split and other.split and one.split != other.split:
         return (
-            f"{one.learner_id} stands in {one.split} ({one.item_id}) and {other.split} "
+            f"{one.learner_id} is in {one.split} ({one.item_id}) and {other.split} "
             f"({other.item_id})"
         )
     return ""
@@ -211,7 +211,7 @@ def _whole_groups(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark
                 kept.append(remark)
             else:
                 detail = (
-                    f"{called} {name!r} stands in {remark.split} and {stays[name]}; only "
+                    f"{called} {name!r} is in {remark.split} and {stays[name]}; only "
                     f"{stays[name]} is kept"
                 )
                 drops.append(("learner", remark.item_id, f"{called}_in_two_splits", detail))

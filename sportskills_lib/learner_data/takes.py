@@ -80,10 +80,10 @@ def _take(folder: Path, entry: Any, sports: Sports) -> EgoExoTake:
     """UnusableRow with the reason where the entry gives no take."""
     show = untrusted_json.preview
     if not isinstance(entry, dict):
-        raise UnusableRow("bad_row", f"takes.json: {show(entry)} is no take")
+        raise UnusableRow("bad_row", f"takes.json: {show(entry)} is not a take")
     uid = untrusted_json.identity(entry.get("take_uid"))
     if uid is None:
-        raise UnusableRow("bad_id", f"take_uid {show(entry.get('take_uid'))} is no usable id")
+        raise UnusableRow("bad_id", f"take_uid {show(entry.get('take_uid'))} is not a usable id")
     untrusted_json.require_distinct_keys(entry)
     if untrusted_json.flag(entry.get("is_dropped")):
         raise UnusableRow("dropped_take", "Ego-Exo4D has withdrawn it (is_dropped)")
@@ -99,7 +99,7 @@ def _take(folder: Path, entry: Any, sports: Sports) -> EgoExoTake:
     lasts_s = untrusted_json.seconds(entry.get("duration_sec"))
     if lasts_s is None or lasts_s <= 0:
         shown = show(entry.get("duration_sec"))
-        raise UnusableRow("no_duration", f"duration_sec {shown} is no length in seconds")
+        raise UnusableRow("no_duration", f"duration_sec {shown} is not a length in seconds")
     parent = untrusted_json.text(entry.get("parent_task_name"))
     first, skill = sport_and_skill(untrusted_json.text(entry.get("task_name")) or "", parent)
     sport = sports.choose(first, parent)

@@ -57,7 +57,7 @@ def make_card(
         },
         "splits": _by(clips, "split"),
         "demonstrations": _by(clips, "demonstration"),
-        "sports": per_sport(clips),
+        "sports": per_sport(clips).to_dicts(),
         "licences": _shares(used, clips, "licence"),
         "languages": _shares(used, clips, "language"),
         "judges": {
@@ -94,7 +94,7 @@ def _by(clips: pl.DataFrame, column: str) -> list[dict[str, Any]]:
     )
 
 
-def per_sport(clips: pl.DataFrame) -> list[dict[str, Any]]:
+def per_sport(clips: pl.DataFrame) -> pl.DataFrame:
     """One row a sport: channels, videos, skills, clips by split and by what they show, minutes of
     clips.
     """
@@ -112,7 +112,6 @@ def per_sport(clips: pl.DataFrame) -> list[dict[str, Any]]:
             minutes=((pl.col("end_s") - pl.col("start_s")).sum() / 60).round(1),
         )
         .sort("sport")
-        .to_dicts()
     )
 
 

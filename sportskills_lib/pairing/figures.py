@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import tables
+from sportskills_lib.pairing import dataset_card
 from sportskills_lib.pairing.rules_judge import HALF_MOVED
 from sportskills_lib.pairing.stage import IS_DEMONSTRATED, PairingTables
 from sportskills_lib.plots import style
@@ -164,15 +165,5 @@ def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
 
 def per_sport(clips: pl.DataFrame) -> pl.DataFrame:
     """Clips of each sport by split and by what they show."""
-    split, shown = pl.col("split").cast(pl.String), pl.col("demonstration").cast(pl.String)
-    return (
-        clips.group_by("sport")
-        .agg(
-            channels=pl.col("channel").n_unique(),
-            clips=pl.len(),
-            correct=(shown == "correct").sum(),
-            incorrect=(shown == "incorrect").sum(),
-            **{name: (split == name).sum() for name in tables.SPLITS},
-        )
-        .sort("sport")
-    )
+    columns = ("sport", "channels", "clips", "correct", "incorrect", *tables.SPLITS)
+    return dataset_card.per_sport(clips).select(columns)

@@ -28,22 +28,22 @@ def ended(words: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
     [
         (["--archive", "{folder}"], "--archive {folder} can be no file"),
         (["--archive", "{folder}/none/x.txt"], "--archive {folder}/none/x.txt can be no file"),
-        (["--archive", "{folder}/odd.bin"], "mend --cookies, --cookies-from-browser, --archive"),
+        (["--archive", "{folder}/odd.bin"], "correct --cookies, --cookies-from-browser, --archive"),
         (
             ["--to", "{folder}/file.txt/below"],
             "--to {folder}/file.txt/below cannot be written (Not a directory)",
         ),
         (["--to", "{folder}/file.txt"], "--to {folder}/file.txt cannot be written"),
-        (["--cookies", "{folder}/none.txt"], "--cookies {folder}/none.txt is no file"),
+        (["--cookies", "{folder}/none.txt"], "--cookies {folder}/none.txt is not a file"),
         (["--cookies", "{folder}/file.txt"], "does not look like a Netscape format cookies file"),
         (["--cookies-from-browser", "lynx"], 'unsupported browser: "lynx"'),
         (["--extractor", "("], "Wrong regex for allowed_extractors"),
-        (["--language", "../x"], "--language '../x' is no language: name one such as en"),
+        (["--language", "../x"], "--language '../x' is not a language code: name one such as en"),
         (
             ["https://vimeo.com/1"],
-            "https://vimeo.com/1 is no address of YouTube: name yt-dlp's extractor",
+            "https://vimeo.com/1 is not a YouTube address: name yt-dlp's extractor",
         ),
-        (["https://youtube.com.example.org/watch?v=dQw4w9WgXcQ"], "is no address of YouTube"),
+        (["https://youtube.com.example.org/watch?v=dQw4w9WgXcQ"], "is not a YouTube address"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -284,8 +284,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
             "is a list of videos: .*--flat-playlist .* --from-file ids.txt",
         ),
         ("youtube.com/@coach/videos", "is a list of videos"),
-        ("https://youtu.be/short", "names no video of YouTube"),
-        ("https://www.youtube.com/", "names no video of YouTube"),
+        ("https://youtu.be/short", "does not name a YouTube video"),
+        ("https://www.youtube.com/", "does not name a YouTube video"),
     ],
 )
 def test_an_address_of_no_one_video_says_so(text: str, message: str) -> None:

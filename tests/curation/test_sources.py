@@ -45,7 +45,7 @@ def reasons(folder: Path) -> dict[str, str]:
 def test_a_missing_or_empty_folder_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist: name an existing folder"):
         find_lessons(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"holds no video: it needs <id>\.mp4"):
+    with pytest.raises(ValueError, match=r"contains no video: it needs <id>\.mp4"):
         find_lessons(tmp_path)
 
 

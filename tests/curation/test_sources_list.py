@@ -54,15 +54,15 @@ def test_rows_become_lessons(folder: Path) -> None:
         (",judo,throw,,,", "missing_path", "row 2: path is empty: fill it in"),
         ("a.mp4,,throw,,,", "missing_sport", "row 2: sport is empty"),
         ("a.mp4,judo, ,,,", "missing_skill", "row 2: skill is empty"),
-        ("x.mp4,judo,throw,,,", "missing_video", "row 2: path 'x.mp4' does not exist: mend it"),
-        ("a.txt,judo,throw,,,", "unknown_format", "row 2: path 'a.txt' is no video"),
+        ("x.mp4,judo,throw,,,", "missing_video", "row 2: path 'x.mp4' does not exist"),
+        ("a.txt,judo,throw,,,", "unknown_format", "row 2: path 'a.txt' is not a video"),
         ("a.mp4,judo,throw,../x,,", "bad_id", "row 2: id '../x' is not safe"),
         ("b.mp4,judo,throw,,,", "duplicate_id", "row 2: 'b' is the id of row 1 too"),
         ("a.mp4,judo,throw,,x.vtt,", "no_captions", "row 2: captions 'x.vtt' do not exist"),
         (
             "a.mp4,judo,throw,,,soon",
             "bad_value",
-            "row 2: duration_s 'soon' is no number of seconds",
+            "row 2: duration_s 'soon' is not a number of seconds",
         ),
         ("a.mp4,judo,throw,,,nan", "bad_value", "row 2: duration_s 'nan'"),
         ("a\0.mp4,judo,throw,,,", "missing_video", "row 2: path 'a\\x00.mp4' does not exist"),
@@ -163,7 +163,7 @@ def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | N
     assert [each[3] for each in dropped] == (
         []
         if kept
-        else [f"row 1: upload_date {given!r} is no day as YYYYMMDD: mend it or leave it empty"]
+        else [f"row 1: upload_date {given!r} is not a date as YYYYMMDD: correct it or leave it empty"]
     )
 
 

@@ -104,12 +104,12 @@ def test_a_term_of_many_words_names_the_longest_sport() -> None:
             "sport 'judo', skill 'throw 3': its other spellings must be a list",
         ),
         (('"throw 3" = ["nage 3"]\n', ""), "sport 'judo' has 9 skills: it needs at least 10"),
-        (('"nage 3"', '"Nage 3"'), "skill 'throw 3': 'Nage 3' is no name: use lower-case"),
+        (('"nage 3"', '"Nage 3"'), "skill 'throw 3': 'Nage 3' is not a valid name: use lower-case"),
         (('name = "judo"', 'label = "judo"'), "sport number 1 has no name"),
         (("[sport.skills]", "[sport.moves]"), "sport 'judo' has the unknown key 'moves'"),
         (('"ju-do kwai"', '"judo"'), "'judo' already means 'judo'"),
-        (('"throw 4"', '"throw 3"'), "is no TOML: .*line 9"),
-        ((SMALL, ""), "names no sport"),
+        (('"throw 4"', '"throw 3"'), "is not valid TOML: .*line 9"),
+        ((SMALL, ""), "contains no sport"),
         ((SMALL, SMALL * 2), "sport 'judo': 'judo' already means 'judo'"),
     ],
 )
@@ -125,14 +125,15 @@ def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
     assert read_taxonomy(path) == parse_taxonomy(SMALL)
     path.write_text(SMALL.replace("nage 3", "jeté"), encoding="latin-1")
     with pytest.raises(
-        TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is no UTF-8: save the file as UTF-8"
+        TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is not UTF-8: save the file as UTF-8"
     ):
         read_taxonomy(path)
-    with pytest.raises(ValueError, match="does not exist, or is no file"):
+    with pytest.raises(ValueError, match="is not an existing file"):
         read_taxonomy(tmp_path)
     path.write_text("sports:\n  - name: judo\n")
     with pytest.raises(
-        TaxonomyError, match=r"is no TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]"
+        TaxonomyError,
+        match=r"is not valid TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]",
     ):
         read_taxonomy(path)
 
@@ -199,7 +200,7 @@ def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
     assert path.read_text() == before
     assert propose_skills.accept(path) == diff
     assert "sweep" in parse_taxonomy(path.read_text()).sports[0].skills
-    with pytest.raises(ValueError, match="no proposal stands beside"):
+    with pytest.raises(ValueError, match="there is no proposal beside"):
         propose_skills.accept(path)
 
 

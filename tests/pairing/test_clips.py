@@ -193,7 +193,7 @@ def test_a_planted_leak_is_caught(world, tmp_path: Path) -> None:
         .otherwise(pl.lit("test"))
         .cast(pl.Enum(tables.SPLITS))
     )
-    with pytest.raises(ValueError, match="stands in the splits test, train"):
+    with pytest.raises(ValueError, match="is in the splits test, train"):
         stage._check(replace(paired, clips=leak), world[1], world[2])
 
 

@@ -363,7 +363,7 @@ def test_who_stands_in_two_splits_stays_in_the_most_held_out(folder):
     }
     lost = dropped.filter(pl.col("reason") == "participant_in_two_splits")
     assert lost["item_id"].to_list() == ["uid-a@1.0", "uid-a@4.5"]
-    assert lost["detail"][0] == "participant '1' stands in train and test; only test is kept"
+    assert lost["detail"][0] == "participant '1' is in train and test; only test is kept"
 
 
 def test_a_take_in_two_files_or_against_splits_json_is_dropped_with_that_reason(

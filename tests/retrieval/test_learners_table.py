@@ -135,7 +135,7 @@ def test_doubled_and_contradictory_rows(table):
     assert told == [
         "b.mp4:001000-004000 is called well done (row5) and a mistake (row4)",
         "c.mp4:001000-004000 has the sport 'tennis' (row6) and 'judo' (row7)",
-        "d.mp4:001000-004000 stands in train (row8) and test (row9)",
+        "d.mp4:001000-004000 is in train (row8) and test (row9)",
     ]
 
 

@@ -82,7 +82,7 @@ def read_cues(path: Path) -> Parsed:
 
 def _parse(text: str, suffix: str) -> Parsed:
     if not text.strip():
-        return Parsed("empty", dropped=[(1, "empty_file", "the file holds no text")])
+        return Parsed("empty", dropped=[(1, "empty_file", "the file contains no text")])
     if text.startswith("WEBVTT"):
         return parse_arrows(text, webvtt=True)
     begin = text.lstrip()[:200]
@@ -126,7 +126,7 @@ def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
     ]
     words = to_words(kept, rolling=rolling, spoken=spoken)
     if not words and not dropped:
-        dropped.append((1, "no_words", "the file holds no caption text"))
+        dropped.append((1, "no_words", "the file contains no caption text"))
     dropped.sort()
     return Captions(
         tuple(words), tuple(dropped), tuple(mended), rolling or parsed.automatic, parsed.form
@@ -141,14 +141,14 @@ def _problem(cue: Cue, limit_s: float | None) -> Row | None:
         return (
             cue.line,
             "outside_video",
-            f"the cue runs from {span}; the video lasts {limit_s:.3f} s",
+            f"the cue runs from {span}, but the video lasts {limit_s:.3f} s",
         )
     if not cue.text or cue.text.isspace():
         return cue.line, "empty_cue", f"no text from {span}"
     if not any(map(str.isalnum, cue.text)):
         return cue.line, "no_words", f"{cue.text.strip()[:60]!r} has no letter"
     if ("[" in cue.text or "(" in cue.text or "<" in cue.text) and not plain(cue.text):
-        return cue.line, "only_sounds", f"{cue.text.strip()[:60]!r} holds no speech"
+        return cue.line, "only_sounds", f"{cue.text.strip()[:60]!r} contains no speech"
     return None
 
 
@@ -165,7 +165,7 @@ def _untangle(cues: list[Cue], dropped: list[Row], mended: list[Row]) -> tuple[l
         if before is None or cue.start_s > before.start_s:
             joined.append(cue)
         elif cue.text in before.text.split("\n") or cue.text == before.text:
-            dropped.append((cue.line, "repeated_cue", f"{cue.text[:60]!r} stands there already"))
+            dropped.append((cue.line, "repeated_cue", f"{cue.text[:60]!r} repeats an earlier cue"))
         else:
             pieces = (*before.pieces, *cue.pieces) if before.pieces and cue.pieces else ()
             joined[-1] = before._replace(

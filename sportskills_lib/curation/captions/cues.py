@@ -63,6 +63,15 @@ def stamp_s(stamp: str) -> float | None:
     return whole + int(fraction.ljust(3, "0")) / 1000 if fraction else float(whole)
 
 
+def format_stamp(seconds: float) -> str:
+    """``00:01:02.345``, as WebVTT writes it."""
+    thousandths = round(seconds * 1000)
+    return (
+        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
+        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
+    )
+
+
 def decode(raw: bytes) -> tuple[str, list[Row]]:
     """Any bytes as text with ``\\n`` line ends, and a row that says so where they were no plain
     UTF-8.

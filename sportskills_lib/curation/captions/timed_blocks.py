@@ -1,7 +1,7 @@
 """WebVTT, SRT and SBV: blocks of text under a line with two times.
 
 One pass of string splitting does WebVTT and SRT; a regular expression for each line would take
-several times as long. Text that stands under no times becomes a dropped row, one for each block.
+several times as long. Text that has no times above it becomes a dropped row, one for each block.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _by_arrows(text: str, *, webvtt: bool) -> tuple[Parsed, bool]:
         if start_s is None or end_s is None:
             said = said or not _tells_times(f"{start}-->{end}")
             shown = f"{start}-->{end}".strip()[:80]
-            parsed.dropped.append((line, "impossible_times", f"{shown!r} is no pair of times"))
+            parsed.dropped.append((line, "impossible_times", f"{shown!r} is not a pair of times"))
         else:
             parsed.cues.append(Cue(start_s, end_s, payload, line))
         line += rest.count("\n") + 1
@@ -128,7 +128,7 @@ def _untimed(parsed: Parsed, text: str, line: int, *, named: bool) -> None:
         text = text.rpartition("\n")[0]
     for number, block in _blocks(text, line):
         if not _NO_CAPTION.match(block):
-            parsed.dropped.append((number, "no_times", f"{block[:60]!r} stands under no times"))
+            parsed.dropped.append((number, "no_times", f"{block[:60]!r} has no times above it"))
 
 
 def _blocks(text: str, line: int) -> Iterator[tuple[int, str]]:
@@ -156,11 +156,13 @@ def parse_sbv(text: str) -> Parsed:
         times, _, payload = block.partition("\n")
         found = _SBV_LINE.fullmatch(times)
         if not found:
-            parsed.dropped.append((line, "no_times", f"{block[:60]!r} stands under no times"))
+            parsed.dropped.append((line, "no_times", f"{block[:60]!r} has no times above it"))
             continue
         start_s, end_s = stamp_s(found[1]), stamp_s(found[2])
         if start_s is None or end_s is None:
-            parsed.dropped.append((line, "impossible_times", f"{times[:80]!r} is no pair of times"))
+            parsed.dropped.append(
+                (line, "impossible_times", f"{times[:80]!r} is not a pair of times")
+            )
         else:
             parsed.cues.append(Cue(start_s, end_s, payload, line))
     return parsed

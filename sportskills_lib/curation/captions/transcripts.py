@@ -57,7 +57,7 @@ def parse_transcript(text: str) -> Parsed:
         end_s = _seconds(item.end, hundredths=hundredths) if item.end else UNTIL_NEXT
         if start_s is None or end_s is None:
             shown = f"{item.start} - {item.end}" if item.end else item.start
-            parsed.dropped.append((item.line, "impossible_times", f"[{shown}] is no time"))
+            parsed.dropped.append((item.line, "impossible_times", f"[{shown}] is not a time"))
         else:
             parsed.cues.append(Cue(start_s, end_s, "\n".join(item.text).strip(), item.line))
     return parsed
@@ -82,7 +82,7 @@ def _stamped(parsed: Parsed, lines: list[str], shape: re.Pattern[str]) -> list[_
             found[-1].text.append(line)
         elif not inside and not _FACT.match(line):
             parsed.dropped.append(
-                (number, "no_times", f"{line.strip()[:60]!r} stands under no time")
+                (number, "no_times", f"{line.strip()[:60]!r} has no times above it")
             )
             inside = True
     return found

@@ -25,7 +25,7 @@ TaxonomyFile = Annotated[
     Path | None, typer.Option("--taxonomy", help="Your own file; default: the shipped one.")
 ]
 Sports = Annotated[
-    list[str] | None, typer.Option("--sport", help="Only this sport; may be given often.")
+    list[str] | None, typer.Option("--sport", help="Only this sport; can be repeated.")
 ]
 
 
@@ -79,10 +79,13 @@ def propose(
         str, typer.Option(help="An OpenAI-compatible server; default: OPENAI_BASE_URL.")
     ] = "",
     count: Annotated[
-        int, typer.Option(min=1, max=50, help="At most so many new skills a sport.")
+        int, typer.Option(min=1, max=50, help="Maximum number of new skills per sport.")
     ] = 5,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Write what the last diff showed; asks no model.")
+        bool,
+        typer.Option(
+            "--accept", help="Write the last proposal to the file, without asking a model."
+        ),
     ] = False,
 ) -> None:
     """Show what a chat model would add to the taxonomy, as a diff; --accept writes just that."""
@@ -138,7 +141,9 @@ def fetch(
     items: Annotated[
         list[str] | None, typer.Argument(help="YouTube ids or addresses of videos.")
     ] = None,
-    to: Annotated[Path, typer.Option(help="Folder that 01 reads then.")] = Path("data/raw/fetched"),
+    to: Annotated[Path, typer.Option(help="Target folder, the source that 01 reads.")] = Path(
+        "data/raw/fetched"
+    ),
     from_file: Annotated[
         Path | None,
         typer.Option(help="Ids or addresses, one a line; tabs may follow: sport, skill."),
@@ -148,40 +153,46 @@ def fetch(
         str, typer.Option(help="The skill that the items teach, or the only one to search for.")
     ] = "",
     term: Annotated[
-        list[str] | None, typer.Option(help="Search for this; may be given often.")
+        list[str] | None, typer.Option(help="Search for this term; can be repeated.")
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Search for the taxonomy's terms of --sport.")
     ] = False,
     taxonomy: TaxonomyFile = None,
-    terms: Annotated[int, typer.Option(min=1, help="At most so many searches.")] = 20,
-    each: Annotated[int, typer.Option(min=1, help="At most so many videos a search.")] = 10,
+    terms: Annotated[int, typer.Option(min=1, help="Maximum number of searches.")] = 20,
+    each: Annotated[int, typer.Option(min=1, help="Maximum number of videos per search.")] = 10,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try those again that may end otherwise now.")
+        bool, typer.Option("--retry", help="Retry items that failed for a temporary reason.")
     ] = False,
     language: Annotated[str, typer.Option(help="Language of captions.")] = "en",
-    height_px: Annotated[int, typer.Option(min=64, help="Height of the tallest file.")] = 480,
+    height_px: Annotated[
+        int, typer.Option(min=64, help="Largest height of a file, in pixels.")
+    ] = 480,
     max_duration_s: Annotated[
         float, typer.Option(min=1, help="A longer video is not fetched.")
     ] = 1800.0,
     min_actionable: Annotated[
-        int, typer.Option(min=0, help="Sentences of instruction a video needs.")
+        int, typer.Option(min=0, help="Minimum number of instructional sentences per video.")
     ] = 3,
-    sleep_s: Annotated[float, typer.Option(min=0, help="Least pause before a file.")] = 5.0,
+    sleep_s: Annotated[
+        float, typer.Option(min=0, help="Minimum pause before each file, in seconds.")
+    ] = 5.0,
     sleep_requests_s: Annotated[
         float, typer.Option(min=0, help="Pause before each request for metadata.")
     ] = 1.0,
     sleep_subtitles_s: Annotated[float, typer.Option(min=0, help="Pause before captions.")] = 15.0,
     rate_bytes_s: Annotated[
-        float, typer.Option(min=0, help="Most bytes a second; 0: no limit.")
+        float, typer.Option(min=0, help="Maximum bytes per second; 0: no limit.")
     ] = 2e6,
     timeout_s: Annotated[
-        float, typer.Option(min=0.1, help="A server that is silent for longer is slow.")
+        float, typer.Option(min=0.1, help="Seconds without data after which a request times out.")
     ] = 30.0,
     attempts: Annotated[
-        int, typer.Option(min=1, help="Tries an item, with longer and longer pauses.")
+        int, typer.Option(min=1, help="Attempts per item, with growing pauses.")
     ] = 4,
-    back_off_s: Annotated[float, typer.Option(min=0, help="The first of these pauses.")] = 10.0,
+    back_off_s: Annotated[
+        float, typer.Option(min=0, help="Pause before the second attempt, in seconds.")
+    ] = 10.0,
     cookies: Annotated[
         Path | None, typer.Option(help="Cookies in Netscape's format, for yt-dlp.")
     ] = None,
@@ -189,7 +200,7 @@ def fetch(
         str, typer.Option(help="A browser whose cookies yt-dlp reads.")
     ] = "",
     archive: Annotated[
-        Path | None, typer.Option(help="yt-dlp's archive file: what it names is not fetched.")
+        Path | None, typer.Option(help="yt-dlp archive file: videos listed in it are skipped.")
     ] = None,
     extractor: Annotated[
         list[str] | None, typer.Option(help="yt-dlp extractors that may be used, for other sites.")
@@ -283,7 +294,7 @@ def _named(
         else next((item.url for item in found if not item.url.startswith(WATCH)), "")
     ):
         raise ValueError(
-            f"{other} is no address of YouTube: name yt-dlp's extractor for that site with "
+            f"{other} is not a YouTube address: name yt-dlp's extractor for that site with "
             "--extractor"
         )
     return found

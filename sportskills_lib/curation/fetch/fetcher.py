@@ -107,7 +107,7 @@ def named_item(text: str, *, sport: str | None = None, skill: str | None = None)
     if found:
         return FetchItem(f"yt_{found}", f"{WATCH}{found}", sport, skill)
     if not re.fullmatch(r"https?://[^\s/]+/\S*", text):
-        raise ValueError(f"{text!r} is neither a YouTube id nor an http address: mend it")
+        raise ValueError(f"{text!r} is neither a YouTube id nor an http address: correct it")
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(text).path).stem)[:40]
     return FetchItem(
         f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill

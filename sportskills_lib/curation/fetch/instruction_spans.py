@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from sportskills_lib.curation.captions.cues import format_stamp, stamp_s
 from sportskills_lib.curation.rules_judge import judge_sentence
 from sportskills_lib.curation.sentences import Sentence
 
@@ -20,9 +21,9 @@ Judge = Callable[
 Span = tuple[float, float]
 
 LEAD_S, TAIL_S, JOIN_S = 4.0, 8.0, 10.0
-_STAMP = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{3})"
+_STAMP = r"(?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{3}"
 _TIMING = re.compile(rf"^\s*({_STAMP})\s*-->\s*({_STAMP})(.*)$")
-_INLINE = re.compile(rf"<{_STAMP}>")
+_INLINE = re.compile(rf"<({_STAMP})>")
 
 
 def judge_by_rules(texts: Sequence[str], topic: str) -> list[bool | None]:
@@ -61,16 +62,15 @@ def cut_webvtt(text: str, start_s: float, end_s: float) -> str:
         number += 1
         if not found:
             continue
-        first = _seconds(*found.groups()[1:5])
-        last = _seconds(*found.groups()[6:10])
+        first, last = stamp_s(found[1]), stamp_s(found[2])
         payload = []
         while number < len(lines) and lines[number].strip("\n") != "":
             payload.append(lines[number])
             number += 1
-        if last <= start_s or first >= end_s:
+        if first is None or last is None or last <= start_s or first >= end_s:
             continue
         begin, end = max(first, start_s) - start_s, min(last, end_s) - start_s
-        kept.append(f"{_stamp(begin)} --> {_stamp(end)}{found.group(11)}")
+        kept.append(f"{format_stamp(begin)} --> {format_stamp(end)}{found[3]}")
         kept += [_INLINE.sub(lambda tag: _moved(tag, start_s, end_s), line) for line in payload]
         kept.append("")
     return "\n".join(kept)
@@ -78,17 +78,7 @@ def cut_webvtt(text: str, start_s: float, end_s: float) -> str:
 
 def _moved(tag: re.Match[str], start_s: float, end_s: float) -> str:
     """An inline time tag on the span's clock; none where the word is said outside of it."""
-    at_s = _seconds(*tag.groups())
-    return f"<{_stamp(at_s - start_s)}>" if start_s <= at_s <= end_s else ""
-
-
-def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
-    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction) / 1000
-
-
-def _stamp(seconds: float) -> str:
-    thousandths = round(seconds * 1000)
-    return (
-        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
-        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
-    )
+    at_s = stamp_s(tag[1])
+    if at_s is None or not start_s <= at_s <= end_s:
+        return ""
+    return f"<{format_stamp(at_s - start_s)}>"

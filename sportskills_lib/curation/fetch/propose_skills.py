@@ -105,7 +105,8 @@ def add_skill(text: str, sport: str, skill: str, synonyms: Sequence[str]) -> str
     for spelling in (skill, *synonyms):
         if not re.fullmatch(r"[a-z0-9][a-z0-9 '.-]{0,59}", spelling):
             raise TaxonomyError(
-                f"{spelling[:60]!r} is no name: use lower-case letters, digits, spaces and hyphens"
+                f"{spelling[:60]!r} is not a valid name: use lower-case letters, "
+                "digits, spaces and hyphens"
             )
     lines = text.split("\n")
     at = next(
@@ -155,7 +156,7 @@ def accept(path: Path) -> str:
     kept = path.with_name(f"{path.name}.proposed")
     if not kept.is_file():
         raise ValueError(
-            f"no proposal stands beside {path.name}: make one with `sportskills taxonomy "
+            f"there is no proposal beside {path.name}: make one with `sportskills taxonomy "
             "propose` first"
         )
     first, _, text = kept.read_text(encoding="utf-8").partition("\n")

@@ -60,11 +60,13 @@ class FetchSettings:
         """ValueError for what yt-dlp would take without a word, or with a traceback later."""
         if not LANGUAGE.fullmatch(self.language):
             raise ValueError(
-                f"--language {self.language!r} is no language: name one such as en, pt-BR or "
-                "zh-Hans"
+                f"--language {self.language!r} is not a language code: name one such as en, "
+                "pt-BR or zh-Hans"
             )
         if self.cookies and not self.cookies.is_file():
-            raise ValueError(f"--cookies {self.cookies} is no file: name one in Netscape's format")
+            raise ValueError(
+                f"--cookies {self.cookies} is not a file: name one in Netscape's format"
+            )
         if self.archive and (self.archive.is_dir() or not self.archive.absolute().parent.is_dir()):
             raise ValueError(
                 f"--archive {self.archive} can be no file: name one in a folder that is there"
@@ -96,7 +98,7 @@ def youtube_id(address: str) -> str | None:
             "ids.txt`, then give --from-file ids.txt"
         )
     raise ValueError(
-        f"{address!r} names no video of YouTube: its address looks like {WATCH}<11 letters and "
+        f"{address!r} does not name a YouTube video: its address looks like {WATCH}<11 letters and "
         "digits>"
     )
 
@@ -176,7 +178,7 @@ class Asker:
             raise_if_disk_is_full(error)
             said = " ".join(str(error).removeprefix("ERROR: ").split())
             raise ValueError(
-                f"{said}: mend --cookies, --cookies-from-browser, --archive or --extractor"
+                f"{said}: correct --cookies, --cookies-from-browser, --archive or --extractor"
             ) from error
         self.cuts = bool(FFmpegFD.available())
 
