@@ -163,7 +163,9 @@ def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | N
     assert [each[3] for each in dropped] == (
         []
         if kept
-        else [f"row 1: upload_date {given!r} is not a date as YYYYMMDD: correct it or leave it empty"]
+        else [
+            f"row 1: upload_date {given!r} is not a date as YYYYMMDD: correct it or leave it empty"
+        ]
     )
 
 

@@ -221,7 +221,7 @@ def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(
     ).rows() == [("again:003000-006000", "lesson1:003000-006000")]
     split = dict(paired.clips.select("video_id", pl.col("split").cast(pl.String)).rows())
     assert len(split) == 6 and split["again"] == split["lesson1"]
-    monkeypatch.setattr(stage.splits, "channel_groups", lambda *_: None)
+    monkeypatch.setattr(stage.group_splits, "channel_groups", lambda *_: None)
     apart = {"UC1": "train", "UCagain": "test"}
     monkeypatch.setattr(
         stage.splits,

@@ -165,7 +165,10 @@ def test_a_mirror_of_a_mirror_is_the_same() -> None:
 
 
 def test_the_best_shift_is_that_of_a_plain_search() -> None:
-    a, b = signatures.make_signature(frames(2))[:20], signatures.sign(worse(frames(2)))[6:29]
+    a, b = (
+        signatures.make_signature(frames(2))[:20],
+        signatures.make_signature(worse(frames(2)))[6:29],
+    )
 
     def plain(shift: int) -> float:
         first, second = max(0, -shift), max(0, shift)
