@@ -224,7 +224,7 @@ def test_one_film_under_other_words_joins_channels_and_a_straddle_is_caught(
     monkeypatch.setattr(stage.group_splits, "channel_groups", lambda *_: None)
     apart = {"UC1": "train", "UCagain": "test"}
     monkeypatch.setattr(
-        stage.splits,
+        stage.group_splits,
         "assign_splits",
         lambda kept, **_: ({c: apart.get(c, "val") for c in kept["channel"]}, []),
     )
