@@ -6,7 +6,13 @@ Two more tell polars to show 30 rows of a table and 80 characters of a text, whe
 list of sports and most sentences. A value set by the user wins.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sportskills_lib.runs.open_run import Run as Run
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -14,3 +20,12 @@ os.environ.setdefault("POLARS_FMT_MAX_ROWS", "30")
 os.environ.setdefault("POLARS_FMT_STR_LEN", "80")
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """``Run`` on first use, so that importing the package loads neither polars nor torch."""
+    if name != "Run":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sportskills_lib.runs.open_run import Run
+
+    return Run

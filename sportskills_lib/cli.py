@@ -151,7 +151,7 @@ def reproduce(
         bool, typer.Option("--plan", help="Only say what would be done, and for how long.")
     ] = False,
 ) -> None:
-    """Run the notebooks; what stands is skipped, what was cut off goes on."""
+    """Run the notebooks; finished stages are skipped, interrupted ones are resumed."""
     from sportskills_lib.runs import pipeline
 
     settings = pipeline.merged(
@@ -170,10 +170,10 @@ def reproduce(
 
 @app.command(epilog="Example: sportskills status --run mine")
 def status(run: Run = "demo") -> None:
-    """Show each stage of a run: complete, changed since, cut off or not made; when; what it kept
-    and dropped.
+    """Show each stage of a run: complete, changed, interrupted or not run yet; when; its rows;
+    what differs.
     """
-    from sportskills_lib.runs.pipeline import overview
+    from sportskills_lib.runs.pipeline import earlier_version_note, overview
 
     rows = overview(run)
     width = max(len(row.state) for row in rows)
@@ -182,6 +182,8 @@ def status(run: Run = "demo") -> None:
         typer.echo(f"{head}  {row.facts}".rstrip())
         if row.why:
             typer.echo(f"{'':<14} {row.why}")
+    if note := earlier_version_note(run, rows):
+        typer.echo(note)
 
 
 @app.command(epilog="Example: sportskills report --run mine --rebuild --open")

@@ -204,7 +204,7 @@ def test_a_locked_run_is_code_3(call, toy_workspace: Path) -> None:
     folder.mkdir(parents=True)
     with FileLock(folder / ".runner.lock"):
         ended = call("reproduce", "--run", "t", *toy_words())
-    assert ended.code == 3 and "being made by another process" in ended.err
+    assert ended.code == 3 and "another process is running" in ended.err
 
 
 def test_a_failed_stage_is_code_1_and_its_last_line_names_cell_and_log(

@@ -21,7 +21,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sportskills_lib import cli
+from sportskills_lib import Run, cli
 from sportskills_lib.apps import table_docs
 from sportskills_lib.config import CONFIGS
 from sportskills_lib.runs import artifacts
@@ -315,6 +315,32 @@ def test_the_page_of_tables_is_up_to_date() -> None:
         "run `python -m sportskills_lib.apps.table_docs > docs/tables.md`"
     )
     assert all(f"## {name.lower()}" in page for name in table_docs.FILES)
+
+
+def test_the_examples_of_the_api_run(
+    _library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPORTSKILLS_HOME", str(_library))
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    for example in examples:
+        exec(compile(example, "docs/api.md", "exec"), names)
+    run = names["run"]
+    assert isinstance(run, Run) and len(examples) == 4
+    assert run.stages() == ["01_curation", "02_pairing", "03_encoder"]
+    assert run.table("pairing", "clips").height > 0 and run.path("02", "pairs.parquet").is_file()
+    assert "no table of 02_pairing named 'clip'; there are clips, " in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no run named 'nobody'; there are .*demo, .*mine"):
+        Run("nobody")
+    with pytest.raises(ValueError, match="no file of 03_encoder named 'x'; there are .*embeddings"):
+        run.path("encoder", "x")
+
+
+def test_importing_the_package_loads_no_polars() -> None:
+    script = "import sys, sportskills_lib\nprint('polars' in sys.modules, sportskills_lib.Run)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("False <class"), done.stderr
 
 
 def test_every_page_is_reached_from_the_index() -> None:

@@ -7,7 +7,6 @@ that was cut off goes on where it stood and ends with the same bytes, on any num
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import multiprocessing
 import os
@@ -24,23 +23,13 @@ from filelock import FileLock, Timeout
 from sportskills_lib.demo import coaches, film, learners, lesson_words, lessons, truth
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.runs import stage_code
+from sportskills_lib.runs.fingerprints import digest
 from sportskills_lib.runs.progress import ItemProgress
 
 __all__ = ["DemoConfig", "make_world"]
 
 FORMAT = 1
-MADE_BY = (
-    "settings",
-    "skills",
-    "body_motion",
-    "render",
-    "phrases",
-    "lessons",
-    "lesson_words",
-    "film",
-    "learners",
-    "coaches",
-)
 CONTENTS = (
     "lessons",
     "learners",
@@ -104,13 +93,8 @@ def make_world(
 
 def world_key(config: DemoConfig) -> str:
     """Changes with the config and with the code that makes the world, but not with ``workers``."""
-    here = Path(__file__).parent
-    parts = [f"{FORMAT} {config.model_dump_json(exclude={'workers'})}"]
-    parts += [
-        hashlib.sha256((here / f"{name}.py").read_bytes()).hexdigest()
-        for name in (*MADE_BY, "truth", "world")
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    code = stage_code.module_parts("sportskills_lib.demo.world")
+    return digest([FORMAT, config.model_dump(mode="json", exclude={"workers"}), code])
 
 
 def _read_key(path: Path) -> str | None:

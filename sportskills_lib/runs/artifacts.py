@@ -15,7 +15,7 @@ import re
 import resource
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,18 +25,18 @@ import dataframely as dy
 import polars as pl
 from filelock import FileLock, Timeout
 
-import sportskills_lib
 from sportskills_lib import tables
-from sportskills_lib.config import StageConfig
+from sportskills_lib.config import CONFIGS, StageConfig
 from sportskills_lib.formats.files import write_whole
-from sportskills_lib.runs import provenance as provenance_module
-from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, reached, sha256_file
+from sportskills_lib.runs import stage_code
+from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, sha256_file
+from sportskills_lib.runs.provenance import figure_facts, record
 
-FORMAT = 1
-LIBRARY = Path(sportskills_lib.__file__).resolve().parent
+FORMAT = 2  # 1: code by files' bytes and the whole lock
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
 INSPECTION = "06_inspection"  # shows what the stages made; no stage reads it
 NOTEBOOKS = (*STAGES, INSPECTION)
+EARLIER_CODE = "code of an earlier version"  # a reason to run a stage again
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
 Source = (
     str | Path | Sequence[str | Path] | None
@@ -54,15 +54,15 @@ def workspace() -> Path:
     for folder in (here, *here.parents):
         if (folder / "notebooks").is_dir() and (folder / "sportskills_lib").is_dir():
             return folder
-    return LIBRARY.parent
+    return stage_code.LIBRARY.parent
 
 
 def run_folder(run: str) -> Path:
     """data/runs/<run>; a run's name is checked, since it becomes a path."""
     if not re.fullmatch(tables.ID_PATTERN, run):
         raise ValueError(
-            f"run {run!r} is no usable name: letters, digits, '-', '_' and '.', not starting "
-            "with a dot"
+            f"invalid run name {run!r}: use letters, digits, '-', '_' and '.', and do not "
+            "start with a dot"
         )
     return workspace() / "data" / "runs" / run
 
@@ -107,68 +107,26 @@ def _sources(source: Source) -> list[str]:
     return [path.as_posix() for path in paths if path != Path()]
 
 
-# --------------------------------------------------------------------------------------------- code
-
-
 def notebook_path(stage: str) -> Path:
     """The stage's source notebook in the workspace."""
     return workspace() / "notebooks" / f"{stage}.ipynb"
 
 
-def deciding_cells(stage: str) -> list[tuple[str, str]]:
-    """Kind and source of the notebook's cells up to the one that finishes the stage: those after it
-    only look at it.
-    """
-    cells = [
-        (cell["cell_type"], "".join(cell["source"]))
-        for cell in json.loads(notebook_path(stage).read_text())["cells"]
-    ]
-    last = next(
-        (
-            at
-            for at, (kind, source) in enumerate(cells)
-            if kind == "code" and "stage.finish(" in source
-        ),
-        None,
-    )
-    return cells if last is None else cells[: last + 1]
-
-
-def code_files(stage: str) -> list[Path]:
-    """Every library module that those cells import, directly or through another."""
-    return reached("\n".join(source for kind, source in deciding_cells(stage) if kind == "code"))
+def stage_name(text: str) -> str:
+    """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
+    for stage in NOTEBOOKS:
+        number, word = stage.split("_", 1)
+        if text in (stage, number, number.lstrip("0"), word):
+            return stage
+    raise ValueError(f"there is no stage {text!r}; there are {', '.join(NOTEBOOKS)}")
 
 
 def code_parts(stage: str) -> dict[str, str]:
-    """What the stage's code is made of, each with a digest: notebook, the modules that it reaches,
-    the lock file.
-    """
-    root, notebook, lock = LIBRARY.parent, notebook_path(stage), workspace() / "requirements.lock"
-    parts = {
-        path.relative_to(root).as_posix(): sha256_file(path)[:16] for path in code_files(stage)
-    }
-    parts[f"notebooks/{notebook.name}"] = digest([list(cell) for cell in deciding_cells(stage)])
-    if lock.is_file():
-        parts[lock.name] = sha256_file(lock)[:16]
-    return dict(sorted(parts.items()))
-
-
-def code_digest(stage: str) -> str:
-    """A digest of the stage's notebook (cell sources), the library modules that it reaches, and the
-    lock file.
-    """
-    return digest(code_parts(stage))
+    """The code and the packages that the stage's tables follow from (:mod:`stage_code`)."""
+    return stage_code.code_parts(workspace(), stage, ["run", *CONFIGS[stage].model_fields])
 
 
 # ------------------------------------------------------------------------------------------ writing
-
-
-def stage_key(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> dict[str, str]:
-    """What a stage depends on, by part: the same key means the same outputs. Settings of mere ease
-    are none of it.
-    """
-    parts = {"config": digest(config.deciding()), "code": code_digest(stage)}
-    return parts | {f"input {name}": value for name, value in sorted(inputs.items())}
 
 
 class Stage:
@@ -179,11 +137,14 @@ class Stage:
         run: str,
         name: str,
         config: StageConfig,
-        key: dict[str, str],
+        inputs: dict[str, str],
         reads: dict[str, list[str]],
     ):
-        self.run, self.name, self.config, self.key, self.reads = run, name, config, key, reads
+        self.run, self.name, self.config, self.reads = run, name, config, reads
         self._code = code_parts(name)
+        # The same key means the same outputs; settings of mere ease are no part of it.
+        self.key = {"config": digest(config.deciding()), "code": digest(self._code)}
+        self.key |= {f"input {source}": value for source, value in sorted(inputs.items())}
         self.folder = run_folder(run) / f".{name}.partial"
         self.final = run_folder(run) / name
         self._outputs: dict[str, dict[str, Any]] = {}
@@ -230,9 +191,8 @@ class Stage:
         (digest).
         """
         lessons = getattr(self.config, "source", "") or lessons_of(self.run)
-        return provenance_module.figure_facts(
-            self.run, self.name, self.key["config"], provenance(), lessons=lessons
-        )
+        config = self.key["config"]
+        return figure_facts(self.run, self.name, config, provenance(), lessons=lessons)
 
     @property
     def about(self) -> str:
@@ -300,19 +260,18 @@ def begin(
         )
     inputs = input_digests(run, source=source, optional=optional, after=after)
     _lock(run)
-    key = stage_key(stage, config, inputs)
     reads = {"source": _sources(source), "optional": _sources(optional), "after": list(after)}
-    writer = Stage(run, stage, config, key, reads)
-    recover(run, stage)
+    writer = Stage(run, stage, config, inputs, reads)
+    finish_renaming(run, stage)
     marker = writer.folder / "key.json"
-    if marker.is_file() and json.loads(marker.read_text()) == key:
+    if marker.is_file() and json.loads(marker.read_text()) == writer.key:
         for path in writer.folder.iterdir():
             if path.name not in (marker.name, "shards"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
         shutil.rmtree(writer.folder, ignore_errors=True)
         writer.folder.mkdir(parents=True)
-        write_json(marker, key)
+        write_json(marker, writer.key)
     return writer
 
 
@@ -338,7 +297,7 @@ def _unlock(run: str) -> None:
         lock.release(force=True)
 
 
-def recover(run: str, stage: str) -> None:
+def finish_renaming(run: str, stage: str) -> None:
     """Complete the renaming of a stage that was killed after its manifest was written."""
     folder = run_folder(run)
     partial, final = folder / f".{stage}.partial", folder / stage
@@ -364,7 +323,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def provenance() -> dict[str, Any]:
     """The commit, whether the tree is dirty, package versions and the machine."""
-    return provenance_module.provenance(workspace())
+    return record(workspace())
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -412,11 +371,8 @@ class StageReader:
     def facts(self) -> dict[str, str]:
         """As :attr:`Stage.facts`: what a figure drawn from this stage's tables says of itself."""
         known = self.manifest
-        names, lessons = (
-            (known["run"], known["stage"], known["key"]["config"]),
-            lessons_of(known["run"]),
-        )
-        return provenance_module.figure_facts(*names, known, lessons=lessons)
+        run, config = known["run"], known["key"]["config"]
+        return figure_facts(run, known["stage"], config, known, lessons=lessons_of(run))
 
     @property
     def digest(self) -> str:
@@ -478,22 +434,27 @@ def input_digests(
 
 
 def changes(run: str, stage: str, config: StageConfig) -> list[str]:
-    """Why the complete stage does not stand for ``config``, the code and the inputs of now; empty
-    when it does.
+    """What differs between the complete stage and now: inputs, settings, files of code and packages
+    by name; empty when it is up to date.
     """
-    reader, code = open_stage(run, stage), code_parts(stage)
+    reader = open_stage(run, stage)
     manifest, key = reader.manifest, reader.manifest["key"]
     if altered := reader.altered():
-        return [f"{name} is gone or altered" for name in altered]
+        return [f"{name} is missing or altered" for name in altered]
     try:
         inputs = input_digests(run, **manifest["reads"])
     except ValueError as error:
         return [str(error)]
-    now = {f"input {name}": value for name, value in inputs.items()}
-    found = [name for name, value in now.items() if key.get(name) != value]
+    differs = [f"input {name}" for name in inputs if key.get(f"input {name}") != inputs[name]]
     old, new = manifest["config"], config.model_dump(mode="json")
     for name in sorted((old.keys() - new.keys()) | config.deciding().keys()):
         if old.get(name) != new.get(name):
-            found.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
-    paths = sorted(code.keys() | manifest["code"].keys())
-    return found + [path for path in paths if code.get(path) != manifest["code"].get(path)]
+            differs.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
+    if manifest["format"] < FORMAT:
+        return [*differs, EARLIER_CODE]
+    before, now = manifest["code"], code_parts(stage)
+    names = [name for name in sorted(now.keys() | before) if now.get(name) != before.get(name)]
+    return differs + [
+        f"{name} {before.get(name)} → {now.get(name)}" if name.startswith("package ") else name
+        for name in names
+    ]

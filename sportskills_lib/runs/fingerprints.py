@@ -1,17 +1,14 @@
-"""Names for contents: of values, files, raw folders, and of the code that a module reaches."""
+"""Names for contents: of values, files and raw folders."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FINGERPRINT_LIMIT_BYTES = (
-    512 * 2**20
-)  # larger raw folders are known by their files' sizes and times
+# Larger raw folders are known by their files' sizes and times.
+FINGERPRINT_LIMIT_BYTES = 512 * 2**20
 
 
 def sha256_file(path: Path) -> str:
@@ -47,38 +44,3 @@ def fingerprint_folder(folder: Path) -> str:
     if sum(stat.st_size for _, stat in facts) <= FINGERPRINT_LIMIT_BYTES:
         return digest([(name, sha256_file(base / name)) for name, _ in facts])
     return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
-
-
-def _imports(source: str) -> Iterator[str]:
-    """Dotted names under sportskills_lib that ``source`` imports, anywhere in it."""
-    for node in ast.walk(ast.parse(source)):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.startswith("sportskills_lib")
-        ):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (
-                alias.name for alias in node.names if alias.name.startswith("sportskills_lib")
-            )
-
-
-def _module_path(name: str) -> Path | None:
-    base = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-def reached(source: str) -> list[Path]:
-    """Every library module that this source text imports, directly or through another."""
-    pending, seen = list(_imports(source)), set()
-    while pending:
-        path = _module_path(pending.pop())
-        if path and path not in seen:
-            seen.add(path)
-            pending.extend(_imports(path.read_text()))
-    return sorted(seen)

@@ -1,17 +1,17 @@
-"""Runs the notebooks in order: skips what stands, resumes what was cut off, says what it does and
-for how long.
+"""Runs the notebooks in order: skips finished stages, resumes interrupted ones, and reports what it
+does and for how long.
 
 A stage is skipped when its config, its inputs and its code are those of the complete stage on disk;
-otherwise the line that starts it says which of them differ. One runner works on a run at a time. A
-runner may be killed at any moment: its kernel dies with it (see runs/process_guard.py) and the next
-call goes on from the shards, with the same rows in the end.
+otherwise the line that starts it names what differs. One runner works on a run at a time. A runner
+may be killed at any moment: its kernel dies with it (see runs/process_guard.py) and the next call
+resumes from the shards, with the same rows in the end.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
@@ -25,8 +25,7 @@ from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, StageConfig, current_name, stage_config
 from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs import artifacts, demo_worlds
-from sportskills_lib.runs import notebooks as notebooks_module
-from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, workspace
+from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
 from sportskills_lib.runs.errors import (
     NotebookError,
     RunLocked,
@@ -34,9 +33,11 @@ from sportskills_lib.runs.errors import (
     full_disk_named,
     shown,
 )
+from sportskills_lib.runs.notebooks import check_parameters, execute, write_html
 from sportskills_lib.runs.progress import Progress
 from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
 
+EARLIER = "earlier version"  # the state of a stage whose code cannot be compared
 Say = Callable[[str], None]
 Settings = dict[str, dict[str, Any]]  # stage -> parameter -> value
 
@@ -48,15 +49,6 @@ PLANNED_S: dict[str, dict[str, float]] = {
 
 
 # --------------------------------------------------------------------------------------------- plan
-
-
-def stage_name(text: str) -> str:
-    """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
-    for stage in NOTEBOOKS:
-        number, word = stage.split("_", 1)
-        if text in (stage, number, number.lstrip("0"), word):
-            return stage
-    raise ValueError(f"there is no stage {text!r}; there are {', '.join(NOTEBOOKS)}")
 
 
 def parse_settings(texts: list[str]) -> Settings:
@@ -136,22 +128,22 @@ def merged(*parts: Settings) -> Settings:
 
 
 def reasons(run: str, stage: str, config: StageConfig) -> list[str]:
-    """Why the stage has to run; empty when what is on disk stands."""
-    artifacts.recover(run, stage)
+    """Why the stage has to run; empty when it is complete and up to date."""
+    artifacts.finish_renaming(run, stage)
     if not artifacts.is_complete(run, stage):
         shards = run_folder(run) / f".{stage}.partial" / "shards"
         return (
-            ["goes on from its shards"]
+            ["resumes from its shards"]
             if shards.is_dir() and any(shards.iterdir())
-            else ["not made yet"]
+            else ["not run yet"]
         )
     try:
-        found = artifacts.changes(run, stage, config)
-    except (KeyError, ValueError, OSError):
-        return ["its manifest cannot be read"]
-    if not found and stage == STAGES[-1] and not (report_folder(run) / "index.html").is_file():
+        differs = artifacts.changes(run, stage, config)
+    except (KeyError, ValueError, OSError) as error:
+        return [f"its key cannot be compared: {error}"]
+    if not differs and stage == STAGES[-1] and not (report_folder(run) / "index.html").is_file():
         return ["its report is missing"]
-    return found
+    return differs
 
 
 def report_folder(run: str) -> Path:
@@ -173,8 +165,8 @@ def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> No
     them.
     """
     run_folder(run).mkdir(parents=True, exist_ok=True)
-    kept = artifacts.run_notes(run) | {"preset": preset, "settings": settings} | notes
-    artifacts.write_json(run_folder(run) / "run.json", kept)
+    entries = artifacts.run_notes(run) | {"preset": preset, "settings": settings} | notes
+    artifacts.write_json(run_folder(run) / "run.json", entries)
 
 
 def planned_seconds(run: str, stage: str, preset: str) -> float | None:
@@ -197,8 +189,7 @@ def _only_runner(run: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunLocked(
-            f"run {run!r} is being made by another process: wait for it, or stop it, or use "
-            "another --run"
+            f"another process is running {run!r}: wait for it, or stop it, or use another --run"
         ) from None
     try:
         yield
@@ -231,26 +222,24 @@ def reproduce(
     started = time.monotonic()
     preset, chosen = chosen_settings(run, preset, settings or {})
     configs = stage_configs(preset, chosen)
-    wanted = _wanted(run, only=only, from_stage=from_stage, until=until)
+    stages = _stages_to_run(run, only=only, from_stage=from_stage, until=until)
     forced = bool(only or from_stage)
-    for stage in wanted:
-        notebooks_module.check_parameters(
-            artifacts.notebook_path(stage), parameters(run, configs[stage])
-        )
-    for stage in NOTEBOOKS[: NOTEBOOKS.index(wanted[0])]:
+    for stage in stages:
+        check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
+    for stage in NOTEBOOKS[: NOTEBOOKS.index(stages[0])]:
         artifacts.open_stage(run, stage)
     with full_disk_named(run_folder(run)), _only_runner(run):
         save_settings(run, preset, chosen)
         progress = Progress(say)
-        executed = [stage for stage in wanted if stage not in left_out(run)]
+        executed = [stage for stage in stages if stage not in left_out(run)]
         pending = {stage: planned_seconds(run, stage, preset) for stage in executed}
         needed = demo_worlds.demo_parts({stage: configs[stage] for stage in executed})
         progress.expect(demo_worlds.planned([part for part in needed if part.reasons()]) | pending)
         with failures_named():
             for world in demo_worlds.WORLDS:
                 demo_worlds.make([part for part in needed if part.world == world], progress)
-        for stage in wanted:
-            why = reasons(run, stage, configs[stage]) or (["asked for"] if forced else [])
+        for stage in stages:
+            why = reasons(run, stage, configs[stage]) or (["requested"] if forced else [])
             _stage_or_error(run, stage, configs[stage], why, progress)
     page = report_folder(run) / "index.html"
     where = (
@@ -260,8 +249,10 @@ def reproduce(
     return report_folder(run)
 
 
-def _wanted(run: str, *, only: str | None, from_stage: str | None, until: str | None) -> list[str]:
-    """The stages that a call is about, in order; those that a base holds are none of them."""
+def _stages_to_run(
+    run: str, *, only: str | None, from_stage: str | None, until: str | None
+) -> list[str]:
+    """The stages that a call runs or skips, in order, without those of a base."""
     if only and (from_stage or until):
         raise ValueError(
             "--only and --from exclude each other, and so do --only and --until: name one of them"
@@ -273,8 +264,8 @@ def _wanted(run: str, *, only: str | None, from_stage: str | None, until: str | 
     if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
         raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
     named = NOTEBOOKS[NOTEBOOKS.index(first) : NOTEBOOKS.index(last) + 1]
-    if found := [stage for stage in named if artifacts.holder(run, stage) == run]:
-        return found
+    if own := [stage for stage in named if artifacts.holder(run, stage) == run]:
+        return own
     raise ValueError(
         f"run {run!r} reads {', '.join(named)} of its base: there is nothing to run here"
     )
@@ -329,13 +320,14 @@ def _stage_or_error(
     run: str, stage: str, config: StageConfig, why: list[str], progress: Progress
 ) -> None:
     if not why:
-        _tidy(run, stage)
-        progress.skip(stage, f"skipped, nothing changed{headline(run, stage)}{lost(run, stage)}")
+        _keep_executed_notebook(run, stage)
+        facts = headline(run, stage) + lost_items(run, stage)
+        progress.skip(stage, f"skipped, nothing changed{facts}")
         return
     with progress.step(stage, why) as result:
         with failures_named():
             (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
-        result.append(headline(run, stage) + lost(run, stage))
+        result.append(headline(run, stage) + lost_items(run, stage))
 
 
 def run_stage(run: str, stage: str, config: StageConfig) -> None:
@@ -347,15 +339,15 @@ def run_stage(run: str, stage: str, config: StageConfig) -> None:
     source = artifacts.notebook_path(stage)
     before = folder / stage / "manifest.json"
     stamp = before.stat().st_mtime_ns if before.is_file() else None
-    notebooks_module.execute(source, work, parameters(run, config), home=workspace(), log=log)
+    execute(source, work, parameters(run, config), home=workspace(), log=log)
     if not before.is_file() or before.stat().st_mtime_ns == stamp:
         raise NotebookError(
             f"notebooks/{source.name}", "its end", "it never called stage.finish()", log
         )
-    _tidy(run, stage)
+    _keep_executed_notebook(run, stage)
 
 
-def _tidy(run: str, stage: str) -> None:
+def _keep_executed_notebook(run: str, stage: str) -> None:
     """Give a complete stage its executed notebook and the report its HTML, also after a kill just
     before this.
     """
@@ -367,7 +359,7 @@ def _tidy(run: str, stage: str) -> None:
     if executed.is_file() and (
         not html.is_file() or html.stat().st_mtime_ns < executed.stat().st_mtime_ns
     ):
-        notebooks_module.write_html(executed, html)
+        write_html(executed, html)
 
 
 def _readable(notebook: Path) -> bool:
@@ -387,12 +379,11 @@ def headline(run: str, stage: str) -> str:
     return f" · {', '.join(facts)}" if facts else ""
 
 
-def lost(run: str, stage: str) -> str:
-    """What the stage dropped because a worker crashed or took too long, as a line below its own; ""
+def lost_items(run: str, stage: str) -> str:
+    """What the stage dropped because a worker crashed or timed out, as a line below its own; ""
     for nothing.
 
-    It is said whenever the stage stands, too: a rerun skips the stage, and a slow moment would cost
-    videos for good.
+    Skipped stages report it, too: a rerun does not retry these items, --from does.
     """
     reader = artifacts.open_stage(run, stage)
     if not set(reader.manifest["dropped"]) & set(LOST_READER.values()):
@@ -410,7 +401,9 @@ def lost(run: str, stage: str) -> str:
 
 
 class StageRow(NamedTuple):
-    """One line of `sportskills status`."""
+    """One line of `sportskills status`. ``state``: complete, changed, running, interrupted, not run
+    yet, earlier version, or ``of <run>`` for a stage that the run reads from its base.
+    """
 
     stage: str
     state: str
@@ -421,38 +414,53 @@ class StageRow(NamedTuple):
 
 
 def overview(run: str) -> list[StageRow]:
-    """The state of every stage: complete, changed (with what differs), being made, cut off or not
-    made.
-    """
+    """The state of every stage, with what differs where it changed."""
     if not run_folder(run).is_dir():
         raise ValueError(f"there is no run {run!r}: `sportskills reproduce --run {run}` makes it")
     preset, settings = load_settings(run) or ("demo", {})
     configs = stage_configs(preset, settings)
-    return [_stage_row(run, stage, configs[stage]) for stage in notebooks(run)]
+    running = _is_running(run)
+    return [_stage_row(run, stage, configs[stage], running) for stage in notebooks(run)]
 
 
-def _stage_row(run: str, stage: str, config: StageConfig) -> StageRow:
-    if (owner := artifacts.holder(run, stage)) != run:
-        try:
-            manifest = artifacts.open_stage(run, stage).manifest
-        except ValueError as error:
-            return StageRow(stage, f"of {owner}", why=str(error))
-        return StageRow(
-            stage, f"of {owner}", manifest["finished"][:16].replace("T", " "), "", _facts(manifest)
-        )
-    partial = (run_folder(run) / f".{stage}.partial").is_dir()
-    if not artifacts.is_complete(run, stage):
-        return StageRow(
-            stage, ("being made" if _is_running(run) else "cut off") if partial else "not made"
-        )
-    manifest = artifacts.open_stage(run, stage).manifest
-    found = reasons(run, stage, config)
-    state = "being made" if partial and _is_running(run) else "changed" if found else "complete"
-    why = (
-        ("differs: " + ", ".join(found[:4])) if found else headline(run, stage).removeprefix(" · ")
+def earlier_version_note(run: str, rows: Sequence[StageRow]) -> str:
+    """What the state ``earlier version`` means, and the command that ends it; "" where no stage has
+    it.
+    """
+    if not any(row.state == EARLIER for row in rows):
+        return ""
+    return (
+        "Stages of an earlier version can be read, reported and compared. Whether code has changed "
+        f"since cannot be told: `sportskills reproduce --run {run}` runs them again."
     )
+
+
+def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> StageRow:
+    owner = artifacts.holder(run, stage)
+    if owner == run and not artifacts.is_complete(run, stage):
+        partial = (run_folder(run) / f".{stage}.partial").is_dir()
+        unfinished = "running" if running else "interrupted"
+        return StageRow(stage, unfinished if partial else "not run yet")
+    try:
+        manifest = artifacts.open_stage(run, stage).manifest
+    except ValueError as error:
+        return StageRow(stage, f"of {owner}", why=str(error))
     when = manifest["finished"][:16].replace("T", " ")
+    if owner != run:
+        return StageRow(stage, f"of {owner}", when, facts=_facts(manifest))
+    state, why = _state(run, stage, config, running=running)
     return StageRow(stage, state, when, Progress.clock(manifest["seconds"]), _facts(manifest), why)
+
+
+def _state(run: str, stage: str, config: StageConfig, *, running: bool) -> tuple[str, str]:
+    """The state of a complete stage, and what differs or its headline."""
+    differs = reasons(run, stage, config)
+    why = f"differs: {', '.join(differs[:4])}" + (" …" if differs[4:] else "")
+    if running and (run_folder(run) / f".{stage}.partial").is_dir():
+        return "running", why
+    if differs in ([], [artifacts.EARLIER_CODE]):
+        return EARLIER if differs else "complete", headline(run, stage).removeprefix(" · ")
+    return "changed", why
 
 
 def _facts(manifest: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def figure_facts(
     """What a figure says of itself: run, stage, commit ("+ changes" where the tree was dirty),
     config (its digest).
 
-    ``source``: :func:`provenance`, or the manifest of the stage whose numbers are drawn.
+    ``source``: :func:`record`, or the manifest of the stage whose numbers are drawn.
     ``lessons``: what the run's 01 read; of a generated world the figure says so (``data``), in
     print too (style.save).
     """
@@ -47,7 +47,7 @@ def is_generated(lessons: str) -> bool:
     return lessons.startswith(("data/raw/demo", "data/raw/smoke"))
 
 
-def provenance(folder: Path) -> dict[str, Any]:
+def record(folder: Path) -> dict[str, Any]:
     """The commit that ``folder`` is at, whether its tree is dirty, package versions and the
     machine.
     """

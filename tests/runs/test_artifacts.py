@@ -151,7 +151,7 @@ def test_another_key_clears_the_partial_folder(toy_workspace: Path, change: str)
         (toy_workspace / "data/raw/mine/b.txt").write_text("a second lesson")
     else:
         notebook = toy_notebook(FIRST)
-        notebook.cells[4]["source"] += "\n# another"
+        notebook.cells[4]["source"] += "\nanother = 1"
         nbformat.write(notebook, toy_workspace / "notebooks" / f"{FIRST}.ipynb")
     assert list(begin(**words).shards.iterdir()) == []
 
@@ -179,7 +179,7 @@ def test_a_kill_between_the_renames_is_recovered(toy_workspace: Path, moment: st
         final.rename(old)
     if moment == "new in place":
         partial.rename(final)
-    artifacts.recover(RUN, FIRST)
+    artifacts.finish_renaming(RUN, FIRST)
     assert artifacts.open_stage(RUN, FIRST).table("toy")["value"].to_list() == [2]
     assert not partial.exists() and not old.exists()
 
@@ -242,9 +242,9 @@ def test_an_empty_source_is_no_source(toy_workspace: Path) -> None:
 def test_code_is_what_the_notebook_reaches(toy_workspace: Path) -> None:
     parts = artifacts.code_parts(FIRST)
     assert {
-        "sportskills_lib/runs/artifacts.py",
-        "sportskills_lib/tables.py",
-        "notebooks/01_curation.ipynb",
+        "code sportskills_lib/runs/artifacts.py",
+        "code sportskills_lib/tables.py",
+        "code notebooks/01_curation.ipynb",
     } <= set(parts)
     assert not any("execution" in name or "demo" in name for name in parts)
 
@@ -253,11 +253,11 @@ def test_a_large_folder_is_known_by_sizes_and_times(
     toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = toy_workspace / "data/raw/mine"
-    by_content = artifacts.fingerprint_folder(folder)
+    by_content = fingerprints.fingerprint_folder(folder)
     monkeypatch.setattr(fingerprints, "FINGERPRINT_LIMIT_BYTES", 1)
-    before = artifacts.fingerprint_folder(folder)
+    before = fingerprints.fingerprint_folder(folder)
     os.utime(folder / "a.txt", (0, 0))
-    assert by_content != before != artifacts.fingerprint_folder(folder)
+    assert by_content != before != fingerprints.fingerprint_folder(folder)
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -279,7 +279,7 @@ def test_an_altered_or_missing_file_is_refused_with_the_remedy(toy_workspace: Pa
 
 @pytest.mark.parametrize("run", ["../x", ".hidden", "a/b", "", "a b"])
 def test_a_run_s_name_is_safe_as_a_folder(toy_workspace: Path, run: str) -> None:
-    with pytest.raises(ValueError, match="is no usable name"):
+    with pytest.raises(ValueError, match="invalid run name"):
         artifacts.run_folder(run)
 
 

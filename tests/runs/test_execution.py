@@ -84,7 +84,7 @@ def test_a_run_ends_with_stages_executed_notebooks_and_report(made: tuple[Path, 
             f"a line that {stage} printed"
             in (home / "data/runs/demo/logs" / f"{stage}.log").read_text()
         )
-    assert "not made yet" in lines[0] and "left" in lines[0]
+    assert "not run yet" in lines[0] and "left" in lines[0]
     assert lines[-1].startswith("report: reports/demo/index.html")
 
 
@@ -125,7 +125,7 @@ def test_what_was_lost_to_a_crash_or_to_time_is_said_also_when_the_stage_is_skip
     )
     assert "--from" in said[0]
     artifacts.begin("r", "01_curation", config).finish(dropped=tables.dropped_rows(rows[4:]))
-    assert pipeline.lost("r", "01_curation") == ""
+    assert pipeline.lost_items("r", "01_curation") == ""
 
 
 def test_an_existing_run_keeps_its_settings(made: tuple[Path, list[str]]) -> None:
@@ -156,8 +156,8 @@ def test_changed_inputs_notebooks_and_files_are_named(
         for path, content in zip((notebook, lesson, table), before, strict=True):
             path.write_bytes(content)
     assert found[0] == ["input data/raw/mine"]
-    assert found[1] == ["notebooks/02_pairing.ipynb"]
-    assert found[2] == ["toy.parquet is gone or altered"]
+    assert found[1] == ["code notebooks/02_pairing.ipynb"]
+    assert found[2] == ["toy.parquet is missing or altered"]
     assert found[3] == []
 
 
@@ -198,7 +198,7 @@ def test_overview_says_complete_changed_and_cut_off(made: tuple[Path, list[str]]
     manifest = partial / "manifest.json"
     text = manifest.read_text()
     manifest.unlink()
-    assert pipeline.overview("demo")[4].state == "not made"
+    assert pipeline.overview("demo")[4].state == "not run yet"
     manifest.write_text(text)
 
 
@@ -265,7 +265,7 @@ def test_a_second_runner_is_refused(toy_workspace: Path) -> None:
     folder.mkdir(parents=True)
     with (
         FileLock(folder / ".runner.lock"),
-        pytest.raises(errors.RunLocked, match="being made by another process"),
+        pytest.raises(errors.RunLocked, match="another process is running"),
     ):
         pipeline.reproduce("demo", "demo", settings=toy_settings())
 
@@ -537,15 +537,19 @@ def test_a_part_stands_only_with_its_files_and_its_code(
     demo_worlds.make([part], Progress(said.append))
     demo_worlds.make([part], Progress(said.append))
     assert (
-        len(made) == 1 and made[0] == ["world", str(part.folder), "smoke"] and "stands" in said[-1]
+        len(made) == 1
+        and made[0] == ["world", str(part.folder), "smoke"]
+        and "up to date" in said[-1]
     )
     demo_worlds.make([part], Progress(said.append), again=True)
     assert len(made) == 2
     marker = part.notes / "world.json"
     marker.write_text(
-        json.dumps(json.loads(marker.read_text()) | {"sportskills_lib/demo/world.py": "old"})
+        json.dumps(json.loads(marker.read_text()) | {"code sportskills_lib/demo/world.py": "old"})
     )
-    assert part.reasons() == ["sportskills_lib/demo/world.py"]
+    assert part.reasons() == ["code sportskills_lib/demo/world.py"]
+    marker.write_text('{"sportskills_lib/demo/world.py": "of an earlier version"}')
+    assert part.reasons() == [artifacts.EARLIER_CODE]
     part.target.rmdir()
     assert part.reasons() == ["not made yet"]
 
@@ -602,6 +606,6 @@ def test_a_world_behind_a_link_is_not_removed(
     (mine / "data" / "raw").mkdir(parents=True)
     (mine / "data" / "raw" / "demo").symlink_to(other)
     monkeypatch.setattr(artifacts, "workspace", lambda: mine)
-    with pytest.raises(ValueError, match="lies behind a link"):
+    with pytest.raises(ValueError, match="is a link to"):
         demo_worlds._make_now([demo_worlds.demo_part("base_clip")], again=False)
     assert (other / "models" / "base_clip").is_dir()

@@ -73,7 +73,7 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
         ),
         (("sweep", "07"), "there is no stage '07'"),
         (("sweep", "03", "--base", "none"), "there is no run 'none'"),
-        (("sweep", "03", "--name", "../x"), "run '../x' is no usable name"),
+        (("sweep", "03", "--name", "../x"), "invalid run name '../x'"),
         (("study", "--file", "none.toml"), "there is no list of sweeps none.toml"),
         (("plan", "03", "--gpu", "abacus"), "no figures are known of GPU 'abacus'"),
         (("plan", "--preset", "tiny"), "there is no preset 'tiny'"),
