@@ -36,7 +36,7 @@ FLOORS = (  # imports point up in this list, never down
     ("video", "language", "models", "training", "plots", "learner_data"),
     (*STAGE_PACKAGES, "demo"),
     ("report", "viewing"),
-    ("apps", "cli"),
+    ("apps", "cli", "__init__"),  # the package offers Run, on first use
 )
 HEAVY = ("torch", "torchvision", "transformers", "peft", "open_clip", "accelerate", "sklearn")
 CODE_THAT_LOADS_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
