@@ -8,10 +8,8 @@ off.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,6 @@ Format = Literal["webdataset", "hf"]
 FORMATS: tuple[Format, ...] = ("webdataset", "hf")
 # what each finished part holds; removed from nothing, so that an export can be extended
 RECORDS = ".parts"
-MTIME = 0  # of every member of a tar
 LOADING: dict[Format, str] = {
     "webdataset": """## Loading
 
@@ -49,7 +46,7 @@ To read a row is to decode its film, for which `datasets` needs the package `tor
 install itself. Without it, ask for the file's path instead, before any row is read:
 
     clips = clips.cast_column("video", Video(decode=False))
-    path = clips["train"][0]["video"]["path"]  # an H.264 file for any reader, such as PyAV, decord or OpenCV
+    path = clips["train"][0]["video"]["path"]  # an H.264 file for any reader, such as PyAV, decord2 or OpenCV
 """,
 }
 
@@ -204,20 +201,21 @@ def _write_part(folder: Path, kind: Format, part: Part, films: Iterator[Result])
     artifacts.write_json(_record(folder, part), {"clips": facts, "dropped": dropped})
 
 
-def _write_tar(path: Path, kept: list[tuple[Item, bytes]]) -> None:
-    """Each clip as three members of one name: its film, its facts and its words."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as sink:
-        for item, film in kept:
+def _write_tar(path: Path, clips: list[tuple[Item, bytes]]) -> None:
+    """Each clip as three members of one name: its film, its facts and its words.
+
+    Headers hold nothing of the machine or the hour; one call per member keeps this order.
+    """
+    from webdataset.writer import TarWriter
+
+    with (
+        path.open("wb") as file,
+        TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as sink,
+    ):
+        for item, film in clips:
             facts = json.dumps(item.facts, ensure_ascii=False, sort_keys=True).encode()
             for suffix, data in (("mp4", film), ("json", facts), ("txt", item.text.encode())):
-                _add(sink, f"{item.name}.{suffix}", data)
-
-
-def _add(sink: tarfile.TarFile, name: str, data: bytes) -> None:
-    """A member whose header tells nothing of the machine or the hour."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = len(data), MTIME, 0o644
-    sink.addfile(member, io.BytesIO(data))
+                sink.write({"__key__": item.name, suffix: data})
 
 
 def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, made: int) -> Exported:
