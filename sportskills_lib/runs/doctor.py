@@ -14,8 +14,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from importlib import metadata
-from importlib.util import find_spec
 from typing import NamedTuple
 
 from sportskills_lib.runs import artifacts
@@ -24,7 +24,12 @@ from sportskills_lib.runs.notebooks import cores, kernel_environment
 LEAST_DISK_GB = 3.0
 LEAST_MEMORY_GB = 4.0
 CHAT_PATIENCE_S = 3.0
-DECODERS = {"decord": "decord", "av": "PyAV", "cv2": "OpenCV", "torchcodec": "torchcodec"}
+DECODERS = {  # package → name
+    "decord2": "decord2",
+    "av": "PyAV",
+    "opencv-python-headless": "OpenCV",
+    "torchcodec": "torchcodec",
+}
 _ASK_TORCH = """
 import json, torch
 gpu = torch.cuda.is_available()
@@ -168,8 +173,12 @@ def _torch() -> list[Fact]:
 
 
 def _decoders() -> Fact:
-    found = [label for module, label in DECODERS.items() if find_spec(module)]
-    return Fact("decoders", ", ".join(found) or "none", "" if found else "run make in a new shell")
+    versions = []
+    for package, name in DECODERS.items():
+        with suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name} {metadata.version(package)}")
+    remedy = "" if versions else "run make in a new shell"
+    return Fact("decoders", ", ".join(versions) or "none", remedy)
 
 
 def _browser() -> Fact:

@@ -17,7 +17,7 @@ PACKAGES = (
     "transformers",
     "peft",
     "open_clip_torch",
-    "decord",
+    "decord2",
     "av",
     "polars",
     "papermill",

@@ -7,13 +7,14 @@ stretched), RGB by the matrix and range that the file names, scaled with a trian
 pixels and letterboxed to a square: a centre crop would cut the feet of a portrait clip and the
 racket of a wide one, and those are what a coach looks at.
 
-Two readers. A whole video at an even rate (:func:`stream_frames`) is read by decord, which costs
-least for each frame, where decord can be shown right: its frame times equal the container's own, no
-rotation, 8-bit 4:2:0; it serves frames that an edit list trims away, ignores rotation, reads no AV1
-and kills its process on some damaged files. PyAV reads the others; :func:`probe` decides and says
-why. Single pictures (:func:`read_frames`) are read by PyAV, by a plan made from the packets
-(:mod:`sportskills_lib.video.frame_sampling`): decord lists a whole file before its first picture
-and decodes every frame up to a wanted one. Both scale with the same filter of the same library.
+Two readers. A whole video at an even rate (:func:`stream_frames`) is read by decord (the package
+decord2), which costs least per frame, where it can be shown right: its frame times equal the
+container's own, no rotation, square pixels, 8-bit 4:2:0. It serves frames that an edit list trims
+away, ignores rotation, and returns a wrong shape for some files. PyAV reads the others;
+:func:`probe` decides and gives the reason. Single pictures (:func:`read_frames`) are read by PyAV,
+by a plan made from the packets (:mod:`sportskills_lib.video.frame_sampling`): decord lists a whole
+file before its first picture and decodes every frame up to the one that is needed. Both scale with
+the same filter of the same library.
 
 Decoders crash and hang: call these functions in worker processes, as :func:`read_clips` does, so
 that a bad file costs one clip. Every failure of a decoder is an :class:`UnreadableVideo`.

@@ -153,5 +153,10 @@ def _decord_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Ite
         for first in range(0, len(indices), BATCH):
             part, places = np.unique(indices[first : first + BATCH], return_inverse=True)
             frames = reader.get_batch(part).asnumpy()
+            if frames.shape[1:] != (height, width, 3):
+                raise UnreadableVideo(
+                    f"{info.path.name}: decord returns frames of shape {frames.shape[1:]}, "
+                    f"not {(height, width, 3)}"
+                )
             for place in places:
                 yield square(frames[place], size_px)

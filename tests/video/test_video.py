@@ -123,7 +123,7 @@ def test_stamps_that_cannot_be_true_are_refused(
 # ----------------------------------------------------------------------------- files from elsewhere
 
 UNREADABLE = {"corrupted.mp4", "nasa_13013.mp4.audio.mp3"}
-BY_PYAV = {  # edit lists, rotation, AV1, GIF, 10 bits: where decord is wrong or blind
+BY_PYAV = {  # edit lists, rotation, GIF, 10 bits: where decord is wrong or blind
     "Kickflip0.mov",
     "Kickflip1.mov",
     "Kickflip110.mov",
@@ -134,7 +134,6 @@ BY_PYAV = {  # edit lists, rotation, AV1, GIF, 10 bits: where decord is wrong or
     "video_180.mov",
     "video_270.mov",
     "nasa_13013_rotated.mp4",
-    "av1_video.mkv",
     "animated.gif",
     "frame_exceeds_screen.gif",
     "discard_first_keyframe.mp4",
