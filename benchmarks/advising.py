@@ -37,8 +37,8 @@ from sportskills_lib.apps.advise.learner_clip import Learner
 from sportskills_lib.evaluation import demo_truth
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.statistics.bootstrap import resample
-from sportskills_lib.video.frame_cache import FrameCache
 
 
 def say(line: str) -> None:
@@ -46,9 +46,9 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def advice_cache() -> FrameCache:
+def advice_cache() -> ContentStore:
     """Where advice keeps what it made."""
-    return FrameCache(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
+    return ContentStore(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
 
 
 def with_interval(flags: np.ndarray, people: list[str]) -> str:

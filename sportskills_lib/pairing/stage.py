@@ -16,8 +16,8 @@ from sportskills_lib.config import PairingConfig
 from sportskills_lib.language.client import ChatClient
 from sportskills_lib.pairing import duplicates, judging, signatures, video_pass
 from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, map_shards
-from sportskills_lib.video.frame_cache import FrameCache
 
 TOPIC = pl.concat_str(
     pl.col("sport").fill_null(""), pl.col("skill").fill_null(""), separator=" "
@@ -140,7 +140,7 @@ def _tasks(
     columns = ("narration_id", "start_s", "end_s", "text", "actionable")
     limit_bytes = int(config.frame_cache_gb * 1e9)
     cache = (
-        FrameCache(artifacts.workspace() / "data/cache/frames", limit_bytes=limit_bytes)
+        ContentStore(artifacts.workspace() / "data/cache/frames", limit_bytes=limit_bytes)
         if limit_bytes
         else None
     )

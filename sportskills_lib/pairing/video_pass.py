@@ -14,8 +14,8 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import camera_motion, rules_judge, shots, signatures, windows
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value
-from sportskills_lib.video.frame_cache import FrameCache
 
 BUFFER_BYTES = (
     256 * 2**20
@@ -49,7 +49,7 @@ class VideoTask:
     ]  # narration_id, start_s, end_s, text, actionable
     config: PairingConfig
     reader: video.Reader = "auto"
-    cache: FrameCache | None = None  # of decoded films, for reruns with other judges
+    cache: ContentStore | None = None  # of decoded films, for reruns with other judges
 
 
 def load_libraries() -> None:
@@ -113,7 +113,7 @@ class _Film:
     """
 
     def __init__(
-        self, info: video.VideoInfo, rate_hz: float, size_px: int, cache: FrameCache | None = None
+        self, info: video.VideoInfo, rate_hz: float, size_px: int, cache: ContentStore | None = None
     ):
         self.info, self.rate_hz, self.size_px = info, rate_hz, size_px
         fine_hz = max(rate_hz, min(info.fps, CUT_HZ))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
-from sportskills_lib.video.frame_cache import FrameCache
 from sportskills_lib.video.frame_reader import VERSION, read_frames
 from sportskills_lib.video.probe import OutsideVideo, UnreadableVideo, load_decoders
 
@@ -49,7 +49,7 @@ class _Pass:
     """Clips of one file and size, read together."""
 
     clips: tuple[Clip, ...]
-    cache: FrameCache | None
+    cache: ContentStore | None
 
     def __str__(self) -> str:
         more = len(self.clips) - 1
@@ -63,7 +63,7 @@ def read_clips(
     *,
     workers: int = 2,
     timeout_s: float = 60.0,
-    cache: FrameCache | None = None,
+    cache: ContentStore | None = None,
 ) -> Iterator[ClipFrames]:
     """The clips' frames, in the order of ``clips``, whatever becomes of single ones.
 
@@ -85,7 +85,7 @@ def read_clips(
             yield from read_clips([clip], workers=1, timeout_s=timeout_s, cache=cache)
 
 
-def _passes(clips: Sequence[Clip], cache: FrameCache | None, workers: int) -> list[_Pass]:
+def _passes(clips: Sequence[Clip], cache: ContentStore | None, workers: int) -> list[_Pass]:
     """The clips in their order; a long run of one film is cut, so that every worker has a part."""
     most = max(1, min(MOST_CLIPS, -(-len(clips) // max(workers, 1))))
     runs = [tuple(run) for _, run in groupby(clips, lambda clip: (clip.path, clip.size_px))]
@@ -148,11 +148,11 @@ def _read(task: _Pass) -> Value:
     return {clip.name: part for clip, part in zip(clips, parts, strict=True)}
 
 
-def _key(clip: Clip, cache: FrameCache) -> str:
+def _key(clip: Clip, cache: ContentStore) -> str:
     return cache.key(clip.path, "clip", clip.times_s, clip.size_px, VERSION)
 
 
-def _is_kept(clip: Clip, cache: FrameCache) -> bool:
+def _is_kept(clip: Clip, cache: ContentStore) -> bool:
     try:
         return _key(clip, cache) in cache
     except OSError:  # no such file: the worker says so

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.video.frame_sampling import check_inside, sample
 from sportskills_lib.video.frame_shape import inner_size, square
 from sportskills_lib.video.probe import (
@@ -97,7 +97,7 @@ def stream_frames(info: VideoInfo, rate_hz: float, size_px: int) -> Iterator[np.
 
 
 def cached_film(
-    info: VideoInfo, rate_hz: float, size_px: int, cache: FrameCache | None
+    info: VideoInfo, rate_hz: float, size_px: int, cache: ContentStore | None
 ) -> Iterator[np.ndarray]:
     """:func:`stream_frames`, decoded once for each content, rate and size as long as the cache
     holds it.

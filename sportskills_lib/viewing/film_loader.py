@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing.previews import Span, make_previews
 
 SIDE_PX = 192  # what a card shows, sharp on a dense screen
@@ -27,7 +27,7 @@ class Films:
         self,
         span: Callable[[str], Span | None],
         *,
-        cache: FrameCache | None,
+        cache: ContentStore | None,
         ready: Callable[[], None],
         failed: Callable[[Exception], None],
         strips: bool = False,

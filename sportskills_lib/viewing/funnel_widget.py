@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing.film_loader import Films
 from sportskills_lib.viewing.funnel_view import EXAMPLES, Funnel, Place
 from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
@@ -31,7 +31,7 @@ class FunnelWidget:
     a key does.
     """
 
-    def __init__(self, funnel: Funnel, *, cache: FrameCache | None = None, films: bool = True):
+    def __init__(self, funnel: Funnel, *, cache: ContentStore | None = None, films: bool = True):
         self.funnel, self.place, self.films = funnel, Place(), films
         self._filling, self._drawing = False, threading.RLock()
         labels = LABELS | {str(at): "open video" for at in range(1, EXAMPLES + 1)}

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets
 import polars as pl
 
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import inspector_view, retrieved_queries
 from sportskills_lib.viewing.film_loader import Films
 from sportskills_lib.viewing.inspector_view import Inspector, State, arm_name
@@ -45,7 +45,7 @@ class InspectorWidget:
     """
 
     def __init__(
-        self, kinds: Sequence[Asked], *, cache: FrameCache | None = None, films: bool = True
+        self, kinds: Sequence[Asked], *, cache: ContentStore | None = None, films: bool = True
     ):
         if not kinds:
             raise ValueError("there is nothing to inspect: no query was asked in this run")

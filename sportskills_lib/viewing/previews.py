@@ -25,8 +25,8 @@ import polars as pl
 from sportskills_lib import video
 from sportskills_lib.plots.style import plain
 from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import LOST_READER, Value, map_shards
-from sportskills_lib.video.frame_cache import FrameCache
 from sportskills_lib.video.frame_sampling import sample
 from sportskills_lib.viewing import pictures
 
@@ -62,15 +62,15 @@ class Preview:
     detail: str = ""
 
 
-def preview_cache() -> FrameCache:
+def preview_cache() -> ContentStore:
     """Where the workspace keeps its previews: ``data/cache/previews``."""
-    return FrameCache(artifacts.workspace() / "data/cache/previews", limit_bytes=LIMIT_BYTES)
+    return ContentStore(artifacts.workspace() / "data/cache/previews", limit_bytes=LIMIT_BYTES)
 
 
 def make_previews(
     spans: Sequence[Span],
     *,
-    cache: FrameCache | None,
+    cache: ContentStore | None,
     films: bool = True,
     side_px: int = SIDE_PX,
     moments: int = MOMENTS,
@@ -201,14 +201,14 @@ class _Task:
     films: bool
     side_px: int
     moments: int
-    cache: FrameCache | None
+    cache: ContentStore | None
 
 
 def _name(task: _Task) -> str:
     return task.span.name
 
 
-def _keys(task: _Task, cache: FrameCache) -> dict[str, str]:
+def _keys(task: _Task, cache: ContentStore) -> dict[str, str]:
     """Kind → the name under which the cache has it."""
     span = (round(1000 * task.span.start_s), round(1000 * task.span.end_s), VERSION)
     facts = {"strip": (task.moments, STRIP_PX)} | (

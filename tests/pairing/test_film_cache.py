@@ -12,7 +12,7 @@ from films import write_lesson
 from sportskills_lib import video
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import video_pass
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 
 
 def test_a_second_reading_decodes_no_film_again(
@@ -25,7 +25,7 @@ def test_a_second_reading_decodes_no_film_again(
     )
     task = video_pass.VideoTask("v1", path, sentences, PairingConfig())
     plain = video_pass.read_video(task)
-    cached = replace(task, cache=FrameCache(tmp_path / "cache", limit_bytes=10**8))
+    cached = replace(task, cache=ContentStore(tmp_path / "cache", limit_bytes=10**8))
     video_pass.read_video(cached)
 
     def refuse(*_: object) -> None:

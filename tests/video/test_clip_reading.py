@@ -14,8 +14,8 @@ from films import grey_steps, write_film
 from worker_functions import DeadlyTimes
 
 from sportskills_lib import video
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.video import Clip, clips
-from sportskills_lib.video.frame_cache import FrameCache
 
 
 def _no_workers(_: object, items: object, *__: object, **___: object) -> Iterator[object]:
@@ -70,7 +70,7 @@ def test_clips_of_one_film_are_read_together_and_get_their_own_pictures(tmp_path
 def test_clips_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film, cache = (
         write_film(tmp_path / "film.mp4", grey_steps(30)),
-        FrameCache(tmp_path / "cache", limit_bytes=10**7),
+        ContentStore(tmp_path / "cache", limit_bytes=10**7),
     )
     asked = [Clip("a", film, (0.5,), 32), Clip("b", film, (0.5, 1.0), 32)]
     first = list(video.read_clips(asked, workers=1, cache=cache))
@@ -86,7 +86,7 @@ def test_clips_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_film_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = video.probe(write_film(tmp_path / "film.mp4", grey_steps(100)))
-    cache = FrameCache(tmp_path / "cache", limit_bytes=10**7)
+    cache = ContentStore(tmp_path / "cache", limit_bytes=10**7)
     plain = np.concatenate(list(video.stream_frames(info, 10, 32)))
     batches = list(video.cached_film(info, 10, 32, cache))
     assert [len(batch) for batch in batches] == [64, 36]

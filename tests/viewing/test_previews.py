@@ -17,7 +17,7 @@ from films import REAL, grey_steps, needs_real, shot, write_film
 from PIL import Image
 
 from sportskills_lib import video
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import film_loader, previews
 from sportskills_lib.viewing.previews import Span
 
@@ -35,7 +35,7 @@ def decoded(film: bytes) -> tuple[av.VideoStream, list[np.ndarray], list[float]]
 
 
 def make(
-    spans: list[Span], cache: FrameCache | None = None, **options
+    spans: list[Span], cache: ContentStore | None = None, **options
 ) -> dict[str, previews.Preview]:
     return previews.make_previews(spans, cache=cache, workers=0, **options)
 
@@ -96,7 +96,7 @@ def test_bad_files_cost_their_own_preview_and_say_why(tmp_path: Path) -> None:
         for name in ("good", "text", "cut", "empty", "gone")
     ]
     found = make(
-        [*spans, Span("late", good, 50.0, 51.0)], FrameCache(tmp_path / "kept", limit_bytes=10**8)
+        [*spans, Span("late", good, 50.0, 51.0)], ContentStore(tmp_path / "kept", limit_bytes=10**8)
     )
     assert {name: one.reason for name, one in found.items()} == {
         "good": "",
@@ -117,7 +117,7 @@ def test_previews_are_kept_by_content_whole_or_not_at_all(
 ) -> None:
     path, cache = (
         write_film(tmp_path / "a.mp4", shot(2, 20, moves=True)),
-        FrameCache(tmp_path / "k", limit_bytes=10**8),
+        ContentStore(tmp_path / "k", limit_bytes=10**8),
     )
     first = make([Span("a", path, 0.0, 1.0)], cache)
     copy = tmp_path / "copy.mp4"
@@ -130,7 +130,7 @@ def test_previews_are_kept_by_content_whole_or_not_at_all(
         )
         with pytest.raises(TypeError):
             make([Span("a", path, 0.0, 1.1)], cache)  # another span
-    for entry in (tmp_path / "k").rglob("*.frames"):
+    for entry in (tmp_path / "k").rglob("*.npy"):
         entry.write_bytes(entry.read_bytes()[:-30])  # a disk that failed
     assert make([Span("a", path, 0.0, 1.0)], cache) == first
     write_film(path, shot(3, 20, moves=True))

@@ -24,7 +24,7 @@ from sportskills_lib.apps.advise.run_library import Library, NothingFits
 from sportskills_lib.plots.style import plain
 from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.runs import artifacts
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import previews
 from sportskills_lib.viewing.advice_page import AdviceView, Suggestion
 from sportskills_lib.viewing.markup import clock
@@ -64,7 +64,7 @@ def advise(asked: Asked, say: Callable[[str], None]) -> AdviceView:
     library = libraries.open_library(asked.run, encoder=asked.encoder)
     shape = ClipShape.of(library.shape_config)
     check_span(asked.start_s, asked.end_s, shape)
-    cache = FrameCache(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
+    cache = ContentStore(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
     learner: Learner | None = None
     try:
         clips = libraries.choose_clips(library, asked.sport, asked.skill)
@@ -81,7 +81,7 @@ def _read(
     asked: Asked,
     clips: pl.DataFrame,
     shape: ClipShape,
-    cache: FrameCache,
+    cache: ContentStore,
     say: Callable[[str], None],
 ) -> Learner:
     say(f"reading {plain(asked.path.name)}")
@@ -109,7 +109,7 @@ def _ranked(
     library: Library,
     clips: pl.DataFrame,
     learner: Learner,
-    cache: FrameCache,
+    cache: ContentStore,
     say: Callable[[str], None],
 ) -> tuple[np.ndarray, ranking.Ranked, list[str]]:
     """Rows of the clips to show, the whole ranking, and notes on how it came about. NothingFits
@@ -137,7 +137,7 @@ def _fits(
     library: Library,
     vector: np.ndarray,
     sport: str | None,
-    cache: FrameCache,
+    cache: ContentStore,
     say: Callable[[str], None],
 ) -> str:
     """What the check found, in words. NothingFits where the clip looks more like other sports than

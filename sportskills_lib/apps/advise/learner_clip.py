@@ -20,8 +20,8 @@ import polars as pl
 from sportskills_lib import video
 from sportskills_lib.pairing import camera_motion, shots, video_pass, windows
 from sportskills_lib.plots.style import plain
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
-from sportskills_lib.video.frame_cache import FrameCache
 
 VERSION = "learner-1"
 LOOK_S = 0.5  # motion is measured over so long …
@@ -135,7 +135,7 @@ def read_learner(
     start_s: float | None = None,
     end_s: float | None = None,
     usual_s: float = 3.0,
-    cache: FrameCache | None = None,
+    cache: ContentStore | None = None,
     workers: int = 1,
     timeout_s: float = 600.0,
 ) -> Learner:

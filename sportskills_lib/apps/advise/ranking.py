@@ -33,8 +33,8 @@ from sportskills_lib.retrieval.relevance import calibration, model, token_store
 from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.retrieval.stage import seen_frames
 from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.fingerprints import digest
-from sportskills_lib.video.frame_cache import FrameCache
 
 REFUSED = 0.05  # share of those like the ones that set the threshold that it may refuse
 FEWEST = 20  # validation learners, or clips, that it takes to set one
@@ -71,7 +71,7 @@ class Ranked:
     how: str  # what decided, in words
 
 
-def check_of(library: Library, cache: FrameCache | None, say: Callable[[str], None]) -> Check:
+def check_of(library: Library, cache: ContentStore | None, say: Callable[[str], None]) -> Check:
     """The margins of 04's validation learners; without them of the run's validation clips, against
     other channels.
     """
@@ -115,7 +115,7 @@ def least_margin(margins: np.ndarray) -> float:
 
 
 def validation_learners(
-    library: Library, cache: FrameCache | None, say: Callable[[str], None]
+    library: Library, cache: ContentStore | None, say: Callable[[str], None]
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """Rows (learner_id, sport) and vectors [V, D] of 04's validation learners whose sport has
     clips; none if too few.
@@ -173,7 +173,7 @@ def margin(library: Library, learner_D: np.ndarray, sport: str) -> float:
 
 
 def embed(
-    library: Library, learner: Learner, cache: FrameCache | None, say: Callable[[str], None]
+    library: Library, learner: Learner, cache: ContentStore | None, say: Callable[[str], None]
 ) -> np.ndarray:
     """float32 [D]: the learner's clip by the run's encoder; kept, so that the model is loaded once
     a clip.
@@ -187,7 +187,7 @@ def embed(
 
 
 def _kept(
-    cache: FrameCache | None, learner: Learner, facts: Any, make: Callable[[], np.ndarray]
+    cache: ContentStore | None, learner: Learner, facts: Any, make: Callable[[], np.ndarray]
 ) -> np.ndarray:
     if cache is None:
         return make()
@@ -206,7 +206,7 @@ def rank(
     rows: np.ndarray,
     *,
     shortlist: int,
-    cache: FrameCache | None,
+    cache: ContentStore | None,
     say: Callable[[str], None],
     server: Server | None = None,
 ) -> Ranked:
@@ -268,7 +268,7 @@ def spread(scores: np.ndarray) -> float:
 
 
 def encoder_units(
-    library: Library, said: float, cache: FrameCache | None, say: Callable[[str], None]
+    library: Library, said: float, cache: ContentStore | None, say: Callable[[str], None]
 ) -> tuple[tuple[float, float], calibration.Calibration | None]:
     """The usual spread of pictures and of words among 04's validation pairs, and the calibration of
     their sum.

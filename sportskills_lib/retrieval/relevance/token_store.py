@@ -1,12 +1,10 @@
 """Visual tokens kept on disk: a video is looked at once, by whoever asks first, and read from there
 by all others.
 
-An entry is one safetensors file with the bfloat16 tokens of one video, named by content: the
-frames' bytes and shape, the grid, the vision tower's weights and the processor's settings. A new
-tower, size or frame therefore never meets an old entry, and adapters of the language model, which
-change no visual token, share all of them. It is written under a temporary name and renamed; one
-that does not check (its checksum is in its head) is a miss and is removed. The entries used longest
-ago go when the folder is larger than its limit.
+An entry of the :mod:`~sportskills_lib.runs.content_store` holds the bfloat16 tokens of one video,
+named by content: the frames' bytes and shape, the grid, the vision tower's weights and the
+processor's settings. A new tower, size or frame therefore never meets an old entry, and adapters of
+the language model, which change no visual token, share all of them.
 
 What :meth:`TokenStore.encode` returns is rounded to bfloat16 whether it was just computed or read,
 so that a rerun has the same scores. On a GPU, where the models run in bfloat16, nothing is lost; on
@@ -16,19 +14,16 @@ a CPU (float32) tokens move by at most 2^-9 of their size, and scores accordingl
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sportskills_lib.formats.files import evict_oldest
 from sportskills_lib.runs.artifacts import workspace
+from sportskills_lib.runs.content_store import ContentStore
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +35,6 @@ LIMIT_BYTES = 8 * 2**30
 SCORE_TOLERANCE = (
     0.05  # largest difference of a score between float32 tokens and stored ones, in logits
 )
-LOOKS = (
-    20  # the folder's size is looked at when this share of the limit was written by this process
-)
 
 
 class TokenStore:
@@ -51,14 +43,8 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path, *, limit_bytes: int = LIMIT_BYTES):
-        if limit_bytes <= 0:
-            raise ValueError(
-                f"a token store of {limit_bytes} bytes holds nothing: give a positive limit, "
-                "or no store"
-            )
-        self.folder, self.limit_bytes = Path(folder), limit_bytes
+        self.entries = ContentStore(folder, limit_bytes=limit_bytes)
         self.hits, self.misses = 0, 0
-        self._unseen_bytes = limit_bytes  # written since the folder's size was looked at
 
     def encode(
         self,
@@ -111,70 +97,25 @@ class TokenStore:
     def key(
         self, vlm: VisionLanguageModel, video_THWC: np.ndarray, grid: tuple[int, int, int]
     ) -> str:
-        """The address of a video's tokens: 16 hex digits of the tower, 40 of the frames and the
-        grid.
+        """The address of a video's tokens: 40 hex digits of the frames and the grid, 16 of the
+        tower.
         """
         facts = json.dumps([video_THWC.shape, str(video_THWC.dtype), grid]).encode()
         content = hashlib.blake2b(video_THWC.tobytes() + facts, digest_size=20)
-        return f"{tower_digest(vlm)}/{content.hexdigest()}"
+        return f"{content.hexdigest()}{tower_digest(vlm)}"
 
     def get(self, key: str) -> torch.Tensor | None:
-        """bfloat16 [K, D], or None. A damaged entry is removed."""
+        """bfloat16 [K, D], or None."""
         import torch
-        from safetensors import SafetensorError, safe_open
 
-        path = self._path(key)
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(path, "pt") as file:
-                tokens, facts = file.get_tensor("tokens"), file.metadata() or {}
-            if facts.get("crc32") != _checksum(tokens):
-                raise ValueError("the checksum differs")
-        except (SafetensorError, ValueError, OSError):
-            path.unlink(missing_ok=True)
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(path)  # used now: eviction goes by this time
-        assert tokens.dtype == torch.bfloat16
-        return tokens
+        bits = self.entries.get(key)
+        return None if bits is None else torch.from_numpy(bits).view(torch.bfloat16)
 
     def put(self, key: str, tokens_KD: torch.Tensor) -> None:
-        """Keep the tokens. A full disk or a folder that cannot be written costs the entry, not the
-        run.
-        """
-        from safetensors.torch import save
+        """Keep bfloat16 tokens, as 16-bit integers: numpy has no such type."""
+        import torch
 
-        tokens = tokens_KD.contiguous()
-        content = save({"tokens": tokens}, metadata={"crc32": _checksum(tokens)})
-        if len(content) > self.limit_bytes:
-            return
-        path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            return
-        self._unseen_bytes += len(content)
-        if self._unseen_bytes * LOOKS >= self.limit_bytes:
-            self._unseen_bytes = 0
-            self.clean()
-
-    def clean(self, limit_bytes: int | None = None) -> int:
-        """Remove what was used longest ago until at most ``limit_bytes`` are left; returns how many
-        are.
-        """
-        return evict_oldest(
-            self.folder.glob("*/??/*"), self.limit_bytes if limit_bytes is None else limit_bytes
-        )
-
-    def _path(self, key: str) -> Path:
-        tower, video = key.split("/")
-        return self.folder / tower / video[:2] / f"{video[2:]}.safetensors"
+        self.entries.put(key, tokens_KD.contiguous().view(torch.int16).numpy())
 
 
 def open_store(limit_gb: float) -> TokenStore | None:
@@ -207,9 +148,3 @@ def tower_digest(vlm: VisionLanguageModel) -> str:
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     vlm.tower_digest = digest.hexdigest()
     return vlm.tower_digest
-
-
-def _checksum(tokens: Any) -> str:
-    import torch
-
-    return f"{zlib.crc32(tokens.contiguous().view(torch.uint8).numpy()):08x}"

@@ -27,7 +27,7 @@ from sportskills_lib.apps.advise.advise import Asked, advise
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.retrieval.relevance import served
 from sportskills_lib.runs import artifacts
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs.content_store import ContentStore
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 SHAPE = learner_clip.ClipShape.of(PairingConfig().model_dump())
@@ -243,7 +243,7 @@ def test_learners_set_the_threshold_for_learners(
     seen: list[np.ndarray] = []
     tower = SimpleNamespace(encode_frames=lambda frames: seen.append(frames) or np.asarray(frames))
     monkeypatch.setattr(ranking.models, "load_tower", lambda path: tower)
-    cache = FrameCache(tmp_path / "cache", limit_bytes=10**7)
+    cache = ContentStore(tmp_path / "cache", limit_bytes=10**7)
     by_clips, with_04 = ranking.check_of(made, cache, print), replace(made, retrieval=stage)
     check = ranking.check_of(with_04, cache, print)
     assert (check.asked, check.whose, by_clips.whose) == (

@@ -1,10 +1,8 @@
-"""Decoded frames kept on disk by what they are: content of the file, span, size, version of the
-reader.
+"""Arrays kept on disk by the content that they were computed from, the least recently used evicted.
 
-An entry is one array in one file: a head with its type and shape, its bytes, and a checksum. It is
-written under a temporary name and renamed, so that a reader sees all of it or nothing; an entry
-that does not check is a miss and is removed. The oldest used entries go when the folder is larger
-than its limit. Several processes may share a folder.
+Decoded frames, previews and visual tokens are kept here. An entry is one file: a ``.npy`` array and
+a checksum. It is written under a temporary name and renamed, so a reader sees all of it or nothing;
+an entry whose checksum differs is a miss and is removed. Several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import io
 import os
 import tempfile
 import zlib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,10 @@ from sportskills_lib.formats.files import evict_oldest
 from sportskills_lib.runs.fingerprints import digest, sha256_file
 
 CHECKSUM_BYTES = 4
-LOOKS = (
-    20  # the folder's size is looked at when this share of the limit was written by this process
-)
+CHECKS_PER_LIMIT = 20  # the folder's size is checked when 1/20 of the limit was written from here
 
 
-class FrameCache:
+class ContentStore:
     """Arrays by key in ``folder``, at most about ``limit_bytes`` of them. Pickles: workers may
     share it.
     """
@@ -36,11 +33,10 @@ class FrameCache:
     def __init__(self, folder: Path, *, limit_bytes: int):
         if limit_bytes <= 0:
             raise ValueError(
-                f"a frame cache of {limit_bytes} bytes holds nothing: give a positive limit, "
-                "or no cache"
+                f"a store of {limit_bytes} bytes keeps nothing: give a positive limit, or no store"
             )
         self.folder, self.limit_bytes = Path(folder), limit_bytes
-        self._unseen_bytes = limit_bytes  # written since the folder's size was looked at
+        self._unchecked_bytes = limit_bytes  # written since the folder's size was checked
 
     def key(self, path: Path, *facts: Any) -> str:
         """The name of what is read from this file with these facts (span, size, version …): 16 hex
@@ -79,15 +75,16 @@ class FrameCache:
             return
         with contextlib.suppress(OSError):
             self._write(self._path(key), body, zlib.crc32(body).to_bytes(CHECKSUM_BYTES, "little"))
-            self._unseen_bytes += len(body)
-            if self._unseen_bytes * LOOKS >= self.limit_bytes:
-                self._evict()
+            self._unchecked_bytes += len(body)
+            if self._unchecked_bytes * CHECKS_PER_LIMIT >= self.limit_bytes:
+                self._unchecked_bytes = 0
+                self.evict()
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).is_file()
 
     def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.frames"
+        return self.folder / key[:2] / f"{key}.npy"
 
     def _content(self, path: Path) -> str:
         """The file's sha256; remembered by its name, size and time, so that a long file is hashed
@@ -119,9 +116,10 @@ class FrameCache:
             Path(name).unlink(missing_ok=True)
             raise
 
-    def _evict(self) -> None:
-        """Remove what was used longest ago until the folder is below its limit, and what killed
-        writers left.
+    def evict(self, limit_bytes: int | None = None) -> int:
+        """Remove what was used longest ago until at most ``limit_bytes`` (default: the store's
+        limit) are left, with what killed writers left; returns how many bytes are.
         """
-        self._unseen_bytes = 0
-        evict_oldest(self.folder.glob("??/*"), self.limit_bytes)
+        # the second: visual tokens as version 0.1 kept them at first, a folder per tower
+        files = chain(self.folder.glob("??/*"), self.folder.glob("*/??/*"))
+        return evict_oldest(files, self.limit_bytes if limit_bytes is None else limit_bytes)

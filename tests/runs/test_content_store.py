@@ -1,4 +1,4 @@
-"""The frame cache: equal arrays back, damage is a miss, the size is bounded."""
+"""The content store: equal arrays back, damage is a miss, the size is bounded."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sportskills_lib.video.frame_cache import FrameCache
+from sportskills_lib.runs import content_store
+from sportskills_lib.runs.content_store import ContentStore
 
 CLIP = np.arange(8 * 16 * 16 * 3, dtype=np.uint8).reshape(8, 16, 16, 3)
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> FrameCache:
-    return FrameCache(tmp_path / "cache", limit_bytes=10**6)
+def cache(tmp_path: Path) -> ContentStore:
+    return ContentStore(tmp_path / "cache", limit_bytes=10**6)
 
 
-def test_what_went_in_comes_out(cache: FrameCache, tmp_path: Path) -> None:
+def test_what_went_in_comes_out(cache: ContentStore, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"one")
     key = cache.key(film, "clip", (0.5, 1.0), 16, "v1")
@@ -29,7 +30,7 @@ def test_what_went_in_comes_out(cache: FrameCache, tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
-def test_the_key_follows_the_content_and_every_fact(cache: FrameCache, tmp_path: Path) -> None:
+def test_the_key_follows_the_content_and_every_fact(cache: ContentStore, tmp_path: Path) -> None:
     one, other = tmp_path / "one.mp4", tmp_path / "other.mp4"
     one.write_bytes(b"film")
     other.write_bytes(b"film")
@@ -43,9 +44,9 @@ def test_the_key_follows_the_content_and_every_fact(cache: FrameCache, tmp_path:
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", None])
-def test_a_damaged_entry_is_a_miss_and_goes(cache: FrameCache, damage: bytes | None) -> None:
+def test_a_damaged_entry_is_a_miss_and_goes(cache: ContentStore, damage: bytes | None) -> None:
     cache.put("ab" * 16, CLIP)
-    (entry,) = cache.folder.glob("??/*.frames")
+    (entry,) = cache.folder.glob("??/*.npy")
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
     entry.write_bytes(bytes(content) if damage is None else damage)
@@ -54,7 +55,7 @@ def test_a_damaged_entry_is_a_miss_and_goes(cache: FrameCache, damage: bytes | N
 
 
 def test_the_longest_unused_entries_go(tmp_path: Path) -> None:
-    cache = FrameCache(tmp_path / "cache", limit_bytes=5 * (CLIP.nbytes + 200))
+    cache = ContentStore(tmp_path / "cache", limit_bytes=5 * (CLIP.nbytes + 200))
     keys = [f"{i:02d}" * 16 for i in range(8)]
     for i, key in enumerate(keys):
         cache.put(key, CLIP)
@@ -67,8 +68,19 @@ def test_the_longest_unused_entries_go(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    cache = FrameCache(tmp_path / "file" / "cache", limit_bytes=10**6)
+    cache = ContentStore(tmp_path / "file" / "cache", limit_bytes=10**6)
     cache.put("ab" * 16, CLIP)
     assert cache.get("ab" * 16) is None
     with pytest.raises(ValueError, match="positive limit"):
-        FrameCache(tmp_path, limit_bytes=0)
+        ContentStore(tmp_path, limit_bytes=0)
+
+
+def test_a_killed_writer_leaves_nothing_that_is_read(
+    cache: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill before the rename leaves a temporary file: a miss, and the first to be evicted."""
+    monkeypatch.setattr(content_store.Path, "replace", lambda *_: None)
+    cache.put("ab" * 16, CLIP)
+    assert cache.get("ab" * 16) is None and "ab" * 16 not in cache
+    assert len(list(cache.folder.rglob("*.tmp"))) == 1
+    assert cache.evict(0) == 0 and not list(cache.folder.rglob("*.tmp"))
