@@ -175,7 +175,13 @@ def status(run: Run = "demo") -> None:
     """
     from sportskills_lib.runs.pipeline import earlier_version_note, overview
 
-    rows = overview(run)
+    rows, entries = overview(run), list[tuple[str, list[str]]]()
+    if sys.stdout.isatty():
+        for row in rows:
+            state = " · ".join(filter(None, (row.state, row.finished, row.took)))
+            entries.append((row.stage, [state, row.facts, row.why]))
+        _print_grid(entries)
+        return
     width = max(len(row.state) for row in rows)
     for row in rows:
         head = f"{row.stage:<14} {row.state:<{width}}  {row.finished:<16} {row.took:>9}"
@@ -216,10 +222,16 @@ def doctor() -> None:
     from sportskills_lib.runs.doctor import examine
 
     facts = examine()
-    for fact in facts:
-        typer.echo(f"{'!' if fact.remedy else ' '} {fact.name:<16} {fact.value}")
-        if fact.remedy:
-            typer.echo(f"  {'':<16} → {fact.remedy}")
+    if sys.stdout.isatty():
+        marked = [(f"{'!' if fact.remedy else ' '} {fact.name}", fact) for fact in facts]
+        _print_grid(
+            [(name, [fact.value, fact.remedy and f"→ {fact.remedy}"]) for name, fact in marked]
+        )
+    else:
+        for fact in facts:
+            typer.echo(f"{'!' if fact.remedy else ' '} {fact.name:<16} {fact.value}")
+            if fact.remedy:
+                typer.echo(f"  {'':<16} → {fact.remedy}")
     if any(fact.remedy for fact in facts):
         raise typer.Exit(1)
 
@@ -244,6 +256,27 @@ def probe(
             f"{row['start_s']} s for {row['duration_s']} s; pictures {row['pictures']}; "
             f"{row['why']}"
         )
+
+
+def _print_grid(rows: list[tuple[str, list[str]]]) -> None:
+    """Names, and their lines beside them, wrapped to the terminal: whole at any width.
+
+    For terminals alone; pipes get one plain line per row. Nothing in a text is taken for markup or
+    for a terminal's commands.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sportskills_lib.formats.files import printable
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, lines in rows:
+        text = "\n".join(printable(line) for line in lines if line)
+        grid.add_row(Text(printable(name), style="bold"), Text(text))
+    Console().print(grid)
 
 
 def _existing(path: Path, option: str) -> str:
