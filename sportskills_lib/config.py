@@ -97,9 +97,7 @@ class ChatConfig(StageConfig):
     chat_budget_usd: float = Field(
         0.0, ge=0, description="most dollars that this run may spend; 0: no limit"
     )
-    chat_usd_in: float = Field(
-        0.0, ge=0, description=("price of a million tokens read by the model")
-    )
+    chat_usd_in: float = Field(0.0, ge=0, description="price of a million tokens read by the model")
     chat_usd_out: float = Field(
         0.0, ge=0, description="price of a million tokens written by the model"
     )
@@ -110,7 +108,7 @@ class CurationConfig(ChatConfig):
 
     source: str = Field(
         "data/raw/demo/lessons",
-        description=("folder in yt-dlp's layout, relative to the workspace"),
+        description="folder in yt-dlp's layout, relative to the workspace",
     )
     language: str = Field("en", description="caption language that is read")
     max_gap_s: float = Field(1.0, description="a longer pause ends a sentence")
@@ -214,7 +212,7 @@ class EncoderConfig(StageConfig):
     lora_rank: int = Field(
         0,
         ge=0,
-        description=("rank of adapters, merged before saving; 0: whole weights are trained"),
+        description="rank of adapters, merged before saving; 0: whole weights are trained",
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field(
@@ -251,9 +249,7 @@ class EncoderConfig(StageConfig):
     shift_px: int = Field(3, ge=0, description="largest random shift of a batch's frames")
     video_start: Literal["image_arm", "model"] = Field(
         "image_arm",
-        description=(
-            "a video arm starts from the image arm of its texts, frame tower frozen, or from model"
-        ),
+        description="where a video arm starts: image_arm (frame tower frozen) or model",
     )
     video_pooling: Literal["temporal", "attention", "mean"] = Field(
         "temporal", description="how video joins frames"
@@ -411,9 +407,7 @@ class RetrievalConfig(ChatConfig):
     search: Literal["sport", "all"] = Field(
         "sport", description="clips that are searched: of the sport, or all"
     )
-    shortlist: int = Field(
-        20, ge=1, description=("clips a learner that the relevance model reranks")
-    )
+    shortlist: int = Field(20, ge=1, description="clips a learner that the relevance model reranks")
     frames: int = Field(
         0, ge=0, description="frames of a video that the relevance model sees; 0: all of 02"
     )
@@ -431,9 +425,7 @@ class EvaluationConfig(StageConfig):
         "data/raw/demo/truth",
         description="the demo's truth, for audits only; may be missing or empty",
     )
-    min_gallery: int = Field(
-        50, description=("a sport with fewer test clips is not evaluable at 10")
-    )
+    min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
     gallery_size: int = Field(
         100, ge=11, description="clips in a gallery of the size that all sports share"
     )
@@ -444,12 +436,17 @@ class EvaluationConfig(StageConfig):
     seed: int = 0
 
 
-class InspectionConfig(StageConfig):
-    """06: what is looked at. Nothing here changes a result."""
+class AnalysisConfig(StageConfig):
+    """06: tables over the scores of 05. Nothing here changes a result of 05."""
 
-    against: str = Field(
-        "", description=("another complete run, shown beside this one; empty: none")
-    )
+    draws: int = Field(2000, description="bootstrap draws over source videos within sport")
+    seed: int = 0
+
+
+class InspectionConfig(StageConfig):
+    """07: what is looked at. Nothing here changes a result."""
+
+    against: str = Field("", description="another complete run, shown beside this one; empty: none")
     video: str = Field(
         "",
         description="a video whose way through 01 and 02 is shown; empty: one that lost its clips",
@@ -462,7 +459,8 @@ CONFIGS: dict[str, type[StageConfig]] = {
     "03_encoder": EncoderConfig,
     "04_retrieval": RetrievalConfig,
     "05_evaluation": EvaluationConfig,
-    "06_inspection": InspectionConfig,
+    "06_analysis": AnalysisConfig,
+    "07_inspection": InspectionConfig,
 }
 
 

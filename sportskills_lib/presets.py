@@ -36,6 +36,7 @@ PRESETS: dict[PresetName, dict[str, dict[str, Any]]] = {
             "gallery_size": 12,
             "draws": 200,
         },
+        "06_analysis": {"draws": 200},
     },
     "local": {
         "04_retrieval": {"learners": "", "ratings": ""},

@@ -53,7 +53,8 @@ def test_what_only_eases_the_work_decides_nothing() -> None:
         "03_encoder": {"jobs", "loader_threads"},
         "04_retrieval": {"workers", "token_store_gb"},
         "05_evaluation": set(),
-        "06_inspection": set(),
+        "06_analysis": set(),
+        "07_inspection": set(),
     }
 
 

@@ -24,7 +24,7 @@ FILES = {
     "Learners": "04_retrieval/learners.parquet",
     "Rankings": "04_retrieval/rankings.parquet, library_rankings.parquet, variants.parquet",
     "Judgements": "05_evaluation/judgements.parquet",
-    "Scores": "05_evaluation/recall.parquet, understanding.parquet, feedback.parquet",
+    "Scores": "05_evaluation/recall.parquet, feedback.parquet, 06_analysis/understanding.parquet",
     "Dropped": "dropped.parquet of every stage",
 }
 HEAD = """# The tables

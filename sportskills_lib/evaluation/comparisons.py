@@ -28,7 +28,12 @@ COMPARISONS = (
         "activity_dataset",
         "over another activity-centric data set: what the paper compares with",
     ),
-    ("difference", "narrations_shuffled", "activity_skill", "control: should not be apart"),
+    (
+        "difference",
+        "narrations_shuffled",
+        "activity_skill",
+        "control: the interval should include 0",
+    ),
     ("difference", "narrations", "narrations_shuffled", "what the right pairing adds"),
     ("difference", "narrations", "zero_shot", "what training adds"),
     ("difference", "both", "narrations", "what labels add to narrations"),
@@ -61,7 +66,7 @@ def headline(
     """The comparisons of fair play; empty when no sport is evaluable.
 
     kind (difference, ratio, encoders: video minus image, gap_closed), encoder, training, baseline,
-    value, low, high, n (queries), sports, apart (the interval excludes 0, or 1 for a ratio), note,
+    value, low, high, n (queries), sports, ci_excludes_zero (of a ratio: excludes 1), note,
     gallery. ``oracles``: by gallery, as audit.oracles gives them; without the truth's there is no
     gap.
     """
@@ -69,9 +74,18 @@ def headline(
     for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
         size = (int(sampled.queries_S.sum()), len(sampled.strata))
         for names, interval, note in (*_trainings(sampled), *_encoders(sampled)):
-            apart = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
+            clear = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
             rows.append(
-                (*names, interval.value, interval.low, interval.high, *size, apart, note, gallery)
+                (
+                    *names,
+                    interval.value,
+                    interval.low,
+                    interval.high,
+                    *size,
+                    clear,
+                    note,
+                    gallery,
+                )
             )
         known = (oracles or {}).get(gallery)
         if known is not None:
@@ -92,7 +106,7 @@ _HEADLINE = {
     "high": pl.Float64,
     "n": pl.Int64,
     "sports": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
     "note": pl.String,
     "gallery": pl.String,
 }
@@ -259,10 +273,9 @@ def differences_by_sport(
 ) -> pl.DataFrame:
     """The headline difference in each sport, paired, in whole galleries.
 
-    sport, encoder, difference, low, high, n, videos, apart, p, p_holm. ``apart`` is each sport's
-    own interval. Of many sports some are apart by chance, so p, of the randomisation test over
-    videos, stands beside p_holm, corrected for all sports of that encoder
-    (:func:`significance.holm`).
+    sport, encoder, difference, low, high, n, videos, ci_excludes_zero, p, p_holm. Of many sports
+    some intervals exclude 0 by chance: p is of the randomisation test over videos, p_holm the same
+    corrected for all sports of that encoder (:func:`bootstrap.holm`).
     """
     sampled = dict(sampled_by_gallery(scores, draws=draws, seed=seed))
     parts = []
@@ -292,7 +305,7 @@ _BY_SPORT = {
     "high": pl.Float64,
     "n": pl.Int64,
     "videos": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
     "p_holm": pl.Float64,
 }

@@ -59,6 +59,12 @@ def true_groups(
     )
 
 
+def of_test_clips(groups: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
+    """The rows of test clips alone."""
+    test = clips.filter(pl.col("split").cast(pl.String) == "test")
+    return groups.join(test.select("clip_id"), on="clip_id", how="semi", maintain_order="left")
+
+
 def folder_named_by(settings: Mapping[str, Any]) -> str:
     """The truth that 05 was told of, from its settings in the manifest; "" for none."""
     return str(settings["truth"])
@@ -131,3 +137,11 @@ def all_oracles(
         for name, n in sizes.items()
     ]
     return pl.concat(parts)
+
+
+def oracles_by_gallery(oracles: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The saved table of oracles (with a column ``gallery``) as comparisons and figures take it."""
+    return {
+        str(key[0]): part.drop("gallery")
+        for key, part in oracles.partition_by("gallery", as_dict=True).items()
+    }

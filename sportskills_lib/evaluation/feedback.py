@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics, span_matching, tables
+from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import agreement, bootstrap
 
@@ -293,10 +294,7 @@ def wide(table: pl.DataFrame) -> pl.DataFrame:
     if table.is_empty():
         return table
     table = table.filter(pl.col("metric").is_in([NDCG, RECALL, MRR, "grade@1", "grade@5"]))
-    cells = [
-        f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
-        for value, low, high in table.select("value", "low", "high").rows()
-    ]
+    cells = [interval(*row) for row in table.select("value", "low", "high").rows()]
     named = table.with_columns(cell=pl.Series(cells, dtype=pl.String))
     return named.pivot("metric", index=["system", "n"], values="cell")
 
@@ -348,7 +346,7 @@ _DIFFERENCES = {
     "high": pl.Float64,
     "n": pl.Int64,
     "participants": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
 }
 

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sportskills_lib.evaluation import feedback
-from sportskills_lib.plots import style
 from sportskills_lib.statistics import bootstrap
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 TOP = 10
 ORDERED = {
@@ -124,27 +123,3 @@ def variants_table(
         seconds = first + float(value) * second if varied in ORDERED else None
         rows.append((varied, float(value), interval.value, interval.low, interval.high, seconds))
     return pl.DataFrame(rows, schema=_VARIANTS, orient="row").sort("varied", "value")
-
-
-def figure(table: pl.DataFrame) -> Figure:
-    """nDCG@10 against seconds over the depth of the shortlist, and over the weight of the relevance
-    model.
-    """
-    drawn, (left, right) = style.figure(style.PAGE_IN, 2.4, ncols=2, sharey=True)
-    looks = [
-        ("depth", left, "seconds_a_learner", style.BLUE),
-        ("alone", left, "seconds_a_learner", style.VERMILION),
-    ]
-    for name, panel, column, colour in (*looks, ("weight", right, "value", style.BLUE)):
-        rows = table.filter(pl.col("varied") == name).sort("value")
-        panel.plot(rows[column], rows["ndcg@10"], ".-", color=colour, label=ORDERED.get(name))
-        panel.fill_between(
-            rows[column], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0
-        )
-    for row in table.filter(pl.col("varied") == "alone").iter_rows(named=True):
-        place = (row["seconds_a_learner"], row["ndcg@10"])
-        left.annotate(f"{row['value']:g}", place, xytext=(2, 3), textcoords="offset points")
-    left.legend(title="the shortlist is ordered", loc="lower left")
-    left.set(xlabel="seconds a learner (numbers: clips reranked)", ylabel="nDCG@10")
-    right.set(xlabel="weight of the relevance model in the fused score")
-    return drawn

@@ -15,6 +15,7 @@ import polars as pl
 from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import RANK, SINGLE, WITHIN
 from sportskills_lib.evaluation.recall_arrays import HIT, MULTIS, SINGLES
+from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.statistics import bootstrap
 
 MEAN = "mean"  # the macro row
@@ -169,6 +170,12 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_POOLED, orient="row")
 
 
+def headline_metrics(across: pl.DataFrame) -> pl.DataFrame:
+    """The rows of :func:`pooled` at the headline's k, less the scope, which is the same in all."""
+    names = (SINGLE, MULTIS[recall.K], HIT)
+    return across.filter(pl.col("metric").is_in(names)).drop("scope") if across.width else across
+
+
 _POOLED = {
     "encoder": pl.String,
     "training": pl.String,
@@ -237,13 +244,9 @@ def of_figure(
     return shown if encoder is None else shown.filter(pl.col("encoder") == encoder)
 
 
-def spoken(value: float | None, low: float | None, high: float | None) -> str:
-    """ "0.42 [0.37, 0.47]", without brackets where there is no interval, or "not evaluable"."""
-    if value is None:
-        return NOT_EVALUABLE
-    return (
-        f"{value:.2f}" if low is None or high is None else (f"{value:.2f} [{low:.2f}, {high:.2f}]")
-    )
+def graders(raters: pl.DataFrame, people: str = "coaches") -> str:
+    """``simulated raters``, or ``people`` where people graded."""
+    return "simulated raters" if raters.height and raters["simulated"].any() else people
 
 
 def wide(
@@ -255,7 +258,10 @@ def wide(
     With several encoders and none chosen, there is a line for each of them in every sport.
     """
     shown = of_figure(table, encoder, scope=scope)
-    cells = [spoken(*row) for row in shown.select("value", "low", "high").rows()]
+    cells = [
+        NOT_EVALUABLE if row[0] is None else interval(*row)
+        for row in shown.select("value", "low", "high").rows()
+    ]
     shown = shown.with_columns(cell=pl.Series(cells, dtype=pl.String))
     if shown.is_empty():
         return pl.DataFrame(schema={"sport": pl.String})

@@ -86,6 +86,22 @@ def cells(values: Sequence[Any]) -> list[str]:
     return [_text(value, digits) for value in values]
 
 
+def interval(
+    value: float | None, low: float | None, high: float | None, *, sign: bool = False
+) -> str:
+    """``0.42 [0.37, 0.47]``; without brackets where there is no interval, a dash without a value.
+
+    Two decimals, and more (at most four) where two would round a number to 0; ``sign`` adds a plus.
+    """
+    if value is None:
+        return "–"
+    least = min((abs(number) for number in (value, low, high) if number), default=1.0)
+    digits = next((digits for digits in (2, 3) if least >= 0.5 * 10**-digits), 4)
+    head = f"{value:{'+' if sign else ''}.{digits}f}"
+    ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return (head + ends).replace("-", "−")
+
+
 def _text(value: Any, digits: int) -> str:
     if value is None or value != value:  # NaN is not itself
         return "–"

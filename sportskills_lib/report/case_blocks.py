@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from sportskills_lib.plots import style
-from sportskills_lib.report import figures
+from sportskills_lib.report import case_figures
 
 MAX_LETTERS = 300
 
 
-def copy_films(stage_folder: Path, place: Path) -> None:
-    """The stage's films to ``place/previews``, in place of those that were there."""
+def copy_films(folders: Sequence[Path], place: Path) -> None:
+    """The films of the first of these folders that has some, to ``place/previews``."""
     shutil.rmtree(place / "previews", ignore_errors=True)
-    if (stage_folder / "previews").is_dir():
-        shutil.copytree(stage_folder / "previews", place / "previews")
+    if source := next((f / "previews" for f in folders if (f / "previews").is_dir()), None):
+        shutil.copytree(source, place / "previews")
 
 
 def queries(shown: pl.DataFrame, films: pl.DataFrame) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def queries(shown: pl.DataFrame, films: pl.DataFrame) -> list[dict[str, Any]]:
 def _marked(rank: int, mark: str) -> tuple[str, str]:
     if rank == 0:
         return "its own clip", style.BLACK
-    return f"{rank} {figures.MARK_SIGNS[mark]} {mark}", figures.MARK_COLOURS[mark]
+    return f"{rank} {case_figures.MARK_SIGNS[mark]} {mark}", case_figures.MARK_COLOURS[mark]
 
 
 def learners(offered: pl.DataFrame, films: pl.DataFrame) -> list[dict[str, Any]]:
@@ -86,7 +86,11 @@ def learners(offered: pl.DataFrame, films: pl.DataFrame) -> list[dict[str, Any]]
 def _graded(rank: int, clip_id: str, grade: float | None) -> tuple[str, str, str]:
     if grade is None:
         return clip_id, f"{rank} not graded", style.GREY
-    return clip_id, f"{rank} grade {grade:.1f}", figures.GRADE_COLOURS[min(int(grade + 0.5), 3)]
+    return (
+        clip_id,
+        f"{rank} grade {grade:.1f}",
+        case_figures.GRADE_COLOURS[min(int(grade + 0.5), 3)],
+    )
 
 
 def _cases(table: pl.DataFrame, key: str) -> list[pl.DataFrame]:

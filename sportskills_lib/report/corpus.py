@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from sportskills_lib import tables
 from sportskills_lib.plots import style
+from sportskills_lib.report.save import Page, optional
+from sportskills_lib.runs import artifacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +18,15 @@ if TYPE_CHECKING:
 
 ALL = "all"
 WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, seconds or words
+
+
+def of_run(run: str) -> tuple[pl.DataFrame, dict[str, Page]]:
+    """The table of a run's corpus, and its figure under the name ``corpus``; none without clips."""
+    pairing, curation = (artifacts.open_stage(run, name) for name in ("02_pairing", "01_curation"))
+    videos, narrations = curation.table("videos"), curation.table("narrations")
+    clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
+    counted = statistics(videos, clips, pairs, narrations)
+    return counted, optional("corpus", figure, counted, clips, pairs, narrations)
 
 
 def statistics(

@@ -1,121 +1,30 @@
-"""The report's words and tables: sentences that carry n and interval, and the warnings that are
-due.
-"""
+"""What came out, in sentences: each with its interval and the number of queries or learners."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import recall, summary
-from sportskills_lib.evaluation.demo_truth import MULTI
-from sportskills_lib.plots import style
-from sportskills_lib.runs import artifacts
-from sportskills_lib.runs import provenance as provenance_module
+from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib.plots.notebook_tables import interval
 
-FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
-UNBALANCED = 3.0  # largest over smallest sport from which a page warns; ours
-LONGEST = 300  # letters of a cell
-NOTHING = 1e-6  # what sums of equal numbers in another order may differ by
+Rows = dict[tuple[str, str, str], dict[str, Any]]  # of the headline, by kind, training, baseline
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A table as text: columns are (name, whether it holds text), rows are cells."""
-
-    columns: list[tuple[str, bool]]
-    rows: list[list[str]]
-
-
-def shown(frame: pl.DataFrame) -> Shown:
-    """Numbers with three decimals (ranks with one, p with four), yes and no, a dash for nothing."""
-    columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
-    digits = [
-        0 if _whole(frame[name]) else 1 if "rank" in name else 4 if name in ("p", "p_holm") else 3
-        for name in frame.columns
-    ]
-    return Shown(
-        columns, [[_cell(*pair) for pair in zip(row, digits, strict=True)] for row in frame.rows()]
-    )
-
-
-def _whole(column: pl.Series) -> bool:
-    """Whether these are counts that an average made into floats."""
-    return (
-        column.dtype.is_float()
-        and column.len() > column.null_count()
-        and bool((column == column.round()).all())
-    )
-
-
-def _cell(value: Any, digits: int) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):  # what is below the last digit keeps its first: −0.0003 is no 0
-        small = 0 < abs(value) < 0.5 * 10**-digits
-        return (
-            f"{value:.1g}" if small and abs(value) > NOTHING else f"{value:.{digits}f}"
-        ).replace("-", "−")
-    return style.plain(
-        str(value), limit=LONGEST
-    )  # a page must stay a page; the table's file holds all of it
-
-
-def moved_shown(moves: pl.DataFrame, most: int) -> Shown:
-    """The first ``most`` of what moved at all, ranks named as ranks."""
-    if "way" in moves.columns:
-        moves = moves.filter(pl.col("way") != "same").head(most)
-    return shown(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
-
-
-def fixed_ratios(table: pl.DataFrame) -> pl.DataFrame:
-    """The ratios in galleries of one size, or in whole ones where no sport is large enough."""
-    fixed = table.filter(pl.col("gallery") == "fixed") if table.width else table
-    return fixed if fixed.height else table
-
-
-def between_encoders(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows that compare encoders, of narrations and skill labels."""
-    if table.is_empty():
-        return table
-    shown = (pl.col("comparison") == "encoders") & pl.col("training").is_in(
-        ["narrations", "activity_skill"]
-    )
-    return table.filter(shown).drop("comparison")
-
-
-def at_ten(across: pl.DataFrame) -> pl.DataFrame:
-    """The table across sports, less the scope and recall at 1 and 5, which its file has."""
-    short = across.filter(~pl.col("metric").str.contains("@[15]_")) if across.width else across
-    return short.drop("scope", strict=False)
-
-
-def settings(config: Mapping[str, Any]) -> Shown:
-    """Every setting of the stage, as a table."""
-    return Shown(
-        [("setting", True), ("value", True)], [[name, str(value)] for name, value in config.items()]
-    )
-
-
-def interval(value: float, low: float | None, high: float | None, *, sign: bool = True) -> str:
-    """``+0.21 [0.18, 0.24]``; more decimals (at most four) where fewer would round to 0."""
-    least = min((abs(number) for number in (value, low, high) if number), default=1.0)
-    digits = next((digits for digits in (2, 3) if least >= 0.5 * 10**-digits), 4)
-    head = f"{value:{'+' if sign else ''}.{digits}f}"
-    ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return (head + ends).replace("-", "−")
-
-
-def verdict(apart: bool | None, *, few: str = "videos of some sport") -> str:
-    """What may be said of a difference; without an interval (None) nothing, and that is said."""
-    if apart is None:
+def verdict(excludes_zero: bool | None, *, few: str = "videos of some sport") -> str:
+    """What may be said of a difference by its 95 % interval; None: there is no interval."""
+    if excludes_zero is None:
         return f"no interval: too few {few}"
-    return "apart from 0" if apart else "not apart from 0"
+    return f"the 95 % interval {'excludes' if excludes_zero else 'includes'} 0"
+
+
+def against(one: str, two: str, value: float, low: float | None, high: float | None) -> str:
+    """``a scores 0.08 [0.02, 0.14] below b``."""
+    if value < 0:
+        value, low, high = -value, None if high is None else -high, None if low is None else -low
+        return f"{one} scores {interval(value, low, high)} below {two}"
+    return f"{one} scores {interval(value, low, high)} above {two}"
 
 
 def summary_sentences(
@@ -123,316 +32,84 @@ def summary_sentences(
 ) -> list[str]:
     """The headline with its interval and n, the ratio, the control, and the feedback finding."""
     sentences: list[str] = []
-    for encoder in (
-        summary.ordered(headline["encoder"].unique(), summary.ENCODERS) if headline.height else []
-    ):
+    encoders = headline["encoder"].unique().to_list() if headline.height else []
+    for encoder in summary.ordered(encoders, summary.ENCODERS):
         own = headline.filter(pl.col("encoder") == encoder)
-        rows, fixed = (
+        full, fixed = (
             {
                 (row["kind"], row["training"], row["baseline"]): row
-                for row in own.iter_rows(named=True)
-                if row["gallery"] == gallery
+                for row in own.filter(pl.col("gallery") == gallery).iter_rows(named=True)
             }
             for gallery in ("full", "fixed")
         )
-        sentences += filter(
-            None, (_main(rows, fixed, encoder), _control(rows), _against_first(rows, encoder))
-        )
+        parts = (_main(full, fixed, encoder), _control(full), _against_first(full, encoder))
+        sentences += filter(None, parts)
     if not sentences:
         sentences.append(
-            "No sport of this run is evaluable at 10, so there is no headline difference."
+            f"No sport of this run is evaluable at {recall.K}, so there is no headline difference."
         )
     return sentences + _feedback_sentences(gaps, raters)
 
 
-def _main(rows: dict, fixed: dict, encoder: str) -> str:
-    row = rows.get(("difference", "narrations", "activity_skill"))
+def _main(full: Rows, fixed: Rows, encoder: str) -> str:
+    row = full.get(("difference", "narrations", "activity_skill"))
     if row is None:
         return ""
+    gain = interval(row["value"], row["low"], row["high"], sign=True)
     text = (
-        f"Training on narrations instead of skill labels changes recall@10 ({encoder} encoder, "
-        "text to video, within "
-        f"sport, macro mean of {row['sports']} sports, n = {row['n']} queries) by "
-        f"{interval(row['value'], row['low'], row['high'])}, {verdict(row['apart'])}."
+        f"Training on narrations instead of skill labels changes recall@{recall.K} ({encoder} "
+        f"encoder, text to video, within sport, macro mean of {row['sports']} sports, n = "
+        f"{row['n']} queries) by {gain}; {verdict(row['ci_excludes_zero'])}."
     )
-    same = fixed.get(("ratio", "narrations", "activity_sport"))
-    ratio, where = (
-        (same, " in galleries of one size")
-        if same
-        else (rows.get(("ratio", "narrations", "activity_sport")), "")
-    )
+    key = ("ratio", "narrations", "activity_sport")
+    ratio = fixed.get(key) or full.get(key)
+    where = " in equal-sized galleries" if key in fixed else ""
     if ratio is not None and ratio["value"] is not None:
-        said = interval(ratio["value"], ratio["low"], ratio["high"], sign=False)
-        text += f" The ratio of macro means over sport labels{where} is {said}."
-    gap = rows.get(("gap_closed", "narrations", "skill to cue oracle"))
+        value = interval(ratio["value"], ratio["low"], ratio["high"])
+        text += f" The ratio of macro means over sport labels{where} is {value}."
+    gap = full.get(("gap_closed", "narrations", "skill to cue oracle"))
     if gap is not None and gap["value"] is not None:
         low, high = gap["low"], gap["high"]
-        said = f"{gap['value']:.0%}" + ("" if low is None else f" [{low:.0%}, {high:.0%}]")
-        text += f" Narrations close {said} of the gap between the skill oracle and the cue oracle."
+        share = f"{gap['value']:.0%}" + ("" if low is None else f" [{low:.0%}, {high:.0%}]")
+        text += f" Narrations close {share} of the gap between the skill oracle and the cue oracle."
     return text
 
 
-def _against_first(rows: dict, encoder: str) -> str:
-    found = [
-        row
-        for (kind, training, _), row in rows.items()
-        if kind == "encoders" and training == "narrations"
-    ]
-    if not found:
+def _against_first(full: Rows, encoder: str) -> str:
+    rows = [row for key, row in full.items() if key[:2] == ("encoders", "narrations")]
+    if not rows:
         return ""
-    row = found[0]
-    said = interval(row["value"], row["low"], row["high"])
-    return (
-        f"After narrations, the {encoder} encoder minus the {row['baseline']} encoder: "
-        f"{said}, {verdict(row['apart'])}."
-    )
+    row = rows[0]
+    names = (f"the {encoder} encoder", f"the {row['baseline']} encoder")
+    gap = against(*names, row["value"], row["low"], row["high"])
+    return f"With narration training, {gap}; {verdict(row['ci_excludes_zero'])}."
 
 
-def _control(rows: dict) -> str:
-    row = rows.get(("difference", "narrations_shuffled", "activity_skill"))
+def _control(full: Rows) -> str:
+    row = full.get(("difference", "narrations_shuffled", "activity_skill"))
     if row is None:
         return ""
-    said = interval(row["value"], row["low"], row["high"])
-    meaning = {
-        None: "",
-        False: ", as it should be",
-        True: ": more than the cue is learnt" if row["value"] > 0 else ": below the skill level",
-    }[row["apart"]]
-    return (
-        f"Control: narrations shuffled within skill against skill labels, {said}, "
-        f"{verdict(row['apart'])}{meaning}."
+    meaning = ""
+    if row["ci_excludes_zero"] is not None:
+        meaning = ", as expected"
+        if row["ci_excludes_zero"]:
+            above = row["value"] > 0
+            meaning = ": more than the cue is learnt" if above else ": below the skill labels"
+    gap = against(
+        "narrations shuffled within skill", "skill labels", row["value"], row["low"], row["high"]
     )
+    return f"Control: {gap}; {verdict(row['ci_excludes_zero'])}{meaning}."
 
 
 def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
     if gaps.is_empty():
         return []
-    who = "simulated raters" if raters.height and raters["simulated"].any() else "coaches"
-    found = gaps.filter((pl.col("metric") == "ndcg@10") & (pl.col("system") == "vlm_lora"))
+    own = gaps.filter((pl.col("metric") == feedback.NDCG) & (pl.col("system") == "vlm_lora"))
     parts = []
-    for row in found.iter_rows(named=True):
-        apart = verdict(row["apart"], few="participants")
-        said = interval(row["difference"], row["low"], row["high"])
-        parts.append(f"{said} over {row['baseline']} ({apart}, n = {row['n']} learners)")
-    return (
-        [f"Feedback retrieval, nDCG@10 from grades by {who}: vlm_lora " + "; ".join(parts) + "."]
-        if parts
-        else []
-    )
-
-
-def warnings(
-    found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], config: dict
-) -> list[str]:
-    """What a reader must know before quoting a number."""
-    lines = []
-    if provenance_module.is_generated(str(manifests["01_curation"]["config"].get("source", ""))):
-        lines.append(
-            "The lessons are the generated demo world: these are demo figures, never results "
-            "about sport."
-        )
-    raters = found["raters"]
-    if raters.height and raters["simulated"].any():
-        lines.append(
-            "Every grade of feedback retrieval is by simulated raters; no coach has graded "
-            "anything here."
-        )
-    lines += _small(found["per_sport_recall"], found["galleries"], config)
-    lines += unbalanced(found["galleries"])
-    leaks = found["leaks"]
-    if leaks.is_empty():
-        lines.append("No leak check was made in this run.")
-    for row in leaks.filter(~pl.col("passed")).iter_rows(named=True) if leaks.height else ():
-        lines.append(
-            f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']})."
-        )
-    seeds = found["seeds"]
-    if seeds.height and seeds["seeds"].max() == 1:
-        lines.append(
-            "One training seed: intervals cover the choice of queries and videos, not of the seed."
-        )
-    if any(manifest.get("dirty") for manifest in manifests.values()):
-        lines.append("Some stages ran with uncommitted changes in the code.")
-    return lines
-
-
-def unbalanced(sizes: pl.DataFrame) -> list[str]:
-    """A line where the largest sport has UNBALANCED times as many test clips as the smallest, or
-    more.
-    """
-    if sizes.height < 2:
-        return []
-    ordered = sizes.sort("gallery", "sport", descending=[True, False])
-    most, least = ordered.row(0, named=True), ordered.row(-1, named=True)
-    if most["gallery"] < UNBALANCED * max(least["gallery"], 1):
-        return []
-    share = most["gallery"] / ordered["gallery"].sum()
-    return [
-        f"Unbalanced sports: {most['sport']} has {most['gallery']} test clips ({share:.0%} of "
-        f"all), {least['sport']} "
-        f"has {least['gallery']}. Macro means weigh every sport alike; means across sports "
-        "weigh every query alike."
-    ]
-
-
-def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
-    lines = []
-    asked = per_sport.filter(
-        (pl.col("direction") == "text_to_video") & (pl.col("metric") == recall.SINGLE)
-    )
-    missing = {
-        scope: set(asked.filter((pl.col("scope") == scope) & pl.col("value").is_null())["sport"])
-        for scope in (recall.WITHIN, recall.FIXED)
-    }
-    out = sorted(missing[recall.WITHIN])
-    if out:
-        lines.append(
-            f"Not evaluable at 10 (fewer than {config.get('min_gallery')} test clips), in no "
-            "figure and no mean: " + ", ".join(out) + "."
-        )
-    if apart := sorted(missing[recall.FIXED] - missing[recall.WITHIN]):
-        lines.append(
-            f"Fewer than {config.get('gallery_size')} test clips, so only in the figures of "
-            "whole galleries, not in "
-            "those of one size: " + ", ".join(apart) + "."
-        )
-    thin = sizes.filter(
-        ~pl.col("sport").is_in(out)
-        & ((pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS))
-    )
-    if thin.height:
-        names = [
-            f"{sport} ({n} queries, {v} videos)"
-            for sport, n, v in thin.select("sport", "queries", "videos").rows()
-        ]
-        lines.append("Small samples; a sport's own interval is rough: " + ", ".join(names) + ".")
-    return lines
-
-
-def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """stage, what, reason, count, example: most frequent first within a stage; files are named
-    below the workspace.
-    """
-    parts = [pl.DataFrame(schema=_DROPPED)]
-    for stage, frame in dropped.items():
-        if frame.height:
-            counted = frame.group_by("item_kind", "reason").agg(
-                count=pl.len().cast(pl.Int64), example=pl.col("detail").first()
-            )
-            counted = counted.sort("count", "item_kind", "reason", descending=[True, False, False])
-            parts.append(
-                counted.select(
-                    stage=pl.lit(stage),
-                    what="item_kind",
-                    reason="reason",
-                    count="count",
-                    example="example",
-                )
-            )
-    below = pl.col("example").str.replace_all(f"{artifacts.workspace()}/", "", literal=True)
-    return pl.concat(parts).with_columns(below.str.slice(0, 160))
-
-
-_DROPPED = {
-    "stage": pl.String,
-    "what": pl.String,
-    "reason": pl.String,
-    "count": pl.Int64,
-    "example": pl.String,
-}
-
-
-def provenance(manifests: Mapping[str, dict], now: dict[str, Any]) -> pl.DataFrame:
-    """stage, finished, commit, seed, seconds, memory and versions, and the same of the code that
-    writes the report.
-    """
-    rows = [
-        (
-            name,
-            str(manifest.get("finished", "")),
-            _commit(manifest),
-            "–" if manifest.get("seed") is None else str(manifest["seed"]),
-            str(manifest.get("seconds")),
-            str(manifest.get("peak_memory_mb")),
-            _versions(manifest),
-        )
-        for name, manifest in manifests.items()
-    ]
-    rows.append(("the report itself", "", _commit(now), "", "", "", _versions(now)))
-    names = ["stage", "finished", "commit", "seed", "seconds", "peak_MB", "versions"]
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-
-
-def _commit(manifest: Mapping[str, Any]) -> str:
-    commit = manifest.get("commit")
-    return "–" if not commit else commit[:10] + (" + changes" if manifest.get("dirty") else "")
-
-
-def _versions(manifest: Mapping[str, Any]) -> str:
-    packages = {
-        name: version for name, version in (manifest.get("packages") or {}).items() if version
-    }
-    parts = [
-        f"python {manifest.get('python')}",
-        *(f"{name} {version}" for name, version in packages.items()),
-    ]
-    return ", ".join([*parts, str(manifest.get("device", ""))])
-
-
-def mark_note(per_sport: pl.DataFrame) -> str:
-    """What the marks over clips rest on."""
-    known = per_sport["metric"].is_in([MULTI]).any()
-    if known:
-        return (
-            "The mark “same cue and execution” comes from the demo's truth, which no stage "
-            "has seen."
-        )
-    return (
-        "Without the demo's truth only a query's own clip is known to be right; others may "
-        "be right too."
-    )
-
-
-def film_note(films: pl.DataFrame) -> str:
-    """How to look at the films, and how many are missing."""
-    if films.is_empty():
-        return ""
-    missing = films.filter(pl.col("file") == "").height
-    lost = (
-        f" {missing} of {films.height} have no film, since their source could not be read."
-        if missing
-        else ""
-    )
-    return (
-        "Stills move by themselves; a click plays the film, which lies in previews/ beside "
-        f"this page.{lost}"
-    )
-
-
-def rater_note(raters: pl.DataFrame) -> str:
-    """Who graded, and how much; empty when nobody did."""
-    if raters.is_empty():
-        return ""
-    who = "Simulated raters" if raters["simulated"].any() else "Raters"
-    return (
-        f"{who}: {raters.height}, {int(raters['n'].sum())} grades from 0 (does not help) to 3 "
-        "(shows exactly the fix). "
-        "The gain of a clip is its mean grade; helpful means 2 or more. Intervals resample "
-        "participants."
-    )
-
-
-def no_feedback(manifests: Mapping[str, dict], config: dict) -> str:
-    """Why the report has no feedback retrieval."""
-    learners = manifests["04_retrieval"]["config"].get("learners", "")
-    if not learners:
-        return (
-            "This run has no learners: 04 was given no learners' folder, so no feedback is "
-            "retrieved."
-        )
-    if not config.get("ratings"):
-        return "This run has learners but no ratings file, so that rankings cannot be judged."
-    return (
-        "No grade of the ratings file fits a test learner and a kept clip, so that rankings "
-        "cannot be judged."
-    )
+    for row in own.iter_rows(named=True):
+        gap = against("vlm_lora", row["baseline"], row["difference"], row["low"], row["high"])
+        note = verdict(row["ci_excludes_zero"], few="participants")
+        parts.append(f"{gap} ({note}, n = {row['n']} learners)")
+    metric = feedback.NDCG.replace("ndcg", "nDCG")
+    text = f"Feedback retrieval, {metric} from grades by {summary.graders(raters)}: "
+    return [text + "; ".join(parts) + "."] if parts else []

@@ -11,23 +11,23 @@ from __future__ import annotations
 import base64
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from sportskills_lib.plots import style
-from sportskills_lib.report import findings, save
+from sportskills_lib.report import page_content, save
 from sportskills_lib.runs import artifacts
 
 CAPTIONS = {
     "corpus": "The corpus: clips by sport, how long they last, how many words are said over them.",
     "differences": "narrations minus skill labels by sport, paired, with 95 % intervals; "
-    "hollow: not apart from 0. "
+    "hollow: the interval includes 0. "
     "Behind each sport: its queries.",
-    "encoders": "Every encoder with and without narrations, by sport (queries), in galleries "
-    "of one size, with 95 % "
+    "encoders": "Every encoder with and without narrations, by sport (queries), in equal-sized "
+    "galleries, with 95 % "
     "intervals; dotted: chance.",
     "encoders_appendix": "The remaining sports.",
     "understanding": "Frozen encoders: linear probes, minimal pairs, and the choice of one "
@@ -70,11 +70,11 @@ CAPTIONS = {
     "per_sport_recall_appendix": "The remaining evaluable sports.",
     "macro_means": "Macro means over all evaluable sports, with 95 % intervals; dotted: chance.",
     "per_sport_recall_fixed": (
-        "The same in galleries of one size in every sport (exact expectation over draws)."
+        "The same in equal-sized galleries in every sport (exact expectation over draws)."
     ),
-    "per_sport_recall_appendix_fixed": "The remaining sports, in galleries of one size.",
+    "per_sport_recall_appendix_fixed": "The remaining sports, in equal-sized galleries.",
     "macro_means_fixed": (
-        "Macro means in galleries of one size, with 95 % intervals; dotted: chance."
+        "Macro means in equal-sized galleries, with 95 % intervals; dotted: chance."
     ),
 }
 
@@ -94,12 +94,13 @@ DRAWN_FROM: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 }
 
 
-def copy(run: str, place: Path, folder: Path) -> None:
-    """All figures of the run to ``place``: those of 05 (in ``folder``) by name, of 01–04 behind
-    their stage's.
+def copy(run: str, place: Path, folders: Sequence[Path]) -> None:
+    """All figures of the run to ``place``: those of 05 to 07 (``folders``, the last stage first) by
+    name, those of 01–04 behind their stage's.
     """
     place.mkdir()
-    for path in sorted((folder / "figures").glob("*.*")) if (folder / "figures").is_dir() else []:
+    paths = [path for folder in reversed(folders) for path in sorted(folder.glob("figures/*.*"))]
+    for path in paths:
         shutil.copyfile(path, place / path.name)
         if path.stem == "per_sport_recall" and path.suffix in (".png", ".svg", ".pdf"):
             shutil.copyfile(path, place.parent / path.name)
@@ -119,7 +120,7 @@ def _write_rows(reader: artifacts.StageReader, name: str, place: Path) -> None:
         return
     frame = reader.table(table)
     if table == "dropped":
-        frame = findings.dropped_counts({stage: frame})
+        frame = page_content.dropped_counts({stage: frame})
     wanted = [column for column in columns or frame.columns if column in frame.columns]
     flat = [column for column in wanted if not isinstance(frame.schema[column], pl.List)]
     save.write_data(place, f"{stage}_{name}", frame.select(flat))

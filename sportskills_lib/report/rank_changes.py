@@ -16,7 +16,7 @@ import polars as pl
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.report import cases
-from sportskills_lib.report.sport_figures import Page
+from sportskills_lib.report.save import Page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,6 @@ shown; films are files beside it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +16,42 @@ import polars as pl
 
 from sportskills_lib.evaluation import detectable_differences, recall, summary
 from sportskills_lib.formats.files import write_csv, write_whole
-from sportskills_lib.report import case_blocks, findings, inline_figures, save
+from sportskills_lib.report import (
+    case_blocks,
+    findings,
+    inline_figures,
+    page_content,
+    run_tables,
+    save,
+)
 from sportskills_lib.report.templates import TEMPLATE
 from sportskills_lib.runs import artifacts, provenance
 
-NAME = "05_evaluation"
 CSV_TABLES = (
-    "per_sport_recall",
-    "headline",
-    "differences_by_sport",
-    "ratios_by_sport",
-    "across_sports",
-    "median_ranks",
-    "galleries",
-    "understanding_means",
-    "understanding_differences",
-    "cue_kinds",
-    "cue_kind_differences",
-    "corpus",
-    "power",
-    "rank_changes",
-    "leaks",
-    "seeds",
-)
+    "per_sport_recall", "headline", "differences_by_sport", "ratios_by_sport", "across_sports",
+    "median_ranks", "galleries", "understanding_means", "understanding_differences", "cue_kinds",
+    "cue_kind_differences", "corpus", "power", "rank_changes", "leaks", "seeds",
+)  # fmt: skip
 FEEDBACK_TABLES = (
-    "feedback_retrieval",
-    "feedback_differences",
-    "feedback_wins",
-    "oracle_shares",
-    "feedback_by_rater",
-    "raters",
-    "agreement",
-    "library_retrieval",
-    "shortlist_depth",
-)
+    "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares",
+    "feedback_by_rater", "raters", "agreement", "library_retrieval", "shortlist_depth",
+)  # fmt: skip
 RECALL_FIGURES = (
     "macro_means", "per_sport_recall", "per_sport_recall_appendix", "encoders", "encoders_appendix",
     "per_sport_recall_fixed", "per_sport_recall_appendix_fixed",
 )  # fmt: skip
-FIGURES = [
+FIGURES = tuple(
     name for name in inline_figures.CAPTIONS if name not in RECALL_FIGURES and not name[0].isdigit()
-]
-INSPECTED = {
-    "inspector": NAME,
-    "funnel": artifacts.INSPECTION,
-}  # pages of single cases, and who makes them
+)
+PAGES_OF_CASES = ("inspector", "funnel")
 MOST_MOVED = 20  # queries in the page's table of what moved
-FEEDBACK_SHOWN = (
-    "ndcg@10",
-    "recall_helpful@5",
-    "mrr",
-    "grade@1",
-)  # the page; the files hold every metric
 
 
-def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
-    """Write reports/<run>/ from the evaluation's outputs in ``folder`` and from stages 01–04;
-    returns the page.
+def write(run: str) -> Path:
+    """Write reports/<run>/ from the complete stages of the run; returns the page.
 
-    Files of an earlier report of this run are replaced; executed notebooks (``nb/``) are left
-    alone, and linked.
+    06_analysis and 07_inspection add to it what they made. Files of an earlier report of this run
+    are replaced; executed notebooks (``nb/``) are left alone, and linked.
     """
     place = artifacts.workspace() / "reports" / run
     place.mkdir(parents=True, exist_ok=True)
@@ -84,19 +59,24 @@ def write(run: str, folder: Path, config: Mapping[str, Any]) -> Path:
     for old in place.glob("*.*"):
         if old.suffix in (".csv", ".tex", ".png", ".svg"):
             old.unlink()
-    _write_tables(place, folder)
-    case_blocks.copy_films(folder, place)
-    _copy_pages(run, place, folder)
-    inline_figures.copy(run, place / "figures", folder)
+    folders = run_tables.folders(run)
+    names = (*CSV_TABLES, *FEEDBACK_TABLES, "films", "shown_queries", "shown_learners")
+    tables = {name: run_tables.table(run, name) for name in names}
+    _write_tables(place, tables)
+    case_blocks.copy_films(folders, place)
+    for name in PAGES_OF_CASES:
+        (place / f"{name}.html").unlink(missing_ok=True)
+        if made := next((f for f in folders if (f / f"{name}.html").is_file()), None):
+            shutil.copyfile(made / f"{name}.html", place / f"{name}.html")
+    inline_figures.copy(run, place / "figures", folders)
     name_generated(run, place)
-    page = render(TEMPLATE, _context(run, place, folder, config))
-    write_whole(place / "index.html", page)
+    write_whole(place / "index.html", render(TEMPLATE, _context(run, place, tables)))
     return place / "index.html"
 
 
 def name_generated(run: str, place: Path) -> None:
     """Say in each caption of LaTeX below ``place`` that the world is generated, if it is: a table
-    travels alone.
+    is often copied without its page.
     """
     if provenance.is_generated(artifacts.lessons_of(run)):
         for path in place.rglob("*.tex"):
@@ -104,12 +84,6 @@ def name_generated(run: str, place: Path) -> None:
                 r"\caption{", r"\caption{Generated demo world: "
             )
             path.write_text(text, encoding="utf-8")
-
-
-def rebuild(run: str) -> Path:
-    """The report of a finished run, made again from its stages."""
-    stage = artifacts.open_stage(run, NAME)
-    return write(run, stage.folder, stage.manifest["config"])
 
 
 def render(template: str, context: dict[str, Any]) -> str:
@@ -124,153 +98,109 @@ def render(template: str, context: dict[str, Any]) -> str:
 
 def warnings_of(run: str) -> list[str]:
     """The warnings of a finished run's report."""
-    stage = artifacts.open_stage(run, NAME)
-    found = {
-        name: table(stage.folder, name)
-        for name in ("raters", "seeds", "leaks", "galleries", "per_sport_recall")
-    }
-    manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
-    return findings.warnings(found, manifests, stage.manifest["config"])
+    names = ("raters", "seeds", "leaks", "galleries", "per_sport_recall")
+    tables = {name: run_tables.table(run, name) for name in names}
+    manifests = page_content.manifests_of(run)
+    return page_content.warnings(tables, manifests, manifests[run_tables.EVALUATION]["config"])
 
 
-def table(folder: Path, name: str) -> pl.DataFrame:
-    """The table of that name in a folder, or an empty one."""
-    path = folder / f"{name}.parquet"
-    return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
-
-
-def _few_metrics(frame: pl.DataFrame) -> pl.DataFrame:
-    return (
-        frame.filter(pl.col("metric").is_in(FEEDBACK_SHOWN)) if "metric" in frame.columns else frame
-    )
-
-
-def _write_tables(place: Path, folder: Path) -> None:
+def _write_tables(place: Path, tables: dict[str, pl.DataFrame]) -> None:
     for name in (*CSV_TABLES, *FEEDBACK_TABLES):
-        frame = table(folder, name)
-        if frame.width:
-            write_csv(place / f"{name}.csv", frame)
-    per_sport, sizes = table(folder, "per_sport_recall"), table(folder, "galleries")
-    scopes = {recall.WITHIN: "within sport", recall.FIXED: "in galleries of one size"}
+        if tables[name].width:
+            write_csv(place / f"{name}.csv", tables[name])
+    per_sport, sizes = tables["per_sport_recall"], tables["galleries"]
+    scopes = {recall.WITHIN: "within sport", recall.FIXED: "in equal-sized galleries"}
     parts = [
         summary.latex(
             summary.wide(per_sport, sizes, encoder=encoder, scope=scope),
-            caption=f"recall@10, text to video, {said}, {encoder} encoder, with 95 % intervals.",
+            caption=f"recall@10, text to video, {where}, {encoder} encoder, 95 % intervals.",
         )
-        for scope, said in scopes.items()
+        for scope, where in scopes.items()
         for encoder in summary.ordered(per_sport["encoder"].unique(), summary.ENCODERS)
     ]
     (place / "per_sport_recall.tex").write_text("\n".join(parts))
     for name in ("headline", "ratios_by_sport", "understanding_means", "cue_kinds", "corpus"):
-        if (frame := table(folder, name)).height:
-            save.write_data(place, name, frame)
-    feedback = table(folder, "feedback_retrieval")
-    if feedback.height:
+        if tables[name].height:
+            save.write_data(place, name, tables[name])
+    if (feedback := tables["feedback_retrieval"]).height:
         rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
-        raters = table(folder, "raters")
-        who = "simulated raters" if raters.height and raters["simulated"].any() else "raters"
+        who = summary.graders(tables["raters"], "raters")
         text = summary.latex(rounded, caption=f"Feedback retrieval, by the grades of {who}.")
         (place / "feedback_retrieval.tex").write_text(text)
-
-
-def _copy_pages(run: str, place: Path, folder: Path) -> None:
-    for name, stage in INSPECTED.items():
-        made = (folder if stage == NAME else artifacts.run_folder(run) / stage) / f"{name}.html"
-        (place / made.name).unlink(missing_ok=True)
-        if made.is_file():
-            shutil.copyfile(made, place / made.name)
 
 
 # ------------------------------------------------------------------------------------------ content
 
 
-def _context(run: str, place: Path, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    manifests = {name: artifacts.open_stage(run, name).manifest for name in artifacts.STAGES[:4]}
-    found = {name: table(folder, name) for name in (*CSV_TABLES, *FEEDBACK_TABLES, "dropped")}
-    folders = {name: artifacts.open_stage(run, name).folder for name in artifacts.STAGES[:4]}
-    dropped = findings.dropped_counts(
-        {name: table(path, "dropped") for name, path in folders.items()}
-    )
-    films = table(folder, "films")
-    shown = {
-        "headline": findings.shown(found["headline"]),
-        "per_sport": findings.shown(summary.wide(found["per_sport_recall"], found["galleries"])),
-        "across": findings.shown(findings.at_ten(found["across_sports"])),
-        "ranks": findings.shown(
-            found["median_ranks"].filter(pl.col("sport") == summary.MEAN).drop("sport")
-        ),
-        "ratios": findings.shown(findings.fixed_ratios(found["ratios_by_sport"])),
-        "understanding": findings.shown(found["understanding_means"]),
-        "understanding_differences": findings.shown(found["understanding_differences"]),
-        "kinds": findings.shown(found["cue_kinds"]),
-        "kind_differences": findings.shown(
-            findings.between_encoders(found["cue_kind_differences"])
-        ),
-        "corpus": findings.shown(found["corpus"]),
-        "differences": findings.shown(found["differences_by_sport"]),
-        "power": findings.shown(found["power"]),
-        "rank_changes": findings.moved_shown(found["rank_changes"], MOST_MOVED),
-        "seeds": findings.shown(found["seeds"]),
-        **{name: findings.shown(_few_metrics(found[name])) for name in FEEDBACK_TABLES},
-        "dropped": findings.shown(
-            pl.concat([dropped, findings.dropped_counts({NAME: found["dropped"]})])
-        ),
-        "leaks": findings.shown(found["leaks"]),
-        "provenance": findings.shown(findings.provenance(manifests, artifacts.provenance())),
-    }
+def _context(run: str, place: Path, tables: dict[str, pl.DataFrame]) -> dict[str, Any]:
+    manifests = page_content.manifests_of(run)
+    config = manifests[run_tables.EVALUATION]["config"]
+    drawn = inline_figures.inlined(place, FIGURES)
     return {
         "title": f"run {run}",
         "links": _links(run, place),
         "summary": findings.summary_sentences(
-            found["headline"], found["feedback_differences"], found["raters"]
+            tables["headline"], tables["feedback_differences"], tables["raters"]
         ),
-        "warnings": findings.warnings(found, manifests, dict(config)),
-        "n_clips": int(found["galleries"]["gallery"].sum()),
+        "warnings": page_content.warnings(tables, manifests, config),
+        "n_clips": int(tables["galleries"]["gallery"].sum()),
         "min_gallery": config.get("min_gallery"),
-        "tables": shown,
+        "tables": _tables_shown(run, tables, manifests),
         "per_sport_figures": inline_figures.inlined(place, RECALL_FIGURES),
         "gallery_size": config.get("gallery_size"),
-        "figures": dict.fromkeys(FIGURES)
-        | {one["name"]: one for one in inline_figures.inlined(place, tuple(FIGURES))},
+        "figures": dict.fromkeys(FIGURES) | {one["name"]: one for one in drawn},
         "stage_figures": {
-            name: inline_figures.inlined(place, None, prefix=f"{name}_") for name in folders
+            name: inline_figures.inlined(place, None, prefix=f"{name}_")
+            for name in artifacts.STAGES[:4]
         },
-        "query_cases": case_blocks.queries(table(folder, "shown_queries"), films),
-        "learner_cases": case_blocks.learners(table(folder, "shown_learners"), films),
-        "film_note": findings.film_note(films),
-        "power_note": detectable_differences.in_words(found["power"]).splitlines(),
-        "mark_note": findings.mark_note(found["per_sport_recall"]),
-        "rater_note": findings.rater_note(found["raters"]),
-        "no_feedback": findings.no_feedback(manifests, dict(config)),
+        "query_cases": case_blocks.queries(tables["shown_queries"], tables["films"]),
+        "learner_cases": case_blocks.learners(tables["shown_learners"], tables["films"]),
+        "film_note": page_content.film_note(tables["films"]),
+        "power_note": detectable_differences.in_words(tables["power"]).splitlines(),
+        "mark_note": page_content.mark_note(tables["per_sport_recall"]),
+        "rater_note": page_content.rater_note(tables["raters"]),
+        "no_feedback": page_content.no_feedback(manifests, config),
         "configs": [
-            (name, findings.settings(manifest["config"])) for name, manifest in manifests.items()
-        ]
-        + [(NAME, findings.settings(dict(config)))],
+            (name, page_content.settings(manifest["config"]))
+            for name, manifest in manifests.items()
+        ],
     }
+
+
+def _tables_shown(
+    run: str, tables: dict[str, pl.DataFrame], manifests: dict[str, dict]
+) -> dict[str, page_content.Shown]:
+    """The tables of the page by their name in the template; the files hold every row and metric."""
+    dropped = {name: run_tables.dropped(run, name) for name in artifacts.STAGES}
+    earlier = {name: manifests[name] for name in artifacts.STAGES[:4]}
+    frames = {name: page_content.few_metrics(tables[name]) for name in FEEDBACK_TABLES} | {
+        "headline": tables["headline"],
+        "per_sport": summary.wide(tables["per_sport_recall"], tables["galleries"]),
+        "across": summary.headline_metrics(tables["across_sports"]),
+        "ranks": page_content.over_sports(tables["median_ranks"]),
+        "ratios": page_content.fixed_ratios(tables["ratios_by_sport"]),
+        "understanding": tables["understanding_means"],
+        "understanding_differences": tables["understanding_differences"],
+        "kinds": tables["cue_kinds"],
+        "kind_differences": page_content.between_encoders(tables["cue_kind_differences"]),
+        "differences": tables["differences_by_sport"],
+        "dropped": page_content.dropped_counts(dropped),
+        "provenance": page_content.provenance(earlier, artifacts.provenance()),
+        **{name: tables[name] for name in ("corpus", "power", "seeds", "leaks")},
+    }
+    shown = {name: page_content.shown(frame) for name, frame in frames.items()}
+    return shown | {"rank_changes": page_content.moved_shown(tables["rank_changes"], MOST_MOVED)}
 
 
 def _links(run: str, place: Path) -> list[tuple[str, str]]:
     sections = (
-        "recall",
-        "understanding",
-        "retrievals",
-        "feedback",
-        "corpus",
-        "funnel",
-        "checks",
+        "recall", "understanding", "retrievals", "feedback", "corpus", "funnel", "checks",
         "provenance",
-    )
+    )  # fmt: skip
     names = [(name, f"#{name}") for name in sections]
-    names += [
-        (f"{name} of cases", f"{name}.html")
-        for name in INSPECTED
-        if (place / f"{name}.html").is_file()
-    ]
+    pages = [name for name in PAGES_OF_CASES if (place / f"{name}.html").is_file()]
+    names += [(f"{name} of cases", f"{name}.html") for name in pages]
     executed = {name for name in artifacts.NOTEBOOKS if (place / "nb" / f"{name}.html").is_file()}
-    if (
-        executed
-    ):  # the runner writes a notebook's page when it has ended: after these two have called this
-        executed |= {NAME} | (
-            {artifacts.INSPECTION} if artifacts.is_complete(run, artifacts.INSPECTION) else set()
-        )
+    if executed:  # the runner writes the page of a notebook that calls this after it has ended
+        executed |= {name for name in artifacts.NOTEBOOKS[4:] if artifacts.is_complete(run, name)}
     return names + [(name, f"nb/{name}.html") for name in sorted(executed)]

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -17,13 +18,28 @@ from sportskills_lib.evaluation import summary
 from sportskills_lib.formats.files import write_csv
 from sportskills_lib.plots import style
 from sportskills_lib.plots.save import save_figure
-from sportskills_lib.report.sport_figures import Page
 from sportskills_lib.runs.artifacts import Stage
 
 if TYPE_CHECKING:
     from IPython.display import HTML
+    from matplotlib.figure import Figure
 
 LATEX_ROWS = 1000  # nobody sets a longer table; its CSV holds all rows
+
+
+@dataclass(frozen=True)
+class Page:
+    """A figure and the rows that it draws."""
+
+    figure: Figure
+    data: pl.DataFrame
+
+
+def optional(
+    name: str, draw: Callable[..., Figure], table: pl.DataFrame, *rest: Any, **options: Any
+) -> dict[str, Page]:
+    """``draw(table, …)`` with its rows under ``name``, or nothing where the table is empty."""
+    return {} if table.is_empty() else {name: Page(draw(table, *rest, **options), table)}
 
 
 def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HTML:

@@ -9,15 +9,15 @@ each, or lighter and full colours. Sports are strangers' words and drawn as plai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from sportskills_lib.evaluation import comparisons, summary
+from sportskills_lib.evaluation import comparisons, recall, summary
 from sportskills_lib.plots import style
+from sportskills_lib.report.save import Page, optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +39,6 @@ FOUR = (
 )  # what the paper's figure compares; the first that exists
 SUFFIX = {"full": "", "fixed": "_fixed"}
 ORACLES = ("skill", "cue")
-
-
-@dataclass(frozen=True)
-class Page:
-    """A figure and the rows that it draws."""
-
-    figure: Figure
-    data: pl.DataFrame
 
 
 def name_of(arm: str) -> str:
@@ -394,8 +386,8 @@ def _upright(axes: Axes, label: str, at: float | None, dash: str, side: Any) -> 
 def sport_differences(
     gaps: pl.DataFrame, *, title: str, called: Callable[[str], str] | None = None
 ) -> Figure:
-    """A paired difference and its interval for each sport, largest on top; hollow where it is not
-    apart from 0.
+    """A paired difference and its interval for each sport, largest on top; hollow where the
+    interval includes 0.
 
     Encoders side by side in each sport, in their own colour and sign; in order of the first one's
     difference, and below what that one lacks. ``called`` names a line that is no sport.
@@ -414,7 +406,7 @@ def sport_differences(
             place = order[row["sport"]] + shift
             if row["low"] is not None:
                 axes.hlines(place, row["low"], row["high"], color=colour, linewidth=0.9)
-            face = colour if row["apart"] else "white"
+            face = colour if row["ci_excludes_zero"] else "white"
             axes.plot(
                 row["difference"], place, sign, color=colour, markersize=3.0, mfc=face, mew=0.8
             )
@@ -433,3 +425,9 @@ def sport_differences(
     if len(shown) > 1:
         figure.legend(loc="outside upper right", ncols=len(shown))
     return figure
+
+
+def difference_pages(gaps: pl.DataFrame) -> dict[str, Page]:
+    """:func:`sport_differences` of narrations and skill labels, and its rows; nothing without."""
+    title = f"recall@{recall.K}: narrations − skill labels"
+    return optional("differences", sport_differences, gaps, title=title)

@@ -65,8 +65,8 @@ TEMPLATE = (
 {% if per_sport_figures %}
 {% for figure in per_sport_figures %}{{ plot(figure) }}{% endfor %}
 <h3>Comparisons</h3>
-<p>Paired over the same queries and the same bootstrap draws of source videos within sport; “apart” when the interval
-excludes 0 (1 for a ratio).</p>
+<p>Paired over the same queries and the same bootstrap draws of source videos within sport.
+“ci excludes zero”: the 95 % interval excludes 0 (for a ratio: 1).</p>
 {{ show(tables.headline) }}
 {{ plot(figures.differences) }}
 <details><summary>By sport, with p and p corrected for all sports (Holm)</summary>{{ show(tables.differences, 130) }}</details>
@@ -160,7 +160,7 @@ COMPARISON = (
     + """{{ head() }}
 <h2 id="differences">Recall by sport: {{ second }} minus {{ first }}</h2>
 <p>recall@10 of a narration's own clip, text to video, {{ arm }}. Paired: the same queries, the same draws of source videos
-for both runs; “apart” when the 95 % interval excludes 0. p: whole videos change sides (randomisation); p holm: Holm's
+for both runs. p: whole videos change sides (randomisation); p holm: Holm's
 correction over the sports of one arm and gallery, to be read where sports are picked out after looking.</p>
 {{ plot(figures.by_sport) }}
 {{ show(tables.by_sport, 130) }}

@@ -18,8 +18,8 @@ import polars as pl
 from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
 from sportskills_lib.plots import style
-from sportskills_lib.report import save, seeds
-from sportskills_lib.report.sport_figures import Page
+from sportskills_lib.report import run_tables, save, several_seeds
+from sportskills_lib.report.save import Page
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import bootstrap
 
@@ -61,7 +61,7 @@ def read_scores(
     """
     place: dict[str, int] = {}
     parts = []
-    for run, scores in seeds.read_runs(runs):
+    for run, scores in several_seeds.read_runs(runs):
         split = recall.split_system(scores.filter(pl.col("metric") == SINGLE)).filter(
             (pl.col("encoder") == encoder) & (pl.col("direction") == "text_to_video")
             & pl.col("scope").is_in([WITHIN, FIXED])
@@ -104,7 +104,8 @@ def table(
     draws: int,
     seed: int,
 ) -> pl.DataFrame:
-    """trained_on, tested_on, value, low, high, gain (over zero_shot), gain_low, gain_high, apart,
+    """trained_on, tested_on, value, low, high, gain (over zero_shot), gain_low, gain_high,
+    ci_excludes_zero,
     sports, n, inside.
 
     Macro means over the sports of a column. ``inside``: whether all tested sports were trained on.
@@ -144,7 +145,7 @@ def table(
         "gain",
         "gain_low",
         "gain_high",
-        "apart",
+        "ci_excludes_zero",
         "sports",
         "n",
         "inside",
@@ -245,7 +246,7 @@ def write(
     """
     written = []
     suffixes = ("png",) if for_docs else style.SUFFIXES
-    facts = artifacts.open_stage(runs[0], seeds.NAME).facts | {"run": ", ".join(runs)}
+    facts = artifacts.open_stage(runs[0], run_tables.EVALUATION).facts | {"run": ", ".join(runs)}
     for encoder in encoders:
         end = "" if encoder == encoders[0] else f"_{encoder}"
         for name, frame in zip(

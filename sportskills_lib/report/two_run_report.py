@@ -16,18 +16,22 @@ import polars as pl
 from sportskills_lib.evaluation import summary
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.plots import style
+from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.report import (
     case_blocks,
+    case_figures,
     cases,
-    figures,
     findings,
     inline_figures,
+    page_content,
     rank_changes,
     run_report,
+    run_tables,
     save,
     sport_figures,
     two_runs,
 )
+from sportskills_lib.report.save import Page
 from sportskills_lib.report.templates import COMPARISON
 from sportskills_lib.report.two_runs import RunPair
 from sportskills_lib.runs import artifacts
@@ -55,11 +59,8 @@ def _dropped(runs: tuple[str, str]) -> pl.DataFrame:
     """
     counted = []
     for run, name in zip(runs, ("first", "second"), strict=True):
-        stages = {
-            stage: run_report.table(artifacts.open_stage(run, stage).folder, "dropped")
-            for stage in artifacts.STAGES
-        }
-        counted.append(findings.dropped_counts(stages).drop("example").rename({"count": name}))
+        stages = {stage: run_tables.dropped(run, stage) for stage in artifacts.STAGES}
+        counted.append(page_content.dropped_counts(stages).drop("example").rename({"count": name}))
     keys = ["stage", "what", "reason"]
     both = counted[0].join(counted[1], on=keys, how="full", coalesce=True).fill_null(0)
     return both.sort(
@@ -103,7 +104,7 @@ def write(
     for name, frame in found.items():
         save.write_data(place, name, frame)
     arm = two_runs.main_arm(pair)
-    facts = artifacts.open_stage(pair.runs[1], two_runs.NAME).facts | {
+    facts = artifacts.open_stage(pair.runs[1], run_tables.EVALUATION).facts | {
         "run": " vs ".join(pair.runs)
     }
     for name, page in _pages(pair, found, arm[1]).items():
@@ -113,7 +114,7 @@ def write(
     chosen, hits = picked
     context = _context(pair, found, arm) | {
         "query_cases": _blocks(pair, chosen, hits, films),
-        "film_note": findings.film_note(films),
+        "film_note": page_content.film_note(films),
         "figures": dict.fromkeys(CAPTIONS) | {one["name"]: one for one in drawn},
     }
     write_whole(place / "index.html", run_report.render(COMPARISON, context))
@@ -122,7 +123,7 @@ def write(
 
 CAPTIONS = {
     "by_sport": "The second run minus the first in each sport, paired, with 95 % intervals; "
-    "hollow: not apart from 0. "
+    "hollow: the interval includes 0. "
     "Behind each sport: its queries.",
     "by_arm": "The same of macro means over sports, for every arm that both runs have.",
     "rank_changes": "The rank of each query's own clip in the first run and in the second, in "
@@ -134,9 +135,7 @@ CAPTIONS = {
 }
 
 
-def _pages(
-    pair: RunPair, found: dict[str, pl.DataFrame], training: str
-) -> dict[str, sport_figures.Page]:
+def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict[str, Page]:
     """Differences by sport and by arm, feedback, and which queries moved; those that have something
     to draw.
     """
@@ -145,11 +144,11 @@ def _pages(
     judged = found["judged"].filter(pl.col("metric") == "ndcg@10")
     tables["judged"] = judged.with_columns(sport=pl.col("system"), encoder=pl.lit("pools"))
     titles = {"by_sport": "recall@10", "by_arm": "recall@10, macro mean", "judged": "nDCG@10"}
-    pages: dict[str, sport_figures.Page] = {}
+    pages: dict[str, Page] = {}
     for name, table in tables.items():
         how = {} if name == "by_sport" else {"called": sport_figures.name_of}
         title = f"{titles[name]}\n{gap}"
-        pages |= figures.optional(name, sport_figures.sport_differences, table, title=title, **how)
+        pages |= save.optional(name, sport_figures.sport_differences, table, title=title, **how)
     first, second = pair.runs
     return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)
 
@@ -165,7 +164,7 @@ def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]
         "differences": gaps,
         **{name: found[name] for name in ("judged", "settings", "dropped")},
     }
-    manifests = {run: _manifests(run) for run in pair.runs}
+    manifests = {run: page_content.manifests_of(run) for run in pair.runs}
     now = artifacts.provenance()
     return {
         "title": f"{second} against {first}",
@@ -175,21 +174,18 @@ def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]
         "links": [(name, f"#{name}") for name in SECTIONS],
         "summary": summary_sentences(pair, found, arm),
         "warnings": _warnings(pair),
-        "tables": {name: findings.shown(frame) for name, frame in shown.items()}
-        | {"moved": findings.moved_shown(moves, MOST_MOVED)},
+        "tables": {name: page_content.shown(frame) for name, frame in shown.items()}
+        | {"moved": page_content.moved_shown(moves, MOST_MOVED)},
         "mark_note": "Only a query's own clip is marked as right; others may be right too.",
         "no_feedback": next(
             (note for note in pair.notes if note.startswith("Feedback")),
             ("no learners were judged."),
         ),
         "provenance": [
-            (run, findings.shown(findings.provenance(each, now))) for run, each in manifests.items()
+            (run, page_content.shown(page_content.provenance(each, now)))
+            for run, each in manifests.items()
         ],
     }
-
-
-def _manifests(run: str) -> dict[str, dict]:
-    return {stage: artifacts.open_stage(run, stage).manifest for stage in artifacts.STAGES}
 
 
 def summary_sentences(
@@ -210,7 +206,8 @@ def summary_sentences(
         sports = gaps.filter(
             (pl.col("encoder") == row["encoder"]) & (pl.col("sport") != summary.MEAN)
         )
-        apart, holm = sports["apart"].fill_null(False).sum(), (sports["p_holm"] <= 0.05).sum()
+        clear = sports["ci_excludes_zero"].fill_null(False).sum()
+        holm = (sports["p_holm"] <= 0.05).sum()
         moves = found["moved"].filter(pl.col("encoder") == row["encoder"])
         name = f"{second} minus {first}, {arm[1].replace('_', ' ')}, {row['encoder']} encoder"
         if (moves["way"] == rank_changes.SAME).all() and row["difference"] == 0:
@@ -223,12 +220,12 @@ def summary_sentences(
             (moves["way"] == way).sum() / moves.height
             for way in (rank_changes.BETTER, rank_changes.WORSE)
         )
-        value = findings.interval(row["difference"], row["low"], row["high"])
-        verdict = findings.verdict(row["apart"])
+        value = interval(row["difference"], row["low"], row["high"], sign=True)
+        verdict = findings.verdict(row["ci_excludes_zero"])
         p = "no p: all are of one video" if row["p"] is None else f"p = {row['p']:.3g}"
         size = f"macro mean of {sports.height} sports, n = {row['n']} queries, {p}"
         single = (
-            f"Of single sports {apart} have an interval that excludes 0, {holm} after "
+            f"Of single sports {clear} have an interval that excludes 0, {holm} after "
             "Holm's correction"
         )
         way = f"Of {moves.height} queries {rose:.0%} rose, {fell:.0%} fell"
@@ -248,7 +245,7 @@ def _judged_sentences(judged: pl.DataFrame) -> list[str]:
         .sort(pl.col("difference").abs(), "system", descending=[True, False])
         .iter_rows(named=True)
     ):
-        value = findings.interval(row["difference"], row["low"], row["high"])
+        value = interval(row["difference"], row["low"], row["high"], sign=True)
         told.append(f"{row['system']} {value} (p = {row['p']:.3g}, after Holm {row['p_holm']:.3g})")
     return (
         [f"Feedback retrieval, nDCG@10, n = {judged['n'][0]} learners: " + "; ".join(told) + "."]
@@ -291,7 +288,7 @@ def _blocks(
                 .rows()
             ):
                 mark = cases.OWN if clip in clips else ""
-                colour = figures.MARK_COLOURS[cases.OWN] if mark else style.GREY
+                colour = case_figures.MARK_COLOURS[cases.OWN] if mark else style.GREY
                 shown.append(
                     case_blocks.film(known, clip, f"{rank} {'✓ own clip' if mark else ''}", colour)
                 )

@@ -16,11 +16,10 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import feedback, recall, summary
-from sportskills_lib.report import rank_changes
+from sportskills_lib.report import rank_changes, run_tables
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import bootstrap
 
-NAME = "05_evaluation"
 SCOPES = {recall.WITHIN: "full", recall.FIXED: "fixed"}
 REMEDY = "make both from the same 01_curation and 02_pairing, with other settings of 03 or 04"
 
@@ -50,7 +49,7 @@ def open_pair(first: str, second: str) -> RunPair:
     runs = (first, second)
     if first == second:
         raise ValueError(f"{first!r} is one run: name two")
-    stages = [artifacts.open_stage(run, NAME) for run in runs]
+    stages = [artifacts.open_stage(run, run_tables.EVALUATION) for run in runs]
     clips, queries = zip(*(_asked(run) for run in runs), strict=True)
     _same(runs, clips, "clip_id", "test clips")
     _same(runs, queries, "query_id", "queries")
@@ -60,7 +59,7 @@ def open_pair(first: str, second: str) -> RunPair:
     if sizes[0] != sizes[1]:
         scores = scores.filter(pl.col("scope") != recall.FIXED)
         notes.append(
-            f"gallery_size is {sizes[0]} and {sizes[1]}: galleries of one size are left out."
+            f"gallery_size is {sizes[0]} and {sizes[1]}: equal-sized galleries are left out."
         )
     arms = [
         set(part.select("encoder", "training").rows())
@@ -70,19 +69,15 @@ def open_pair(first: str, second: str) -> RunPair:
         raise ValueError(
             f"runs {first!r} and {second!r} have no arm in common: train the same arms in both"
         )
-    if apart := sorted("/".join(arm) for arm in arms[0] ^ arms[1]):
-        notes.append("Only one of the runs has " + ", ".join(apart) + ".")
+    if alone := sorted("/".join(arm) for arm in arms[0] ^ arms[1]):
+        notes.append("Only one of the runs has " + ", ".join(alone) + ".")
     return RunPair(runs, scores, _judged(runs, stages, notes), queries[0], clips[0], notes)
 
 
 def _asked(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The test clips with their file's digest, and the queries asked of them."""
-    curation, pairing = (
-        artifacts.open_stage(run, "01_curation"),
-        artifacts.open_stage(run, "02_pairing"),
-    )
-    clips = pairing.table("clips", tables.Clips)
-    queries, _ = recall.test_queries(clips, pairing.table("pairs"), curation.table("narrations"))
+    curation = artifacts.open_stage(run, "01_curation")
+    clips, queries = run_tables.clips_and_queries(run)
     files = curation.table("videos").select("video_id", "sha256")
     test = clips.filter(pl.col("split") == "test").join(files, on="video_id", how="left")
     return test, queries
@@ -146,7 +141,7 @@ def differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFr
     of macro means.
 
     sport (``mean``: macro), encoder, training, gallery (full, fixed), first, second, difference,
-    low, high, n, videos, apart (the interval excludes 0), p (whole videos change sides), p_holm
+    low, high, n, videos, ci_excludes_zero, p (whole videos change sides), p_holm
     (over the sports of that arm and gallery).
     """
     rows: list[dict[str, Any]] = []
@@ -178,7 +173,7 @@ _DIFFERENCES = {
     "high": pl.Float64,
     "n": pl.Int64,
     "videos": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
     "p_holm": pl.Float64,
 }
@@ -215,7 +210,12 @@ def _difference(
         "sport": sport or summary.MEAN,
         "first": means[0],
         "second": means[1],
-        **{"difference": gap.value, "low": gap.low, "high": gap.high, "apart": gap.excludes(0.0)},
+        **{
+            "difference": gap.value,
+            "low": gap.low,
+            "high": gap.high,
+            "ci_excludes_zero": gap.excludes(0.0),
+        },
         "n": int(sum(sampled.queries_S[place] for place in places)),
         "videos": int(sum(sampled.clusters_S[place] for place in places)),
         "p": _p(runs, both if sport is None else both.filter(pl.col("sport") == sport), seed),
@@ -252,9 +252,9 @@ def _in_order(table: pl.DataFrame) -> pl.DataFrame:
 def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """The second run minus the first for each system of feedback retrieval, paired over learners.
 
-    system, metric, first, second, difference, low, high, n, apart, p, p_holm (over the systems of
-    that metric). One that scores every learner alike in both runs could not have been found: it is
-    no test, and has no p.
+    system, metric, first, second, difference, low, high, n, ci_excludes_zero, p, p_holm
+    (over the systems of that metric). A system that scores every learner alike in both runs is no
+    test, and has no p.
     """
     rows: list[dict[str, Any]] = []
     for metric in (feedback.NDCG, feedback.RECALL):
@@ -276,7 +276,7 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
                 "difference": gap.value,
                 "low": gap.low,
                 "high": gap.high,
-                "apart": gap.excludes(0.0),
+                "ci_excludes_zero": gap.excludes(0.0),
                 "p": p,
             }
             found.append(names | values | {"n": int(sampled.queries_S.sum())})
@@ -294,7 +294,7 @@ _JUDGED = {
     "low": pl.Float64,
     "high": pl.Float64,
     "n": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
     "p_holm": pl.Float64,
 }
@@ -388,7 +388,7 @@ def retrieved(
 ) -> pl.DataFrame:
     """query_id, rank, clip_id, score: what the arm of that run retrieved first for the queries."""
     system = recall.system_name(*arm, "text_to_video", recall.WITHIN)
-    found = artifacts.open_stage(run, NAME).table("retrievals")
+    found = artifacts.open_stage(run, run_tables.EVALUATION).table("retrievals")
     wanted = (
         (pl.col("system") == system)
         & pl.col("query_id").is_in(list(query_ids))

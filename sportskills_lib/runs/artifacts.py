@@ -15,6 +15,7 @@ import re
 import resource
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,8 +35,9 @@ from sportskills_lib.runs.provenance import figure_facts, record
 
 FORMAT = 2  # 1: code by files' bytes and the whole lock
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
-INSPECTION = "06_inspection"  # shows what the stages made; no stage reads it
-NOTEBOOKS = (*STAGES, INSPECTION)
+ANALYSIS = "06_analysis"  # deeper tables over 05; no stage reads it
+INSPECTION = "07_inspection"  # shows what the stages made; no stage reads it
+NOTEBOOKS = (*STAGES, ANALYSIS, INSPECTION)
 EARLIER_CODE = "code of an earlier version"  # a reason to run a stage again
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
 Source = (
@@ -114,6 +116,9 @@ def notebook_path(stage: str) -> Path:
 
 def stage_name(text: str) -> str:
     """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
+    if text == "06_inspection":
+        warnings.warn("06_inspection is now 07_inspection", FutureWarning, stacklevel=2)
+        return INSPECTION
     for stage in NOTEBOOKS:
         number, word = stage.split("_", 1)
         if text in (stage, number, number.lstrip("0"), word):

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sportskills_lib.config import CONFIGS
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import process_guard
 from sportskills_lib.runs.artifacts import write_json
@@ -91,10 +92,15 @@ def notebook_parameters(path: Path) -> list[str]:
 
 
 def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
-    """ValueError when the notebook has no place for one of ``parameters``, naming those that it
-    has.
+    """ValueError when a stage's config does not have one of ``parameters``, naming those it has.
+
+    The parameters cell shows the settings that people change; papermill injects the others too,
+    and the notebook reads them with ``from_parameters(globals())``. A notebook that is no stage has
+    the parameters of its cell.
     """
-    known = notebook_parameters(path)
+    shown = notebook_parameters(path)
+    config = CONFIGS.get(path.stem)
+    known = shown if config is None else ["run", *config.model_fields]
     if unknown := [name for name in parameters if name not in known]:
         raise ValueError(
             f"notebooks/{path.name} has no parameter {', '.join(unknown)}; it has "
@@ -241,8 +247,8 @@ def _has_failed(cell: dict[str, Any]) -> bool:
 def _restore_kernel_name(executed: Path) -> None:
     notebook = json.loads(executed.read_text())
     notebook["metadata"]["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
+        "name": "sportskills",
+        "display_name": "SportSkills",
         "language": "python",
     }
     write_json(executed, notebook)
@@ -260,7 +266,7 @@ def write_html(executed: Path, html: Path) -> None:
     import nbformat
     from nbconvert import HTMLExporter
 
-    notebook = _without_repeats(nbformat.read(executed, as_version=4))
+    notebook = _without_repeats(nbformat.read(executed, as_version=4), html.stem)
     exporter = HTMLExporter(
         require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="", mermaid_js_url=""
     )
@@ -269,15 +275,19 @@ def write_html(executed: Path, html: Path) -> None:
     write_whole(html, body)
 
 
-def _without_repeats(notebook: Any) -> Any:
-    """The notebook with no value shown twice: the cell of injected parameters keeps those that were
-    changed.
+def _without_repeats(notebook: Any, stage: str = "") -> Any:
+    """The notebook with no value shown twice: the cell of injected parameters keeps those that
+    differ from the parameters cell or, where it does not show them, from the stage's defaults.
     """
     tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     told, injected = tagged.get("parameters"), tagged.get("injected-parameters")
     if told is None or injected is None:
         return notebook
-    known = _assigned(told.source)
+    defaults = {
+        name: ("", repr(field.get_default(call_default_factory=True)))
+        for name, field in (CONFIGS[stage].model_fields if stage in CONFIGS else {}).items()
+    }
+    known = defaults | _assigned(told.source)
     changed = [
         line
         for name, (line, value) in _assigned(injected.source).items()

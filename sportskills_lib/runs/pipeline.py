@@ -25,7 +25,14 @@ from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, StageConfig, current_name, stage_config
 from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs import artifacts, demo_worlds
-from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
+from sportskills_lib.runs.artifacts import (
+    INSPECTION,
+    NOTEBOOKS,
+    STAGES,
+    run_folder,
+    stage_name,
+    workspace,
+)
 from sportskills_lib.runs.errors import (
     NotebookError,
     RunLocked,
@@ -43,8 +50,8 @@ Settings = dict[str, dict[str, Any]]  # stage -> parameter -> value
 
 # Seconds that a stage takes on two cores, for the first estimate; a run's own times replace them.
 PLANNED_S: dict[str, dict[str, float]] = {
-    "demo": dict(zip(NOTEBOOKS, (15.0, 45.0, 290.0, 150.0, 30.0, 10.0), strict=True)),
-    "smoke": dict(zip(NOTEBOOKS, (10.0, 9.0, 44.0, 33.0, 17.0, 8.0), strict=True)),
+    "demo": dict(zip(NOTEBOOKS, (15.0, 45.0, 290.0, 150.0, 25.0, 20.0, 10.0), strict=True)),
+    "smoke": dict(zip(NOTEBOOKS, (10.0, 9.0, 44.0, 33.0, 12.0, 11.0, 8.0), strict=True)),
 }
 
 
@@ -157,7 +164,12 @@ def report_folder(run: str) -> Path:
 def load_settings(run: str) -> tuple[str, Settings] | None:
     """The preset and settings that this run was last made with; None for a new run."""
     stored = artifacts.run_notes(run)
-    return (stored["preset"], stored["settings"]) if stored else None
+    if not stored:
+        return None
+    settings = dict(stored["settings"])
+    if "06_inspection" in settings:  # runs made before 06_analysis
+        settings[INSPECTION] = settings.pop("06_inspection")
+    return stored["preset"], settings
 
 
 def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> None:
@@ -258,7 +270,10 @@ def _stages_to_run(
             "--only and --from exclude each other, and so do --only and --until: name one of them"
         )
     known = notebooks(run)
-    first, last = stage_name(only or from_stage or known[0]), stage_name(only or until or known[-1])
+    first = stage_name(only or from_stage or known[0])
+    if first not in known:  # of a sweep's member, 06 and 07 run where they are named
+        known = NOTEBOOKS
+    last = stage_name(only or until or known[-1])
     if NOTEBOOKS.index(last) < NOTEBOOKS.index(first):
         raise ValueError(f"--until {until} comes before --from {from_stage}")
     if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
@@ -272,8 +287,8 @@ def _stages_to_run(
 
 
 def notebooks(run: str) -> tuple[str, ...]:
-    """The notebooks of a run, in order. Of a sweep's members nobody looks at each: 06 runs there
-    with --only 06.
+    """The notebooks of a run, in order. For a sweep's members 06 and 07 run only when they are
+    named: ``--from 06``.
     """
     return STAGES if "sweep" in artifacts.run_notes(run) else NOTEBOOKS
 

@@ -3,8 +3,7 @@
 Clips of one video are not independent, so the bootstrap draws whole clusters (source videos, or
 participants) with replacement, within each stratum (sport). All systems see the same draws, so that
 differences are paired; the macro mean over strata and the ratio of macro means are taken inside
-each draw. Seeds are averaged per query first; their spread is reported apart. Two systems are
-"apart" when the interval of their paired difference excludes 0.
+each draw. Seeds are averaged per query first; their spread is reported separately.
 
 Three kinds of interval, all quantiles of the draws. ``percentile``: 2.5 % and 97.5 %; too narrow
 for few clusters: a bootstrap's variance is (C − 1) / C of the true one, less where clusters are of

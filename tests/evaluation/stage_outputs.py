@@ -272,7 +272,7 @@ def write_stages(
     raw = workspace / "data" / "raw" / "demo"
     (raw / "truth").mkdir(parents=True)
     (workspace / "notebooks").mkdir()
-    for name in artifacts.STAGES:
+    for name in artifacts.NOTEBOOKS:
         (workspace / "notebooks" / f"{name}.ipynb").write_text('{"cells": []}')
     full = clip_rows(sports, small)
     full = full.filter(pl.col("split") == "train") if only_train else full

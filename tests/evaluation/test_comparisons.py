@@ -64,7 +64,7 @@ def test_the_gap_closed_is_the_share_of_the_way_between_the_oracles():
         table, kind="gap_closed", encoder="image", baseline="skill to cue oracle", gallery="full"
     )
     assert image["value"] == pytest.approx(0.5)
-    assert image["low"] <= 0.5 <= image["high"] and image["apart"]
+    assert image["low"] <= 0.5 <= image["high"] and image["ci_excludes_zero"]
     assert find(
         table, kind="gap_closed", encoder="video", baseline="skill to look oracle", gallery="fixed"
     )["value"] == (pytest.approx(0.8))

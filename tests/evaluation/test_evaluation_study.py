@@ -10,7 +10,7 @@ import stage_outputs
 
 from sportskills_lib import config, tables
 from sportskills_lib.evaluation import cue_kinds, demo_truth, recall, understanding
-from sportskills_lib.report import seeds, several_seeds
+from sportskills_lib.report import several_seeds
 from sportskills_lib.runs import artifacts
 
 
@@ -107,4 +107,4 @@ def test_runs_with_other_arms_are_no_seeds_of_one_another(evaluated):
     stage.save("recall", scores.filter(pl.col("system").str.starts_with("image")), tables.Scores)
     stage.finish()
     with pytest.raises(ValueError, match="'s0' and 's3' have different arms, first 'video/"):
-        seeds.stack_runs(["s0", "s3"])
+        several_seeds.stack_runs(["s0", "s3"])

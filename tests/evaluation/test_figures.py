@@ -14,7 +14,8 @@ from PIL import Image
 
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
-from sportskills_lib.report import figures, rank_changes, sport_figures
+from sportskills_lib.plots.notebook_tables import interval
+from sportskills_lib.report import case_figures, rank_changes, sport_figures
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -158,7 +159,7 @@ def test_two_encoders_get_a_panel_each_and_arms_of_any_name_a_bar():
             "low": None,
             "high": None,
             "n": 9,
-            "apart": None,
+            "ci_excludes_zero": None,
         },
         schema_overrides={"low": pl.Float64},
     )
@@ -177,7 +178,7 @@ def test_hostile_names_are_drawn_as_they_stand():
             "low": 0.05,
             "high": 0.2,
             "n": 90,
-            "apart": [True, False, True, True],
+            "ci_excludes_zero": [True, False, True, True],
         }
     )
     sport_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
@@ -192,7 +193,7 @@ def test_hostile_names_are_drawn_as_they_stand():
         "own_clip": "a",
         "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}],
     }
-    figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
+    case_figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
     offered = pl.DataFrame(
         {
             "kind": "failure",
@@ -207,9 +208,11 @@ def test_hostile_names_are_drawn_as_they_stand():
         }
     )
     people = pl.DataFrame({"learner_id": ["L"]})
-    page = figures.feedback_pages(offered, clips, frames, people, frames[:1])["feedback_filmstrips"]
+    page = case_figures.feedback_pages(offered, clips, frames, people, frames[:1])[
+        "feedback_filmstrips"
+    ]
     assert "not graded" in texts(page.figure) and "grade 2.6" in texts(page.figure)
-    assert figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
+    assert case_figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
 
 
 def test_names_of_sixty_letters_meet_no_other_and_fit_a_column():
@@ -233,7 +236,7 @@ def test_names_of_sixty_letters_meet_no_other_and_fit_a_column():
 def test_an_arm_that_the_first_encoder_lacks_has_a_line_of_its_own():
     rows = [("narrations", "image", 0.3), ("narrations", "video", 0.4), ("both", "video", -0.2)]
     gaps = pl.DataFrame(rows, schema=["sport", "encoder", "difference"], orient="row").with_columns(
-        low=None, high=None, n=9, apart=None
+        low=None, high=None, n=9, ci_excludes_zero=None
     )
     (axes,) = sport_figures.sport_differences(gaps, title="x").axes
     heights = {
@@ -266,9 +269,9 @@ def test_latex_escapes_and_says_not_evaluable():
         line.removesuffix(r" \\") for line in summary.latex(hostile, caption="").splitlines()[6:10]
     ]
     assert cells == ["{[}Music] bend", "{*}x", "a b c", r"\textless{}\textbar{}\textgreater{}"]
-    assert summary.spoken(None, None, None) == "not evaluable"
-    assert summary.spoken(0.5, None, None) == "0.50"
-    assert summary.spoken(0.1, 0.05, 0.2) == "0.10 [0.05, 0.20]"
+    assert summary.NOT_EVALUABLE == "not evaluable"
+    assert interval(0.5, None, None) == "0.50"
+    assert interval(0.1, 0.05, 0.2) == "0.10 [0.05, 0.20]"
 
 
 def ranked(ranks: dict[str, list[float]]) -> pl.DataFrame:

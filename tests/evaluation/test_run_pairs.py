@@ -15,7 +15,7 @@ from test_evaluation_notebook import Page
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import feedback, recall, summary
-from sportskills_lib.report import findings, save, two_run_report, two_runs
+from sportskills_lib.report import findings, page_content, save, two_run_report, two_runs
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics.agreement import by_rater
 
@@ -123,7 +123,11 @@ def test_a_run_differs_in_nothing_from_its_copy(home):
     shutil.copytree(artifacts.run_folder(FIRST), artifacts.run_folder("twin"), dirs_exist_ok=True)
     pair = two_runs.open_pair(FIRST, "twin")
     gaps = two_runs.differences(pair, draws=50)
-    assert (gaps["difference"] == 0).all() and (gaps["p"] == 1).all() and not gaps["apart"].any()
+    assert (
+        (gaps["difference"] == 0).all()
+        and (gaps["p"] == 1).all()
+        and not gaps["ci_excludes_zero"].any()
+    )
     assert set(two_runs.moved(pair)["way"]) == {"same"}
     assert two_runs.settings_that_differ(pair.runs).is_empty()
     judged = two_runs.judged_differences(pair, draws=50)
@@ -234,10 +238,10 @@ def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
 
 def test_sports_of_very_different_size_are_a_warning():
     sizes = pl.DataFrame({"sport": ["golf", "judo"], "gallery": [300, 90]})
-    (line,) = findings.unbalanced(sizes)
+    (line,) = page_content.unbalanced(sizes)
     assert line.startswith("Unbalanced sports: golf has 300 test clips (77% of all), judo has 90.")
-    assert findings.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
-    assert findings.unbalanced(sizes.head(1)) == []
+    assert page_content.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
+    assert page_content.unbalanced(sizes.head(1)) == []
 
 
 def test_a_difference_without_an_interval_is_not_called_alike():
@@ -251,28 +255,26 @@ def test_a_difference_without_an_interval_is_not_called_alike():
         "high": None,
         "n": 60,
         "sports": 1,
-        "apart": None,
+        "ci_excludes_zero": None,
         "note": "",
         "gallery": "full",
     }
     control = row | {"training": "narrations_shuffled"}
-    kinds = {"low": pl.Float64, "high": pl.Float64, "apart": pl.Boolean}
+    kinds = {"low": pl.Float64, "high": pl.Float64, "ci_excludes_zero": pl.Boolean}
     said = findings.summary_sentences(
         pl.DataFrame([row, control], schema_overrides=kinds), pl.DataFrame(), pl.DataFrame()
     )
-    assert len(said) == 2 and all(
-        "no interval" in line and "not apart" not in line for line in said
-    )
-    assert findings.interval(0.03, 0.0003, 0.06) == "+0.0300 [0.0003, 0.0600]"
+    assert len(said) == 2 and all("no interval" in line and "includes" not in line for line in said)
+    assert findings.interval(0.03, 0.0003, 0.06, sign=True) == "+0.0300 [0.0003, 0.0600]"
     assert findings.interval(-0.21, -0.24, -0.18) == "−0.21 [−0.24, −0.18]"
 
 
 def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
-    (row,) = findings.shown(
+    (row,) = page_content.shown(
         pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})
     ).rows
     assert (
-        len(row[0]) == findings.LONGEST
+        len(row[0]) == page_content.LONGEST
         and row[0].startswith(" <b>x")
         and row[1:] == ["3", "0.0123"]
     )

@@ -8,7 +8,7 @@ import pytest
 
 from sportskills_lib import config, tables
 from sportskills_lib.evaluation import comparisons
-from sportskills_lib.report import seeds
+from sportskills_lib.report import several_seeds
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import bootstrap
 
@@ -44,10 +44,10 @@ def runs(tmp_path, monkeypatch):
 def test_the_headline_over_seeds_is_that_of_the_per_query_means(runs):
     for run, shift in (("a", 0.0), ("b", 0.1), ("c", 0.2)):
         runs(run, shift)
-    stacked = seeds.stack_runs(["a", "b", "c"])
+    stacked = several_seeds.stack_runs(["a", "b", "c"])
     headline = comparisons.headline(stacked, draws=100, seed=0)
     row = headline.row(by_predicate=pl.col("note") == "headline", named=True)
-    assert (row["value"], row["n"], row["apart"]) == (pytest.approx(0.2), 40, True)
+    assert (row["value"], row["n"], row["ci_excludes_zero"]) == (pytest.approx(0.2), 40, True)
     spread = (
         bootstrap.seed_spread(stacked)
         .filter(pl.col("system").str.contains("/narrations/"))
@@ -61,4 +61,4 @@ def test_runs_over_other_queries_are_refused(runs):
     runs("a", 0.0)
     runs("b", 0.0, queries=38)
     with pytest.raises(ValueError, match=r"runs 'a' and 'b' did not answer the same queries.*q38"):
-        seeds.stack_runs(["a", "b"])
+        several_seeds.stack_runs(["a", "b"])

@@ -7,7 +7,8 @@ import pytest
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import library_retrieval
-from sportskills_lib.report.figures import optional
+from sportskills_lib.report import feedback_figures
+from sportskills_lib.report.save import optional
 
 
 def ranking(system: str, *clips: str, learner: str = "L1") -> pl.DataFrame:
@@ -63,7 +64,9 @@ def test_depths_cost_seconds_and_weights_none():
         pytest.approx(2.5),
         None,
     ]
-    assert set(optional("shortlist_depth", library_retrieval.figure, table)) == {"shortlist_depth"}
+    assert set(optional("shortlist_depth", feedback_figures.shortlist_depth, table)) == {
+        "shortlist_depth"
+    }
 
 
 def test_nothing_ranked_is_an_empty_table():

@@ -142,7 +142,7 @@ def test_arms_reach_what_they_know(scores):
         & (pl.col("baseline") == "activity_skill"),
         named=True,
     )
-    assert row["apart"] and row["low"] > 0
+    assert row["ci_excludes_zero"] and row["low"] > 0
     assert gaps.filter(pl.col("kind") == "encoders")["encoder"].unique().to_list() == ["video"]
     figures.understanding(table)
 

@@ -75,7 +75,7 @@ def test_a_run_ends_with_stages_executed_notebooks_and_report(made: tuple[Path, 
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["headline"] == {"rows": 40}
         executed = json.loads((folder / "executed.ipynb").read_text())
-        assert executed["metadata"]["kernelspec"]["name"] == "python3"
+        assert executed["metadata"]["kernelspec"]["name"] == "sportskills"
         assert (
             f"a line that {stage} printed"
             in (home / "reports/demo/nb" / f"{stage}.html").read_text()
@@ -104,8 +104,8 @@ def test_nothing_changed_runs_nothing(made: tuple[Path, list[str]], no_kernel: l
     started = time.monotonic()
     again(said)
     assert no_kernel == [] and time.monotonic() - started < 5
-    assert [line.split()[0] for line in said[:6]] == list(NOTEBOOKS) and all(
-        "nothing changed" in line for line in said[:6]
+    assert [line.split()[0] for line in said[:7]] == list(NOTEBOOKS) and all(
+        "nothing changed" in line for line in said[:7]
     )
 
 
@@ -165,7 +165,7 @@ def test_from_runs_that_stage_and_the_later_ones(
     made: tuple[Path, list[str]], no_kernel: list[str]
 ) -> None:
     again(from_stage="04")
-    assert no_kernel == ["04_retrieval", "05_evaluation", "06_inspection"]
+    assert no_kernel == ["04_retrieval", "05_evaluation", "06_analysis", "07_inspection"]
     no_kernel.clear()
     again(only="encoder")
     assert no_kernel == ["03_encoder"]
@@ -193,7 +193,7 @@ def test_a_kill_after_the_manifest_keeps_stage_and_notebook(
 
 def test_overview_says_complete_changed_and_cut_off(made: tuple[Path, list[str]]) -> None:
     rows = pipeline.overview("demo")
-    assert [row.state for row in rows] == ["complete"] * 6 and rows[0].facts == "toy 40"
+    assert [row.state for row in rows] == ["complete"] * 7 and rows[0].facts == "toy 40"
     partial = made[0] / "data/runs/demo/05_evaluation"
     manifest = partial / "manifest.json"
     text = manifest.read_text()
@@ -244,10 +244,11 @@ def test_an_unknown_preset_and_both_options_are_refused(toy_workspace: Path) -> 
 def test_a_notebook_without_its_tag_or_a_parameter_is_refused(toy_workspace: Path) -> None:
     path = toy_workspace / "notebooks/03_encoder.ipynb"
     edit(path, 1, 'run: str = "demo"\nseed = 1')
+    notebooks.check_parameters(path, {"run": "x", "steps": 3})  # not shown, but in the config
     with pytest.raises(
-        ValueError, match=r"03_encoder\.ipynb has no parameter model.*; it has run, seed"
+        ValueError, match=r"03_encoder\.ipynb has no parameter sead; it has run, model"
     ):
-        pipeline.reproduce("demo", "demo", settings=toy_settings())
+        notebooks.check_parameters(path, {"sead": 1})
     notebook = toy_notebook("03_encoder")
     notebook.cells[1].metadata["tags"] = []
     nbformat.write(notebook, path)

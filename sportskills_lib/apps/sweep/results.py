@@ -21,6 +21,7 @@ from sportskills_lib.apps.sweep.grid import sweep_folder
 from sportskills_lib.apps.sweep.members import DONE, WAITING, states
 from sportskills_lib.evaluation import feedback, recall, summary
 from sportskills_lib.plots import style
+from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.runs import artifacts, provenance
 from sportskills_lib.runs.fingerprints import digest
 from sportskills_lib.statistics import bootstrap
@@ -445,11 +446,7 @@ def show(frame: pl.DataFrame) -> HTML:
 def _cell(row: dict[str, Any], name: str) -> str:
     value = row[name]
     if f"{name} low" in row:
-        return (
-            summary.spoken(value, row[f"{name} low"], row[f"{name} high"])
-            if value is not None
-            else ""
-        )
+        return interval(value, row[f"{name} low"], row[f"{name} high"]) if value is not None else ""
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

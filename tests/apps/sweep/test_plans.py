@@ -133,7 +133,7 @@ def test_the_plan_of_the_paper_preset(toy_workspace: Path, monkeypatch: pytest.M
     monkeypatch.setattr(model_size, "count", lambda model, frozen: COUNTS)
     lines = list(plans.plan_lines("paper", "paper", {}))
     assert "An estimate: nothing has been loaded, downloaded or run" in lines[0]
-    assert sum("not run yet" in line for line in lines) == 6
+    assert sum("not run yet" in line for line in lines) == 7
     assert any("638,399 clips" in line for line in lines)
     assert not (toy_workspace / "data/runs/paper").exists()
     measured = list(plans.plan_lines("demo", "demo", {}, first="02", last="02"))

@@ -69,9 +69,9 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
         ),
         (
             ("sweep", "06"),
-            "06_inspection only shows what the stages made: sweep one of 01_curation",
+            "06_analysis only shows what the stages made: sweep one of 01_curation",
         ),
-        (("sweep", "07"), "there is no stage '07'"),
+        (("sweep", "08"), "there is no stage '08'"),
         (("sweep", "03", "--base", "none"), "there is no run 'none'"),
         (("sweep", "03", "--name", "../x"), "invalid run name '../x'"),
         (("study", "--file", "none.toml"), "there is no list of sweeps none.toml"),
