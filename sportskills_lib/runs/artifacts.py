@@ -27,7 +27,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
-from sportskills_lib.config import CONFIGS, StageConfig
+from sportskills_lib.config import CONFIGS, RENAMED, StageConfig
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import stage_code
 from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, sha256_file
@@ -451,7 +451,8 @@ def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     except ValueError as error:
         return [str(error)]
     differs = [f"input {name}" for name in inputs if key.get(f"input {name}") != inputs[name]]
-    old, new = manifest["config"], config.model_dump(mode="json")
+    old = {RENAMED.get(name, name): value for name, value in manifest["config"].items()}
+    new = config.model_dump(mode="json")
     for name in sorted((old.keys() - new.keys()) | config.deciding().keys()):
         if old.get(name) != new.get(name):
             differs.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from sportskills_lib.config import CONFIGS, StageConfig
+from sportskills_lib.config import CONFIGS, RENAMED, StageConfig
 from sportskills_lib.runs.artifacts import (
     NOTEBOOKS,
     StageReader,
@@ -72,9 +72,9 @@ class Run:
         """The settings that the stage ran with; a setting of today that it did not have yet has
         its default.
         """
-        name, settings = stage_name(stage), self.stage(stage).manifest["config"]
-        known = CONFIGS[name].model_fields.keys() & settings
-        return CONFIGS[name](**{key: settings[key] for key in known})
+        config, settings = CONFIGS[stage_name(stage)], self.stage(stage).manifest["config"]
+        today = {RENAMED.get(name, name): value for name, value in settings.items()}
+        return config(**{name: today[name] for name in config.model_fields.keys() & today})
 
 
 def _raise_unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:

@@ -202,6 +202,23 @@ def test_overview_says_complete_changed_and_cut_off(made: tuple[Path, list[str]]
     manifest.write_text(text)
 
 
+def test_a_run_of_an_earlier_version_opens_and_is_noted_once(made: tuple[Path, list[str]]) -> None:
+    path = made[0] / "data/runs/demo/01_curation/manifest.json"
+    before = path.read_text()
+    manifest = json.loads(before) | {"format": 1, "code": {"sportskills_lib/artifacts.py": "0"}}
+    path.write_text(json.dumps(manifest))
+    try:
+        rows = pipeline.overview("demo")
+        assert artifacts.open_stage("demo", "01_curation").table("toy").height == 40
+    finally:
+        path.write_text(before)
+    assert [row.state for row in rows[:2]] == ["earlier version", "complete"]
+    assert "differs" not in rows[0].why
+    note = pipeline.earlier_version_note("demo", rows)
+    assert "`sportskills reproduce --run demo` runs them again" in note
+    assert pipeline.earlier_version_note("demo", rows[1:]) == ""
+
+
 # ---------------------------------------------------------------------------------------- wrong use
 
 
