@@ -8,19 +8,31 @@ description says so.
 
 from __future__ import annotations
 
+import difflib
+import json
 import logging
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sportskills_lib.presets import PRESETS, PresetName
 
 log = logging.getLogger("sportskills")
 
-EASE: dict[str, Any] = {
-    "changes_results": False
-}  # of a field: only how fast or with how much room a stage works
+EncoderKind = Literal["image", "video", "native"]
+Arm = Literal[
+    "activity_sport",
+    "activity_skill",
+    "narrations",
+    "narrations_shuffled",
+    "both",
+    "activity_dataset",
+]
+FalseNegativeRule = Literal["video", "skill_cue", "similarity"]
+
+# Marks a field that changes only speed, memory or disk use: it is no part of a stage's key.
+RUNTIME_ONLY: dict[str, Any] = {"changes_results": False}
 # Old name of a setting: its name today. Old names are accepted with a warning for one release.
 RENAMED: dict[str, str] = {
     "sports_a_batch": "sports_per_batch",
@@ -42,17 +54,58 @@ def current_name(setting: str) -> str:
     return RENAMED.get(setting, setting)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown ``name``: the nearest known name, else all of them."""
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"use one of {', '.join(names)}"
+
+
+def setting_name(stage: str, name: str) -> str:
+    """The name of a stage's setting today; ValueError for a name that the stage does not have."""
+    known, current = CONFIGS[stage].model_fields, current_name(name)
+    if current not in known:
+        raise ValueError(f"{stage} has no parameter {name}: {did_you_mean(name, known)}")
+    return current
+
+
+def parse_list(name: str, text: str) -> list[Any]:
+    """``a,b``, ``[a,b]`` or JSON (``["a", "b"]``) as a list; ValueError for unbalanced brackets
+    names the setting.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if isinstance(value, list):
+        return value
+    if text.startswith("[") != text.endswith("]") or "[" in text[1:]:
+        raise ValueError(f"{name}={text!r} is not a list: write a,b or [a,b]")
+    items = text.removeprefix("[").removesuffix("]").split(",")
+    return [item.strip() for item in items if item.strip()]
+
+
 class StageConfig(BaseModel):
-    """Settings of one stage: frozen, flat, and an unknown name is an error."""
+    """Settings of one stage: frozen, flat, and an unknown name is an error.
+
+    Values may be text, as on the command line: it is read by the field's type, and a list by
+    :func:`parse_list`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_old_names(cls, values: Any) -> Any:
+    def _read_names_and_lists(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        return {current_name(name): value for name, value in values.items()}
+        settings = {current_name(name): value for name, value in values.items()}
+        lists = {
+            name: parse_list(name, settings[name].strip())
+            for name, field in cls.model_fields.items()
+            if get_origin(field.annotation) is list and isinstance(settings.get(name), str)
+        }
+        return settings | lists
 
     @classmethod
     def from_parameters(cls, namespace: Mapping[str, Any]) -> Self:
@@ -69,18 +122,16 @@ class StageConfig(BaseModel):
         }
         return cls(**values | old)
 
-    def deciding(self) -> dict[str, Any]:
-        """The fields that can change what the stage makes, as JSON values: those that are not
-        marked ``EASE``.
-
-        A stage that stands is not run again because the others changed.
+    def key_settings(self) -> dict[str, Any]:
+        """The settings that can change the stage's tables, as JSON values: those not marked
+        ``RUNTIME_ONLY``. A change of the others reruns nothing.
         """
-        free = {
+        runtime = {
             name
             for name, field in type(self).model_fields.items()
-            if field.json_schema_extra == EASE
+            if field.json_schema_extra == RUNTIME_ONLY
         }
-        return self.model_dump(mode="json", exclude=free)
+        return self.model_dump(mode="json", exclude=runtime)
 
 
 class ChatConfig(StageConfig):
@@ -118,7 +169,9 @@ class CurationConfig(ChatConfig):
     )
     timeout_s: float = Field(60.0, description="a file that takes longer to open is dropped")
     workers: int = Field(
-        2, description="processes that open files; 0: none, for debugging", json_schema_extra=EASE
+        2,
+        description="processes that open files; 0: none, for debugging",
+        json_schema_extra=RUNTIME_ONLY,
     )
     judge: Literal["rules", "chat"] = Field(
         "rules", description="who says what is actionable: rules, or a chat model"
@@ -158,18 +211,16 @@ class PairingConfig(ChatConfig):
     test_fraction: float = Field(0.44, description="share of channels of a sport for testing")
     timeout_s: float = Field(300.0, description="a video that takes longer to read is dropped")
     workers: int = Field(
-        2, description="processes that read video; 0: none, for debugging", json_schema_extra=EASE
+        2,
+        description="processes that read video; 0: none, for debugging",
+        json_schema_extra=RUNTIME_ONLY,
     )
     frame_cache_gb: float = Field(
         0.0,
         ge=0,
         description="decoded films kept for reruns with other judges; 0: none",
-        json_schema_extra=EASE,
+        json_schema_extra=RUNTIME_ONLY,
     )
-
-
-ENCODERS = ("image", "video", "native")
-FALSE_NEGATIVES = ("video", "skill_cue", "similarity")  # rules for pairs that are no negatives
 
 
 class EncoderConfig(StageConfig):
@@ -182,11 +233,11 @@ class EncoderConfig(StageConfig):
     native_model: str = Field(
         "", description="X-CLIP for encoder native: hub id or folder; empty: none"
     )
-    encoders: list[str] = Field(
+    encoders: list[EncoderKind] = Field(
         ["image", "video"],
         description="frames averaged, frames joined in time, a model of its own for video",
     )
-    arms: list[str] = Field(
+    arms: list[Arm] = Field(
         ["activity_sport", "activity_skill", "narrations"],
         description="what the training texts are",
     )
@@ -218,7 +269,7 @@ class EncoderConfig(StageConfig):
     loss: Literal["info_nce", "siglip"] = Field(
         "info_nce", description="softmax over the batch, or yes/no a pair"
     )
-    false_negatives: list[str] = Field(
+    false_negatives: list[FalseNegativeRule] = Field(
         [],
         description=(
             "which pairs are no negatives: of one video, of one skill and cue, or with "
@@ -275,28 +326,17 @@ class EncoderConfig(StageConfig):
     )
     processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
     loader_threads: int = Field(
-        1, ge=0, description="threads that make batches ahead of the model", json_schema_extra=EASE
+        1,
+        ge=0,
+        description="threads that make batches ahead of the model",
+        json_schema_extra=RUNTIME_ONLY,
     )
     trackers: list[str] = Field([], description="of accelerate: tensorboard, wandb, trackio …")
-    jobs: int = Field(2, ge=1, description="arms trained at the same time", json_schema_extra=EASE)
+    jobs: int = Field(
+        2, ge=1, description="arms trained at the same time", json_schema_extra=RUNTIME_ONLY
+    )
     device: str = Field("cpu", description="where the models run: cpu or cuda")
     seed: int = 0
-
-    @field_validator("encoders")
-    @classmethod
-    def _known_encoders(cls, names: list[str]) -> list[str]:
-        if unknown := sorted(set(names) - set(ENCODERS)):
-            raise ValueError(f"no encoder {', '.join(unknown)}: there are {', '.join(ENCODERS)}")
-        return names
-
-    @field_validator("false_negatives")
-    @classmethod
-    def _known_rules(cls, rules: list[str]) -> list[str]:
-        if unknown := sorted(set(rules) - set(FALSE_NEGATIVES)):
-            raise ValueError(
-                f"no rule {', '.join(unknown)}: there are {', '.join(FALSE_NEGATIVES)}"
-            )
-        return rules
 
 
 class RetrievalConfig(ChatConfig):
@@ -399,7 +439,7 @@ class RetrievalConfig(ChatConfig):
         "no", description="nf4: the language model in 4 bits (QLoRA)"
     )
     token_store_gb: float = Field(
-        4.0, ge=0, description="visual tokens kept on disk; 0: none", json_schema_extra=EASE
+        4.0, ge=0, description="visual tokens kept on disk; 0: none", json_schema_extra=RUNTIME_ONLY
     )
     first_stage: Literal["image", "video"] = Field(
         "video", description="encoder of 03 that finds the shortlist"
@@ -412,7 +452,10 @@ class RetrievalConfig(ChatConfig):
         0, ge=0, description="frames of a video that the relevance model sees; 0: all of 02"
     )
     workers: int = Field(
-        2, ge=0, description="processes that read the learners' videos", json_schema_extra=EASE
+        2,
+        ge=0,
+        description="processes that read the learners' videos",
+        json_schema_extra=RUNTIME_ONLY,
     )
     seed: int = 0
 
@@ -465,13 +508,14 @@ CONFIGS: dict[str, type[StageConfig]] = {
 
 
 def stage_config(stage: str, preset: PresetName = "demo", **overrides: Any) -> StageConfig:
-    """The stage's config under a preset; an unknown override is an error that lists the known
-    ones.
+    """The stage's config under a preset; ValueError names an unknown override, or a value that does
+    not fit and what is allowed.
     """
-    known = CONFIGS[stage].model_fields
-    overrides = {current_name(name): value for name, value in overrides.items()}
-    if unknown := sorted(set(overrides) - set(known)):
-        raise ValueError(
-            f"{stage} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
-        )
-    return CONFIGS[stage](**PRESETS[preset].get(stage, {}) | overrides)
+    settings = {setting_name(stage, name): value for name, value in overrides.items()}
+    try:
+        return CONFIGS[stage](**PRESETS[preset].get(stage, {}) | settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f"{first['loc'][0]}={first['input']!r}: " if first["loc"] else ""
+        text = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{stage}: {place}{text[:1].lower()}{text[1:]}") from None

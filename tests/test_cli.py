@@ -159,15 +159,15 @@ def test_a_source_is_taken_from_the_command_line(call, ran: list[str], toy_works
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "03.sead=1"], "03_encoder has no parameter sead; it has "),
+        (["--set", "03.sead=1"], "03_encoder has no parameter sead: did you mean seed?"),
         (["--set", "03.seed=many"], "03_encoder: seed='many': input should be a valid integer"),
         (["--set", "seed=1"], "--set 'seed=1' is not <stage>.<parameter>=<value>"),
-        (["--from", "09"], "there is no stage '09'; there are 01_curation, "),
+        (["--from", "09"], "unknown stage '09': "),
         (
             ["--from", "03"],
             "run 'new' has no complete 01_curation: run `sportskills reproduce --run new` first",
         ),
-        (["--preset", "tiny"], "there is no preset 'tiny'; there are smoke, demo, local, paper"),
+        (["--preset", "tiny"], "unknown preset 'tiny': use one of demo, smoke, local, paper"),
         (["--preset", "local"], "the preset local reads a folder of yours: name it with --source"),
         (["--source", "nowhere"], "--source nowhere is no folder: name an existing one"),
         (["--only", "03", "--from", "03"], "--only and --from exclude each other"),

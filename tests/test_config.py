@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from sportskills_lib.config import CONFIGS, RENAMED, stage_config
+from sportskills_lib.config import CONFIGS, RENAMED, parse_list, stage_config
 from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs.artifacts import NOTEBOOKS as STAGES
 from sportskills_lib.runs.pipeline import merged
@@ -35,16 +35,17 @@ def test_every_preset_makes_every_config(stage: str, preset: PresetName) -> None
 def test_fields_are_flat_described_and_demo_by_default(stage: str) -> None:
     for name, field in CONFIGS[stage].model_fields.items():
         kind = field.annotation
-        assert kind in FLAT or get_origin(kind) is Literal, f"{stage}.{name} is {kind}"
+        inner = get_args(kind)[0] if get_origin(kind) is list else kind
+        assert kind in FLAT or get_origin(inner) is Literal, f"{stage}.{name} is {kind}"
         assert field.description or name == "seed", f"{stage}.{name} has no description"
         assert not field.is_required(), f"{stage}.{name} has no default"
     assert PRESETS["demo"].get(stage, {}) == {}
     assert stage_config(stage) == CONFIGS[stage]()
 
 
-def test_what_only_eases_the_work_decides_nothing() -> None:
+def test_settings_of_speed_and_memory_are_no_part_of_the_key() -> None:
     free = {
-        stage: set(config.model_fields) - set(config().deciding())
+        stage: set(config.model_fields) - set(config().key_settings())
         for stage, config in CONFIGS.items()
     }
     assert free == {
@@ -61,10 +62,68 @@ def test_what_only_eases_the_work_decides_nothing() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_unknown_parameter_is_refused_by_name(stage: str) -> None:
     first = next(iter(CONFIGS[stage].model_fields))
-    with pytest.raises(ValueError, match=rf"{stage} has no parameter sead; it has .*{first}"):
-        stage_config(stage, "demo", sead=1)
+    with pytest.raises(
+        ValueError, match=rf"{stage} has no parameter {first}x: did you mean {first}\?"
+    ):
+        stage_config(stage, "demo", **{f"{first}x": 1})
+    with pytest.raises(ValueError, match=rf"{stage} has no parameter qqq: use one of .*{first}"):
+        stage_config(stage, "demo", qqq=1)
     with pytest.raises(ValidationError):
-        CONFIGS[stage](sead=1)
+        CONFIGS[stage](qqq=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a,b", ["a", "b"]),
+        ("[visual.conv, visual.bn]", ["visual.conv", "visual.bn"]),
+        ('["table tennis", "golf"]', ["table tennis", "golf"]),
+        ("[1e-3,2e-3]", [0.001, 0.002]),
+        ("one", ["one"]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_lists_are_read_from_text(text: str, values: list) -> None:
+    assert parse_list("frozen", text) == values
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"steps": "x"}, "03_encoder: steps='x': input should be a valid integer"),
+        ({"arms": "narrations,nothing"}, "arms='nothing': input should be 'activity_sport', .*"),
+        ({"encoders": ["film"]}, "encoders='film': input should be 'image', 'video' or 'native'"),
+        ({"learning_rates": "1e-3,fast"}, "learning_rates='fast': input should be a valid number"),
+        ({"learning_rates": ""}, "learning_rates=.*: list should have at least 1 item"),
+        ({"frozen": "[a"}, r"03_encoder: frozen='\[a' is not a list: write a,b or \[a,b\]"),
+        ({"frozen": "[a,[b]]"}, "is not a list"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(values: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        stage_config("03_encoder", **values)
+
+
+def test_text_is_read_by_the_type_of_the_field_however_it_comes() -> None:
+    text = {
+        "learning_rates": "1e-3,2e-3",
+        "encoders": "video",
+        "frozen": "[]",
+        "one_clip_per_video": "true",
+        "steps": "7",
+    }
+    config = stage_config("03_encoder", **text)
+    typed = {
+        "learning_rates": [1e-3, 2e-3],
+        "encoders": ["video"],
+        "frozen": [],
+        "one_clip_per_video": True,
+        "steps": 7,
+    }
+    assert (
+        config == CONFIGS["03_encoder"].from_parameters(text) == stage_config("03_encoder", **typed)
+    )
 
 
 def test_a_config_cannot_be_changed() -> None:

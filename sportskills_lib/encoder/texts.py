@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
-ARMS = (
-    "activity_sport",
-    "activity_skill",
-    "narrations",
-    "narrations_shuffled",
-    "both",
-    "activity_dataset",
-)
+from sportskills_lib.config import Arm
+
+ARMS = get_args(Arm)
 LABELS = {
     "activity_sport": ["sport"],
     "activity_skill": ["sport", "skill"],

@@ -27,7 +27,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
-from sportskills_lib.config import CONFIGS, RENAMED, StageConfig
+from sportskills_lib.config import CONFIGS, RENAMED, StageConfig, did_you_mean
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import stage_code
 from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, sha256_file
@@ -123,7 +123,7 @@ def stage_name(text: str) -> str:
         number, word = stage.split("_", 1)
         if text in (stage, number, number.lstrip("0"), word):
             return stage
-    raise ValueError(f"there is no stage {text!r}; there are {', '.join(NOTEBOOKS)}")
+    raise ValueError(f"unknown stage {text!r}: {did_you_mean(text, NOTEBOOKS)}")
 
 
 def code_parts(stage: str) -> dict[str, str]:
@@ -148,7 +148,7 @@ class Stage:
         self.run, self.name, self.config, self.reads = run, name, config, reads
         self._code = code_parts(name)
         # The same key means the same outputs; settings of mere ease are no part of it.
-        self.key = {"config": digest(config.deciding()), "code": digest(self._code)}
+        self.key = {"config": digest(config.key_settings()), "code": digest(self._code)}
         self.key |= {f"input {source}": value for source, value in sorted(inputs.items())}
         self.folder = run_folder(run) / f".{name}.partial"
         self.final = run_folder(run) / name
@@ -453,7 +453,7 @@ def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     differs = [f"input {name}" for name in inputs if key.get(f"input {name}") != inputs[name]]
     old = {RENAMED.get(name, name): value for name, value in manifest["config"].items()}
     new = config.model_dump(mode="json")
-    for name in sorted((old.keys() - new.keys()) | config.deciding().keys()):
+    for name in sorted((old.keys() - new.keys()) | config.key_settings().keys()):
         if old.get(name) != new.get(name):
             differs.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
     if manifest["format"] < FORMAT:

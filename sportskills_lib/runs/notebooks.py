@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sportskills_lib.config import CONFIGS
+from sportskills_lib.config import CONFIGS, did_you_mean
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import process_guard
 from sportskills_lib.runs.artifacts import write_json
@@ -103,8 +103,8 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
     known = shown if config is None else ["run", *config.model_fields]
     if unknown := [name for name in parameters if name not in known]:
         raise ValueError(
-            f"notebooks/{path.name} has no parameter {', '.join(unknown)}; it has "
-            f"{', '.join(known)}"
+            f"notebooks/{path.name} has no parameter {unknown[0]}: "
+            f"{did_you_mean(unknown[0], known)}"
         )
 
 

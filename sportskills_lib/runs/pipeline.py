@@ -14,16 +14,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from sportskills_lib import tables
-from sportskills_lib.config import CONFIGS, StageConfig, current_name, stage_config
-from sportskills_lib.presets import PRESETS, PresetName
+from sportskills_lib.config import (
+    CONFIGS,
+    StageConfig,
+    current_name,
+    did_you_mean,
+    stage_config,
+)
+from sportskills_lib.presets import PRESETS
 from sportskills_lib.runs import artifacts, demo_worlds
 from sportskills_lib.runs.artifacts import (
     INSPECTION,
@@ -59,8 +64,8 @@ PLANNED_S: dict[str, dict[str, float]] = {
 
 
 def parse_settings(texts: list[str]) -> Settings:
-    """``["03.seed=1"]`` as {"03_encoder": {"seed": "1"}}; the stage's config gives the value its
-    type.
+    """``["03.seed=1"]`` as {"03_encoder": {"seed": "1"}}; the stage's config reads the text by the
+    field's type.
     """
     settings: Settings = {}
     for text in texts:
@@ -68,7 +73,7 @@ def parse_settings(texts: list[str]) -> Settings:
         stage, dot, parameter = name.partition(".")
         if not (equals and dot and parameter):
             raise ValueError(
-                f"--set {text!r} is not <stage>.<parameter>=<value>, such as 03.seed=1"
+                f"--set {text!r} is not <stage>.<parameter>=<value>, for example 03.seed=1"
             )
         settings.setdefault(stage_name(stage.strip()), {})[parameter.strip()] = value.strip()
     return settings
@@ -79,37 +84,11 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
     not fit.
     """
     if preset not in PRESETS:
-        raise ValueError(
-            f"there is no preset {preset!r}; there are {', '.join(get_args(PresetName))}"
-        )
-    configs = {}
-    for stage in NOTEBOOKS:
-        try:
-            values = _typed(stage, settings.get(stage, {}))
-            configs[stage] = stage_config(stage, preset, **values)  # type: ignore[arg-type]
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ValueError(
-                f"{stage}: {place}={first['input']!r}: {first['msg'].lower()}"
-            ) from None
-    return configs
-
-
-def _typed(stage: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Values from the command line are text: where the stage wants a list, commas part it."""
+        raise ValueError(f"unknown preset {preset!r}: {did_you_mean(preset, PRESETS)}")
     return {
-        name: [item.strip() for item in value.split(",") if item.strip()]
-        if isinstance(value, str) and takes_list(stage, name)
-        else value
-        for name, value in values.items()
+        stage: stage_config(stage, preset, **settings.get(stage, {}))  # type: ignore[arg-type]
+        for stage in NOTEBOOKS
     }
-
-
-def takes_list(stage: str, parameter: str) -> bool:
-    """Whether the stage wants a list for this parameter; False for one that it does not have."""
-    field = CONFIGS[stage].model_fields.get(parameter)
-    return field is not None and get_origin(field.annotation) is list
 
 
 def parameters(run: str, config: StageConfig) -> dict[str, Any]:

@@ -230,14 +230,14 @@ def test_settings_are_parsed_and_wrong_ones_refused(toy_workspace: Path) -> None
     for text in ("03.seed", "seed=1", "03=1"):
         with pytest.raises(ValueError, match=r"is not <stage>\.<parameter>=<value>"):
             pipeline.parse_settings([text])
-    with pytest.raises(ValueError, match="no stage '09'; there are 01_curation"):
+    with pytest.raises(ValueError, match="unknown stage '09': "):
         pipeline.parse_settings(["09.seed=1"])
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"03_encoder": {"sead": 1}}, "03_encoder has no parameter sead; it has .*seed"),
+        ({"03_encoder": {"sead": 1}}, r"03_encoder has no parameter sead: did you mean seed\?"),
         (
             {"03_encoder": {"seed": "many"}},
             "03_encoder: seed='many': input should be a valid integer",
@@ -252,7 +252,7 @@ def test_a_wrong_parameter_is_refused_by_name(
 
 
 def test_an_unknown_preset_and_both_options_are_refused(toy_workspace: Path) -> None:
-    with pytest.raises(ValueError, match="no preset 'tiny'; there are smoke, demo"):
+    with pytest.raises(ValueError, match="unknown preset 'tiny': use one of"):
         pipeline.reproduce("demo", "tiny")
     with pytest.raises(ValueError, match="exclude each other"):
         pipeline.reproduce("demo", only="03", from_stage="03")
@@ -263,7 +263,7 @@ def test_a_notebook_without_its_tag_or_a_parameter_is_refused(toy_workspace: Pat
     edit(path, 1, 'run: str = "demo"\nseed = 1')
     notebooks.check_parameters(path, {"run": "x", "steps": 3})  # not shown, but in the config
     with pytest.raises(
-        ValueError, match=r"03_encoder\.ipynb has no parameter sead; it has run, model"
+        ValueError, match=r"03_encoder\.ipynb has no parameter sead: did you mean seed\?"
     ):
         notebooks.check_parameters(path, {"sead": 1})
     notebook = toy_notebook("03_encoder")

@@ -14,9 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sportskills_lib.config import CONFIGS, current_name
+from sportskills_lib.config import CONFIGS, setting_name
 from sportskills_lib.runs import notebooks, pipeline
 from sportskills_lib.runs.artifacts import STAGES, notebook_path, run_folder, workspace
 from sportskills_lib.runs.fingerprints import digest
@@ -30,7 +29,8 @@ RECALL_ONLY: Settings = {
     "05_evaluation": {"ratings": ""},
 }
 SLUG_LETTERS = 32
-Grid = dict[str, list[Any]]  # parameter of the swept stage -> its values
+COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+Grid = dict[str, list[str]]  # parameter of the swept stage -> its values
 
 
 @dataclass(frozen=True)
@@ -97,81 +97,41 @@ def sweep_folder(name: str) -> Path:
 
 
 def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
-    """``["loss=info_nce,siglip", "frozen=[a,b]|[]"]`` by parameter. Commas part values; brackets
-    make one of a list.
+    """``["loss=info_nce,siglip", "frozen=[a,b],[]"]`` by parameter: commas separate values, and a
+    list of several items stands in brackets; a bare value of a list parameter is a list of one.
 
-    A parameter that is a list takes a bare value as a list of one. ValueError names the parameter
-    and the known ones.
+    Values stay text, which the stage's config reads. ValueError for an unknown parameter.
     """
     grid: Grid = {}
     for text in texts:
-        name, equals, values = text.partition("=")
-        name = name.strip()
-        if not (name and equals and values.strip()):
+        name, _, values = (part.strip() for part in text.partition("="))
+        alternatives = [part.strip() for part in COMMA_OUTSIDE_BRACKETS.split(values)]
+        if not (name and all(alternatives)):
             raise ValueError(
-                f"--grid {text!r} is not <parameter>=<value>,<value>, such as loss=info_nce,siglip"
+                f"--grid {text!r} is not <parameter>=<value>,<value>, for example "
+                "loss=info_nce,siglip or 'frozen=[a,b],[]'"
             )
         prefix, dot, rest = name.partition(".")
         if dot and pipeline.stage_name(prefix) == stage:
             name = rest
-        name = current_name(name)
-        if name not in CONFIGS[stage].model_fields:
-            raise ValueError(
-                f"{stage} has no parameter {name}; it has {', '.join(CONFIGS[stage].model_fields)}"
-            )
+        name = setting_name(stage, name)
         if name in grid:
             raise ValueError(f"--grid names {name} twice: put its values behind one name")
-        grid[name] = [_value(stage, name, part) for part in _alternatives(text, values)]
-        if len({shown(value) for value in grid[name]}) < len(grid[name]):
-            raise ValueError(f"--grid {text!r} names a value twice")
+        if len(set(alternatives)) < len(alternatives):
+            raise ValueError(f"--grid {text!r} names a value twice: remove one")
+        grid[name] = alternatives
     return grid
 
 
-def _alternatives(text: str, values: str) -> list[str]:
-    """The values, parted by commas and bars outside brackets."""
-    parts, depth = [""], 0
-    for letter in values:
-        depth += (letter == "[") - (letter == "]")
-        if depth not in (0, 1):
-            break
-        if depth == 0 and letter in ",|":
-            parts.append("")
-        else:
-            parts[-1] += letter
-    if depth or not all(part.strip() for part in parts):
-        raise ValueError(
-            f"--grid {text!r}: values are parted by commas, lists stand in brackets: "
-            "frozen=[a,b],[]"
-        )
-    return [part.strip() for part in parts]
-
-
-def _value(stage: str, name: str, text: str) -> str | list[str]:
-    wants_list = pipeline.takes_list(stage, name)
-    if text.startswith("[") and text.endswith("]"):
-        if not wants_list:
-            raise ValueError(f"{stage}: {name} takes one value, not a list such as {text}")
-        return [item.strip() for item in text[1:-1].split(",") if item.strip()]
-    return [text] if wants_list else text
-
-
-def shown(value: Any) -> str:
-    """A value as it is written in a grid: a list of one without brackets."""
-    if isinstance(value, list | tuple):
-        return str(value[0]) if len(value) == 1 else f"[{','.join(map(str, value))}]"
-    return str(value)
-
-
-def grid_points(stage: str, grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+def grid_points(stage: str, grid: Mapping[str, Sequence[str]]) -> list[Point]:
     """Every combination, the last parameter varying fastest; one point without settings for an
     empty grid.
     """
     points = []
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
-        words = {name: shown(value) for name, value in chosen.items()}
-        label = " ".join(f"{name}={word}" for name, word in words.items()) or "as the base"
-        points.append(Point(label, {stage: chosen} if chosen else {}, words))
+        label = " ".join(f"{name}={value}" for name, value in chosen.items()) or "as the base"
+        points.append(Point(label, {stage: dict(chosen)} if chosen else {}, chosen))
     return points
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toys import toy_settings
 
-from sportskills_lib.apps.sweep.grid import grid_points, parse_grid, plan_sweep, shown
+from sportskills_lib.apps.sweep.grid import grid_points, parse_grid, plan_sweep
 from sportskills_lib.config import CONFIGS
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
@@ -19,11 +19,10 @@ ENCODER = "03_encoder"
     ("text", "values"),
     [
         ("loss=info_nce,siglip", ["info_nce", "siglip"]),
-        ("loss=info_nce|siglip", ["info_nce", "siglip"]),
         ("03.loss=siglip", ["siglip"]),
-        ("learning_rates=1e-3,2e-3", [["1e-3"], ["2e-3"]]),
-        ("learning_rates=[1e-3,2e-3],5e-4", [["1e-3", "2e-3"], ["5e-4"]]),
-        ("frozen=[visual.conv, visual.bn]|[]", [["visual.conv", "visual.bn"], []]),
+        ("learning_rates=1e-3,2e-3", ["1e-3", "2e-3"]),
+        ("learning_rates=[1e-3,2e-3],5e-4", ["[1e-3,2e-3]", "5e-4"]),
+        ("frozen=[visual.conv, visual.bn],[]", ["[visual.conv, visual.bn]", "[]"]),
         ("steps= 10 , 20 ", ["10", "20"]),
     ],
 )
@@ -36,15 +35,12 @@ def test_values_and_lists_are_parted(text: str, values: list) -> None:
     [
         (
             ["learning_rate=1e-3"],
-            "03_encoder has no parameter learning_rate; it has model, .*learning_rates",
+            r"03_encoder has no parameter learning_rate: did you mean learning_rates\?",
         ),
         (["04.loss=pointwise"], "03_encoder has no parameter 04.loss"),
         (["loss"], "is not <parameter>=<value>"),
         (["loss="], "is not <parameter>=<value>"),
-        (["loss=info_nce,"], "values are parted by commas"),
-        (["frozen=[a,[b]]"], "lists stand in brackets"),
-        (["frozen=[a"], "lists stand in brackets"),
-        (["loss=[info_nce,siglip]"], "loss takes one value, not a list"),
+        (["loss=info_nce,"], "is not <parameter>=<value>"),
         (["loss=siglip,siglip"], "names a value twice"),
         (["loss=siglip", "loss=info_nce"], "names loss twice"),
     ],
@@ -59,9 +55,8 @@ def test_points_are_the_product_in_order() -> None:
     assert [point.label for point in points] == [
         "steps=1 frozen=[a,b]", "steps=1 frozen=[]", "steps=2 frozen=[a,b]", "steps=2 frozen=[]",
     ]  # fmt: skip
-    assert points[3].settings == {ENCODER: {"steps": "2", "frozen": []}}
+    assert points[3].settings == {ENCODER: {"steps": "2", "frozen": "[]"}}
     assert [point.label for point in grid_points(ENCODER, {})] == ["as the base"]
-    assert (shown(["a"]), shown([]), shown(0.5)) == ("a", "[]", "0.5")
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (("sweep", "03", "--grid", "rate=1"), "03_encoder has no parameter rate; it has model"),
+        (("sweep", "03", "--grid", "rate=1"), "03_encoder has no parameter rate: use one of model"),
         (
             ("sweep", "03", "steps=1,x"),
             "steps=x: 03_encoder: steps='x': input should be a valid integer",
@@ -71,12 +71,12 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
             ("sweep", "06"),
             "06_analysis only shows what the stages made: sweep one of 01_curation",
         ),
-        (("sweep", "08"), "there is no stage '08'"),
+        (("sweep", "08"), "unknown stage '08'"),
         (("sweep", "03", "--base", "none"), "there is no run 'none'"),
         (("sweep", "03", "--name", "../x"), "invalid run name '../x'"),
         (("study", "--file", "none.toml"), "there is no list of sweeps none.toml"),
         (("plan", "03", "--gpu", "abacus"), "no figures are known of GPU 'abacus'"),
-        (("plan", "--preset", "tiny"), "there is no preset 'tiny'"),
+        (("plan", "--preset", "tiny"), "unknown preset 'tiny'"),
     ],
 )
 def test_wrong_use_ends_with_code_2_and_one_line(call, words: tuple[str, ...], error: str) -> None:

@@ -100,7 +100,7 @@ def test_groups_of_sports_hold_every_sport_of_the_demo_once() -> None:
         (("limit_minutes", "limit_hours"), "unknown key limit_hours; known are base, jobs"),
         (("seeds = [0, 1]", "seed = 0"), "sweep study-seeds has the unknown key seed"),
         (("base =", "base"), "study.toml: "),
-        (('"03.loss"', '"30.loss"'), "there is no stage '30'"),
+        (('"03.loss"', '"30.loss"'), "unknown stage '30'"),
     ],
 )
 def test_a_wrong_list_is_refused_by_name(file: Path, change: tuple[str, str], words: str) -> None:
