@@ -1,3 +1,1 @@
-"""Sweeps: many runs of the later stages over one base run, a plan before anything is loaded, and
-the study.
-"""
+"""Sweeps: many runs of the later stages over one base run, their plan, and the study."""

@@ -1,6 +1,4 @@
-"""``sportskills sweep | study | plan``: many runs over one base, the list of them that is the
-study, and dry runs.
-"""
+"""``sportskills sweep | study | plan``: many runs over one base, the study, and dry runs."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ SWEEP_EPILOG = (
     "Examples: sportskills sweep 03 --grid learning_rates=1e-3,2e-3 loss=info_nce,siglip "
     "--seeds 3 --jobs 2 · "
     "sportskills sweep 03 --base mine --grid 'frozen=[visual.conv,visual.bn],[]' --plan. "
-    "Commas part values, brackets "
-    "make a list (quote them). The table is data/sweeps/<name>/members.csv, the page "
+    "Commas separate values, "
+    "brackets make a list (quote them). The table is data/sweeps/<name>/members.csv, the page "
     "reports/<name>/index.html"
 )
 STUDY_EPILOG = "Example: sportskills study --only ablations --plan"
@@ -62,7 +60,6 @@ def sweep(
     """
     from sportskills_lib.apps.sweep import grid as grids
     from sportskills_lib.apps.sweep import members
-    from sportskills_lib.apps.sweep.estimates import members_planned
     from sportskills_lib.runs import pipeline
 
     full = pipeline.stage_name(stage)
@@ -79,7 +76,7 @@ def sweep(
         title=title,
     )
     if plan:
-        typer.echo("\n".join(members_planned(planned)))
+        typer.echo("\n".join(members.plan_lines(planned)))
         return
     members.run(planned, jobs=jobs or 1)
 
@@ -94,10 +91,10 @@ def study(
     jobs: Jobs = None,
     base: Annotated[
         str | None,
-        typer.Option(help="The run whose 01 and 02 are read; default: as the list says."),
+        typer.Option(help="The run whose 01 and 02 are read; default: the one in the list."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The preset of a base that is yet to be made.")
+        str | None, typer.Option(help="The preset of a base that does not exist yet.")
     ] = None,
     set_: Set = None,
     to: Annotated[
@@ -107,16 +104,14 @@ def study(
         bool, typer.Option("--plan", help="Only list the members and estimate the time.")
     ] = False,
 ) -> None:
-    """Run the list of sweeps that is the study: seeds, controls, ablations. What stands is
-    skipped.
-    """
+    """Run the study's list of sweeps: seeds, controls, ablations. Complete members are skipped."""
     from sportskills_lib.apps.sweep import study_file as studies
     from sportskills_lib.runs import pipeline
 
     chosen = studies.read(file, only=only, base=base, preset=preset)
     fixed = pipeline.parse_settings(set_ or [])
     if plan:
-        typer.echo("\n".join(studies.planned(chosen, fixed)))
+        typer.echo("\n".join(studies.plan_lines(chosen, fixed)))
         return
     studies.run(chosen, fixed, jobs=jobs, to=to)
 
@@ -138,8 +133,8 @@ def plan(
         str, typer.Option(help="h100, a100 or rtx4090: the GPU of the estimate.")
     ] = "h100",
 ) -> None:
-    """Say what a run would do, how large its models are and how long it may take, before anything
-    is loaded.
+    """Show what a run would do, how large its models are and how long it may take, without running
+    anything.
     """
     from sportskills_lib.runs import pipeline
 

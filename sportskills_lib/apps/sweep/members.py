@@ -1,10 +1,9 @@
-"""Runs the members of a sweep side by side, each in a guarded process of its own; one line a
+"""Runs the members of a sweep in parallel, each in a guarded process of its own; one line per
 member.
 
-A member is an ordinary run: its process is ``sportskills reproduce --run <member>``, which anybody
-may call again by hand. What stands with the same key is skipped, a failed member does not stop the
-others, and a sweep that was killed goes on, since its members do. Only a full disk ends all: the
-others would meet it, too.
+A member is an ordinary run: its process is ``sportskills reproduce --run <member>``, which can be
+called by hand, too. Complete members are skipped, a failed member does not stop the others, and a
+sweep that was killed goes on, since its members do. Only a full disk ends all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sportskills_lib.apps.sweep.estimates import member_seconds
 from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
 from sportskills_lib.runs import artifacts, demo_worlds, notebooks, pipeline, process_guard
 from sportskills_lib.runs.errors import (
@@ -51,38 +49,6 @@ class Running:
     slot: int
     started: float
     log: Path
-
-
-class Clock:
-    """How long is left: what is to come takes its estimate, times how much longer than theirs the
-    finished ones took.
-
-    Before one has finished, members at a time are taken to slow one another down as much as there
-    are of them.
-    """
-
-    def __init__(self, expected_s: dict[str, float | None], jobs: int):
-        self._expected, self._jobs, self._took, self._planned = expected_s, jobs, 0.0, 0.0
-
-    def ended(self, run: str, seconds: float, *, done: bool = True) -> None:
-        """Learn from a member that took so long; nothing from one that failed on its way."""
-        if (planned := self._expected.pop(run, None)) and done:
-            self._took, self._planned = self._took + seconds, self._planned + planned
-
-    def left(self, begun_s: Mapping[str, float] | None = None) -> str:
-        """``; about 4 min left``, or nothing where a member's time is unknown or none is left.
-
-        ``begun_s``: seconds since each running member began.
-        """
-        if not self._expected or any(value is None for value in self._expected.values()):
-            return ""
-        slower = self._took / self._planned if self._planned else float(self._jobs)
-        begun = begun_s or {}
-        to_come = [
-            max(0.0, (value or 0.0) * slower - begun.get(run, 0.0))
-            for run, value in self._expected.items()
-        ]
-        return f"; about {Progress.clock(max(1.0, sum(to_come) / self._jobs))} left"
 
 
 # ------------------------------------------------------------------------------------------- states
@@ -122,11 +88,41 @@ def prepare(sweep: Sweep, jobs: int) -> None:
         pipeline.save_settings(member.run, sweep.preset, member.settings, **notes)
 
 
-def stands(sweep: Sweep, member: Member) -> bool:
-    """Whether every stage of the member is complete with the key of now."""
+def is_complete(sweep: Sweep, member: Member) -> bool:
+    """Whether every stage of the member is complete with its key of now."""
     configs = pipeline.stage_configs(sweep.preset, member.settings)
     later = artifacts.STAGES[artifacts.STAGES.index(sweep.stage) :]
     return not any(pipeline.reasons(member.run, stage, configs[stage]) for stage in later)
+
+
+def expected_seconds(sweep: Sweep, member: Member) -> float | None:
+    """An estimate: the seconds that the member's stages took last time, else those of the base, on
+    all cores; None where a stage was never measured.
+    """
+    seconds = []
+    for stage in sweep.stages:
+        known = artifacts.is_complete(member.run, stage)
+        seconds.append(
+            pipeline.planned_seconds(member.run if known else sweep.base, stage, sweep.preset)
+        )
+    return None if None in seconds else sum(filter(None, seconds))
+
+
+def plan_lines(sweep: Sweep) -> list[str]:
+    """The members, a line each with its estimated time, and the time of all."""
+    lines = [f"{sweep.name}: {len(sweep.members)} members over run {sweep.base}"]
+    seconds = [expected_seconds(sweep, member) for member in sweep.members]
+    for member, expected in zip(sweep.members, seconds, strict=True):
+        seed = "" if member.seed is None else f" seed {member.seed}"
+        about = "time unknown" if expected is None else f"about {Progress.clock(expected)}"
+        lines.append(f"  {member.run:<48} {member.label}{seed}: {about}")
+    total = Progress.clock(sum(filter(None, seconds)))
+    more = "more than " if None in seconds else ""
+    lines.append(
+        f"  all together {more}{total}, estimated from the seconds that the base's stages took, "
+        "whatever --jobs and steps; complete members are skipped"
+    )
+    return lines
 
 
 # ---------------------------------------------------------------------------------------------- run
@@ -143,22 +139,18 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
     with _only_sweeper(sweep), full_disk_named(sweep.folder):
         prepare(sweep, jobs)
         _make_worlds(sweep, say)
-        pending = [member for member in sweep.members if not stands(sweep, member)]
+        pending = [member for member in sweep.members if not is_complete(sweep, member)]
         known = {
             m.run: states(sweep.name).get(m.run, {}) | {"state": WAITING, "error": "", "log": ""}
             for m in pending
         }
-        clock = Clock({member.run: member_seconds(sweep, member) for member in pending}, jobs)
-        say(
-            f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a "
-            f"time{clock.left()}"
-        )
+        say(f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a time")
         for number, member in enumerate(sweep.members, start=1):
             if member not in pending:
                 known[member.run] = {"state": DONE, "error": "", "log": ""}
                 say(f"{_place(sweep, number, member)}skipped, nothing changed")
         try:
-            _run_all(sweep, pending, jobs, known, clock, say)
+            _run_all(sweep, pending, jobs, known, say)
         finally:
             artifacts.write_json(
                 sweep.folder / "states.json", {m.run: known[m.run] for m in sweep.members}
@@ -237,7 +229,6 @@ def _run_all(
     pending: Sequence[Member],
     jobs: int,
     known: dict[str, dict[str, Any]],
-    clock: Clock,
     say: Say,
 ) -> None:
     """Keep ``jobs`` members going until none is left; note in ``known`` what became of each, and on
@@ -254,10 +245,8 @@ def _run_all(
                 running.remove(each)
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
-                clock.ended(each.member.run, outcome["seconds"], done=outcome["state"] == DONE)
-                begun = {one.member.run: time.monotonic() - one.started for one in running}
                 place = _place(sweep, sweep.members.index(each.member) + 1, each.member)
-                say(f"{place}{_line(each, outcome)}{clock.left(begun)}")
+                say(f"{place}{_line(each, outcome)}")
                 if each.process.returncode == DiskFull.exit_code:
                     raise DiskFull(outcome["error"])
     finally:

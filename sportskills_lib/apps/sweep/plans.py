@@ -1,10 +1,10 @@
-"""What a run would do, and what 03 would cost, before anything is loaded or downloaded. All of it
-is an estimate.
+"""What a run would do, and what 03 would cost, before anything runs or is downloaded. All of it is
+an estimate.
 
 Stages that were measured (of this run, or of the demo and smoke presets) show their seconds. For
 towers on a GPU the time is operations over an assumed share of the GPU's peak, both printed:
-reading, decoding and waiting for data come on top. What cannot be known without a download (a model
-on a hub) is said to be unknown.
+reading, decoding and waiting for data come on top. Models whose shape would need a download are
+named as not counted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sportskills_lib.apps.sweep import model_size
-from sportskills_lib.apps.sweep.estimates import arm_steps, trained_on_cache
 from sportskills_lib.config import EncoderConfig, PairingConfig
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES
@@ -56,7 +55,7 @@ def plan_lines(
 ) -> Iterator[str]:
     """The plan, a line at a time. ``clips``: how many to count on where the run has none yet."""
     if gpu not in GPUS:
-        raise ValueError(f"no figures are known of GPU {gpu!r}; there are {', '.join(GPUS)}")
+        raise ValueError(f"unknown --gpu {gpu!r}: use one of {', '.join(GPUS)}")
     preset, chosen = pipeline.chosen_settings(run, preset, settings)
     configs = pipeline.stage_configs(preset, chosen)
     begin, end = (
@@ -70,12 +69,13 @@ def plan_lines(
     for stage in NOTEBOOKS[NOTEBOOKS.index(begin) : NOTEBOOKS.index(end) + 1]:
         why = pipeline.reasons(run, stage, configs[stage])
         seconds = pipeline.planned_seconds(run, stage, preset)
-        time = (
-            "its time was never measured"
-            if seconds is None
-            else f"{Progress.clock(seconds)} as measured"
+        source = (
+            "measured in this run"
+            if artifacts.is_complete(run, stage)
+            else "estimated from runs of this preset on two cores"
         )
-        yield f"  {stage:<16}{'runs (' + ', '.join(why[:3]) + ')' if why else 'stands'}; {time}"
+        time = "time unknown" if seconds is None else f"{Progress.clock(seconds)}, {source}"
+        yield f"  {stage:<16}{'runs (' + ', '.join(why[:3]) + ')' if why else 'complete'}; {time}"
         if stage == STAGES[2]:
             encoder, pairing = configs[stage], configs[STAGES[1]]
             assert isinstance(encoder, EncoderConfig) and isinstance(pairing, PairingConfig)
@@ -128,6 +128,21 @@ def millions(number: float) -> str:
     return f"{number / 1e6:.1f} M" if number >= 1e7 else f"{number / 1e6:.2f} M"
 
 
+def arm_steps(config: EncoderConfig, encoder: str) -> tuple[int, int, int]:
+    """Optimiser steps of an arm of this encoder, how many trials choose its learning rate (none
+    where there is no choice), and the steps of each.
+    """
+    video = encoder == "video"
+    rates = config.video_learning_rates if video else config.learning_rates
+    steps = config.video_steps if video else config.steps
+    return steps, (len(rates) if len(rates) > 1 else 0), config.trial_steps
+
+
+def trained_on_cache(config: EncoderConfig, encoder: str) -> bool:
+    """Whether this encoder trains on features of frozen frames, computed once."""
+    return encoder == "video" and config.video_start == "image_arm"
+
+
 @dataclass(frozen=True)
 class Plan:
     """The sums behind the lines of 03. Legend: a clip has ``config.train_frames`` frames in
@@ -142,8 +157,8 @@ class Plan:
 
     @property
     def encoders(self) -> list[str]:
-        """image, video, native."""
-        return list(getattr(self.config, "encoders", ["image"]))
+        """Those that can be counted: the shape of native comes with its weights."""
+        return [name for name in self.config.encoders if name != "native"]
 
     @property
     def batch(self) -> int:
@@ -151,24 +166,14 @@ class Plan:
         return self.config.sports_per_batch * self.config.clips_per_sport
 
     @property
-    def batches(self) -> int:
-        """Batches of a step."""
-        return int(getattr(self.config, "accumulate", 1))
-
-    @property
-    def precision(self) -> str:
-        """no, bf16 or fp16."""
-        return str(getattr(self.config, "precision", "no"))
-
-    @property
     def numbers(self) -> str:
         """The numbers that activations are kept in, as they are called."""
-        return "float32" if self.precision == "no" else self.precision
+        return "float32" if self.config.precision == "no" else self.config.precision
 
     @property
     def peak(self) -> float:
         """Operations a second of the GPU in this precision."""
-        return self.gpu.single_flops if self.precision == "no" else self.gpu.half_flops
+        return self.gpu.single_flops if self.config.precision == "no" else self.gpu.half_flops
 
     def _frames_of(self, encoder: str) -> int:
         return self.config.train_frames if encoder == "image" else self.frames
@@ -177,16 +182,10 @@ class Plan:
         """Parameters of the temporal transformer over frame features: 12 D² + 13 D a layer, and
         positions.
         """
-        if (
-            "video" not in self.encoders
-            or getattr(self.config, "video_pooling", "temporal") != "temporal"
-        ):
+        if "video" not in self.encoders or self.config.video_pooling != "temporal":
             return 0
         width = self.counts.width
-        return (
-            getattr(self.config, "video_layers", 2) * (12 * width**2 + 13 * width)
-            + (self.frames - 1) * width
-        )
+        return self.config.video_layers * (12 * width**2 + 13 * width) + (self.frames - 1) * width
 
     def step_flop(self, encoder: str) -> float:
         """Operations of one step: forward, twice as much backward for what is trained, and forward
@@ -200,7 +199,7 @@ class Plan:
         text = 1 + again + 2 * counts.trained_text / max(1, counts.text)
         frames = 0.0 if cached else image * counts.frame_flop * self._frames_of(encoder)
         pooled = 6.0 * self.pooling() * self.frames if encoder == "video" else 0.0
-        return self.batches * self.batch * (frames + text * counts.text_flop + pooled)
+        return self.config.accumulate * self.batch * (frames + text * counts.text_flop + pooled)
 
     def activations(self, encoder: str, clips: int) -> float:
         """Bytes kept for the backward pass of so many clips."""
@@ -210,7 +209,9 @@ class Plan:
             if trained_on_cache(self.config, encoder)
             else self._frames_of(encoder) * counts.frame_bytes
         )
-        return clips * (frames + counts.text_bytes) * (1.0 if self.precision == "no" else 0.5)
+        return (
+            clips * (frames + counts.text_bytes) * (1.0 if self.config.precision == "no" else 0.5)
+        )
 
     def state(self) -> float:
         """Bytes of weights, gradients and AdamW's two moments, all float32."""
@@ -232,28 +233,27 @@ class Plan:
                 f"    video adds {millions(self.pooling())} parameters of temporal "
                 "attention, by formula"
             )
-        if "native" in self.encoders:
+        if "native" in config.encoders:
             yield (
-                f"    native {getattr(config, 'native_model', '')}: not counted, its shape "
-                "comes with its weights"
+                f"    native {config.native_model}: not counted, its shape comes with its weights"
             )
-        if rank := getattr(config, "lora_rank", 0):
+        if rank := config.lora_rank:
             yield f"    LoRA of rank {rank}: fewer weights are trained than these lines count"
 
     def steps(self) -> Iterator[str]:
         """Steps, clips and operations."""
-        for encoder in [name for name in self.encoders if name != "native"]:
-            steps, trials = arm_steps(self.config, encoder)
-            tried = f" and {trials[0]} trials of {trials[1]}" if trials[0] else ""
+        for encoder in self.encoders:
+            steps, trials, length = arm_steps(self.config, encoder)
+            tried = f" and {trials} trials of {length}" if trials else ""
             cached = trained_on_cache(self.config, encoder)
             frames = (
                 "cached features"
                 if cached
-                else f"{self.batches * self.batch * self._frames_of(encoder):,} frames"
+                else f"{self.config.accumulate * self.batch * self._frames_of(encoder):,} frames"
             )
             yield (
                 f"    {encoder}: {len(self.config.arms)} arms, each {steps:,} steps{tried}; "
-                f"{self.batches * self.batch} clips a step, {frames}; "
+                f"{self.config.accumulate * self.batch} clips a step, {frames}; "
                 f"{self.step_flop(encoder) / 1e12:.3g} TFLOP a step"
             )
 
@@ -281,11 +281,11 @@ class Plan:
         """Operations of one arm: steps, trials, validations, and embedding every clip at the
         end.
         """
-        steps, (count, length) = arm_steps(self.config, encoder)
+        steps, trials, length = arm_steps(self.config, encoder)
         clips = self.clips or 0
         encode = self.frames * self.counts.frame_flop + TEXTS_A_CLIP * self.counts.text_flop
         looks = 1 + steps // self.config.evaluate_every
-        return (steps + count * length) * self.step_flop(encoder) + (
+        return (steps + trials * length) * self.step_flop(encoder) + (
             1 + VAL_SHARE * looks
         ) * clips * encode
 
@@ -296,7 +296,7 @@ class Plan:
             return
         rate = self.peak * SHARE_OF_PEAK
         total = 0.0
-        for encoder in [name for name in self.encoders if name != "native"]:
+        for encoder in self.encoders:
             arm = self.arm_flop(encoder) / rate
             total += arm * len(self.config.arms)
             yield (
@@ -319,7 +319,7 @@ class Plan:
 
     def disk(self, size_px: int) -> Iterator[str]:
         """Frames of 02, embeddings and towers of 03."""
-        models = len(self.encoders) * len(self.config.arms) + 1
+        models = len(self.config.encoders) * len(self.config.arms) + 1
         towers = models * 4.0 * self.counts.parameters
         if self.clips is None:
             yield (

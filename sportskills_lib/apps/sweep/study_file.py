@@ -1,10 +1,8 @@
 """The study: a list of sweeps in a file, run one after the other, its tables and figures copied to
 docs/study.
 
-Resumable, since its sweeps are. A point of the list whose setting no config has is left out,
-loudly: it is named before anything runs and on the study's page, so that a list may be written
-before the code that it asks for. What is copied names its runs, commit, settings and seeds, so that
-every figure can be traced.
+Complete members are skipped, so a study that was interrupted goes on. Every setting of the list is
+checked before anything runs.
 """
 
 from __future__ import annotations
@@ -12,17 +10,16 @@ from __future__ import annotations
 import shutil
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sportskills_lib.apps.sweep import members as members_module
 from sportskills_lib.apps.sweep import results
-from sportskills_lib.apps.sweep.estimates import member_seconds, members_planned
 from sportskills_lib.apps.sweep.grid import Point, Sweep, plan_sweep
-from sportskills_lib.config import CONFIGS, current_name
+from sportskills_lib.config import did_you_mean, setting_name
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
@@ -30,9 +27,6 @@ from sportskills_lib.runs.errors import RunError, shown
 from sportskills_lib.runs.pipeline import Say, Settings
 from sportskills_lib.runs.progress import Progress
 
-STAGE = STAGES[2]
-KEYS = {"base", "preset", "jobs", "limit_minutes", "sweep"}
-SWEEP_KEYS = {"name", "title", "stage", "seeds", "set", "points", "together", "transfer"}
 COPIED = (
     "members.csv",
     "over_seeds.csv",
@@ -44,36 +38,55 @@ COPIED = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One sweep of the list, and which of 05's figures over several runs it ends with."""
+class StudySweep(BaseModel):
+    """One sweep of the list; settings are written as for --set, ``{"03.loss": "siglip"}``."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
-    title: str
-    seeds: list[int]
-    fixed: Settings
-    points: dict[str, Settings]
-    together: bool  # figures by sport over all members, which must differ in the seed alone
-    transfer: bool  # which group of sports helps which, over members trained on groups
-    stage: str = STAGE  # whose settings vary
+    title: str = ""
+    stage: str = STAGES[2]  # whose settings vary
+    seeds: list[int] = [0]
+    settings: Settings = Field({}, alias="set")  # of all its members
+    points: dict[str, Settings] = {"as the base": {}}
+    together: bool = False  # figures by sport over all members, which must differ in the seed alone
+    transfer: bool = False  # which group of sports helps which, over members trained on groups
+
+    @field_validator("stage", mode="before")
+    @classmethod
+    def _full_name(cls, stage: Any) -> str:
+        return pipeline.stage_name(str(stage))
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_stage(cls, values: dict[str, Any]) -> Settings:
+        settings: Settings = {}
+        for name, value in values.items():
+            number, _, parameter = name.partition(".")
+            stage = pipeline.stage_name(number)
+            settings.setdefault(stage, {})[setting_name(stage, parameter)] = value
+        return settings
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _points_by_stage(cls, points: dict[str, dict[str, Any]]) -> dict[str, Settings]:
+        return {label: cls._by_stage(values) for label, values in points.items()}
 
 
-@dataclass(frozen=True)
-class Study:
-    """The list, and what was left out of it with the reason."""
+class StudyList(BaseModel):
+    """The sweeps of a list, and the run whose stages they read."""
 
-    base: str
-    preset: str
-    jobs: int
-    limit_minutes: float
-    entries: list[Entry]
-    left_out: list[str]
-    name: str = "study"  # the file's, and of the folder in docs
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str  # the file's, and of the folder in docs
+    base: str = "demo"
+    preset: str = "demo"  # of a base that has yet to be made
+    jobs: int = 1
+    limit_minutes: float = 0.0  # accepted in older lists, without effect
+    sweep: list[StudySweep] = []
 
     @property
     def before(self) -> str:
         """The last stage that every member reads from the base."""
-        first = max([entry.stage for entry in self.entries], default=STAGE)
+        first = max((each.stage for each in self.sweep), default=STAGES[2])
         return STAGES[STAGES.index(first) - 1]
 
 
@@ -86,143 +99,83 @@ def read(
     only: list[str] | None = None,
     base: str | None = None,
     preset: str | None = None,
-) -> Study:
-    """The list of sweeps; ValueError names a key that is unknown, a sweep that ``only`` names in
-    vain, or bad TOML.
+) -> StudyList:
+    """The list of sweeps, or those whose names ``only`` has (with or without the leading
+    ``study-``); ValueError names what the file or ``only`` has wrong.
     """
     path = file or artifacts.workspace() / "notebooks" / "study.toml"
     if not path.is_file():
         raise ValueError(f"there is no list of sweeps {shown(path)}: name one with --file")
+    chosen = {"base": base, "preset": preset}
+    chosen = {name: value for name, value in chosen.items() if value}
     try:
         text = tomllib.loads(path.read_text(encoding="utf-8"))
+        study = StudyList.model_validate({"name": path.stem} | text | chosen)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{shown(path)}: {error}") from None
-    _known(text, KEYS, shown(path))
-    left_out: list[str] = []
-    entries = [entry for words in text.get("sweep", []) if (entry := _entry(words, left_out))]
-    if unknown := sorted(set(only or []) - {name for each in entries for name in _names(each)}):
-        raise ValueError(
-            f"the study has no sweep {', '.join(unknown)}; it has "
-            f"{', '.join(e.name for e in entries)}"
-        )
-    chosen = [entry for entry in entries if not only or set(_names(entry)) & set(only)]
-    left_out = [text for text in left_out if any(text.startswith(entry.name) for entry in chosen)]
-    facts = (
-        base or text.get("base", "demo"),
-        preset or text.get("preset", "demo"),
-        int(text.get("jobs", 1)),
-    )
-    return Study(*facts, float(text.get("limit_minutes", 0)), chosen, left_out, path.stem)
-
-
-def _names(entry: Entry) -> tuple[str, str]:
-    """The sweep's name, and the same without the study's: ablations."""
-    return entry.name, entry.name.removeprefix("study-")
-
-
-def _known(words: dict[str, Any], keys: set[str], where: str) -> None:
-    if unknown := sorted(set(words) - keys):
-        raise ValueError(
-            f"{where} has the unknown key {', '.join(unknown)}; known are {', '.join(sorted(keys))}"
-        )
-
-
-def _entry(words: dict[str, Any], left_out: list[str]) -> Entry | None:
-    """One sweep, without the points (or all of it) whose settings no config has; those are told in
-    ``left_out``.
-    """
-    _known(words, SWEEP_KEYS, f"sweep {words.get('name', '?')}")
-    name = words["name"]
-    fixed, missing = _settings(words.get("set", {}))
-    left_out += [f"{name}: {text}" for text in missing]
-    points = {}
-    for label, values in (words.get("points") or {"as the base": {}}).items():
-        settings, unknown = _settings(values)
-        if unknown:
-            left_out.append(f"{name}, {label}: {', '.join(unknown)}")
-        else:
-            points[label] = settings
-    more = (
-        bool(words.get("together")),
-        bool(words.get("transfer")),
-        pipeline.stage_name(str(words.get("stage", "03"))),
-    )
-    return Entry(name, words.get("title", name), words.get("seeds", [0]), fixed, points, *more)
-
-
-def _settings(values: dict[str, Any]) -> tuple[Settings, list[str]]:
-    """``{"03.loss": "siglip"}`` by stage, and the settings that no config has or takes, with the
-    reason.
-    """
-    settings: Settings = {}
-    missing = []
-    for name, value in values.items():
-        number, _, parameter = name.partition(".")
-        stage, parameter = pipeline.stage_name(number), current_name(parameter)
-        if parameter not in CONFIGS[stage].model_fields:
-            missing.append(f"{stage} has no parameter {parameter}")
-        else:
-            settings.setdefault(stage, {})[parameter] = value
-    return settings, missing
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        text = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{shown(path)}: {place}: {text}") from None
+    names = {each.name.removeprefix("study-"): each for each in study.sweep}
+    wanted = [name.removeprefix("study-") for name in only or names]
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"the study has no sweep {name}: {did_you_mean(name, names)}")
+    sweeps = [each for name, each in names.items() if name in wanted]
+    return study.model_copy(update={"sweep": sweeps})
 
 
 # --------------------------------------------------------------------------------------------- plan
 
 
-def sweeps(study: Study, fixed: Settings) -> list[tuple[Entry, Sweep]]:
-    """Every sweep of the study with its members; the base must have been begun. ``fixed`` goes over
+def plan_study(study: StudyList, fixed: Settings) -> list[Sweep]:
+    """Every sweep of the study with its members; the base must have settings. ``fixed`` wins over
     the list's own.
     """
-    found = []
-    for entry in study.entries:
-        points = [Point(label, settings, {}) for label, settings in entry.points.items()]
-        common = pipeline.merged(entry.fixed, fixed)
-        options: dict[str, Any] = {
-            "base": study.base,
-            "seeds": entry.seeds,
-            "fixed": common,
-            "title": entry.title,
-        }
-        found.append((entry, plan_sweep(entry.name, entry.stage, points, **options)))
-    return found
+    return [
+        plan_sweep(
+            each.name,
+            each.stage,
+            [Point(label, settings, {}) for label, settings in each.points.items()],
+            base=study.base,
+            seeds=each.seeds,
+            fixed=pipeline.merged(each.settings, fixed),
+            title=each.title or each.name,
+        )
+        for each in study.sweep
+    ]
 
 
-def planned(study: Study, fixed: Settings) -> list[str]:
-    """What would be run and for how long: an estimate; a base that is not there yet is named, not
+def plan_lines(study: StudyList, fixed: Settings) -> list[str]:
+    """What would be run and for how long: an estimate; a base that does not exist is named, not
     made.
     """
-    lines = [f"left out: {text}" for text in study.left_out]
     if pipeline.load_settings(study.base) is None:
-        names = ", ".join(entry.name for entry in study.entries)
+        names = ", ".join(each.name for each in study.sweep)
         return [
-            *lines,
-            (
-                f"run {study.base} is not made yet: up to {study.before} first, then {names}; "
-                "their time is not known yet"
-            ),
+            f"run {study.base} does not exist yet: it is made up to {study.before} first, then "
+            f"{names}; their time is unknown until then"
         ]
-    found = sweeps(study, fixed)
-    for _, sweep in found:
-        lines += members_planned(sweep)
-    return [*lines, estimate(study, [sweep for _, sweep in found])]
+    sweeps = plan_study(study, fixed)
+    lines = [line for sweep in sweeps for line in members_module.plan_lines(sweep)]
+    return [*lines, estimate(sweeps)]
 
 
-def estimate(study: Study, found: list[Sweep]) -> str:
-    """One line: members, how many of them stand, and the time of the rest."""
-    members = [(sweep, member) for sweep in found for member in sweep.members]
-    pending = [
-        (sweep, member) for sweep, member in members if not members_module.stands(sweep, member)
-    ]
-    seconds = [member_seconds(sweep, member) for sweep, member in pending]
-    total = sum(value or 0.0 for value in seconds)
-    over = " — above its limit" if study.limit_minutes and total > 60 * study.limit_minutes else ""
-    about = (
-        "its time is not known" if None in seconds else (f"about {Progress.clock(total)} to come")
+def estimate(sweeps: list[Sweep]) -> str:
+    """One line: members, how many of them are complete, and the time of the others."""
+    members = [(sweep, member) for sweep in sweeps for member in sweep.members]
+    pending = [pair for pair in members if not members_module.is_complete(*pair)]
+    seconds = [members_module.expected_seconds(*pair) for pair in pending]
+    time = (
+        "their time is unknown"
+        if None in seconds
+        else f"about {Progress.clock(sum(filter(None, seconds)))}, estimated from the base's seconds"
     )
-    limit = f" (limit {study.limit_minutes:.0f} min{over})" if study.limit_minutes else ""
     return (
-        f"study: {len(members)} members, {len(members) - len(pending)} stand; {about}, an "
-        f"estimate{limit}"
+        f"study: {len(members)} members, {len(members) - len(pending)} complete, "
+        f"{len(pending)} to run: {time}"
     )
 
 
@@ -230,27 +183,25 @@ def estimate(study: Study, found: list[Sweep]) -> str:
 
 
 def run(
-    study: Study,
+    study: StudyList,
     fixed: Settings,
     *,
     jobs: int | None = None,
     to: Path | None = None,
     say: Say = print,
 ) -> Path:
-    """Make the base's earlier stages if they must be, run every sweep, and copy what they found;
-    returns the folder.
+    """Bring the base's earlier stages up to date, run every sweep, and copy the results; returns
+    the folder.
 
     A sweep with failed members does not stop the others: RunError in the end, after everything has
     been copied.
     """
-    for text in study.left_out:
-        say(f"left out: {text}")
     stored = pipeline.load_settings(study.base)
     pipeline.reproduce(study.base, None if stored else study.preset, until=study.before, say=say)
-    found = sweeps(study, fixed)
-    say(estimate(study, [sweep for _, sweep in found]))
+    sweeps = plan_study(study, fixed)
+    say(estimate(sweeps))
     failed = []
-    for _, sweep in found:
+    for sweep in sweeps:
         try:
             members_module.run(sweep, jobs=jobs or study.jobs, say=say)
         except RunError as error:
@@ -259,11 +210,11 @@ def run(
             failed.append(str(error))
             say(f"FAILED {error}")
     folder = to or artifacts.workspace() / "docs" / study.name
-    copy(study, found, folder)
+    copy(study, sweeps, folder)
     say(f"study: {shown(folder / 'README.md')}")
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(found)} sweeps have failed members; first: {failed[0]}"
+            f"{len(failed)} of {len(sweeps)} sweeps have failed members; first: {failed[0]}"
         )
     return folder
 
@@ -271,116 +222,92 @@ def run(
 # --------------------------------------------------------------------------------------------- copy
 
 
-def copy(study: Study, found: list[tuple[Entry, Sweep]], folder: Path) -> None:
-    """Tables and figures of each sweep to ``folder/<sweep>``, and README.md with what each is and
-    where it is from.
+def copy(study: StudyList, sweeps: list[Sweep], folder: Path) -> None:
+    """Tables and figures of each sweep to ``folder/<sweep>``, and README.md, which shows them.
 
-    No vectors, no table of a megabyte: what is written is what is committed. Both are in
+    Neither vectors nor tables of a megabyte, which a repository could not bear: those are in
     ``reports/`` and data/sweeps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     page = [_HEAD.format(base=study.base)]
-    if study.left_out:
-        page += [
-            "Left out, since no config has the setting:\n",
-            *(f"- {text}" for text in study.left_out),
-            "",
-        ]
-    for entry, sweep in found:
+    for listed, sweep in zip(study.sweep, sweeps, strict=True):
         place = folder / sweep.name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         for name in COPIED:
             if (sweep.folder / name).is_file():
                 shutil.copyfile(sweep.folder / name, place / name)
-        page += [*_section(sweep, place), *_figures(entry, sweep, place)]
+        _write_figures(listed, sweep, place)
+        page += _section(listed, sweep, place)
     write_whole(folder / "README.md", "\n".join(page).rstrip() + "\n")
 
 
 _HEAD = """# The study, as it was run
 
 Written by `make study` over run `{base}`; do not edit it. Demo figures are demo figures, never results about sport.
-Every number comes from the CSV files beside it; a member's settings are in `data/runs/<run>/run.json` and in the
-manifests of its stages. Intervals are 95 %, from resampling source videos within sport; ± is the standard deviation
-over seeds.
+Every number comes from the CSV files beside it: `members.csv` names runs, seeds, seconds and commits; a member's
+settings are in `data/runs/<run>/run.json` and in the manifests of its stages. Intervals are 95 %, from resampling
+source videos within sport; ± is the standard deviation over seeds.
 """
 
 
-def _section(sweep: Sweep, place: Path) -> Iterator[str]:
-    """The sweep's heading, table over seeds, figure, differences between points and provenance."""
+def _section(listed: StudySweep, sweep: Sweep, place: Path) -> Iterator[str]:
+    """The sweep's heading, table over seeds, paired differences, figures and settings."""
     found = results.open_sweep(sweep.name)
-    measured = results.recalls(found)
-    mean = f"Macro mean of {found.metric} over sports, {found.direction}, {found.scope}."
-    judged = (
-        f"Mean of {found.metric} over the test learners, each system ranking the "
-        "candidates that coaches judged."
-    )
-    yield f"\n## {sweep.title}\n\n{judged if found.judged else mean}\n"
-    yield markdown(results.spoken(results.over_seeds(measured)))
-    if (place / "sweep.png").is_file():
-        yield f"\n![{sweep.title}]({sweep.name}/sweep.png)\n"
-    if (place / "shortlist_depth.png").is_file():
-        yield (
-            "\nWhat the relevance model is worth for its seconds, when it alone reorders the "
-            "encoder's best:\n"
+    yield (
+        f"\n## {sweep.title}\n\nMean of {found.metric} "
+        + (
+            "over the test learners, each system ranking the candidates that coaches judged.\n"
+            if found.judged
+            else f"over sports (macro), {found.direction}, {found.scope}.\n"
         )
-        yield f"![Quality against seconds over depth]({sweep.name}/shortlist_depth.png)\n"
-    if len(found.labels) == 1 and (arms := results.arm_differences(found)).height:
-        yield "\nArms against each other, paired over queries, seeds averaged per query first:\n"
-        yield markdown(arms.drop("label"))
-    points = results.point_differences(found)
-    if points.height:
-        yield "\nEvery point minus the first, paired over queries:\n"
-        yield markdown(points.drop("baseline"))
-    yield "\nFrom these runs:\n"
-    table = results.member_table(found, measured)
-    seconds = [name for name in table.columns if name.startswith("seconds_")]
-    yield markdown(table.select("run", "label", "seed", "state", *seconds, "commit"))
+    )
+    yield markdown(results.spoken(results.over_seeds(results.recalls(found))))
+    if len(found.labels) == 1:
+        differences, title = results.arm_differences(found), "Arms against each other"
+    else:
+        differences, title = results.point_differences(found), "Every point minus the first"
+    if differences.height:
+        yield f"\n{title}, paired over queries, seeds averaged per query first:\n"
+        yield markdown(differences)
+    for path in sorted(place.rglob("*.png")):
+        name = path.stem.replace("_", " ")
+        yield f"\n![{name}]({place.name}/{path.relative_to(place).as_posix()})"
     yield f"\nSettings over the preset `{sweep.preset}`, of all members, then of each point:\n"
-    whole = {member.label: _words(sweep.stage, member.settings) for member in sweep.members}
-    common = set.intersection(*(set(words) for words in whole.values()))
-    yield f"- all: `{' '.join(word for word in next(iter(whole.values())) if word in common)}`"
-    for label, words in whole.items():
-        if own := [word for word in words if word not in common]:
-            yield f"- {label}: `{' '.join(own)}`"
+    for label, settings in {"all": listed.settings, **listed.points}.items():
+        yield f"- {label}: {_words(settings)}"
 
 
-def _words(stage: str, settings: Settings) -> list[str]:
-    """Settings as --set takes them, without the seed of the swept stage."""
-    words = [
-        f"{stage[:2]}.{name}={value!r}"
-        for stage, each in settings.items()
-        for name, value in each.items()
+def _words(settings: Settings) -> str:
+    """Settings as --set takes them."""
+    pairs = [
+        (stage[:2], name, value) for stage in settings for name, value in settings[stage].items()
     ]
-    return [word for word in words if not word.startswith(f"{stage[:2]}.seed=")]
+    return " ".join(f"`{number}.{name}={value!r}`" for number, name, value in pairs) or "none"
 
 
-def _figures(entry: Entry, sweep: Sweep, place: Path) -> Iterator[str]:
+def _write_figures(listed: StudySweep, sweep: Sweep, place: Path) -> None:
     """05's figures and tables over several runs, where the list asks for them; none while a member
     has no numbers.
     """
     done = [member["run"] for member in results.open_sweep(sweep.name).done()]
-    if not (entry.together or entry.transfer) or len(done) < len(sweep.members):
+    if len(done) < len(sweep.members):
         return
-    written: list[Path] = []
-    if entry.together:
-        from sportskills_lib.report import several_seeds as together  # type: ignore[attr-defined]
+    if listed.together:
+        from sportskills_lib.report import several_seeds
 
-        written += together.write(done, place, for_docs=True)
-    if entry.transfer:
-        from sportskills_lib.report import transfer  # type: ignore[attr-defined]
+        several_seeds.write(done, place, for_docs=True)
+    if listed.transfer:
+        from sportskills_lib.report import transfer
 
-        written += transfer.write(done, place, for_docs=True, names=_group_names(sweep))
-    yield f"\nOver these {len(done)} runs together:\n"
-    for path in sorted(path for path in written if path.suffix == ".png"):
-        yield f"![{path.stem.replace('_', ' ')}]({place.name}/{path.relative_to(place).as_posix()})\n"
+        transfer.write(done, place, for_docs=True, names=_group_names(listed))
 
 
-def _group_names(sweep: Sweep) -> dict[tuple[str, ...], str]:
+def _group_names(listed: StudySweep) -> dict[tuple[str, ...], str]:
     """The label of each group of training sports."""
     groups = {
-        member.label: member.settings.get(STAGE, {}).get("train_sports", [])
-        for member in sweep.members
+        label: settings.get(STAGES[2], {}).get("train_sports", [])
+        for label, settings in listed.points.items()
     }
     return {tuple(sorted(sports)): label for label, sports in groups.items()}
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from sportskills_lib.apps.sweep import model_size, plans
-from sportskills_lib.apps.sweep.estimates import arm_steps, trained_on_cache, work
 from sportskills_lib.apps.sweep.model_size import Counts
-from sportskills_lib.apps.sweep.plans import GPUS, Plan
+from sportskills_lib.apps.sweep.plans import GPUS, Plan, arm_steps, trained_on_cache
 from sportskills_lib.config import EncoderConfig, PairingConfig, stage_config
 
 TINY = {
@@ -44,7 +43,7 @@ def test_counts_are_those_of_the_model_that_is_built(config: dict, tmp_path: Pat
         {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     )
     frozen = ("visual.conv", "visual.bn")
-    counts = model_size.count_here(str(folder), frozen)
+    counts = model_size.count(str(folder), frozen)
     sizes = {name: value.numel() for name, value in tower.model.named_parameters()}
     assert counts.parameters == sum(sizes.values())
     assert counts.image == sum(size for name, size in sizes.items() if name.startswith("visual."))
@@ -57,7 +56,7 @@ def test_counts_are_those_of_the_model_that_is_built(config: dict, tmp_path: Pat
 
 def test_operations_are_those_of_the_matrices(tmp_path: Path) -> None:
     """Two layers of width 32 over 17 tokens, by hand: projections, attention, patches, output."""
-    counts = model_size.count_here(str(folder_of(TINY, tmp_path)))
+    counts = model_size.count(str(folder_of(TINY, tmp_path)))
     tokens, width, heads = 17, 32, 2
     layer = 2 * tokens * (12 * width**2) + 2 * heads * (2 * tokens * tokens * (width // heads))
     patches, out = 2 * 16 * (3 * 8 * 8) * width, 2 * width * 16
@@ -65,9 +64,7 @@ def test_operations_are_those_of_the_matrices(tmp_path: Path) -> None:
 
 
 def test_the_public_model_of_the_paper_preset_is_counted_without_weights() -> None:
-    """In a process of its own, as the plan does; 149,620,737 is what open_clip itself gives for
-    ViT-B-16.
-    """
+    """149,620,737 is what open_clip itself gives for ViT-B-16."""
     counts = model_size.count("ViT-B-16")
     assert counts.parameters == 149_620_737 and counts.image == 86_192_640
     assert counts.frame_flop == pytest.approx(
@@ -102,14 +99,17 @@ def test_an_arms_operations_hold_trials_validations_and_embedding() -> None:
     assert plan.arm_flop("image") == pytest.approx(
         14 * plan.step_flop("image") + (1 + 0.11 * 3) * 100 * encode
     )
-    assert arm_steps(config_of(learning_rates=[1e-3], steps=10), "image") == (10, (0, 0))
+    assert arm_steps(config_of(learning_rates=[1e-3], steps=10), "image") == (10, 0, 40)
 
 
-def test_work_grows_with_arms_and_steps() -> None:
-    one = config_of(arms=["narrations"], learning_rates=[1e-3], steps=10)
-    assert work(one.model_copy(update={"arms": ["narrations", "both"]})) == 2 * work(one)
-    assert work(one.model_copy(update={"steps": 30})) > work(one)
-    assert trained_on_cache(one, "image") is False
+def test_video_arms_train_on_cached_features_unless_they_start_from_the_model() -> None:
+    assert trained_on_cache(config_of(), "video") and not trained_on_cache(config_of(), "image")
+    assert not trained_on_cache(config_of(video_start="model"), "video")
+
+
+def test_a_model_whose_text_tower_is_on_a_hub_is_not_downloaded() -> None:
+    with pytest.raises(ValueError, match="its text tower is on a hub"):
+        model_size.count("roberta-ViT-B-32")
 
 
 def test_a_batch_that_does_not_fit_is_told_with_the_chunk_that_would() -> None:
@@ -137,18 +137,12 @@ def test_the_plan_of_the_paper_preset(toy_workspace: Path, monkeypatch: pytest.M
     assert any("638,399 clips" in line for line in lines)
     assert not (toy_workspace / "data/runs/paper").exists()
     measured = list(plans.plan_lines("demo", "demo", {}, first="02", last="02"))
-    assert len(measured) == 2 and "45 s as measured" in measured[1]
-    with pytest.raises(ValueError, match="no figures are known of GPU 'abacus'; there are h100"):
+    assert len(measured) == 2 and "45 s, estimated from runs of this preset" in measured[1]
+    with pytest.raises(ValueError, match="unknown --gpu 'abacus': use one of h100"):
         list(plans.plan_lines("paper", "paper", {}, gpu="abacus"))
 
 
-def test_a_model_that_is_not_there_is_named(
-    toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unknown(model: str, frozen: list[str]) -> Counts:
-        return model_size.count_here(model, frozen)
-
-    monkeypatch.setattr(model_size, "count", unknown)
+def test_a_model_that_is_not_there_is_named(toy_workspace: Path) -> None:
     config = stage_config("03_encoder", "demo", model="nowhere")
     assert isinstance(config, EncoderConfig)
     lines = list(plans.encoder_lines(config, PairingConfig(), clips=None, gpu=GPUS["h100"]))
@@ -163,7 +157,7 @@ def test_a_model_that_is_not_there_is_named(
 
 def test_planning_and_sweeping_load_no_torch() -> None:
     script = (
-        "import sys\nfrom sportskills_lib.apps.sweep import estimates, model_size, grid, plans, "
+        "import sys\nfrom sportskills_lib.apps.sweep import model_size, grid, plans, "
         "members, study_file\n"
         "print([name for name in ('torch', 'open_clip', 'transformers') if name in sys.modules])"
     )

@@ -42,7 +42,7 @@ GRID = ("--grid", "learning_rates=1e-3,2e-3", "loss=info_nce,siglip")
 def test_a_sweeps_plan_lists_members_and_makes_nothing(call, toy_workspace: Path) -> None:
     code, out, _ = call("sweep", "03", *GRID, "--seeds", "3", "--plan")
     assert code == 0 and "12 members over run demo" in out
-    assert "learning_rates=2e-3 loss=siglip seed 2: about" in out and "an estimate" in out
+    assert "learning_rates=2e-3 loss=siglip seed 2: about" in out and ", estimated from" in out
     assert not (toy_workspace / "data" / "sweeps").exists()
 
 
@@ -75,7 +75,7 @@ def test_a_sweep_is_run_with_what_was_asked(call, monkeypatch: pytest.MonkeyPatc
         (("sweep", "03", "--base", "none"), "there is no run 'none'"),
         (("sweep", "03", "--name", "../x"), "invalid run name '../x'"),
         (("study", "--file", "none.toml"), "there is no list of sweeps none.toml"),
-        (("plan", "03", "--gpu", "abacus"), "no figures are known of GPU 'abacus'"),
+        (("plan", "03", "--gpu", "abacus"), "unknown --gpu 'abacus'"),
         (("plan", "--preset", "tiny"), "unknown preset 'tiny'"),
     ],
 )

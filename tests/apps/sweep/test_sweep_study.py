@@ -33,7 +33,6 @@ set = { "03.steps" = 5 }
 [sweep.points]
 "as it is" = {}
 "sigmoid loss" = { "03.loss" = "siglip" }
-"of tomorrow" = { "03.not_yet" = 1 }
 """
 
 
@@ -50,9 +49,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     would keep.
     """
 
-    def run_all(
-        sweep: Sweep, pending: list, jobs: int, known: dict, clock: object, say: object
-    ) -> None:
+    def run_all(sweep: Sweep, pending: list, jobs: int, known: dict, say: object) -> None:
         for member in pending:
             pipeline.reproduce(member.run, say=lambda text: None)
             known[member.run] = {"state": "done", "error": "", "log": ""}
@@ -72,11 +69,11 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_list_of_the_house_can_be_read() -> None:
     found = study_file.read(LIST)
-    assert [entry.name for entry in found.entries] == [
+    assert [entry.name for entry in found.sweep] == [
         "study-seeds", "study-ablations", "study-activity-data", "study-groups",
     ]  # fmt: skip
-    assert found.entries[0].seeds == [0, 1, 2] and found.limit_minutes == 90
-    names = [name for entry in found.entries for name in (entry.fixed, *entry.points.values())]
+    assert found.sweep[0].seeds == [0, 1, 2]
+    names = [name for entry in found.sweep for name in (entry.settings, *entry.points.values())]
     assert all(set(settings) <= set(STAGES) for settings in names)
 
 
@@ -97,8 +94,9 @@ def test_groups_of_sports_hold_every_sport_of_the_demo_once() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("limit_minutes", "limit_hours"), "unknown key limit_hours; known are base, jobs"),
-        (("seeds = [0, 1]", "seed = 0"), "sweep study-seeds has the unknown key seed"),
+        (("limit_minutes", "limit_hours"), "study.toml: limit_hours: Extra inputs are not"),
+        (("seeds = [0, 1]", "seed = 0"), "study.toml: sweep.0.seed: Extra inputs are not"),
+        (("03.loss", "03.lose"), r"sweep.1.points: 03_encoder has no parameter lose: did you mean"),
         (("base =", "base"), "study.toml: "),
         (('"03.loss"', '"30.loss"'), "unknown stage '30'"),
     ],
@@ -110,23 +108,16 @@ def test_a_wrong_list_is_refused_by_name(file: Path, change: tuple[str, str], wo
 
 
 def test_a_part_of_the_list_is_chosen_by_name(file: Path) -> None:
-    assert [entry.name for entry in study_file.read(file, only=["parts"]).entries] == [
-        "study-parts"
-    ]
-    with pytest.raises(
-        ValueError, match="the study has no sweep nothing; it has study-seeds, study-parts"
-    ):
+    assert [entry.name for entry in study_file.read(file, only=["parts"]).sweep] == ["study-parts"]
+    with pytest.raises(ValueError, match="the study has no sweep nothing: use one of seeds, parts"):
         study_file.read(file, only=["nothing"])
     with pytest.raises(ValueError, match="there is no list of sweeps"):
         study_file.read(file.with_name("other.toml"))
 
 
-def test_what_no_config_has_is_left_out_and_told(file: Path) -> None:
-    found = study_file.read(file)
-    assert found.left_out == ["study-parts, of tomorrow: 03_encoder has no parameter not_yet"]
-    assert list(found.entries[1].points) == ["as it is", "sigmoid loss"]
-    lines = study_file.planned(found, toy_settings())
-    assert "not_yet" in lines[0] and "run demo is not made yet" in lines[1]
+def test_a_base_that_does_not_exist_is_named_in_the_plan(file: Path) -> None:
+    lines = study_file.plan_lines(study_file.read(file), toy_settings())
+    assert len(lines) == 1 and "run demo does not exist yet" in lines[0]
 
 
 def test_the_study_runs_copies_and_stands_the_second_time(
@@ -136,13 +127,12 @@ def test_the_study_runs_copies_and_stands_the_second_time(
     pipeline.save_settings("demo", "demo", toy_settings())
     folder = study_file.run(found, {}, say=said.append)
     assert folder == toy_workspace / "docs" / "study"
-    assert "4 members, 0 stand" in next(line for line in said if line.startswith("study:"))
-    page = (folder / "README.md").read_text()
-    assert (
-        "0.708 ± 0.059 (n = 2)" in page
-        and "![Seeds | of everything](study-seeds/sweep.png)" in page
+    assert "4 members, 0 complete, 4 to run" in next(
+        line for line in said if line.startswith("study:")
     )
-    assert "not_yet" in page and "sigmoid loss: `" in page and "03.loss='siglip'" in page
+    page = (folder / "README.md").read_text()
+    assert "0.708 ± 0.059 (n = 2)" in page and "![sweep](study-seeds/sweep.png)" in page
+    assert "- sigmoid loss: `03.loss='siglip'`" in page and "- all: `03.steps=5`" in page
     assert str(toy_workspace) not in page
     assert (
         page.count(
@@ -156,14 +146,13 @@ def test_the_study_runs_copies_and_stands_the_second_time(
         for name in ("seeds", "parts")
         for file in ("members.csv", "sweep.png")
     }
-    runs = pl.read_csv(folder / "study-parts" / "members.csv")["run"].to_list()
-    assert all(f"| {run} |" in page for run in runs)
+    assert pl.read_csv(folder / "study-parts" / "members.csv")["commit"].null_count() == 0
     again: list[str] = []
     study_file.run(found, {}, say=again.append)
-    assert "4 members, 4 stand; about 0.0 s to come" in next(
+    assert "4 members, 4 complete, 0 to run: about 0.0 s" in next(
         line for line in again if line.startswith("study:")
     )
-    assert "4 members, 4 stand" in study_file.planned(found, {})[-1]
+    assert "4 members, 4 complete" in study_file.plan_lines(found, {})[-1]
 
 
 def test_a_failed_sweep_does_not_stop_the_study(
@@ -209,7 +198,7 @@ seeds = [0, 1]
 
 def test_the_list_of_04_can_be_read() -> None:
     found = study_file.read(LIST.with_name("study_retrieval.toml"))
-    assert {entry.stage for entry in found.entries} == {STAGES[3]}
+    assert {entry.stage for entry in found.sweep} == {STAGES[3]}
     assert (found.before, found.name) == (STAGES[2], "study_retrieval")
 
 

@@ -156,7 +156,7 @@ def test_a_sweep_runs_skips_extends_and_survives_a_failure(
     monkeypatch.delenv("TOY_FAILS")
     said = run(both)
     assert sum("skipped, nothing changed" in line for line in said) == 1
-    assert sum("done in" in line for line in said) == 1 and "left" in said[0]
+    assert sum("done in" in line for line in said) == 1
     assert stamp(both.members[0]) == before
     assert {state["state"] for state in members.states("s").values()} == {"done"}
     states = {row.stage: row.state for row in pipeline.overview(both.members[1].run)}
@@ -184,15 +184,17 @@ def test_members_share_the_cores(base: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert members.gpus() == ["0", "3"]
 
 
-def test_the_time_left_is_learnt_from_members_that_have_ended() -> None:
-    clock = members.Clock({"a": 60.0, "b": 60.0, "c": 120.0}, jobs=2)
-    assert clock.left() == "; about 4 min 0 s left"  # 240 s of all cores
-    clock.ended("a", 240.0)  # four times its estimate: b has 240 - 100 to come, c 480
-    assert clock.left({"b": 100.0}) == "; about 5 min 10 s left"
-    clock.ended("b", 240.0)
-    clock.ended("c", 480.0)
-    assert clock.left() == ""
-    assert members.Clock({"a": None, "b": 1.0}, jobs=1).left() == ""
+def test_a_members_time_is_that_of_the_base_until_it_has_its_own(base: str) -> None:
+    sweep = sweep_of(base)
+    planned = pipeline.PLANNED_S["demo"]
+    expected = planned[ENCODER] + planned[STAGES[4]]  # the base has neither stage yet
+    assert members.expected_seconds(sweep, sweep.members[0]) == expected
+    run(sweep)
+    own = members.expected_seconds(sweep, sweep.members[0])
+    assert own is not None and own < expected
+    assert not members.is_complete(
+        sweep_of(base, "loss=siglip"), sweep_of(base, "loss=siglip").members[0]
+    )
 
 
 def test_a_second_sweeper_of_the_same_name_is_refused(base: str) -> None:
