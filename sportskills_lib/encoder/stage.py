@@ -176,7 +176,7 @@ def train_arms(
     frames = material.frames().shape[1]
     for encoder in config.encoders:
         start_tower(_starting(config, encoder), encoder, frames).save(folder / encoder / ZERO_SHOT)
-    arms = config.arms if len(material.rows("train")) else []
+    arms: list[str] = [*config.arms] if len(material.rows("train")) else []
     of = {arm: other if other is not None and arm == OTHER_DATA else material for arm in arms}
     systems = [System(encoder, arm) for encoder in _needed(config) for arm in arms]
     jobs = [_Arm(system, of[system.arm], config, shards, str(logs or "")) for system in systems]
