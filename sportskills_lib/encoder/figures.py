@@ -20,7 +20,7 @@ def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) 
         if len(rows)
         else rows
     )
-    columns = {}
+    columns: dict[str, pl.Series] = {}
     for arm in config.arms:
         if arm != OTHER_DATA:
             texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
