@@ -30,10 +30,10 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sportskills_lib import models, tables
-from sportskills_lib.apps.advise import ranking
-from sportskills_lib.apps.advise import run_library as libraries
+from sportskills_lib.apps.advise import fit_check, ranking
 from sportskills_lib.apps.advise.advise import CACHE_BYTES, SHORTLIST
-from sportskills_lib.apps.advise.learner_clip import Learner
+from sportskills_lib.apps.advise.learner_clip import LearnerClip
+from sportskills_lib.apps.advise.run_library import AdviceLibrary, choose_clips, open_library
 from sportskills_lib.evaluation import demo_truth
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.runs import artifacts
@@ -65,22 +65,22 @@ def with_interval(flags: np.ndarray, people: list[str]) -> str:
 
 
 def refusals(
-    library: libraries.Library, check: ranking.Check, learners: pl.DataFrame, vectors: np.ndarray
+    library: AdviceLibrary, check: fit_check.FitCheck, learners: pl.DataFrame, vectors: np.ndarray
 ) -> None:
     """Who is refused under the own sport, and stopped under another's."""
     sports = sorted(library.sports())
     of = library.clips["sport"].to_numpy()
     alike = vectors @ library.clip_ND.T
-    margins = ranking.margins_of(
+    margins = fit_check.margins_of(
         np.stack([alike[:, of == sport].max(1) for sport in sports], axis=1)
     )
     own = np.array(sports)[None] == learners["sport"].to_numpy()[:, None]
-    assert check.threshold is not None, check.why
+    assert check.threshold is not None, check.reason
     below, people = margins < check.threshold, learners["participant"].cast(pl.String).to_list()
     wrong = with_interval(below[own], people)
     stopped = 100 * below[~own].mean()
     print(
-        f"threshold {check.threshold:+.3f}, set by {check.asked} {check.whose}: {wrong} of "
+        f"threshold {check.threshold:+.3f}, set by {check.count} {check.population}: {wrong} of "
         f"{len(people)} learners"
     )
     print(
@@ -90,7 +90,7 @@ def refusals(
 
 
 def sureness(
-    library: libraries.Library,
+    library: AdviceLibrary,
     learners: pl.DataFrame,
     frames: np.ndarray,
     vectors: np.ndarray,
@@ -118,8 +118,8 @@ def sureness(
     )
     right, sure, people = [], [], []
     for row in asked.iter_rows(named=True):
-        rows = libraries.choose_clips(library, row["sport"], None)["row"].to_numpy()
-        own = Learner(
+        rows = choose_clips(library, row["sport"], None)["row"].to_numpy()
+        own = LearnerClip(
             folder / row["path"],
             row["start_s"],
             row["end_s"],
@@ -128,7 +128,7 @@ def sureness(
             frames[row["row"]],
         )
         ranked = ranking.rank(
-            library, own, vectors[row["row"]], rows, shortlist=SHORTLIST, cache=cache, say=say
+            library, own, vectors[row["row"]], rows, depth=SHORTLIST, cache=cache, log=say
         )
         for at, place in enumerate(ranked.rows[:top]):
             clip = library.clips.row(int(place), named=True)
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--run", default="demo")
     parser.add_argument("--top", type=int, default=5)
     args = parser.parse_args()
-    library = libraries.open_library(args.run)
+    library = open_library(args.run)
     if library.retrieval is None:
         raise SystemExit(
             f"04 of run {args.run!r} has no relevance model: there are no learners to ask for"
@@ -172,9 +172,12 @@ def main() -> int:
     ]
     vectors = models.load_tower(library.tower).encode_frames(frames)
     learners, cache = people.drop("place"), advice_cache()
-    refusals(library, ranking.check_of(library, cache, say), learners, vectors)
+    refusals(library, fit_check.measure_fit(library, cache, say), learners, vectors)
     refusals(
-        library, ranking.check_of(replace(library, retrieval=None), cache, say), learners, vectors
+        library,
+        fit_check.measure_fit(replace(library, retrieval=None), cache, say),
+        learners,
+        vectors,
     )
     truth = demo_truth.folder_named_by(
         artifacts.open_stage(args.run, "05_evaluation").manifest["config"]

@@ -6,7 +6,7 @@ there. Nothing vanishes: what does not become a learner is returned with its rea
 builds supervision only.
 """
 
-from sportskills_lib.learner_data.frames import concat_dropped, read_learner_frames, span_times
+from sportskills_lib.learner_data.frames import concat_dropped, read_learner_frames
 from sportskills_lib.learner_data.open_learners import learners_source, read_learners
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "learners_source",
     "read_learner_frames",
     "read_learners",
-    "span_times",
 ]

@@ -11,6 +11,7 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.runs import worker_pool
 from sportskills_lib.tables import DroppedRow
+from sportskills_lib.video.clip_frames import read_spans
 
 Item = tuple[
     str, str, tuple[tuple[float, float], ...], int, int
@@ -18,11 +19,6 @@ Item = tuple[
 LEAST_INSIDE = (
     0.5  # share of a span that its video must have: less, and the frames would be of another moment
 )
-
-
-def span_times(start_s: float, end_s: float, frames: int) -> np.ndarray:
-    """``frames`` times in the middle of equal parts of a span: both ends count alike."""
-    return start_s + (np.arange(frames) + 0.5) * (end_s - start_s) / frames
 
 
 def read_take(item: Item) -> dict[str, pl.DataFrame | np.ndarray]:
@@ -43,14 +39,7 @@ def read_take(item: Item) -> dict[str, pl.DataFrame | np.ndarray]:
                 )
         inside = [at for at, reason in enumerate(reasons) if not reason]
         if inside:
-            times_s = np.clip(
-                np.concatenate([span_times(*spans[at], frames) for at in inside]),
-                0.0,
-                info.duration_s,
-            )
-            pictures[inside] = video.read_frames(info, times_s, size_px).reshape(
-                -1, *pictures.shape[1:]
-            )
+            pictures[inside] = read_spans(info, [spans[at] for at in inside], frames, size_px)
     except video.UnreadableVideo as error:
         reasons, details = ["unreadable"] * len(spans), [str(error)] * len(spans)
     return {"frames": pictures, "reason": pl.DataFrame({"reason": reasons, "detail": details})}

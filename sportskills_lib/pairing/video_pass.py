@@ -16,12 +16,11 @@ from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import camera_motion, rules_judge, shots, signatures, windows
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value
+from sportskills_lib.video.clip_frames import CUT_HZ, clip_times, inset_span
 
 BUFFER_BYTES = (
     256 * 2**20
 )  # a longer video is decoded again for its windows, rather than held in memory
-INSET_S = 0.1  # frames at a clip's very edges are mixed with the next shot by the encoder
-CUT_HZ = 30.0  # a cut is placed at one of the video's own frames, up to this rate
 
 WINDOWS: dict[str, Any] = {
     "clip_id": pl.String,
@@ -89,7 +88,8 @@ def read_video(task: VideoTask) -> Value:
             rows.append(row)
             if row["said"] != "none":
                 kept.append(film.sample(window.start_s, window.end_s, config.frames, size))
-                signed.append(signatures.make_signature(film.between(*_inside(window))))
+                span = inset_span(window.start_s, window.end_s)
+                signed.append(signatures.make_signature(film.between(*span)))
     except video.UnreadableVideo as error:
         return _value([], [], [], [("video", task.video_id, "unreadable", str(error))], config)
     dropped = [
@@ -167,9 +167,7 @@ class _Film:
         """``count`` frames spread evenly over the span, each from the middle of its share: uint8
         [count, S, S, 3].
         """
-        inset = min(INSET_S, (end_s - start_s) / 8)
-        length = (end_s - start_s - 2 * inset) / count
-        times = start_s + inset + length * (np.arange(count) + 0.5)
+        times = clip_times(start_s, end_s, count, inset=True)
         index = np.searchsorted(self.times_s, times + 1e-6, side="right") - 1
         frames = self._at(index.clip(0, len(self.times_s) - 1))
         if size_px == self.size_px:
@@ -191,16 +189,10 @@ class _Film:
         )
 
 
-def _inside(window: windows.Window) -> tuple[float, float]:
-    """The window without its very edges, in seconds."""
-    inset = min(INSET_S, (window.end_s - window.start_s) / 8)
-    return window.start_s + inset, window.end_s - inset
-
-
 def _measure(
     task: VideoTask, film: _Film, window: windows.Window, texts: dict[str, str], lag_s: float
 ) -> dict[str, Any]:
-    seen = camera_motion.measure(film.between(*_inside(window)))
+    seen = camera_motion.measure(film.between(*inset_span(window.start_s, window.end_s)))
     start_s, end_s = round(window.start_s, 3), round(min(window.end_s, film.info.duration_s), 3)
     return {
         "clip_id": tables.span_id(task.video_id, start_s, end_s),

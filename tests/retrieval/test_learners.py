@@ -26,10 +26,10 @@ from sportskills_lib.learner_data import (
     learners_source,
     read_learner_frames,
     read_learners,
-    span_times,
 )
 from sportskills_lib.learner_data.takes import exo_view, sport_and_skill
 from sportskills_lib.retrieval import figures, stage
+from sportskills_lib.video.clip_frames import clip_times
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_frames_are_those_of_the_span_and_an_unreadable_video_is_dropped(folder)
     ]
     assert frames.shape == (4, 4, 32, 32, 3) and frames.dtype == np.uint8
     assert dropped["reason"].to_list() == ["unreadable"]
-    times_s = span_times(1.5, 4.5, 4)
+    times_s = clip_times(1.5, 4.5, 4)
     np.testing.assert_allclose(times_s, [1.875, 2.625, 3.375, 4.125])
     shown = frames[kept["learner_id"].to_list().index("uid-b:001500-004500")].mean((1, 2, 3)) / 4
     np.testing.assert_allclose(shown, np.floor(times_s * 10), atol=1.0)

@@ -14,6 +14,7 @@ from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import figures, stage
 from sportskills_lib.retrieval.relevance import model
+from sportskills_lib.retrieval.relevance.pair_scorer import seen_frames
 from sportskills_lib.retrieval.supervision import build
 from sportskills_lib.retrieval.supervision.labelling import MINED
 
@@ -299,10 +300,8 @@ def test_the_shortlist_and_the_depths_agree_with_the_pools(
 
 
 def test_frames_are_spread_evenly():
-    assert stage.seen_frames(8, 0).tolist() == stage.seen_frames(8, 9).tolist() == list(range(8))
-    assert stage.seen_frames(8, 4).tolist() == [1, 3, 5, 7] and stage.seen_frames(
-        8, 2
-    ).tolist() == [2, 6]
+    assert seen_frames(8, 0).tolist() == seen_frames(8, 9).tolist() == list(range(8))
+    assert seen_frames(8, 4).tolist() == [1, 3, 5, 7] and seen_frames(8, 2).tolist() == [2, 6]
 
 
 def test_a_run_without_the_wanted_encoder_falls_back_to_images(library):

@@ -170,17 +170,21 @@ def test_the_first_stage_is_one_inner_product_in_both_stages():
     learners = {name: rng.normal(size=6) for name in ("l1", "l2")}
     clips, said = ({f"clip{i}": rng.normal(size=6) for i in range(4)} for _ in range(2))
     del said["clip2"]
-    stage = first_stage.EncoderScorer(learners, clips, said).first_stage(lists)
+    vectors = first_stage.EncoderVectors(learners, clips, said)
+    blend, choice = vectors.blend(lists)
+    stage = vectors.first_stage(blend)
     scores = stage.scores(POOLS)
-    matrix = stage.similarities(["l1", "l2"], [f"clip{i}" for i in range(4)])
-    np.testing.assert_allclose(matrix.ravel(), scores)
-    if stage.choice.weight == 0:
+    found = nearest.shortlist(["l1", "l2"], CLIPS["clip_id"], learners, stage.gallery, depth=4)
+    by_pair = {row[:2]: row[2] for row in found.iter_rows()}
+    np.testing.assert_allclose([by_pair[row] for row in POOLS.iter_rows()], scores, atol=1e-9)
+    if choice.weight == 0:
         np.testing.assert_allclose(
             np.argsort(scores[:4]),
             np.argsort([learners["l1"] @ clips[f"clip{i}"] for i in range(4)]),
         )
-    empty = first_stage.EncoderScorer(learners, clips, said).first_stage(lists.clear())
-    assert empty.choice.weight == 0.5 and len(empty.gallery) == 4
+    empty, choice = vectors.blend(lists.clear())
+    assert empty == first_stage.Blend(0.5, 1.0, 1.0) and choice.weight == 0.5
+    assert len(vectors.first_stage(empty).gallery) == 4
 
 
 def test_a_shortlist_stands_above_the_rest_in_the_fused_order():

@@ -78,14 +78,14 @@ def advise(
     says, where it is from, and how likely it is to help, where the run's 04 was calibrated.
     """
     _check_targets(video, to, json_)
-    from sportskills_lib.apps.advise.advise import Asked, advise, as_rows
+    from sportskills_lib.apps.advise.advise import AdviceRequest, advise, as_rows
     from sportskills_lib.formats.files import write_whole
     from sportskills_lib.runs.artifacts import write_json
     from sportskills_lib.runs.errors import full_disk_named
 
-    asked = Asked(video, run, sport, skill, start, end, top, shortlist, encoder, served)
+    request = AdviceRequest(video, run, sport, skill, start, end, top, shortlist, encoder, served)
     with full_disk_named(to.parent):
-        view = advise(asked, lambda line: typer.echo(line, err=True))
+        view = advise(request, lambda line: typer.echo(line, err=True))
         page = view.page()
         to.parent.mkdir(parents=True, exist_ok=True)
         write_whole(to, page)
@@ -126,14 +126,9 @@ def _show(rows: list[dict[str, object]], to: Path, size: int) -> None:
     from sportskills_lib.plots.style import plain
 
     for row in rows:
-        sure = (
-            ""
-            if row["probability"] is None
-            else (f"{100 * float(str(row['probability'])):3.0f} %  ")
-        )
-        said = plain(str(row["narration"]), limit=100)
-        typer.echo(
-            f"{row['rank']:>2}  {sure}{row['video_id']} {row['start_s']} to {row['end_s']} "
-            f"s  {said}"
-        )
+        probability = row["probability"]
+        percent = "" if probability is None else f"{100 * float(str(probability)):3.0f} %  "
+        span = f"{row['start_s']} to {row['end_s']} s"
+        narration = plain(str(row["narration"]), limit=100)
+        typer.echo(f"{row['rank']:>2}  {percent}{row['video_id']} {span}  {narration}")
     typer.echo(f"{to} ({size / 1000:.0f} kB)")

@@ -1,4 +1,4 @@
-"""The learner's file: where the action is, and its frames, read as 02 reads a clip's.
+"""The learner's file: where the action is, and its frames, read as 04 reads those of learners.
 
 The action is the stretch, as long as the sport's clips mostly are, in which most moves: a shift of
 the whole picture is undone first (a hand holds the camera), a cut ends a stretch, and quiet ends
@@ -18,12 +18,13 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import video
-from sportskills_lib.pairing import camera_motion, shots, video_pass, windows
+from sportskills_lib.pairing import camera_motion, shots, windows
 from sportskills_lib.plots.style import plain
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
+from sportskills_lib.video.clip_frames import read_spans
 
-VERSION = "learner-1"
+VERSION = "learner-2"
 LOOK_S = 0.5  # motion is measured over so long …
 STEP_S = 0.2  # … and so often
 # an end is left off where less moves than this share of what moves in the liveliest half second
@@ -48,8 +49,8 @@ class NoMotion(Exception):
 
 @dataclass(frozen=True)
 class ClipShape:
-    """How 02 read the run's clips: so many frames of so many pixels a side, from a film at
-    ``signal_hz``.
+    """How 02 read the run's clips: ``frames`` of ``size_px`` a side; motion is measured on a film
+    at ``signal_hz``.
     """
 
     frames: int
@@ -71,7 +72,7 @@ class ClipShape:
 
 
 @dataclass(frozen=True)
-class Learner:
+class LearnerClip:
     """The stretch of the file in which the skill is tried. ``moved``: share of the picture moved
     across.
     """
@@ -82,6 +83,11 @@ class Learner:
     duration_s: float
     moved: float
     frames: np.ndarray  # uint8 [T, S, S, 3]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Start and end, in seconds."""
+        return self.start_s, self.end_s
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ def read_learner(
     cache: ContentStore | None = None,
     workers: int = 1,
     timeout_s: float = 600.0,
-) -> Learner:
+) -> LearnerClip:
     """The learner's clip: of the span given, or of the ``usual_s`` seconds in which most moves.
 
     ValueError for a file that is no video, too short, or without that span; NoMotion where none was
@@ -175,9 +181,9 @@ def read_learner(
     return _learner(path, facts, frames)
 
 
-def _learner(path: Path, facts: np.ndarray, frames: np.ndarray) -> Learner:
+def _learner(path: Path, facts: np.ndarray, frames: np.ndarray) -> LearnerClip:
     start_s, end_s, duration_s, moved = map(float, facts)
-    return Learner(path, start_s, end_s, duration_s, moved, frames)
+    return LearnerClip(path, start_s, end_s, duration_s, moved, frames)
 
 
 def _name(task: _Task) -> str:
@@ -195,7 +201,8 @@ def _look(task: _Task) -> Value:
         info = video.probe(task.path)
         facts |= _span(info, task)
         if not facts["reason"]:
-            frames = clip_frames(info, facts["start_s"], facts["end_s"], shape)
+            span = (facts["start_s"], facts["end_s"])
+            (frames,) = read_spans(info, [span], shape.frames, shape.size_px)
     except ValueError as error:
         facts |= {"reason": "unreadable", "detail": f"{error}: name a video that plays"}
     facts["detail"] = plain(facts["detail"], limit=500)  # a file's name may hold anything
@@ -212,7 +219,7 @@ def _span(info: video.VideoInfo, task: _Task) -> dict[str, Any]:
         if task.end_s > length_s + 0.05:
             detail = f"--end {task.end_s:g} is outside {name}, which lasts {length_s:.2f} s"
             return {"reason": "outside", "detail": detail}
-        return {"start_s": task.start_s, "end_s": min(task.end_s, length_s), "duration_s": length_s}
+        return {"start_s": task.start_s, "end_s": task.end_s, "duration_s": length_s}
     if length_s > LONGEST_FILE_S:
         detail = (
             f"{name} lasts {length_s / 60:.0f} min: say with --start and --end where the "
@@ -274,31 +281,3 @@ def _liveliest(
         low, high = (low + 1, high) if lively[low] <= lively[high] else (low, high - 1)
     start_s, end_s = at[low] / rate_hz, (at[high] + reach) / rate_hz
     return float(sums[place]), float(start_s), float(min(max(end_s, start_s + min_s), scene[1]))
-
-
-def clip_frames(
-    info: video.VideoInfo, start_s: float, end_s: float, shape: ClipShape
-) -> np.ndarray:
-    """The frames that 02 keeps of such a clip, uint8 [T, S, S, 3], without reading the rest of the
-    file.
-
-    02 samples from a film at ``signal_hz`` whose times are those of a finer film, in which it looks
-    for cuts.
-    """
-    rate_hz = min(shape.signal_hz, info.fps)
-    fine_s = video.grid_times(info, max(rate_hz, min(info.fps, video_pass.CUT_HZ)))
-    grid_s = fine_s[
-        np.searchsorted(fine_s, video.grid_times(info, rate_hz) + 1e-6, side="right") - 1
-    ]
-    inset = min(video_pass.INSET_S, (end_s - start_s) / 8)
-    length = (end_s - start_s - 2 * inset) / shape.frames
-    times_s = start_s + inset + length * (np.arange(shape.frames) + 0.5)
-    index = (np.searchsorted(grid_s, times_s + 1e-6, side="right") - 1).clip(0, len(grid_s) - 1)
-    read_px = max(shape.size_px, camera_motion.SIDE_PX)
-    frames = video.read_frames(info, grid_s[index], read_px, reader=info.reader)
-    if read_px == shape.size_px:
-        return frames
-    import cv2
-
-    size = (shape.size_px, shape.size_px)
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])

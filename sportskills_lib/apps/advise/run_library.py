@@ -7,7 +7,7 @@ address that is not http or https, is not used; nothing here makes a page of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from sportskills_lib.apps.export.items import source_file
 from sportskills_lib.curation.sources import read_sidecar
 from sportskills_lib.curation.taxonomy import plain, shipped_taxonomy
 from sportskills_lib.retrieval import stage
-from sportskills_lib.retrieval.ranking import nearest
+from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors, encoder_vectors
+from sportskills_lib.retrieval.ranking.two_stage import RankingChoices, load_choices
 from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.runs import artifacts
 
 ENCODERS = ("video", "native", "image")  # which one is asked first
@@ -36,16 +38,16 @@ class NothingFits(Exception):
 
 
 @dataclass(frozen=True)
-class Library:
-    """A run whose first three stages are complete. ``clips``, ``clip_ND`` and ``said_ND`` are row
-    by row.
+class AdviceLibrary:
+    """A run whose first three stages are complete. ``clips``, ``frames`` and ``clip_ND`` are row by
+    row.
     """
 
     run: str
     clips: pl.DataFrame  # tables.Clips with the text said over each
     frames: np.ndarray  # uint8 [N, T, H, W, 3], a map of the file
     clip_ND: np.ndarray  # vectors of the pictures
-    said_ND: np.ndarray  # of what is said over them; 0 where nothing is
+    vectors: EncoderVectors  # the same by id, and of what is said over them
     tower: Path
     encoder: str
     shape_config: dict[str, Any]  # of 02
@@ -53,13 +55,22 @@ class Library:
     source: Path
     retrieval: artifacts.StageReader | None  # 04, where it was run on learners
     digests: tuple[str, ...]  # of 02, 03 and 04
+    choices: RankingChoices | None = None  # of 04
+    relevance_calibration: Calibration | None = None
+    encoder_calibration: Calibration | None = None
+
+    @property
+    def blend(self) -> Blend | None:
+        """How 04 adds up pictures and words; None where it has not chosen that for this encoder."""
+        fits = self.choices is not None and self.choices.encoder == self.encoder
+        return self.choices.blend if fits and self.choices else None
 
     def sports(self) -> dict[str, int]:
         """Clips of each sport."""
         return dict(self.clips.group_by("sport").len().sort("sport").iter_rows())
 
 
-def open_library(run: str, *, encoder: str | None = None) -> Library:
+def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
     """Read 01 to 03 of a run, and 04 if it holds a relevance model. ValueError with the command
     that makes what lacks.
 
@@ -80,37 +91,36 @@ def open_library(run: str, *, encoder: str | None = None) -> Library:
         )
     stages = {name: artifacts.open_stage(run, name) for name in artifacts.STAGES[:3]}
     made = stage.open_library(run)
-    later = _retrieval(run)
-    chosen = _encoder(run, made.encoder, encoder, later)
-    model = f"{chosen}:{ARM}"
-    texts = pl.DataFrame(
-        {"clip_id": list(made.texts), "text": list(made.texts.values())}, schema_overrides=_TEXTS
+    retrieval = _retrieval(run)
+    choices = load_choices(retrieval.folder) if retrieval else None
+    name = _encoder(run, made.encoder, encoder, choices)
+    texts = pl.Series(
+        [made.texts.get(clip_id, "") for clip_id in made.clips["clip_id"]], dtype=pl.String
     )
-    clips = made.clips.join(texts, on="clip_id", how="left", maintain_order="left")
-    ids = clips["clip_id"].to_list()
-    said = (
-        nearest.narration_vectors(made.pairs, nearest.vectors(made.embeddings, model, "narration"))
-        if ids
-        else {}
-    )
-    readers = [stages["02_pairing"], stages["03_encoder"], *([later] if later else [])]
-    return Library(
+    vectors = EncoderVectors({}, {}, {})
+    if made.clips.height:
+        vectors = encoder_vectors(made.embeddings, f"{name}:{ARM}", made.pairs, {})
+    fits = retrieval is not None and choices is not None and choices.encoder == name
+    readers = [stages["02_pairing"], stages["03_encoder"], *([retrieval] if retrieval else [])]
+    return AdviceLibrary(
         run=run,
-        clips=clips.with_columns(pl.col("text").fill_null("")),
+        clips=made.clips.with_columns(text=texts),
         frames=made.frames,
-        clip_ND=_matrix(ids, nearest.vectors(made.embeddings, model, "clip") if ids else {}),
-        said_ND=_matrix(ids, said),
-        tower=made.encoder / "models" / chosen / ARM,
-        encoder=chosen,
+        clip_ND=_matrix(made.clips["clip_id"], vectors.clips),
+        vectors=vectors,
+        tower=made.encoder / "models" / name / ARM,
+        encoder=name,
         shape_config=stages["02_pairing"].manifest["config"],
         videos=stages["01_curation"].table("videos", tables.Videos),
         source=artifacts.workspace() / stages["02_pairing"].manifest["config"]["source"],
-        retrieval=later,
+        retrieval=retrieval,
         digests=tuple(reader.digest for reader in readers),
+        choices=choices,
+        relevance_calibration=calibration.load(retrieval.folder) if retrieval else None,
+        encoder_calibration=calibration.load(retrieval.folder, calibration.ENCODER_FILE)
+        if retrieval and fits
+        else None,
     )
-
-
-_TEXTS: dict[str, Any] = {"clip_id": pl.String, "text": pl.String}
 
 
 def _retrieval(run: str) -> artifacts.StageReader | None:
@@ -118,28 +128,24 @@ def _retrieval(run: str) -> artifacts.StageReader | None:
     if not artifacts.is_complete(artifacts.holder(run, "04_retrieval"), "04_retrieval"):
         return None
     reader = artifacts.open_stage(run, "04_retrieval")
-    calibration.load(
-        reader.folder
-    )  # one of another version is refused here, before a model is loaded
     return reader if (reader.folder / "adapter/adapter_config.json").is_file() else None
 
 
-def _encoder(
-    run: str, folder: Path, wanted: str | None, later: artifacts.StageReader | None
-) -> str:
-    """The encoder asked for, that of 04's first stage, or the first that is there."""
+def _encoder(run: str, folder: Path, requested: str | None, choices: RankingChoices | None) -> str:
+    """The encoder requested, that of 04's first stage, or the first that is there."""
     known = [name for name in ENCODERS if (folder / "models" / name / ARM).is_dir()]
-    if not known or (wanted and wanted not in known):
+    if not known or (requested and requested not in known):
         raise ValueError(
-            f"03 of run {run!r} has no encoder {wanted or ''} trained on {ARM} (it has: "
+            f"03 of run {run!r} has no encoder {requested or ''} trained on {ARM} (it has: "
             f"{', '.join(known) or 'none'}): "
             f"run `sportskills reproduce --run {run} --from 03` with {ARM} among 03.arms"
         )
-    first = later.manifest["config"].get("first_stage") if later else None
-    return wanted or (first if first in known else known[0])
+    if requested:
+        return requested
+    return choices.encoder if choices and choices.encoder in known else known[0]
 
 
-def _matrix(ids: Sequence[str], vectors: dict[str, np.ndarray]) -> np.ndarray:
+def _matrix(ids: pl.Series, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
     """float32 [N, D] in the order of ``ids``; 0 where there is no vector."""
     width = len(next(iter(vectors.values()))) if vectors else 1
     return np.array([vectors.get(name, np.zeros(width)) for name in ids], np.float32).reshape(
@@ -147,7 +153,9 @@ def _matrix(ids: Sequence[str], vectors: dict[str, np.ndarray]) -> np.ndarray:
     )
 
 
-def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.DataFrame:
+def choose_clips(
+    library: AdviceLibrary, sport: str | None, skill: str | None, split: str | None = None
+) -> pl.DataFrame:
     """``row`` of the library and sport of the clips that may be suggested.
 
     Spellings are those of the taxonomy. ValueError for a sport that neither the run nor the
@@ -155,6 +163,8 @@ def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.D
     without a clip.
     """
     rows = library.clips.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    if split:
+        rows = rows.filter(pl.col("split").cast(pl.String) == split)
     if skill and not sport:
         raise ValueError(f"--skill {skill!r} needs its --sport")
     if sport:
@@ -173,14 +183,12 @@ def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.D
         if skill:
             skills = sorted(set(rows["skill"]))
             _, own = shipped_taxonomy().canonical(name, skill)
-            found = next(
-                (each for each in skills if plain(each) in (plain(own), plain(skill))), None
-            )
-            if found is None:
+            names = [each for each in skills if plain(each) in (plain(own), plain(skill))]
+            if not names:
                 raise ValueError(
                     f"the clips of {name} have no skill {skill!r}; they have {', '.join(skills)}"
                 )
-            rows = rows.filter(pl.col("skill") == found)
+            rows = rows.filter(pl.col("skill") == names[0])
     if not rows.height:
         raise NothingFits(f"run {library.run!r} has no clip at all: give 01 lessons with captions")
     return rows
@@ -189,9 +197,9 @@ def choose_clips(library: Library, sport: str | None, skill: str | None) -> pl.D
 def _named(sport: str, known: set[str]) -> str | None:
     """The run's (else the taxonomy's) name of a sport, however it is spelt."""
     by_spelling = {plain(name): name for name in sorted(known)}
-    meant = shipped_taxonomy().sport(sport)
+    known_sport = shipped_taxonomy().sport(sport)
     return by_spelling.get(plain(sport)) or (
-        by_spelling.get(plain(meant.name), meant.name) if meant else None
+        by_spelling.get(plain(known_sport.name), known_sport.name) if known_sport else None
     )
 
 
@@ -207,7 +215,7 @@ class Source:
     link: str | None
 
 
-def source_of(library: Library, video_id: str, start_s: float) -> Source:
+def source_of(library: AdviceLibrary, video_id: str, start_s: float) -> Source:
     """The source of a clip, its link leading to the moment ``start_s``."""
     row = library.videos.row(by_predicate=pl.col("video_id") == video_id, named=True)
     try:
@@ -215,13 +223,13 @@ def source_of(library: Library, video_id: str, start_s: float) -> Source:
     except ValueError:
         return Source(None, row["title"] or "", row["channel"], None)
     info = read_sidecar(path.with_suffix(".info.json"))
-    told = info if isinstance(info, dict) else {}
-    channel = told.get("channel")
+    sidecar = info if isinstance(info, dict) else {}
+    channel = sidecar.get("channel")
     return Source(
         path,
         row["title"] or "",
         channel if isinstance(channel, str) and channel else row["channel"],
-        moment(told.get("webpage_url"), start_s),
+        moment(sidecar.get("webpage_url"), start_s),
     )
 
 

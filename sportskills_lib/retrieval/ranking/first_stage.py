@@ -1,5 +1,5 @@
-"""The systems that rank the judged candidates of the test learners, from chance to the oracle that
-reads the expert.
+"""The first stage (the encoder as a retriever), and the systems that need no training, from chance
+to the oracle that reads the expert.
 
 Choices (which part of a clip the encoder looks at, how much of it the fused score takes) are made
 on the validation learners' weak labels; no grade is read anywhere. Only ``text_oracle`` reads the
@@ -9,7 +9,7 @@ of the same skill: what is left then is not owed to this learner's mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ from sportskills_lib.retrieval.supervision.text_similarity import Similarity, tf
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNCHOSEN = 0.5  # where there are no validation lists to choose by
-Scorer = Callable[[pl.DataFrame], np.ndarray]  # rows of learner_id, clip_id -> scores
 
 
 @dataclass(frozen=True)
@@ -140,82 +139,80 @@ def oracle_scores(
 
 
 @dataclass(frozen=True)
-class EncoderScorer:
-    """A trained tower as a retriever: the learner's clip against the candidate's pictures and its
-    coach's sentence.
+class Blend:
+    """How the first stage adds up similarity to a clip's pictures and to what its coach says.
+
+    Each counts in units of its usual spread within a learner's list, since cosines of pictures and
+    of sentences differ in size; ``narration_weight`` is the share of the latter.
     """
+
+    narration_weight: float = UNCHOSEN
+    picture_unit: float = 1.0
+    narration_unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class EncoderVectors:
+    """A trained tower's vectors of learners, and of clips' pictures and narrations, by id."""
 
     learners: Mapping[str, np.ndarray]
     clips: Mapping[str, np.ndarray]
-    said: Mapping[str, np.ndarray]
+    narrations: Mapping[str, np.ndarray]
 
-    def parts(self, pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Similarity to the candidate's pictures, and to its narration."""
-        return nearest.cosine(pairs, self.learners, self.clips), nearest.cosine(
-            pairs, self.learners, self.said
-        )
-
-    def first_stage(self, lists: pl.DataFrame) -> FirstStage:
-        """The retriever whose weight of narrations is the best on the validation ``lists``.
-
-        Each part counts in units of its usual spread within a learner's list, since cosines of
-        pictures and of sentences differ in size. The score stays an inner product of two vectors,
-        so that neighbours can be searched.
+    def blend(self, lists: pl.DataFrame, weight: float | None = None) -> tuple[Blend, Choice]:
+        """The blend in units of the spread within ``lists`` (learner_id, clip_id, and label unless
+        ``weight`` is given); by default with the weight that ranks their labels best.
         """
-        pictures, said = self.parts(lists)
-        choice = choose_weight(lists, pictures, said)
-        units = nearest.usual_spread(lists, pictures), nearest.usual_spread(lists, said)
-        shares = (1 - choice.weight) / units[0], choice.weight / units[1]
+        pictures = nearest.cosine(lists, self.learners, self.clips)
+        words = nearest.cosine(lists, self.learners, self.narrations)
+        choice = choose_weight(lists, pictures, words) if weight is None else Choice(weight, {})
+        units = nearest.usual_spread(lists, pictures), nearest.usual_spread(lists, words)
+        return Blend(choice.weight, *units), choice
+
+    def first_stage(self, blend: Blend) -> FirstStage:
+        """The retriever of this blend. Its score stays an inner product of two vectors, so that
+        neighbours can be searched.
+        """
+        picture_share = (1 - blend.narration_weight) / blend.picture_unit
+        narration_share = blend.narration_weight / blend.narration_unit
         nothing = np.zeros(len(next(iter(self.clips.values()), ())))
         gallery = {
-            clip_id: shares[0] * vector + shares[1] * self.said.get(clip_id, nothing)
+            clip_id: picture_share * vector
+            + narration_share * self.narrations.get(clip_id, nothing)
             for clip_id, vector in self.clips.items()
         }
-        return FirstStage(self.learners, gallery, choice)
+        return FirstStage(self.learners, gallery)
 
 
 @dataclass(frozen=True)
 class FirstStage:
-    """One vector a learner and one a clip: the first stage's score is their inner product, in pools
+    """One vector per learner and per clip: the first stage's score is their inner product, in pools
     and in search.
     """
 
     learners: Mapping[str, np.ndarray]
     gallery: Mapping[str, np.ndarray]
-    choice: Choice
 
     def scores(self, pairs: pl.DataFrame) -> np.ndarray:
-        """Score of each row's learner and clip, [rows]."""
+        """Score of each row's learner and clip, [rows]; a clip without a vector scores 0."""
         return nearest.cosine(pairs, self.learners, self.gallery)
 
-    def similarities(self, learner_ids: Sequence[str], clip_ids: Sequence[str]) -> np.ndarray:
-        """float64 [Q, N]: the scores of some learners and clips; a clip without a vector scores
-        0.
-        """
-        nothing = np.zeros(len(next(iter(self.learners.values()), ())))
-        asked = np.array([self.learners[item] for item in learner_ids], np.float64).reshape(
-            -1, len(nothing)
-        )
-        found = np.array(
-            [self.gallery.get(item, nothing) for item in clip_ids], np.float64
-        ).reshape(-1, len(nothing))
-        return asked @ found.T
 
-
-def encoder_scorer(
+def encoder_vectors(
     embeddings: pl.DataFrame,
     model_id: str,
-    said: pl.DataFrame,
-    learner_ids: Sequence[str],
-    learner_BD: np.ndarray,
-) -> EncoderScorer:
-    """The stored embeddings of one arm of 03 (``said``: tables.Pairs), and the learners' vectors by
-    the same tower.
+    pairs: pl.DataFrame,
+    learner_vectors: Mapping[str, np.ndarray],
+) -> EncoderVectors:
+    """The stored embeddings of one arm of 03, and the learners' vectors by the same tower.
+
+    ``pairs``: tables.Pairs.
     """
-    return EncoderScorer(
-        dict(zip(learner_ids, learner_BD, strict=True)),
+    narrations = nearest.vectors(embeddings, model_id, "narration")
+    return EncoderVectors(
+        learner_vectors,
         nearest.vectors(embeddings, model_id, "clip"),
-        nearest.narration_vectors(said, nearest.vectors(embeddings, model_id, "narration")),
+        nearest.narration_vectors(pairs, narrations),
     )
 
 

@@ -5,13 +5,15 @@ order of ties.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.retrieval.ranking.exact_search import top_k
+
+SHORTLIST = {"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64}
 
 
 def shortlists(
@@ -30,22 +32,43 @@ def shortlists(
     be found.
     """
     keys = ["split", "sport"] if same_sport else ["split"]
-    named = clips.filter(pl.col("clip_id").is_in(list(clip_vectors))).sort("clip_id")
-    galleries = named.partition_by(keys, as_dict=True)
+    galleries = clips.partition_by(keys, as_dict=True)
     parts = [
-        pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64})
+        shortlist(
+            people["learner_id"].to_list(),
+            galleries[key]["clip_id"].to_list(),
+            learner_vectors,
+            clip_vectors,
+            depth=depth,
+        )
+        for key, people in learners.group_by(keys, maintain_order=True)
+        if key in galleries
     ]
-    for key, people in learners.group_by(keys, maintain_order=True):
-        if key not in galleries:
-            continue
-        ids = galleries[key]["clip_id"].to_numpy()
-        gallery = np.stack([clip_vectors[clip_id] for clip_id in ids])
-        asked = np.stack([learner_vectors[learner_id] for learner_id in people["learner_id"]])
-        rows, scores = top_k(asked, gallery, depth)
-        names = np.repeat(people["learner_id"].to_numpy(), rows.shape[1])
-        found = {"learner_id": names, "clip_id": ids[rows].ravel(), "score": scores.ravel()}
-        parts.append(pl.DataFrame(found, schema=parts[0].schema))
-    return pl.concat(parts)
+    return pl.concat([pl.DataFrame(schema=SHORTLIST), *parts])
+
+
+def shortlist(
+    learner_ids: Sequence[str],
+    clip_ids: Sequence[str],
+    learner_vectors: Mapping[str, np.ndarray],
+    clip_vectors: Mapping[str, np.ndarray],
+    *,
+    depth: int,
+) -> pl.DataFrame:
+    """learner_id, clip_id, score: each learner's ``depth`` nearest of these clips, best first, ties
+    by clip_id. A clip without a vector is left out.
+    """
+    ids = np.array(sorted(clip_id for clip_id in clip_ids if clip_id in clip_vectors), object)
+    if not len(ids) or not len(learner_ids):
+        return pl.DataFrame(schema=SHORTLIST)
+    queries = np.stack([learner_vectors[learner_id] for learner_id in learner_ids])
+    rows, scores = top_k(queries, np.stack([clip_vectors[clip_id] for clip_id in ids]), depth)
+    columns = {
+        "learner_id": np.repeat(np.array(learner_ids, object), rows.shape[1]),
+        "clip_id": ids[rows].ravel(),
+        "score": scores.ravel(),
+    }
+    return pl.DataFrame(columns, schema=SHORTLIST)
 
 
 def seeded_uniform(*names: object) -> float:

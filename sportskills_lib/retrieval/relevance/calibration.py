@@ -26,6 +26,7 @@ import polars as pl
 from sportskills_lib.formats.files import write_whole
 
 FILE = "calibration.json"
+ENCODER_FILE = "encoder_calibration.json"  # of the first stage's score
 BINS = 10
 FOLDS = 5
 TEMPERATURES = (
@@ -219,24 +220,24 @@ def ece(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> f
     return float((np.abs(said - helped) * pairs).sum() / max(1, pairs.sum()))
 
 
-def save(calibration: Calibration, folder: Path) -> Path:
-    """Write ``calibration.json`` whole or not at all; returns its path."""
-    told: dict[str, Any] = {
+def save(calibration: Calibration, folder: Path, name: str = FILE) -> Path:
+    """Write the calibration whole or not at all; returns its path."""
+    content: dict[str, Any] = {
         name: value for name, value in vars(calibration).items() if name != "bins"
     }
-    path = Path(folder) / FILE
-    write_whole(path, json.dumps(told | {"bins": calibration.bins.to_dicts()}, indent=2) + "\n")
+    path = Path(folder) / name
+    write_whole(path, json.dumps(content | {"bins": calibration.bins.to_dicts()}, indent=2) + "\n")
     return path
 
 
-def load(folder: Path) -> Calibration | None:
+def load(folder: Path, name: str = FILE) -> Calibration | None:
     """What :func:`save` wrote into this folder; None where there is no such file."""
-    path = Path(folder) / FILE
+    path = Path(folder) / name
     if not path.is_file():
         return None
-    told = json.loads(path.read_text())
+    content = json.loads(path.read_text())
     try:
-        return Calibration(**{**told, "bins": pl.DataFrame(told["bins"], schema=BINS_SCHEMA)})
+        return Calibration(**{**content, "bins": pl.DataFrame(content["bins"], schema=BINS_SCHEMA)})
     except (TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is no calibration of this version ({error}): rerun 04_retrieval"

@@ -12,7 +12,7 @@ import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import stage
-from sportskills_lib.retrieval.ranking import first_stage as first_stage_module
+from sportskills_lib.retrieval.ranking.first_stage import encoder_vectors
 from sportskills_lib.retrieval.supervision.chat_judge import chat_judge
 from sportskills_lib.retrieval.supervision.labelling import (
     SCHEMA,
@@ -92,14 +92,15 @@ def first_stage(
     """
     arm, tower = stage.ARMS["encoder_narrations"], stage.encoder_of(library, config.first_stage)
     vectors = stage.learner_embeddings(library, tower, arm, learner_frames, config.device)
-    ids = learners["learner_id"].to_list()
-    encoder = first_stage_module.encoder_scorer(
-        library.embeddings, f"{tower}:{arm}", library.pairs, ids, vectors
-    )
+    by_learner = dict(zip(learners["learner_id"], vectors, strict=True))
+    encoder = encoder_vectors(library.embeddings, f"{tower}:{arm}", library.pairs, by_learner)
     asked, nothing = {**encoder.clips, **encoder.learners}, np.zeros(vectors.shape[1], np.float32)
 
     def ranked(learner_ids: Sequence[str], clip_ids: Sequence[str]) -> np.ndarray:
-        both = [encoder.clips[clip_id] + encoder.said.get(clip_id, nothing) for clip_id in clip_ids]
+        both = [
+            encoder.clips[clip_id] + encoder.narrations.get(clip_id, nothing)
+            for clip_id in clip_ids
+        ]
         return np.stack([asked[name] for name in learner_ids]) @ np.stack(both).T / 2
 
     return ranked

@@ -20,11 +20,14 @@ import pytest
 from advice_runs import make_library
 from films import shot, write_film
 
-from sportskills_lib import cli, video
+from sportskills_lib import cli
 from sportskills_lib.apps.advise import advise as advise_module
-from sportskills_lib.apps.advise import learner_clip, ranking, run_library
-from sportskills_lib.apps.advise.advise import Asked, advise
+from sportskills_lib.apps.advise import fit_check, learner_clip, ranking, run_library
+from sportskills_lib.apps.advise.advise import AdviceRequest, advise
 from sportskills_lib.config import PairingConfig
+from sportskills_lib.learner_data.frames import read_take
+from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors
+from sportskills_lib.retrieval.ranking.two_stage import RankingChoices, load_choices
 from sportskills_lib.retrieval.relevance import served
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
@@ -52,7 +55,9 @@ def serve(home: Path, tmp_path: Path) -> Path:
 
 
 def ask(path: Path, said: list[str] | None = None, **asked) -> advise_module.AdviceView:
-    return advise(Asked(path, "t", workers=0, **asked), (said if said is not None else []).append)
+    return advise(
+        AdviceRequest(path, "t", workers=0, **asked), (said if said is not None else []).append
+    )
 
 
 @pytest.fixture
@@ -70,13 +75,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 # ------------------------------------------------------------------------------------------ learner
 
 
-def test_a_clip_is_read_exactly_as_02_reads_it(home: Path) -> None:
-    pairing = artifacts.open_stage("t", "02_pairing")
-    clips, frames = pairing.table("clips"), np.load(pairing.path("frames.npy"))
-    for row, clip in enumerate(clips.iter_rows(named=True)):
-        info = video.probe(home / f"data/raw/mine/{clip['video_id']}.mp4")
-        read = learner_clip.clip_frames(info, clip["start_s"], clip["end_s"], SHAPE)
-        assert np.array_equal(read, frames[row]), clip["clip_id"]
+def test_a_clip_is_read_exactly_as_04_reads_a_learner(home: Path) -> None:
+    path = home / "data/raw/mine/lesson1.mp4"
+    read = learner_clip.read_learner(path, SHAPE, start_s=0.3, end_s=2.8, workers=0)
+    item = ("take", str(path), ((0.3, 2.8),), SHAPE.frames, SHAPE.size_px)
+    assert np.array_equal(read.frames, read_take(item)["frames"][0])
 
 
 def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> None:
@@ -140,6 +143,7 @@ def test_a_calibration_of_another_version_is_refused_before_a_model_is_loaded(
     (tmp_path / "adapter/adapter_config.json").write_text("{}")
     (tmp_path / "calibration.json").write_text('{"temperature": 1.0, "bins": []}')
     opened = artifacts.open_stage
+    RankingChoices("image", Blend(), 0.5).save(tmp_path)
     later = SimpleNamespace(folder=tmp_path, manifest={"config": {}}, digest="x")
     monkeypatch.setattr(artifacts, "is_complete", lambda *given: True)
     monkeypatch.setattr(
@@ -172,27 +176,19 @@ def test_links_lead_to_the_moment_and_only_to_the_web(url: object, found: str | 
 # ------------------------------------------------------------------------------------------ ranking
 
 
-def toy_library(clip_ND: np.ndarray, sports: list[str], splits: list[str]) -> run_library.Library:
+def toy_library(
+    clip_ND: np.ndarray, sports: list[str], splits: list[str]
+) -> run_library.AdviceLibrary:
     import polars as pl
 
     clips = pl.DataFrame(
         {"sport": sports, "split": splits, "channel": [f"c{i}" for i in range(len(sports))]}
     )
     nothing = np.zeros((0, 0))
-    return run_library.Library(
-        "t",
-        clips,
-        nothing,
-        clip_ND.astype(np.float32),
-        nothing,
-        Path(),
-        "image",
-        {},
-        clips,
-        Path(),
-        None,
-        (),
-    )
+    return run_library.AdviceLibrary(
+        "t", clips, nothing, clip_ND.astype(np.float32), EncoderVectors({}, {}, {}), Path(), "image",
+        {}, clips, Path(), None, (),
+    )  # fmt: skip
 
 
 def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
@@ -202,23 +198,28 @@ def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
     vectors = np.repeat(centres, 60, axis=0) + 0.1 * rng.normal(size=(180, 32))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     made = toy_library(vectors, sports, ["val", "train", "test"] * 60)
-    check = ranking.check_of(made, None, print)
-    assert check.asked == 60 and check.threshold is not None and check.stopped > 0.95
+    check = fit_check.measure_fit(made, None, print)
+    assert check.count == 60 and check.threshold is not None and check.stopped > 0.95
     assert (
-        ranking.margin(made, vectors[0], "golf")
+        fit_check.margin(made, vectors[0], "golf")
         > check.threshold
-        > ranking.margin(made, vectors[0], "judo")
+        > fit_check.margin(made, vectors[0], "judo")
     )
     noise = rng.normal(size=(180, 32))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    blind = ranking.check_of(toy_library(noise, sports, ["val"] * 180), None, print)
+    blind = fit_check.measure_fit(toy_library(noise, sports, ["val"] * 180), None, print)
     assert (
         blind.stopped < 0.2
     )  # where pictures tell nothing of the sport, it says that it stops next to nothing
-    assert "20" in ranking.check_of(toy_library(vectors, sports, ["train"] * 180), None, print).why
+    assert (
+        "20"
+        in fit_check.measure_fit(toy_library(vectors, sports, ["train"] * 180), None, print).reason
+    )
     assert (
         "one sport"
-        in ranking.check_of(toy_library(vectors, ["golf"] * 180, ["val"] * 180), None, print).why
+        in fit_check.measure_fit(
+            toy_library(vectors, ["golf"] * 180, ["val"] * 180), None, print
+        ).reason
     )
 
 
@@ -242,11 +243,11 @@ def test_learners_set_the_threshold_for_learners(
     stage = SimpleNamespace(table=lambda name: people, path=lambda name: tmp_path / name)
     seen: list[np.ndarray] = []
     tower = SimpleNamespace(encode_frames=lambda frames: seen.append(frames) or np.asarray(frames))
-    monkeypatch.setattr(ranking.models, "load_tower", lambda path: tower)
+    monkeypatch.setattr(fit_check.models, "load_tower", lambda path: tower)
     cache = ContentStore(tmp_path / "cache", limit_bytes=10**7)
-    by_clips, with_04 = ranking.check_of(made, cache, print), replace(made, retrieval=stage)
-    check = ranking.check_of(with_04, cache, print)
-    assert (check.asked, check.whose, by_clips.whose) == (
+    by_clips, with_04 = fit_check.measure_fit(made, cache, print), replace(made, retrieval=stage)
+    check = fit_check.measure_fit(with_04, cache, print)
+    assert (check.count, check.population, by_clips.population) == (
         120,
         "validation learners",
         "validation clips",
@@ -254,75 +255,20 @@ def test_learners_set_the_threshold_for_learners(
     assert len(seen) == 1 and np.array_equal(
         seen[0], learners[:120]
     )  # nobody of another split sets it
-    assert ranking.check_of(with_04, cache, print) == check and len(seen) == 1
+    assert fit_check.measure_fit(with_04, cache, print) == check and len(seen) == 1
     margins = np.array(
-        [ranking.margin(made, each, sport) for each, sport in zip(later, sports * 5, strict=True)]
+        [fit_check.margin(made, each, sport) for each, sport in zip(later, sports * 5, strict=True)]
     )
     assert (margins < by_clips.threshold).mean() > 0.2  # learners are filmed otherwise than lessons
-    assert (margins < check.threshold).mean() == pytest.approx(ranking.REFUSED, abs=0.04)
+    assert (margins < check.threshold).mean() == pytest.approx(fit_check.REFUSED, abs=0.04)
     people = people.head(19)
-    assert ranking.check_of(with_04, cache, print) == by_clips
-
-
-def test_where_the_encoder_ranks_alone_the_probability_is_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import polars as pl
-
-    rng = np.random.default_rng(3)
-
-    def directions(count: int) -> np.ndarray:
-        made = rng.normal(size=(count, 6))
-        return made / np.linalg.norm(made, axis=1, keepdims=True)
-
-    def helps(people: np.ndarray) -> np.ndarray:  # truth: the nearer, the likelier
-        return rng.random((len(people), 300)) < 1 / (1 + np.exp(3 - 6 * people @ clips.T))
-
-    clips, people, later = directions(300), directions(60), directions(200)
-    made = toy_library(clips, ["golf"] * 300, ["train"] * 300)
-    ids = [f"c{i:03d}" for i in range(300)]
-    made = replace(
-        made, clips=made.clips.with_columns(clip_id=pl.Series(ids)), said_ND=made.clip_ND * 0
-    )
-    rows = {"learner_id": np.repeat([f"{i}" for i in range(60)], 300), "clip_id": ids * 60}
-    given = {
-        "choices": pl.DataFrame(
-            {
-                "choice": ["fused: x", "encoder_narrations (image): n"],
-                "weight": [0.0, 0.0],
-                "weak_ndcg@10": [0.5, 0.5],
-            }
-        ),
-        "supervision": pl.DataFrame(rows | {"label": helps(people).ravel().astype(float)}),
-    }
-    stage = SimpleNamespace(
-        manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=given.__getitem__
-    )
-    known = pl.DataFrame({"learner_id": [f"{i}" for i in range(60)], "sport": ["golf"] * 60})
-    monkeypatch.setattr(ranking, "validation_learners", lambda *given: (known, people))
-    wrong = SimpleNamespace(probability=lambda scores: np.zeros(len(scores)))
-    monkeypatch.setattr(ranking, "_calibration", lambda folder: wrong)
-    monkeypatch.setattr(
-        ranking, "relevance_scores", None
-    )  # a model without a part in the order is not asked
-    asked = {"shortlist": 5, "cache": None, "say": print}
-    found = [
-        ranking.rank(replace(made, retrieval=stage), None, you, np.arange(300), **asked)
-        for you in later
-    ]
-    said = np.stack([each.probability for each in found])
-    assert (np.diff(said, axis=1) <= 0).all()  # what is put first is the likeliest
-    truth = np.take_along_axis(helps(later), np.stack([each.rows for each in found]), 1)
-    assert (
-        said.mean() == pytest.approx(truth.mean(), abs=0.04)
-        and truth.mean() > 2 * given["supervision"]["label"].mean()
-    )
+    assert fit_check.measure_fit(with_04, cache, print) == by_clips
 
 
 def test_the_share_refused_is_that_of_the_next_clip() -> None:
     draws = np.random.default_rng(2).normal(size=(4000, 31))
-    refused = np.mean([row[0] < ranking.least_margin(row[1:]) for row in draws])
-    assert refused == pytest.approx(1 / 31, abs=0.01) and refused < ranking.REFUSED
+    refused = np.mean([row[0] < fit_check.least_margin(row[1:]) for row in draws])
+    assert refused == pytest.approx(1 / 31, abs=0.01) and refused < fit_check.REFUSED
 
 
 def test_the_order_is_the_one_that_04_chose_on_validation(
@@ -330,82 +276,49 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
 ) -> None:
     import polars as pl
 
-    clips = pl.DataFrame({"clip_id": ["a", "b", "c", "d"], "text": [""] * 4})
+    ids = ["a", "b", "c", "d"]
+    clips = pl.DataFrame({"clip_id": ids, "text": [""] * 4})
     pictures = np.array([[0.9], [0.7], [0.5], [0.1]], np.float32)
-    names = [
-        "encoder_zero_shot: n",
-        "encoder_narrations (image): n",
-        "encoder_narrations (image): n",
-        "fused: x",
-        "fused: x",
-    ]
-    values = {
-        "choice": names,
-        "weight": [1.0, 0.0, 1.0, 0.0, 0.75],
-        "weak_ndcg@10": [0.9, 0.6, 0.5, 0.4, 0.7],
-    }
-    choices = pl.DataFrame(values)
-    stage = SimpleNamespace(
-        manifest={"outputs": {"choices.parquet": {}}}, folder=tmp_path, table=lambda name: choices
+    vectors = EncoderVectors(
+        {}, *(dict(zip(ids, each, strict=True)) for each in (pictures, -pictures))
     )
-    made = run_library.Library(
-        "t",
-        clips,
-        np.zeros((0, 0)),
-        pictures,
-        -pictures,
-        Path(),
-        "image",
-        {},
-        clips,
-        Path(),
-        stage,
-        ("x",),  # type: ignore[arg-type]
-    )
-    you = learner_clip.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3), np.uint8))
-    monkeypatch.setattr(
-        ranking, "validation_learners", lambda *given: (choices.clear(), np.zeros((0, 1)))
-    )
+    logistic = SimpleNamespace(probability=lambda scores: 1 / (1 + np.exp(-np.array(scores))))
+    made = run_library.AdviceLibrary(
+        "t", clips, np.zeros((0, 0)), pictures, vectors, Path(), "image", {}, clips, Path(), None,
+        ("x",), RankingChoices("image", Blend(0.0), 0.75), logistic,
+    )  # fmt: skip
+    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3)))
+    scores = {"a": -1.0, "b": 2.0, "c": 0.5}  # the far one is not asked about
     monkeypatch.setattr(
         ranking,
         "relevance_scores",
-        lambda made, you, rows, say: np.array([-1.0, 2.0, 0.5])[: len(rows)],
+        lambda made, you, pairs, *_: np.array([scores[x] for x in pairs["clip_id"]]),
     )
-    monkeypatch.setattr(
-        ranking,
-        "_calibration",
-        lambda folder: SimpleNamespace(probability=lambda s: 1 / (1 + np.exp(-s))),
-    )
-    found = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
-    assert found.rows.tolist() == [
-        1,
-        2,
-        0,
-    ]  # the far one was not asked about; the relevance model's weight is 0.75
-    assert found.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
-    assert found.similarity == pytest.approx([0.7, 0.5, 0.9])
-    other = ranking.rank(
-        replace(made, encoder="video"),
-        you,
-        np.ones(1),
-        np.arange(4),
-        shortlist=3,
-        cache=None,
-        say=print,
-    )
-    assert (
-        "50 % pictures, 50 % words" in other.how
-    )  # what 04 chose for the image encoder says nothing of another
-    assert "100 % pictures, 0 % words" in found.how
-    stage.table = lambda name: choices.with_columns(pl.lit(float("nan")).alias("weak_ndcg@10"))
-    assert ranking.chosen_weight(stage, "fused") == 0.5  # type: ignore[arg-type]
-    stage.table = lambda name: choices.head(4)
-    monkeypatch.setattr(ranking, "_calibration", lambda folder: None)
-    monkeypatch.setattr(
-        ranking, "relevance_scores", None
-    )  # without weight or calibration it is not asked
-    alone = ranking.rank(made, you, np.ones(1), np.arange(4), shortlist=3, cache=None, say=print)
+    options = {"depth": 3, "cache": None, "log": print}
+    ranked = ranking.rank(made, you, np.ones(1), np.arange(4), **options)
+    assert ranked.rows.tolist() == [1, 2, 0]  # the relevance model's weight is 0.75
+    assert ranked.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
+    assert ranked.similarity == pytest.approx([0.7, 0.5, 0.9])
+    assert "100 % pictures, 0 % words" in ranked.how
+    other = ranking.rank(replace(made, encoder="video"), you, np.ones(1), np.arange(4), **options)
+    # what 04 chose for the image encoder says nothing of another
+    assert "50 % pictures, 50 % words" in other.how
+    # without a weight the model is not asked, and the probability is that of the encoder's score
+    monkeypatch.setattr(ranking, "relevance_scores", None)
+    choices = RankingChoices("image", Blend(0.0), 0.0)
+    alone = ranking.rank(replace(made, choices=choices), you, np.ones(1), np.arange(4), **options)
     assert alone.rows.tolist() == [0, 1, 2] and alone.probability is None
+    sure = replace(made, choices=choices, encoder_calibration=logistic)
+    sure = ranking.rank(sure, you, np.ones(1), np.arange(4), **options)
+    assert sure.probability == pytest.approx(1 / (1 + np.exp([-0.9, -0.7, -0.5])), abs=1e-6)
+
+
+def test_a_run_whose_04_does_not_say_how_it_ranks_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="earlier version made it: rerun 04_retrieval"):
+        load_choices(tmp_path)
+    choices = RankingChoices("video", Blend(0.25, 0.1, 0.3), 0.5)
+    choices.save(tmp_path)
+    assert load_choices(tmp_path) == choices
 
 
 def test_a_server_scores_and_what_it_does_not_answer_stands_last(
@@ -419,7 +332,9 @@ def test_a_server_scores_and_what_it_does_not_answer_stands_last(
         np.arange(3 * 4 * 8 * 8 * 3, dtype=np.uint8),
     )
     made = SimpleNamespace(retrieval=stage, clips=clips, frames=frames.reshape(3, 4, 8, 8, 3))
-    you = learner_clip.Learner(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((4, 8, 8, 3), np.uint8))
+    you = learner_clip.LearnerClip(
+        tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((4, 8, 8, 3), np.uint8)
+    )
     server, told = served.Server("http://127.0.0.1:1/v1", "coach"), list[str]()
 
     def answers(self, pairs):
@@ -433,7 +348,7 @@ def test_a_server_scores_and_what_it_does_not_answer_stands_last(
         0.5,
         -0.5,
     ]
-    assert "1 of 2 clips were not scored and stand last (status 503)" in told
+    assert "1 of 2 clips were not scored and rank last (status 503)" in told
     monkeypatch.setattr(
         served.Server, "scores", lambda self, pairs: [served.Served(float("nan"), reason="gone")]
     )
@@ -444,7 +359,7 @@ def test_a_server_scores_and_what_it_does_not_answer_stands_last(
 def test_margins_are_those_of_a_loop() -> None:
     nearest = np.random.default_rng(1).normal(size=(7, 4))
     slow = [[row[s] - max(row[o] for o in range(4) if o != s) for s in range(4)] for row in nearest]
-    assert ranking.margins_of(nearest) == pytest.approx(np.array(slow))
+    assert fit_check.margins_of(nearest) == pytest.approx(np.array(slow))
 
 
 # ---------------------------------------------------------------------------------------- the whole
@@ -460,7 +375,8 @@ def test_what_lesson_1_shows_finds_lesson_1_and_the_page_is_whole(serve: Path, h
     view = ask(serve, said, sport="tennis", **span, top=6)
     alike = sorted((each.similarity, each.video_id, each.start_s) for each in view.suggestions)
     assert alike[-1][1:] == ("lesson1", own["start_s"]) and alike[-1][0] > alike[-2][0]
-    assert alike[-1][0] == pytest.approx(1, abs=1e-5)
+    # a learner is read to the ends of the span, a clip of 02 without its very edges
+    assert alike[-1][0] == pytest.approx(1, abs=5e-3)
     assert [each.rank for each in view.suggestions] == [1, 2, 3, 4, 5, 6] and not view.why
     assert all(each.probability is None for each in view.suggestions) and any(
         "No probability" in n for n in view.notes
@@ -534,7 +450,7 @@ def test_nothing_fits_is_said_with_its_own_code_and_a_page(
 def test_a_clip_of_another_sport_is_not_advised(
     serve: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranking, "check_of", lambda *given: ranking.Check(0.5, 0.9, 40))
+    monkeypatch.setattr(fit_check, "measure_fit", lambda *given: fit_check.FitCheck(0.5, 0.9, 40))
     view = ask(serve, sport="golf")
     assert (
         not view.suggestions
