@@ -32,6 +32,7 @@ from sportskills_lib.retrieval.relevance.pair_scorer import encode_pairs, seen_f
 from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.retrieval.relevance.token_store import open_store
 from sportskills_lib.retrieval.stage import checkpoint
+from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.fingerprints import digest
 
 LEARNER = "learner"  # the learner's id in the tables of one ranking
