@@ -268,14 +268,14 @@ def _print_grid(rows: list[tuple[str, list[str]]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sportskills_lib.formats.files import printable
+    from sportskills_lib.formats.files import escape_unprintable
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, lines in rows:
-        text = "\n".join(printable(line) for line in lines if line)
-        grid.add_row(Text(printable(name), style="bold"), Text(text))
+        text = "\n".join(escape_unprintable(line) for line in lines if line)
+        grid.add_row(Text(escape_unprintable(name), style="bold"), Text(text))
     Console().print(grid)
 
 
