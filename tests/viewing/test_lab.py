@@ -6,6 +6,7 @@ from top to bottom.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from sportskills_lib.runs import notebooks, process_guard
 
 pytestmark = needs_browser
 
+THEME = os.environ.get("SPORTSKILLS_THEME", "")  # e.g. "JupyterLab Dark", for pictures of it
 RUN, TOKEN = stage_outputs.RUN, "t" * 24
 EVIL = (
     '"\'><img class="sk-evil" src="x" '
@@ -91,6 +93,9 @@ class Lab(Server):
         quiet.write_text(
             '{"checkForUpdates": false, "fetchNews": "false"}'
         )  # else it asks, and looks outside
+        if THEME:
+            theme = quiet.with_name("themes.jupyterlab-settings")
+            theme.write_text(json.dumps({"theme": THEME}))
         command = [
             "-m",
             "sportskills_lib.runs.process_guard",
