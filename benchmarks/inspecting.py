@@ -25,7 +25,7 @@ SYSTEMS, SPORTS, FILM_BYTES = 16, 24, 90_000
 
 def made_up(count: int) -> list:
     """One kind of questions over ``count`` clips."""
-    from sportskills_lib.viewing.retrieved_queries import Asked, Items
+    from sportskills_lib.viewing.retrieved_queries import ItemSources, QueryResults
 
     rng = np.random.default_rng(0)
     ids = [
@@ -47,7 +47,7 @@ def made_up(count: int) -> list:
         for i, (clip, sport) in enumerate(zip(ids, sports, strict=True))
     }
     frames = rng.integers(0, 255, (min(count, 200), 8, 64, 64, 3), dtype=np.uint8)
-    items = Items(rows, {clip: (frames, i % len(frames)) for i, clip in enumerate(ids)}, {})
+    items = ItemSources(rows, {clip: (frames, i % len(frames)) for i, clip in enumerate(ids)}, {})
     queries = pl.DataFrame(
         {
             "query_id": [f"{clip}n" for clip in ids],
@@ -74,7 +74,7 @@ def made_up(count: int) -> list:
         places[name] = queries.select("query_id").with_columns(
             place=pl.Series(rng.integers(1, 400, count) * 1.0)
         )
-    return [Asked("narrations", queries, hits, places, items, 10, "its own clip", {}, {})]
+    return [QueryResults("narrations", queries, hits, places, items, 10, "its own clip", {}, {})]
 
 
 def main(count: int) -> None:

@@ -51,7 +51,7 @@ def token_of(path: Path) -> str:
         found = path.read_text(encoding="ascii", errors="replace").strip()
         if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", found):
             raise ValueError(
-                f"{path} holds no token: remove it, a new one is made (links then change)"
+                f"{path} contains no valid token: remove it, a new one is made (links then change)"
             )
         return found
     made = secrets.token_urlsafe(24)
@@ -83,7 +83,7 @@ def is_loopback(ip: str) -> bool:
         return ipaddress.ip_address(ip).is_loopback
     except ValueError:
         raise ValueError(
-            f"--ip {ip!r} is no address: give 127.0.0.1, or this machine's own"
+            f"--ip {ip!r} is not an address: give 127.0.0.1, or this machine's own"
         ) from None
 
 
@@ -97,7 +97,9 @@ def check_port(ip: str, port: int) -> None:
             probe.bind((ip, port))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise ValueError(f"--port {port} of {ip} cannot be had ({why}): name another") from None
+            raise ValueError(
+                f"--port {port} of {ip} is not available ({why}): choose another"
+            ) from None
 
 
 def write_page(folder: Path, code: str, title: str) -> Path:

@@ -27,7 +27,7 @@ SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
 
 
 @dataclass(frozen=True)
-class Place:
+class FunnelPosition:
     """What is looked at: the reason by its number, a page of its examples, or a video ("": none), a
     page of its own.
     """
@@ -57,25 +57,27 @@ class Funnel:
 
     # ---------------------------------------------------------------------------------------- steps
 
-    def moved(self, place: Place, by: int) -> Place:
+    def moved(self, place: FunnelPosition, by: int) -> FunnelPosition:
         """Another reason; the ends hold."""
-        return Place(max(0, min(place.reason + by, self.reasons.height - 1)))
+        return FunnelPosition(max(0, min(place.reason + by, self.reasons.height - 1)))
 
-    def paged(self, place: Place, by: int) -> Place:
+    def paged(self, place: FunnelPosition, by: int) -> FunnelPosition:
         """Another page of examples, or of a video's sentences; the ends hold."""
         if place.video:
             last = max(0, self._said(place.video).height - 1) // SENTENCES
             return replace(place, sentences=max(0, min(place.sentences + by, last)))
         count = self.reasons["count"][place.reason] if self.reasons.height else 0
-        return Place(place.reason, max(0, min(place.page + by, max(0, count - 1) // EXAMPLES)))
+        return FunnelPosition(
+            place.reason, max(0, min(place.page + by, max(0, count - 1) // EXAMPLES))
+        )
 
-    def opened(self, place: Place, example: int) -> Place:
+    def opened(self, place: FunnelPosition, example: int) -> FunnelPosition:
         """The video of an example of the page, counted from 1; the same place where there is
         none.
         """
         rows = self.examples(place)
         found = rows["item_id"][example - 1] if 0 < example <= rows.height else ""
-        return Place(place.reason, place.page, self.video_of(found)) if found else place
+        return FunnelPosition(place.reason, place.page, self.video_of(found)) if found else place
 
     def video_of(self, item_id: str) -> str:
         """The video that an item's id names: the id itself where a video has it, or what stands
@@ -95,7 +97,7 @@ class Funnel:
     def _said(self, video: str) -> pl.DataFrame:
         return self.sentences.filter(pl.col("video_id") == video).sort("start_s")
 
-    def examples(self, place: Place) -> pl.DataFrame:
+    def examples(self, place: FunnelPosition) -> pl.DataFrame:
         """The losses of a reason that the page shows."""
         if not self.reasons.height:
             return self.losses.head(0)
@@ -107,16 +109,18 @@ class Funnel:
         )
         return self.losses.filter(same).slice(place.page * EXAMPLES, EXAMPLES)
 
-    def cases(self, video: str = "") -> list[Place]:
+    def cases(self, video: str = "") -> list[FunnelPosition]:
         """What a page shows: examples of every reason for which 02 dropped clips, and the way of a
         video.
 
         Without ``video`` it is the one that taught most and gave no clip, if there is one.
         """
         kinds = self.reasons.select("stage", "item_kind").rows()
-        clips = [Place(at) for at, kind in enumerate(kinds) if kind == ("02_pairing", "clip")]
-        return (clips or [Place()]) + [
-            Place(video=name) for name in (video or self.emptied(),) if name
+        clips = [
+            FunnelPosition(at) for at, kind in enumerate(kinds) if kind == ("02_pairing", "clip")
+        ]
+        return (clips or [FunnelPosition()]) + [
+            FunnelPosition(video=name) for name in (video or self.emptied(),) if name
         ]
 
     def emptied(self) -> str:
@@ -131,7 +135,7 @@ class Funnel:
         )
         return empty["video_id"][0] if empty.height else ""
 
-    def spans(self, place: Place) -> list[Span]:
+    def spans(self, place: FunnelPosition) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
         if place.video:
             page = self._said(place.video).slice(place.sentences * SENTENCES, SENTENCES)
@@ -148,7 +152,7 @@ class Funnel:
 
     # ----------------------------------------------------------------------------------------- HTML
 
-    def html(self, place: Place, strips: Mapping[str, bytes] | None = None) -> str:
+    def html(self, place: FunnelPosition, strips: Mapping[str, bytes] | None = None) -> str:
         """The place as a fragment; ``strips``: film strips (WebP) by item."""
         if place.video:
             return _view(self.path(place.video, strips, page=place.sentences))
@@ -157,7 +161,7 @@ class Funnel:
             f"<div>{self._examples(place, strips)}</div></div>"
         )
 
-    def page(self, places: list[Place], strips: Mapping[str, bytes] | None = None) -> str:
+    def page(self, places: list[FunnelPosition], strips: Mapping[str, bytes] | None = None) -> str:
         """Overview, then examples or paths below each other, with their style."""
         parts = [
             self.path(place.video, strips) if place.video else self._examples(place, strips)
@@ -165,7 +169,7 @@ class Funnel:
         ]
         return style_tag() + _view(self.overview() + "".join(parts))
 
-    def overview(self, place: Place | None = None) -> str:
+    def overview(self, place: FunnelPosition | None = None) -> str:
         """What stayed after each step, and what was dropped for which reason; the place's reason is
         marked.
         """
@@ -193,7 +197,7 @@ class Funnel:
             f"<table>{head.format('what was dropped, and why')}{lost or '<tr><td>nothing</td></tr>'}</table>"
         )
 
-    def _examples(self, place: Place, strips: Mapping[str, bytes] | None) -> str:
+    def _examples(self, place: FunnelPosition, strips: Mapping[str, bytes] | None) -> str:
         rows = self.examples(place)
         if not rows.height:
             return "<p>Nothing was dropped.</p>"

@@ -11,10 +11,10 @@ from typing import Any
 import ipywidgets
 
 from sportskills_lib.runs.content_store import ContentStore
-from sportskills_lib.viewing.film_loader import Films
-from sportskills_lib.viewing.funnel_view import EXAMPLES, Funnel, Place
+from sportskills_lib.viewing.funnel_view import EXAMPLES, Funnel, FunnelPosition
 from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
 from sportskills_lib.viewing.markup import document
+from sportskills_lib.viewing.preview_loader import PreviewLoader
 from sportskills_lib.viewing.previews import make_previews, preview_cache
 
 LABELS = {
@@ -32,12 +32,12 @@ class FunnelWidget:
     """
 
     def __init__(self, funnel: Funnel, *, cache: ContentStore | None = None, films: bool = True):
-        self.funnel, self.place, self.films = funnel, Place(), films
+        self.funnel, self.place, self.films = funnel, FunnelPosition(), films
         self._filling, self._drawing = False, threading.RLock()
         labels = LABELS | {str(at): "open video" for at in range(1, EXAMPLES + 1)}
         self.keyboard, self.output = Keyboard(self._handlers(), labels), ipywidgets.HTML()
         self._spans: dict[str, Any] = {}
-        self.strips = Films(
+        self.strips = PreviewLoader(
             self._spans.get,
             cache=cache,
             ready=self._draw,
@@ -59,7 +59,7 @@ class FunnelWidget:
         self.keyboard.press(key)
         return str(self.output.value)
 
-    def go(self, place: Place) -> None:
+    def go(self, place: FunnelPosition) -> None:
         """Show this place; strips follow when they are made."""
         self.place = place
         self._filling = True
@@ -74,7 +74,9 @@ class FunnelWidget:
     def _find_video(self, change: Any) -> None:
         if not self._filling:
             item_id = change["new"].strip()  # of a video, a clip or a sentence
-            self.go(Place(self.place.reason, self.place.page, self.funnel.video_of(item_id)))
+            self.go(
+                FunnelPosition(self.place.reason, self.place.page, self.funnel.video_of(item_id))
+            )
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the strips' thread may draw at the same time
@@ -87,7 +89,7 @@ class FunnelWidget:
             "k": lambda: self.go(funnel.moved(self.place, -1)),
             "n": lambda: self.go(funnel.paged(self.place, 1)),
             "p": lambda: self.go(funnel.paged(self.place, -1)),
-            "Escape": lambda: self.go(Place(self.place.reason, self.place.page)),
+            "Escape": lambda: self.go(FunnelPosition(self.place.reason, self.place.page)),
         }
         return moves | {str(at): self._open(at) for at in range(1, EXAMPLES + 1)}
 

@@ -15,7 +15,7 @@ import polars as pl
 from sportskills_lib.report import cases
 from sportskills_lib.viewing import pictures
 from sportskills_lib.viewing.markup import clock, image_tag, plain, style_tag, text, video_tag
-from sportskills_lib.viewing.retrieved_queries import Asked
+from sportskills_lib.viewing.retrieved_queries import QueryResults
 
 ALL, FAILURES, NEAR, APART = "all, worst first", "failures", "near misses", "largest disagreement"
 SHOWS = (ALL, FAILURES, NEAR, APART)
@@ -39,7 +39,7 @@ RIVALS = {
 
 
 @dataclass(frozen=True)
-class State:
+class InspectorState:
     """What is looked at. "" as ``other`` shows one system alone; "" as sport or skill means all of
     them.
     """
@@ -58,14 +58,16 @@ class State:
 class Inspector:
     """The view over one kind of questions."""
 
-    asked: Asked
-    _lists: dict[State, pl.DataFrame] = field(default_factory=dict, compare=False, repr=False)
+    asked: QueryResults
+    _lists: dict[InspectorState, pl.DataFrame] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     _answers: dict[tuple[str, str], list[dict]] = field(
         default_factory=dict, compare=False, repr=False
     )
     _stills: dict[str, bytes | None] = field(default_factory=dict, compare=False, repr=False)
 
-    def start(self) -> State:
+    def start(self) -> InspectorState:
         """The state that is shown first: narrations against labels of skills, or the relevance
         model against 03.
         """
@@ -78,7 +80,7 @@ class Inspector:
             else [name for rival in RIVALS["learners"] for name in systems if name.endswith(rival)]
         )
         other = next((name for name in first if name in systems and name != system), "")
-        return State(system, other)
+        return InspectorState(system, other)
 
     def sports(self) -> list[str]:
         """Sports that were asked about."""
@@ -90,7 +92,7 @@ class Inspector:
         chosen = queries.filter(pl.col("sport") == sport) if sport else queries
         return sorted(chosen["skill"].drop_nulls().unique())
 
-    def listed(self, state: State) -> pl.DataFrame:
+    def listed(self, state: InspectorState) -> pl.DataFrame:
         """query_id, text, place, other_place of the queries that the state lets through, in its
         order.
         """
@@ -101,7 +103,7 @@ class Inspector:
             self._lists[key] = self._list(key)
         return self._lists[key]
 
-    def _list(self, state: State) -> pl.DataFrame:
+    def _list(self, state: InspectorState) -> pl.DataFrame:
         queries, near = self.asked.queries, self.asked.near
         if state.sport:
             queries = queries.filter(pl.col("sport") == state.sport)
@@ -129,11 +131,11 @@ class Inspector:
 
     # ---------------------------------------------------------------------------------------- steps
 
-    def moved(self, state: State, by: int) -> State:
+    def moved(self, state: InspectorState, by: int) -> InspectorState:
         """``by`` queries on; the ends of the list hold."""
         return replace(state, number=max(0, min(state.number + by, self.listed(state).height - 1)))
 
-    def cycled(self, state: State, name: str, by: int = 1) -> State:
+    def cycled(self, state: InspectorState, name: str, by: int = 1) -> InspectorState:
         """The next system, other, sport, skill or show, around the end; the list begins anew."""
         values = {
             "system": self.asked.systems(),
@@ -146,13 +148,13 @@ class Inspector:
         after = values[(values.index(now) + by) % len(values)] if now in values else values[0]
         return self.chosen(state, **{name: after})
 
-    def chosen(self, state: State, **values: str) -> State:
+    def chosen(self, state: InspectorState, **values: str) -> InspectorState:
         """A state with other values; another sport forgets the skill, and the list begins anew."""
         if "sport" in values and values["sport"] != state.sport:
             values = {"skill": ""} | values
         return replace(state, number=0, **values)  # type: ignore[arg-type]
 
-    def swapped(self, state: State) -> State:
+    def swapped(self, state: InspectorState) -> InspectorState:
         """Both systems in each other's place, at the same query where the list holds it."""
         if not state.other:
             return state
@@ -160,17 +162,17 @@ class Inspector:
         turned = replace(state, system=state.other, other=state.system)
         return self.found(turned, now)
 
-    def found(self, state: State, query_id: str | None) -> State:
+    def found(self, state: InspectorState, query_id: str | None) -> InspectorState:
         """The state at this query, or at the first of the list."""
         ids = self.listed(state)["query_id"].to_list()
         return replace(state, number=ids.index(query_id) if query_id in ids else 0)
 
-    def query_id(self, state: State) -> str | None:
+    def query_id(self, state: InspectorState) -> str | None:
         """The query that the state is at; None of an empty list."""
         listed = self.listed(state)
         return listed["query_id"][min(state.number, listed.height - 1)] if listed.height else None
 
-    def page_of(self, state: State) -> list[tuple[str, int]]:
+    def page_of(self, state: InspectorState) -> list[tuple[str, int]]:
         """(label, number) of the queries around the state's: a list that a browser can bear,
         however large the run.
         """
@@ -183,7 +185,7 @@ class Inspector:
 
     # ----------------------------------------------------------------------------------------- HTML
 
-    def shown(self, state: State) -> list[str]:
+    def shown(self, state: InspectorState) -> list[str]:
         """The items that the state shows, the query first, then by rank: films of them are wanted
         in this order.
         """
@@ -197,7 +199,7 @@ class Inspector:
         ranked = [(hit["rank"], hit["clip_id"]) for row in rows for hit in row]
         return list(dict.fromkeys([query["shown"], *(clip for _, clip in sorted(ranked))]))
 
-    def html(self, state: State, films: Mapping[str, bytes] | None = None) -> str:
+    def html(self, state: InspectorState, films: Mapping[str, bytes] | None = None) -> str:
         """The state as a fragment; ``films`` (MP4 by item) play where they are given, small
         pictures elsewhere.
         """
@@ -229,12 +231,14 @@ class Inspector:
         answers = "".join(self._answer(*each, query, state, playing) for each in systems)
         return view(f'{head}<div class="both">{question}<div>{answers}</div></div>')
 
-    def page(self, states: Iterable[State], films: Mapping[str, bytes] | None = None) -> str:
+    def page(
+        self, states: Iterable[InspectorState], films: Mapping[str, bytes] | None = None
+    ) -> str:
         """Several states below each other with their style, for where no widget can run."""
         parts = "".join(f"<h4>{text(state.show)}</h4>{self.html(state, films)}" for state in states)
         return style_tag() + view(self.legend()) + parts
 
-    def cases(self) -> list[State]:
+    def cases(self) -> list[InspectorState]:
         """The states that a page shows: the first of every filter that lets something through."""
         begin = self.start()
         wanted = [self.chosen(begin, show=show) for show in SHOWS[1:]]
@@ -274,7 +278,7 @@ class Inspector:
         other: str,
         place: float | None,
         query: dict,
-        state: State,
+        state: InspectorState,
         films: Mapping[str, bytes],
     ) -> str:
         theirs = (
@@ -357,7 +361,7 @@ class Inspector:
             )
         return self._stills[item_id]
 
-    def _within_budget(self, state: State, films: Mapping[str, bytes]) -> dict[str, bytes]:
+    def _within_budget(self, state: InspectorState, films: Mapping[str, bytes]) -> dict[str, bytes]:
         """The films that this step may send: the query's first, then by rank, each counted as often
         as it is shown.
         """

@@ -13,12 +13,12 @@ import polars as pl
 
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import inspector_view, retrieved_queries
-from sportskills_lib.viewing.film_loader import Films
-from sportskills_lib.viewing.inspector_view import Inspector, State, arm_name
+from sportskills_lib.viewing.inspector_view import Inspector, InspectorState, arm_name
 from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
 from sportskills_lib.viewing.markup import document, plain
+from sportskills_lib.viewing.preview_loader import PreviewLoader
 from sportskills_lib.viewing.previews import preview_cache
-from sportskills_lib.viewing.retrieved_queries import Asked
+from sportskills_lib.viewing.retrieved_queries import QueryResults
 
 LABELS = {
     "j": "next query",
@@ -45,7 +45,11 @@ class InspectorWidget:
     """
 
     def __init__(
-        self, kinds: Sequence[Asked], *, cache: ContentStore | None = None, films: bool = True
+        self,
+        kinds: Sequence[QueryResults],
+        *,
+        cache: ContentStore | None = None,
+        films: bool = True,
     ):
         if not kinds:
             raise ValueError("there is nothing to inspect: no query was asked in this run")
@@ -54,7 +58,7 @@ class InspectorWidget:
         self.state, self._filling, self._drawing = self.view.start(), False, threading.RLock()
         self.output, self.legend = ipywidgets.HTML(), ipywidgets.HTML()
         self.keyboard = Keyboard(self._handlers(), LABELS)
-        self.films = Films(
+        self.films = PreviewLoader(
             self._span, cache=cache, ready=self._draw, failed=self.keyboard.show_error
         )
         self.controls: dict[str, Any] = {
@@ -85,7 +89,7 @@ class InspectorWidget:
         self.keyboard.press(key)
         return str(self.output.value)
 
-    def go(self, state: State) -> None:
+    def go(self, state: InspectorState) -> None:
         """Show this state; the controls follow."""
         self.state = state
         options = {
@@ -175,7 +179,7 @@ def _fill(control: Any, options: Any, value: Any) -> None:
         control.value = value
 
 
-def inspect_here(kinds: Sequence[Asked], *, keep: Path, about: str = "") -> Any:
+def inspect_here(kinds: Sequence[QueryResults], *, keep: Path, about: str = "") -> Any:
     """The inspector in an interactive notebook; headless the cases that Inspector.cases names, as
     static HTML.
 
@@ -194,20 +198,20 @@ def browse(*runs: str) -> Any:
     return InspectorWidget(retrieved_queries.read(*runs), cache=preview_cache()).widget
 
 
-def pages(kinds: Sequence[Asked]) -> str:
+def pages(kinds: Sequence[QueryResults]) -> str:
     """The cases of every kind of questions below each other, as one fragment."""
     views = [Inspector(asked) for asked in kinds]
     return "".join(f"<h3>{view.asked.kind}</h3>{view.page(view.cases())}" for view in views)
 
 
-def counts(kinds: Sequence[Asked]) -> pl.DataFrame:
+def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
     """Hits, near misses and failures (near misses among them) of every system: kind, system,
     queries and the counts.
     """
     rows = []
     for view in map(Inspector, kinds):
         for system in view.asked.systems():
-            state = State(system)
+            state = InspectorState(system)
             whole, near, failed = (
                 view.listed(replace(state, show=show)).height
                 for show in (inspector_view.ALL, inspector_view.NEAR, inspector_view.FAILURES)
@@ -217,7 +221,7 @@ def counts(kinds: Sequence[Asked]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
-def finding(kinds: Sequence[Asked], counted: pl.DataFrame) -> str:
+def finding(kinds: Sequence[QueryResults], counted: pl.DataFrame) -> str:
     """Of each kind, the system that is shown first: its failures, those that nearly were none, and
     in which sport.
     """
@@ -251,7 +255,7 @@ def finding(kinds: Sequence[Asked], counted: pl.DataFrame) -> str:
     return "\n\n".join(told) or "Nothing was asked in this run."
 
 
-def facts(kinds: Sequence[Asked], reasons: pl.DataFrame) -> dict[str, int]:
+def facts(kinds: Sequence[QueryResults], reasons: pl.DataFrame) -> dict[str, int]:
     """What the stage's line says: how many queries of each kind can be looked at, and how many
     reasons.
     """

@@ -26,7 +26,7 @@ UNJUDGED = "nobody graded it"
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemSources:
     """All that can be shown, by id: clips and learners.
 
     ``rows``: item_id → video_id, title, channel, sport, skill, start_s, end_s, demonstration, said.
@@ -55,7 +55,7 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryResults:
     """Questions of one kind, and every system's answers.
 
     ``queries``: query_id, sport, skill, text, shown (the item that stands for the query), own
@@ -70,7 +70,7 @@ class Asked:
     queries: pl.DataFrame
     hits: dict[str, pl.DataFrame]
     places: dict[str, pl.DataFrame]
-    items: Items
+    items: ItemSources
     near: int
     goal: str  # what a relevant clip is, in words
     groups: dict[str, str]
@@ -104,7 +104,7 @@ class Asked:
         return self.mark(query, clip_id) in (cases.OWN, cases.SAME_CUE)
 
 
-def read(*runs: str) -> list[Asked]:
+def read(*runs: str) -> list[QueryResults]:
     """The questions of complete runs, by kind; a kind that nobody asked is left out.
 
     Of several runs the systems stand side by side as ``run: system``; a query is what all asked,
@@ -130,7 +130,7 @@ def folder_of(run: str) -> Path | str:
     return artifacts.run_folder(run) / "05_evaluation" if run else ""
 
 
-def _of_run(run: str, prefix: str) -> list[Asked]:
+def _of_run(run: str, prefix: str) -> list[QueryResults]:
     evaluation = artifacts.open_stage(run, "05_evaluation")
     pairing, retrieval = (
         artifacts.open_stage(run, "02_pairing"),
@@ -159,9 +159,9 @@ def of_tables(
     learners: pl.DataFrame,
     rankings: pl.DataFrame,
     judged: pl.DataFrame,
-    items: Items,
+    items: ItemSources,
     prefix: str = "",
-) -> list[Asked]:
+) -> list[QueryResults]:
     """The questions of each kind that was asked, from 05's tables as they are made."""
     found = [
         from_narrations(queries, retrieved, scores, groups, items, prefix),
@@ -170,7 +170,7 @@ def of_tables(
     return [asked for asked in found if asked.queries.height and asked.hits]
 
 
-def read_items(run: str) -> Items:
+def read_items(run: str) -> ItemSources:
     """Clips of 02 and learners of 04, with their frames and files."""
     curation, pairing = (
         artifacts.open_stage(run, "01_curation"),
@@ -185,7 +185,7 @@ def read_items(run: str) -> Items:
     shown = clip_rows(clips, pairing.table("pairs"), narrations, videos)
     frames = _frames(clips["clip_id"].to_list(), pairing.path("frames.npy"))
     frames |= _frames(learners["learner_id"].to_list(), retrieval.path("learner_frames.npy"))
-    return Items(shown | learner_rows(learners), frames, video_files(run))
+    return ItemSources(shown | learner_rows(learners), frames, video_files(run))
 
 
 def _frames(ids: list[str], path: Path) -> dict[str, tuple[np.ndarray, int]]:
@@ -200,7 +200,7 @@ def _frames(ids: list[str], path: Path) -> dict[str, tuple[np.ndarray, int]]:
 def clip_rows(
     clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame, videos: pl.DataFrame
 ) -> dict:
-    """What Items.rows needs of clips."""
+    """What ItemSources.rows needs of clips."""
     words = pairs.join(narrations.select("narration_id", "text"), on="narration_id").sort(
         "clip_id", "narration_id"
     )
@@ -223,7 +223,7 @@ def clip_rows(
 
 
 def learner_rows(learners: pl.DataFrame) -> dict:
-    """What Items.rows needs of learners: the video is the take, the expert's comment what is
+    """What ItemSources.rows needs of learners: the video is the take, the expert's comment what is
     said.
     """
     chosen = learners.select(
@@ -279,15 +279,15 @@ def from_narrations(
     rankings: pl.DataFrame,
     scores: pl.DataFrame,
     groups: pl.DataFrame,
-    items: Items,
+    items: ItemSources,
     prefix: str,
-) -> Asked:
+) -> QueryResults:
     """Narrations that ask for their own clip, as 05 asked them (recall.test_queries, its rankings
     and scores).
     """
     ranks = scores.filter((pl.col("metric") == recall.RANK) & pl.col("value").is_not_null())
     places = ranks.group_by("system", "query_id").agg(place=pl.col("value").mean())
-    return Asked(
+    return QueryResults(
         kind="narrations",
         queries=queries.with_columns(shown=pl.col("own").list.first()).drop("cluster"),
         hits=_by_system(rankings, prefix),
@@ -301,8 +301,12 @@ def from_narrations(
 
 
 def from_learners(
-    learners: pl.DataFrame, rankings: pl.DataFrame, judged: pl.DataFrame, items: Items, prefix: str
-) -> Asked:
+    learners: pl.DataFrame,
+    rankings: pl.DataFrame,
+    judged: pl.DataFrame,
+    items: ItemSources,
+    prefix: str,
+) -> QueryResults:
     """Test learners whom coaches' grades exist for: a clip is relevant from a mean grade of 2 (it
     helps).
     """
@@ -328,7 +332,7 @@ def from_learners(
         on=["system", "query_id"],
         how="left",
     )
-    return Asked(
+    return QueryResults(
         kind="learners",
         queries=queries.join(own, on="query_id", how="left").with_columns(
             pl.col("own").fill_null([])
@@ -356,7 +360,7 @@ def _by_system(frame: pl.DataFrame, prefix: str) -> dict[str, pl.DataFrame]:
     }
 
 
-def _joined(parts: Sequence[Asked]) -> Asked:
+def _joined(parts: Sequence[QueryResults]) -> QueryResults:
     """Several runs as one: what all of them asked, systems side by side.
 
     A clip is right if it is in any of the runs: cut otherwise, a sentence has another own clip. Of
@@ -367,7 +371,7 @@ def _joined(parts: Sequence[Asked]) -> Asked:
         theirs = part.queries.select("query_id", theirs="own")
         queries = queries.join(theirs, on="query_id", maintain_order="left")
         queries = queries.with_columns(own=pl.col("own").list.set_union("theirs")).drop("theirs")
-    items = Items(
+    items = ItemSources(
         {item: row for part in reversed(parts) for item, row in part.items.rows.items()},
         {item: found for part in reversed(parts) for item, found in part.items.frames.items()},
         {video: path for part in reversed(parts) for video, path in part.items.files.items()},
@@ -379,7 +383,7 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     for part in reversed(parts):
         for learner, known in part.grades.items():
             grades[learner] = grades.get(learner, {}) | known
-    return Asked(
+    return QueryResults(
         first.kind,
         queries,
         hits,

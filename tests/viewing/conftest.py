@@ -28,7 +28,7 @@ def inspected(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def kinds(inspected, monkeypatch) -> list[retrieved_queries.Asked]:
+def kinds(inspected, monkeypatch) -> list[retrieved_queries.QueryResults]:
     """Narrations and learners of that run."""
     monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
     return retrieved_queries.read(stage_outputs.RUN)

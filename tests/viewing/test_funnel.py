@@ -10,7 +10,7 @@ from IPython.display import HTML
 
 from sportskills_lib import tables
 from sportskills_lib.viewing import funnel_view, funnel_widget
-from sportskills_lib.viewing.funnel_view import Place
+from sportskills_lib.viewing.funnel_view import FunnelPosition
 
 NARRATIONS = [  # id, start, text, actionable, reason
     ("v1:000000-002000", 0.0, "welcome back", False, "greeting"),
@@ -109,22 +109,22 @@ def test_the_way_of_a_video_says_where_each_sentence_ended(lost):
 
 
 def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
-    place = Place(3)
+    place = FunnelPosition(3)
     assert {span.name for span in lost.spans(place)} == {"v1:002000-004000", "v2:000000-002000"}
     assert lost.html(place, {span.name: b"strip" for span in lost.spans(place)}).count("<img") == 2
-    assert [span.start_s for span in lost.spans(Place(video="v1"))] == [0.0, 2.0, 4.0]
+    assert [span.start_s for span in lost.spans(FunnelPosition(video="v1"))] == [0.0, 2.0, 4.0]
 
 
 def test_every_key(lost):
     widget = funnel_widget.FunnelWidget(lost, films=False)
     for key in "jjjknp":
         assert widget.press(key) == lost.html(widget.place)
-    assert widget.place == Place(2) and widget.place.page == 0
+    assert widget.place == FunnelPosition(2) and widget.place.page == 0
     widget.press("j")
     assert "<b>" in widget.press("1") and widget.place.video == "v2" and widget.video.value == "v2"
     widget.press("Escape")
     widget.press("5")  # no fifth example: nothing happens
-    assert widget.place == Place(3)
+    assert widget.place == FunnelPosition(3)
     widget.video.value = " v1 "
     assert widget.place.video == "v1" and "bend your knees" in widget.output.value
 
@@ -154,7 +154,7 @@ def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
     for _ in range(100):
         widget.press("n")
     assert "3561 to 3600" in widget.output.value and "3521 to 3560" in widget.press("p")
-    assert widget.press("Escape") == lost.html(Place())
+    assert widget.press("Escape") == lost.html(FunnelPosition())
 
 
 def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
@@ -194,7 +194,7 @@ def test_a_run_without_losses_opens(lost):
     )
     widget = funnel_widget.FunnelWidget(empty, films=False)
     assert "nothing" in widget.press("j") and widget.press("n") and widget.press("1")
-    assert empty.cases() == [Place()]
+    assert empty.cases() == [FunnelPosition()]
 
 
 def test_headless_is_the_page(lost, monkeypatch, tmp_path):

@@ -52,7 +52,7 @@ class Reader(HTMLParser):
         self.said.append(data)
 
 
-def _asked(bad: str) -> retrieved_queries.Asked:
+def _asked(bad: str) -> retrieved_queries.QueryResults:
     row = {
         "video_id": bad,
         "title": bad,
@@ -76,8 +76,10 @@ def _asked(bad: str) -> retrieved_queries.Asked:
     )
     hits = pl.DataFrame({"query_id": [bad], "rank": [1], "clip_id": [bad], "score": [0.5]})
     places = pl.DataFrame({"query_id": [bad], "place": [30.0]})
-    items = retrieved_queries.Items({bad: row}, {bad: (np.zeros((1, 2, 8, 8, 3), np.uint8), 0)}, {})
-    return retrieved_queries.Asked(
+    items = retrieved_queries.ItemSources(
+        {bad: row}, {bad: (np.zeros((1, 2, 8, 8, 3), np.uint8), 0)}, {}
+    )
+    return retrieved_queries.QueryResults(
         "narrations", queries, {bad: hits}, {bad: places}, items, 10, "its own clip", {}, {}
     )
 
@@ -89,7 +91,7 @@ def inspected(bad: str) -> str:
 
 def without_pictures(bad: str) -> str:
     made = _asked(bad)
-    view = Inspector(replace(made, items=retrieved_queries.Items({}, {}, {})))
+    view = Inspector(replace(made, items=retrieved_queries.ItemSources({}, {}, {})))
     return view.page([view.start()])
 
 
@@ -129,10 +131,15 @@ def explored(bad: str) -> str:
     lines = tables.dropped_rows([("clip", item, bad, bad), ("video", bad, bad, bad)])
     clips = pl.DataFrame({"clip_id": ["other"], "split": ["test"]})
     made = funnel_view.funnel(videos, narrations, judged, clips, {"02_pairing": lines}, {})
-    places = [funnel_view.Place(number) for number in range(made.reasons.height)]
+    places = [funnel_view.FunnelPosition(number) for number in range(made.reasons.height)]
     strips = {item: b"strip"}
     return made.page(
-        [*places, funnel_view.Place(video=bad), funnel_view.Place(video=bad + "2")], strips
+        [
+            *places,
+            funnel_view.FunnelPosition(video=bad),
+            funnel_view.FunnelPosition(video=bad + "2"),
+        ],
+        strips,
     )
 
 

@@ -136,23 +136,23 @@ def test_films_replace_small_pictures_within_the_budget(kinds):
 
 
 def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypatch):
-    from sportskills_lib.viewing import film_loader
+    from sportskills_lib.viewing import preview_loader
     from sportskills_lib.viewing.previews import Preview
 
     monkeypatch.setattr(
-        film_loader,
+        preview_loader,
         "make_previews",
         lambda spans, **_: {span.name: Preview(b"film" + span.name.encode()) for span in spans},
     )
     monkeypatch.setattr(
-        retrieved_queries.Items,
+        retrieved_queries.ItemSources,
         "span",
         lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1),
     )
     widget = inspector_widget.InspectorWidget(kinds)
     widget.films.wait()
     assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
-    monkeypatch.setattr(film_loader, "make_previews", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(preview_loader, "make_previews", lambda *_, **__: 1 / 0)
     widget.go(widget.view.chosen(widget.state, show=APART))
     widget.films.wait()
     assert "ZeroDivisionError" in widget.keyboard.error
@@ -245,7 +245,7 @@ def test_the_page_is_of_one_run_or_of_two(inspected, monkeypatch):
         f"inspector_widget.browse('{stage_outputs.RUN}')",
         f"inspector_widget.browse('{stage_outputs.RUN}', 'other')",
     ]
-    for wrong, said in ((stage_outputs.RUN, "is one run"), ("nobody", "nobody"), ("a'b", "a'b")):
+    for wrong, said in ((stage_outputs.RUN, "given twice"), ("nobody", "nobody"), ("a'b", "a'b")):
         with pytest.raises(ValueError, match=said):
             commands.inspect(stage_outputs.RUN, wrong)
     shutil.rmtree(other)

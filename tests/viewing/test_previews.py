@@ -18,7 +18,7 @@ from PIL import Image
 
 from sportskills_lib import video
 from sportskills_lib.runs.content_store import ContentStore
-from sportskills_lib.viewing import film_loader, previews
+from sportskills_lib.viewing import preview_loader, previews
 from sportskills_lib.viewing.previews import Span
 
 
@@ -184,11 +184,11 @@ def test_every_hard_file_gives_a_preview_or_a_reason() -> None:
 def test_a_wish_counts_though_the_last_thread_has_not_ended_yet(monkeypatch):
     """A thread that has seen its last wish may still be alive when the next one comes."""
     monkeypatch.setattr(
-        film_loader,
+        preview_loader,
         "make_previews",
         lambda spans, **_: {s.name: previews.Preview(b"f") for s in spans},
     )
-    films = film_loader.Films(
+    films = preview_loader.PreviewLoader(
         lambda item: previews.Span(item, Path("x"), 0, 1),
         cache=None,
         ready=lambda: None,

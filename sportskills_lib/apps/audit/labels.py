@@ -36,14 +36,14 @@ def labeller(path: Path, *, pictures: bool = True) -> LabellingWidget:
         sheets.write(path, sheets.read(path).labelled(item_id, label, note))
 
     films: ItemFilms = (
-        Ahead(sheet.run, sheet.frame.to_dicts()).films if pictures else lambda row: ()
+        SampleFilms(sheet.run, sheet.frame.to_dicts()).films if pictures else lambda row: ()
     )
     return LabellingWidget(
         sheet.frame, ask=question.ask, keys=question.keys, films=films, save=save
     )
 
 
-class Ahead:
+class SampleFilms:
     """Films of a sample's items; those of the next items are made in the background while somebody
     looks at one.
     """

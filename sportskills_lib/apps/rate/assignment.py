@@ -62,16 +62,16 @@ def _least(
 def check(raters: Sequence[str], *, overlap: int, share_by_all: float) -> None:
     """ValueError for a design that nobody could follow."""
     if not raters:
-        raise ValueError("a study needs raters: name each with --rater")
+        raise ValueError("no raters: name each one with --rater")
     if len(set(raters)) < len(raters):
-        raise ValueError(f"a rater is named twice among {', '.join(raters)}: each counts once")
+        raise ValueError(f"duplicate rater in {', '.join(raters)}: name each one once")
     if not 1 <= overlap <= len(raters):
         raise ValueError(
             f"each pair by {overlap} raters needs between 1 and {len(raters)} of them: change "
             "--overlap"
         )
     if not 0 <= share_by_all <= 1:
-        raise ValueError(f"a share of {share_by_all} is none: --by-all lies between 0 and 1")
+        raise ValueError(f"--by-all must be between 0 and 1, got {share_by_all}")
 
 
 def order(blocks: Mapping[str, Sequence[int]], rater: str, *, seed: int) -> list[int]:

@@ -60,9 +60,7 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
     pooled systems.
     """
     if study.depth < 1:
-        raise ValueError(
-            f"the first {study.depth} clips of a ranking are none: give --depth 1 or more"
-        )
+        raise ValueError(f"--depth must be 1 or more, got {study.depth}")
     retrieval, pairing = (
         artifacts.open_stage(study.run, "04_retrieval"),
         artifacts.open_stage(study.run, "02_pairing"),

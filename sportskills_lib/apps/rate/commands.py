@@ -101,11 +101,11 @@ def serve(
     Ctrl-C.
     """
     from sportskills_lib.apps import serve_widget
-    from sportskills_lib.apps.rate.page import Films, key_of, open_study
+    from sportskills_lib.apps.rate.page import StudyFilms, key_of, open_study
 
     store = open_study(study)
     serve_widget.check_port(ip, port)
-    lost = Films(store.study.run).prepare(store.latest(), typer.echo, workers=workers)
+    lost = StudyFilms(store.study.run).prepare(store.latest(), typer.echo, workers=workers)
     for line in lost[:10]:
         typer.echo(f"  no film of {line}")
     if lost:
@@ -179,7 +179,7 @@ def inspect(
 
     runs = [run, *([against] if against else [])]
     if len(set(runs)) < len(runs):
-        raise ValueError(f"{run!r} is one run: name another one beside it, or none")
+        raise ValueError(f"run {run!r} is given twice: name another run to compare with, or none")
     for name in runs:
         artifacts.open_stage(name, "05_evaluation")
     token = secrets.token_urlsafe(24)

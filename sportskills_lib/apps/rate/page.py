@@ -29,7 +29,7 @@ def open_study(name: str) -> Store:
     return Store(study_folder(name) / "ratings.sqlite")
 
 
-class Films:
+class StudyFilms:
     """The films of a study's pairs, from the workspace's cache; what it lacks is made, in a process
     of its own.
     """
@@ -108,7 +108,7 @@ def desk(store: Store, rater: str) -> RatingWidget:
     shown.
     """
     rows = {row["item"]: row for row in store.queue(rater)}
-    films = Films(store.study.run)
+    films = StudyFilms(store.study.run)
 
     def save(item: RatingItem, grade: int, comment: str, shown: float) -> int:
         try:
@@ -144,7 +144,7 @@ def rate_here(study: str, rater: str) -> Any:
     if is_interactive():
         return desk(store, rater).widget
     rows = store.queue(rater)
-    films, by_number = Films(store.study.run), {row["item"]: row for row in rows}
+    films, by_number = StudyFilms(store.study.run), {row["item"]: row for row in rows}
     return static(items_of(rows), lambda item: films.of(by_number[item.number]))
 
 

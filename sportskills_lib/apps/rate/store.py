@@ -91,7 +91,7 @@ def checked_name(name: str, what: str) -> str:
     if not NAME.fullmatch(name):
         shown = name[:40].encode("unicode_escape").decode()
         raise ValueError(
-            f"{what} {shown!r} is no usable name: up to 40 of A-Z a-z 0-9 _ -, the first a "
+            f"invalid {what} name {shown!r}: use up to 40 of A-Z a-z 0-9 _ -, the first a "
             "letter or digit"
         )
     return name
@@ -198,8 +198,7 @@ class Store:
         if rater not in self.study.raters:
             shown = rater[:40].encode("unicode_escape").decode()
             raise ValueError(
-                f"{shown!r} is no rater of study {self.study.name}: take the link that you "
-                "were given"
+                f"unknown rater {shown!r} of study {self.study.name}: use your personal link"
             )
         return self._rows(f"{_LATEST} where o.rater = ? order by o.place", (rater,))
 

@@ -65,8 +65,8 @@ def test_an_order_keeps_learners_together_and_differs_between_raters() -> None:
 @pytest.mark.parametrize(
     ("raters", "overlap", "share", "message"),
     [
-        ([], 1, 0.0, "needs raters"),
-        (["a", "a"], 1, 0.0, "named twice"),
+        ([], 1, 0.0, "no raters"),
+        (["a", "a"], 1, 0.0, "duplicate rater"),
         (["a", "b"], 3, 0.0, "between 1 and 2"),
         (["a"], 1, 1.5, "between 0 and 1"),
     ],

@@ -68,14 +68,14 @@ def test_the_same_seed_draws_the_same_and_each_pair_has_its_raters(make_store) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "../x"}, "study '../x' is no usable name"),
-        ({"raters": ("ann", "<script>")}, "rater '<script>' is no usable name"),
-        ({"raters": ()}, "needs raters"),
+        ({"name": "../x"}, "invalid study name '../x'"),
+        ({"raters": ("ann", "<script>")}, "invalid rater name '<script>'"),
+        ({"raters": ()}, "no raters"),
         ({"overlap": 4}, "between 1 and 3"),
         ({"systems": ("nonsense",)}, "no system 'nonsense'"),
         ({"rankings": "other"}, "no rankings 'other'"),
         ({"split": "val"}, "ranked nothing for a learner's mistake of the split 'val'"),
-        ({"depth": 0}, "--depth 1"),
+        ({"depth": 0}, "--depth must be 1"),
         ({"run": "nowhere"}, "no complete 04_retrieval"),
     ],
 )
@@ -180,5 +180,5 @@ def test_the_commands(home: Path) -> None:
     assert "--set 05.ratings=data/ratings/coaches/ratings.csv" in run("export", "coaches")
     with pytest.raises(ValueError, match="no study 'other' \\(coaches\\)"):
         run("status", "other")
-    with pytest.raises(ValueError, match="no usable name"):
+    with pytest.raises(ValueError, match="invalid"):
         run("export", "../coaches")

@@ -106,7 +106,7 @@ def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
         save(store, 99, 1)
     with pytest.raises(ValueError, match="not given"):
         save(store, 1, 1, rater="../ann")
-    with pytest.raises(ValueError, match="is no rater"):
+    with pytest.raises(ValueError, match="unknown rater"):
         store.queue("<script>")
     assert store.history() == []
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
     "name", ["../x", "", ".", "a/b", "a b", "<script>", "a\n", "x" * 41, "=1+1", "-x", "ä", "a\0b"]
 )
 def test_names_that_are_no_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no usable name"):
+    with pytest.raises(ValueError, match="invalid"):
         stored.study_folder(name)
 
 

@@ -1,4 +1,4 @@
-"""Films and strips for a widget, made in the background: a step never waits for a decoder."""
+"""PreviewLoader and strips for a widget, made in the background: a step never waits for a decoder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ KEPT_BYTES = 64_000_000
 AT_ONCE = 12  # films of one go: what one step shows
 
 
-class Films:
-    """Films by item, or with ``strips`` film strips.
+class PreviewLoader:
+    """PreviewLoader by item, or with ``strips`` film strips.
 
     :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are there.
     Only the latest wish counts: who steps fast asks for the films of the step where the stepping
