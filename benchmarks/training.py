@@ -281,7 +281,9 @@ def pictures(args: argparse.Namespace, clips: int) -> Iterator[Any]:
     if args.task == "embed":
         yield from np.load(args.folder / "clips.npy", mmap_mode="r")[:clips]
         return
-    import decord
+    from sportskills_lib.video.probe import import_decord
+
+    decord = import_decord()
 
     opened, reader = "", None
     for path, times_s in film_clips(args, clips):

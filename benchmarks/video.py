@@ -137,7 +137,9 @@ def ours(path: str, times_s: np.ndarray) -> list[np.ndarray]:
 
 
 def by_decord(path: str, times_s: np.ndarray) -> list[np.ndarray]:
-    import decord
+    from sportskills_lib.video.probe import import_decord
+
+    decord = import_decord()
 
     with av.open(path) as container:
         width, height = fit(container.streams.video[0].width, container.streams.video[0].height)

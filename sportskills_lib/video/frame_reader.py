@@ -18,6 +18,7 @@ from sportskills_lib.video.probe import (
     Reader,
     UnreadableVideo,
     VideoInfo,
+    import_decord,
     probe,
     reading,
 )
@@ -136,7 +137,7 @@ def _by_decord(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[
 
 
 def _decord_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
-    import decord
+    decord = import_decord()
 
     with reading(info.path):
         width, height = inner_size(info.width_px, info.height_px, size_px)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -72,9 +73,28 @@ def load_decoders() -> None:
     """Import what reads pictures, before a worker's first file: on a cold disk that alone may take
     a file's time.
     """
-    for name in ("av", "av.video.reformatter", "cv2", "decord"):
+    for name in ("av", "av.video.reformatter", "cv2"):
         with suppress(ImportError, OSError):  # who needs it will say so
             importlib.import_module(name)
+    with suppress(ImportError, OSError):
+        import_decord()
+
+
+def import_decord() -> Any:
+    """The module decord, without the CUDA libraries that decord2 would load into the process.
+
+    decord2 opens every library of the installed `nvidia-*` packages, for other modules to see, too.
+    One of them is NVBLAS, which replaces the processor's BLAS: torch then crashes in its first
+    matrix product. We decode on the processor, so the packages are hidden while it is imported.
+    """
+    hidden = sys.modules.get("nvidia")
+    sys.modules["nvidia"] = None  # type: ignore[assignment]  # find_spec then finds nothing
+    try:
+        return importlib.import_module("decord")
+    finally:
+        del sys.modules["nvidia"]
+        if hidden is not None:
+            sys.modules["nvidia"] = hidden
 
 
 @contextmanager
@@ -211,7 +231,7 @@ def _obstacle(path: Path, pixels: str, rotation: int, aspect: float, times_s: np
     if aspect != 1:
         return f"decord ignores the pixels' aspect of {aspect:.3f}"
     try:
-        import decord
+        decord = import_decord()
 
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         count = len(reader)

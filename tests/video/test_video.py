@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -204,3 +206,19 @@ def test_both_readers_see_the_same_pictures() -> None:
         for reader in ("decord", "pyav")
     )
     assert np.abs(one - other).mean() < 1  # one filter, two versions of its library
+
+
+def test_decord_leaves_the_blas_of_the_process_alone() -> None:
+    """decord2 opens all of CUDA's libraries, NVBLAS among them, after which torch crashes."""
+    script = (
+        "from sportskills_lib.video.probe import load_decoders\nload_decoders()\n"
+        "import sys, torch\nprint('decord' in sys.modules, 'nvidia' in sys.modules)\n"
+        "print(torch.nn.Linear(512, 512)(torch.ones(64, 512)).shape)\n"
+        "print([line for line in open('/proc/self/maps') if 'nvblas' in line])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("True")
+    assert done.stdout.splitlines()[-1] == "[]"
