@@ -116,8 +116,8 @@ def read(
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        text = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{shown(path)}: {place}: {text}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{shown(path)}: {place}: {message}") from None
     names = {each.name.removeprefix("study-"): each for each in study.sweep}
     wanted = [name.removeprefix("study-") for name in only or names]
     for name in wanted:
