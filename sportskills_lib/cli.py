@@ -202,7 +202,7 @@ def report(
 ) -> None:
     """Print where the run's report is."""
     from sportskills_lib.runs import pipeline
-    from sportskills_lib.runs.errors import shown
+    from sportskills_lib.runs.errors import short_path
 
     if rebuild:
         pipeline.reproduce(run, only="05")
@@ -211,7 +211,7 @@ def report(
         raise ValueError(
             f"run {run!r} has no report: run `sportskills reproduce --run {run}` first"
         )
-    typer.echo(shown(page))
+    typer.echo(short_path(page))
     if open_:
         typer.launch(str(page))
 

@@ -25,7 +25,7 @@ def compare(
     by side.
     """
     from sportskills_lib.report import two_run_report, two_runs
-    from sportskills_lib.runs.errors import shown
+    from sportskills_lib.runs.errors import short_path
     from sportskills_lib.viewing import report_films
 
     pair = two_runs.open_pair(first, second)
@@ -36,4 +36,4 @@ def compare(
     page = two_run_report.write(pair, found, picked, filmed)
     for sentence in two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair)):
         typer.echo(sentence)
-    typer.echo(shown(page))
+    typer.echo(short_path(page))

@@ -155,7 +155,7 @@ _MISSING: Answer = Answer(None, "missing", "the answer leaves this line out")
 def _sentences(client: ChatClient, video: int, topic: str, texts: list[str]) -> Iterator[_Sentence]:
     for place, text in enumerate(texts):
         alone = prompts.addresses_a_model(text)
-        lines, judged = _shown(texts, [place], alone)
+        lines, judged = _with_context(texts, [place], alone)
         prompt = prompts.actionability(topic, lines, judged)
         key = client.key(prompt.version, LineVerdict, prompt.system, prompt.user)
         yield _Sentence(video, place, key, alone)
@@ -172,7 +172,7 @@ def _batches(asked: list[_Sentence], size: int) -> Iterator[list[_Sentence]]:
         yield from ([one] for one in video if one.alone)
 
 
-def _shown(texts: list[str], places: list[int], alone: bool) -> tuple[list[str], list[int]]:
+def _with_context(texts: list[str], places: list[int], alone: bool) -> tuple[list[str], list[int]]:
     """The lines of a question, and which of them (from 1) are to be judged."""
     around = 0 if alone else AROUND
     wanted = sorted(
@@ -198,7 +198,7 @@ def _ask(
     questions, line_keys = [], []
     for batch in batches:
         topic, texts = said[batch[0].video]
-        lines, judged = _shown(texts, [one.place for one in batch], batch[0].alone)
+        lines, judged = _with_context(texts, [one.place for one in batch], batch[0].alone)
         questions.append(prompts.actionability(topic, lines, judged))
         line_keys.append({line: one.key for line, one in zip(judged, batch, strict=True)})
     found: dict[str, str] = {}

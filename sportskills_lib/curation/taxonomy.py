@@ -106,7 +106,7 @@ class Taxonomy:
                 return found, " ".join(said[count:])
         return None
 
-    def chosen(self, names: Iterable[str]) -> tuple[Sport, ...]:
+    def select_sports(self, names: Iterable[str]) -> tuple[Sport, ...]:
         """The sports that are named, in the file's order; all of them where none is. ValueError for
         an unknown one.
         """

@@ -73,7 +73,7 @@ class Recipe:
     language_steps: int = 200
     batch: int = 32
     language_batch: int = 16
-    alike: int = 8
+    similar_scenes: int = 8
     vision_rate: float = 2e-3
     language_rate: float = 2e-3
     size_px: int = 64
@@ -335,7 +335,8 @@ def train_language(
             row
             for scene in chosen
             for row in questions.rows(
-                draw_questions(scenes.states, int(scene), rng, alike=recipe.alike), int(scene)
+                draw_questions(scenes.states, int(scene), rng, alike=recipe.similar_scenes),
+                int(scene),
             )
         ]
         loss = language_loss(vlm, rows, visual, len(chosen))

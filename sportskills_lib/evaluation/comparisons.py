@@ -112,7 +112,7 @@ _HEADLINE = {
 }
 
 
-def _named(sampled: Resampled) -> tuple[list[str], list[str]]:
+def _encoders_and_arms(sampled: Resampled) -> tuple[list[str], list[str]]:
     pairs = [system.split("/") for system in sampled.systems]
     return summary.ordered((p[0] for p in pairs), summary.ENCODERS), summary.ordered(
         p[1] for p in pairs
@@ -120,7 +120,7 @@ def _named(sampled: Resampled) -> tuple[list[str], list[str]]:
 
 
 def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
-    for encoder in _named(sampled)[0]:
+    for encoder in _encoders_and_arms(sampled)[0]:
         for kind, training, baseline, note in COMPARISONS:
             one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
             if one in sampled.systems and two in sampled.systems:
@@ -134,7 +134,7 @@ def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], 
 
 def _encoders(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
     """Every other encoder minus the first, for each training that both have."""
-    encoders, trainings = _named(sampled)
+    encoders, trainings = _encoders_and_arms(sampled)
     for other in encoders[1:]:
         for training in trainings:
             one, two = f"{other}/{training}", f"{encoders[0]}/{training}"
@@ -327,7 +327,7 @@ def ratios_by_sport(
     """
     rows = []
     for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
-        for encoder in _named(sampled)[0]:
+        for encoder in _encoders_and_arms(sampled)[0]:
             one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
             if one not in sampled.systems or two not in sampled.systems:
                 continue

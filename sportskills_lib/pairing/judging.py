@@ -73,7 +73,7 @@ def judge_windows(
     names = np.full(windows.height, rules.name, object)
     if not isinstance(judge, RulesJudge):
         place = {name: row for row, name in enumerate(windows["clip_id"])}
-        for name, row in _asked(windows, judge, read, shards):
+        for name, row in _ask_about_windows(windows, judge, read, shards):
             answers[place[name]], names[place[name]] = row, judge.name
     verdicts = decide(answers, min_confidence=min_confidence)
     return windows.hstack(verdicts).with_columns(
@@ -81,7 +81,7 @@ def judge_windows(
     )
 
 
-def _asked(
+def _ask_about_windows(
     windows: pl.DataFrame, judge: Judge, read: Sequence[Result], shards: Path
 ) -> list[tuple[str, tuple[float, float, float]]]:
     """clip_id and probabilities of every window whose frames are there."""

@@ -37,7 +37,7 @@ def statistics(
     sport, skills, videos (with a clip), clips, pairs, hours of clips, clip_s_median, clip_s_mean,
     words_median, words_mean (of a narration that has a clip), sentences (different ones).
     """
-    told = _told(clips, pairs, narrations)
+    told = _narrated_pairs(clips, pairs, narrations)
     whole = [
         (clips, told),
         (clips.with_columns(sport=pl.lit(ALL)), told.with_columns(sport=pl.lit(ALL))),
@@ -73,7 +73,9 @@ def statistics(
         "clip_s_median", "clip_s_mean", "words_median", "words_mean")))  # fmt: skip
 
 
-def _told(clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame) -> pl.DataFrame:
+def _narrated_pairs(
+    clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame
+) -> pl.DataFrame:
     """A row for each pair: sport, text, words."""
     joined = pairs.join(narrations.select("narration_id", "text"), on="narration_id")
     joined = joined.join(clips.select("clip_id", "sport"), on="clip_id")
@@ -107,7 +109,7 @@ def figure(
     top.set_xlim(-0.7, max(sports.height, 1) - 0.3)
     top.set_ylabel("clips")
     length_s = (clips["end_s"] - clips["start_s"]).to_numpy()
-    words = _told(clips, pairs, narrations)["words"].to_numpy()
+    words = _narrated_pairs(clips, pairs, narrations)["words"].to_numpy()
     _histogram(panels[1][0], length_s, "duration of a clip (s)", "clips")
     _histogram(panels[1][1], words, "words of a narration", "pairs")
     _counts(panels[1][2], table)

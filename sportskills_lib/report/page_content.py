@@ -21,21 +21,21 @@ NOTHING = 1e-6  # what sums of equal numbers in another order may differ by
 
 
 @dataclass(frozen=True)
-class Shown:
+class TextTable:
     """A table as text: columns are (name, whether it holds text), rows are cells."""
 
     columns: list[tuple[str, bool]]
     rows: list[list[str]]
 
 
-def shown(frame: pl.DataFrame) -> Shown:
+def text_table(frame: pl.DataFrame) -> TextTable:
     """Numbers with three decimals (ranks with one, p with four), yes and no, a dash for nothing."""
     columns = [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]
     digits = [
         0 if _whole(frame[name]) else 1 if "rank" in name else 4 if name in ("p", "p_holm") else 3
         for name in frame.columns
     ]
-    return Shown(
+    return TextTable(
         columns, [[_cell(*pair) for pair in zip(row, digits, strict=True)] for row in frame.rows()]
     )
 
@@ -64,11 +64,11 @@ def _cell(value: Any, digits: int) -> str:
     )  # a page must stay a page; the table's file holds all of it
 
 
-def moved_shown(moves: pl.DataFrame, most: int) -> Shown:
+def moved_shown(moves: pl.DataFrame, most: int) -> TextTable:
     """The first ``most`` of what moved at all, ranks named as ranks."""
     if "way" in moves.columns:
         moves = moves.filter(pl.col("way") != "same").head(most)
-    return shown(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
+    return text_table(moves.rename({"before": "rank before", "after": "rank after"}, strict=False))
 
 
 def fixed_ratios(table: pl.DataFrame) -> pl.DataFrame:
@@ -107,9 +107,9 @@ def manifests_of(run: str) -> dict[str, dict[str, Any]]:
     return {stage: artifacts.open_stage(run, stage).manifest for stage in artifacts.STAGES}
 
 
-def settings(config: Mapping[str, Any]) -> Shown:
+def settings(config: Mapping[str, Any]) -> TextTable:
     """Every setting of the stage, as a table."""
-    return Shown(
+    return TextTable(
         [("setting", True), ("value", True)], [[name, str(value)] for name, value in config.items()]
     )
 

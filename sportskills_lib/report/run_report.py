@@ -169,7 +169,7 @@ def _context(run: str, place: Path, tables: dict[str, pl.DataFrame]) -> dict[str
 
 def _tables_shown(
     run: str, tables: dict[str, pl.DataFrame], manifests: dict[str, dict]
-) -> dict[str, page_content.Shown]:
+) -> dict[str, page_content.TextTable]:
     """The tables of the page by their name in the template; the files hold every row and metric."""
     dropped = {name: run_tables.dropped(run, name) for name in artifacts.STAGES}
     earlier = {name: manifests[name] for name in artifacts.STAGES[:4]}
@@ -188,7 +188,7 @@ def _tables_shown(
         "provenance": page_content.provenance(earlier, artifacts.provenance()),
         **{name: tables[name] for name in ("corpus", "power", "seeds", "leaks")},
     }
-    shown = {name: page_content.shown(frame) for name, frame in frames.items()}
+    shown = {name: page_content.text_table(frame) for name, frame in frames.items()}
     return shown | {"rank_changes": page_content.moved_shown(tables["rank_changes"], MOST_MOVED)}
 
 

@@ -174,7 +174,7 @@ def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]
         "links": [(name, f"#{name}") for name in SECTIONS],
         "summary": summary_sentences(pair, found, arm),
         "warnings": _warnings(pair),
-        "tables": {name: page_content.shown(frame) for name, frame in shown.items()}
+        "tables": {name: page_content.text_table(frame) for name, frame in shown.items()}
         | {"moved": page_content.moved_shown(moves, MOST_MOVED)},
         "mark_note": "Only a query's own clip is marked as right; others may be right too.",
         "no_feedback": next(
@@ -182,7 +182,7 @@ def _context(pair: RunPair, found: dict[str, pl.DataFrame], arm: tuple[str, str]
             ("no learners were judged."),
         ),
         "provenance": [
-            (run, page_content.shown(page_content.provenance(each, now)))
+            (run, page_content.text_table(page_content.provenance(each, now)))
             for run, each in manifests.items()
         ],
     }

@@ -50,7 +50,7 @@ def open_pair(first: str, second: str) -> RunPair:
     if first == second:
         raise ValueError(f"{first!r} is one run: name two")
     stages = [artifacts.open_stage(run, run_tables.EVALUATION) for run in runs]
-    clips, queries = zip(*(_asked(run) for run in runs), strict=True)
+    clips, queries = zip(*(_clips_and_queries(run) for run in runs), strict=True)
     _same(runs, clips, "clip_id", "test clips")
     _same(runs, queries, "query_id", "queries")
     notes: list[str] = []
@@ -74,7 +74,7 @@ def open_pair(first: str, second: str) -> RunPair:
     return RunPair(runs, scores, _judged(runs, stages, notes), queries[0], clips[0], notes)
 
 
-def _asked(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _clips_and_queries(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The test clips with their file's digest, and the queries asked of them."""
     curation = artifacts.open_stage(run, "01_curation")
     clips, queries = run_tables.clips_and_queries(run)

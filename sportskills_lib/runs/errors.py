@@ -50,7 +50,7 @@ class NotebookError(Exception):
         return f"{self.notebook}, {self.cell}: {self.error}"
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as people type it: relative to the workspace where it lies in it."""
     return (
         path.relative_to(workspace()).as_posix() if path.is_relative_to(workspace()) else str(path)
@@ -93,7 +93,7 @@ def failures_named() -> Iterator[None]:
         line = one_line(str(error))
         if is_full_disk(error) or shutil.disk_usage(workspace()).free < NO_ROOM_BYTES:
             raise OSError(errno.ENOSPC, line) from error
-        raise RunError(f"{line}; log: {shown(error.log)}") from error
+        raise RunError(f"{line}; log: {short_path(error.log)}") from error
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def full_disk_named(folder: Path) -> Iterator[None]:
             folder = folder.parent
         free_mb = shutil.disk_usage(folder).free / 2**20
         raise DiskFull(
-            f"the disk is full: {shown(folder)} has {free_mb:.0f} MB free ({error.strerror}). "
+            f"the disk is full: {short_path(folder)} has {free_mb:.0f} MB free ({error.strerror}). "
             "Make room and run the "
             "same command again; finished stages and shards are kept"
         ) from error

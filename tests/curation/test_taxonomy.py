@@ -229,4 +229,4 @@ def test_every_shipped_sport_can_be_added_to() -> None:
     text = SHIPPED.read_text()
     for sport in shipped_taxonomy().sports:
         longer = parse_taxonomy(add_skill(text, sport.name, "entirely new move", ["a novelty"]))
-        assert "entirely new move" in longer.chosen([sport.name])[0].skills
+        assert "entirely new move" in longer.select_sports([sport.name])[0].skills

@@ -270,7 +270,7 @@ def test_a_difference_without_an_interval_is_not_called_alike():
 
 
 def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
-    (row,) = page_content.shown(
+    (row,) = page_content.text_table(
         pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})
     ).rows
     assert (

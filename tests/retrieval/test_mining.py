@@ -65,7 +65,7 @@ def test_mined_are_the_first_stages_best_that_are_neither_positive_closed_nor_ma
     alike = np.array([0.1, 0.9, 0.1, 0.85, 0.1, 0.1])
     found = negatives.mine(ranked, alike, positive, closed, Masks(), count=2, depth=6)
     assert found == NegativeChoice([0, 3], [])
-    assert negatives.mine(ranked, alike, positive, closed, Masks(), count=9, depth=4).kept == [
+    assert negatives.mine(ranked, alike, positive, closed, Masks(), count=9, depth=4).rows == [
         0,
         3,
     ]  # of the best four

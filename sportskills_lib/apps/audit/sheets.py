@@ -18,7 +18,7 @@ import polars as pl
 
 from sportskills_lib.apps.audit import questions
 from sportskills_lib.formats.files import guard_cell, number, read_rows, unguard_cell, write_whole
-from sportskills_lib.runs.errors import shown
+from sportskills_lib.runs.errors import short_path
 
 SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
 KINDS = dict.fromkeys(SAMPLE, pl.String) | questions.ITEMS | {"stratum_size": pl.Int64}
@@ -101,7 +101,9 @@ def read(path: Path) -> Sheet:
     is wrong.
     """
     if not path.is_file():
-        raise ValueError(f"there is no file {shown(path)}: `sportskills audit sample` makes one")
+        raise ValueError(
+            f"there is no file {short_path(path)}: `sportskills audit sample` makes one"
+        )
     (_, header), *lines = sheet_rows(path) or [(1, [])]
     if missing := [name for name in SAMPLE if name not in header]:
         raise ValueError(

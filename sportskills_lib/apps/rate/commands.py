@@ -145,7 +145,7 @@ def export(study: StudyName) -> None:
     """
     from sportskills_lib.apps.rate import ratings_export as exporting
     from sportskills_lib.apps.rate.page import open_study
-    from sportskills_lib.runs.errors import full_disk_named, shown
+    from sportskills_lib.runs.errors import full_disk_named, short_path
 
     store = open_study(study)
     with full_disk_named(store.path.parent):
@@ -153,8 +153,8 @@ def export(study: StudyName) -> None:
     rows = store.latest()
     typer.echo(f"{sum(row['grade'] is not None for row in rows)} of {len(rows)} grades")
     for path in made.values():
-        typer.echo(f"  {shown(path)}")
-    ratings = shown(made["ratings.csv"])
+        typer.echo(f"  {short_path(path)}")
+    ratings = short_path(made["ratings.csv"])
     typer.echo(
         f"next: sportskills reproduce --run {store.study.run} --set 04.ratings={ratings} --set "
         f"05.ratings={ratings}"

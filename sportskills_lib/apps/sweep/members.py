@@ -30,7 +30,7 @@ from sportskills_lib.runs.errors import (
     RunLocked,
     failures_named,
     full_disk_named,
-    shown,
+    short_path,
 )
 from sportskills_lib.runs.pipeline import Say
 from sportskills_lib.runs.progress import Progress
@@ -156,7 +156,9 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
                 sweep.folder / "states.json", {m.run: known[m.run] for m in sweep.members}
             )
         page = make_page(sweep)
-    say(f"sweep {sweep.name}: {shown(page)}  ({Progress.clock(time.monotonic() - began)} in all)")
+    say(
+        f"sweep {sweep.name}: {short_path(page)}  ({Progress.clock(time.monotonic() - began)} in all)"
+    )
     if failed := [
         known[member.run] | {"run": member.run}
         for member in sweep.members
@@ -324,7 +326,7 @@ def _outcome(each: Running) -> dict[str, Any]:
     if (
         code < 0 or not named
     ):  # no notebook failed: what there is to read is what the member itself printed
-        error, log = (f"killed by signal {-code}" if code < 0 else last), shown(each.log)
+        error, log = (f"killed by signal {-code}" if code < 0 else last), short_path(each.log)
     return {"state": FAILED, "seconds": seconds, "error": error, "log": log}
 
 

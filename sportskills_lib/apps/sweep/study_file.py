@@ -23,7 +23,7 @@ from sportskills_lib.config import did_you_mean, setting_name
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
-from sportskills_lib.runs.errors import RunError, shown
+from sportskills_lib.runs.errors import RunError, short_path
 from sportskills_lib.runs.pipeline import Say, Settings
 from sportskills_lib.runs.progress import Progress
 
@@ -105,19 +105,19 @@ def read(
     """
     path = file or artifacts.workspace() / "notebooks" / "study.toml"
     if not path.is_file():
-        raise ValueError(f"there is no list of sweeps {shown(path)}: name one with --file")
+        raise ValueError(f"there is no list of sweeps {short_path(path)}: name one with --file")
     chosen = {"base": base, "preset": preset}
     chosen = {name: value for name, value in chosen.items() if value}
     try:
         text = tomllib.loads(path.read_text(encoding="utf-8"))
         study = StudyList.model_validate({"name": path.stem} | text | chosen)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{shown(path)}: {error}") from None
+        raise ValueError(f"{short_path(path)}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{shown(path)}: {place}: {message}") from None
+        raise ValueError(f"{short_path(path)}: {place}: {message}") from None
     names = {each.name.removeprefix("study-"): each for each in study.sweep}
     wanted = [name.removeprefix("study-") for name in only or names]
     for name in wanted:
@@ -211,7 +211,7 @@ def run(
             say(f"FAILED {error}")
     folder = to or artifacts.workspace() / "docs" / study.name
     copy(study, sweeps, folder)
-    say(f"study: {shown(folder / 'README.md')}")
+    say(f"study: {short_path(folder / 'README.md')}")
     if failed:
         raise RunError(
             f"{len(failed)} of {len(sweeps)} sweeps have failed members; first: {failed[0]}"

@@ -41,7 +41,7 @@ def show(taxonomy: TaxonomyFile = None, sport: Sports = None) -> None:
     from sportskills_lib.curation.fetch.search_terms import counts_by_sport
     from sportskills_lib.curation.taxonomy import read_taxonomy
 
-    rows = counts_by_sport(read_taxonomy(_path(taxonomy)).chosen(sport or []))
+    rows = counts_by_sport(read_taxonomy(_path(taxonomy)).select_sports(sport or []))
     typer.echo(f"{'sport':<22} {'skills':>7} {'spellings':>10} {'searches':>9}")
     totals = [sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)]
     for name, *numbers in [*rows, (f"{len(rows)} sports", *totals)]:
@@ -62,7 +62,9 @@ def terms(
     from sportskills_lib.curation.fetch.search_terms import search_terms
     from sportskills_lib.curation.taxonomy import read_taxonomy
 
-    for each in search_terms(read_taxonomy(_path(taxonomy)).chosen(sport or []), synonyms=synonyms):
+    for each in search_terms(
+        read_taxonomy(_path(taxonomy)).select_sports(sport or []), synonyms=synonyms
+    ):
         typer.echo(f"{each.term}\t{each.sport}\t{each.skill}")
 
 
@@ -97,7 +99,7 @@ def propose(
         typer.echo(proposing.accept(path), nl=False)
         typer.echo(f"written to {path.name}")
         return
-    sports = read_taxonomy(path).chosen(sport or [])
+    sports = read_taxonomy(path).select_sports(sport or [])
     before = taxonomy_text(path)
     with _chat(url, model) as client:
         proposal = proposing.propose(before, sports, chat_asker(client), count=count)
@@ -216,7 +218,7 @@ def fetch(
         **{name: given[name] for name in FetchSettings.__dataclass_fields__ if name in given},
         extractors=tuple(extractor or ("default",)),
     )
-    named = _named(items or [], from_file, sport or [], skill, elsewhere=bool(extractor))
+    named = _items_of(items or [], from_file, sport or [], skill, elsewhere=bool(extractor))
     searches = _searches(taxonomy, sport or [], skill, term or [], terms if search else 0)
     if not named and not searches:
         raise ValueError(
@@ -257,7 +259,7 @@ def _fetched(
         )
 
 
-def _named(
+def _items_of(
     items: list[str], from_file: Path | None, sports: list[str], skill: str, *, elsewhere: bool
 ) -> list[FetchItem]:
     """Items of the command line and of a file of lines: id or address, and perhaps sport and skill
@@ -318,7 +320,7 @@ def _searches(
             SearchTerm(text, sports[0] if len(sports) == 1 else sport or "", skill or named or "")
         )
     if most:
-        chosen = known.chosen(sports)
+        chosen = known.select_sports(sports)
         every = [*search_terms(chosen, synonyms=False), *search_terms(chosen)]
         matching = [
             each for each in dict.fromkeys(every) if not skill or plain(each.skill) == plain(skill)

@@ -125,7 +125,7 @@ def build_supervision(
         )
         for place, learner_id in enumerate(block.people["learner_id"]):
             own = decided.get(learner_id, near.clear())
-            rows += _kept(
+            rows += _limit_negatives(
                 _learner(block, place, own, drawn[place], readings, config), config, thinning
             )
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("learner_id", "clip_id")
@@ -339,7 +339,7 @@ def _learner(
 
     def rows(reason: str, chosen: NegativeChoice, names: pl.Series, alike: np.ndarray) -> list[Row]:
         kept: list[Row] = [
-            (learner_id, names[i], 0.0, reason, float(alike[i]), None) for i in chosen.kept
+            (learner_id, names[i], 0.0, reason, float(alike[i]), None) for i in chosen.rows
         ]
         return kept + [
             (learner_id, names[i], None, why, float(alike[i]), None) for i, why in chosen.masked
@@ -357,7 +357,7 @@ def _learner(
             depth=config.mined_depth,
         )
         found += rows(MINED, chosen, ids, scores)
-        drawn = (drawn[0][~np.isin(drawn[0], chosen.kept)], drawn[1])
+        drawn = (drawn[0][~np.isin(drawn[0], chosen.rows)], drawn[1])
     for row, why in zip(
         own.select(*SCHEMA).iter_rows(), masks.reasons(second[at], level), strict=True
     ):
@@ -377,7 +377,9 @@ def _learner(
     return found + rows(RANDOM, chosen, block.others["clip_id"].gather(random), alike)
 
 
-def _kept(rows: list[Row], config: RetrievalConfig, rng: np.random.Generator) -> list[Row]:
+def _limit_negatives(
+    rows: list[Row], config: RetrievalConfig, rng: np.random.Generator
+) -> list[Row]:
     """The first row of each clip; with a ratio, no more negatives than it allows for the positives
     there are.
     """

@@ -66,7 +66,7 @@ class Masks:
 class NegativeChoice:
     """Places of clips in a pool: negatives, and what stood in their way with the reason."""
 
-    kept: list[int]
+    rows: list[int]
     masked: list[tuple[int, str]]
 
 
