@@ -43,7 +43,7 @@ from sportskills_lib.runs.errors import (
     RunLocked,
     failures_named,
     full_disk_named,
-    shown,
+    short_path,
 )
 from sportskills_lib.runs.notebooks import check_parameters, execute, write_html
 from sportskills_lib.runs.progress import Progress
@@ -234,7 +234,9 @@ def reproduce(
             _stage_or_error(run, stage, configs[stage], why, progress)
     page = report_folder(run) / "index.html"
     where = (
-        f"report: {shown(page)}" if page.is_file() else f"no report yet: {shown(run_folder(run))}"
+        f"report: {short_path(page)}"
+        if page.is_file()
+        else f"no report yet: {short_path(run_folder(run))}"
     )
     say(f"{where}  ({progress.clock(time.monotonic() - started)} in all)")
     return report_folder(run)

@@ -157,7 +157,8 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
             )
         page = make_page(sweep)
     say(
-        f"sweep {sweep.name}: {short_path(page)}  ({Progress.clock(time.monotonic() - began)} in all)"
+        f"sweep {sweep.name}: {short_path(page)}  "
+        f"({Progress.clock(time.monotonic() - began)} in all)"
     )
     if failed := [
         known[member.run] | {"run": member.run}
