@@ -65,7 +65,7 @@ class NativeVideoTower(Tower):
         import torch
 
         chosen = frames_BTHWC[
-            torch.arange(len(frames_BTHWC))[:, None], self._chosen(frames_BTHWC, time_BT)
+            torch.arange(len(frames_BTHWC))[:, None], self._frame_choice(frames_BTHWC, time_BT)
         ]
         pixels = self.pixels(chosen)
         features = self.model.get_video_features(
@@ -73,7 +73,9 @@ class NativeVideoTower(Tower):
         ).pooler_output
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
-    def _chosen(self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None) -> torch.Tensor:
+    def _frame_choice(
+        self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None
+    ) -> torch.Tensor:
         """Which frames are seen: [B, frames]."""
         import torch
 

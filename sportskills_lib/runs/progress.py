@@ -128,7 +128,7 @@ class Progress:
         if planned_s is not None:
             self._planned_s[name] = planned_s
         reason = ", ".join(why[:3]) + (f" and {len(why) - 3} more" if len(why) > 3 else "")
-        self._say(f"  {name:<16}runs ({reason}){self._left(name, 0.0)}")
+        self._say(f"  {name:<16}runs ({reason}){self._time_left(name, 0.0)}")
         started, done, notes = time.monotonic(), threading.Event(), list[str]()
         ticker = threading.Thread(target=self._tick, args=(name, started, done), daemon=True)
         ticker.start()
@@ -141,7 +141,7 @@ class Progress:
         if planned := self._planned_s.pop(name, None):
             self._finished_planned_s += planned
             self._finished_s += seconds
-        self._say(f"  {name:<16}done in {self.clock(seconds)}{''.join(notes)}{self._left()}")
+        self._say(f"  {name:<16}done in {self.clock(seconds)}{''.join(notes)}{self._time_left()}")
 
     def _tick(self, name: str, started: float, done: threading.Event) -> None:
         from tqdm.std import tqdm
@@ -151,13 +151,13 @@ class Progress:
         ) as bar:
             while not done.wait(TICK_S if self._terminal else STEP_LINE_EVERY_S):
                 elapsed = time.monotonic() - started
-                text = f"  {name:<16}{self.clock(elapsed)}{self._left(name, elapsed)}"
+                text = f"  {name:<16}{self.clock(elapsed)}{self._time_left(name, elapsed)}"
                 if self._terminal:
                     bar.set_description_str(text)
                 else:
                     self._say(text)
 
-    def _left(self, name: str | None = None, elapsed: float = 0.0) -> str:
+    def _time_left(self, name: str | None = None, elapsed: float = 0.0) -> str:
         """``; about 4 min left``, or nothing when a step to come is of unknown length or none
         is left.
         """

@@ -18,9 +18,9 @@ from sportskills_lib.video.probe import (
     Reader,
     UnreadableVideo,
     VideoInfo,
+    decoder_errors,
     import_decord,
     probe,
-    reading,
 )
 
 log = logging.getLogger("sportskills")
@@ -139,7 +139,7 @@ def _by_decord(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[
 def _decord_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
     decord = import_decord()
 
-    with reading(info.path):
+    with decoder_errors(info.path):
         width, height = inner_size(info.width_px, info.height_px, size_px)
         reader = decord.VideoReader(
             str(info.path), ctx=decord.cpu(0), num_threads=1, width=width, height=height

@@ -31,10 +31,10 @@ from sportskills_lib.video.probe import (
     OutsideVideo,
     UnreadableVideo,
     VideoInfo,
+    decoder_errors,
     open_video,
     pixel_aspect,
     probe,
-    reading,
 )
 
 SEEK_GAP_S = 10.0  # longer stretches without a wanted frame are sought over, shorter ones read
@@ -63,7 +63,7 @@ def sample(
     UnreadableVideo when decoding fails.
     """
     done = 0
-    with reading(path):
+    with decoder_errors(path):
         from av import FFmpegError
 
         for count in (threads, 1) if threads > 1 else (1,):
@@ -90,7 +90,7 @@ def how_sampled(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> str:
             pass
         return "planned"
     except (_Unplanned, FFmpegError):
-        with reading(info.path):
+        with decoder_errors(info.path):
             for _ in _thorough(info, wanted_s, size_px):
                 pass
         return "from the beginning"

@@ -98,7 +98,7 @@ def import_decord() -> Any:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def decoder_errors(path: Path) -> Iterator[None]:
     """Whatever a decoder raises becomes UnreadableVideo with the file's name."""
     try:
         yield
@@ -152,7 +152,7 @@ def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo
     (:func:`_check_stamps`).
     """
     path = Path(path)
-    with reading(path):
+    with decoder_errors(path):
         container, stream = open_video(path)
         with container:
             packets = [

@@ -44,7 +44,7 @@ class AdviceView:
     """
 
     name: str  # the learner's file
-    asked: str  # sport and skill, in words
+    topic: str  # sport and skill, in words
     start_s: float
     end_s: float
     preview: Preview
@@ -69,7 +69,7 @@ class AdviceView:
             right = f'<section><h2>Why</h2><p class="why">{text(self.why)}</p></section>'
         notes = "".join(f'<p class="sk-soft">{text(note)}</p>' for note in self.notes)
         body = f'<main class="sk-view advice">{you}{right}</main><footer class="notes">{notes}</footer>'
-        return document(title, body, about=self.asked)
+        return document(title, body, about=self.topic)
 
 
 def _item(each: Suggestion) -> str:

@@ -64,7 +64,7 @@ class Funnel:
     def paged(self, place: FunnelPosition, by: int) -> FunnelPosition:
         """Another page of examples, or of a video's sentences; the ends hold."""
         if place.video:
-            last = max(0, self._said(place.video).height - 1) // SENTENCES
+            last = max(0, self._narrations(place.video).height - 1) // SENTENCES
             return replace(place, sentences=max(0, min(place.sentences + by, last)))
         count = self.reasons["count"][place.reason] if self.reasons.height else 0
         return FunnelPosition(
@@ -85,16 +85,16 @@ class Funnel:
         """
         found = SPAN_ID.fullmatch(item_id)
         owner = found[1] if found else item_id.rsplit(":", 1)[0]
-        if known := [name for name in (item_id, owner) if name in self._known()]:
+        if known := [name for name in (item_id, owner) if name in self._video_ids()]:
             return known[0]
         return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
 
-    def _known(self) -> set[str]:
+    def _video_ids(self) -> set[str]:
         """The ids of videos: those that 01 kept, and those that it dropped whole."""
         dropped = self.losses.filter(pl.col("item_kind") == "video")["item_id"]
         return {*self.videos["video_id"], *dropped}
 
-    def _said(self, video: str) -> pl.DataFrame:
+    def _narrations(self, video: str) -> pl.DataFrame:
         return self.sentences.filter(pl.col("video_id") == video).sort("start_s")
 
     def examples(self, place: FunnelPosition) -> pl.DataFrame:
@@ -138,7 +138,7 @@ class Funnel:
     def spans(self, place: FunnelPosition) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
         if place.video:
-            page = self._said(place.video).slice(place.sentences * SENTENCES, SENTENCES)
+            page = self._narrations(place.video).slice(place.sentences * SENTENCES, SENTENCES)
             ids = page["window"].drop_nulls().unique().to_list()
         else:
             shown = self.examples(place)
@@ -241,7 +241,7 @@ class Funnel:
             return head + (
                 f"is no video of this run: 01 read nothing under this id.{self._like(video)}</p>"
             )
-        said, first = self._said(video), page * SENTENCES
+        said, first = self._narrations(video), page * SENTENCES
         clips = said.filter(pl.col("kept"))["window"].n_unique()
         counts = (
             f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, "

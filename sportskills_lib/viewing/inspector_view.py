@@ -58,7 +58,7 @@ class InspectorState:
 class Inspector:
     """The view over one kind of questions."""
 
-    asked: QueryResults
+    results: QueryResults
     _lists: dict[InspectorState, pl.DataFrame] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -71,8 +71,8 @@ class Inspector:
         """The state that is shown first: narrations against labels of skills, or the relevance
         model against 03.
         """
-        systems = self.asked.systems()
-        ends = PREFERRED[self.asked.kind]
+        systems = self.results.systems()
+        ends = PREFERRED[self.results.kind]
         system = next((name for end in ends for name in systems if name.endswith(end)), systems[0])
         first = (
             [system.replace("/narrations/", f"/{rival}/") for rival in RIVALS["narrations"]]
@@ -84,15 +84,15 @@ class Inspector:
 
     def sports(self) -> list[str]:
         """Sports that were asked about."""
-        return sorted(self.asked.queries["sport"].unique())
+        return sorted(self.results.queries["sport"].unique())
 
     def skills(self, sport: str) -> list[str]:
         """Skills of a sport, or of all."""
-        queries = self.asked.queries
+        queries = self.results.queries
         chosen = queries.filter(pl.col("sport") == sport) if sport else queries
         return sorted(chosen["skill"].drop_nulls().unique())
 
-    def listed(self, state: InspectorState) -> pl.DataFrame:
+    def matching_queries(self, state: InspectorState) -> pl.DataFrame:
         """query_id, text, place, other_place of the queries that the state lets through, in its
         order.
         """
@@ -104,7 +104,7 @@ class Inspector:
         return self._lists[key]
 
     def _list(self, state: InspectorState) -> pl.DataFrame:
-        queries, near = self.asked.queries, self.asked.near
+        queries, near = self.results.queries, self.results.near
         if state.sport:
             queries = queries.filter(pl.col("sport") == state.sport)
         if state.skill:
@@ -112,7 +112,7 @@ class Inspector:
         if words := state.words.strip().lower():
             hay = pl.concat_str(pl.col("text").str.to_lowercase(), pl.lit(" "), "query_id")
             queries = queries.filter(hay.str.contains(words, literal=True))
-        places = self.asked.places
+        places = self.results.places
         none = pl.DataFrame(schema={"query_id": pl.String, "place": pl.Float64})
         full = queries.select("query_id", "text").join(
             places.get(state.system, none), on="query_id", how="left"
@@ -133,22 +133,24 @@ class Inspector:
 
     def moved(self, state: InspectorState, by: int) -> InspectorState:
         """``by`` queries on; the ends of the list hold."""
-        return replace(state, number=max(0, min(state.number + by, self.listed(state).height - 1)))
+        return replace(
+            state, number=max(0, min(state.number + by, self.matching_queries(state).height - 1))
+        )
 
     def cycled(self, state: InspectorState, name: str, by: int = 1) -> InspectorState:
         """The next system, other, sport, skill or show, around the end; the list begins anew."""
         values = {
-            "system": self.asked.systems(),
-            "other": ["", *self.asked.systems()],
+            "system": self.results.systems(),
+            "other": ["", *self.results.systems()],
             "sport": ["", *self.sports()],
             "skill": ["", *self.skills(state.sport)],
             "show": list(SHOWS),
         }[name]
         now = getattr(state, name)
         after = values[(values.index(now) + by) % len(values)] if now in values else values[0]
-        return self.chosen(state, **{name: after})
+        return self.choose(state, **{name: after})
 
-    def chosen(self, state: InspectorState, **values: str) -> InspectorState:
+    def choose(self, state: InspectorState, **values: str) -> InspectorState:
         """A state with other values; another sport forgets the skill, and the list begins anew."""
         if "sport" in values and values["sport"] != state.sport:
             values = {"skill": ""} | values
@@ -160,24 +162,24 @@ class Inspector:
             return state
         now = self.query_id(state)
         turned = replace(state, system=state.other, other=state.system)
-        return self.found(turned, now)
+        return self.at_query(turned, now)
 
-    def found(self, state: InspectorState, query_id: str | None) -> InspectorState:
+    def at_query(self, state: InspectorState, query_id: str | None) -> InspectorState:
         """The state at this query, or at the first of the list."""
-        ids = self.listed(state)["query_id"].to_list()
+        ids = self.matching_queries(state)["query_id"].to_list()
         return replace(state, number=ids.index(query_id) if query_id in ids else 0)
 
     def query_id(self, state: InspectorState) -> str | None:
         """The query that the state is at; None of an empty list."""
-        listed = self.listed(state)
+        listed = self.matching_queries(state)
         return listed["query_id"][min(state.number, listed.height - 1)] if listed.height else None
 
-    def page_of(self, state: InspectorState) -> list[tuple[str, int]]:
+    def matching_queries(self, state: InspectorState) -> list[tuple[str, int]]:
         """(label, number) of the queries around the state's: a list that a browser can bear,
         however large the run.
         """
         start = state.number // PAGE * PAGE
-        rows = self.listed(state).slice(start, PAGE).select("place", "text").rows()
+        rows = self.matching_queries(state).slice(start, PAGE).select("place", "text").rows()
         return [
             (f"{_rank(place)}: {plain(said, limit=110)}", start + at)
             for at, (place, said) in enumerate(rows)
@@ -185,14 +187,14 @@ class Inspector:
 
     # ----------------------------------------------------------------------------------------- HTML
 
-    def shown(self, state: InspectorState) -> list[str]:
+    def clip_ids(self, state: InspectorState) -> list[str]:
         """The items that the state shows, the query first, then by rank: films of them are wanted
         in this order.
         """
         query_id = self.query_id(state)
         if query_id is None:
             return []
-        query = self.asked.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
+        query = self.results.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
         rows = [
             self._hits(name, query_id)[: state.top] for name in (state.system, state.other) if name
         ]
@@ -203,7 +205,7 @@ class Inspector:
         """The state as a fragment; ``films`` (MP4 by item) play where they are given, small
         pictures elsewhere.
         """
-        listed, query_id = self.listed(state), self.query_id(state)
+        listed, query_id = self.matching_queries(state), self.query_id(state)
         where = " · ".join((state.show, state.sport or "all sports", state.skill or "all skills"))
         if query_id is None:
             empty = (
@@ -212,7 +214,7 @@ class Inspector:
                 else ""
             )
             return view(f"<p>{text(where)}: no query. {empty}</p>")
-        query = self.asked.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
+        query = self.results.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
         playing = self._within_budget(state, films or {})
         head = (
             f'<p class="soft">{min(state.number, listed.height - 1) + 1} of {listed.height} '
@@ -221,7 +223,7 @@ class Inspector:
             f"{text(query['skill'] or 'no skill')} · "
             f"<q>{text(query['text'])}</q></p>"
         )
-        own = "asked for" if self.asked.kind == "narrations" else "the learner"
+        own = "asked for" if self.results.kind == "narrations" else "the learner"
         question = (
             f'<div class="asked">{self._figure(query["shown"], "query", own, [], playing)}</div>'
         )
@@ -241,21 +243,21 @@ class Inspector:
     def cases(self) -> list[InspectorState]:
         """The states that a page shows: the first of every filter that lets something through."""
         begin = self.start()
-        wanted = [self.chosen(begin, show=show) for show in SHOWS[1:]]
-        return [state for state in wanted if self.listed(state).height] or [begin]
+        wanted = [self.choose(begin, show=show) for show in SHOWS[1:]]
+        return [state for state in wanted if self.matching_queries(state).height] or [begin]
 
     def legend(self) -> str:
         """What marks and filters mean."""
-        near = self.asked.near
+        near = self.results.near
         marks = "; ".join(f"{SIGNS[mark]} {mark}" for mark in cases.MARKS)
-        if self.asked.kind == "learners":
-            who = " of simulated raters" if self.asked.simulated else ""
+        if self.results.kind == "learners":
+            who = " of simulated raters" if self.results.simulated else ""
             marks = (
                 f"✓ mean grade{who} of 2 or more (it helps); ○ 1 or more; ✗ less; – nobody "
                 "graded it"
             )
         return (
-            f'<p class="soft">{text(marks)}. A failure: {text(self.asked.goal)} is not among '
+            f'<p class="soft">{text(marks)}. A failure: {text(self.results.goal)} is not among '
             f"the first {near}. "
             f"A near miss: it is at rank {near + 1} to {2 * near}. Disagreement: the "
             "difference of 1 / rank. "
@@ -268,7 +270,7 @@ class Inspector:
         if key not in self._answers:
             if len(self._answers) >= MOST_ANSWERS:
                 self._answers.clear()
-            found = self.asked.hits[system].filter(pl.col("query_id") == query_id).to_dicts()
+            found = self.results.hits[system].filter(pl.col("query_id") == query_id).to_dicts()
             self._answers[key] = sorted(found, key=lambda hit: hit["rank"])
         return self._answers[key]
 
@@ -289,12 +291,12 @@ class Inspector:
         figures = []
         for hit in self._hits(system, query["query_id"])[: state.top]:
             clip, rank = hit["clip_id"], hit["rank"]
-            mark = self.asked.mark(query, clip)
+            mark = self.results.mark(query, clip)
             css, sign = self._class(query, clip, mark)
             lines = [f"score {hit['score']:.3f}"]
             if other:
                 there = theirs.get(clip)
-                css += " only" if not there and self.asked.is_relevant(query, clip) else ""
+                css += " only" if not there and self.results.is_relevant(query, clip) else ""
                 lines.append(
                     f"both: rank {rank}"
                     if there == rank
@@ -303,21 +305,21 @@ class Inspector:
                     else "only here"
                 )
             figures.append(self._figure(clip, css, f"{rank} {sign} {mark}", lines, films))
-        told = f"{self.asked.goal}: {_rank(place)}"
+        told = f"{self.results.goal}: {_rank(place)}"
         return (
             f'<div class="system"><p><b>{text(arm_name(system))}</b> · {text(told)}</p>'
             f'<div class="row">{"".join(figures)}</div></div>'
         )
 
     def _class(self, query: dict, clip_id: str, mark: str) -> tuple[str, str]:
-        if self.asked.kind == "narrations":
+        if self.results.kind == "narrations":
             return CLASSES[mark], SIGNS[mark]
-        grade = self.asked.grades.get(query["query_id"], {}).get(clip_id)
+        grade = self.results.grades.get(query["query_id"], {}).get(clip_id)
         if grade is None:
             return "unknown", "–"
         return (
             ("own", "✓")
-            if self.asked.is_relevant(query, clip_id)
+            if self.results.is_relevant(query, clip_id)
             else ("skill", "○")
             if grade >= 1
             else ("other", "✗")
@@ -326,7 +328,7 @@ class Inspector:
     def _figure(
         self, item_id: str, css: str, label: str, lines: list[str], films: Mapping[str, bytes]
     ) -> str:
-        row = self.asked.items.rows.get(item_id)
+        row = self.results.items.rows.get(item_id)
         said, where = "", f"{item_id} is not in clips.parquet"
         if row:
             said = row["said"] or ""
@@ -355,7 +357,7 @@ class Inspector:
         if item_id not in self._stills:
             if len(self._stills) >= MOST_STILLS:
                 self._stills.clear()
-            frames = self.asked.items.pictures(item_id)
+            frames = self.results.items.pictures(item_id)
             self._stills[item_id] = (
                 None if frames is None else pictures.animation(pictures.smaller(frames), effort=0)
             )
@@ -367,7 +369,7 @@ class Inspector:
         """
         shows = 2 if state.other else 1
         chosen, spent = {}, 0
-        for item in self.shown(state):
+        for item in self.clip_ids(state):
             spent += shows * 4 * len(films.get(item, b"")) // 3
             if item in films and spent <= BUDGET_BYTES:
                 chosen[item] = films[item]

@@ -93,10 +93,10 @@ class InspectorWidget:
         """Show this state; the controls follow."""
         self.state = state
         options = {
-            "system": [(arm_name(name), name) for name in self.view.asked.systems()],
+            "system": [(arm_name(name), name) for name in self.view.results.systems()],
             "other": [
                 ("none", ""),
-                *((arm_name(name), name) for name in self.view.asked.systems()),
+                *((arm_name(name), name) for name in self.view.results.systems()),
             ],
             "sport": [("all", ""), *((plain(name, limit=80), name) for name in self.view.sports())],
             "skill": [
@@ -111,14 +111,14 @@ class InspectorWidget:
             _fill(
                 self.query,
                 self.view.page_of(state),
-                state.number if self.view.listed(state).height else None,
+                state.number if self.view.matching_queries(state).height else None,
             )
         finally:
             self._filling = False
         self._draw()
         if self.playing:
             beyond = self.view.moved(state, 1)
-            self.films.want([*self.view.shown(state), *self.view.shown(beyond)])
+            self.films.want([*self.view.clip_ids(state), *self.view.clip_ids(beyond)])
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the films' thread may draw at the same time
@@ -128,11 +128,13 @@ class InspectorWidget:
             self.legend.value = inspector_view.view(self.view.legend())
 
     def _span(self, item_id: str) -> Any:
-        return next((span for view in self.views if (span := view.asked.items.span(item_id))), None)
+        return next(
+            (span for view in self.views if (span := view.results.items.span(item_id))), None
+        )
 
     def _choose(self, name: str, value: str) -> None:
         if not self._filling:
-            self.go(self.view.chosen(self.state, **{name: value or ""}))
+            self.go(self.view.choose(self.state, **{name: value or ""}))
 
     def _jump(self, number: int | None) -> None:
         if not self._filling and number is not None:
@@ -201,7 +203,7 @@ def browse(*runs: str) -> Any:
 def pages(kinds: Sequence[QueryResults]) -> str:
     """The cases of every kind of questions below each other, as one fragment."""
     views = [Inspector(asked) for asked in kinds]
-    return "".join(f"<h3>{view.asked.kind}</h3>{view.page(view.cases())}" for view in views)
+    return "".join(f"<h3>{view.results.kind}</h3>{view.page(view.cases())}" for view in views)
 
 
 def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
@@ -210,13 +212,13 @@ def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
     """
     rows = []
     for view in map(Inspector, kinds):
-        for system in view.asked.systems():
+        for system in view.results.systems():
             state = InspectorState(system)
             whole, near, failed = (
-                view.listed(replace(state, show=show)).height
+                view.matching_queries(replace(state, show=show)).height
                 for show in (inspector_view.ALL, inspector_view.NEAR, inspector_view.FAILURES)
             )
-            rows.append((view.asked.kind, system, whole, whole - failed, near, failed))
+            rows.append((view.results.kind, system, whole, whole - failed, near, failed))
     names = ["kind", "system", "queries", "hits", "near_misses", "failures"]
     return pl.DataFrame(rows, schema=names, orient="row")
 
@@ -229,18 +231,18 @@ def finding(kinds: Sequence[QueryResults], counted: pl.DataFrame) -> str:
     for view in map(Inspector, kinds):
         state = view.start()
         row = counted.row(
-            by_predicate=(pl.col("kind") == view.asked.kind) & (pl.col("system") == state.system),
+            by_predicate=(pl.col("kind") == view.results.kind) & (pl.col("system") == state.system),
             named=True,
         )
-        failed = view.listed(replace(state, show=inspector_view.FAILURES))
+        failed = view.matching_queries(replace(state, show=inspector_view.FAILURES))
         share, near = row["failures"] / row["queries"], row["near_misses"]
         text = (
-            f"**{view.asked.kind}, {arm_name(state.system)}: {row['failures']:,} of "
+            f"**{view.results.kind}, {arm_name(state.system)}: {row['failures']:,} of "
             f"{row['queries']:,} fail "
             f"({share:.0%})**, {near:,} of them nearly not"
         )
         if failed.height:
-            asked = view.asked.queries.select(
+            asked = view.results.queries.select(
                 "sport", failed=pl.col("query_id").is_in(failed["query_id"].implode())
             )
             lost = asked.group_by("sport").agg(pl.col("failed").sum(), asked=pl.len())

@@ -85,7 +85,7 @@ def make_previews(
     tasks = {span.name: _Task(span, films, side_px, moments, cache) for span in spans}
     if len(tasks) < len(spans):
         raise ValueError(f"{len(spans)} spans have {len(tasks)} names: names must differ")
-    done = {name: found for name, task in tasks.items() if (found := _kept(task))}
+    done = {name: found for name, task in tasks.items() if (found := _cached(task))}
     todo = [task for name, task in tasks.items() if name not in done]
     results = map_shards(
         _make,
@@ -217,7 +217,7 @@ def _keys(task: _Task, cache: ContentStore) -> dict[str, str]:
     return {kind: cache.key(task.span.path, kind, own, span) for kind, own in facts.items()}
 
 
-def _kept(task: _Task) -> Preview | None:
+def _cached(task: _Task) -> Preview | None:
     """The preview as far as the cache has all of it."""
     if task.cache is None:
         return None

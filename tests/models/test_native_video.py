@@ -106,14 +106,14 @@ def test_larger_frames_are_resized_as_the_processor_does(
 
 def test_frames_are_chosen_by_their_time(tower: models.NativeVideoTower) -> None:
     eight = torch.zeros(1, 8, 2, 2, 3, dtype=torch.uint8)
-    assert tower._chosen(eight[:, :4], None).tolist() == [[0, 1, 2, 3]]
-    assert tower._chosen(eight[:, :2], None).tolist() == [[0, 0, 1, 1]]
-    assert tower._chosen(eight[:, :1], None).tolist() == [[0, 0, 0, 0]]
-    assert tower._chosen(eight, None).tolist() in ([[0, 2, 4, 6]], [[1, 3, 5, 7]])
+    assert tower._frame_choice(eight[:, :4], None).tolist() == [[0, 1, 2, 3]]
+    assert tower._frame_choice(eight[:, :2], None).tolist() == [[0, 0, 1, 1]]
+    assert tower._frame_choice(eight[:, :1], None).tolist() == [[0, 0, 0, 0]]
+    assert tower._frame_choice(eight, None).tolist() in ([[0, 2, 4, 6]], [[1, 3, 5, 7]])
     late = torch.tensor([[0.0, 0.9, 0.95, 1.0]])
-    assert tower._chosen(eight[:, :4], late).tolist() == [[0, 0, 1, 1]]
+    assert tower._frame_choice(eight[:, :4], late).tolist() == [[0, 0, 1, 1]]
     frames = _frames(2, 8)
-    picked = frames[:, tower._chosen(torch.from_numpy(frames), None)[0].numpy()]
+    picked = frames[:, tower._frame_choice(torch.from_numpy(frames), None)[0].numpy()]
     assert np.allclose(tower.encode_frames(frames), tower.encode_frames(picked), atol=1e-6)
 
 

@@ -41,18 +41,20 @@ def test_marks_are_those_that_05_gives(kinds):
 def test_filters_let_through_what_they_say(kinds):
     view = Inspector(kinds[0])
     begin = view.start()
-    every = view.listed(begin)
+    every = view.matching_queries(begin)
     assert every["place"].to_list() == sorted(every["place"].to_list(), reverse=True)
-    failed, near = (view.listed(view.chosen(begin, show=show)) for show in (FAILURES, NEAR))
+    failed, near = (
+        view.matching_queries(view.choose(begin, show=show)) for show in (FAILURES, NEAR)
+    )
     assert failed["query_id"].to_list() == every.filter(pl.col("place") > 10)["query_id"].to_list()
     assert near["place"].is_between(10, 20, closed="right").all() and near.height
-    apart = view.listed(view.chosen(begin, show=APART)).head(1).row(0, named=True)
+    apart = view.matching_queries(view.choose(begin, show=APART)).head(1).row(0, named=True)
     gap = (1 / every["place"] - 1 / every["other_place"]).abs().max()
     assert abs(1 / apart["place"] - 1 / apart["other_place"]) == gap
-    golf = view.listed(view.chosen(begin, sport="golf"))
+    golf = view.matching_queries(view.choose(begin, sport="golf"))
     assert 0 < golf.height < every.height
     words = every["text"][0][5:25]
-    assert set(view.listed(view.chosen(begin, words=words.upper()))["text"]) == set(
+    assert set(view.matching_queries(view.choose(begin, words=words.upper()))["text"]) == set(
         every.filter(pl.col("text").str.contains(words, literal=True))["text"]
     )
 
@@ -60,8 +62,8 @@ def test_filters_let_through_what_they_say(kinds):
 def test_a_learner_is_a_failure_when_no_clip_that_helps_is_near(kinds):
     learners = kinds[1]
     view = Inspector(learners)
-    state = view.chosen(view.start(), show=FAILURES)
-    for row in view.listed(state).head(20).iter_rows(named=True):
+    state = view.choose(view.start(), show=FAILURES)
+    for row in view.matching_queries(state).head(20).iter_rows(named=True):
         hits = (
             learners.hits[state.system].filter(pl.col("query_id") == row["query_id"]).sort("rank")
         )
@@ -85,7 +87,7 @@ def test_every_key_steps_and_shows_what_the_view_shows(kinds):
     for key in "jjkfsdabxtgvvffjm":
         shown = widget.press(key)
         assert shown == widget.view.html(widget.state)
-    assert widget.view.asked.kind == "learners"
+    assert widget.view.results.kind == "learners"
     widget.go(widget.view.start())
     first = widget.state
     assert widget.press("j") != widget.press("k") and widget.state == first
@@ -127,7 +129,7 @@ def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
 def test_films_replace_small_pictures_within_the_budget(kinds):
     view = Inspector(kinds[0])
     state = view.start()
-    films = dict.fromkeys(view.shown(state), b"film")
+    films = dict.fromkeys(view.clip_ids(state), b"film")
     assert view.html(state, films).count("<video") == 1 + 2 * inspector_view.TOP
     heavy = dict.fromkeys(films, bytes(300_000))
     html = view.html(state, heavy)
@@ -153,7 +155,7 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
     widget.films.wait()
     assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
     monkeypatch.setattr(preview_loader, "make_previews", lambda *_, **__: 1 / 0)
-    widget.go(widget.view.chosen(widget.state, show=APART))
+    widget.go(widget.view.choose(widget.state, show=APART))
     widget.films.wait()
     assert "ZeroDivisionError" in widget.keyboard.error
 
@@ -179,7 +181,7 @@ def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch,
         Inspector(kinds[0]),
         inspector_widget.finding(kinds, counted).split("\n\n"),
     )
-    failed = view.listed(view.chosen(view.start(), show=FAILURES)).height
+    failed = view.matching_queries(view.choose(view.start(), show=FAILURES)).height
     assert f"{failed} of {kinds[0].queries.height} fail" in said and "most often in" in said
     assert of_learners.startswith("**learners, ") and inspector_widget.finding(
         [], counted

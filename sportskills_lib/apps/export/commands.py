@@ -44,6 +44,6 @@ def export(
     )
     counts = ", ".join(f"{name} {count}" for name, count in done.clips.items())
     typer.echo(
-        f"{to}: {counts or 'no clips'}; {done.made} parts made now, {len(done.dropped)} clips "
+        f"{to}: {counts or 'no clips'}; {done.new_parts} parts made now, {len(done.dropped)} clips "
         "dropped"
     )

@@ -74,7 +74,7 @@ class Exported:
     folder: Path
     clips: dict[str, int]
     dropped: list[dict[str, str]]
-    made: int
+    new_parts: int
 
 
 def export(
@@ -126,7 +126,7 @@ def export(
     )
     for part in todo:
         _write_part(folder, kind, part, films)
-    return _finish(run, folder, kind, parts, made=len(todo))
+    return _finish(run, folder, kind, parts, new_parts=len(todo))
 
 
 def _claim(folder: Path, key: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ def _write_tar(path: Path, clips: list[tuple[Item, bytes]]) -> None:
                 sink.write({"__key__": item.name, suffix: data})
 
 
-def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, made: int) -> Exported:
+def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, new_parts: int) -> Exported:
     """The files that describe the parts: metadata and page for Hugging Face, sizes and digests for
     WebDataset.
     """
@@ -249,4 +249,4 @@ def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, made: in
             for part, record in records
         ]
         artifacts.write_json(folder / "shards.json", {"shards": shards, "clips": clips})
-    return Exported(folder, clips, dropped, made)
+    return Exported(folder, clips, dropped, new_parts)

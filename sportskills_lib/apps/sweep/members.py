@@ -41,7 +41,7 @@ DONE, FAILED, WAITING = "done", "failed", "not run"
 
 
 @dataclass
-class Running:
+class MemberProcess:
     """A member's process, its place among the cores and when it began."""
 
     member: Member
@@ -237,7 +237,7 @@ def _run_all(
     """Keep ``jobs`` members going until none is left; note in ``known`` what became of each, and on
     disk at once.
     """
-    waiting, running = list(pending), list[Running]()
+    waiting, running = list(pending), list[MemberProcess]()
     try:
         while waiting or running:
             free = [slot for slot in range(jobs) if slot not in {each.slot for each in running}]
@@ -259,7 +259,7 @@ def _run_all(
             each.process.wait()
 
 
-def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> Running:
+def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> MemberProcess:
     """Start a member on its share of the cores (and, where there are several GPUs, on one of
     them).
     """
@@ -288,7 +288,7 @@ def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> Running:
             os.sched_setaffinity(
                 process.pid, cores
             )  # 03 counts the cores that it may use, and so do its workers
-    return Running(member, process, slot, time.monotonic(), log)
+    return MemberProcess(member, process, slot, time.monotonic(), log)
 
 
 def member_command(member: Member) -> list[str]:
@@ -317,7 +317,7 @@ def gpus() -> list[str]:
     return [str(i) for i, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
-def _outcome(each: Running) -> dict[str, Any]:
+def _outcome(each: MemberProcess) -> dict[str, Any]:
     """The member's state as the table has it; of a failed one the last line of its log."""
     seconds, code = round(time.monotonic() - each.started, 1), each.process.returncode
     if code == 0:
@@ -331,7 +331,7 @@ def _outcome(each: Running) -> dict[str, Any]:
     return {"state": FAILED, "seconds": seconds, "error": error, "log": log}
 
 
-def _line(each: Running, outcome: dict[str, Any]) -> str:
+def _line(each: MemberProcess, outcome: dict[str, Any]) -> str:
     took = Progress.clock(outcome["seconds"])
     if outcome["state"] == FAILED:
         return f"FAILED after {took}: {outcome['error']}; log: {outcome['log']}"

@@ -50,7 +50,7 @@ _COLUMNS = tables.Scores.column_names()
 
 
 @dataclass(frozen=True)
-class Found:
+class SweepView:
     """A sweep on disk, and the number that is looked at: a metric of 05's scores in one direction
     and scope.
     """
@@ -96,14 +96,14 @@ def open_sweep(
     metric: str = recall.SINGLE,
     direction: str = "text_to_video",
     scope: str = "within_sport",
-) -> Found:
+) -> SweepView:
     """The sweep of that name; ValueError when none was begun."""
     path = sweep_folder(name) / "sweep.json"
     if not path.is_file():
         raise ValueError(
             f"there is no sweep {name!r}: `sportskills sweep --help` shows how one is made"
         )
-    found = Found(name, json.loads(path.read_text()), metric, direction, scope)
+    found = SweepView(name, json.loads(path.read_text()), metric, direction, scope)
     return (
         replace(found, metric=feedback.NDCG, direction="learner_to_clip", scope="pools")
         if found.judged
@@ -114,7 +114,7 @@ def open_sweep(
 # ------------------------------------------------------------------------------------------- tables
 
 
-def recalls(found: Found) -> pl.DataFrame:
+def recalls(found: SweepView) -> pl.DataFrame:
     """A row for each member with numbers, encoder and training: the macro mean over sports with its
     interval.
     """
@@ -126,7 +126,7 @@ def recalls(found: Found) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def shortlists(found: Found) -> pl.DataFrame:
+def shortlists(found: SweepView) -> pl.DataFrame:
     """05's table over depth and weight of every member with its run, label and seed; empty where
     nothing is judged.
     """
@@ -142,7 +142,7 @@ def shortlists(found: Found) -> pl.DataFrame:
     )
 
 
-def _recalled(found: Found, run: str) -> pl.DataFrame:
+def _recalled(found: SweepView, run: str) -> pl.DataFrame:
     table = artifacts.open_stage(run, EVALUATION).table("per_sport_recall")
     return table.filter(
         sport=summary.MEAN, metric=found.metric, direction=found.direction, scope=found.scope
@@ -173,7 +173,7 @@ _RECALLS: dict[str, Any] = {
 }
 
 
-def member_table(found: Found, measured: pl.DataFrame) -> pl.DataFrame:
+def member_table(found: SweepView, measured: pl.DataFrame) -> pl.DataFrame:
     """One row a member: its parameters, state, each arm's mean recall with its interval, seconds,
     error and log.
     """
@@ -207,7 +207,7 @@ def member_table(found: Found, measured: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _seconds(found: Found, run: str) -> dict[str, Any]:
+def _seconds(found: SweepView, run: str) -> dict[str, Any]:
     """Seconds of each stage that the member executed, and the commit of the last of them (+: with
     changes on top).
     """
@@ -267,7 +267,7 @@ def failures(table: pl.DataFrame) -> pl.DataFrame:
 # -------------------------------------------------------------------------------------- differences
 
 
-def _scores(found: Found, members: Sequence[dict[str, Any]]) -> pl.DataFrame:
+def _scores(found: SweepView, members: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """The chosen metric of each member's queries, system cut down to encoder/training, seed that of
     the member.
     """
@@ -290,11 +290,11 @@ def _scores(found: Found, members: Sequence[dict[str, Any]]) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _stratum(found: Found) -> str | None:
+def _stratum(found: SweepView) -> str | None:
     return None if found.judged else "sport"  # every learner counts once
 
 
-def arm_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+def arm_differences(found: SweepView, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """The comparisons of fair play within each point, its seeds averaged per query: differences and
     ratios, paired.
 
@@ -355,7 +355,7 @@ _ARMS = {
 }
 
 
-def point_differences(found: Found, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+def point_differences(found: SweepView, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """Every point minus the first one, for each arm that both trained: paired over queries, on the
     seeds both have.
     """
@@ -450,7 +450,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def describe(found: Found) -> HTML:
+def describe(found: SweepView) -> HTML:
     """What was swept, over which base, and how many members have numbers."""
     from IPython.display import HTML
 
@@ -463,7 +463,7 @@ def describe(found: Found) -> HTML:
     return HTML(f"<h2>{escape(notes['title'] or found.name)}</h2><p>{escape(words)}</p>")
 
 
-def keep_tables(found: Found, **frames: pl.DataFrame) -> None:
+def keep_tables(found: SweepView, **frames: pl.DataFrame) -> None:
     """Each table as Parquet and CSV in data/sweeps/<sweep>, and as CSV in reports/<sweep>."""
     for folder in _folders(found):
         for name, frame in frames.items():
@@ -472,7 +472,7 @@ def keep_tables(found: Found, **frames: pl.DataFrame) -> None:
         frame.write_parquet(sweep_folder(found.name) / f"{name}.parquet")
 
 
-def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
+def keep_figure(found: SweepView, name: str, figure: Figure | None) -> Figure | str:
     """The figure as PNG, SVG and PDF beside the tables; returns it to be shown, or a sentence where
     there is none.
     """
@@ -490,7 +490,7 @@ def keep_figure(found: Found, name: str, figure: Figure | None) -> Figure | str:
     return figure
 
 
-def _folders(found: Found) -> list[Path]:
+def _folders(found: SweepView) -> list[Path]:
     report = artifacts.workspace() / "reports" / found.name
     report.mkdir(parents=True, exist_ok=True)
     return [sweep_folder(found.name), report]
