@@ -148,7 +148,7 @@ def test_benchmarks_ask_for_what_is_there(path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "from sportskills_lib.training.distributed import ProcessGroup",
+        "from sportskills_lib.training.distributed import Crew",
         "from sportskills_lib import nobody",
     ],
 )

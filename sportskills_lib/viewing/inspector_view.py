@@ -174,7 +174,7 @@ class Inspector:
         listed = self.matching_queries(state)
         return listed["query_id"][min(state.number, listed.height - 1)] if listed.height else None
 
-    def matching_queries(self, state: InspectorState) -> list[tuple[str, int]]:
+    def query_options(self, state: InspectorState) -> list[tuple[str, int]]:
         """(label, number) of the queries around the state's: a list that a browser can bear,
         however large the run.
         """

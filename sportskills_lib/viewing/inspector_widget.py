@@ -110,7 +110,7 @@ class InspectorWidget:
                 _fill(control, options.get(name), getattr(state, name))
             _fill(
                 self.query,
-                self.view.page_of(state),
+                self.view.query_options(state),
                 state.number if self.view.matching_queries(state).height else None,
             )
         finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib.apps.sweep.results import Found, over_seeds
+from sportskills_lib.apps.sweep.results import SweepView, over_seeds
 from sportskills_lib.evaluation import feedback, summary
 from sportskills_lib.plots import style
 
@@ -20,7 +20,7 @@ DASHES = ("--", "-.", (0, (1, 1)), (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
 STILL = 1e-3  # a system whose mean differs by less between all points is the same at each
 
 
-def points_figure(found: Found, measured: pl.DataFrame) -> Figure | None:
+def points_figure(found: SweepView, measured: pl.DataFrame) -> Figure | None:
     """A panel an encoder, a line a point: each arm's mean over seeds, ± sd, with its seeds as dots;
     None without any.
 

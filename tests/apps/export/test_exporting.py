@@ -96,7 +96,7 @@ def test_datasets_loads_the_folder_offline(tmp_path: Path) -> None:
 def test_an_export_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch
 ) -> None:
-    assert export(tmp_path / "whole", "webdataset").made == 6
+    assert export(tmp_path / "whole", "webdataset").new_parts == 6
     left = [3]
 
     def dies(*words, **options):
@@ -113,11 +113,11 @@ def test_an_export_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(
     assert len(list((tmp_path / "cut").glob("*.tar"))) == 3
     half = next((tmp_path / "cut/.parts").glob("*.partial"))
     (half / "rest.tar").write_bytes(b"half")
-    assert export(tmp_path / "cut", "webdataset").made == 3
+    assert export(tmp_path / "cut", "webdataset").new_parts == 3
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
-    assert export(tmp_path / "cut", "webdataset").made == 0
+    assert export(tmp_path / "cut", "webdataset").new_parts == 0
     export(tmp_path / "steps", "webdataset", splits=("val",))
-    assert export(tmp_path / "steps", "webdataset").made == 4
+    assert export(tmp_path / "steps", "webdataset").new_parts == 4
     assert contents(tmp_path / "steps") == contents(tmp_path / "whole")
 
 
@@ -136,7 +136,7 @@ def test_a_clip_lost_to_time_is_cut_by_the_next_call(tmp_path: Path, monkeypatch
             "reader_timeout"
         ]
     again = export(tmp_path / "out", "webdataset")
-    assert (again.made, again.dropped) == (1, [])
+    assert (again.new_parts, again.dropped) == (1, [])
     export(tmp_path / "whole", "webdataset")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
