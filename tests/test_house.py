@@ -34,6 +34,7 @@ PARTICIPLES = {
     "loading", "lost", "made", "meant", "mining", "named", "packing", "reading", "running", "said",
     "seen", "serving", "showing", "shown", "stepping", "supervising", "taken", "told", "wanted",
 }  # fmt: skip
+IN_FILES = {"Study.drawn"}  # fields that files of users hold under this name
 NOT_IMPORTED = {  # declared, but used as programs or by name
     "decord2": "video/probe.py imports it by name, without CUDA",
     "ipykernel": "the kernel that notebooks run in",
@@ -149,6 +150,7 @@ def participles(source: str, stem: str) -> list[str]:
                 if isinstance(line, ast.AnnAssign)
                 and isinstance(line.target, ast.Name)
                 and line.target.id in PARTICIPLES
+                and f"{node.name}.{line.target.id}" not in IN_FILES
             ]
     return found
 

@@ -8,7 +8,7 @@ clips, T frames, H height, W width, D embedding.
 """
 
 from sportskills_lib.models.image_text import OpenClipTower, add_logit_bias, add_pooling, new_tower
-from sportskills_lib.models.loading import load_tower
+from sportskills_lib.models.load_tower import load_tower
 from sportskills_lib.models.native_video import NativeVideoTower
 from sportskills_lib.models.tower import Tower
 from sportskills_lib.models.vision_language import QUOTE_LIMIT, load_vision_language, quoted

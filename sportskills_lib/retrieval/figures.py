@@ -149,7 +149,7 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
         return "Nothing was ranked."
     reached = told.sort("step")["val_ndcg@10"].to_list()
     start, best = reached[0], max(reached)
-    picked = first_stage.chosen(choices).filter("chosen")
+    picked = first_stage.weights_on_validation(choices).filter("chosen")
     fused = picked.filter(pl.col("choice").str.starts_with("fused"))
     first = max(picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].to_list())
     text = (

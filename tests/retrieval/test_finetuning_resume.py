@@ -205,7 +205,7 @@ def test_a_job_is_read_back_as_it_was_written(work, tmp_path):
 def test_training_scores_are_serving_scores(work, videos):
     """Packed rows in training mode, as a step makes them, against the kept prefix of serving."""
     _, data, tune = work
-    visual, grid, said = data.visual_NKD, data.grid, data.said
+    visual, grid, said = data.visual_NKD, data.grid, data.narrations_by_row
     vlm, _ = tune(steps=2)
     served = model.score_pairs(vlm, visual, grid, [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])], said)
     vlm.model.train()
@@ -222,7 +222,7 @@ def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(
     work, tmp_path, tiny_folder
 ):
     _, data, tune = work
-    visual, grid, said = data.visual_NKD, data.grid, data.said
+    visual, grid, said = data.visual_NKD, data.grid, data.narrations_by_row
     vlm, curve = tune(steps=2)
     queries = [(0, [3, 4, 5, 6])]
     (expected,) = model.score_pairs(vlm, visual, grid, queries, said)

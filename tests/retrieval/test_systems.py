@@ -202,7 +202,7 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
         ("fused: a against b", 0.0, 0.6),
     ]
     choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_ndcg@10"], orient="row")
-    assert first_stage.chosen(choices)["chosen"].to_list() == [
+    assert first_stage.weights_on_validation(choices)["chosen"].to_list() == [
         False,
         True,
         False,
@@ -211,7 +211,7 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
     nobody = pl.DataFrame(
         {"choice": "fused", "weight": first_stage.WEIGHTS, "weak_ndcg@10": float("nan")}
     )
-    assert first_stage.chosen(nobody).filter("chosen")["weight"].to_list() == [
+    assert first_stage.weights_on_validation(nobody).filter("chosen")["weight"].to_list() == [
         first_stage.UNCHOSEN
     ]  # as it was ranked
     curves = pl.DataFrame({"step": [0, 5, 9], "val_ndcg@10": [0.4, 0.55, float("nan")]})

@@ -169,7 +169,7 @@ def choose_clips(
         raise ValueError(f"--skill {skill!r} needs its --sport")
     if sport:
         known = library.sports()
-        name = _named(sport, {*known, *library.videos["sport"].drop_nulls()})
+        name = _known_sport(sport, {*known, *library.videos["sport"].drop_nulls()})
         if name is None:
             raise ValueError(
                 f"run {library.run!r} knows no sport {sport!r}; it has "
@@ -194,7 +194,7 @@ def choose_clips(
     return rows
 
 
-def _named(sport: str, known: set[str]) -> str | None:
+def _known_sport(sport: str, known: set[str]) -> str | None:
     """The run's (else the taxonomy's) name of a sport, however it is spelt."""
     by_spelling = {plain(name): name for name in sorted(known)}
     known_sport = shipped_taxonomy().sport(sport)

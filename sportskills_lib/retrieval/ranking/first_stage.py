@@ -64,7 +64,7 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
     return Choice(max(WEIGHTS, key=lambda weight: (values[weight], -weight)), values)
 
 
-def chosen(choices: pl.DataFrame) -> pl.DataFrame:
+def weights_on_validation(choices: pl.DataFrame) -> pl.DataFrame:
     """The table of choices (choice, weight, weak_ndcg@10) with the column ``chosen``: by
     choose_weight's rule.
     """

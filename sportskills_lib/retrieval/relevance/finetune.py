@@ -85,7 +85,7 @@ class RelevanceData:
     splits: dict[str, str]  # of each learner: train teaches, val only chooses
     places: dict[str, int]  # row of the tokens of each learner and clip
     narrations: dict[int, str] | None  # what the prompt quotes, by row of the tokens; None: nothing
-    said: dict[int, str]  # what the coaches say, by row of the tokens
+    narrations_by_row: dict[int, str]  # what the coaches say, by row of the tokens
 
 
 def add_lora(
@@ -262,7 +262,9 @@ class _RelevanceTask:
     def _speaking_rows(self, lists: Sequence[CandidateList]) -> list[describe.Row]:
         rows = []
         for one in lists:
-            texts = [self.data.said.get(int(clip), "") for clip in one.clips[one.labels > 0]]
+            texts = [
+                self.data.narrations_by_row.get(int(clip), "") for clip in one.clips[one.labels > 0]
+            ]
             rows += describe.speaking_rows(self.vlm, self.data.grid, one.learner, texts)
         return rows
 
@@ -309,7 +311,11 @@ def write_job(
     spec: dict[str, Any] = {"model": vlm.name, "device": vlm.device.type}
     spec |= {"quantize": "nf4" if getattr(vlm.stock, "is_quantized", False) else "no"}
     spec |= {"settings": asdict(settings), "grid": data.grid}
-    spec |= {"splits": data.splits, "places": data.places, "said": list(data.said.items())}
+    spec |= {
+        "splits": data.splits,
+        "places": data.places,
+        "said": list(data.narrations_by_row.items()),
+    }
     spec["narrations"] = None if data.narrations is None else list(data.narrations.items())
     distributed_job.write_spec(folder, "relevance", spec)
 
@@ -330,7 +336,7 @@ def read_job(folder: Path) -> tuple[VisionLanguageModel, RelevanceData, Finetune
         spec["splits"],
         spec["places"],
         None if spec["narrations"] is None else dict(spec["narrations"]),
-        dict(spec["said"]),
+        dict(spec["narrations_by_row"]),
     )
     vlm = relevance_model.load_vlm(spec["model"], device=device, **options)
     return vlm, data, FinetuneSettings(**spec["settings"])
