@@ -468,7 +468,7 @@ class EvaluationConfig(StageConfig):
         "data/raw/demo/truth",
         description="the demo's truth, for audits only; may be missing or empty",
     )
-    min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable at 10")
+    min_gallery: int = Field(50, description="a sport with fewer test clips is not evaluable")
     gallery_size: int = Field(
         100, ge=11, description="clips in a gallery of the size that all sports share"
     )

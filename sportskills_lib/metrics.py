@@ -25,6 +25,15 @@ Tie = Literal["ascending", "descending"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# k of the headline metric. Names of metrics, columns, labels and sentences are derived from it by
+# at_k; which other k recall is measured at is set by evaluation.recall_arrays.RECALL_AT.
+HEADLINE_K = 10
+
+
+def at_k(name: str, k: int = HEADLINE_K) -> str:
+    """The name of a metric with its cutoff, ``name@k``: in tables as in labels."""
+    return f"{name}@{k}"
+
 
 def _checked(scores: ArrayLike) -> NDArray[Any]:
     array = np.asarray(scores)
@@ -78,23 +87,23 @@ def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascend
 # ------------------------------------------------------------------------------------------ metrics
 
 
-def found_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+def found_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """|top k ∩ P| / |P|: the textbook's (and trec_eval's) recall; cannot reach 1 where |P| > k."""
     return _ratio(_relevant(ranked)[:, :k].sum(axis=1), np.asarray(n_relevant, dtype=np.float64))
 
 
-def recall_multi_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+def recall_multi_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """recall@k_multi: |top k ∩ P| / min(k, |P|), so that a perfect ranking scores 1."""
     n_relevant = np.asarray(n_relevant, dtype=np.float64)
     return _ratio(_relevant(ranked)[:, :k].sum(axis=1), np.minimum(k, n_relevant))
 
 
-def precision_at_k(ranked: ArrayLike, *, k: int = 10) -> Floats:
+def precision_at_k(ranked: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """|top k ∩ P| / k, also where fewer than k items are ranked."""
     return _relevant(ranked)[:, :k].sum(axis=1) / float(k)
 
 
-def hit_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = 10) -> Floats:
+def hit_at_k(ranked: ArrayLike, n_relevant: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """1 where any relevant item is among the top k, else 0: not recall, as soon as a query has two
     relevant items.
     """
@@ -109,7 +118,7 @@ def reciprocal_rank(ranked: ArrayLike, n_relevant: ArrayLike) -> Floats:
     return np.where(np.asarray(n_relevant) > 0, first, np.nan)
 
 
-def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = 10) -> Floats:
+def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """DCG@k / ideal DCG@k with gain = grade and discount 1 / log2(rank + 1), as trec_eval's
     ndcg_cut.
 
@@ -182,7 +191,7 @@ def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:
 
 
 def fixed_gallery_recall(
-    ranks: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10
+    ranks: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = HEADLINE_K
 ) -> Floats:
     """The expected recall@k of an item in a gallery of ``size``: the item and size − 1 others drawn
     at random.
@@ -206,7 +215,7 @@ def fixed_gallery_rank(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int) -> 
 
 
 def fixed_gallery_hits(
-    ranked: ArrayLike, n_gallery: int, *, size: int, k: int = 10
+    ranked: ArrayLike, n_gallery: int, *, size: int, k: int = HEADLINE_K
 ) -> tuple[Floats, Floats]:
     """Expected recall@k_multi and hit@k in a gallery of ``size`` that holds all relevant items and
     others at random.
@@ -227,7 +236,7 @@ def fixed_gallery_hits(
 
 
 def fixed_gallery_guess(
-    alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = 10
+    alike: ArrayLike, n_gallery: ArrayLike, *, size: int, k: int = HEADLINE_K
 ) -> Floats:
     """The expected recall@k of one who knows the item's group of ``alike`` items and guesses among
     them.
@@ -248,7 +257,13 @@ def fixed_gallery_guess(
 
 
 def drawn_gallery_recall(
-    better: ArrayLike, own: ArrayLike, *, size: int, k: int = 10, draws: int = 20, seed: Any = 0
+    better: ArrayLike,
+    own: ArrayLike,
+    *,
+    size: int,
+    k: int = HEADLINE_K,
+    draws: int = 20,
+    seed: Any = 0,
 ) -> Floats:
     """:func:`fixed_gallery_recall` by lot: the mean over ``draws`` galleries that are in fact
     drawn, [P].
@@ -271,14 +286,16 @@ def drawn_gallery_recall(
 # ------------------------------------------------------------------------------------ chance levels
 
 
-def chance_recall(n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+def chance_recall(n_gallery: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """k / N, the chance of recall@k_single and of :func:`found_at_k`; 1 where the gallery is
     smaller than k.
     """
     return np.minimum(1.0, k / np.asarray(n_gallery, dtype=np.float64))
 
 
-def chance_recall_multi(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+def chance_recall_multi(
+    n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = HEADLINE_K
+) -> Floats:
     """(k |P| / N) / min(k, |P|); NaN where the gallery cannot hold P."""
     n_relevant = np.asarray(n_relevant, dtype=np.float64)
     n_gallery = np.asarray(n_gallery, dtype=np.float64)
@@ -288,7 +305,7 @@ def chance_recall_multi(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int =
     return _ratio(expected, np.minimum(k, n_relevant))
 
 
-def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = 10) -> Floats:
+def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """1 − C(N − |P|, k) / C(N, k): the hypergeometric chance that k draws without replacement meet
     P.
     """
@@ -315,7 +332,7 @@ def chance_reciprocal_rank(n_relevant: ArrayLike, n_gallery: ArrayLike) -> Float
     return np.where((n_relevant > 0) & (n_relevant <= n_gallery), total, np.nan)
 
 
-def chance_ndcg(judged_gains: ArrayLike, n_candidates: ArrayLike, *, k: int = 10) -> Floats:
+def chance_ndcg(judged_gains: ArrayLike, n_candidates: ArrayLike, *, k: int = HEADLINE_K) -> Floats:
     """Mean gain of a candidate × Σ discounts of the ranks filled, over the ideal DCG."""
     gains, n_candidates = _gains(judged_gains), np.asarray(n_candidates, dtype=np.int64)
     filled = np.concatenate([[0.0], np.cumsum(_discounts(k))])[np.minimum(k, n_candidates)]

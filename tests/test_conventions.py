@@ -214,6 +214,32 @@ def test_heavy_packages_stay_out_of_the_commands() -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
+# ------------------------------------------------------------------------------------------ cutoffs
+
+
+CUTOFF = re.compile(
+    r"@10\b|\b(evaluable|hits) at (10|ten)\b|\b(first|top) ten\b|at_ten|_at_10\b", re.I
+)
+
+
+def fixed_cutoffs(source: str) -> list[str]:
+    """Lines that name the headline's k by hand instead of deriving it from metrics.HEADLINE_K."""
+    return [line.strip() for line in source.splitlines() if CUTOFF.search(line)]
+
+
+def test_labels_and_columns_derive_the_headlines_k() -> None:
+    offences = {relative(path): fixed_cutoffs(path.read_text()) for path in MODULES}
+    assert {path: lines for path, lines in offences.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['label = "recall@10"', '"No sport is evaluable at 10"', "among the first ten", "at_ten"],
+)
+def test_a_cutoff_by_hand_is_caught(source: str) -> None:
+    assert fixed_cutoffs(source) == [source]
+
+
 # --------------------------------------------------------------------------------------------- size
 
 

@@ -49,14 +49,14 @@ def finding(trained: ArmResults) -> str:
         for encoder in dict.fromkeys(trained.curves["encoder"])
     )
     return (
-        f"**Validation recall@10 within the sport, asked with narrations: {told}.** Chance is "
-        f"{guess:.2f}, for the "
+        f"**Validation {metrics.at_k('recall')} within the sport, asked with narrations: {told}.** "
+        f"Chance is {guess:.2f}, for the "
         f"galleries are small ({len(clips)} sports, {clips.sum():,} clips, mean over sports)."
     )
 
 
 def recall_table(trained: ArmResults) -> pl.DataFrame:
-    """The last validation recall@10 of each arm, a row a sport and a column a system; chance beside
+    """The last validation recall@k of each arm, a row a sport and a column a system; chance beside
     the clips.
     """
     last = (

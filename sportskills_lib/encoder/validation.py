@@ -85,7 +85,7 @@ def validate(
 
     ``clips``: frames or features of all of the material. val_loss is the contrastive loss within
     the sport on the arm's own ``texts`` (its ``groups`` are positives of one another): comparable
-    between learning rates of one arm. Recall@10 and mean reciprocal rank ask with the narrations:
+    between learning rates of one arm. Recall@k and mean reciprocal rank ask with the narrations:
     comparable between arms.
     """
     import torch
@@ -103,7 +103,11 @@ def validate(
             torch.from_numpy(clip_ND[here]), torch.from_numpy(own_ND[here]), scale, group_N[here]
         )
         rank = metrics.positive_ranks(said_ND[here] @ clip_ND[here].T, np.arange(len(here)))
-        values = (float(loss), float(np.mean(rank <= 10)), float(np.mean(1.0 / rank)))
+        values = (
+            float(loss),
+            float(np.mean(rank <= metrics.HEADLINE_K)),
+            float(np.mean(1.0 / rank)),
+        )
         scores.append(
             {"sport": str(sport), "clips": len(here)} | dict(zip(SCORES, values, strict=True))
         )

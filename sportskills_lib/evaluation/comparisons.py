@@ -1,4 +1,4 @@
-"""Arms against each other on recall@10_single, text→video, within sport: paired, over the same
+"""Arms against each other on recall@k_single, text→video, within sport: paired, over the same
 queries and draws.
 
 The same comparisons in the sport's whole gallery (``full``) and in galleries of one size
@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import summary
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
 from sportskills_lib.statistics import bootstrap
@@ -219,7 +220,7 @@ def gap_closed(
 
 def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, float]:
     """The numbers worth a line in `status`: the headline difference, the ratio, the gap closed,
-    nDCG@10 of the LoRA.
+    nDCG@k of the LoRA.
 
     Of the first encoder under plain names, of others with their name behind.
     """
@@ -241,7 +242,9 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
             facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(
                 row["value"], 4
             )
-    judged = feedback.filter((pl.col("system") == "vlm_lora") & (pl.col("metric") == "ndcg@10"))
+    judged = feedback.filter(
+        (pl.col("system") == "vlm_lora") & (pl.col("metric") == metrics.at_k("ndcg"))
+    )
     if judged.height:
         facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
     return facts

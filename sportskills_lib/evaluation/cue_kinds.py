@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import summary
 from sportskills_lib.evaluation.comparisons import sampled_differences
 from sportskills_lib.evaluation.demo_truth import KIND
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
-from sportskills_lib.evaluation.recall_arrays import MULTIS, K
+from sportskills_lib.evaluation.recall_arrays import MULTI
 from sportskills_lib.evaluation.understanding import ACCURACY
 from sportskills_lib.statistics import bootstrap
 
 ORDER = ("pose", "timing", "order")
 # What is split by kind: (measure, scope, metric).
 MEASURES = (
-    ("recall@10", WITHIN, SINGLE),
-    ("recall@10, fixed gallery", FIXED, SINGLE),
-    ("recall@10 of all relevant", WITHIN, MULTIS[K]),
+    (metrics.at_k("recall"), WITHIN, SINGLE),
+    (f"{metrics.at_k('recall')}, fixed gallery", FIXED, SINGLE),
+    (f"{metrics.at_k('recall')} of all relevant", WITHIN, MULTI),
     ("cue pairs", "cue_pairs", ACCURACY),
     ("cue probe", "cue_probe", ACCURACY),
 )

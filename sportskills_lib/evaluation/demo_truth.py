@@ -15,10 +15,9 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import span_matching
-from sportskills_lib.evaluation import recall, recall_arrays
+from sportskills_lib.evaluation import recall
 from sportskills_lib.runs import artifacts
 
-MULTI, HIT = recall_arrays.MULTIS[recall_arrays.K], recall_arrays.HIT
 GROUP = ("sport", "skill", "execution", "cue")
 KIND = "cue_kind"  # pose, timing or order: what one has to see of a movement to tell this cue
 _NO_GROUPS = dict.fromkeys(("clip_id", "execution", "cue", KIND, "group", "look"), pl.String)
@@ -108,7 +107,7 @@ def _groups_of(queries: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
 def oracles(
     queries: pl.DataFrame, clips: pl.DataFrame, groups: pl.DataFrame, *, size: int | None = None
 ) -> pl.DataFrame:
-    """The expected recall@10_single of one who knows some of the truth: oracle, query_id, sport,
+    """The expected recall@k_single of one who knows some of the truth: oracle, query_id, sport,
     value.
 
     ``skill`` needs no truth. ``cue`` knows sport, skill, execution and cue; ``look`` knows all but

@@ -10,6 +10,7 @@ import math
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import comparisons, summary
 from sportskills_lib.statistics.power import ALPHA, spread
 
@@ -100,4 +101,7 @@ def in_words(reach: pl.DataFrame) -> str:
                 f"{middle['videos_needed']:.0f} of its videos."
             )
         said.append(text)
-    return "\n".join(said) or "No sport is evaluable at 10, so nothing can be said of power."
+    return (
+        "\n".join(said)
+        or f"No sport is evaluable at {metrics.HEADLINE_K}, so nothing can be said of power."
+    )

@@ -19,12 +19,12 @@ from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import agreement, bootstrap
 
-NDCG, RECALL, MRR = "ndcg@10", "recall_helpful@5", "mrr"
+NDCG, RECALL, MRR = metrics.at_k("ndcg"), "recall_helpful@5", "mrr"
 METRICS = (
     NDCG,
     "ndcg@5",
     RECALL,
-    "recall_helpful@10",
+    metrics.at_k("recall_helpful"),
     "precision_helpful@5",
     MRR,
     "grade@1",
@@ -229,15 +229,18 @@ def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = ranked >= HELPFUL
     mean_gain, mean_found = ranked.sum(axis=1) / listed, found.sum(axis=1) / listed
     values = {
-        f"ndcg@{k}": (
+        metrics.at_k("ndcg", k): (
             metrics.ndcg_at_k(ranked, every, k=k),
             metrics.chance_ndcg(every, listed, k=k),
         )
-        for k in (10, 5)
+        for k in (metrics.HEADLINE_K, 5)
     }
-    for k in (5, 10):
+    for k in (5, metrics.HEADLINE_K):
         chance = metrics.chance_recall_multi(helpful, listed, k=k)
-        values[f"recall_helpful@{k}"] = metrics.recall_multi_at_k(found, helpful, k=k), chance
+        values[metrics.at_k("recall_helpful", k)] = (
+            metrics.recall_multi_at_k(found, helpful, k=k),
+            chance,
+        )
     values["precision_helpful@5"] = (
         metrics.precision_at_k(found, k=5),
         mean_found * np.minimum(5, listed) / 5,
@@ -422,7 +425,7 @@ _WINS = {
 
 
 def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """nDCG@10 of every system under each rater's grades alone: whether the order of systems hangs
+    """nDCG@k of every system under each rater's grades alone: whether the order of systems hangs
     on who graded.
     """
     parts = []

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import feedback
 from sportskills_lib.statistics import bootstrap
 
 if TYPE_CHECKING:
     pass
 
-TOP = 10
 ORDERED = {
     "depth": "by the fused score",
     "alone": "by the relevance model alone",
@@ -29,16 +29,16 @@ _LIBRARY = {
     "system": pl.String,
     "learners": pl.Int64,
     "ranked": pl.Float64,
-    "judged@10": pl.Float64,
-    "grade_of_judged@10": pl.Float64,
-    "condensed_ndcg@10": pl.Float64,
+    metrics.at_k("judged"): pl.Float64,
+    metrics.at_k("grade_of_judged"): pl.Float64,
+    metrics.at_k("condensed_ndcg"): pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
 }
 _VARIANTS = {
     "varied": pl.String,
     "value": pl.Float64,
-    "ndcg@10": pl.Float64,
+    metrics.at_k("ndcg"): pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "seconds_a_learner": pl.Float64,
@@ -57,10 +57,10 @@ def condensed(rankings: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
 def library_table(
     rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame, *, draws: int, seed: int
 ) -> pl.DataFrame:
-    """A row a system: clips ranked a learner, the share judged among the first ten, what the judged
+    """A row a system: clips ranked a learner, the share judged among the first k, what the judged
     ones are worth.
 
-    ``condensed_ndcg@10``: nDCG@10 of the judged clips alone, over the learners for whom every
+    ``condensed_ndcg@k``: nDCG@k of the judged clips alone, over the learners for whom every
     system ranked one.
     """
     marked = rankings.join(
@@ -71,8 +71,8 @@ def library_table(
     counted = marked.group_by("system", maintain_order=True).agg(
         learners=pl.col("query_id").n_unique().cast(pl.Int64),
         ranked=pl.len() / pl.col("query_id").n_unique(),
-        judged=pl.col("gain").is_not_null().filter(pl.col("rank") <= TOP).mean(),
-        grade=pl.col("gain").filter(pl.col("rank") <= TOP).mean(),
+        judged=pl.col("gain").is_not_null().filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
+        grade=pl.col("gain").filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
     )
     scores = feedback.score(condensed(rankings, judged), judged, learners).filter(
         pl.col("metric") == feedback.NDCG
@@ -99,7 +99,7 @@ def variants_table(
     draws: int,
     seed: int,
 ) -> pl.DataFrame:
-    """nDCG@10 of the judged pools at each ``depth`` of the shortlist and each ``weight`` of the
+    """nDCG@k of the judged pools at each ``depth`` of the shortlist and each ``weight`` of the
     fused score.
 
     ``alone``: the depths again, the shortlist ordered by the relevance model alone, whatever weight

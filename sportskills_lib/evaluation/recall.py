@@ -3,11 +3,11 @@ play.
 
 *Query*: one narration of a test clip; a text that several narrations share counts once, and its own
 clips are the test clips of any of them. *Gallery*: all test clips of the sport (within_sport) or of
-all sports (across_sports), correct and incorrect. *recall@k_single*, k of 1, 5, 10: the share of a
+all sports (across_sports), correct and incorrect. *recall@k_single*, k of RECALL_AT: the share of a
 query's own clips that stand in the top k, which is 1 or 0 for the usual query with one clip; chance
 is k/N for any number of own clips. *rank*: of the first own clip (by clip_id); chance (N + 1) / 2.
 Ties: score, then clip_id. Video→text turns it round: queries are clips, the gallery the distinct
-texts. *recall@k_multi* and *hit@10* count all that is relevant, where the caller knows it.
+texts. *recall@k_multi* and *hit@k* count all that is relevant, where the caller knows it.
 
 *within_sport_fixed*: galleries of one size N in every sport, so that sports can be compared: the
 query's own item (for multi: all that is relevant) and others of the sport drawn at random. A mean
@@ -15,9 +15,9 @@ over seeded draws estimates an expectation that has a closed form (hypergeometri
 so that is what is reported; ``FixedGallery(draws=20)`` draws. A sport with fewer than N items has
 no value there.
 
-A sport whose gallery is smaller than ``min_gallery`` is not evaluable at 10: its recall rows keep
+A sport whose gallery is smaller than ``min_gallery`` is not evaluable at k: its recall rows keep
 the chance level and have no value (ranks exist all the same). The gallery across sports is no
-sport: it only has to be larger than 10, and its chance level says how little a small one is worth.
+sport: it only has to be larger than k, and its chance level says how little a small one is worth.
 Nothing here knows the demo's truth; :mod:`.audit` does.
 """
 
@@ -38,11 +38,11 @@ from sportskills_lib.evaluation.recall_arrays import (
     RANK,
     WITHIN,
     FixedGallery,
-    K,
     Layout,
+    recall_names,
 )
 
-SINGLE = recall_arrays.SINGLES[K]
+SINGLE = recall_arrays.SINGLE
 AS_PUBLISHED = FixedGallery()
 DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 
@@ -184,7 +184,7 @@ def score_all(
     fixed: FixedGallery = AS_PUBLISHED,
     relevant: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores of every arm, direction and scope, and the top 10 of every text→video query
+    """Scores of every arm, direction and scope, and the first k of every text→video query
     (Rankings).
 
     Every arm answers the same queries against the same galleries. ``relevant``: by direction, all
@@ -269,13 +269,15 @@ def score_task(
             ACROSS: np.full(len(value), len(offered)),
         }[scope]
         enough = layout.gallery_Q >= (min_gallery if scope == WITHIN else fixed.size)
-        enough = np.full(len(value), len(offered) > K) if scope == ACROSS else enough
+        enough = (
+            np.full(len(value), len(offered) > metrics.HEADLINE_K) if scope == ACROSS else enough
+        )
         shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
         rows = asks.with_columns(
             scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),
             chance=pl.Series(_chance(metric, gallery, size_Q)).fill_nan(None),
         )  # fmt: skip
-        counts_all = metric in (*recall_arrays.MULTIS.values(), recall_arrays.HIT)
+        counts_all = metric in (*recall_names("multi").values(), recall_arrays.HIT)
         parts.append(rows.filter(pl.Series(size_Q > 0)) if counts_all else rows)
     return pl.concat([part.select(_NO_SCORES.columns) for part in parts]), _top_rows(task, scored)
 
@@ -287,9 +289,9 @@ def _chance(
     if metric == RANK:
         return metrics.chance_rank(gallery)
     if metric == recall_arrays.HIT:
-        return metrics.chance_hit(relevant, gallery, k=K)
+        return metrics.chance_hit(relevant, gallery, k=metrics.HEADLINE_K)
     k = int(metric.removeprefix("recall@").split("_")[0])
-    if metric in recall_arrays.MULTIS.values():
+    if metric in recall_names("multi").values():
         return metrics.chance_recall_multi(relevant, gallery, k=k)
     return metrics.chance_recall(gallery, k=k)
 
@@ -369,7 +371,7 @@ def galleries(clips: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
 def skill_oracle(
     queries: pl.DataFrame, clips: pl.DataFrame, *, size: int | None = None
 ) -> pl.DataFrame:
-    """The expected recall@10_single of one who knows the skill and nothing else: min(1, 10 / clips
+    """The expected recall@k_single of one who knows the skill and nothing else: min(1, k / clips
     of that skill).
 
     Returns query_id, sport, value; in galleries of ``size`` where it is given. Needs no truth:
@@ -391,9 +393,9 @@ def group_oracle(own: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
     ``n`` is the sport's gallery; a gallery below ``size`` has no value.
     """
     guess = (
-        metrics.fixed_gallery_guess(own["alike"], own["n"], size=size, k=K)
+        metrics.fixed_gallery_guess(own["alike"], own["n"], size=size, k=metrics.HEADLINE_K)
         if size
-        else K / own["alike"].to_numpy()
+        else metrics.HEADLINE_K / own["alike"].to_numpy()
     )
     rows = own.with_columns(value=pl.Series(np.minimum(guess, 1.0)))
     return (

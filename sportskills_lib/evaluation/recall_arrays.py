@@ -10,23 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sportskills_lib import metrics
+from sportskills_lib.metrics import HEADLINE_K
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-KS = (1, 5, 10)
-K = KS[-1]
+# The k of the recall metrics. A further one, such as 20, adds its rows to the tables of recall;
+# figures and sentences stay at the headline's k.
+RECALL_AT = (1, 5, HEADLINE_K)
 CHUNK, CELLS = (
     1024,
     4_000_000,
 )  # queries scored at once, at most; similarities in memory, as far as one row fits
 WITHIN, FIXED, ACROSS = "within_sport", "within_sport_fixed", "across_sports"
-SINGLES, MULTIS = {k: f"recall@{k}_single" for k in KS}, {k: f"recall@{k}_multi" for k in KS}
-RANK, HIT = "rank", f"hit@{K}"
+
+
+def recall_names(kind: Literal["single", "multi"]) -> dict[int, str]:
+    """The names of recall by k of :data:`RECALL_AT`, ``recall@k_single``.
+
+    ``single`` counts a query's own items, ``multi`` all relevant ones.
+    """
+    return {k: f"{metrics.at_k('recall', k)}_{kind}" for k in RECALL_AT}
+
+
+RANK, HIT = "rank", metrics.at_k("hit")
+SINGLE, MULTI = recall_names("single")[HEADLINE_K], recall_names("multi")[HEADLINE_K]
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Scored:
-    """What one arm reached: ``values[scope, metric]`` [Q], and the best items by scope, [Q, K], −1
-    where none is left.
+    """What one arm reached: ``values[scope, metric]`` [Q], and the best items by scope,
+    [Q, HEADLINE_K], −1 where none is left.
 
     A value is NaN where it is not defined: no relevant item is known, or the gallery is smaller
     than the fixed size.
@@ -83,8 +96,11 @@ def similarity(one: Floats, two: Floats) -> Floats:
 def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, fixed: FixedGallery) -> Scored:
     """Every metric of one arm in every scope, for all queries; chunks of queries change nothing."""
     values: dict[tuple[str, str], Floats] = {}
-    tops = {scope: np.full((len(asked_QD), K), -1, dtype=np.int64) for scope in (WITHIN, ACROSS)}
-    best = {scope: np.full((len(asked_QD), K), np.nan) for scope in (WITHIN, ACROSS)}
+    tops = {
+        scope: np.full((len(asked_QD), HEADLINE_K), -1, dtype=np.int64)
+        for scope in (WITHIN, ACROSS)
+    }
+    best = {scope: np.full((len(asked_QD), HEADLINE_K), np.nan) for scope in (WITHIN, ACROSS)}
     # In order of sport, so that a chunk holds few sports; the order does not enter any value.
     order = np.argsort(layout.sport_Q, kind="stable")
     step = max(1, min(CHUNK, CELLS // max(1, len(offered_ND))))
@@ -123,14 +139,14 @@ class Chunk:
         first_C = np.searchsorted(query_P, np.arange(len(self.rows_C)))
         for scope, rank_P in ranks.items():
             yield (scope, RANK), rank_P[first_C].astype(np.float64)
-            for k, name in SINGLES.items():
+            for k, name in recall_names("single").items():
                 yield (
                     (scope, name),
                     np.bincount(query_P, rank_P <= k, minlength=len(count_C)) / count_C,
                 )
         expected_P = metrics.fixed_gallery_rank(ranks[WITHIN], gallery_P, size=fixed.size)
         yield (FIXED, RANK), expected_P[first_C]
-        for k, name in SINGLES.items():
+        for k, name in recall_names("single").items():
             if fixed.draws:
                 value_P = self._drawn(above_PN, same_PN, query_P, column_P, fixed, k)
             else:
@@ -176,8 +192,9 @@ class Chunk:
         relevant_CN = np.zeros(self.scores_CN.shape, dtype=bool)
         query_P, column_P = _pairs_of(self.rows_C, self.layout.relevant_P2)
         relevant_CN[query_P, column_P] = True
-        top_CK = metrics.ranking(self.scores_CN, k=K)
-        self._keep(ACROSS, slice(None), top_CK, tops, best)
+        deepest = max(RECALL_AT)
+        top_CK = metrics.ranking(self.scores_CN, k=deepest)
+        self._keep(ACROSS, slice(None), top_CK[:, :HEADLINE_K], tops, best)
         size_C = relevant_CN.sum(axis=1)
         for name, value in _counted(np.take_along_axis(relevant_CN, top_CK, axis=1), size_C):
             yield (ACROSS, name), value
@@ -186,12 +203,12 @@ class Chunk:
             at = np.flatnonzero(self.layout.sport_Q[self.rows_C] == sport)
             columns = np.flatnonzero(self.layout.sport_N == sport)
             order = metrics.ranking(self.scores_CN[np.ix_(at, columns)])
-            self._keep(WITHIN, at, columns[order[:, :K]], tops, best)
+            self._keep(WITHIN, at, columns[order[:, :HEADLINE_K]], tops, best)
             flags = np.take_along_axis(relevant_CN[np.ix_(at, columns)], order, axis=1)
-            pages = [(WITHIN, *one) for one in _counted(flags[:, :K], size_C[at])]
-            for k, name in MULTIS.items() if len(query_P) else ():
+            pages = [(WITHIN, *one) for one in _counted(flags[:, :deepest], size_C[at])]
+            for k, name in recall_names("multi").items() if len(query_P) else ():
                 recall, hit = metrics.fixed_gallery_hits(flags, len(columns), size=fixed.size, k=k)
-                pages += [(FIXED, name, recall)] + ([(FIXED, HIT, hit)] if k == K else [])
+                pages += [(FIXED, name, recall)] + ([(FIXED, HIT, hit)] if k == HEADLINE_K else [])
             for scope, name, value in pages:
                 found.setdefault((scope, name), np.full(len(self.rows_C), np.nan))[at] = value
         yield from found.items()
@@ -222,6 +239,6 @@ def _pairs_of(rows_C: Ints, pairs_P2: Ints) -> tuple[Ints, Ints]:
 
 def _counted(flags: NDArray[np.bool_], n_relevant: Ints) -> Iterator[tuple[str, Floats]]:
     if n_relevant.any():
-        for k, name in MULTIS.items():
+        for k, name in recall_names("multi").items():
             yield name, metrics.recall_multi_at_k(flags, n_relevant, k=k)
-        yield HIT, metrics.hit_at_k(flags, n_relevant, k=K)
+        yield HIT, metrics.hit_at_k(flags, n_relevant, k=HEADLINE_K)

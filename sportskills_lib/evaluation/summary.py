@@ -14,16 +14,12 @@ import polars as pl
 
 from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import RANK, SINGLE, WITHIN
-from sportskills_lib.evaluation.recall_arrays import HIT, MULTIS, SINGLES
+from sportskills_lib.evaluation.recall_arrays import HIT, MULTI, recall_names
 from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.statistics import bootstrap
 
 MEAN = "mean"  # the macro row
 NOT_EVALUABLE = "not evaluable"
-FAMILIES = {
-    "single": tuple(SINGLES.values()),
-    "all that is relevant": (*MULTIS.values(), HIT),
-}  # asked alike
 COLUMNS = (
     "sport",
     "encoder",
@@ -90,7 +86,7 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
     the macro rows.
     """
     rows: list[dict] = []
-    for names in FAMILIES.values():
+    for names in _metric_families():
         for key, part in slices(scores, names):
             rows += _rows_of(key, part, draws=draws, seed=seed)
     return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.col("value").fill_nan(None))
@@ -153,7 +149,7 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
         for row in median_ranks(scores).filter(pl.col("sport") == MEAN).rows()
     }
     rows = []
-    for names in FAMILIES.values():
+    for names in _metric_families():
         for key, part in slices(scores, names):
             if key["scope"] != recall.ACROSS:
                 continue
@@ -172,7 +168,7 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 
 def headline_metrics(across: pl.DataFrame) -> pl.DataFrame:
     """The rows of :func:`pooled` at the headline's k, less the scope, which is the same in all."""
-    names = (SINGLE, MULTIS[recall.K], HIT)
+    names = (SINGLE, MULTI, HIT)
     return across.filter(pl.col("metric").is_in(names)).drop("scope") if across.width else across
 
 
@@ -233,7 +229,7 @@ def shown_sports(table: pl.DataFrame, sizes: pl.DataFrame, *, scope: str = WITHI
 def of_figure(
     table: pl.DataFrame, encoder: str | None = None, *, scope: str = WITHIN
 ) -> pl.DataFrame:
-    """The rows that the main figure draws: recall@10_single, text→video, within sport, of one
+    """The rows that the main figure draws: recall@k_single, text→video, within sport, of one
     encoder or all.
     """
     shown = table.filter(
@@ -329,3 +325,8 @@ def _tex(text: str) -> str:
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     escaped = "".join(special.get(letter, letter) for letter in shown)
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
+
+
+def _metric_families() -> tuple[tuple[str, ...], ...]:
+    """Metrics that are defined for the same queries, so that they are resampled together."""
+    return tuple(recall_names("single").values()), (*recall_names("multi").values(), HIT)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.plots import style
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def learning_curves(
 
     ``curves``: arm, step, loss, the score, perhaps encoder and trial (short runs that chose a
     learning rate: left out). Nulls and NaNs are passed over. ``label`` says what the score is, if
-    not within-sport recall@10; ``chance``, what guessing scores, is drawn as a dotted line.
+    not within-sport recall@k; ``chance``, what guessing scores, is drawn as a dotted line.
     """
     if "trial" in curves.columns:
         curves = curves.filter(~pl.col("trial"))
@@ -31,7 +32,10 @@ def learning_curves(
     )
     rows = max(1, len(encoders))
     figure, axes = style.figure(style.PAGE_IN, 0.2 + 2.2 * rows, nrows=rows, ncols=2, squeeze=False)
-    meanings = {"loss": "training loss", score: label or "within-sport recall@10 (validation)"}
+    meanings = {
+        "loss": "training loss",
+        score: label or f"within-sport {metrics.at_k('recall')} (validation)",
+    }
     for row, panels in enumerate(axes):
         part = curves.filter(encoder=encoders[row]) if encoders else curves
         for panel, (column, meaning) in zip(panels, meanings.items(), strict=True):

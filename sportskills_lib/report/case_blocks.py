@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.plots import style
 from sportskills_lib.report import case_figures
 
@@ -64,13 +65,13 @@ def learners(offered: pl.DataFrame, films: pl.DataFrame) -> list[dict[str, Any]]
     """A block for each picked learner: the learner's clip, then what each system offered first,
     with mean grades.
     """
-    known = by_item(films)
+    known, label = by_item(films), metrics.at_k("nDCG")
     blocks = []
     for part in _cases(offered, "learner_id"):
         first, rows = part.row(0, named=True), []
         for system in dict.fromkeys(part["system"]):
             own = part.filter(pl.col("system") == system)
-            told = "" if own["value"][0] is None else f", nDCG@10 {own['value'][0]:.2f}"
+            told = "" if own["value"][0] is None else f", {label} {own['value'][0]:.2f}"
             marked = [_graded(*each) for each in own.select("rank", "clip_id", "grade").rows()]
             rows.append(
                 {"name": f"{system}{told}", "films": [film(known, *each) for each in marked]}

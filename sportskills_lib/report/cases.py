@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import feedback, recall
 from sportskills_lib.evaluation.demo_truth import relevant_clips
 
@@ -65,7 +66,7 @@ def retrieved(
 
 
 def ranks(scores: pl.DataFrame, system: str) -> pl.DataFrame:
-    """query_id, sport, own_rank of one system; also for sports that are not evaluable at 10, where
+    """query_id, sport, own_rank of one system; also for sports that are not evaluable at k, where
     ranks exist.
     """
     rows = scores.filter(
@@ -112,7 +113,7 @@ def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int =
     middle = float(np.median(mine["own_rank"].to_numpy())) if mine.height else 0.0
     orders = {
         "good": [
-            pl.col("own_rank") > recall.K,
+            pl.col("own_rank") > metrics.HEADLINE_K,
             -(pl.col("baseline_rank").fill_null(0) - pl.col("own_rank")),
         ],
         "typical": [(pl.col("own_rank") - middle).abs()],
@@ -193,7 +194,7 @@ LEARNER_KINDS = ("good", "good", "typical", "failure")  # the last row of the fi
 
 
 def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
-    """Learners by nDCG@10 of ``system``, two good ones, a typical one and the worst: kind,
+    """Learners by nDCG@k of ``system``, two good ones, a typical one and the worst: kind,
     learner_id, sport, value.
 
     Each is from another sport as far as there are sports.
@@ -230,7 +231,7 @@ def gather_learners(
     """The picked learners and what each system offers them first, a row a clip; empty without
     judged learners.
 
-    kind, learner_id, sport, comment, system, value (nDCG@10), rank, clip_id, grade (mean). The
+    kind, learner_id, sport, comment, system, value (nDCG@k), rank, clip_id, grade (mean). The
     expert's comment is shown to the reader; no model has it as an input.
     """
     known = scores["system"].unique().to_list()

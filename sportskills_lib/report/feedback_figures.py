@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import feedback
 from sportskills_lib.evaluation.library_retrieval import ORDERED
 from sportskills_lib.plots import style
@@ -27,7 +28,7 @@ def feedback_bar_pages(
 
 
 def feedback_bars(table: pl.DataFrame, *, simulated: bool) -> Figure:
-    """Each system's nDCG@10 and recall of helpful clips with intervals, best on top, and the chance
+    """Each system's nDCG@k and recall of helpful clips with intervals, best on top, and the chance
     level.
     """
     shown = [
@@ -62,7 +63,7 @@ def feedback_bars(table: pl.DataFrame, *, simulated: bool) -> Figure:
 
 
 def shortlist_depth(table: pl.DataFrame) -> Figure:
-    """nDCG@10 against seconds over the depth of the shortlist, and over the weight of the relevance
+    """nDCG@k against seconds over the depth of the shortlist, and over the weight of the relevance
     model.
     """
     drawn, (left, right) = style.figure(style.PAGE_IN, 2.4, ncols=2, sharey=True)
@@ -72,14 +73,14 @@ def shortlist_depth(table: pl.DataFrame) -> Figure:
     ]
     for name, panel, column, colour in (*looks, ("weight", right, "value", style.BLUE)):
         rows = table.filter(pl.col("varied") == name).sort("value")
-        panel.plot(rows[column], rows["ndcg@10"], ".-", color=colour, label=ORDERED.get(name))
+        panel.plot(rows[column], rows[feedback.NDCG], ".-", color=colour, label=ORDERED.get(name))
         panel.fill_between(
             rows[column], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0
         )
     for row in table.filter(pl.col("varied") == "alone").iter_rows(named=True):
-        place = (row["seconds_a_learner"], row["ndcg@10"])
+        place = (row["seconds_a_learner"], row[feedback.NDCG])
         left.annotate(f"{row['value']:g}", place, xytext=(2, 3), textcoords="offset points")
     left.legend(title="the shortlist is ordered", loc="lower left")
-    left.set(xlabel="seconds a learner (numbers: clips reranked)", ylabel="nDCG@10")
+    left.set(xlabel="seconds a learner (numbers: clips reranked)", ylabel=metrics.at_k("nDCG"))
     right.set(xlabel="weight of the relevance model in the fused score")
     return drawn

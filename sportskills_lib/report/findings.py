@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib import metrics
+from sportskills_lib.evaluation import feedback, summary
 from sportskills_lib.plots.notebook_tables import interval
 
 Rows = dict[tuple[str, str, str], dict[str, Any]]  # of the headline, by kind, training, baseline
@@ -46,7 +47,8 @@ def summary_sentences(
         sentences += filter(None, parts)
     if not sentences:
         sentences.append(
-            f"No sport of this run is evaluable at {recall.K}, so there is no headline difference."
+            f"No sport of this run is evaluable at {metrics.HEADLINE_K}, so there is no "
+            "headline difference."
         )
     return sentences + _feedback_sentences(gaps, raters)
 
@@ -57,9 +59,9 @@ def _main(full: Rows, fixed: Rows, encoder: str) -> str:
         return ""
     gain = interval(row["value"], row["low"], row["high"], sign=True)
     text = (
-        f"Training on narrations instead of skill labels changes recall@{recall.K} ({encoder} "
-        f"encoder, text to video, within sport, macro mean of {row['sports']} sports, n = "
-        f"{row['n']} queries) by {gain}; {verdict(row['ci_excludes_zero'])}."
+        f"Training on narrations instead of skill labels changes {metrics.at_k('recall')} "
+        f"({encoder} encoder, text to video, within sport, macro mean of {row['sports']} sports, "
+        f"n = {row['n']} queries) by {gain}; {verdict(row['ci_excludes_zero'])}."
     )
     key = ("ratio", "narrations", "activity_sport")
     ratio = fixed.get(key) or full.get(key)
@@ -110,6 +112,6 @@ def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
         gap = against("vlm_lora", row["baseline"], row["difference"], row["low"], row["high"])
         note = verdict(row["ci_excludes_zero"], few="participants")
         parts.append(f"{gap} ({note}, n = {row['n']} learners)")
-    metric = feedback.NDCG.replace("ndcg", "nDCG")
+    metric = metrics.at_k("nDCG")
     text = f"Feedback retrieval, {metric} from grades by {summary.graders(raters)}: "
     return [text + "; ".join(parts) + "."] if parts else []

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.plots import style
 from sportskills_lib.report import page_content, save
 from sportskills_lib.runs import artifacts
@@ -43,8 +44,8 @@ CAPTIONS = {
     "feedback": (
         "Feedback retrieval by system, with 95 % intervals over participants; dotted: chance."
     ),
-    "shortlist_depth": "nDCG@10 by seconds, over the depth of the shortlist, and by the "
-    "relevance model's weight; "
+    "shortlist_depth": f"{metrics.at_k('nDCG')} by seconds, over the depth of the shortlist, and "
+    "by the relevance model's weight; "
     "bands: 95 % intervals over participants.",
     "feedback_filmstrips": "Learners (left), and the first clips that each system offers them, "
     "with the raters' mean "
@@ -64,8 +65,8 @@ CAPTIONS = {
         "04: how often pairs are labelled helpful, by the probability that the model states."
     ),
     "curves": "Training loss and validation recall of each arm.",
-    "per_sport_recall": "recall@10 by sport with 95 % intervals (source videos resampled "
-    "within sport); N test clips, "
+    "per_sport_recall": f"{metrics.at_k('recall')} by sport with 95 % intervals (source videos "
+    "resampled within sport); N test clips, "
     "n queries. The mean is over all evaluable sports. Dotted: chance.",
     "per_sport_recall_appendix": "The remaining evaluable sports.",
     "macro_means": "Macro means over all evaluable sports, with 95 % intervals; dotted: chance.",

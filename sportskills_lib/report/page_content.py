@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import recall, summary
-from sportskills_lib.evaluation.demo_truth import MULTI
+from sportskills_lib import metrics
+from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib.evaluation.recall_arrays import MULTI
 from sportskills_lib.plots import style
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs import provenance as provenance_module
@@ -92,7 +93,7 @@ def over_sports(ranks: pl.DataFrame) -> pl.DataFrame:
     return ranks.filter(pl.col("sport") == summary.MEAN).drop("sport") if ranks.width else ranks
 
 
-FEEDBACK_SHOWN = ("ndcg@10", "recall_helpful@5", "mrr", "grade@1")
+FEEDBACK_SHOWN = (feedback.NDCG, feedback.RECALL, feedback.MRR, "grade@1")
 
 
 def few_metrics(frame: pl.DataFrame) -> pl.DataFrame:
@@ -180,8 +181,8 @@ def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[s
     out = sorted(missing[recall.WITHIN])
     if out:
         lines.append(
-            f"Not evaluable at 10 (fewer than {config.get('min_gallery')} test clips), in no "
-            "figure and no mean: " + ", ".join(out) + "."
+            f"Not evaluable at {metrics.HEADLINE_K} (fewer than {config.get('min_gallery')} test "
+            "clips), in no figure and no mean: " + ", ".join(out) + "."
         )
     if small := sorted(missing[recall.FIXED] - missing[recall.WITHIN]):
         lines.append(

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import detectable_differences, recall, summary
 from sportskills_lib.formats.files import write_csv, write_whole
 from sportskills_lib.report import (
@@ -93,6 +94,7 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals |= {"headline_k": metrics.HEADLINE_K, "recall_at_k": metrics.at_k("recall")}
     return environment.from_string(template).render(context)
 
 
@@ -113,7 +115,8 @@ def _write_tables(place: Path, tables: dict[str, pl.DataFrame]) -> None:
     parts = [
         summary.latex(
             summary.wide(per_sport, sizes, encoder=encoder, scope=scope),
-            caption=f"recall@10, text to video, {where}, {encoder} encoder, 95 % intervals.",
+            caption=f"{metrics.at_k('recall')}, text to video, {where}, {encoder} encoder, "
+            "95 % intervals.",
         )
         for scope, where in scopes.items()
         for encoder in summary.ordered(per_sport["encoder"].unique(), summary.ENCODERS)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib.evaluation import comparisons, recall, summary
+from sportskills_lib import metrics
+from sportskills_lib.evaluation import comparisons, summary
 from sportskills_lib.plots import style
 from sportskills_lib.report.save import Page, optional
 
@@ -115,7 +116,8 @@ _NO_ORACLES = pl.DataFrame(
 
 
 def _axis_label(size: int | None) -> str:
-    return "recall@10, text → video" if size is None else f"recall@10 among {size}"
+    name = metrics.at_k("recall")
+    return f"{name}, text → video" if size is None else f"{name} among {size}"
 
 
 # ------------------------------------------------------------------------------------ bars by sport
@@ -129,7 +131,7 @@ def per_sport_recall(
     sports: list[str],
     size: int | None = None,
 ) -> Figure:
-    """Grouped bars: recall@10_single of every arm in each of ``sports``, then the macro mean over
+    """Grouped bars: recall@k_single of every arm in each of ``sports``, then the macro mean over
     *all* evaluable ones.
 
     A panel for each encoder. Bars carry 95 % intervals; lines show chance, the skill oracle and,
@@ -164,7 +166,7 @@ def per_sport_recall(
         _levels(panel, x, groups, own, oracles)
         panel.tick_params(axis="x", length=0)
         panel.set_ylim(0, 1.0)
-        panel.set_ylabel(_axis_label(size) if len(shown) < 3 else "recall@10")
+        panel.set_ylabel(_axis_label(size) if len(shown) < 3 else metrics.at_k("recall"))
         if len(shown) > 1:
             panel.set_title(
                 f"{style.plain(encoder, limit=20)} encoder", loc="left", fontsize=7, pad=3
@@ -354,7 +356,9 @@ def macro_means(rows: pl.DataFrame, oracles: pl.DataFrame, *, size: int | None =
     axes[0][0].set_yticks(range(len(arms)), [name_of(arm) for arm in reversed(arms)])
     gallery = "" if size is None else f" among {size}"
     figure.supxlabel(
-        f"recall@10{gallery}, macro mean of {len(sports)} sports (n = {mean['n'][0]})", fontsize=7
+        f"{metrics.at_k('recall')}{gallery}, macro mean of {len(sports)} sports "
+        f"(n = {mean['n'][0]})",
+        fontsize=7,
     )
     return figure
 
@@ -429,5 +433,5 @@ def sport_differences(
 
 def difference_pages(gaps: pl.DataFrame) -> dict[str, Page]:
     """:func:`sport_differences` of narrations and skill labels, and its rows; nothing without."""
-    title = f"recall@{recall.K}: narrations − skill labels"
+    title = f"{metrics.at_k('recall')}: narrations − skill labels"
     return optional("differences", sport_differences, gaps, title=title)

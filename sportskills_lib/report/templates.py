@@ -76,10 +76,10 @@ TEMPLATE = (
 <h3>Ratio over sport labels, by sport</h3>
 <p>In galleries of {{ gallery_size }} clips in every sport, where sports can be compared; the mean is a ratio of macro means.</p>
 {{ show(tables.ratios) }}
-{% else %}<p>No sport is evaluable at 10 in this run: each has fewer than {{ min_gallery }} test clips or no fresh query,
+{% else %}<p>No sport is evaluable at {{ headline_k }} in this run: each has fewer than {{ min_gallery }} test clips or no fresh query,
 so there is no per-sport figure and no mean. The galleries are below, and the table across sports.</p>{% endif %}
 <h3>By sport</h3>
-<p>recall@10 of a narration's own clip among all test clips of its sport (N); n: queries; 95 % intervals. CSV and LaTeX
+<p>{{ recall_at_k }} of a narration's own clip among all test clips of its sport (N); n: queries; 95 % intervals. CSV and LaTeX
 of this table lie beside this page.</p>
 {{ show(tables.per_sport, 130) }}
 <h3>Across sports</h3>
@@ -159,7 +159,7 @@ COMPARISON = (
     FRAME
     + """{{ head() }}
 <h2 id="differences">Recall by sport: {{ second }} minus {{ first }}</h2>
-<p>recall@10 of a narration's own clip, text to video, {{ arm }}. Paired: the same queries, the same draws of source videos
+<p>{{ recall_at_k }} of a narration's own clip, text to video, {{ arm }}. Paired: the same queries, the same draws of source videos
 for both runs. p: whole videos change sides (randomisation); p holm: Holm's
 correction over the sports of one arm and gallery, to be read where sports are picked out after looking.</p>
 {{ plot(figures.by_sport) }}

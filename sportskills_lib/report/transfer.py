@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
 from sportskills_lib.plots import style
@@ -226,7 +227,7 @@ def heat_map(gains: pl.DataFrame) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("trained on")
-    axes.set_xlabel("tested on (number: recall@10; bold: trained on it)")
+    axes.set_xlabel(f"tested on (number: {metrics.at_k('recall')}; bold: trained on it)")
     figure.colorbar(picture, ax=axes, label="gain over zero-shot", fraction=0.05, pad=0.02)
     return figure
 
@@ -255,7 +256,8 @@ def write(
             strict=True,
         ):
             caption = (
-                f"recall@10 on one group of sports after training on another, {encoder} encoder."
+                f"{metrics.at_k('recall')} on one group of sports after training on another, "
+                f"{encoder} encoder."
             )
             page = Page(heat_map(frame), frame)
             written += save.write_page(

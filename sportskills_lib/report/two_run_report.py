@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.evaluation import summary
+from sportskills_lib import metrics
+from sportskills_lib.evaluation import feedback, summary
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.plots import style
 from sportskills_lib.plots.notebook_tables import interval
@@ -130,7 +131,8 @@ CAPTIONS = {
     "bands; a ribbon is as "
     "high as its share of the queries.",
     "judged": (
-        "nDCG@10 of feedback retrieval, the second run minus the first, paired over learners."
+        f"{metrics.at_k('nDCG')} of feedback retrieval, the second run minus the first, "
+        "paired over learners."
     ),
 }
 
@@ -141,9 +143,14 @@ def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict
     """
     gap = " − ".join(reversed(style.told_apart(pair.runs, limit=18)))
     tables = two_runs.gap_figures(found["differences"], training)
-    judged = found["judged"].filter(pl.col("metric") == "ndcg@10")
+    judged = found["judged"].filter(pl.col("metric") == feedback.NDCG)
     tables["judged"] = judged.with_columns(sport=pl.col("system"), encoder=pl.lit("pools"))
-    titles = {"by_sport": "recall@10", "by_arm": "recall@10, macro mean", "judged": "nDCG@10"}
+    headline = metrics.at_k("recall")
+    titles = {
+        "by_sport": headline,
+        "by_arm": f"{headline}, macro mean",
+        "judged": metrics.at_k("nDCG"),
+    }
     pages: dict[str, Page] = {}
     for name, table in tables.items():
         how = {} if name == "by_sport" else {"called": sport_figures.name_of}
@@ -229,9 +236,14 @@ def summary_sentences(
             "Holm's correction"
         )
         way = f"Of {moves.height} queries {rose:.0%} rose, {fell:.0%} fell"
-        said.append(f"{name}: recall@10 {value}, {verdict} ({size}). {single}. {way}.")
-    said = said or ["No sport is evaluable at 10 in both runs, so there is no macro difference."]
-    return said + _judged_sentences(found["judged"].filter(pl.col("metric") == "ndcg@10"))
+        said.append(
+            f"{name}: {metrics.at_k('recall')} {value}, {verdict} ({size}). {single}. {way}."
+        )
+    said = said or [
+        f"No sport is evaluable at {metrics.HEADLINE_K} in both runs, so there is no macro "
+        "difference."
+    ]
+    return said + _judged_sentences(found["judged"].filter(pl.col("metric") == feedback.NDCG))
 
 
 def _judged_sentences(judged: pl.DataFrame) -> list[str]:
@@ -248,7 +260,11 @@ def _judged_sentences(judged: pl.DataFrame) -> list[str]:
         value = interval(row["difference"], row["low"], row["high"], sign=True)
         told.append(f"{row['system']} {value} (p = {row['p']:.3g}, after Holm {row['p_holm']:.3g})")
     return (
-        [f"Feedback retrieval, nDCG@10, n = {judged['n'][0]} learners: " + "; ".join(told) + "."]
+        [
+            f"Feedback retrieval, {metrics.at_k('nDCG')}, n = {judged['n'][0]} learners: "
+            + "; ".join(told)
+            + "."
+        ]
         if told
         else []
     )

@@ -137,7 +137,7 @@ def _judged(
 
 
 def differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """The second run minus the first on recall@10, for each arm that both have, in each sport and
+    """The second run minus the first on recall@k, for each arm that both have, in each sport and
     of macro means.
 
     sport (``mean``: macro), encoder, training, gallery (full, fixed), first, second, difference,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.plots import style
 from sportskills_lib.retrieval.ranking import first_stage
 from sportskills_lib.retrieval.relevance.calibration import Calibration
+from sportskills_lib.retrieval.relevance.finetune import VALIDATION_NDCG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,17 +146,21 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     """What finetuning did on the validation learners' weak labels, and what the fused score takes
     of it.
     """
-    told = curves.drop_nans("val_ndcg@10").drop_nulls("val_ndcg@10") if curves.height else curves
+    told = (
+        curves.drop_nans(VALIDATION_NDCG).drop_nulls(VALIDATION_NDCG) if curves.height else curves
+    )
     if not told.height or not choices.height:
         return "Nothing was ranked."
-    reached = told.sort("step")["val_ndcg@10"].to_list()
+    reached = told.sort("step")[VALIDATION_NDCG].to_list()
     start, best = reached[0], max(reached)
     picked = first_stage.weights_on_validation(choices).filter("chosen")
     fused = picked.filter(pl.col("choice").str.starts_with("fused"))
-    first = max(picked.filter(~pl.col("choice").str.starts_with("fused"))["weak_ndcg@10"].to_list())
+    first = max(
+        picked.filter(~pl.col("choice").str.starts_with("fused"))[first_stage.WEAK_NDCG].to_list()
+    )
     text = (
-        "**By the validation learners' weak labels, nDCG@10 of the relevance model goes from "
-        f"{start:.2f} before "
+        f"**By the validation learners' weak labels, {metrics.at_k('nDCG')} of the relevance "
+        f"model goes from {start:.2f} before "
         f"finetuning to {best:.2f}; the best first stage reaches {first:.2f}.**"
     )
     if fused.height:
@@ -166,11 +172,13 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     return text
 
 
-def overlap_at_10(rankings: pl.DataFrame) -> pl.DataFrame:
-    """How many of their top ten two systems share on average: how different they are, without any
-    grade.
+def top_overlap(rankings: pl.DataFrame) -> pl.DataFrame:
+    """How many of their first k clips two systems share on average: how different they are,
+    without any grade.
     """
-    top = rankings.filter(pl.col("rank") <= 10).select("system", "query_id", "clip_id")
+    top = rankings.filter(pl.col("rank") <= metrics.HEADLINE_K).select(
+        "system", "query_id", "clip_id"
+    )
     queries = max(1, top["query_id"].n_unique())
     shared = (
         top.join(top, on=["query_id", "clip_id"], suffix="_other")

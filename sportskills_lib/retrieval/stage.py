@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import models, tables
+from sportskills_lib import metrics, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.learner_data import learners_source
 from sportskills_lib.retrieval.ranking import nearest, two_stage
 from sportskills_lib.retrieval.ranking.first_stage import (
+    WEAK_NDCG,
     choose_weight,
     encoder_vectors,
     oracle_scores,
@@ -32,7 +33,7 @@ from sportskills_lib.retrieval.ranking.first_stage import (
 from sportskills_lib.retrieval.ranking.two_stage import RankingChoices
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.retrieval.relevance.calibration import Calibration
-from sportskills_lib.retrieval.relevance.finetune import add_lora
+from sportskills_lib.retrieval.relevance.finetune import VALIDATION_NDCG, add_lora
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer, encode_pairs
 from sportskills_lib.retrieval.relevance.token_store import open_store
@@ -212,7 +213,7 @@ class RetrievalResult:
     rankings: pl.DataFrame
     library: pl.DataFrame
     variants: pl.DataFrame
-    choices: pl.DataFrame  # choice, weight, weak nDCG@10
+    choices: pl.DataFrame  # choice, weight, weak nDCG@k
     timings: pl.DataFrame  # part, seconds, items, item
     calibration: (
         Calibration | None
@@ -340,7 +341,7 @@ class _Watch:
 
 
 def _choices(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
-    kinds = {"choice": pl.String, "weight": pl.Float64, "weak_ndcg@10": pl.Float64}
+    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
@@ -348,9 +349,9 @@ def headline(
     learners: pl.DataFrame, supervision: pl.DataFrame, curves: pl.DataFrame
 ) -> dict[str, Any]:
     """What `status` shows of the stage."""
-    best = curves["val_ndcg@10"].drop_nans().max() if curves.height else None
+    best = curves[VALIDATION_NDCG].drop_nans().max() if curves.height else None
     return {
         "learners": learners.height,
         "positives": supervision.filter(pl.col("label") > 0).height,
-        "weak_validation_ndcg@10": None if best is None else round(float(best), 4),  # type: ignore[arg-type]
+        metrics.at_k("weak_validation_ndcg"): None if best is None else round(float(best), 4),  # type: ignore[arg-type]
     }

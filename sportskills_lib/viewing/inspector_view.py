@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.report import cases
 from sportskills_lib.viewing import pictures
 from sportskills_lib.viewing.markup import clock, image_tag, plain, style_tag, text, video_tag
@@ -261,7 +262,7 @@ class Inspector:
             f"the first {near}. "
             f"A near miss: it is at rank {near + 1} to {2 * near}. Disagreement: the "
             "difference of 1 / rank. "
-            "Yellow: right, and not among the first ten of the other system.</p>"
+            f"Yellow: right, and not among the first {metrics.HEADLINE_K} of the other system.</p>"
         )
 
     def _hits(self, system: str, query_id: str) -> list[dict]:

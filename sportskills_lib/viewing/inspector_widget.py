@@ -11,6 +11,7 @@ from typing import Any
 import ipywidgets
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import inspector_view, retrieved_queries
 from sportskills_lib.viewing.inspector_view import Inspector, InspectorState, arm_name
@@ -29,7 +30,7 @@ LABELS = {
     "a": "next system",
     "b": "next second system",
     "x": "swap systems",
-    "t": "top 5 or 10",
+    "t": f"top {inspector_view.TOP} or {metrics.HEADLINE_K}",
     "v": "films on or off",
     "g": "first query",
     "m": "narrations or learners",
@@ -156,7 +157,9 @@ class InspectorWidget:
             "t": lambda: self.go(
                 replace(
                     self.state,
-                    top=10 if self.state.top == inspector_view.TOP else inspector_view.TOP,
+                    top=metrics.HEADLINE_K
+                    if self.state.top == inspector_view.TOP
+                    else inspector_view.TOP,
                 )
             ),
             "v": self._toggle,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sportskills_lib import tables
+from sportskills_lib import metrics, tables
 from sportskills_lib.evaluation import demo_truth, feedback, recall
 from sportskills_lib.report import cases
 from sportskills_lib.runs import artifacts
@@ -293,7 +293,7 @@ def from_narrations(
         hits=_by_system(rankings, prefix),
         places=_by_system(places, prefix),
         items=items,
-        near=recall.K,
+        near=metrics.HEADLINE_K,
         goal="its own clip",
         groups=dict(groups.select("clip_id", "group").rows()),
         grades={},
@@ -337,7 +337,7 @@ def from_learners(
         queries=queries.join(own, on="query_id", how="left").with_columns(
             pl.col("own").fill_null([])
         ),
-        hits=_by_system(ranked.filter(pl.col("rank") <= recall.K), prefix),
+        hits=_by_system(ranked.filter(pl.col("rank") <= metrics.HEADLINE_K), prefix),
         places=_by_system(places, prefix),
         items=items,
         near=5,

@@ -38,7 +38,7 @@ def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(lay
         )
         for key, value in recall_arrays.score(*vectors, layout, fixed).values.items():
             sums.setdefault(key, []).append(value)
-    assert len(sums) == 3 * (len(recall_arrays.SINGLES) + len(recall_arrays.MULTIS) + 2)
+    assert len(sums) == 3 * (2 * len(recall_arrays.RECALL_AT) + 2)
     size_Q = np.bincount(layout.relevant_P2[:, 0])
     sizes = {
         recall.WITHIN: layout.gallery_Q,

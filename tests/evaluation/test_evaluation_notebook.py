@@ -96,8 +96,8 @@ def test_leaves_the_tables_that_others_rely_on(done):
     assert set(recall["training"]) == set(stage_outputs.ARMS)
     assert set(recall["encoder"]) == {"image", "video"}
     assert set(recall["metric"]) == {
-        *recall_arrays.SINGLES.values(),
-        *recall_arrays.MULTIS.values(),
+        *recall_arrays.recall_names("single").values(),
+        *recall_arrays.recall_names("multi").values(),
         "hit@10",
     }
     assert set(recall["scope"]) == {"within_sport", "within_sport_fixed", "across_sports"}

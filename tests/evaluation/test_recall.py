@@ -8,7 +8,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import metrics, tables
-from sportskills_lib.evaluation import recall, recall_arrays
+from sportskills_lib.evaluation import recall, recall_arrays, summary
 from sportskills_lib.evaluation.recall import FixedGallery
 from sportskills_lib.runs import artifacts
 
@@ -272,3 +272,45 @@ def test_the_whole_gallery_is_the_gallery_of_its_own_size_and_smaller_sports_hav
     assert fixed.filter(pl.col("metric") == recall.SINGLE)["chance"].unique().to_list() == [
         pytest.approx(10 / 108)
     ]
+
+
+def test_a_further_k_of_recall_is_one_line_and_leaves_the_headline_at_ten(
+    data, queries, monkeypatch
+):
+    def scored():
+        task = recall.text_to_video(queries, data["clips"])
+        vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations")
+        relevant = task.queries.select("query_id", gallery_id="own").explode("gallery_id")
+        layout = recall.lay_out(task, relevant)
+        fixed = FixedGallery(60)
+        return recall.score_task(task, vectors, layout, min_gallery=50, fixed=fixed)
+
+    before, top = scored()
+    monkeypatch.setattr(recall_arrays, "RECALL_AT", (1, 5, 10, 20))
+    after, same_top = scored()
+    further = ("recall@20_single", "recall@20_multi")
+    added = after.filter(pl.col("metric").is_in(further))
+    assert set(added["metric"]) == set(further)
+    assert set(added["scope"]) == set(recall.SCOPES)
+    assert after.filter(~pl.col("metric").is_in(further)).equals(before)
+    assert same_top.equals(top) and top["rank"].max() == metrics.HEADLINE_K == 10
+    within = added.filter(pl.col("scope") == recall.WITHIN).filter(pl.col("sport") == "golf")
+    chance = within.filter(pl.col("metric") == further[0])["chance"].unique().to_list()
+    assert chance == [pytest.approx(20 / 108)]
+    for name in further:  # ten more places can only help
+        deep = within.filter(pl.col("metric") == name)["value"].mean()
+        near = before.filter(
+            (pl.col("scope") == recall.WITHIN)
+            & (pl.col("sport") == "golf")
+            & (pl.col("metric") == name.replace("20", "10"))
+        )["value"].mean()
+        assert deep >= near
+    arm = "image/narrations/text_to_video/within_sport"
+    scores = (
+        after.filter(pl.col("scope") == recall.WITHIN)
+        .drop("scope")
+        .with_columns(system=pl.lit(arm), seed=pl.lit(0, dtype=pl.Int64))
+    )
+    table = summary.per_sport_recall(scores, draws=50, seed=0)
+    assert set(further) <= set(table["metric"])
+    assert set(summary.of_figure(table)["metric"]) == {"recall@10_single"}

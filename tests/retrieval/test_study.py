@@ -158,7 +158,7 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(
     again = run(library, learners, tiny_folder, monkeypatch)[0]
     assert again.rankings.equals(rankings) and again.library.equals(ranked.library)
     assert again.variants.equals(ranked.variants)
-    figures.overlap_at_10(rankings)
+    figures.top_overlap(rankings)
     figures.supervision_examples(supervision, learners, library.texts, seed=0)
 
 

@@ -153,9 +153,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     figures.reliability(ranked.calibration)
     assert figures.finding(ranked.choices, pl.DataFrame()) == "Nothing was ranked."
     assert "There are no learners (the setting is empty)" in figures.notice(learners, config)
-    assert (
-        figures.overlap_at_10(rankings).height == figures.pool_summary(pools, learners).height == 0
-    )
+    assert figures.top_overlap(rankings).height == figures.pool_summary(pools, learners).height == 0
     assert figures.supervision_summary(supervision, learners).height == 0
     assert figures.supervision_examples(supervision, learners, {}, seed=0).height == 0
     assert retrieval_stage.headline(learners, supervision, curves)["learners"] == 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.apps.sweep.results import SweepView, over_seeds
 from sportskills_lib.evaluation import feedback, summary
 from sportskills_lib.plots import style
@@ -143,7 +144,7 @@ def _arm(
 
 
 def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
-    """nDCG@10 against seconds a learner over the depth of the shortlist, a line a point; None
+    """nDCG@k against seconds a learner over the depth of the shortlist, a line a point; None
     without any.
 
     The relevance model alone orders the shortlist: what it is worth where it decides. Thin lines
@@ -153,13 +154,13 @@ def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
     if rows.is_empty():
         return None
     figure, axes = style.figure(style.PAGE_IN, 2.8)
-    columns = pl.col("ndcg@10", "low", "high", "seconds_a_learner").mean()
+    columns = pl.col(feedback.NDCG, "low", "high", "seconds_a_learner").mean()
     means = rows.group_by("label", "value", maintain_order=True).agg(columns).sort("value")
     for place, label in enumerate(rows["label"].unique(maintain_order=True)):
         line, look = means.filter(pl.col("label") == label), _system_look(place)
         axes.plot(
             line["seconds_a_learner"],
-            line["ndcg@10"],
+            line[feedback.NDCG],
             markersize=4,
             label=style.plain(label),
             **look,
@@ -172,13 +173,15 @@ def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
             linewidth=0.6,
             alpha=0.6,
         )
-    for value, seconds, ndcg in line.select("value", "seconds_a_learner", "ndcg@10").iter_rows():
+    for value, seconds, ndcg in line.select(
+        "value", "seconds_a_learner", feedback.NDCG
+    ).iter_rows():
         axes.annotate(
             f"{value:g}", (seconds, ndcg), xytext=(3, 3), textcoords="offset points", fontsize=6
         )
     axes.set(
         xlabel="seconds a learner (numbers: clips that the relevance model reorders)",
-        ylabel="nDCG@10",
+        ylabel=metrics.at_k("nDCG"),
     )
     figure.legend(loc="outside right upper")
     return figure

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from sportskills_lib import metrics
 from sportskills_lib.retrieval.ranking import nearest
 from sportskills_lib.retrieval.relevance.finetune import ndcg
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, tfidf_similarity
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+WEAK_NDCG = metrics.at_k("weak_ndcg")
 UNCHOSEN = 0.5  # where there are no validation lists to choose by
 
 
@@ -36,7 +38,7 @@ class Choice:
 
 
 def weak_ndcg(lists: pl.DataFrame, scores: np.ndarray) -> float:
-    """Mean nDCG@10 of scored rows (learner_id, clip_id, label) by their weak labels; NaN without a
+    """Mean nDCG@k of scored rows (learner_id, clip_id, label) by their weak labels; NaN without a
     positive.
     """
     table = lists.select("learner_id", "label").with_columns(
@@ -65,10 +67,10 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
 
 
 def weights_on_validation(choices: pl.DataFrame) -> pl.DataFrame:
-    """The table of choices (choice, weight, weak_ndcg@10) with the column ``chosen``: by
+    """The table of choices (choice, weight, weak_ndcg@k) with the column ``chosen``: by
     choose_weight's rule.
     """
-    reached = pl.col("weak_ndcg@10").fill_nan(None)
+    reached = pl.col(WEAK_NDCG).fill_nan(None)
     best = (
         pl.col("weight")
         .sort_by(reached, "weight", descending=[True, False], nulls_last=True)

@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     import torch
 
 LINEAR = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+VALIDATION_NDCG = metrics.at_k("val_ndcg")
 CURVES = {
     "arm": pl.String,
     "step": pl.Int64,
     "loss": pl.Float64,
     "learning_rate": pl.Float64,
-    "val_ndcg@10": pl.Float64,
+    VALIDATION_NDCG: pl.Float64,
     "seconds": pl.Float64,
 }
 RECORD = "training_record.json"
@@ -119,7 +120,7 @@ def validation_ndcg(
     lists: Sequence[CandidateList],
     narrations: dict[int, str] | None,
 ) -> float:
-    """Mean nDCG@10 of the lists by their weak labels; NaN without lists."""
+    """Mean nDCG@k of the lists by their weak labels; NaN without lists."""
     if not lists:
         return float("nan")
     scores = relevance_model.score_pairs(
@@ -131,7 +132,7 @@ def validation_ndcg(
 
 
 def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
-    """nDCG@10 of one list; equal scores in the order given."""
+    """nDCG@k of one list; equal scores in the order given."""
     order = np.argsort(-scores, kind="stable")
     return float(metrics.ndcg_at_k(gains[order][None], gains[None])[0])
 
@@ -186,7 +187,7 @@ def finetune(
 class _RelevanceTask:
     """The adapters as :class:`sportskills_lib.training.loop.Loop` trains them."""
 
-    name, score = "vlm_lora", "val_ndcg@10"
+    name, score = "vlm_lora", VALIDATION_NDCG
 
     def __init__(
         self,
@@ -238,7 +239,7 @@ class _RelevanceTask:
         return group.total(loss_sum) / group.size
 
     def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """nDCG@10 of the validation learners' lists by their weak labels; NaN without any."""
+        """nDCG@k of the validation learners' lists by their weak labels; NaN without any."""
         self.module.eval()
         own, data = self.val[self.group.share(len(self.val))], self.data
         value = validation_ndcg(self.vlm, data.visual_NKD, data.grid, own, data.narrations)
