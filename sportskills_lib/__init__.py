@@ -19,7 +19,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("POLARS_FMT_MAX_ROWS", "30")
 os.environ.setdefault("POLARS_FMT_STR_LEN", "80")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

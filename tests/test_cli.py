@@ -137,11 +137,11 @@ def test_reproduce_runs_status_shows_and_a_second_call_skips(
     assert first.code == 0, first.err
     assert ran == list(NOTEBOOKS) and "report: reports/t/index.html" in first.out
     second = call("reproduce", "--run", "t")
-    assert second.code == 0 and len(ran) == 6 and second.out.count("nothing changed") == 6
+    assert second.code == 0 and len(ran) == 7 and second.out.count("nothing changed") == 7
     status = call("status", "--run", "t")
-    assert status.code == 0 and status.out.count("complete") == 6 and "rows 4" in status.out
+    assert status.code == 0 and status.out.count("complete") == 7 and "rows 4" in status.out
     assert call("reproduce", "--run", "t", "--seed", "3").code == 0
-    assert ran[6:] == [
+    assert ran[7:] == [
         stage for stage in NOTEBOOKS if "seed" in pipeline.CONFIGS[stage].model_fields
     ]
     assert call("report", "--run", "t").out.strip() == "reports/t/index.html"

@@ -148,14 +148,14 @@ class Chunk:
         yield (FIXED, RANK), expected_P[first_C]
         for k, name in recall_names("single").items():
             if fixed.draws:
-                value_P = self._drawn(above_PN, same_PN, query_P, column_P, fixed, k)
+                value_P = self._in_small_galleries(above_PN, same_PN, query_P, column_P, fixed, k)
             else:
                 value_P = metrics.fixed_gallery_recall(
                     ranks[WITHIN], gallery_P, size=fixed.size, k=k
                 )
             yield (FIXED, name), np.bincount(query_P, value_P, minlength=len(count_C)) / count_C
 
-    def _drawn(
+    def _in_small_galleries(
         self,
         above_PN: NDArray[np.bool_],
         same_PN: NDArray[np.bool_],

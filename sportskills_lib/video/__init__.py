@@ -13,8 +13,8 @@ container's own, no rotation, square pixels, 8-bit 4:2:0. It serves frames that 
 away, ignores rotation, and returns a wrong shape for some files. PyAV reads the others;
 :func:`probe` decides and gives the reason. Single pictures (:func:`read_frames`) are read by PyAV,
 by a plan made from the packets (:mod:`sportskills_lib.video.frame_sampling`): decord lists a whole
-file before its first picture and decodes every frame up to the one that is needed. Both scale with
-the same filter of the same library.
+file before its first picture and decodes every frame up to the one that is needed. Both scale
+with FFmpeg; decord2's filter is a little softer (1.6 of 255 on average, from 96 to 64 pixels).
 
 Decoders crash and hang: call these functions in worker processes, as :func:`read_clips` does, so
 that a bad file costs one clip. Every failure of a decoder is an :class:`UnreadableVideo`.

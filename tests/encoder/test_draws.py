@@ -94,7 +94,7 @@ def test_false_negatives_are_left_out_as_by_hand(clips: pl.DataFrame) -> None:
 
 
 def test_an_unknown_rule_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no rule videos: there are video, skill_cue, similarity"):
+    with pytest.raises(ValueError, match="Input should be 'video', 'skill_cue' or 'similarity'"):
         EncoderConfig(false_negatives=["videos"])
 
 

@@ -197,7 +197,7 @@ def test_a_job_is_read_back_as_it_was_written(work, tmp_path):
     assert same(start, vlm) and same_settings == settings
     assert again.supervision.equals(data.supervision)
     assert torch.equal(again.visual_NKD, data.visual_NKD)
-    for name in ("grid", "splits", "places", "narrations", "said"):
+    for name in ("grid", "splits", "places", "narrations", "narrations_by_row"):
         assert getattr(again, name) == getattr(data, name)
     assert {n for n, w in vlm.model.named_parameters() if w.requires_grad} == set(adapters(start))
 

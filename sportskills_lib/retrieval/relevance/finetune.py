@@ -315,7 +315,7 @@ def write_job(
     spec |= {
         "splits": data.splits,
         "places": data.places,
-        "said": list(data.narrations_by_row.items()),
+        "narrations_by_row": list(data.narrations_by_row.items()),
     }
     spec["narrations"] = None if data.narrations is None else list(data.narrations.items())
     distributed_job.write_spec(folder, "relevance", spec)
