@@ -13,29 +13,48 @@ from typing import Annotated, Any
 
 import click
 import typer
+import typer.core
 
 from sportskills_lib import __version__
 from sportskills_lib.apps import compare
-from sportskills_lib.apps.advise import commands as advising
-from sportskills_lib.apps.audit import commands as auditing
-from sportskills_lib.apps.export import commands as exporting
-from sportskills_lib.apps.rate import commands as rating
-from sportskills_lib.apps.sweep import commands as sweeping
-from sportskills_lib.curation.fetch import commands
+from sportskills_lib.apps.advise import commands as advise_commands
+from sportskills_lib.apps.audit import commands as audit_commands
+from sportskills_lib.apps.export import commands as export_commands
+from sportskills_lib.apps.rate import commands as rate_commands
+from sportskills_lib.apps.sweep import commands as sweep_commands
+from sportskills_lib.curation.fetch import commands as fetch_commands
 
 EPILOG = (
-    "Exit codes: 0 done · 1 a stage failed · 2 wrong use (an unknown parameter, a missing "
-    "folder) · "
-    "3 another process makes this run · 4 the disk is full · 5 nothing in the library fits "
-    "(advise) · "
-    "130 interrupted · 143 terminated."
+    "Exit codes: 0 done · 1 a stage failed · 2 invalid arguments (an unknown parameter, a "
+    "missing folder) · 3 another process is running this run · 4 the disk is full · 5 no clip "
+    "of the library fits (advise) · 130 interrupted · 143 terminated."
 )
 INTERRUPTED = 130
+SECTIONS = {  # of `sportskills --help`; a test compares them with the commands
+    "Run": ("reproduce", "status", "report", "plan", "demo", "doctor"),
+    "Compare": ("compare", "sweep", "study"),
+    "Look and measure": ("inspect", "audit", "rate"),
+    "Data": ("fetch", "taxonomy", "probe", "export"),
+    "Use": ("advise",),
+}
+
+
+class _SectionedGroup(typer.core.TyperGroup):
+    """Lists the commands by what they are for, not by when they were added."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, self.commands[name].get_short_help_str(300)) for name in names]
+                )
+
 
 app = typer.Typer(
-    help="Learn physical skills from instructional video: six notebooks, one command.\n\n"
-    "Begin with `sportskills reproduce`: it makes a demo world, runs the notebooks on it and "
-    "ends with a report.",
+    cls=_SectionedGroup,
+    help="Learn physical skills from instructional video: seven notebooks, one command.\n\n"
+    "Start with `sportskills reproduce`: it generates a demo world, runs the notebooks on it and "
+    "writes a report.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -43,21 +62,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(auditing.app, name="audit")
+app.add_typer(audit_commands.app, name="audit")
 app.command(
     "export",
     epilog="Example: sportskills export --run mine --to shards --format webdataset --split train",
-)(exporting.export)
+)(export_commands.export)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
-app.add_typer(commands.taxonomy_app, name="taxonomy")
-app.command("advise", epilog=advising.EPILOG)(advising.advise)
-app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
-app.command(epilog=sweeping.STUDY_EPILOG)(sweeping.study)
-app.command(epilog=sweeping.PLAN_EPILOG)(sweeping.plan)
-app.add_typer(rating.app, name="rate")
-app.command("inspect", epilog=rating.INSPECT_EPILOG)(rating.inspect)
+app.add_typer(fetch_commands.taxonomy_app, name="taxonomy")
+app.command("advise", epilog=advise_commands.EPILOG)(advise_commands.advise)
+app.command(epilog=sweep_commands.SWEEP_EPILOG)(sweep_commands.sweep)
+app.command(epilog=sweep_commands.STUDY_EPILOG)(sweep_commands.study)
+app.command(epilog=sweep_commands.PLAN_EPILOG)(sweep_commands.plan)
+app.add_typer(rate_commands.app, name="rate")
+app.command("inspect", epilog=rate_commands.INSPECT_EPILOG)(rate_commands.inspect)
 app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(
-    commands.fetch
+    fetch_commands.fetch
 )
 
 Run = Annotated[
@@ -74,7 +93,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass
@@ -161,7 +180,7 @@ def reproduce(
         pipeline.parse_settings(set_ or []),
     )
     if plan:
-        sweeping.show_plan(run, preset, settings, only or from_stage, only or until)
+        sweep_commands.show_plan(run, preset, settings, only or from_stage, only or until)
         return
     pipeline.reproduce(
         run, preset, settings=settings, from_stage=from_stage, only=only, until=until
@@ -218,7 +237,7 @@ def report(
 
 @app.command(epilog="Example: sportskills doctor")
 def doctor() -> None:
-    """Say what this machine offers: packages, threads, memory, disk, GPU, decoders."""
+    """Show system information: packages, threads, memory, disk, GPU, decoders."""
     from sportskills_lib.runs.doctor import examine
 
     facts = examine()
@@ -241,7 +260,7 @@ def probe(
     files: Annotated[list[Path], typer.Argument(help="Video files, of any kind and in any state.")],
     timeout_s: Annotated[float, typer.Option(help="A file that takes longer is given up.")] = 60.0,
 ) -> None:
-    """Say of each file which reader serves it and why, and its rate, frames, rotation and size."""
+    """Show for each file which reader is used and why, and its rate, frames, rotation and size."""
     from sportskills_lib.video import examine_files
 
     for row in examine_files(files, timeout_s=timeout_s).iter_rows(named=True):

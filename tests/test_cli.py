@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import typer.main
 from filelock import FileLock
 from toys import toy_notebook, toy_words
 
@@ -86,6 +87,11 @@ def test_help_teaches_with_an_example(call, command: list[str]) -> None:
     ended = call(*command, "--help")
     assert ended.code == 0 and ("Example" in ended.out or not command)
     assert "sportskills" in ended.out
+
+
+def test_help_lists_every_command_in_one_section() -> None:
+    names = [name for section in cli.SECTIONS.values() for name in section]
+    assert sorted(names) == sorted(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
 def test_help_lists_commands_and_exit_codes(call) -> None:
