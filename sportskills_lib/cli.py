@@ -136,7 +136,7 @@ def demo(
 @app.command(
     epilog="Examples: sportskills reproduce --preset smoke --run try · "
     "sportskills reproduce --preset local --source ~/lessons --run mine · "
-    "sportskills reproduce --run mine --from 03 --set 03.learning_rate=1e-3 --seed 1. " + EPILOG
+    "sportskills reproduce --run mine --from 03 --set 03.learning_rates=1e-3 --seed 1. " + EPILOG
 )
 def reproduce(
     run: Run = "demo",

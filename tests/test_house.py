@@ -60,7 +60,7 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
 
 
 def room_of(name: str) -> str:
-    """The room of a dotted module name: the folder or module below the library."""
+    """The package of a dotted module name: the folder or module below the library."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 else ""
 

@@ -18,7 +18,7 @@ no value there.
 A sport whose gallery is smaller than ``min_gallery`` is not evaluable at k: its recall rows keep
 the chance level and have no value (ranks exist all the same). The gallery across sports is no
 sport: it only has to be larger than k, and its chance level says how little a small one is worth.
-Nothing here knows the demo's truth; :mod:`.audit` does.
+Nothing here knows the demo's truth; :mod:`.demo_truth` does.
 """
 
 from __future__ import annotations

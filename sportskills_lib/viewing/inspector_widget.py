@@ -64,7 +64,9 @@ class InspectorWidget:
         )
         self.controls: dict[str, Any] = {
             "system": ipywidgets.Dropdown(description="system"),
-            "other": ipywidgets.Dropdown(description="compare with"),
+            "other": ipywidgets.Dropdown(
+                description="compare with", style={"description_width": "6.5em"}
+            ),
             "sport": ipywidgets.Dropdown(description="sport"),
             "skill": ipywidgets.Dropdown(description="skill"),
             "show": ipywidgets.Dropdown(description="show", options=list(inspector_view.SHOWS)),
