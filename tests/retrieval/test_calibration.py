@@ -141,3 +141,28 @@ def test_the_figure_shows_both_curves():
         f"after, by the fit's own pairs, ECE {found.ece_after:.3f}",
     ]
     assert len(counts.patches) == found.bins.height == found.bins.filter(pl.col("pairs") > 0).height
+
+
+def test_probabilities_hold_for_the_first_clips_of_new_learners() -> None:
+    """As for the first stage's score in 04: fitted on every pair, read off the best of a ranking."""
+    rng = np.random.default_rng(3)
+
+    def directions(count: int) -> np.ndarray:
+        vectors = rng.normal(size=(count, 6))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    clips, people, later = directions(300), directions(60), directions(200)
+
+    def helps(scores: np.ndarray) -> np.ndarray:  # the truth: the nearer, the likelier
+        return rng.random(scores.shape) < 1 / (1 + np.exp(3 - 6 * scores))
+
+    scores = people @ clips.T
+    labels = helps(scores).astype(float)
+    groups = np.repeat(np.arange(60), 300)
+    fitted = calibration.fit(scores.ravel(), labels.ravel(), groups=groups)
+    order = np.argsort(-(later @ clips.T), axis=1)[:, :5]
+    best = np.take_along_axis(later @ clips.T, order, 1)
+    truth, stated = helps(best), fitted.probability(best.ravel()).reshape(best.shape)
+    assert (np.diff(stated, axis=1) <= 0).all()  # the first clip is the likeliest
+    assert stated.mean() == pytest.approx(truth.mean(), abs=0.04)
+    assert truth.mean() > 2 * labels.mean()
