@@ -42,7 +42,7 @@ SECTIONS = {  # of `sportskills --help`; a test compares them with the commands
 class _SectionedGroup(typer.core.TyperGroup):
     """Lists the commands by what they are for, not by when they were added."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, names in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(
