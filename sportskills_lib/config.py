@@ -472,9 +472,6 @@ class EvaluationConfig(StageConfig):
     gallery_size: int = Field(
         100, ge=11, description="clips in a gallery of the size that all sports share"
     )
-    gallery_draws: int = Field(
-        0, ge=0, description="draws of such galleries; 0: their exact expectation"
-    )
     draws: int = Field(2000, description="bootstrap draws over source videos within sport")
     seed: int = 0
 

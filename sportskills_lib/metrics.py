@@ -129,11 +129,6 @@ def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = HEAD
     return _ratio(_dcg(_gains(ranked_gains), k), _dcg(ideal, k))
 
 
-def median_rank(ranks: ArrayLike) -> float:
-    """The middle rank of the positives: lower is better, (N + 1) / 2 by chance."""
-    return float(np.median(np.asarray(ranks)))
-
-
 # -------------------------------------------------------------------- galleries of one size for all
 
 
@@ -214,11 +209,11 @@ def fixed_gallery_rank(ranks: ArrayLike, n_gallery: ArrayLike, *, size: int) -> 
     return np.where(n_gallery >= size, spread, np.nan)
 
 
-def fixed_gallery_hits(
+def fixed_gallery_recall_multi(
     ranked: ArrayLike, n_gallery: int, *, size: int, k: int = HEADLINE_K
-) -> tuple[Floats, Floats]:
-    """Expected recall@k_multi and hit@k in a gallery of ``size`` that holds all relevant items and
-    others at random.
+) -> Floats:
+    """Expected recall@k_multi in a gallery of ``size`` that holds all relevant items and others at
+    random.
 
     ``ranked`` [Q, n_gallery]: whether the item at each rank is relevant. NaN without a relevant
     item, and where the gallery has fewer than ``size`` items or more relevant ones than ``size``.
@@ -229,10 +224,19 @@ def fixed_gallery_hits(
     query, place = np.nonzero(relevant)
     before = (np.cumsum(relevant, axis=1) - 1)[query, place]  # relevant items above
     found = chance_of_room(place - before, others[query], drawn[query], k - 1 - before)
-    first = chance_of_room(relevant.argmax(axis=1), others, drawn, k - 1)
     recall = _ratio(np.bincount(query, found, minlength=len(relevant)), np.minimum(k, n_relevant))
-    small = (drawn < 0) | (n_relevant == 0) | (n_gallery < size)
-    return np.where(small, np.nan, recall), np.where(small, np.nan, first)
+    return np.where((drawn < 0) | (n_gallery < size), np.nan, recall)
+
+
+def fixed_gallery_hit(
+    ranked: ArrayLike, n_gallery: int, *, size: int, k: int = HEADLINE_K
+) -> Floats:
+    """Expected hit@k in such a gallery (:func:`fixed_gallery_recall_multi`)."""
+    relevant = _relevant(ranked)
+    n_relevant = relevant.sum(axis=1)
+    drawn = size - n_relevant
+    first = chance_of_room(relevant.argmax(axis=1), n_gallery - n_relevant, drawn, k - 1)
+    return np.where((drawn < 0) | (n_relevant == 0) | (n_gallery < size), np.nan, first)
 
 
 def fixed_gallery_guess(
@@ -254,33 +258,6 @@ def fixed_gallery_guess(
             x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn
         )
     return np.where(n_gallery >= size, np.round(expected, 12), np.nan)
-
-
-def drawn_gallery_recall(
-    better: ArrayLike,
-    own: ArrayLike,
-    *,
-    size: int,
-    k: int = HEADLINE_K,
-    draws: int = 20,
-    seed: Any = 0,
-) -> Floats:
-    """:func:`fixed_gallery_recall` by lot: the mean over ``draws`` galleries that are in fact
-    drawn, [P].
-
-    ``better`` [P, N]: which of the N items stand above the item ``own`` [P]. The same seed draws
-    the same galleries whatever is better, so that all models are asked with the same ones.
-    """
-    above, column = np.asarray(better, dtype=bool), np.asarray(own, dtype=np.int64)
-    if above.shape[1] < size:
-        return np.full(len(above), np.nan)
-    generator, found = np.random.default_rng(seed), np.zeros(len(above))
-    for _ in range(draws):
-        key = generator.random(above.shape)
-        key[np.arange(len(above)), column] = -1.0  # the item itself is always there
-        chosen = np.argpartition(key, size - 1, axis=1)[:, :size]
-        found += np.take_along_axis(above, chosen, axis=1).sum(axis=1) < k
-    return found / draws
 
 
 # ------------------------------------------------------------------------------------ chance levels

@@ -228,7 +228,10 @@ def test_fixed_galleries_equal_the_mean_over_all_galleries(n_gallery, size, k, r
     tops = [gallery[:k] for gallery in every_gallery(n_gallery, size, relevant)]
     hits = [len(set(top) & set(relevant)) for top in tops]
     flags = [[rank in relevant for rank in range(n_gallery)]]
-    recall, hit = metrics.fixed_gallery_hits(flags, n_gallery, size=size, k=k)
+    recall, hit = (
+        value(flags, n_gallery, size=size, k=k)
+        for value in (metrics.fixed_gallery_recall_multi, metrics.fixed_gallery_hit)
+    )
     assert recall[0] == pytest.approx(np.mean(hits) / min(k, len(relevant)))
     assert hit[0] == pytest.approx(np.mean([found > 0 for found in hits]))
     others = every_gallery(n_gallery, size, relevant[:1])
@@ -250,34 +253,12 @@ def test_a_random_ranking_reaches_the_chance_level_of_a_fixed_gallery():
         )
 
 
-def test_drawn_galleries_agree_with_the_expectation_and_are_the_same_for_all_models():
-    rng = np.random.default_rng(3)
-    scores, own = rng.normal(size=(300, 160)), rng.integers(160, size=300)
-    scores[np.arange(300), own] += 1.0
-    better = scores > scores[np.arange(300), own][:, None]
-    exact = metrics.fixed_gallery_recall(better.sum(axis=1) + 1, 160, size=100)
-    drawn = metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7])
-    # The error of a mean of 20 draws of 300 queries: 5 standard errors of the binomial draws.
-    assert abs(exact.mean() - drawn.mean()) < 5 * np.sqrt((exact * (1 - exact)).sum() / 20) / 300
-    many = metrics.drawn_gallery_recall(better, own, size=100, draws=2000, seed=1)
-    np.testing.assert_allclose(many, exact, atol=0.06)
-    np.testing.assert_array_equal(
-        drawn, metrics.drawn_gallery_recall(better, own, size=100, draws=20, seed=[0, 7])
-    )
-    assert np.isnan(metrics.drawn_gallery_recall(better, own, size=161, draws=20)).all()
-
-
 def test_a_gallery_smaller_than_the_fixed_size_has_no_value():
     assert np.isnan(metrics.fixed_gallery_recall([1], [99], size=100))[0]
     assert np.isnan(metrics.fixed_gallery_rank([1], [99], size=100))[0]
     assert np.isnan(metrics.fixed_gallery_guess([1], [99], size=100))[0]
-    assert all(
-        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=6)
-    )
-    assert all(
-        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[False] * 5], 5, size=5)
-    )
-    assert all(
-        np.isnan(value).all() for value in metrics.fixed_gallery_hits([[True] * 5], 5, size=4)
-    )
+    for value in (metrics.fixed_gallery_recall_multi, metrics.fixed_gallery_hit):
+        assert np.isnan(value([[True] * 5], 5, size=6)).all()
+        assert np.isnan(value([[False] * 5], 5, size=5)).all()
+        assert np.isnan(value([[True] * 5], 5, size=4)).all()
     assert metrics.fixed_gallery_recall([7], [100], size=100)[0] == pytest.approx(1.0)

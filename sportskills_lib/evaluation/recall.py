@@ -10,10 +10,9 @@ Ties: score, then clip_id. Video→text turns it round: queries are clips, the g
 texts. *recall@k_multi* and *hit@k* count all that is relevant, where the caller knows it.
 
 *within_sport_fixed*: galleries of one size N in every sport, so that sports can be compared: the
-query's own item (for multi: all that is relevant) and others of the sport drawn at random. A mean
-over seeded draws estimates an expectation that has a closed form (hypergeometric in the full rank),
-so that is what is reported; ``FixedGallery(draws=20)`` draws. A sport with fewer than N items has
-no value there.
+query's own item (for multi: all that is relevant) and others of the sport drawn at random. The
+expectation over draws has a closed form (hypergeometric in the full rank), so that is what is
+reported. A sport with fewer than N items has no value there.
 
 A sport whose gallery is smaller than ``min_gallery`` is not evaluable at k: its recall rows keep
 the chance level and have no value (ranks exist all the same). The gallery across sports is no
@@ -37,13 +36,10 @@ from sportskills_lib.evaluation.recall_arrays import (
     FIXED,
     RANK,
     WITHIN,
-    FixedGallery,
     Layout,
-    recall_names,
 )
 
 SINGLE = recall_arrays.SINGLE
-AS_PUBLISHED = FixedGallery()
 DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 
 
@@ -181,7 +177,7 @@ def score_all(
     clips: pl.DataFrame,
     *,
     min_gallery: int,
-    fixed: FixedGallery = AS_PUBLISHED,
+    gallery_size: int = 100,
     relevant: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores of every arm, direction and scope, and the first k of every text→video query
@@ -199,7 +195,9 @@ def score_all(
     for model, encoder, training, seed in found:
         vectors = embeddings.filter(pl.col("model_id") == model)
         for task, layout in layouts:
-            part, top = score_task(task, vectors, layout, min_gallery=min_gallery, fixed=fixed)
+            part, top = score_task(
+                task, vectors, layout, min_gallery=min_gallery, size=gallery_size
+            )
             name = pl.concat_str(pl.lit(f"{encoder}/{training}/{task.direction}/"), "scope")
             scores.append(part.with_columns(system=name, seed=pl.lit(seed, dtype=pl.Int64)))
             if task.direction == "text_to_video" and seed == min(row[3] for row in found):
@@ -247,7 +245,7 @@ def lay_out(task: Task, relevant: pl.DataFrame | None = None) -> Layout:
 
 
 def score_task(
-    task: Task, vectors: pl.DataFrame, layout: Layout, *, min_gallery: int, fixed: FixedGallery
+    task: Task, vectors: pl.DataFrame, layout: Layout, *, min_gallery: int, size: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One arm on one task: rows of Scores and of Rankings with their scope, less the system and
     seed.
@@ -259,41 +257,28 @@ def score_task(
         matrix(vectors, kinds[0], task.queries),
         matrix(vectors, kinds[1], task.gallery),
     )
-    scored = recall_arrays.score(asked, offered, layout, fixed)
+    scored = recall_arrays.score(asked, offered, layout, size)
     parts, asks = [_NO_SCORES], task.queries.select("query_id", "sport", "cluster")
     size_Q = np.bincount(layout.relevant_P2[:, 0], minlength=task.queries.height)
+    of_relevant = recall_arrays.relevant_metrics()
+    every = {RANK: recall_arrays.RANKS} | recall_arrays.own_metrics() | of_relevant
     for (scope, metric), value in sorted(scored.values.items()):
         gallery = {
             WITHIN: layout.gallery_Q,
-            FIXED: np.full(len(value), fixed.size),
+            FIXED: np.full(len(value), size),
             ACROSS: np.full(len(value), len(offered)),
         }[scope]
-        enough = layout.gallery_Q >= (min_gallery if scope == WITHIN else fixed.size)
+        enough = layout.gallery_Q >= (min_gallery if scope == WITHIN else size)
         enough = (
             np.full(len(value), len(offered) > metrics.HEADLINE_K) if scope == ACROSS else enough
         )
         shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
         rows = asks.with_columns(
             scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),
-            chance=pl.Series(_chance(metric, gallery, size_Q)).fill_nan(None),
+            chance=pl.Series(every[metric].chance(size_Q, gallery)).fill_nan(None),
         )  # fmt: skip
-        counts_all = metric in (*recall_names("multi").values(), recall_arrays.HIT)
-        parts.append(rows.filter(pl.Series(size_Q > 0)) if counts_all else rows)
+        parts.append(rows.filter(pl.Series(size_Q > 0)) if metric in of_relevant else rows)
     return pl.concat([part.select(_NO_SCORES.columns) for part in parts]), _top_rows(task, scored)
-
-
-def _chance(
-    metric: str, gallery: NDArray[np.int64], relevant: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The closed form of each metric under a random order."""
-    if metric == RANK:
-        return metrics.chance_rank(gallery)
-    if metric == recall_arrays.HIT:
-        return metrics.chance_hit(relevant, gallery, k=metrics.HEADLINE_K)
-    k = int(metric.removeprefix("recall@").split("_")[0])
-    if metric in recall_names("multi").values():
-        return metrics.chance_recall_multi(relevant, gallery, k=k)
-    return metrics.chance_recall(gallery, k=k)
 
 
 _NO_SCORES = pl.DataFrame(

@@ -8,8 +8,9 @@ its own items, C queries of a chunk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,57 @@ def recall_names(kind: Literal["single", "multi"]) -> dict[int, str]:
 
 RANK, HIT = "rank", metrics.at_k("hit")
 SINGLE, MULTI = recall_names("single")[HEADLINE_K], recall_names("multi")[HEADLINE_K]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is computed: in a whole gallery, expected in galleries of one size, by chance.
+
+    Of a query's own items (:func:`own_metrics`): ``value(ranks)``, ``fixed(ranks, n_gallery,
+    size=…)``. Of all relevant items (:func:`relevant_metrics`): ``value(flags, n_relevant)``,
+    ``fixed(flags, n_gallery, size=…)``, flags [Q, rank]. ``chance(n_relevant, n_gallery)``.
+    """
+
+    value: Callable[..., Floats]
+    fixed: Callable[..., Floats]
+    chance: Callable[[Ints, Ints], Floats]
+
+
+def own_metrics() -> dict[str, Metric]:
+    """The metrics of a query's own items, a mean over them, by name."""
+    return {
+        name: Metric(
+            value=partial(np.greater_equal, k),
+            fixed=partial(metrics.fixed_gallery_recall, k=k),
+            chance=partial(_chance_own, k=k),
+        )
+        for k, name in recall_names("single").items()
+    }
+
+
+def _chance_own(_: Ints, n_gallery: Ints, *, k: int) -> Floats:
+    return metrics.chance_recall(n_gallery, k=k)
+
+
+def relevant_metrics() -> dict[str, Metric]:
+    """The metrics of all that is relevant for a query, by name."""
+    recalls = {
+        name: Metric(
+            value=partial(metrics.recall_multi_at_k, k=k),
+            fixed=partial(metrics.fixed_gallery_recall_multi, k=k),
+            chance=partial(metrics.chance_recall_multi, k=k),
+        )
+        for k, name in recall_names("multi").items()
+    }
+    hit = Metric(metrics.hit_at_k, metrics.fixed_gallery_hit, metrics.chance_hit)
+    return recalls | {HIT: hit}
+
+
+RANKS = Metric(
+    value=lambda ranks: ranks.astype(np.float64),
+    fixed=metrics.fixed_gallery_rank,
+    chance=lambda _, n_gallery: metrics.chance_rank(n_gallery),
+)
 
 
 @dataclass(frozen=True)
@@ -75,17 +127,6 @@ class Scored:
     best: dict[str, Floats] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FixedGallery:
-    """Galleries of one size in every sport: exact expectations, or the mean over ``draws`` seeded
-    draws.
-    """
-
-    size: int = 100
-    draws: int = 0  # 0: the exact expectation, which a mean of draws estimates
-    seed: int = 0
-
-
 def similarity(one: Floats, two: Floats) -> Floats:
     """Cosines, rounded to 1e-9: equal vectors then tie exactly, whatever order the processor adds
     in.
@@ -93,8 +134,11 @@ def similarity(one: Floats, two: Floats) -> Floats:
     return np.round(one @ two.T, 9)
 
 
-def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, fixed: FixedGallery) -> Scored:
-    """Every metric of one arm in every scope, for all queries; chunks of queries change nothing."""
+def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, size: int) -> Scored:
+    """Every metric of one arm in every scope, for all queries; chunks of queries change nothing.
+
+    ``size``: of the equal-sized galleries.
+    """
     values: dict[tuple[str, str], Floats] = {}
     tops = {
         scope: np.full((len(asked_QD), HEADLINE_K), -1, dtype=np.int64)
@@ -108,7 +152,7 @@ def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, fixed: FixedGall
         rows_C = order[start : start + step]
         scores_CN = similarity(asked_QD[rows_C], offered_ND)
         part = Chunk(scores_CN, rows_C, layout)
-        for key, value in (*part.single(fixed), *part.ranked(tops, best, fixed)):
+        for key, value in (*part.single(size), *part.ranked(tops, best, size)):
             values.setdefault(key, np.full(len(asked_QD), np.nan))[rows_C] = value
     return Scored(values, tops, best)
 
@@ -121,7 +165,7 @@ class Chunk:
     rows_C: Ints
     layout: Layout
 
-    def single(self, fixed: FixedGallery) -> Iterator[tuple[tuple[str, str], Floats]]:
+    def single(self, size: int) -> Iterator[tuple[tuple[str, str], Floats]]:
         """Mean over a query's own items of whether (or how likely) each stands in the top k; the
         rank of the first.
         """
@@ -137,54 +181,18 @@ class Chunk:
         ranks = {ACROSS: 1 + above_PN.sum(axis=1), WITHIN: 1 + (above_PN & same_PN).sum(axis=1)}
         count_C = np.maximum(np.bincount(query_P, minlength=len(self.rows_C)), 1)
         first_C = np.searchsorted(query_P, np.arange(len(self.rows_C)))
+        values = {(scope, name): metric.value(rank_P) for scope, rank_P in ranks.items()
+                  for name, metric in own_metrics().items()}  # fmt: skip
+        for name, metric in own_metrics().items():
+            values[FIXED, name] = metric.fixed(ranks[WITHIN], gallery_P, size=size)
+        for key, value_P in values.items():
+            yield key, np.bincount(query_P, value_P, minlength=len(count_C)) / count_C
         for scope, rank_P in ranks.items():
-            yield (scope, RANK), rank_P[first_C].astype(np.float64)
-            for k, name in recall_names("single").items():
-                yield (
-                    (scope, name),
-                    np.bincount(query_P, rank_P <= k, minlength=len(count_C)) / count_C,
-                )
-        expected_P = metrics.fixed_gallery_rank(ranks[WITHIN], gallery_P, size=fixed.size)
-        yield (FIXED, RANK), expected_P[first_C]
-        for k, name in recall_names("single").items():
-            if fixed.draws:
-                value_P = self._in_small_galleries(above_PN, same_PN, query_P, column_P, fixed, k)
-            else:
-                value_P = metrics.fixed_gallery_recall(
-                    ranks[WITHIN], gallery_P, size=fixed.size, k=k
-                )
-            yield (FIXED, name), np.bincount(query_P, value_P, minlength=len(count_C)) / count_C
-
-    def _in_small_galleries(
-        self,
-        above_PN: NDArray[np.bool_],
-        same_PN: NDArray[np.bool_],
-        query_P: Ints,
-        column_P: Ints,
-        fixed: FixedGallery,
-        k: int,
-    ) -> Floats:
-        """Pair by pair, seeded by query and item: neither chunks nor arms change which galleries
-        are drawn.
-        """
-        found_P = np.full(len(query_P), np.nan)
-        for pair, (query, column) in enumerate(zip(self.rows_C[query_P], column_P, strict=True)):
-            inside = np.flatnonzero(same_PN[pair])
-            own = np.searchsorted(inside, [column])
-            seed = [fixed.seed, int(query), int(column)]
-            drawn = metrics.drawn_gallery_recall(
-                above_PN[pair, inside][None],
-                own,
-                size=fixed.size,
-                k=k,
-                draws=fixed.draws,
-                seed=seed,
-            )
-            found_P[pair] = drawn[0]
-        return found_P
+            yield (scope, RANK), RANKS.value(rank_P[first_C])
+        yield (FIXED, RANK), RANKS.fixed(ranks[WITHIN], gallery_P, size=size)[first_C]
 
     def ranked(
-        self, tops: dict[str, Ints], best: dict[str, Floats], fixed: FixedGallery
+        self, tops: dict[str, Ints], best: dict[str, Floats], size: int
     ) -> Iterator[tuple[tuple[str, str], Floats]]:
         """Fill in the best items of each query; yield what counts all relevant items, where any are
         known.
@@ -206,9 +214,8 @@ class Chunk:
             self._keep(WITHIN, at, columns[order[:, :HEADLINE_K]], tops, best)
             flags = np.take_along_axis(relevant_CN[np.ix_(at, columns)], order, axis=1)
             pages = [(WITHIN, *one) for one in _counted(flags[:, :deepest], size_C[at])]
-            for k, name in recall_names("multi").items() if len(query_P) else ():
-                recall, hit = metrics.fixed_gallery_hits(flags, len(columns), size=fixed.size, k=k)
-                pages += [(FIXED, name, recall)] + ([(FIXED, HIT, hit)] if k == HEADLINE_K else [])
+            for name, metric in relevant_metrics().items() if len(query_P) else ():
+                pages.append((FIXED, name, metric.fixed(flags, len(columns), size=size)))
             for scope, name, value in pages:
                 found.setdefault((scope, name), np.full(len(self.rows_C), np.nan))[at] = value
         yield from found.items()
@@ -239,6 +246,5 @@ def _pairs_of(rows_C: Ints, pairs_P2: Ints) -> tuple[Ints, Ints]:
 
 def _counted(flags: NDArray[np.bool_], n_relevant: Ints) -> Iterator[tuple[str, Floats]]:
     if n_relevant.any():
-        for k, name in recall_names("multi").items():
-            yield name, metrics.recall_multi_at_k(flags, n_relevant, k=k)
-        yield HIT, metrics.hit_at_k(flags, n_relevant, k=HEADLINE_K)
+        for name, metric in relevant_metrics().items():
+            yield name, metric.value(flags, n_relevant)

@@ -14,7 +14,7 @@ import polars as pl
 
 from sportskills_lib.evaluation import recall
 from sportskills_lib.evaluation.recall import RANK, SINGLE, WITHIN
-from sportskills_lib.evaluation.recall_arrays import HIT, MULTI, recall_names
+from sportskills_lib.evaluation.recall_arrays import HIT, MULTI, own_metrics, relevant_metrics
 from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.statistics import bootstrap
 
@@ -55,6 +55,11 @@ def ordered(names: Iterable[str], known: tuple[str, ...] = TRAININGS) -> list[st
     )
 
 
+def metric_families() -> tuple[tuple[str, ...], ...]:
+    """Metrics that are defined for the same queries, so that they are resampled together."""
+    return tuple(own_metrics()), tuple(relevant_metrics())
+
+
 def slices(
     scores: pl.DataFrame, names: tuple[str, ...]
 ) -> list[tuple[dict[str, str], pl.DataFrame]]:
@@ -86,7 +91,7 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
     the macro rows.
     """
     rows: list[dict] = []
-    for names in _metric_families():
+    for names in metric_families():
         for key, part in slices(scores, names):
             rows += _rows_of(key, part, draws=draws, seed=seed)
     return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.col("value").fill_nan(None))
@@ -149,7 +154,7 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
         for row in median_ranks(scores).filter(pl.col("sport") == MEAN).rows()
     }
     rows = []
-    for names in _metric_families():
+    for names in metric_families():
         for key, part in slices(scores, names):
             if key["scope"] != recall.ACROSS:
                 continue
@@ -325,8 +330,3 @@ def _tex(text: str) -> str:
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     escaped = "".join(special.get(letter, letter) for letter in shown)
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
-
-
-def _metric_families() -> tuple[tuple[str, ...], ...]:
-    """Metrics that are defined for the same queries, so that they are resampled together."""
-    return tuple(recall_names("single").values()), (*recall_names("multi").values(), HIT)

@@ -27,16 +27,15 @@ def layout():
     return recall_arrays.Layout(sport_Q, sport_N, np.array(own), np.array(relevant))
 
 
-@pytest.mark.parametrize("drawn", [0, 3])
-def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(layout, drawn):
-    rng, fixed = np.random.default_rng(1), recall.FixedGallery(SIZE, drawn)
-    trials = TRIALS if not drawn else 60
+def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(layout):
+    rng, every = np.random.default_rng(1), recall_arrays.own_metrics()
+    every |= recall_arrays.relevant_metrics() | {recall.RANK: recall_arrays.RANKS}
     sums: dict[tuple[str, str], list[np.ndarray]] = {}
-    for _ in range(trials):
+    for _ in range(TRIALS):
         vectors = (
             rng.normal(size=(count, 8)) for count in (len(layout.sport_Q), len(layout.sport_N))
         )
-        for key, value in recall_arrays.score(*vectors, layout, fixed).values.items():
+        for key, value in recall_arrays.score(*vectors, layout, SIZE).values.items():
             sums.setdefault(key, []).append(value)
     assert len(sums) == 3 * (2 * len(recall_arrays.RECALL_AT) + 2)
     size_Q = np.bincount(layout.relevant_P2[:, 0])
@@ -46,9 +45,9 @@ def test_a_model_that_knows_nothing_reaches_chance_in_every_scope_and_metric(lay
         recall.ACROSS: np.full(len(size_Q), sum(SPORTS)),
     }
     for (scope, metric), values in sums.items():
-        chance = recall._chance(metric, sizes[scope], size_Q).mean()
+        chance = every[metric].chance(size_Q, sizes[scope]).mean()
         means = np.array(values).mean(axis=1)
-        error = means.std(ddof=1) / np.sqrt(trials)
+        error = means.std(ddof=1) / np.sqrt(TRIALS)
         assert abs(means.mean() - chance) < 4.5 * error + 1e-12, (
             scope,
             metric,

@@ -35,12 +35,12 @@ def run(workspace):
     return queries, data["clips"], data["embeddings"], groups
 
 
-def score(run, groups, *, fixed=recall.AS_PUBLISHED):
+def score(run, groups, *, gallery_size=100):
     """Scores and rankings with what these groups call relevant; the rows that count all of it."""
     queries, clips, embeddings, _ = run
     known = demo_truth.relevant(queries, groups)
     scores, rankings = recall.score_all(
-        embeddings, queries, clips, min_gallery=50, relevant=known, fixed=fixed
+        embeddings, queries, clips, min_gallery=50, relevant=known, gallery_size=gallery_size
     )
     return scores.filter(pl.col("metric").str.contains("multi|hit")), rankings
 
@@ -106,7 +106,7 @@ def test_a_clips_relevant_texts_are_those_of_its_group(run):
 
 
 def test_multi_in_a_gallery_of_its_own_size_is_multi_in_the_whole_one(run):
-    scores, _ = score(run, run[3], fixed=recall.FixedGallery(108))
+    scores, _ = score(run, run[3], gallery_size=108)
     split = recall.split_system(scores).filter(
         (pl.col("sport") != "archery") & (pl.col("direction") == "text_to_video")
     )

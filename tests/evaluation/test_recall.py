@@ -9,14 +9,13 @@ import stage_outputs
 
 from sportskills_lib import metrics, tables
 from sportskills_lib.evaluation import recall, recall_arrays, summary
-from sportskills_lib.evaluation.recall import FixedGallery
 from sportskills_lib.runs import artifacts
 
 
-def score_in(task, vectors, scope, *, min_gallery=50, fixed=recall.AS_PUBLISHED):
+def score_in(task, vectors, scope, *, min_gallery=50, size=100):
     """One arm on one task, in one scope."""
     parts = recall.score_task(
-        task, vectors, recall.lay_out(task), min_gallery=min_gallery, fixed=fixed
+        task, vectors, recall.lay_out(task), min_gallery=min_gallery, size=size
     )
     return [part.filter(pl.col("scope") == scope) for part in parts]
 
@@ -209,8 +208,8 @@ def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(
     """
     vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations_shuffled")
     task = recall.text_to_video(queries, data["clips"])
-    fixed, size = FixedGallery(60), 60
-    exact, _ = score_in(task, vectors, recall.FIXED, fixed=fixed)
+    size = 60
+    exact, _ = score_in(task, vectors, recall.FIXED, size=size)
     golf = exact.filter((pl.col("sport") == "golf") & (pl.col("metric") == recall.SINGLE)).sort(
         "query_id"
     )
@@ -239,31 +238,13 @@ def test_a_gallery_of_one_size_is_the_expectation_over_draws_of_whole_galleries(
     assert golf["value"].mean() == pytest.approx(np.mean(drawn), abs=0.01)
 
 
-def test_twenty_draws_estimate_the_exact_expectation_whatever_the_chunks(
-    data, queries, monkeypatch
-):
-    vectors = data["embeddings"].filter(pl.col("model_id") == "image:activity_skill")
-    task = recall.text_to_video(queries, data["clips"])
-    exact, _ = score_in(task, vectors, recall.FIXED)
-    drawn, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
-    means = [
-        part.filter(pl.col("metric") == recall.SINGLE)["value"].drop_nulls().mean()
-        for part in (exact, drawn)
-    ]
-    assert means[0] == pytest.approx(means[1], abs=0.01)
-    monkeypatch.setattr(recall_arrays, "CHUNK", 11)
-    again, _ = score_in(task, vectors, recall.FIXED, fixed=FixedGallery(100, draws=20))
-    assert again.sort("query_id", "metric").equals(drawn.sort("query_id", "metric"))
-
-
 def test_the_whole_gallery_is_the_gallery_of_its_own_size_and_smaller_sports_have_no_value(
     data, queries
 ):
     vectors = data["embeddings"].filter(pl.col("model_id") == "video:narrations")
     task = recall.text_to_video(queries, data["clips"])
     parts = [
-        score_in(task, vectors, scope, fixed=FixedGallery(108))[0]
-        for scope in ("within_sport", recall.FIXED)
+        score_in(task, vectors, scope, size=108)[0] for scope in ("within_sport", recall.FIXED)
     ]
     full, fixed = (part.sort("query_id", "metric") for part in parts)
     large = pl.col("sport") != "archery"
@@ -282,8 +263,7 @@ def test_a_further_k_of_recall_is_one_line_and_leaves_the_headline_at_ten(
         vectors = data["embeddings"].filter(pl.col("model_id") == "image:narrations")
         relevant = task.queries.select("query_id", gallery_id="own").explode("gallery_id")
         layout = recall.lay_out(task, relevant)
-        fixed = FixedGallery(60)
-        return recall.score_task(task, vectors, layout, min_gallery=50, fixed=fixed)
+        return recall.score_task(task, vectors, layout, min_gallery=50, size=60)
 
     before, top = scored()
     monkeypatch.setattr(recall_arrays, "RECALL_AT", (1, 5, 10, 20))

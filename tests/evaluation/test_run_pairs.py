@@ -35,10 +35,7 @@ def evaluate(run: str) -> None:
     clips = two.table("clips")
     queries, unasked = recall.test_queries(clips, two.table("pairs"), one.table("narrations"))
     stage = artifacts.begin(run, "05_evaluation", stage_outputs.config.EvaluationConfig())
-    fixed = recall.FixedGallery(100, 0, 0)
-    scores, top = recall.score_all(
-        three.table("embeddings"), queries, clips, min_gallery=50, fixed=fixed
-    )
+    scores, top = recall.score_all(three.table("embeddings"), queries, clips, min_gallery=50)
     ratings = feedback.read_ratings("data/raw/demo/ratings.csv")
     judged, _ = feedback.judgements(ratings, clips, four.table("learners"))
     per_sport = summary.per_sport_recall(scores, draws=20, seed=0)
