@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 ITEM = ("learner_id", "clip_id")
+TAILS = ((1 - 0.95) / 2, 0.975)  # quantiles of a 95 % interval
 ALPHA = {
     "level": pl.String, "alpha": pl.Float64, "low": pl.Float64, "high": pl.Float64,
     "items": pl.Int64, "learners": pl.Int64, "raters": pl.Int64,
@@ -46,14 +47,10 @@ def coincidences(grades_UR: ArrayLike) -> tuple[Floats, Floats]:
     return values, pairs / np.where(several > 0, several, np.inf)[:, None, None]
 
 
-def alpha(values: Floats, met_VV: Floats, level: Level) -> float:
-    """Krippendorff's alpha from summed coincidences [..., V, V]; NaN where all grades are one and
+def alphas(values: Floats, met_DVV: Floats, level: Level) -> Floats:
+    """Krippendorff's alpha [D] from summed coincidences [D, V, V]; NaN where all grades are one and
     the same.
     """
-    return float(_alphas(values, met_VV[None], level)[0])
-
-
-def _alphas(values: Floats, met_DVV: Floats, level: Level) -> Floats:
     marginal_DV = met_DVV.sum(axis=2)
     total_D = marginal_DV.sum(axis=1)
     expected_DVV = marginal_DV[:, :, None] * marginal_DV[:, None, :] - marginal_DV[
@@ -75,7 +72,7 @@ def _alphas(values: Floats, met_DVV: Floats, level: Level) -> Floats:
 def krippendorff(grades_UR: ArrayLike, level: Level) -> float:
     """Krippendorff's alpha of grades [U, R]; NaN: not graded."""
     values, met_UVV = coincidences(grades_UR)
-    return alpha(values, met_UVV.sum(axis=0), level)
+    return float(alphas(values, met_UVV.sum(axis=0, keepdims=True), level)[0])
 
 
 def weighted_kappa(one: Sequence[int], two: Sequence[int]) -> float:
@@ -103,7 +100,7 @@ def grade_table(judged: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return wide.select(*ITEM, *(pl.col(name).cast(pl.Float64) for name in raters)), raters
 
 
-def agreement(judged: pl.DataFrame, *, draws: int, seed: int, level: float = 0.95) -> pl.DataFrame:
+def agreement(judged: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """Alpha at each level of measurement, its interval from resampling learners, and how much it
     rests on.
 
@@ -122,24 +119,15 @@ def agreement(judged: pl.DataFrame, *, draws: int, seed: int, level: float = 0.9
     even = np.full(len(learners), 1 / len(learners))
     weights_DC = np.random.default_rng([seed, 71]).multinomial(len(learners), even, size=draws)
     met_DVV = np.einsum("dc,cvw->dvw", weights_DC, met_CVV, optimize=True)
+    sizes = (shared.height, len(learners), len(raters))
     rows = []
-    for kind in LEVELS:
-        drawn_D = _alphas(values, met_DVV, kind)
-        tail = (1 - level) / 2
+    for level in LEVELS:
+        drawn_D = alphas(values, met_DVV, level)
         sure = len(learners) > 1 and np.isfinite(drawn_D).any()
-        low, high = np.nanquantile(drawn_D, [tail, 1 - tail]) if sure else (None, None)
-        rows.append(
-            (
-                kind,
-                alpha(values, met_CVV.sum(axis=0), kind),
-                low,
-                high,
-                shared.height,
-                len(learners),
-            )
-        )
-    table = pl.DataFrame([(*row, len(raters)) for row in rows], schema=ALPHA, orient="row")
-    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+        low, high = np.nanquantile(drawn_D, TAILS) if sure else (None, None)
+        value = alphas(values, met_CVV.sum(axis=0, keepdims=True), level)[0]
+        rows.append((level, value, low, high, *sizes))
+    return pl.DataFrame(rows, schema=ALPHA, orient="row").fill_nan(None)
 
 
 def biases(judged: pl.DataFrame) -> pl.DataFrame:
@@ -170,25 +158,14 @@ def by_rater(judged: pl.DataFrame) -> pl.DataFrame:
     An alpha that rises much without a rater says whom to ask what the scale means.
     """
     wide, raters = grade_table(judged)
-    kappas: list[float] = []
-    rest: list[float] = []
+    rows = []
     for rater in raters:
         others = [name for name in raters if name != rater]
         mean = pl.mean_horizontal(others) if others else pl.lit(None, pl.Float64)
-        both = (
-            wide.select(own=rater, others=mean).drop_nulls().select(pl.all().round().cast(pl.Int64))
-        )
-        kappas.append(weighted_kappa(both["own"].to_list(), both["others"].to_list()))
-        rest.append(
-            krippendorff(wide.select(others).to_numpy(), "ordinal")
-            if len(others) > 1
-            else float("nan")
-        )
-    found = {"rater": raters, "weighted_kappa": kappas, "alpha_without": rest}
-    more = pl.DataFrame(
-        found,
-        schema={"rater": pl.String, "weighted_kappa": pl.Float64, "alpha_without": pl.Float64},
-    )
-    return biases(judged).join(
-        more.with_columns(pl.col(pl.Float64).fill_nan(None)), on="rater", maintain_order="left"
-    )
+        both = wide.select(own=rater, others=mean).drop_nulls()
+        kappa = weighted_kappa(*(grades.round().cast(pl.Int64).to_list() for grades in both))
+        rest = wide.select(others).to_numpy() if len(others) > 1 else None
+        rows.append((rater, kappa, None if rest is None else krippendorff(rest, "ordinal")))
+    columns = {"rater": pl.String, "weighted_kappa": pl.Float64, "alpha_without": pl.Float64}
+    more = pl.DataFrame(rows, schema=columns, orient="row").fill_nan(None)
+    return biases(judged).join(more, on="rater", maintain_order="left")

@@ -5,15 +5,13 @@ participants) with replacement, within each stratum (sport). All systems see the
 differences are paired; the macro mean over strata and the ratio of macro means are taken inside
 each draw. Seeds are averaged per query first; their spread is reported separately.
 
-Three kinds of interval, all quantiles of the draws. ``percentile``: 2.5 % and 97.5 %; too narrow
-for few clusters: a bootstrap's variance is (C − 1) / C of the true one, less where clusters are of
-uneven size (:func:`shrinkage`), and its tails are a normal's. ``expanded``, the default: the same
-with both corrected (Hesterberg, What Teachers Should Know about the Bootstrap, 2015; the unevenness
-is ours). No draw lies beyond the lowest and the highest cluster; of two clusters these hold the
-truth in half of all cases, of five in nine of ten: there Student's t takes its place. ``bca``:
-bias-corrected and accelerated (Efron, Better Bootstrap Confidence Intervals, 1987), for skewed
-statistics over many clusters. ``benchmarks/intervals.py`` measures what all three cover, and
-``benchmarks/README.md`` holds the last run.
+An interval is the *expanded* percentile: plain ones (2.5 % and 97.5 % of the draws) are too narrow
+for few clusters, since a bootstrap's variance is (C − 1) / C of the true one, less where clusters
+are of uneven size (:func:`shrinkage`), and its tails are a normal's. Both are corrected
+(Hesterberg, What Teachers Should Know about the Bootstrap, 2015; the unevenness is ours). No draw
+lies beyond the lowest and the highest cluster; of two clusters these hold the truth in half of all
+cases, of five in nine of ten: there Student's t takes its place. ``benchmarks/intervals.py``
+measures what both kinds of percentile cover, and ``benchmarks/README.md`` holds the last run.
 
 Everything is sums: a draw is a row of weights over clusters [D, C], a stratum's draw of all means
 is one product of weights and per-cluster sums [C, A]. 24 sports × 5 systems × 2,000 draws take well
@@ -24,15 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 Floats = NDArray[np.float64]
-Kind = Literal["expanded", "percentile", "bca"]
 KEY = ("system", "query_id", "metric")
+UPPER = 0.975  # the quantile of a 95 % interval's upper end
 NOTHING = 1e-18  # a variance that is the rounding of equal numbers
 # of the tail: where the most extreme draw is likelier, draws bound nothing (one stratum: 5
 # clusters); ours
@@ -96,8 +94,6 @@ class Resampled:
     clusters_S: NDArray[np.int64]
     pulls_S: tuple[Floats, ...]  # by stratum, [C, A]
     shrinkage_S: Floats
-    level: float = 0.95
-    kind: Kind = "expanded"
 
     def stratum(self, system: str, stratum: str) -> Interval:
         """The system's mean in one stratum, with its interval; without one when there is a single
@@ -136,25 +132,26 @@ class Resampled:
         return Statistic(
             float(self.measured_SA[rows, column].mean()),
             self.drawn_SAD[rows, column].mean(axis=0),
-            np.concatenate(pulls) / max(len(pulls), 1) if pulls else np.zeros(0),
+            np.concatenate(pulls) / len(pulls) if pulls else np.zeros(0),
         )
 
     def _interval(self, statistic: Statistic, stratum: str | None) -> Interval:
-        clusters_S = self.clusters_S[self._rows(stratum)]
+        rows = self._rows(stratum)
+        clusters_S = self.clusters_S[rows]
         if not (clusters_S > 1).all() or np.isnan(statistic.value):
             return Interval(statistic.value, None, None)
-        shrinkage, degrees = (
-            float(self.shrinkage_S[self._rows(stratum)].mean()),
-            int((clusters_S - 1).sum()),
-        )
-        tails = _tails(statistic, degrees, shrinkage, level=self.level, kind=self.kind)
-        if self.kind == "expanded" and FEW * tails[0] < _extreme_draw(clusters_S):
-            return _student(statistic, degrees, shrinkage, level=self.level)
+        shrinkage = float(self.shrinkage_S[rows].mean())
+        quantile = float(stdtrit((clusters_S - 1).sum(), UPPER))
+        tail = ndtr(-quantile / np.sqrt(shrinkage))
+        # the chance of the draw of one cluster alone in every stratum: nothing lies beyond it
+        extreme = np.exp(-(clusters_S * np.log(clusters_S)).sum())
+        if FEW * tail < extreme:
+            return _student(statistic, quantile, shrinkage)
         drawn_D = statistic.drawn_D
-        how = (
-            "linear" if np.isfinite(drawn_D).all() else "nearest"
-        )  # nothing lies between a number and infinity
-        low, high = np.quantile(drawn_D, tails, method=how)  # type: ignore[call-overload]
+        # nothing lies between a number and infinity
+        how = "linear" if np.isfinite(drawn_D).all() else "nearest"
+        ends = [tail, ndtr(quantile / np.sqrt(shrinkage))]
+        low, high = np.quantile(drawn_D, ends, method=how)  # type: ignore[call-overload]
         return Interval(statistic.value, float(low), float(high))
 
 
@@ -171,50 +168,17 @@ def shrinkage(counts_C: Floats) -> float:
     return float((squares * (1 - 2 * shares + squares.sum())).sum() / squares.sum())
 
 
-def _tails(
-    statistic: Statistic, degrees: int, shrinkage: float, *, level: float, kind: Kind
-) -> tuple[float, float]:
-    """Which quantiles of the draws bound the interval."""
-    from scipy.special import ndtr, ndtri, stdtrit
-
-    tail = (1 - level) / 2
-    if kind == "percentile":
-        return tail, 1 - tail
-    if kind == "expanded":
-        wide = float(stdtrit(degrees, 1 - tail) / np.sqrt(shrinkage))
-        return float(ndtr(-wide)), float(ndtr(wide))
-    drawn_D, pull_C = statistic.drawn_D, statistic.pull_C
-    spread = float((pull_C**2).sum())
-    if not np.isfinite(spread) or spread == 0:
-        return tail, 1 - tail
-    skew = float((pull_C**3).sum()) / (6 * spread**1.5)
-    below = float(((drawn_D < statistic.value).mean() + (drawn_D <= statistic.value).mean()) / 2)
-    shift = float(ndtri(np.clip(below, 1 / len(drawn_D), 1 - 1 / len(drawn_D))))
-    ends = shift + np.array([ndtri(tail), -ndtri(tail)])
-    low, high = ndtr(shift + ends / (1 - skew * ends))
-    return float(low), float(high)
-
-
-def _extreme_draw(clusters_S: NDArray[np.int64]) -> float:
-    """The chance of the draw that holds one cluster alone in every stratum: nothing lies beyond
-    it.
-    """
-    return float(np.exp(-(clusters_S * np.log(clusters_S)).sum()))
-
-
-def _student(statistic: Statistic, degrees: int, shrinkage: float, *, level: float) -> Interval:
-    """Value ± t standard errors, from the pulls of the clusters; without bounds where a pull is not
-    finite.
+def _student(statistic: Statistic, quantile: float, shrinkage: float) -> Interval:
+    """Value ± ``quantile`` standard errors, from the pulls of the clusters; without bounds where a
+    pull is not finite.
 
     Nor where so few clusters happen to agree: that is no certainty, unless they say that nothing
     differs.
     """
-    from scipy.special import stdtrit
-
     spread = float((statistic.pull_C**2).sum()) / shrinkage
     if not np.isfinite(spread) or (spread < NOTHING and statistic.value != 0):
         return Interval(statistic.value, None, None)
-    reach = float(stdtrit(degrees, (1 + level) / 2)) * float(np.sqrt(spread))
+    reach = quantile * float(np.sqrt(spread))
     return Interval(statistic.value, statistic.value - reach, statistic.value + reach)
 
 
@@ -245,13 +209,7 @@ def average_seeds(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def resample(
-    scores: pl.DataFrame,
-    *,
-    draws: int,
-    seed: int,
-    stratum: str | None = "sport",
-    level: float = 0.95,
-    kind: Kind = "expanded",
+    scores: pl.DataFrame, *, draws: int, seed: int, stratum: str | None = "sport"
 ) -> Resampled:
     """Bootstrap one metric over clusters within strata (``stratum=None``: one stratum of all
     queries, named ``all``).
@@ -268,28 +226,28 @@ def resample(
         )
     rows = rows.with_columns(stratum=pl.lit("all") if stratum is None else pl.col(stratum))
     systems = tuple(sorted(rows["system"].unique()))
-    measured, drawn, queries, clusters, names, pulls, shrunk = [], [], [], [], [], [], []
+    parts = []
     for name, sums_CA, counts_C in _strata(rows, systems):
+        queries = counts_C.sum()
         weights_DC = _weights(len(counts_C), draws=draws, seed=seed, name=name)
-        names.append(name)
-        measured.append(sums_CA.sum(axis=0) / counts_C.sum())
-        pulls.append((sums_CA - measured[-1] * counts_C[:, None]) / counts_C.sum())
-        drawn.append(((weights_DC @ sums_CA) / (weights_DC @ counts_C)[:, None]).T)
-        queries.append(int(counts_C.sum()))
-        clusters.append(len(counts_C))
-        shrunk.append(shrinkage(counts_C))
-    shape = (0, len(systems))
+        mean_A = sums_CA.sum(axis=0) / queries
+        drawn_AD = ((weights_DC @ sums_CA) / (weights_DC @ counts_C)[:, None]).T
+        pull_CA = (sums_CA - mean_A * counts_C[:, None]) / queries
+        sizes = (int(queries), len(counts_C))
+        parts.append((name, mean_A, drawn_AD, *sizes, pull_CA, shrinkage(counts_C)))
+    names, means, drawn, counts, clusters, pulls, shrunk = (
+        zip(*parts, strict=True) if parts else [()] * 7
+    )
+    shape = (len(names), len(systems))
     return Resampled(
         systems,
         tuple(names),
-        np.array(measured) if names else np.zeros(shape),
-        np.array(drawn) if names else np.zeros((*shape, draws)),
-        np.array(queries, dtype=np.int64),
+        np.array(means).reshape(shape),
+        np.array(drawn).reshape(*shape, draws),
+        np.array(counts, dtype=np.int64),
         np.array(clusters, dtype=np.int64),
         tuple(pulls),
         np.array(shrunk),
-        level,
-        kind,
     )
 
 

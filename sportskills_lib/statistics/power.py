@@ -2,7 +2,7 @@
 
 Both follow from the clustered variance of the paired difference. Each video pulls on a sport's mean
 difference by (its sum − mean × its queries) / queries. The squared standard error is the sum of
-squared pulls over what makes it too small (:func:`significance.shrinkage`, (C − 1) / C for C even
+squared pulls over what makes it too small (:func:`bootstrap.shrinkage`, (C − 1) / C for C even
 videos), and difference / standard error is tested as t with C − 1 degrees of freedom. Power is then
 a tail of the noncentral t: a difference is *detectable* where 80 of 100 such test sets would give
 an interval without 0. Over S sports, variances are added (and divided by S²), degrees of freedom
@@ -17,11 +17,13 @@ restates p (Hoenig and Heisey, The Abuse of Power, 2001).
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.special import nctdtr, stdtrit
 
 from sportskills_lib.statistics import bootstrap
 
@@ -46,58 +48,47 @@ class Spread:
         """Standard error of the mean over strata."""
         return math.sqrt(self.variances_S.sum()) / len(self.variances_S)
 
-    def detectable(self, *, alpha: float = ALPHA, power: float = POWER) -> float | None:
-        """The smallest difference found with this power; None where nothing varies or a stratum has
-        one video.
+    def detectable(self, *, alpha: float = ALPHA) -> float | None:
+        """The smallest difference found with power; None where nothing varies or a stratum has one
+        video.
         """
         degrees = int((self.clusters_S - 1).sum())
         if degrees < 1 or not 0 < self.se < math.inf:
             return None
-        return self.se * _distance(degrees, alpha, power)
+        return self.se * _distance(degrees, alpha)
 
-    def needed(self, claim: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    def needed(self, claim: float, *, alpha: float = ALPHA) -> int | None:
         """Videos, of all strata together and as many in each, with which a difference of ``claim``
-        would be found.
+        would be found; None beyond :data:`MOST` in each.
         """
         strata = len(self.clusters_S)
-        spread = (
-            math.sqrt(float((self.variances_S * self.clusters_S).sum())) / strata
-        )  # se with one video in each
+        # the standard error with one video in each
+        spread = math.sqrt(float((self.variances_S * self.clusters_S).sum())) / strata
         if not 0 < spread < math.inf:
             return None
-        low, high = 1, 2
-        while chance_to_find(claim * math.sqrt(high) / spread, strata * (high - 1), alpha) < power:
-            low, high = high, high * 2
-            if high > MOST:
-                return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            found = (
-                chance_to_find(claim * math.sqrt(middle) / spread, strata * (middle - 1), alpha)
-                >= power
-            )
-            low, high = (low, middle) if found else (middle, high)
-        return high * strata
+
+        def power(videos: int) -> float:
+            return chance_to_find(claim * math.sqrt(videos) / spread, strata * (videos - 1), alpha)
+
+        videos = bisect.bisect_left(range(MOST + 1), POWER, lo=2, key=power)
+        return None if videos > MOST else videos * strata
 
 
 def chance_to_find(distance: float, degrees: int, alpha: float) -> float:
     """Power of a two-sided t-test of a difference that lies ``distance`` standard errors from 0."""
-    from scipy.special import nctdtr, stdtrit
-
     end = stdtrit(degrees, 1 - alpha / 2)
     return float(1 - nctdtr(degrees, distance, end) + nctdtr(degrees, distance, -end))
 
 
-def _distance(degrees: int, alpha: float, power: float) -> float:
-    """How many standard errors a difference must measure to be found with this power."""
+def _distance(degrees: int, alpha: float) -> float:
+    """How many standard errors a difference must measure to be found with power."""
     low, high = 0.0, 4.0
-    while chance_to_find(high, degrees, alpha) < power:
+    while chance_to_find(high, degrees, alpha) < POWER:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (
-            (low, middle) if chance_to_find(middle, degrees, alpha) >= power else (middle, high)
-        )
+        found = chance_to_find(middle, degrees, alpha) >= POWER
+        low, high = (low, middle) if found else (middle, high)
     return high
 
 
@@ -115,8 +106,8 @@ def spread(differences: pl.DataFrame) -> Spread:
         rows.group_by(stratum, maintain_order=True)
         .agg(pl.col("mean").first(), plain=gap.var() / pl.len())
         .join(clustered, on=stratum)
+        .sort(stratum)
     )
-    strata = strata.sort(stratum)
     clusters = strata["clusters"].to_numpy()
     shrunk = np.array([bootstrap.shrinkage(np.array(counts, float)) for counts in strata["counts"]])
     variances = np.divide(

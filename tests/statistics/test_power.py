@@ -64,7 +64,7 @@ def test_the_standard_error_is_the_clustered_one():
 )
 def test_distances_are_those_of_the_noncentral_t(degrees, alpha, far):
     """z(0.975) + z(0.8) = 2.802 is the limit for many degrees of freedom."""
-    got = power._distance(degrees, alpha, 0.8)
+    got = power._distance(degrees, alpha)
     assert got == pytest.approx(far, abs=2e-3)
     draws = np.random.default_rng(0).normal(got, 1, 100_000)
     draws /= np.sqrt(np.random.default_rng(1).chisquare(degrees, 100_000) / degrees)
@@ -80,7 +80,7 @@ def test_the_detectable_difference_is_found_four_times_in_five():
     rng = np.random.default_rng(3)
     values, sport, video = drawn(rng, 6000)
     many = power.spread(gap_rows(values, sport, video))
-    effect = many.se * math.sqrt(6000 / 12) * power._distance(11, 0.05, 0.8)
+    effect = many.se * math.sqrt(6000 / 12) * power._distance(11, 0.05)
     found = 0
     for _ in range(400):
         values, sport, video = drawn(rng, 12, effect=effect)
