@@ -22,9 +22,8 @@ from filelock import FileLock, Timeout
 
 from sportskills_lib.demo import coaches, film, learners, lesson_words, lessons, truth
 from sportskills_lib.demo.settings import DemoConfig, generator
-from sportskills_lib.formats.files import write_whole
+from sportskills_lib.formats.files import digest, write_whole
 from sportskills_lib.runs import stage_code
-from sportskills_lib.runs.fingerprints import digest
 from sportskills_lib.runs.progress import ItemProgress
 
 __all__ = ["DemoConfig", "make_world"]

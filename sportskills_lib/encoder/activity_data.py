@@ -28,8 +28,8 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.encoder.activity_lists import Labelled, read_lists
 from sportskills_lib.encoder.training import ClipData
+from sportskills_lib.formats.files import sha256_file
 from sportskills_lib.runs import worker_pool
-from sportskills_lib.runs.fingerprints import sha256_file
 
 TIMEOUT_S = 60.0
 SIDE, BLOCK, CANDIDATES = (

@@ -1,21 +1,25 @@
-"""Files at the edges: written so that nobody ever sees half of one, and read as strangers' programs
-save them.
+"""Files at the edges: written so that nobody ever sees half of one, read as strangers' programs
+save them, and named by their contents.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
 
 DELIMITERS = ",;\t|"
+# Larger raw folders are known by their files' sizes and times.
+FINGERPRINT_LIMIT_BYTES = 512 * 2**20
 
 
 def room_for(path: Path, option: str) -> Path:
@@ -193,3 +197,38 @@ def write_csv(path: Path, frame: pl.DataFrame) -> None:
     run = {name: pl.col(name).str.slice(0, 1).is_in(list(DANGEROUS)) for name in said}
     guard = {name: pl.when(run[name]).then(pl.format("'{}", name)).otherwise(name) for name in said}
     frame.with_columns(**guard).write_csv(path)
+
+
+def sha256_file(path: Path) -> str:
+    """The file's sha256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """A short, stable name of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """A digest of all files below ``folder`` (or of the one file): a change of any changes the
+    fingerprint.
+
+    Of a small folder (up to FINGERPRINT_LIMIT_BYTES) names and contents, so that files made again
+    alike count as unchanged; of a larger one, which may hold terabytes, names, sizes and
+    modification times.
+    """
+    if not folder.exists():
+        raise ValueError(
+            f"source folder {folder} does not exist: name an existing folder with --source"
+        )
+    base = folder if folder.is_dir() else folder.parent
+    paths = [
+        path
+        for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
+        if path.is_file()
+    ]
+    facts = [(path.relative_to(base).as_posix(), path.stat()) for path in paths]
+    if sum(stat.st_size for _, stat in facts) <= FINGERPRINT_LIMIT_BYTES:
+        return digest([(name, sha256_file(base / name)) for name, _ in facts])
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])

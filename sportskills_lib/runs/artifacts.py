@@ -28,9 +28,8 @@ from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, RENAMED, StageConfig, did_you_mean
-from sportskills_lib.formats.files import write_whole
+from sportskills_lib.formats.files import digest, fingerprint_folder, sha256_file, write_whole
 from sportskills_lib.runs import stage_code
-from sportskills_lib.runs.fingerprints import digest, fingerprint_folder, sha256_file
 from sportskills_lib.runs.provenance import figure_facts, record
 
 FORMAT = 2  # 1: code by files' bytes and the whole lock

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.formats.files import evict_oldest
-from sportskills_lib.runs.fingerprints import digest, sha256_file
+from sportskills_lib.formats.files import digest, evict_oldest, sha256_file
 
 CHECKSUM_BYTES = 4
 CHECKS_PER_LIMIT = 20  # the folder's size is checked when 1/20 of the limit was written from here

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sportskills_lib.runs.fingerprints import digest, sha256_file
+from sportskills_lib.formats.files import digest, sha256_file
 
 PACKAGE = "sportskills_lib"
 LIBRARY = Path(__file__).resolve().parents[1]

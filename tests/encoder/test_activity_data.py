@@ -22,8 +22,8 @@ from sportskills_lib.encoder import stage as arms
 from sportskills_lib.encoder.activity_lists import Labelled
 from sportskills_lib.encoder.texts import text_groups, training_texts
 from sportskills_lib.encoder.training import ClipData
+from sportskills_lib.formats.files import sha256_file
 from sportskills_lib.runs import worker_pool
-from sportskills_lib.runs.fingerprints import sha256_file
 
 CONFIG = DemoConfig.smoke(sports=2, channels=3, skills=2, size_px=32, workers=1)
 COPIES = "copies"

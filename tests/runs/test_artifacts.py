@@ -18,8 +18,9 @@ from toys import toy_notebook
 
 from sportskills_lib import tables
 from sportskills_lib.config import CurationConfig, PairingConfig
+from sportskills_lib.formats import files
 from sportskills_lib.plots.save import save_figure
-from sportskills_lib.runs import artifacts, fingerprints
+from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.artifacts import Stage
 
 RUN, FIRST, SECOND = "r", "01_curation", "02_pairing"
@@ -253,11 +254,11 @@ def test_a_large_folder_is_known_by_sizes_and_times(
     toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = toy_workspace / "data/raw/mine"
-    by_content = fingerprints.fingerprint_folder(folder)
-    monkeypatch.setattr(fingerprints, "FINGERPRINT_LIMIT_BYTES", 1)
-    before = fingerprints.fingerprint_folder(folder)
+    by_content = files.fingerprint_folder(folder)
+    monkeypatch.setattr(files, "FINGERPRINT_LIMIT_BYTES", 1)
+    before = files.fingerprint_folder(folder)
     os.utime(folder / "a.txt", (0, 0))
-    assert by_content != before != fingerprints.fingerprint_folder(folder)
+    assert by_content != before != files.fingerprint_folder(folder)
 
 
 # ------------------------------------------------------------------------------------------ reading

@@ -19,6 +19,7 @@ from sportskills_lib import models
 from sportskills_lib.apps.advise.fit_check import cached
 from sportskills_lib.apps.advise.learner_clip import LearnerClip
 from sportskills_lib.apps.advise.run_library import AdviceLibrary
+from sportskills_lib.formats.files import digest
 from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN, EncoderVectors
 from sportskills_lib.retrieval.ranking.two_stage import (
     FIRST,
@@ -33,7 +34,6 @@ from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.retrieval.relevance.token_store import open_store
 from sportskills_lib.retrieval.stage import checkpoint
 from sportskills_lib.runs.content_store import ContentStore
-from sportskills_lib.runs.fingerprints import digest
 
 LEARNER = "learner"  # the learner's id in the tables of one ranking
 Log = Callable[[str], None]

@@ -18,9 +18,8 @@ from typing import Any, Literal
 from sportskills_lib import tables, video
 from sportskills_lib.apps.export import items
 from sportskills_lib.apps.export.items import Item
-from sportskills_lib.formats.files import room_for
+from sportskills_lib.formats.files import room_for, sha256_file
 from sportskills_lib.runs import artifacts
-from sportskills_lib.runs.fingerprints import sha256_file
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, map_shards
 
 Format = Literal["webdataset", "hf"]

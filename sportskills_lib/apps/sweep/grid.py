@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sportskills_lib.config import CONFIGS, setting_name
+from sportskills_lib.formats.files import digest
 from sportskills_lib.runs import notebooks, pipeline
 from sportskills_lib.runs.artifacts import STAGES, notebook_path, run_folder, workspace
-from sportskills_lib.runs.fingerprints import digest
 from sportskills_lib.runs.pipeline import Settings
 
 RETRIEVAL = "04_retrieval"

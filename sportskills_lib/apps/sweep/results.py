@@ -20,10 +20,10 @@ from sportskills_lib import tables
 from sportskills_lib.apps.sweep.grid import sweep_folder
 from sportskills_lib.apps.sweep.members import DONE, WAITING, states
 from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib.formats.files import digest
 from sportskills_lib.plots import style
 from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.runs import artifacts, provenance
-from sportskills_lib.runs.fingerprints import digest
 from sportskills_lib.statistics import bootstrap
 
 if TYPE_CHECKING:

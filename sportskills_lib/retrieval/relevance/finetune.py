@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.formats.files import write_whole
+from sportskills_lib.formats.files import sha256_file, write_whole
 from sportskills_lib.retrieval.relevance import describe
 from sportskills_lib.retrieval.relevance import model as relevance_model
 from sportskills_lib.retrieval.relevance.lists import (
@@ -39,7 +39,6 @@ from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
 from sportskills_lib.retrieval.relevance.prefix_sharing import pack
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
 from sportskills_lib.runs import artifacts
-from sportskills_lib.runs.fingerprints import sha256_file
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
 from sportskills_lib.training.loop import Loop, TrainingPlan
