@@ -9,6 +9,7 @@ unpickles what it finds.)
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 PATIENCE_S = 60.0  # how long a writer waits for another one
-_AT_ONCE = 500  # keys in one query; SQLite allows 999 at least
 _TABLES = """
 create table if not exists answers (key text primary key, model text, version text, answer text, asked_at text);
 create table if not exists spending (
@@ -26,6 +26,11 @@ create table if not exists spending (
 );
 create index if not exists spending_by_account on spending (account);
 """
+_KNOWN = "select key, answer from answers where key in (select value from json_each(?))"
+_SPENT = (
+    "select count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
+    " coalesce(sum(cost_usd), 0.0) from spending where account = ?"
+)
 
 
 class Spent(NamedTuple):
@@ -47,7 +52,7 @@ class AnswerCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._base = sqlite3.connect(
-                path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
+                path, timeout=PATIENCE_S, isolation_level="IMMEDIATE", check_same_thread=False
             )
             self._base.execute("pragma journal_mode = wal")
             self._base.execute("pragma synchronous = normal")
@@ -59,17 +64,8 @@ class AnswerCache:
 
     def load(self, keys: Iterable[str]) -> dict[str, str]:
         """The answers that are known, by key."""
-        wanted = list(keys)
-        found: dict[str, str] = {}
-        for first in range(0, len(wanted), _AT_ONCE):
-            some = wanted[first : first + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            with self._lock:
-                rows = self._base.execute(
-                    f"select key, answer from answers where key in ({marks})", some
-                )
-                found.update(rows.fetchall())
-        return found
+        with self._lock:
+            return dict(self._base.execute(_KNOWN, (json.dumps(list(keys)),)).fetchall())
 
     def record(
         self,
@@ -86,37 +82,15 @@ class AnswerCache:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         kept = [(key, model, version, answer, now) for key, answer in answers.items()]
-        cost = (
-            account,
-            model,
-            version,
-            outcome,
-            spent.prompt_tokens,
-            spent.completion_tokens,
-            spent.cost_usd,
-            now,
-        )
-        with self._lock:
-            self._base.execute("begin immediate")
-            try:
-                self._base.executemany(
-                    "insert or replace into answers values (?, ?, ?, ?, ?)", kept
-                )
-                self._base.execute("insert into spending values (?, ?, ?, ?, ?, ?, ?, ?)", cost)
-                self._base.execute("commit")
-            except BaseException:
-                self._base.execute("rollback")
-                raise
+        cost = (account, model, version, outcome, *spent[1:], now)
+        with self._lock, self._base:  # one transaction
+            self._base.executemany("insert or replace into answers values (?, ?, ?, ?, ?)", kept)
+            self._base.execute("insert into spending values (?, ?, ?, ?, ?, ?, ?, ?)", cost)
 
     def spent(self, account: str) -> Spent:
         """All that the account ever cost, in this and in earlier processes."""
-        query = (
-            "select count(*), coalesce(sum(prompt_tokens), 0), "
-            "coalesce(sum(completion_tokens), 0),"
-            " coalesce(sum(cost_usd), 0.0) from spending where account = ?"
-        )
         with self._lock:
-            return Spent(*self._base.execute(query, (account,)).fetchone())
+            return Spent(*self._base.execute(_SPENT, (account,)).fetchone())
 
     def close(self) -> None:
         """Give the file back; the next use needs a new object."""

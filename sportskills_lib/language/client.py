@@ -2,24 +2,23 @@
 
 Guarantees of :meth:`ChatClient.ask_many`: one answer a prompt, in order; an answer is kept on disk
 the moment it arrives and is never asked for again; at most ``concurrency`` questions are under way;
-busy servers (429, 5xx) are asked again after the wait that they name; spending, as the server
-counts tokens, never passes the budget of the account, over all its runs; and no answer of the
-server, whatever it says or breaks, is an exception. Only what makes every answer impossible is one:
-a wrong key, a model or an address that does not exist.
+busy servers (429, 5xx) are asked again after the wait that they name (openai's own client does
+that); spending, as the server counts tokens, never passes the budget of the account, over all its
+runs; and no answer of the server, whatever it says or breaks, is an exception. Only what makes
+every answer impossible is one: a wrong key, a model or an address that does not exist.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
 import logging
 import os
-import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from sportskills_lib.config import ChatConfig
 from sportskills_lib.language.cache import AnswerCache, Spent
-from sportskills_lib.language.retries import Trouble, trouble_of, wait_s
+from sportskills_lib.language.prompts import Prompt
 from sportskills_lib.runs import artifacts
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -41,31 +40,11 @@ KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 IMAGE_TOKENS = 2000  # what a picture is taken to cost until the server says
 FRAME_TOKENS = 64  # what a server adds around a prompt
 GIVE_UP = 8  # so many prompts in a row without an answer: the server is taken to be gone
-GONE = Trouble(
-    "given_up", f"{GIVE_UP} prompts in a row had no answer: the server is taken to be gone"
-)
+SILENT = ("timeout", "busy", "unreachable")
+REASONS = {403: "refused", 408: "unreachable", 409: "unreachable", 429: "busy", 451: "refused"}
 LOG_EVERY_S = 10.0
 
 log = logging.getLogger("sportskills")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One question. ``system`` holds our words, ``user`` holds data, ``images`` are data URLs
-    (:func:`data_url`).
-    """
-
-    version: str
-    system: str
-    user: str
-    images: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for image in self.images:
-            if not image.startswith("data:image/"):
-                raise ValueError(
-                    f"picture {image[:40]!r} is no data URL: use language.client.data_url"
-                )
 
 
 @dataclass(frozen=True)
@@ -80,12 +59,6 @@ class Answer(Generic[Shape]):
     value: Shape | None
     reason: str
     detail: str = ""
-    cached: bool = False
-
-
-def data_url(picture: bytes, *, kind: str = "jpeg") -> str:
-    """An encoded picture (JPEG, PNG) as a data URL, so that the server fetches nothing."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 @dataclass
@@ -109,7 +82,6 @@ class ChatClient:
     budget_usd: float = 0.0
     usd_in: float = 0.0
     usd_out: float = 0.0
-    longest_wait_s: float = 120.0
     answers: AnswerCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -138,13 +110,13 @@ class ChatClient:
     def __exit__(self, *_: object) -> None:
         self.answers.close()
 
-    def key(self, version: str, schema: type[BaseModel], *parts: str) -> str:
+    def key(self, prompt: Prompt, schema: type[BaseModel]) -> str:
         """What an answer is kept under: model, version of the prompt, schema, and all that the
         model was shown.
         """
-        return hashlib.sha256(
-            json.dumps([self.model, version, _shape(schema), *parts]).encode()
-        ).hexdigest()
+        shown = prompt.system, prompt.user, *map(_data_url, prompt.images)
+        parts = [self.model, prompt.version, _shape(schema), *shown]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def spent(self) -> Spent:
         """What the account has cost so far."""
@@ -156,10 +128,31 @@ class ChatClient:
         """An answer for each prompt. ``keep`` chooses what is remembered of one; by default all,
         under its own key.
 
-        May be called where an event loop runs already (a notebook). ValueError: wrong key, model or
-        address.
+        ``keep`` is called in threads, one at a time. ValueError: wrong key, model or address.
         """
-        return _in_a_thread(_Round(self, prompts, schema, keep).run())
+        from openai import DefaultHttpxClient, OpenAI
+
+        keys = [self.key(prompt, schema) for prompt in prompts]
+        numbers = {key: number for number, key in enumerate(keys)}  # the same question once
+        answers: dict[str, Answer[Shape]] = {}
+        logged = time.monotonic()
+        with (
+            ThreadPoolExecutor(max(1, self.concurrency)) as pool,
+            OpenAI(
+                base_url=self.url,
+                api_key=os.environ.get(KEY_VARIABLE) or "none",
+                max_retries=self.attempts - 1,
+                timeout=self.timeout_s,
+                http_client=DefaultHttpxClient(follow_redirects=False),
+            ) as api,
+        ):
+            ask = _Round(self, api, prompts, schema, keep).answer
+            for key, answer in zip(numbers, pool.map(ask, numbers, numbers.values()), strict=True):
+                answers[key] = answer
+                if time.monotonic() - logged >= LOG_EVERY_S:
+                    logged = time.monotonic()
+                    log.info(f"asked {self.model}: {len(answers)} of {len(numbers)}")
+        return [answers[key] for key in keys]
 
 
 @cache
@@ -168,73 +161,40 @@ def _shape(schema: type[BaseModel]) -> str:
 
 
 class _Round(Generic[Shape]):
-    """One call of ``ask_many``: what is under way, and what it may still cost."""
+    """The questions of one ``ask_many``, and what those under way may still cost."""
 
     def __init__(
-        self, client: ChatClient, prompts: Sequence[Prompt], schema: type[Shape], keep: Keep | None
+        self,
+        client: ChatClient,
+        api: Any,
+        prompts: Sequence[Prompt],
+        schema: type[Shape],
+        keep: Keep | None,
     ):
-        self.client, self.prompts, self.schema, self.keep = client, prompts, schema, keep
-        self.keys = [
-            client.key(each.version, schema, each.system, each.user, *each.images)
-            for each in prompts
-        ]
-        self.results: dict[str, Answer[Shape]] = {}
+        self.client, self.api, self.prompts = client, api, prompts
+        self.schema, self.keep = schema, keep
         self.spent_usd, self.reserved_usd = client.spent().cost_usd, 0.0
-        self.not_before = 0.0  # the loop's time before which a busy server wants no question
-        self.changed = asyncio.Condition()
-        self.spoken = time.monotonic()
+        self.changed = threading.Condition()
 
-    async def run(self) -> list[Answer[Shape]]:
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-        first: dict[str, int] = {}
-        for number, key in enumerate(self.keys):
-            first.setdefault(key, number)
-        todo = iter(first.items())
-        client = self.client
-        async with AsyncOpenAI(
-            base_url=client.url,
-            api_key=os.environ.get(KEY_VARIABLE) or "none",
-            max_retries=0,
-            timeout=client.timeout_s,
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
-        ) as api:
-            workers = [
-                asyncio.create_task(self._work(api, todo))
-                for _ in range(max(1, client.concurrency))
-            ]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-        return [self.results[key] for key in self.keys]
-
-    async def _work(self, api: Any, todo: Iterator[tuple[str, int]]) -> None:
-        for key, number in todo:
-            known = self.client.answers.load([key]).get(key)
-            if known is not None:
-                self.results[key] = Answer(
-                    self.schema.model_validate_json(known), "answered", cached=True
-                )
-                continue
-            most_usd = self._most_usd(self.prompts[number])
-            if not await self._reserve(most_usd):
-                detail = f"{self.spent_usd:.4f} of {self.client.budget_usd:.4f} dollars are spent"
-                self.results[key] = Answer(None, "budget", detail)
-                continue
-            try:
-                self.results[key] = await self._ask(api, key, number, most_usd)
-            finally:
-                async with self.changed:
-                    self.reserved_usd -= most_usd
-                    self.changed.notify_all()
-            if time.monotonic() - self.spoken >= LOG_EVERY_S:
-                self.spoken = time.monotonic()
-                log.info(f"asked {self.client.model}: {len(self.results)} of {len(set(self.keys))}")
-
-    # ---------------------------------------------------------------------------------------- money
+    def answer(self, key: str, number: int) -> Answer[Shape]:
+        """The answer to one prompt: the one that is known, else what the server says."""
+        client, prompt = self.client, self.prompts[number]
+        known = client.answers.load([key]).get(key)
+        if known is not None:
+            return Answer(self.schema.model_validate_json(known), "answered")
+        if client._silent >= GIVE_UP:
+            detail = f"{GIVE_UP} prompts in a row had no answer: the server is taken to be gone"
+            return Answer(None, "given_up", detail)
+        most_usd = self._most_usd(prompt)
+        if not self._reserve(most_usd):
+            detail = f"{self.spent_usd:.4f} of {client.budget_usd:.4f} dollars are spent"
+            return Answer(None, "budget", detail)
+        try:
+            return self._ask(key, number, most_usd)
+        finally:
+            with self.changed:
+                self.reserved_usd -= most_usd
+                self.changed.notify_all()
 
     def _most_usd(self, prompt: Prompt) -> float:
         """What the prompt can cost at most: no tokenizer makes more tokens than there are bytes."""
@@ -243,97 +203,107 @@ class _Round(Generic[Shape]):
             + FRAME_TOKENS
             + IMAGE_TOKENS * len(prompt.images)
         )
-        return (tokens * self.client.usd_in + self.client.max_tokens * self.client.usd_out) / 1e6
+        return self._usd(tokens, self.client.max_tokens)
 
-    async def _reserve(self, most_usd: float) -> bool:
+    def _usd(self, tokens_in: int, tokens_out: int) -> float:
+        return (tokens_in * self.client.usd_in + tokens_out * self.client.usd_out) / 1e6
+
+    def _reserve(self, most_usd: float) -> bool:
         """Whether the budget has room; what is under way may cost less than feared, so it is waited
         for.
         """
         budget_usd = self.client.budget_usd
-        async with self.changed:
+        with self.changed:
             while budget_usd and self.spent_usd + self.reserved_usd + most_usd > budget_usd:
                 if self.reserved_usd <= 1e-12:
                     return False
-                await self.changed.wait()
+                self.changed.wait()
             self.reserved_usd += most_usd
             return True
+
+    def _ask(self, key: str, number: int, most_usd: float) -> Answer[Shape]:
+        """Ask, with milder options where the server does not understand; an answer and its cost are
+        written down before anyone sees them.
+        """
+        client, prompt, options = self.client, self.prompts[number], dict(self.client._options)
+        while True:
+            try:
+                reply = self.api.chat.completions.create(
+                    model=client.model, messages=_messages(prompt), **_sent(options, self.schema)
+                )
+                break
+            except Exception as error:
+                reason, detail = _reason(error, client.url, client.model)
+                milder = relaxed(options, detail) if reason == "rejected" else None
+                if milder is None:
+                    client._silent = client._silent + 1 if reason in SILENT else 0
+                    return Answer(None, reason, detail)
+                options = milder
+        client._silent, client._options = 0, options
+        answer = read_reply(reply, self.schema)
+        spent = self._cost(getattr(reply, "usage", None), most_usd)
+        with self.changed:
+            self.spent_usd += spent.cost_usd
+            kept: Mapping[str, str] = {}
+            if answer.value is not None:
+                whole = {key: answer.value.model_dump_json()}
+                kept = self.keep(number, answer.value) if self.keep else whole
+            client.answers.record(
+                account=client.account,
+                model=client.model,
+                version=prompt.version,
+                outcome=answer.reason,
+                spent=spent,
+                answers=kept,
+            )
+        return answer
 
     def _cost(self, usage: Any, most_usd: float) -> Spent:
         into, out = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         if not isinstance(into, int) or not isinstance(out, int):
             return Spent(1, 0, 0, most_usd)  # it does not say: the most that it can be
-        return Spent(1, into, out, (into * self.client.usd_in + out * self.client.usd_out) / 1e6)
+        return Spent(1, into, out, self._usd(into, out))
 
-    # --------------------------------------------------------------------------------------- asking
 
-    async def _ask(self, api: Any, key: str, number: int, most_usd: float) -> Answer[Shape]:
-        """One prompt's answer, after as many attempts as it takes and is allowed."""
-        prompt, options, tries, trouble = self.prompts[number], dict(self.client._options), 0, GONE
-        while tries < self.client.attempts and self.client._silent < GIVE_UP:
-            await asyncio.sleep(max(0.0, self.not_before - asyncio.get_running_loop().time()))
-            try:
-                async with asyncio.timeout(self.client.timeout_s):
-                    reply = await api.chat.completions.create(
-                        model=self.client.model,
-                        messages=_messages(prompt),
-                        **_sent(options, self.schema),
-                    )
-            except Exception as error:
-                trouble = trouble_of(error, self.client.url, self.client.model)
-                if (
-                    trouble.reason == "rejected"
-                    and (milder := relaxed(options, trouble.detail)) is not None
-                ):
-                    options = milder
-                    continue
-                if not trouble.passes:
-                    self.client._silent = 0
-                    return Answer(None, trouble.reason, trouble.detail)
-                tries += 1
-                pause_s = wait_s(trouble.after_s, tries, random.random())
-                if pause_s > self.client.longest_wait_s:
-                    break
-                if trouble.after_s is not None:  # the server asked for a pause: all wait
-                    self.not_before = max(
-                        self.not_before, asyncio.get_running_loop().time() + pause_s
-                    )
-                elif tries < self.client.attempts:
-                    await asyncio.sleep(pause_s)
-                continue
-            self.client._silent = 0
-            self.client._options = options
-            return self._received(reply, key, number, most_usd)
-        self.client._silent += 1
-        return Answer(None, trouble.reason, trouble.detail)
+def _reason(error: Exception, url: str, model: str) -> tuple[str, str]:
+    """The reason and the detail of an Answer, from what openai raised after its retries.
 
-    def _received(self, reply: Any, key: str, number: int, most_usd: float) -> Answer[Shape]:
-        """Check a reply, and write down its cost and what is to be kept, before anyone sees it."""
-        answer = read_reply(reply, self.schema)
-        kept: Mapping[str, str] = {}
-        if answer.value is not None:
-            kept = (
-                self.keep(number, answer.value)
-                if self.keep
-                else {key: answer.value.model_dump_json()}
-            )
-        spent = self._cost(getattr(reply, "usage", None), most_usd)
-        self.spent_usd += spent.cost_usd
-        self.client.answers.record(
-            account=self.client.account,
-            model=self.client.model,
-            version=self.prompts[number].version,
-            outcome=answer.reason,
-            spent=spent,
-            answers=kept,
-        )
-        return answer
+    ValueError for what no other question would get past: key, model, address.
+    """
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        status, said = error.status_code, " ".join(str(error.message).split())[:300]
+        if status == 401:
+            raise ValueError(
+                f"{url} refuses the key: set OPENAI_API_KEY to one that it knows"
+            ) from None
+        if status == 404 or 300 <= status < 400:
+            raise ValueError(
+                f"{url} has no chat model {model!r} ({status}: {said}): correct chat_url (often "
+                "…/v1) or chat_model"
+            ) from None
+        other = "unreachable" if status >= 500 else "rejected"
+        return REASONS.get(status, other), f"{status}: {said}"
+    if isinstance(error, openai.APITimeoutError):
+        return "timeout", "no answer within the time limit"
+    if isinstance(error, openai.APIConnectionError):
+        return "unreachable", f"no connection: {error.__cause__ or error}"[:300]
+    if isinstance(error, openai.OpenAIError | ValueError):  # no JSON, or of another shape
+        return "malformed", f"{type(error).__name__}: {error}"[:300]
+    raise error
+
+
+def _data_url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
     """Our words as the system's message, the data as the user's; pictures stand before the data."""
     content: Any = prompt.user
     if prompt.images:
-        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in prompt.images]
+        urls = map(_data_url, prompt.images)
+        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         content = [*pictures, {"type": "text", "text": prompt.user}]
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
 
@@ -376,14 +346,12 @@ def relaxed(options: Mapping[str, Any], complaint: str) -> dict[str, Any] | None
 
 def read_reply(reply: Any, schema: type[Shape]) -> Answer[Shape]:
     """The answer in a reply: checked against the schema, or why it is none."""
-    choices = getattr(reply, "choices", None)
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message, ending = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
-    content, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
-    if message is None or not isinstance(content, str | None):
+    try:
+        choice = reply.choices[0]
+        text, refusal = (choice.message.content or "").strip(), choice.message.refusal
+    except (AttributeError, IndexError, KeyError, TypeError):
         return Answer(None, "malformed", "the reply contains no message")
-    text = content or ""
-    if refusal or ending == "content_filter" or not text.strip():
+    if refusal or choice.finish_reason == "content_filter" or not text:
         return Answer(None, "refused", str(refusal or "no words")[:200])
     start, end = text.find("{"), text.rfind("}")
     try:
@@ -393,39 +361,10 @@ def read_reply(reply: Any, schema: type[Shape]) -> Answer[Shape]:
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        cut = " (cut off)" if ending == "length" else ""
+        cut = " (cut off)" if choice.finish_reason == "length" else ""
         return Answer(
             None, "malformed", f"{'.'.join(map(str, first['loc']))}: {first['msg']}{cut}"[:200]
         )
-
-
-def _in_a_thread(work: Coroutine[Any, Any, list[Answer[Shape]]]) -> list[Answer[Shape]]:
-    """Run it to its end in a thread of its own; an interruption here cancels it there."""
-    outcome: list[Any] = [None, None]
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-
-    def run() -> None:
-        try:
-            outcome[0] = loop.run_until_complete(task)
-        except BaseException as error:
-            outcome[1] = error
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    thread = threading.Thread(target=run, name="chat", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.5)
-    except BaseException:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(5)
-        raise
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
 
 
 def open_client(config: ChatConfig, *, account: str) -> ChatClient:

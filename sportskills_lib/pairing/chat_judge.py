@@ -13,10 +13,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sportskills_lib import models
-from sportskills_lib.language.client import ChatClient, Prompt, data_url
+from sportskills_lib.language.client import ChatClient
+from sportskills_lib.language.prompts import AnswerShape, Prompt
 from sportskills_lib.pairing.judge_protocol import Evidence, Mode
 from sportskills_lib.tables import DEMONSTRATIONS
 
@@ -34,10 +35,8 @@ SYSTEM = (
 )
 
 
-class DemonstrationAnswer(BaseModel):
+class DemonstrationAnswer(AnswerShape):
     """What the model is to answer."""
-
-    model_config = ConfigDict(extra="forbid")
 
     demonstration: Literal["correct", "incorrect", "none"]
     confidence: float = Field(ge=0, le=1)
@@ -73,7 +72,7 @@ def question(item: Evidence, mode: Mode) -> Prompt:
     lines = [f"Lesson: {models.quoted(item.topic)}"] if item.topic else []
     if mode != "pixels":
         lines.append(f'The coach says: "{models.quoted(item.text)}"')
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[bytes, ...] = ()
     if mode != "text" and item.frames is not None:
         chosen = (
             np.linspace(0, len(item.frames) - 1, min(FRAMES, len(item.frames))).round().astype(int)
@@ -82,10 +81,10 @@ def question(item: Evidence, mode: Mode) -> Prompt:
     return Prompt(VERSION, SYSTEM, "\n".join(lines), pictures)
 
 
-def _picture(frame: np.ndarray) -> str:
+def _picture(frame: np.ndarray) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     written, data = cv2.imencode(
         ".jpg", cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR), options
     )
     assert written
-    return data_url(data.tobytes())
+    return data.tobytes()

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from sportskills_lib.curation.chat_judge import Verdicts, judge_videos
-from sportskills_lib.language.client import ChatClient, Prompt, data_url
+from sportskills_lib.language.client import ChatClient
+from sportskills_lib.language.prompts import Prompt
 
 START_S = 600.0
 SAID = [
@@ -104,7 +105,7 @@ def test_nonsense_is_undecided_and_nothing_is_lost(url: str, model: str, tmp_pat
 def test_it_takes_pictures(url: str, model: str, tmp_path: Path) -> None:
     import cv2
 
-    picture = data_url(cv2.imencode(".jpg", np.full((112, 112, 3), 128, np.uint8))[1].tobytes())
+    picture = cv2.imencode(".jpg", np.full((112, 112, 3), 128, np.uint8))[1].tobytes()
     with ChatClient(url=url, model=model, cache=tmp_path / "chat.sqlite", max_tokens=8) as chat:
         answer = chat.ask_many(
             [Prompt("v", "Answer.", "What is it?", images=(picture,))], Verdicts

@@ -127,7 +127,7 @@ def _chat(url: str, model: str) -> ChatClient:
 def chat_asker(client: ChatClient) -> Ask:
     """Asks through the library's chat client, one prompt at a time."""
     from sportskills_lib.curation.fetch.propose_skills import PROMPT_VERSION, ProposedSkills
-    from sportskills_lib.language.client import Prompt
+    from sportskills_lib.language.prompts import Prompt
 
     def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills | None:
         system = (

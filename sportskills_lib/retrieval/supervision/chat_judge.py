@@ -9,15 +9,20 @@ kept, and no answer is an error, only a pair left as the similarity had it.
 
 from __future__ import annotations
 
-import json
 import logging
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.language.client import ChatClient, Prompt, open_client
-from sportskills_lib.language.prompts import addresses_a_model
+from sportskills_lib.language.client import ChatClient, open_client
+from sportskills_lib.language.prompts import (
+    AnswerShape,
+    Prompt,
+    addresses_a_model,
+    data_prompt,
+    is_unsure,
+)
 from sportskills_lib.retrieval.supervision.labelling import Judge
 
 log = logging.getLogger("sportskills")
@@ -38,14 +43,11 @@ Answer with one JSON object and nothing else:
 {"corrects": "the elbow drops before contact", "mends": true, "probability": 0.9}
 "corrects": in at most twelve words, what the expert wants changed. "mends": whether the coach's words correct it.
 "probability": how likely it is, from 0 to 1, that they do."""
-DOUBT = (0.4, 0.6)  # a probability between these decides nothing
 PAIR = ("sport", "skill", "comment", "text")
 
 
-class Mending(BaseModel):
+class Mending(AnswerShape):
     """What the model is to answer."""
-
-    model_config = ConfigDict(extra="forbid")
 
     corrects: str
     mends: bool
@@ -53,12 +55,9 @@ class Mending(BaseModel):
 
 
 def question(sport: str, skill: str | None, comment: str, text: str) -> Prompt:
-    """The prompt about one pair; ``<`` and ``>`` are escaped, since chat formats mark roles with
-    them.
-    """
-    shown = {"sport": sport, "skill": skill, "expert": comment, "coach": text}
-    data = json.dumps(shown, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
-    return Prompt(VERSION, SYSTEM, data)
+    """The prompt about one pair."""
+    data = {"sport": sport, "skill": skill, "expert": comment, "coach": text}
+    return data_prompt(VERSION, SYSTEM, data)
 
 
 def verdict(answer: Mending | None) -> tuple[str | None, str | None]:
@@ -67,8 +66,7 @@ def verdict(answer: Mending | None) -> tuple[str | None, str | None]:
     """
     if answer is None:
         return None, None
-    low, high = DOUBT
-    doubtful = low < answer.probability < high or answer.mends != (answer.probability >= 0.5)
+    doubtful = is_unsure(answer.mends, answer.probability)
     return ("unsure" if doubtful else "yes" if answer.mends else "no"), answer.corrects[:200]
 
 
