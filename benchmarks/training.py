@@ -295,20 +295,30 @@ def pictures(args: argparse.Namespace, clips: int) -> Iterator[Any]:
 
 def embed_ours(args: argparse.Namespace, clips: int, *, bf16: bool = False) -> dict[str, float]:
     """Our tower over the frames that stage 02 keeps, or over films as it reads them."""
-    from sportskills_lib import models, video
+    from sportskills_lib import models
+    from sportskills_lib.runs.worker_pool import map_shards
 
     tower = models.load_tower(str(args.folder / "tower"))
     if args.task == "embed":
         tower.encode_frames(np.load(args.folder / "clips.npy", mmap_mode="r")[:clips], bf16=bf16)
         return {}
-    wanted = [
-        video.Clip(f"{i}", Path(path), tuple(times_s), args.size)
-        for i, (path, times_s) in enumerate(film_clips(args, clips))
+    wanted = film_clips(args, clips)
+    films = [
+        (path, np.stack([times_s for _, times_s in together]), args.size)
+        for path, together in itertools.groupby(wanted, key=lambda clip: clip[0])
     ]
-    found = video.read_clips(wanted, workers=2)
-    while part := list(itertools.islice(found, 16)):
-        tower.encode_frames(np.stack([clip.frames for clip in part]), bf16=bf16)
+    for film in map_shards(read_film, films, workers=2):
+        tower.encode_frames(film.array("frames"), bf16=bf16)
     return {}
+
+
+def read_film(task: tuple[str, np.ndarray, int]) -> dict[str, np.ndarray]:
+    """In a worker: the frames [clips, T, S, S, 3] of one film's clips, read together."""
+    from sportskills_lib import video
+
+    path, times_s, size_px = task
+    frames = video.read_frames(path, times_s.ravel(), size_px)
+    return {"frames": frames.reshape(*times_s.shape, *frames.shape[1:])}
 
 
 def embed_ours_bf16(args: argparse.Namespace, clips: int) -> dict[str, float]:

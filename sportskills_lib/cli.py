@@ -261,7 +261,7 @@ def probe(
     timeout_s: Annotated[float, typer.Option(help="A file that takes longer is given up.")] = 60.0,
 ) -> None:
     """Show for each file which reader is used and why, and its rate, frames, rotation and size."""
-    from sportskills_lib.video import examine_files
+    from sportskills_lib.video.table import examine_files
 
     for row in examine_files(files, timeout_s=timeout_s).iter_rows(named=True):
         if row["reader"] is None:
@@ -272,8 +272,7 @@ def probe(
             f"{row['frames']:>6} frames "
             f"({row['key_frames']} key) {row['width_px']}x{row['height_px']} turned "
             f"{row['rotation_deg']} from "
-            f"{row['start_s']} s for {row['duration_s']} s; pictures {row['pictures']}; "
-            f"{row['why']}"
+            f"{row['start_s']} s for {row['duration_s']} s; {row['why']}"
         )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.runs import worker_pool
 from sportskills_lib.tables import DroppedRow
-from sportskills_lib.video.clip_frames import read_spans
+from sportskills_lib.video.frame_reader import read_spans
 
 Item = tuple[
     str, str, tuple[tuple[float, float], ...], int, int

@@ -16,11 +16,12 @@ from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import camera_motion, rules_judge, shots, signatures, windows
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value
-from sportskills_lib.video.clip_frames import CUT_HZ, clip_times, inset_span
+from sportskills_lib.video.frame_reader import clip_times, inset_span
 
 BUFFER_BYTES = (
     256 * 2**20
 )  # a longer video is decoded again for its windows, rather than held in memory
+CUT_HZ = 30.0  # a cut is placed at one of the video's own frames, up to this rate
 
 WINDOWS: dict[str, Any] = {
     "clip_id": pl.String,
@@ -167,7 +168,7 @@ class _Film:
         """``count`` frames spread evenly over the span, each from the middle of its share: uint8
         [count, S, S, 3].
         """
-        times = clip_times(start_s, end_s, count, inset=True)
+        times = clip_times(*inset_span(start_s, end_s), count)
         index = np.searchsorted(self.times_s, times + 1e-6, side="right") - 1
         frames = self._at(index.clip(0, len(self.times_s) - 1))
         if size_px == self.size_px:

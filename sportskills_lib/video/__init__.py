@@ -16,11 +16,11 @@ by a plan made from the packets (:mod:`sportskills_lib.video.frame_sampling`): d
 file before its first picture and decodes every frame up to the one that is needed. Both scale
 with FFmpeg; decord2's filter is a little softer (1.6 of 255 on average, from 96 to 64 pixels).
 
-Decoders crash and hang: call these functions in worker processes, as :func:`read_clips` does, so
-that a bad file costs one clip. Every failure of a decoder is an :class:`UnreadableVideo`.
+Decoders crash and hang: call these functions in worker processes
+(:func:`sportskills_lib.runs.worker_pool.map_shards`), so that a bad file costs one item. Every
+failure of a decoder is an :class:`UnreadableVideo`.
 """
 
-from sportskills_lib.video.clips import Clip, ClipFrames, read_clips
 from sportskills_lib.video.frame_reader import (
     BATCH,
     cached_film,
@@ -28,7 +28,7 @@ from sportskills_lib.video.frame_reader import (
     read_frames,
     stream_frames,
 )
-from sportskills_lib.video.frame_shape import inner_size
+from sportskills_lib.video.frame_sampling import inner_size
 from sportskills_lib.video.probe import (
     EPSILON_S,
     SUFFIXES,
@@ -38,28 +38,21 @@ from sportskills_lib.video.probe import (
     VideoInfo,
     load_decoders,
     probe,
-    with_reader,
 )
-from sportskills_lib.video.table import examine_files
 
 __all__ = [
     "BATCH",
     "EPSILON_S",
     "SUFFIXES",
-    "Clip",
-    "ClipFrames",
     "OutsideVideo",
     "Reader",
     "UnreadableVideo",
     "VideoInfo",
     "cached_film",
-    "examine_files",
     "grid_times",
     "inner_size",
     "load_decoders",
     "probe",
-    "read_clips",
     "read_frames",
     "stream_frames",
-    "with_reader",
 ]

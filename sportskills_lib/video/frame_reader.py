@@ -1,4 +1,9 @@
-"""Frames at given times, or of a whole video at an even rate."""
+"""Frames at given times, of spans, or of a whole video at an even rate.
+
+The frames that represent a clip are the middles of equal parts of its span. 02 leaves out the very
+edges of a lesson's clip (:func:`inset_span`), since the encoder of a video mixes frames there with
+the next shot. A learner's span, in 04 and in `advise`, lies inside a take and is read to its ends.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,14 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from sportskills_lib.runs.content_store import ContentStore
-from sportskills_lib.video.frame_sampling import check_inside, sample
-from sportskills_lib.video.frame_shape import inner_size, square
+from sportskills_lib.video.frame_sampling import inner_size, sample, square
 from sportskills_lib.video.probe import (
     EPSILON_S,
+    OutsideVideo,
     Reader,
     UnreadableVideo,
     VideoInfo,
@@ -28,6 +32,31 @@ log = logging.getLogger("sportskills")
 VERSION = "video-2"  # part of every cache key: a change of pictures or of times changes it
 MOST_THREADS = 8
 BATCH = 64  # frames in memory at once while streaming
+INSET_S = 0.1  # frames at a clip's very edges are mixed with the next shot by the encoder
+
+
+def inset_span(start_s: float, end_s: float) -> tuple[float, float]:
+    """The span without its very edges, in seconds; of a short one an eighth is left out at most."""
+    inset = min(INSET_S, (end_s - start_s) / 8)
+    return start_s + inset, end_s - inset
+
+
+def clip_times(start_s: float, end_s: float, count: int) -> np.ndarray:
+    """``count`` times in the middle of equal parts of a span: both ends count alike."""
+    return start_s + (end_s - start_s) / count * (np.arange(count) + 0.5)
+
+
+def read_spans(
+    info: VideoInfo, spans: Sequence[tuple[float, float]], count: int, size_px: int
+) -> np.ndarray:
+    """The frames of learners' spans of one video, uint8 [spans, count, S, S, 3].
+
+    Times outside the video are those of its first or last frame. UnreadableVideo when decoding
+    fails.
+    """
+    times_s = np.concatenate([clip_times(start_s, end_s, count) for start_s, end_s in spans])
+    frames = read_frames(info, times_s.clip(0.0, info.duration_s), size_px)
+    return frames.reshape(-1, count, *frames.shape[1:])
 
 
 def read_frames(
@@ -41,35 +70,28 @@ def read_frames(
     asked.
 
     The picture at t is the last frame presented at or before t; before the first frame it is the
-    first. ValueError for a time outside the video, UnreadableVideo when decoding fails. PyAV reads,
-    by a plan, unless decord is asked for; it decodes with all cores, but in a worker process with
-    one thread, since the workers are the parallel part.
+    first. OutsideVideo for a time outside the video, UnreadableVideo when decoding fails. PyAV
+    reads, by a plan, unless decord is asked for; it decodes with all cores, but in a worker process
+    with one thread, since the workers are the parallel part.
     """
-    wanted = np.asarray(times_s, dtype=np.float64)
-    info = path if isinstance(path, VideoInfo) else None
-    if reader == "decord" and info is None:
-        info = probe(path, reader=reader)  # type: ignore[arg-type]
-    if info is not None:
-        check_inside(info, wanted)
-    order = np.argsort(wanted, kind="stable")
-    frames = np.empty((len(wanted), size_px, size_px, 3), np.uint8)
-    if info is not None and reader == "decord":
-        pictures = _by_decord(info, wanted[order], size_px)
+    info = path if isinstance(path, VideoInfo) else probe(path, reader="pyav")
+    order = np.argsort(times_s, kind="stable")
+    wanted_s = np.asarray(times_s, dtype=np.float64)[order]
+    if len(wanted_s) and (wanted_s[0] < -EPSILON_S or wanted_s[-1] > info.duration_s + 0.05):
+        raise OutsideVideo(
+            f"{info.path.name} lasts {info.duration_s:.2f} s; frames were asked from "
+            f"{wanted_s[0]:.2f} to {wanted_s[-1]:.2f} s: ask inside the video"
+        )
+    if reader == "decord":
+        pictures = _by_decord(info, wanted_s, size_px)
     else:
-        file = info.path if info else Path(path)  # type: ignore[arg-type]
-        pictures = sample(file, wanted[order], size_px, info=info, threads=_threads())
+        cores = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+        threads = 1 if multiprocessing.parent_process() else cores
+        pictures = sample(info, wanted_s, size_px, threads=threads)
+    frames = np.empty((len(wanted_s), size_px, size_px, 3), np.uint8)
     for place, picture in zip(order, pictures, strict=True):
         frames[place] = picture
     return frames
-
-
-def _threads() -> int:
-    """Decoding threads of a lone read: the cores that this process may use, or one where it has
-    siblings.
-    """
-    return (
-        1 if multiprocessing.parent_process() else min(len(os.sched_getaffinity(0)), MOST_THREADS)
-    )
 
 
 def grid_times(info: VideoInfo, rate_hz: float) -> np.ndarray:
@@ -82,11 +104,8 @@ def stream_frames(info: VideoInfo, rate_hz: float, size_px: int) -> Iterator[np.
     it in memory.
     """
     times_s = grid_times(info, rate_hz)
-    pictures = (
-        _by_decord(info, times_s, size_px)
-        if info.reader == "decord"
-        else _by_pyav(info, times_s, size_px)
-    )
+    read = _by_decord if info.reader == "decord" else sample
+    pictures = read(info, times_s, size_px)
     batch: list[np.ndarray] = []
     for picture in pictures:
         batch.append(picture)
@@ -118,10 +137,6 @@ def cached_film(
         yield film[first : first + BATCH]
 
 
-def _by_pyav(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
-    yield from sample(info.path, wanted_s, size_px, info=info)
-
-
 def _by_decord(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
     """By decord, and by PyAV from where decord gives up: it refuses some widths (16, 24, 48 px) and
     some streams.
@@ -133,12 +148,11 @@ def _by_decord(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[
             done += 1
     except Exception:
         log.debug("%s: decord gave up after %d frames; PyAV goes on", info.path.name, done)
-        yield from _by_pyav(info, wanted_s[done:], size_px)
+        yield from sample(info, wanted_s[done:], size_px)
 
 
 def _decord_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
     decord = import_decord()
-
     with decoder_errors(info.path):
         width, height = inner_size(info.width_px, info.height_px, size_px)
         reader = decord.VideoReader(
@@ -148,9 +162,7 @@ def _decord_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Ite
             raise UnreadableVideo(
                 f"{info.path.name}: decord lists {len(reader)} frames of {len(info.times_s)}"
             )
-        indices = np.maximum(
-            np.searchsorted(info.times_s, wanted_s + EPSILON_S, side="right") - 1, 0
-        )
+        indices = info.frames_at(wanted_s)
         for first in range(0, len(indices), BATCH):
             part, places = np.unique(indices[first : first + BATCH], return_inverse=True)
             frames = reader.get_batch(part).asnumpy()

@@ -25,16 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.video.frame_shape import Shaper
 from sportskills_lib.video.probe import (
     EPSILON_S,
-    OutsideVideo,
     UnreadableVideo,
     VideoInfo,
     decoder_errors,
     open_video,
     pixel_aspect,
-    probe,
+    turn_of,
 )
 
 SEEK_GAP_S = 10.0  # longer stretches without a wanted frame are sought over, shorter ones read
@@ -49,82 +47,90 @@ class _Unplanned(Exception):
 
 
 def sample(
-    path: Path,
-    wanted_s: np.ndarray,
-    size_px: int,
-    *,
-    info: VideoInfo | None = None,
-    threads: int = 1,
+    info: VideoInfo, wanted_s: np.ndarray, size_px: int, *, threads: int = 1
 ) -> Iterator[np.ndarray]:
-    """Squares [size_px, size_px, 3] on screen at ascending ``wanted_s``; from the packets alone, or
-    with a probe.
+    """Squares [size_px, size_px, 3] on screen at ascending ``wanted_s``, which lie in the video.
 
-    The number of ``threads`` changes no picture. ValueError for a time outside the video,
-    UnreadableVideo when decoding fails.
+    The number of ``threads`` changes no picture. UnreadableVideo when decoding fails.
     """
     done = 0
-    with decoder_errors(path):
+    with decoder_errors(info.path):
         from av import FFmpegError
 
         for count in (threads, 1) if threads > 1 else (1,):
             try:
-                for picture in _planned(path, wanted_s[done:], size_px, info, threads=count):
+                for picture in _planned(info, wanted_s[done:], size_px, threads=count):
                     yield picture
                     done += 1
                 return
             except (_Unplanned, FFmpegError):
                 pass  # one thread, or the thorough way, can, or says what is wrong
-        info = info or probe(path, reader="pyav")
-        check_inside(info, wanted_s)
         yield from _thorough(info, wanted_s[done:], size_px)
 
 
-def how_sampled(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> str:
-    """Read these pictures, and say how: ``planned``, or ``from the beginning``. UnreadableVideo
-    when neither can.
+# ------------------------------------------------------------------------------------------ squares
+
+
+def inner_size(width_px: int, height_px: int, size_px: int) -> tuple[int, int]:
+    """Width and height of the picture inside its square."""
+    scale = size_px / max(width_px, height_px)
+    return max(1, round(width_px * scale)), max(1, round(height_px * scale))
+
+
+def square(frame: np.ndarray, size_px: int) -> np.ndarray:
+    """The picture in the middle of a black square: uint8 [size_px, size_px, 3]."""
+    height, width = frame.shape[:2]
+    whole = np.zeros((size_px, size_px, 3), np.uint8)
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    whole[top : top + height, left : left + width] = frame
+    return whole
+
+
+class _Shaper:
+    """Makes squares of one video's decoded frames: scaled, turned upright, letterboxed.
+
+    One scaler is kept for all frames: a frame's own ``reformat`` builds the filter anew each time,
+    and starts threads. Colours follow the frame's own matrix and range (BT.601 limited where the
+    file does not say).
     """
-    from av import FFmpegError
 
-    try:
-        for _ in _planned(info.path, wanted_s, size_px, info):
-            pass
-        return "planned"
-    except (_Unplanned, FFmpegError):
-        with decoder_errors(info.path):
-            for _ in _thorough(info, wanted_s, size_px):
-                pass
-        return "from the beginning"
+    def __init__(self, size_px: int, aspect: float):
+        from av.video.reformatter import VideoReformatter
 
+        self.size_px, self.aspect, self.scaler = size_px, aspect, VideoReformatter()
 
-def check_inside(info: VideoInfo, wanted_s: np.ndarray) -> None:
-    """ValueError for a time outside the video."""
-    if wanted_s.size and (wanted_s.min() < -EPSILON_S or wanted_s.max() > info.duration_s + 0.05):
-        raise OutsideVideo(
-            f"{info.path.name} lasts {info.duration_s:.2f} s; frames were asked from "
-            f"{wanted_s.min():.2f} to "
-            f"{wanted_s.max():.2f} s: ask inside the video"
+    def square(self, frame: Any) -> np.ndarray:
+        """The frame upright in its square: uint8 [size_px, size_px, 3]."""
+        turn, width = turn_of(frame), max(1, round(frame.width * self.aspect))
+        upright = (frame.height, width) if turn % 180 else (width, frame.height)
+        inner = inner_size(*upright, self.size_px)
+        width, height = inner[::-1] if turn % 180 else inner
+        small = self.scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation="BILINEAR",  # a triangle over all source pixels
+            threads=1,
         )
+        return square(np.rot90(small.to_ndarray(), turn // 90), self.size_px)
+
+
+# --------------------------------------------------------------------------------------- by a plan
 
 
 def _planned(
-    path: Path, wanted_s: np.ndarray, size_px: int, info: VideoInfo | None, *, threads: int = 1
+    info: VideoInfo, wanted_s: np.ndarray, size_px: int, *, threads: int = 1
 ) -> Iterator[np.ndarray]:
-    container, stream = open_video(path, threads=threads)
+    container, stream = open_video(info.path, threads=threads)
     with container:
-        if container.format.name not in SEEKABLE or (len(wanted_s) and wanted_s[0] < -EPSILON_S):
+        if container.format.name not in SEEKABLE:
             raise _Unplanned
-        plan, shaper = _Plan(path, container, stream), Shaper(size_px, pixel_aspect(stream))
-        zero_s = plan.begin()
-        zero_s = zero_s if info is None else info.start_s
-        ticks = np.floor((wanted_s + EPSILON_S + zero_s) / float(stream.time_base)).astype(np.int64)
-        last, picture, checked = None, None, info is not None
-        with closing(plan):
-            for shown, frame, is_end in plan.frames(ticks):
-                if (
-                    is_end and not checked
-                ):  # at or after the last frame: only all frame times say when it ends
-                    checked = True
-                    check_inside(probe(path, reader="pyav"), wanted_s)
+        ticks = (wanted_s + EPSILON_S + info.start_s) / float(stream.time_base)
+        shaper = _Shaper(size_px, pixel_aspect(stream))
+        last, picture = None, None
+        with closing(_Plan(info.path, container, stream)) as plan:
+            for shown, frame in plan.frames(np.floor(ticks).astype(np.int64)):
                 if picture is None or shown != last:
                     last, picture = shown, shaper.square(frame)
                 yield picture
@@ -138,23 +144,16 @@ class _Plan:
     """
 
     def __init__(self, path: Path, container: Any, stream: Any):
-        self.path, self.container, self.stream, self.codec = (
-            path,
-            container,
-            stream,
-            stream.codec_context,
-        )
-        self.opened: list[
-            tuple[Any, Any]
-        ] = []  # the file once more, to seek in while the decoder is at work
+        self.path, self.container, self.stream = path, container, stream
+        self.codec = stream.codec_context
+        # the file once more, to seek in while the decoder is at work
+        self.opened: list[tuple[Any, Any]] = []
         self.packets = container.demux(stream)
         self.held: dict[int, Any] = {}  # read, but not fed
-        self.shown: list[
-            tuple[int, int]
-        ] = []  # stamp and number of the frames not yet passed, in order of showing
-        self.keys: list[
-            tuple[int, int]
-        ] = []  # number and stamp of the key frames since the last jump
+        # stamp and number of the frames not yet passed, in order of showing
+        self.shown: list[tuple[int, int]] = []
+        # number and stamp of the key frames since the last jump
+        self.keys: list[tuple[int, int]] = []
         self.read, self.fed, self.newest = 0, 0, 0  # newest: stamp of the packet read last
         self.read_to: int | None = None  # no later packet is decoded, so none is shown, before this
         self.live, self.ended, self.jumped = False, False, False
@@ -165,24 +164,14 @@ class _Plan:
         for container, _ in self.opened:
             container.close()
 
-    def begin(self) -> float:
-        """Read the first packets. Returns the stream's own time at which playback starts, in
-        seconds.
-        """
+    def frames(self, ticks: np.ndarray) -> Iterator[tuple[int, Any]]:
+        """For each ascending tick the stamp of the frame on screen, and the frame."""
         while not self.shown and not self.ended:
             self._read_packet()
         if not self.shown:
             raise _Unplanned
         self._read_past(self.shown[0][0])
-        return min(
-            (self.container.start_time or 0) / 1e6, float(self.shown[0][0] * self.stream.time_base)
-        )
-
-    def frames(self, ticks: np.ndarray) -> Iterator[tuple[int, Any, bool]]:
-        """For each ascending tick: the stamp of the frame on screen, the frame, and whether it is
-        the file's last.
-        """
-        queue: deque[tuple[int, bool]] = deque()
+        queue: deque[int] = deque()
         for tick in ticks.tolist():
             if self._is_far(tick):
                 self._seek(tick)
@@ -197,7 +186,7 @@ class _Plan:
                     self.held.pop(passed, None)
                 self.fed = start
             self._feed(number, stamp)
-            queue.append((stamp, self.ended and stamp == self.shown[-1][0]))
+            queue.append(stamp)
             yield from self._emit(queue)
         yield from self._drain(queue)
 
@@ -208,6 +197,10 @@ class _Plan:
             return
         if packet.pts is None or (packet.dts is not None and packet.pts < packet.dts):
             raise _Unplanned
+        self._take(packet)
+
+    def _take(self, packet: Any) -> None:
+        """Number a packet that was read, and keep it until it is fed."""
         self.held[self.read] = packet
         if packet.is_keyframe:
             self.keys.append((self.read, packet.pts))
@@ -237,9 +230,8 @@ class _Plan:
         read already.
         """
         margin = int(SEEK_MARGIN_S / float(self.stream.time_base))
-        if (
-            self.live and not self.opened
-        ):  # seeking empties the decoder of the container's own stream
+        # seeking empties the decoder of the container's own stream
+        if self.live and not self.opened:
             self.opened.append(open_video(self.path))
         container, stream = self.opened[0] if self.opened else (self.container, self.stream)
         container.seek(tick - margin, stream=stream, backward=True)
@@ -254,12 +246,8 @@ class _Plan:
                 if packet is None or packet.size == 0:
                     raise _Unplanned
             return
-        self.keys, self.shown, self.read_to, self.jumped = [], [], first.dts, True
-        self.keys.append((self.read, first.pts))
-        self.held[self.read] = first
-        if not first.is_discard:
-            self.shown.append((first.pts, self.read))
-        self.read, self.newest = self.read + 1, first.pts
+        self.keys, self.shown, self.read_to, self.jumped = [], [], None, True
+        self._take(first)
 
     def _feed(self, number: int, stamp: int) -> None:
         """Decode up to packet ``number``; frames shown before it may be left out where nothing
@@ -278,15 +266,15 @@ class _Plan:
                 raise _Unplanned
             self.ready[frame.pts] = frame
 
-    def _emit(self, queue: deque[tuple[int, bool]]) -> Iterator[tuple[int, Any, bool]]:
+    def _emit(self, queue: deque[int]) -> Iterator[tuple[int, Any]]:
         """The frames that are out, as far as the queue's order allows."""
-        while queue and queue[0][0] in self.ready:
-            stamp, is_last = queue.popleft()
-            yield stamp, self.ready[stamp], is_last
-        first = queue[0][0] if queue else self.shown[0][0] if self.shown else 0
+        while queue and queue[0] in self.ready:
+            stamp = queue.popleft()
+            yield stamp, self.ready[stamp]
+        first = queue[0] if queue else self.shown[0][0]
         self.ready = {stamp: frame for stamp, frame in self.ready.items() if stamp >= first}
 
-    def _drain(self, queue: deque[tuple[int, bool]]) -> Iterator[tuple[int, Any, bool]]:
+    def _drain(self, queue: deque[int]) -> Iterator[tuple[int, Any]]:
         """Everything that the decoder still has; it then waits for a key frame."""
         if self.live:
             self._collect(None)
@@ -297,48 +285,38 @@ class _Plan:
             raise _Unplanned
 
 
+# ------------------------------------------------------------------------------ from the beginning
+
+
 def _thorough(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
     """Every frame decoded from the beginning, those on screen at the wanted times converted."""
-    indices = np.maximum(np.searchsorted(info.times_s, wanted_s + EPSILON_S, side="right") - 1, 0)
+    indices = info.frames_at(wanted_s)
     container, stream = open_video(info.path)
     with container:
-        shaper, place, picture, shown = Shaper(size_px, pixel_aspect(stream)), 0, None, -1
-        for frame in container.decode(stream) if len(indices) else ():
-            if frame.time is None:
-                continue
-            index = (
-                int(
-                    np.searchsorted(
-                        info.times_s, frame.time - info.start_s + EPSILON_S, side="right"
-                    )
-                )
-                - 1
-            )
-            while (
-                place < len(indices) and indices[place] < index
-            ):  # the decoder dropped it: the one before is shown
-                yield _stand_in(
-                    info,
-                    shaper,
-                    frame if picture is None else picture,
-                    max(shown, 0),
-                    indices[place],
-                )
-                place += 1
+        shaper, place, picture, shown = _Shaper(size_px, pixel_aspect(stream)), 0, None, -1
+        for frame in container.decode(stream):
             if place == len(indices):
                 return
-            picture, shown = frame, index
-            if indices[place] == index:
-                square = shaper.square(frame)
-                while place < len(indices) and indices[place] == index:
-                    yield square
-                    place += 1
+            if frame.time is None:
+                continue
+            stamp_s = frame.time - info.start_s + EPSILON_S
+            index = int(np.searchsorted(info.times_s, stamp_s, side="right")) - 1
+            while place < len(indices) and indices[place] < index:
+                on_screen = frame if picture is None else picture
+                yield _stand_in(info, shaper, on_screen, max(shown, 0), indices[place])
+                place += 1
+            if index > shown:
+                picture, shown = frame, index
         for index in indices[place:]:
             yield _stand_in(info, shaper, picture, shown, index)
 
 
-def _stand_in(info: VideoInfo, shaper: Shaper, picture: Any, shown: int, wanted: int) -> np.ndarray:
-    """The picture shown before a frame that never came out, if it is not long before."""
+def _stand_in(
+    info: VideoInfo, shaper: _Shaper, picture: Any, shown: int, wanted: int
+) -> np.ndarray:
+    """The picture that is on screen in place of the frame ``wanted``: itself, or one not long
+    before, where the frame never came out.
+    """
     if picture is None:
         raise UnreadableVideo(f"{info.path.name}: no frame could be decoded")
     if info.times_s[wanted] - info.times_s[shown] > LOST_S:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,10 @@ class VideoInfo:
     start_s: float  # the stream's own time at which playback starts, which becomes zero
     why: str = ""  # why this reader
     key_frames: int = 0
+
+    def frames_at(self, times_s: np.ndarray) -> np.ndarray:
+        """Numbers of the frames on screen at these times; before the first it is the first."""
+        return np.maximum(np.searchsorted(self.times_s, times_s + EPSILON_S, side="right") - 1, 0)
 
 
 def load_decoders() -> None:
@@ -232,18 +236,11 @@ def _obstacle(path: Path, pixels: str, rotation: int, aspect: float, times_s: np
         return f"decord ignores the pixels' aspect of {aspect:.3f}"
     try:
         decord = import_decord()
-
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-        count = len(reader)
-        if count != len(times_s):
-            return f"decord lists {count} frames of {len(times_s)}"
-        stamps = reader.get_frame_timestamp(range(count))[:, 0]
+        if len(reader) != len(times_s):
+            return f"decord lists {len(reader)} frames of {len(times_s)}"
+        stamps = reader.get_frame_timestamp(range(len(reader)))[:, 0]
     except Exception:
         return "decord cannot open it"
     error_s = float(np.abs((stamps - stamps[0]) - (times_s - times_s[0])).max())
     return f"decord's frame times are {error_s:.3f} s off" if error_s > 2e-3 else ""
-
-
-def with_reader(info: VideoInfo, reader: Literal["decord", "pyav"]) -> VideoInfo:
-    """The same video, read by the named reader."""
-    return replace(info, reader=reader, why="as asked")

@@ -10,14 +10,12 @@ import polars as pl
 
 from sportskills_lib.formats.files import escape_unprintable
 from sportskills_lib.runs.worker_pool import Value, map_shards
-from sportskills_lib.video.frame_reader import stream_frames
-from sportskills_lib.video.frame_sampling import how_sampled
+from sportskills_lib.video.frame_reader import read_frames, stream_frames
 from sportskills_lib.video.probe import UnreadableVideo, load_decoders, probe
 
 SCHEMA = {
     "file": pl.String,
     "reader": pl.String,  # of the whole video at an even rate; null: none can
-    "pictures": pl.String,  # how single pictures are read: planned, or from the beginning
     "codec": pl.String,
     "fps": pl.Float64,
     "frames": pl.Int64,
@@ -60,7 +58,7 @@ def examine_files(
 def _examine(path: Path) -> Value:
     try:
         info = probe(path)
-        pictures = how_sampled(info, np.linspace(0, info.times_s[-1], LOOKS), SIDE_PX)
+        read_frames(info, np.linspace(0, info.times_s[-1], LOOKS), SIDE_PX)
         next(stream_frames(info, LOOKS / max(info.duration_s, 1e-3), SIDE_PX))
     except UnreadableVideo as error:
         return {"row": _row(path, why=str(error))}
@@ -68,7 +66,6 @@ def _examine(path: Path) -> Value:
         "row": _row(
             path,
             reader=info.reader,
-            pictures=pictures,
             codec=info.codec,
             fps=round(info.fps, 3),
             frames=len(info.times_s),

@@ -145,7 +145,7 @@ def film(
             settings: dict[str, Any] = {**coding, "threads": "1"}
             stream.options = settings
             stream.codec_context.time_base = 1 / fps
-            squares = sample(info.path, times_s, size, info=info)
+            squares = sample(info, times_s, size)
             for count, frame in enumerate(_inside(squares, width, height)):
                 frame.pts, frame.time_base = count, 1 / fps
                 container.mux(stream.encode(frame))
@@ -178,7 +178,7 @@ def film_strip(
     """
     start_s, end_s = _within(info, start_s, end_s)
     times_s = start_s + (end_s - start_s) * (np.arange(moments) + 0.5) / moments
-    squares = np.stack(list(sample(info.path, times_s, side_px, info=info)))
+    squares = np.stack(list(sample(info, times_s, side_px)))
     width, height = video.inner_size(info.width_px, info.height_px, side_px)
     top, left = (side_px - height) // 2, (side_px - width) // 2
     return pictures.strip(squares[:, top : top + height, left : left + width], moments=moments)

@@ -29,7 +29,7 @@ from sportskills_lib.learner_data import (
 )
 from sportskills_lib.learner_data.takes import exo_view, sport_and_skill
 from sportskills_lib.retrieval import figures, stage
-from sportskills_lib.video.clip_frames import clip_times
+from sportskills_lib.video.frame_reader import clip_times
 
 
 @pytest.fixture

@@ -79,14 +79,6 @@ def write_pid_and_sleep(item: str) -> dict[str, pl.DataFrame | np.ndarray]:
     return square(0)
 
 
-class DeadlyTimes(tuple):
-    """Times that kill the process that reads frames at them, as some files do to their decoder."""
-
-    def __array__(self, *_: object, **__: object) -> np.ndarray:
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
-
-
 def die_while_sending(item: int) -> dict[str, pl.DataFrame | np.ndarray]:
     """Item 7's process is killed when it has sent the head of its answer, but not the rest."""
     if item == 7:

@@ -28,7 +28,8 @@ def moving(count: int, size_px: int = 48) -> np.ndarray:
 
 
 def planned(path: Path, wanted_s: np.ndarray) -> np.ndarray:
-    return np.stack(list(frame_sampling._planned(path, wanted_s, 48, None)))
+    info = video.probe(path, reader="pyav")
+    return np.stack(list(frame_sampling._planned(info, wanted_s, 48)))
 
 
 def thorough(path: Path, wanted_s: np.ndarray) -> np.ndarray:
@@ -135,15 +136,17 @@ def test_a_far_clip_does_not_read_what_lies_before(
         tmp_path / "f.mp4", shot(1, 600, moves=True, size_px=48), times_s=times, options={"g": "25"}
     )
     plans: list[Any] = []
-    begin = frame_sampling._Plan.begin
+    frames = frame_sampling._Plan.frames
     monkeypatch.setattr(
-        frame_sampling._Plan, "begin", lambda plan: plans.append(plan) or begin(plan)
+        frame_sampling._Plan,
+        "frames",
+        lambda plan, ticks: plans.append(plan) or frames(plan, ticks),
     )
     planned(film, np.array([110.0, 111.0]))
     assert plans[0].read < 60  # of 600 packets
 
 
-def test_a_time_after_the_end_is_an_error_without_a_probe_too(tmp_path: Path) -> None:
+def test_a_time_outside_a_film_named_by_its_path_is_an_error(tmp_path: Path) -> None:
     film = write_film(tmp_path / "f.mp4", moving(50), fps=25)
     assert video.read_frames(film, [1.99], 48).shape == (1, 48, 48, 3)
     with pytest.raises(video.OutsideVideo, match=r"lasts 2\.00 s"):
@@ -212,9 +215,11 @@ def test_hard_videos_by_plan_and_by_reading_everything(path: Path) -> None:
     wanted = np.sort(np.random.default_rng(0).uniform(0, info.times_s[-1], 8))
     oracle = thorough(path, wanted)
     np.testing.assert_array_equal(video.read_frames(path, wanted, 48), oracle)
-    assert (video.frame_sampling.how_sampled(info, wanted, 48) == "planned") == (
-        path.name not in UNPLANNED
-    )
+    if path.name in UNPLANNED:
+        with pytest.raises((frame_sampling._Unplanned, av.FFmpegError)):
+            planned(path, wanted)
+    else:
+        np.testing.assert_array_equal(planned(path, wanted), oracle)
     if info.reader == "decord":
         other = video.read_frames(info, wanted, 48, reader="decord").astype(int)
         assert np.abs(other - oracle).mean() < 1.5
@@ -225,21 +230,21 @@ def test_hard_videos_by_plan_and_by_reading_everything(path: Path) -> None:
 )
 def test_threads_change_no_picture(tmp_path: Path, name: str) -> None:
     film = write_film(tmp_path / name, moving(150), fps=25, **FILMS[name])
-    ends = float(video.probe(film, reader="pyav").times_s[-1])
-    wanted = np.sort(np.random.default_rng(4).uniform(0, ends, 20))
+    info = video.probe(film, reader="pyav")
+    wanted = np.sort(np.random.default_rng(4).uniform(0, float(info.times_s[-1]), 20))
     for threads in (2, 5):
         read = (
             frame_sampling.sample if name == "open.mp4" else frame_sampling._planned
         )  # a late start there counts as damage
-        many = list(read(film, wanted, 48, info=None, threads=threads))
+        many = list(read(info, wanted, 48, threads=threads))
         np.testing.assert_array_equal(np.stack(many), thorough(film, wanted))
 
 
 def outcome(film: Path, threads: int) -> np.ndarray | str:
     try:
-        return np.stack(
-            list(frame_sampling.sample(film, np.linspace(0, 5.9, 12), 48, threads=threads))
-        )
+        info = video.probe(film, reader="pyav")
+        wanted = np.linspace(0, info.times_s[-1], 12)
+        return np.stack(list(frame_sampling.sample(info, wanted, 48, threads=threads)))
     except video.UnreadableVideo as error:
         return str(error)
 

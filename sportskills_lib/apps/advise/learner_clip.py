@@ -22,7 +22,7 @@ from sportskills_lib.pairing import camera_motion, shots, windows
 from sportskills_lib.plots.style import plain
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
-from sportskills_lib.video.clip_frames import read_spans
+from sportskills_lib.video.frame_reader import read_spans
 
 VERSION = "learner-2"
 LOOK_S = 0.5  # motion is measured over so long …
