@@ -29,7 +29,7 @@ from sportskills_lib.retrieval.supervision.labelling import (
 from sportskills_lib.runs import artifacts
 
 TRUTH = "data/raw/demo/truth"
-OFF = {"mask_against": "none", "mask_ceiling": 2.0}
+OFF = {"mask_against": "none"}
 MINED = {"mined_negatives": 8}
 
 

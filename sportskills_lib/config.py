@@ -378,9 +378,6 @@ class RetrievalConfig(ChatConfig):
     mined_depth: int = Field(
         50, ge=1, description="how many of the first stage's best clips are looked at for them"
     )
-    negatives_ratio: float = Field(
-        0.0, ge=0, description="most negatives for one positive, such as 1 to 8; 0: no limit"
-    )
     text_similarity: str = Field(
         "tfidf", description="tfidf, tower (03's text tower), or a text model: folder, hub id"
     )
@@ -390,15 +387,9 @@ class RetrievalConfig(ChatConfig):
     mask_similarity: str = Field(
         "tower", description="what masks negatives, as text_similarity; empty: the same one"
     )
-    mask_ceiling: float = Field(
-        2.0, description="a negative so similar to the comment is masked; above 1: none"
-    )
-    mask_against: Literal["none", "mean", "lowest"] = Field(
+    mask_against: Literal["none", "mean"] = Field(
         "mean",
-        description=(
-            "whose similarity, of the learner's positives, a negative must not come "
-            "near; none: no mask"
-        ),
+        description="a negative must not come near the mean of the positives; none: no mask",
     )
     mask_margin: float = Field(0.1, description="how far below that it must stay")
     supervision_judge: Literal["similarity", "chat"] = Field(

@@ -26,7 +26,7 @@ from sportskills_lib.retrieval.supervision.labelling import (
     check_splits,
     clip_texts,
 )
-from sportskills_lib.retrieval.supervision.negatives import LIKE_POSITIVES, TOO_ALIKE
+from sportskills_lib.retrieval.supervision.negatives import LIKE_POSITIVES
 from sportskills_lib.retrieval.supervision.text_similarity import (
     expanded_similarity,
     tfidf_similarity,
@@ -177,16 +177,15 @@ def test_a_masked_row_has_no_label_its_reason_and_its_similarity(world):
     ("changes", "masked"),
     [
         ({}, {}),
-        ({"mask_ceiling": 0.7}, {"v4": TOO_ALIKE}),
+        ({"mask_against": "mean", "mask_margin": -0.1}, {}),
         (
             {"mask_against": "mean", "mask_margin": 0.2},
             {"v4": LIKE_POSITIVES},
         ),  # the positives' mean is 0.75
         (
-            {"mask_against": "lowest", "mask_margin": 0.45},
+            {"mask_against": "mean", "mask_margin": 0.7},
             {"v3": LIKE_POSITIVES, "v4": LIKE_POSITIVES},
         ),
-        ({"mask_against": "lowest", "mask_margin": -0.3}, {}),
     ],
 )
 def test_negatives_too_alike_are_masked(world, changes, masked):
@@ -302,15 +301,14 @@ def first_stage(learner_ids, clip_ids):
 @given(
     splits=st.lists(st.sampled_from(tables.SPLITS), min_size=78, max_size=78),
     mined=st.integers(0, 6),
-    against=st.sampled_from(["none", "mean", "lowest"]),
-    ratio=st.sampled_from([0.0, 1.0, 8.0]),
+    against=st.sampled_from(["none", "mean"]),
 )
-def test_no_pair_crosses_splits_and_none_is_of_the_test_split(crowd, splits, mined, against, ratio):
+def test_no_pair_crosses_splits_and_none_is_of_the_test_split(crowd, splits, mined, against):
     learners, clips, texts = crowd
     kind = pl.Enum(tables.SPLITS)
     learners = learners.with_columns(split=pl.Series(splits[: learners.height], dtype=kind))
     clips = clips.with_columns(split=pl.Series(splits[learners.height :], dtype=kind))
-    changes = {"mined_negatives": mined, "mask_against": against, "negatives_ratio": ratio}
+    changes = {"mined_negatives": mined, "mask_against": against}
     own = build_supervision(learners, clips, texts, first_stage=first_stage, **changes)
     lessons = build_lesson_supervision(learners, clips, texts, first_stage=first_stage, **changes)
     side = dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
@@ -331,23 +329,6 @@ def test_a_pair_across_splits_is_refused_by_name(world):
         match=r"t1:000000-003000 \(train\) is paired with clip v6:000000-003000 \(test\)",
     ):
         check_splits(pl.DataFrame([row]), learners, clips)
-
-
-@pytest.mark.parametrize("ratio", [1, 2, 8])
-def test_negatives_are_thinned_to_the_ratio_evenly_over_their_kinds(crowd, ratio):
-    table = build_supervision(
-        *crowd, first_stage=first_stage, mined_negatives=3, negatives_ratio=float(ratio)
-    )
-    everything = build_supervision(*crowd, first_stage=first_stage, mined_negatives=3)
-    for (learner_id,), rows in table.group_by("learner_id"):
-        positives, negatives = (rows["label"] > 0).sum(), (rows["label"] == 0).sum()
-        there = everything.filter((pl.col("learner_id") == learner_id) & (pl.col("label") == 0))
-        assert negatives == min(ratio * positives, there.height)
-        if negatives >= there["reason"].n_unique():
-            assert (
-                rows.filter(pl.col("label") == 0)["reason"].n_unique() == there["reason"].n_unique()
-            )
-    assert table.filter(pl.col("label") != 0).equals(everything.filter(pl.col("label") != 0))
 
 
 def test_phrases_that_experts_say_together_lend_each_other_clips():

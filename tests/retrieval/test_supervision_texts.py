@@ -86,15 +86,12 @@ def plain(tmp_path_factory):
     return folder
 
 
-def sentence_transformer(folder, target, pooling, *, dense=False, prompts=None, kinds=()):
+def sentence_transformer(folder, target, pooling, *, prompts=None, kinds=()):
     """The same weights in sentence-transformers' form."""
     import shutil
 
-    import torch
-    from safetensors.torch import save_file
-
     shutil.copytree(folder, target)
-    modules = ["Transformer", "Pooling", *(["Dense"] if dense else []), *kinds, "Normalize"]
+    modules = ["Transformer", "Pooling", *kinds, "Normalize"]
     paths = ["" if kind == "Transformer" else f"{i}_{kind}" for i, kind in enumerate(modules)]
     listed = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -106,14 +103,6 @@ def sentence_transformer(folder, target, pooling, *, dense=False, prompts=None, 
     (target / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
     if prompts:
         (target / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
-    if dense:
-        (target / "2_Dense").mkdir()
-        told = {"in_features": 16, "out_features": 4, "bias": True,
-                "activation_function": "torch.nn.modules.activation.Tanh"}  # fmt: skip
-        (target / "2_Dense" / "config.json").write_text(json.dumps(told))
-        torch.manual_seed(1)
-        state = {"linear.weight": torch.randn(4, 16), "linear.bias": torch.randn(4)}
-        save_file(state, target / "2_Dense" / "model.safetensors")
     return target
 
 
@@ -140,15 +129,13 @@ def test_a_model_without_pooling_of_its_own_is_averaged_and_a_batch_changes_noth
     np.testing.assert_allclose(
         model.encode_texts(TEXTS, batch=1), model.encode_texts(TEXTS, batch=8), atol=1e-6
     )
-    assert np.array_equal(got[1], got[4]) and model.encode_texts([]).shape[0] == 0
+    np.testing.assert_allclose(got[1], got[4], atol=1e-6)
     assert model.longest == 12 and np.isfinite(model.encode_texts(["wall " * 100, ""])).all()
 
 
 POOLS = {
     "cls_token": lambda rows: rows[0],
     "mean_tokens": lambda rows: rows.mean(0),
-    "max_tokens": lambda rows: rows.max(0),
-    "mean_sqrt_len_tokens": lambda rows: rows.sum(0) / np.sqrt(len(rows)),
     "lasttoken": lambda rows: rows[-1],
 }
 
@@ -164,27 +151,15 @@ def test_the_models_own_pooling(plain, tmp_path, kind):
     np.testing.assert_allclose(model.encode_texts(TEXTS, batch=3), want, atol=1e-6)
 
 
-def test_two_poolings_a_dense_layer_and_prompts(plain, tmp_path):
-    from safetensors.numpy import load_file
-
-    told = {
-        "pooling_mode_cls_token": True,
-        "pooling_mode_mean_tokens": False,
-        "include_prompt": True,
-    }
-    folder = sentence_transformer(
-        plain, tmp_path / "st", told, dense=True, prompts={"query": "query : ", "passage": ""}
-    )
-    model = SentenceModel(str(folder))
-    dense = load_file(folder / "2_Dense" / "model.safetensors")
-    rows = np.stack([states(model, "query : " + text)[0] for text in TEXTS])
-    want = unit(np.tanh(rows @ dense["linear.weight"].T + dense["linear.bias"]))
+def test_a_models_own_prompts(plain, tmp_path):
+    told = {"pooling_mode_cls_token": True, "include_prompt": True}
+    prompts = {"query": "query : ", "passage": ""}
+    model = SentenceModel(str(sentence_transformer(plain, tmp_path / "st", told, prompts=prompts)))
+    want = unit(np.stack([states(model, "query : " + text)[0] for text in TEXTS]))
     np.testing.assert_allclose(
         model.encode_texts(TEXTS, prompt=model.prompt("query")), want, atol=1e-5
     )
     assert model.prompt("document", "passage") == ""
-    both = sentence_transformer(plain, tmp_path / "both", told | {"pooling_mode_max_tokens": True})
-    assert SentenceModel(str(both)).encode_texts(["wing"]).shape == (1, 32)
 
 
 def test_what_is_not_known_is_refused_by_name(plain, tmp_path):
@@ -202,7 +177,10 @@ def test_what_is_not_known_is_refused_by_name(plain, tmp_path):
                 sentence_transformer(plain, tmp_path / "b", {"pooling_mode": "mean"}, kinds=["CNN"])
             )
         )
-    with pytest.raises(ValueError, match="pooling without the prompt is not known"):
+    both = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    with pytest.raises(ValueError, match="pooling cls_token and mean_tokens is not known"):
+        SentenceModel(str(sentence_transformer(plain, tmp_path / "d", both)))
+    with pytest.raises(ValueError, match="without the prompt is not known"):
         told = {"pooling_mode": "mean", "include_prompt": False}
         SentenceModel(str(sentence_transformer(plain, tmp_path / "c", told)))
 
@@ -227,7 +205,7 @@ def test_padding_has_no_part_in_any_pooling():
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
     changed = state.clone()
     changed[0, 3:] = 1e6
-    for kind in POOLS:
+    for kind in ("first", "last", "mean"):
         assert torch.equal(pool(state, mask, kind), pool(changed, mask, kind))
 
 

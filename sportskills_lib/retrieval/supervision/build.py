@@ -21,7 +21,6 @@ from sportskills_lib.retrieval.supervision.labelling import (
     build_supervision,
     comments_similarity,
 )
-from sportskills_lib.retrieval.supervision.negatives import Masks
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, open_similarity
 
 
@@ -69,7 +68,7 @@ def readings(
     corpus = [library.texts[clip_id] for clip_id in known]
     tower = library.encoder / "models" / "image" / stage.ARMS["encoder_narrations"]
     reading = open_similarity(config.text_similarity, corpus, tower=tower, device=config.device)
-    second = config.mask_similarity if Masks.of(config).any else ""
+    second = config.mask_similarity if config.mask_against != "none" else ""
     if second in ("", config.text_similarity):
         return {"similarity": reading, "masking": None}
     masking = open_similarity(second, corpus, tower=tower, device=config.device)

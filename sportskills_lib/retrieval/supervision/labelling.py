@@ -20,12 +20,12 @@ import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.supervision.negatives import (
+    LIKE_POSITIVES,
     SEVERAL,
-    Masks,
-    NegativeChoice,
+    Choice,
     first_unmasked,
     mine,
-    thin,
+    near_positives,
 )
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, expanded_similarity
 
@@ -89,7 +89,6 @@ def build_supervision(
     masking: Similarity | None = None,
     first_stage: FirstStage | None = None,
     judge: Judge | None = None,
-    splits: Sequence[str] = ("train", "val"),
 ) -> pl.DataFrame:
     """Rows learner_id, clip_id, label, reason, similarity, in order of ids; masked ones have no
     label.
@@ -103,34 +102,30 @@ def build_supervision(
     ``first_stage`` ranks the clips among which negatives are mined. A clip without words is paired
     with nobody.
     """
-    heard = learners.filter(_of(splits) & pl.col("is_mistake") & (pl.col("comment") != "")).sort(
-        "learner_id"
-    )
+    heard = learners.filter(
+        (pl.col("split") != "test") & pl.col("is_mistake") & (pl.col("comment") != "")
+    ).sort("split", "learner_id")
     if not heard.height:
         return pl.DataFrame(schema=SCHEMA)
     similarity = similarity or comments_similarity(heard, clips)
     said = pl.Series("text", [texts[clip_id] for clip_id in clips["clip_id"]], pl.String)
     spoken = clips.with_columns(said).filter(pl.col("text") != "").sort("clip_id")
-    blocks = list(_blocks(heard, spoken, splits, similarity))
+    blocks = list(_blocks(heard, spoken, similarity))
     near = pl.concat([pl.DataFrame(schema=NEAR), *[_near(block, config) for block in blocks]])
     if judge is not None:
         near = _judged(near.drop("corrects").hstack(judge(near)), config)
-    decided = {str(key): rows for (key,), rows in near.group_by("learner_id", maintain_order=True)}
-    rng, thinning = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
-    rows: list[Row] = []
+    decided = near.partition_by("learner_id", as_dict=True)
+    rng, rows = np.random.default_rng(config.seed), list[Row]()
     for block in blocks:
-        drawn = _draws(block, config, rng)
-        readings = _readings(
-            block, drawn, similarity, masking, first_stage if config.mined_negatives else None
-        )
+        drawn = _draw(block, config, rng)
+        readings = _read(block, drawn, similarity, masking, first_stage)
         for place, learner_id in enumerate(block.people["learner_id"]):
-            own = decided.get(learner_id, near.clear())
-            rows += _limit_negatives(
-                _learner(block, place, own, drawn[place], readings, config), config, thinning
-            )
-    table = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("learner_id", "clip_id")
+            own = decided.get((learner_id,), near.clear())
+            rows += _learner(block, place, own, drawn[place], readings, config)
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    table = table.unique(["learner_id", "clip_id"], keep="first", maintain_order=True)
     check_splits(table, heard, clips)
-    return table
+    return table.sort("learner_id", "clip_id")
 
 
 def comments_similarity(heard: pl.DataFrame, clips: pl.DataFrame) -> Similarity:
@@ -160,10 +155,6 @@ def check_splits(table: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFram
         )
 
 
-def _of(splits: Sequence[str]) -> pl.Expr:
-    return pl.col("split").cast(pl.String).is_in(list(splits))
-
-
 # ----------------------------------------------------------------------------------- block by block
 
 Row = tuple[str, str, float | None, str, float, str | None]  # as SCHEMA
@@ -190,25 +181,15 @@ class _Block:
     others: pl.DataFrame
     scores: np.ndarray  # [people, pool]: similarity of comment and text
 
-    def places(self, clip_ids: pl.Series) -> np.ndarray:
-        """Where these clips stand in the pool, int64."""
-        return (
-            self.pool["clip_id"].search_sorted(clip_ids).to_numpy().astype(np.int64)
-        )  # the pool is sorted
 
-
-def _blocks(
-    heard: pl.DataFrame, clips: pl.DataFrame, splits: Sequence[str], measure: Similarity
-) -> Iterator[_Block]:
-    for split in splits:
-        theirs = clips.filter(_of([split]))
-        for (sport, skill), people in heard.filter(_of([split])).group_by(
-            "sport", "skill", maintain_order=True
-        ):
-            near = pl.lit(True) if skill is None else pl.col("skill") == skill
-            pool = theirs.filter(pl.col("sport") == sport).with_columns(near=near)
-            scores = measure(people["comment"].to_list(), pool["text"].to_list())
-            yield _Block(people, pool, theirs.filter(pl.col("sport") != sport), scores)
+def _blocks(heard: pl.DataFrame, clips: pl.DataFrame, measure: Similarity) -> Iterator[_Block]:
+    groups = heard.group_by("split", "sport", "skill", maintain_order=True)
+    for (split, sport, skill), people in groups:
+        near = pl.lit(True) if skill is None else pl.col("skill") == skill
+        theirs = clips.filter(pl.col("split") == split)
+        pool = theirs.filter(pl.col("sport") == sport).with_columns(near=near)
+        scores = measure(people["comment"].to_list(), pool["text"].to_list())
+        yield _Block(people, pool, theirs.filter(pl.col("sport") != sport), scores)
 
 
 def _near(block: _Block, config: RetrievalConfig) -> pl.DataFrame:
@@ -271,17 +252,16 @@ def _judged(near: pl.DataFrame, config: RetrievalConfig) -> pl.DataFrame:
     return near.with_columns(label=label, reason=said.otherwise("reason")).select(*NEAR)
 
 
-Drawn = tuple[
-    np.ndarray, np.ndarray
-]  # places in the pool (other skills), and in the others, in the order of the draw
+# places in the pool (other skills), and in the others, in the order of the draw
+Drawn = tuple[np.ndarray, np.ndarray]
 
 
-def _draws(block: _Block, config: RetrievalConfig, rng: np.random.Generator) -> list[Drawn]:
+def _draw(block: _Block, config: RetrievalConfig, rng: np.random.Generator) -> list[Drawn]:
     """For each learner all clips of other skills, and some of other sports, in random order."""
     far = np.flatnonzero(~block.pool["near"].to_numpy())
     several = SEVERAL * config.random_negatives
     return [
-        (far[rng.permutation(len(far))], rng.permutation(block.others.height)[:several])
+        (rng.permutation(far), rng.permutation(block.others.height)[:several])
         for _ in range(block.people.height)
     ]
 
@@ -294,12 +274,11 @@ class _Readings:
 
     second: np.ndarray  # [Q, N]: the reading that masks
     ranked: np.ndarray | None  # [Q, N]: the first stage
-    random: list[
-        tuple[np.ndarray, np.ndarray]
-    ]  # for each learner: similarity and second reading of its random clips
+    # for each learner: similarity and second reading of its random clips
+    random: list[tuple[np.ndarray, np.ndarray]]
 
 
-def _readings(
+def _read(
     block: _Block, drawn: list[Drawn], similarity: Similarity, masking: Similarity | None,
     first_stage: FirstStage | None,
 ) -> _Readings:  # fmt: skip
@@ -326,70 +305,39 @@ def _learner(
     readings: _Readings,
     config: RetrievalConfig,
 ) -> list[Row]:
-    """One learner's rows; where a clip comes twice, the first row counts (see :func:`_kept`)."""
+    """One learner's rows; where a clip comes twice, the first row counts."""
     learner_id, ids = block.people["learner_id"][place], block.pool["clip_id"]
-    masks = Masks.of(config)
     scores, second = block.scores[place], readings.second[place]
-    at = block.places(own["clip_id"])
+    at = ids.search_sorted(own["clip_id"]).to_numpy()  # the pool is sorted
     label = own["label"].to_numpy()
     positive, closed = np.zeros(len(ids), bool), (ids == learner_id).to_numpy()
     positive[at[label > 0]] = True
     closed[at[np.isnan(label) | (own["reason"] == SAID_NO).to_numpy()]] = True
-    level = second[positive]
 
-    def rows(reason: str, chosen: NegativeChoice, names: pl.Series, alike: np.ndarray) -> list[Row]:
-        kept: list[Row] = [
-            (learner_id, names[i], 0.0, reason, float(alike[i]), None) for i in chosen.rows
-        ]
-        return kept + [
-            (learner_id, names[i], None, why, float(alike[i]), None) for i, why in chosen.masked
+    def masks(alike: np.ndarray) -> np.ndarray:
+        return np.where(near_positives(alike, second[positive], config), LIKE_POSITIVES, "")
+
+    def rows(kind: str, chosen: list[Choice], names: pl.Series, alike: np.ndarray) -> list[Row]:
+        return [
+            (learner_id, names[i], label, why or kind, float(alike[i]), None)
+            for i, label, why in chosen
         ]
 
-    found = [row for row in own.select(*SCHEMA).iter_rows() if row[2] != 0.0]
+    (far, random), (alike, also), found = drawn, readings.random[place], list[Row]()
     if readings.ranked is not None:
-        chosen = mine(
-            readings.ranked[place],
-            second,
-            positive,
-            closed,
-            masks,
-            count=config.mined_negatives,
-            depth=config.mined_depth,
-        )
-        found += rows(MINED, chosen, ids, scores)
-        drawn = (drawn[0][~np.isin(drawn[0], chosen.rows)], drawn[1])
-    for row, why in zip(
-        own.select(*SCHEMA).iter_rows(), masks.reasons(second[at], level), strict=True
-    ):
-        if row[2] == 0.0:
-            found.append((*row[:2], None, why, *row[4:]) if why and row[3] != SAID_NO else row)
-    far, random = drawn
-    found += rows(
-        OTHER_SKILL,
-        first_unmasked(far, masks.reasons(second[far], level), config.skill_negatives),
-        ids,
-        scores,
-    )
-    alike, also = readings.random[place]
-    chosen = first_unmasked(
-        np.arange(len(random)), masks.reasons(also, level), config.random_negatives
-    )
-    return found + rows(RANDOM, chosen, block.others["clip_id"].gather(random), alike)
-
-
-def _limit_negatives(
-    rows: list[Row], config: RetrievalConfig, rng: np.random.Generator
-) -> list[Row]:
-    """The first row of each clip; with a ratio, no more negatives than it allows for the positives
-    there are.
-    """
-    first = list({row[1]: row for row in reversed(rows)}.values())
-    if not config.negatives_ratio:
-        return first
-    negatives = sorted(row for row in first if row[2] == 0.0)
-    most = round(config.negatives_ratio * sum(row[2] is not None and row[2] > 0 for row in first))
-    chosen = thin([row[3] for row in negatives], most, rng)
-    return [row for row in first if row[2] != 0.0] + [negatives[place] for place in chosen]
+        mined = mine(readings.ranked[place], second, positive, closed, config)
+        found += rows(MINED, mined, ids, scores)
+        far = far[~np.isin(far, [i for i, label, _ in mined if label is not None])]
+    masked = (pl.col("label") == 0) & (pl.col("reason") != SAID_NO)
+    masked &= pl.lit(pl.Series(masks(second[at]) != "", dtype=pl.Boolean))
+    found += own.select(SCHEMA.keys()).with_columns(
+        label=pl.when(masked).then(None).otherwise("label"),
+        reason=pl.when(masked).then(pl.lit(LIKE_POSITIVES)).otherwise("reason"),
+    ).rows()  # fmt: skip
+    others = first_unmasked(far, masks(second[far]), config.skill_negatives)
+    found += rows(OTHER_SKILL, others, ids, scores)
+    others = first_unmasked(np.arange(len(random)), masks(also), config.random_negatives)
+    return found + rows(RANDOM, others, block.others["clip_id"].gather(random), alike)
 
 
 # ------------------------------------------------------------------------------ lessons as learners
@@ -401,19 +349,16 @@ def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
 
     Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
     """
-    shown = clips.filter(
-        (pl.col("demonstration").cast(pl.String) == "incorrect")
-        & (pl.col("split").cast(pl.String) == "train")
-    )
+    shown = clips.filter((pl.col("demonstration") == "incorrect") & (pl.col("split") == "train"))
     said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
     return shown.select(
         "sport",
         "skill",
+        "split",
         learner_id="clip_id",
         comment=said,
         is_mistake=pl.lit(True),
-        split=pl.col("split"),
-    ).filter(pl.col("comment") != "")
+    )
 
 
 def build_lesson_supervision(
@@ -429,9 +374,8 @@ def build_lesson_supervision(
     The similarity without a model is fitted on the experts' comments on training learners, which
     say what mends which mistake.
     """
-    lessons = lesson_learners(clips, texts)
-    heard = learners.filter(_of(["train"]) & pl.col("is_mistake"))
-    if not heard.height or not lessons.height:
+    heard = learners.filter((pl.col("split") == "train") & pl.col("is_mistake"))
+    if not heard.height:
         return pl.DataFrame(schema=SCHEMA)
     readers["similarity"] = readers.get("similarity") or comments_similarity(heard, clips)
-    return build_supervision(lessons, clips, texts, config, splits=("train",), **readers)
+    return build_supervision(lesson_learners(clips, texts), clips, texts, config, **readers)

@@ -144,16 +144,22 @@ def open_similarity(
 
 # ---------------------------------------------------------------------------------- sentence models
 
-POOLINGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "lasttoken")
-ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
+# what sentence-transformers calls the poolings that are known here
+POOLINGS = {
+    "cls": "first",
+    "cls_token": "first",
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "lasttoken": "last",
+}
 
 
 class SentenceModel:
     """Sentences as float32 vectors of length 1, by a text model of transformers: safetensors only,
     none of its code.
 
-    A folder or hub id in sentence-transformers' form (``modules.json``) is pooled as it says there,
-    and goes through its dense layers, if any; another model's last states are averaged over the
+    A folder or hub id in sentence-transformers' form (``modules.json``) is pooled as it says there:
+    the first token, the last one, or the mean; another model's last states are averaged over the
     text's tokens. A batch changes no vector beyond rounding. ValueError for a module or pooling
     that is not known here.
     """
@@ -162,40 +168,27 @@ class SentenceModel:
         from transformers import AutoModel, AutoTokenizer
 
         self.name, self.device = name, device
-        modules: list[dict[str, str]] = self._json("modules.json") or []
-        parts = {str(one["type"]).rpartition(".")[2]: one["path"] for one in modules}
-        self._dense = [
-            self._dense_layer(one["path"]) for one in modules if one["type"].endswith(".Dense")
-        ]
-        if unknown := sorted(set(parts) - {"Transformer", "Pooling", "Dense", "Normalize"}):
+        listed = self._json("modules.json")
+        paths = {str(one["type"]).rpartition(".")[2]: one["path"] for one in listed}
+        if unknown := sorted(set(paths) - {"Transformer", "Pooling", "Normalize"}):
             raise ValueError(
                 f"text model {name}: module {unknown[0]} is not known here: choose another "
                 "text model"
             )
-        self._poolings = self._pooling(parts["Pooling"]) if "Pooling" in parts else ["mean_tokens"]
-        folder = {"subfolder": parts["Transformer"]} if parts.get("Transformer") else {}
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **folder)
+        self.pooling = self._pooling(paths["Pooling"]) if "Pooling" in paths else "mean"
+        folder: dict[str, Any] = {
+            "subfolder": paths.get("Transformer", ""),
+            "trust_remote_code": False,
+        }
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name, **folder)
         self.tokenizer.padding_side = "right"
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        model: Any = AutoModel.from_pretrained(
-            name, trust_remote_code=False, use_safetensors=True, **folder
-        )
-        self.model = (
-            (model.get_encoder() if model.config.is_encoder_decoder else model)
-            .to(device)
-            .float()
-            .eval()
-        )
-        bounds = (
-            self._json("sentence_bert_config.json", parts.get("Transformer", "")) or {},
-            self.tokenizer,
-        )
-        longest = (bounds[0].get("max_seq_length"), self.tokenizer.model_max_length, LONGEST_TEXT)
+        self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
+        model: Any = AutoModel.from_pretrained(name, use_safetensors=True, **folder)
+        self.model = model.to(device).float().eval()
+        said = self._json("sentence_bert_config.json", folder["subfolder"])
+        longest = (said.get("max_seq_length"), self.tokenizer.model_max_length, LONGEST_TEXT)
         self.longest = min(value for value in longest if value)
-        self._prompts: dict[str, str] = (self._json("config_sentence_transformers.json") or {}).get(
-            "prompts"
-        ) or {}
+        self._prompts = self._json("config_sentence_transformers.json").get("prompts") or {}
 
     def prompt(self, *uses: str) -> str:
         """What the model wants before a text of this use ("query", "document"); "" where it names
@@ -204,97 +197,56 @@ class SentenceModel:
         return next((self._prompts[use] for use in uses if self._prompts.get(use)), "")
 
     def encode_texts(self, texts: list[str], *, batch: int = 64, prompt: str = "") -> np.ndarray:
-        """float32 [N, D]; each distinct text is encoded once, the longest first, so that little is
-        padding.
-        """
+        """float32 [N, D] of at least one text; the longest go first, so that little is padding."""
         import torch
 
-        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-        rows: list[np.ndarray] = []
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        parts = []
         with torch.inference_mode():
-            for start in range(0, len(distinct), batch):
-                rows += list(
-                    self._vectors([prompt + text for text in distinct[start : start + batch]])
-                )
-        place = {text: row for text, row in zip(distinct, rows, strict=True)}
-        return np.stack([place[text] for text in texts]) if texts else np.zeros((0, 0), np.float32)
-
-    def _vectors(self, texts: list[str]) -> np.ndarray:
-        import torch
-
-        words = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
-        )
-        words = words.to(self.device)
-        state_BTD = self.model(**words).last_hidden_state
-        pooled_BD = torch.cat(
-            [pool(state_BTD, words["attention_mask"], kind) for kind in self._poolings], dim=-1
-        )
-        for layer in self._dense:
-            pooled_BD = layer(pooled_BD)
-        return torch.nn.functional.normalize(pooled_BD, dim=-1).float().cpu().numpy()
-
-    def _file(self, name: str, folder: str = "") -> str | None:
-        from transformers.utils import cached_file
-
-        return cached_file(
-            self.name, name, subfolder=folder, _raise_exceptions_for_missing_entries=False
-        )
+            for start in range(0, len(order), batch):
+                part = [prompt + texts[place] for place in order[start : start + batch]]
+                words = self.tokenizer(
+                    part, padding=True, truncation=True, max_length=self.longest,
+                    return_tensors="pt",
+                ).to(self.device)  # fmt: skip
+                state_BTD = self.model(**words).last_hidden_state
+                pooled_BD = pool(state_BTD, words["attention_mask"], self.pooling)
+                parts.append(torch.nn.functional.normalize(pooled_BD, dim=-1).cpu().numpy())
+        return np.concatenate(parts)[np.argsort(order)]
 
     def _json(self, name: str, folder: str = "") -> Any:
-        path = self._file(name, folder)
-        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        """What the model's file says; an empty object without the file."""
+        from transformers.utils import cached_file
 
-    def _pooling(self, folder: str) -> list[str]:
-        """The poolings whose results stand side by side."""
-        told = self._json("config.json", folder) or {}
-        wanted = [name.removeprefix("pooling_mode_") for name, on in told.items() if on is True]
-        wanted = [name for name in wanted if name != "include_prompt"]
-        if isinstance(told.get("pooling_mode"), str):
-            short = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
-            wanted = [short.get(told["pooling_mode"], told["pooling_mode"])]
-        unknown = sorted(set(wanted) - set(POOLINGS)) or (["none"] if not wanted else [])
-        if unknown or told.get("include_prompt") is False:
+        path = cached_file(
+            self.name, name, subfolder=folder, _raise_exceptions_for_missing_entries=False
+        )
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+
+    def _pooling(self, folder: str) -> str:
+        told = self._json("config.json", folder)
+        modes = [told["pooling_mode"]] if "pooling_mode" in told else [
+            name.removeprefix("pooling_mode_")
+            for name, on in told.items()
+            if on is True and name != "include_prompt"
+        ]  # fmt: skip
+        if told.get("include_prompt") is False:
+            modes.append("without the prompt")
+        if len(modes) != 1 or modes[0] not in POOLINGS:
             raise ValueError(
-                f"text model {self.name}: pooling "
-                f"{(unknown or ['without the prompt'])[0]} is not known "
-                f"here ({', '.join(POOLINGS)} are): choose another text model"
+                f"text model {self.name}: pooling {' and '.join(modes)} is not known here "
+                f"(one of {', '.join(POOLINGS)} is): choose another text model"
             )
-        return wanted
-
-    def _dense_layer(self, folder: str) -> torch.nn.Module:
-        from safetensors.torch import load_file
-        from torch import nn
-
-        told, weights = self._json("config.json", folder), self._file("model.safetensors", folder)
-        activation = str(told.get("activation_function", "Identity")).rpartition(".")[2]
-        if weights is None or activation not in ACTIVATIONS:
-            raise ValueError(
-                f"text model {self.name}: its dense layer {folder} has no "
-                "safetensors, or the activation "
-                f"{activation} is not known here: choose another text model"
-            )
-        state = {name.removeprefix("linear."): value for name, value in load_file(weights).items()}
-        linear = nn.Linear(told["in_features"], told["out_features"], bias="bias" in state)
-        linear.load_state_dict(state)
-        return nn.Sequential(linear, getattr(nn, activation)()).to(self.device).eval()
+        return POOLINGS[modes[0]]
 
 
 def pool(state_BTD: torch.Tensor, mask_BT: torch.Tensor, kind: str) -> torch.Tensor:
-    """One vector a text [B, D] from its tokens' states; padding (mask 0, on the right) has no part
-    in it.
+    """One vector a text [B, D] from its tokens' states: ``first``, ``last`` or ``mean``; padding
+    (mask 0, on the right) has no part in it.
     """
-    import torch
-
-    if kind == "cls_token":
+    if kind == "first":
         return state_BTD[:, 0]
     length_B1 = mask_BT.sum(1, keepdim=True).clamp(min=1)
-    if kind == "lasttoken":
-        return state_BTD[torch.arange(len(state_BTD), device=state_BTD.device), length_B1[:, 0] - 1]
-    real_BT1 = mask_BT[:, :, None].bool()
-    if kind == "max_tokens":
-        return state_BTD.masked_fill(~real_BT1, float("-inf")).amax(1)
-    total_BD = (state_BTD * real_BT1).sum(1)
-    return total_BD / (
-        length_B1.to(total_BD.dtype).sqrt() if kind == "mean_sqrt_len_tokens" else length_B1
-    )
+    if kind == "last":
+        return state_BTD.take_along_dim(length_B1[:, :, None] - 1, 1)[:, 0]
+    return (state_BTD * mask_BT[:, :, None]).sum(1) / length_B1
