@@ -9,7 +9,6 @@ sport.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import polars as pl
 
@@ -113,7 +112,8 @@ _HEADLINE = {
 }
 
 
-def _encoders_and_arms(sampled: Resampled) -> tuple[list[str], list[str]]:
+def encoders_and_arms(sampled: Resampled) -> tuple[list[str], list[str]]:
+    """The encoders and the trainings of these systems, in the order in which they are shown."""
     pairs = [system.split("/") for system in sampled.systems]
     return summary.ordered((p[0] for p in pairs), summary.ENCODERS), summary.ordered(
         p[1] for p in pairs
@@ -121,7 +121,7 @@ def _encoders_and_arms(sampled: Resampled) -> tuple[list[str], list[str]]:
 
 
 def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
-    for encoder in _encoders_and_arms(sampled)[0]:
+    for encoder in encoders_and_arms(sampled)[0]:
         for kind, training, baseline, note in COMPARISONS:
             one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
             if one in sampled.systems and two in sampled.systems:
@@ -135,7 +135,7 @@ def _trainings(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], 
 
 def _encoders(sampled: Resampled) -> Iterator[tuple[tuple[str, str, str, str], Interval, str]]:
     """Every other encoder minus the first, for each training that both have."""
-    encoders, trainings = _encoders_and_arms(sampled)
+    encoders, trainings = encoders_and_arms(sampled)
     for other in encoders[1:]:
         for training in trainings:
             one, two = f"{other}/{training}", f"{encoders[0]}/{training}"
@@ -312,45 +312,3 @@ _BY_SPORT = {
     "p": pl.Float64,
     "p_holm": pl.Float64,
 }
-
-
-def ratios_by_sport(
-    scores: pl.DataFrame,
-    *,
-    draws: int,
-    seed: int,
-    training: str = "narrations",
-    baseline: str = "activity_sport",
-) -> pl.DataFrame:
-    """``training`` over ``baseline`` in each sport and of macro means (sport ``mean``), in both
-    galleries.
-
-    sport, encoder, gallery, training, baseline (the recalls), ratio, low, high, n. The ratio is
-    infinite over 0; one sport's ratio rests on few hits of the baseline, hence its wide interval.
-    """
-    rows = []
-    for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
-        for encoder in _encoders_and_arms(sampled)[0]:
-            one, two = f"{encoder}/{training}", f"{encoder}/{baseline}"
-            if one not in sampled.systems or two not in sampled.systems:
-                continue
-            for stratum in (*sampled.strata, None):
-                ratio = sampled.ratio(one, two, stratum=stratum)
-                means = [
-                    sampled.stratum(x, stratum) if stratum else sampled.macro(x) for x in (one, two)
-                ]
-                n = int(
-                    sampled.queries_S.sum()
-                    if stratum is None
-                    else sampled.queries_S[sampled.strata.index(stratum)]
-                )
-                values = (*(mean.value for mean in means), ratio.value, ratio.low, ratio.high)
-                rows.append((stratum or summary.MEAN, encoder, gallery, *values, n))
-    schema: Any = {
-        **dict.fromkeys(("sport", "encoder", "gallery"), pl.String),
-        **dict.fromkeys((training, baseline, "ratio", "low", "high"), pl.Float64),
-        "n": pl.Int64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
-        pl.col("ratio").fill_nan(None)
-    )

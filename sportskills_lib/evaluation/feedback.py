@@ -30,7 +30,6 @@ METRICS = (
     "grade@1",
     "grade@5",
 )
-ORACLE = "text_oracle"
 HELPFUL = 2.0  # the mean grade from which a clip counts as helpful; ours
 RATINGS = {
     "take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64,
@@ -60,7 +59,8 @@ COMPARISONS = (
 )
 
 
-def _place(system: str) -> tuple[int, str]:
+def system_order(system: str) -> tuple[int, str]:
+    """The key that sorts systems as they are shown: the known ones first, then others by name."""
     return (SYSTEMS.index(system) if system in SYSTEMS else len(SYSTEMS), system)
 
 
@@ -261,7 +261,8 @@ def _padded(rows: list[list[float]]) -> np.ndarray:
     return padded
 
 
-def _by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+def scores_by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """The scores of each of :data:`METRICS` that has a value."""
     parts = [(metric, scores.filter(pl.col("metric") == metric)) for metric in METRICS]
     return [(metric, part) for metric, part in parts if part["value"].is_not_null().any()]
 
@@ -271,9 +272,9 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     once.
     """
     rows = []
-    for metric, part in _by_metric(scores):
+    for metric, part in scores_by_metric(scores):
         sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in sorted(sampled.systems, key=_place):
+        for system in sorted(sampled.systems, key=system_order):
             interval = sampled.stratum(system, "all")
             rows.append(
                 (
@@ -306,11 +307,11 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """Paired differences over the same learners, for those of :data:`COMPARISONS` whose systems
     both exist.
 
-    p is of the paired randomisation test over participants (:func:`significance.randomisation_p`),
+    p is of the paired randomisation test over participants (:func:`bootstrap.randomisation_p`),
     p_holm the same corrected for the comparisons of that metric.
     """
     rows: list[tuple[object, ...]] = []
-    for metric, part in _by_metric(scores):
+    for metric, part in scores_by_metric(scores):
         sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
         for system, baseline in COMPARISONS:
             if system in sampled.systems and baseline in sampled.systems:
@@ -330,10 +331,10 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                         p,
                     )
                 )
-    return _corrected(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
+    return with_holm(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
 
 
-def _corrected(table: pl.DataFrame, family: str) -> pl.DataFrame:
+def with_holm(table: pl.DataFrame, family: str) -> pl.DataFrame:
     """The table with p_holm, for the tests that share a value of ``family``."""
     parts = table.partition_by(family, maintain_order=True)
     adjusted = [p for part in parts for p in bootstrap.holm(part["p"].to_list())]
@@ -352,97 +353,6 @@ _DIFFERENCES = {
     "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
 }
-
-
-def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How much of the oracle's mean each system reaches: system, metric, share, low, high; empty
-    without the oracle.
-    """
-    rows = []
-    for metric, part in _by_metric(scores):
-        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in sorted(sampled.systems, key=_place) if ORACLE in sampled.systems else ():
-            share = sampled.ratio(system, ORACLE, stratum="all")
-            rows.append((system, metric, share.value, share.low, share.high))
-    kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(
-        ("share", "low", "high"), pl.Float64
-    )
-    return pl.DataFrame(rows, schema=kinds, orient="row")
-
-
-def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How often a coach would prefer one system's offer to another's: each of :data:`COMPARISONS`,
-    k of 1 and 5.
-
-    For each learner the system whose first k clips have the higher mean grade wins; ties count
-    half. ``rate`` lies between its bounds over participants; p asks whether it differs from one
-    half, p_holm the same corrected for the comparisons of that k. Seeds are averaged per learner
-    first.
-    """
-    rows: list[tuple[object, ...]] = []
-    for k in (1, 5):
-        part = scores.filter((pl.col("metric") == f"grade@{k}") & pl.col("value").is_not_null())
-        wide = bootstrap.average_seeds(part).pivot(
-            "system", index=["query_id", "cluster"], values="value"
-        )
-        for system, baseline in COMPARISONS:
-            if not {system, baseline} <= set(wide.columns):
-                continue
-            both = wide.drop_nulls([system, baseline]).sort("query_id")
-            gap = np.round((both[system] - both[baseline]).to_numpy(), 9)
-            result, people = (np.sign(gap) + 1) / 2, both["cluster"].to_list()
-            won = both.select(
-                "query_id",
-                "cluster",
-                system=pl.lit("one"),
-                metric=pl.lit("won"),
-                seed=pl.lit(0),
-                sport=pl.lit(""),
-                value=pl.Series(result),
-                chance=pl.lit(0.5),
-            )
-            bounds = bootstrap.resample(won, draws=draws, seed=seed, stratum=None).stratum(
-                "one", "all"
-            )
-            p = bootstrap.randomisation_p(result - 0.5, people, seed=seed)
-            counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
-            rows.append((system, baseline, k, *counts, bounds.value, bounds.low, bounds.high, p))
-    return _corrected(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
-
-
-_WINS = {
-    "system": pl.String,
-    "baseline": pl.String,
-    "k": pl.Int64,
-    "wins": pl.Int64,
-    "ties": pl.Int64,
-    "losses": pl.Int64,
-    "rate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p": pl.Float64,
-}
-
-
-def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """nDCG@k of every system under each rater's grades alone: whether the order of systems hangs
-    on who graded.
-    """
-    parts = []
-    for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True):
-        scores = score(rankings, grades, learners).filter(pl.col("metric") == NDCG)
-        parts.append(
-            scores.group_by("system").agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater))
-        )
-    kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
-    table = pl.concat([pl.DataFrame(schema=kinds), *parts])
-    wide = (
-        table.sort("rater").pivot("rater", index="system", values="value")
-        if table.height
-        else table.select("system")
-    )
-    order = pl.Series(sorted(wide["system"], key=_place), dtype=pl.String).to_frame("system")
-    return order.join(wide, on="system", maintain_order="left")
 
 
 def simulated(judged: pl.DataFrame) -> bool:

@@ -20,6 +20,7 @@ from sportskills_lib.evaluation import (
     cue_kinds,
     demo_truth,
     detectable_differences,
+    further_comparisons,
     summary,
     understanding,
 )
@@ -50,7 +51,7 @@ def write(
     written_tables = {
         "per_sport_recall_all": per_sport,
         "headline": comparisons.headline(scores, by_gallery, **how),
-        "ratios_by_sport": comparisons.ratios_by_sport(scores, **how),
+        "ratios_by_sport": further_comparisons.ratios_by_sport(scores, **how),
         "across_sports": summary.pooled(scores, **how),
         "median_ranks": summary.median_ranks(scores),
         "seeds": seed_spread(scores),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from sportskills_lib.evaluation import comparisons, summary
+from sportskills_lib.evaluation import comparisons, further_comparisons, summary
 
 
 def scores(
@@ -111,7 +111,7 @@ def test_ratios_by_sport_and_of_macro_means_also_over_nothing():
     ).with_columns(
         value=pl.when(pl.col("system").str.contains("activity")).then(0.0).otherwise("value")
     )
-    table = comparisons.ratios_by_sport(pl.concat([low, none]), draws=50, seed=0)
+    table = further_comparisons.ratios_by_sport(pl.concat([low, none]), draws=50, seed=0)
     assert dict(table.select("sport", "ratio").rows()) == {
         "golf": pytest.approx(3.0), "judo": float("inf"), summary.MEAN: pytest.approx(5.0),
     }  # fmt: skip
@@ -121,5 +121,5 @@ def test_ratios_by_sport_and_of_macro_means_also_over_nothing():
 def test_nothing_evaluable_gives_empty_tables():
     rows = scores(LEVELS).with_columns(value=pl.lit(None, dtype=pl.Float64))
     assert comparisons.headline(rows, {}, draws=10, seed=0).is_empty()
-    assert comparisons.ratios_by_sport(rows, draws=10, seed=0).is_empty()
+    assert further_comparisons.ratios_by_sport(rows, draws=10, seed=0).is_empty()
     assert comparisons.differences_by_sport(rows, draws=10, seed=0).is_empty()

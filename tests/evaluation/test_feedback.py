@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import feedback
+from sportskills_lib.evaluation import feedback, further_comparisons
 from sportskills_lib.report import feedback_figures
 from sportskills_lib.retrieval.ranking import judged_pools
 from sportskills_lib.runs import artifacts
@@ -226,7 +226,7 @@ def two_systems() -> pl.DataFrame:
 
 def test_wins_ties_and_losses_by_hand():
     wins = (
-        feedback.win_rates(two_systems(), draws=50, seed=0)
+        further_comparisons.win_rates(two_systems(), draws=50, seed=0)
         .filter(pl.col("k") == 1)
         .row(0, named=True)
     )
@@ -234,7 +234,7 @@ def test_wins_ties_and_losses_by_hand():
         "p"
     ] == 1.0
     five = (
-        feedback.win_rates(two_systems(), draws=50, seed=0)
+        further_comparisons.win_rates(two_systems(), draws=50, seed=0)
         .filter(pl.col("k") == 5)
         .row(0, named=True)
     )
@@ -253,12 +253,14 @@ def test_shares_of_the_oracle():
     scores = two_systems().with_columns(
         system=pl.col("system").replace("encoder_narrations", "text_oracle")
     )  # the oracle has 2/3 everywhere
-    shares = feedback.oracle_shares(scores, draws=50, seed=0).filter(pl.col("metric") == "ndcg@10")
+    shares = further_comparisons.oracle_shares(scores, draws=50, seed=0).filter(
+        pl.col("metric") == "ndcg@10"
+    )
     assert dict(shares.select("system", "share").rows()) == {
         "vlm_lora": pytest.approx(1.0),
         "text_oracle": 1.0,
     }
-    assert feedback.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
+    assert further_comparisons.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
 
 
 def test_a_strict_rater_is_centred():
@@ -280,13 +282,13 @@ def test_every_rater_alone(workspace):
     found = feedback.read_ratings("data/raw/demo/ratings.csv")
     all_clips = artifacts.open_stage(stage_outputs.RUN, "02_pairing").table("clips")
     judged, _ = feedback.judgements(found, all_clips, people)
-    table = feedback.by_rater(rankings, judged, people)
+    table = further_comparisons.by_rater(rankings, judged, people)
     assert table.columns == ["system", *sorted(judged["rater"].unique())]
     assert (
         table["system"][0] == "random"
         and not table.select(pl.exclude("system")).to_numpy().min() < 0
     )
-    assert feedback.by_rater(rankings, judged.clear(), people).is_empty()
+    assert further_comparisons.by_rater(rankings, judged.clear(), people).is_empty()
 
 
 def test_the_wide_table_has_a_line_a_system() -> None:
