@@ -18,6 +18,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,6 +42,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+OPEN = "others reach this address, and nothing is encrypted: put it behind TLS, or use a tunnel"
 
 
 def token_of(path: Path) -> str:
@@ -158,17 +161,18 @@ def serve(
     title: str,
     ip: str,
     port: int,
-    token: str,
     log: Path,
-    say: Callable[[], None],
+    token: str | None = None,
+    say: Callable[[], None] | None = None,
     cull_s: int = CULL_S,
 ) -> None:
-    """Serve the widget that ``code`` (one line of Python) ends with, until interrupted. ``say`` is
-    called just before.
+    """Serve the widget that ``code`` (one line of Python) ends with, until interrupted.
 
-    What kernels print goes to ``log``.
+    ``token``: of the link, by default a new one. ``say`` is called just before, by default to print
+    the link. What kernels print goes to ``log``.
     """
     check_port(ip, port)
+    token = token or secrets.token_urlsafe(24)
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sportskills-page-") as folder:
         inner = Path(folder) / "page"
@@ -179,7 +183,8 @@ def serve(
             # does.
             os.environ["JPY_SESSION_NAME"] = "page"
             os.environ["OMP_NUM_THREADS"] = "1"
-            _run(settings(ip, port, token, page, cull_s=cull_s), page, say)
+            link = partial(print, address(ip, port, token))
+            _run(settings(ip, port, token, page, cull_s=cull_s), page, say or link)
 
 
 def _run(config: dict[str, Any], page: Path, say: Callable[[], None]) -> None:
@@ -190,4 +195,6 @@ def _run(config: dict[str, Any], page: Path, say: Callable[[], None]) -> None:
     server = Voila(config=Config(config))
     server.initialize([str(page)])
     say()
+    if config["Voila"]["tornado_settings"]["allow_remote_access"]:
+        print(OPEN, file=sys.stderr)
     server.start()

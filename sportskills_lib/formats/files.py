@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -24,15 +25,27 @@ FINGERPRINT_LIMIT_BYTES = 512 * 2**20
 
 def room_for(path: Path, option: str) -> Path:
     """``path`` as a place for a new file or folder, its folder made; ValueError in one line where
-    it cannot be made.
+    it cannot be made or written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission to write there")
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise ValueError(
             f"{option} {path}: its folder cannot be made ({error.strerror}): name another place"
         ) from None
     return path
+
+
+def room_for_file(path: Path, option: str, *, others: Iterable[Path] = ()) -> Path:
+    """:func:`room_for` a file; ValueError also where it is a folder or one of the ``others`` that
+    the command reads or writes.
+    """
+    if path.is_dir() or path.resolve() in [other.resolve() for other in others]:
+        what = "a folder" if path.is_dir() else "another file of this command"
+        raise ValueError(f"{option} {path} is {what}: name a new file")
+    return room_for(path, option)
 
 
 # a folder is cut to this share of its limit, so that not every new entry needs another look

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from sportskills_lib.viewing import pictures
 from sportskills_lib.viewing.markup import document, image_tag, text
 
-Strips = Mapping[str, np.ndarray]  # uint8 [T, S, S, 3] by item_id, and by "<item_id> other"
+Strips = Mapping[str, bytes]  # WebP by item_id, and by "<item_id> other"
 
 
 def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> str:
@@ -26,7 +24,7 @@ def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> s
     parts = [f'<p class="said">{text(row["text"])}</p>']
     for suffix in ("", " other"):
         if (strip := strips.get(row["item_id"] + suffix)) is not None:
-            parts.append(image_tag(pictures.strip(strip, moments=len(strip)), alt="film strip"))
+            parts.append(image_tag(strip, alt="film strip"))
     span = "" if row["start_s"] is None else f", {row['start_s']:.1f} to {row['end_s']:.1f} s"
     where = f"{row['sport'] or ''} · {row['video_id'] or ''}{span} · {row['item_id']}"
     parts.append(f'<p class="where">{text(where)}</p>')

@@ -19,7 +19,7 @@ import pytest
 import stage_outputs
 from browsing import Browsers, Server, free_port, needs_browser
 
-from sportskills_lib.apps.audit import sheets
+from sportskills_lib.apps.audit import gold_sample
 from sportskills_lib.apps.rate import candidate_draw
 from sportskills_lib.apps.rate.page import open_study
 from sportskills_lib.apps.rate.store import Study
@@ -340,7 +340,7 @@ def test_the_funnel(browsers: Browsers) -> None:
 
 
 def sheet(home: Path) -> pl.DataFrame:
-    return sheets.read(home / f"data/gold/{RUN}/demonstration.csv").frame
+    return gold_sample.read(home / f"data/gold/{RUN}/demonstration.csv").frame
 
 
 def test_the_auditor(home: Path, browsers: Browsers) -> None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sportskills_lib.formats.files import room_for
+from sportskills_lib.formats.files import room_for_file
+from sportskills_lib.plots.style import plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,31 +44,27 @@ def sample(
     ] = 100,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
-    strips: Annotated[
-        bool, typer.Option("--strips/--no-strips", help="Whether the page shows film strips.")
-    ] = True,
 ) -> None:
     """Draw a stratified sample of a filter's decisions: a CSV to label, and a page to look at."""
-    from sportskills_lib.apps.audit import gold_sample, questions, sheets
-    from sportskills_lib.apps.audit.strips import film_strips
+    from sportskills_lib.apps.audit import gold_sample, labels, questions
     from sportskills_lib.viewing import labelling_view
 
-    page_at = to.with_suffix(".html")
-    if page_at == to:
+    page = to.with_suffix(".html")
+    if page == to:
         raise ValueError(
             f"--to {to} is the name of the page: name the CSV, such as {to.with_suffix('.csv')}"
         )
-    for path in (to, page_at):
+    for path in (to, page):
         if path.exists():
             raise ValueError(f"{path} exists and may contain labels: name another file with --to")
-    room_for(to, "--to")
+    room_for_file(to, "--to")
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
-    shown = film_strips(drawn.frame, run, workers=workers) if strips else {}
-    labels = (*drawn.question.labels, questions.UNSURE)
-    page = labelling_view.sheet(drawn.question.ask, drawn.frame, shown, labels=labels)
-    page_at.write_text(page, encoding="utf-8")
-    sheets.write(to, drawn)
-    typer.echo(f"{drawn.frame.height} items in {to}; look at {page_at}; label: {', '.join(labels)}")
+    strips = labels.film_strips(drawn.frame, run, workers=workers)
+    answers = (*drawn.question.labels, questions.UNSURE)
+    content = labelling_view.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
+    page.write_text(content, encoding="utf-8")
+    gold_sample.write(to, drawn)
+    typer.echo(f"{drawn.frame.height} items in {to}; look at {page}; label: {', '.join(answers)}")
 
 
 @app.command(epilog="Example: sportskills audit label gold.csv --port 8868")
@@ -80,23 +77,14 @@ def label(
     """Serve the pair auditor for a sample: films, sentences, one key per label, saved at once;
     Ctrl-C ends it.
     """
-    import secrets
-
     from sportskills_lib.apps import serve_widget
-    from sportskills_lib.apps.audit import sheets
+    from sportskills_lib.apps.audit import gold_sample
     from sportskills_lib.runs import artifacts
 
-    sheet, token = sheets.read(file), secrets.token_urlsafe(24)
+    log = artifacts.run_folder(gold_sample.read(file).run) / "logs" / "label.log"
     code = "from pathlib import Path\nfrom sportskills_lib.apps.audit import labels\n"
     code += f"labels.labeller(Path({str(file.resolve())!r})).widget"
-    log = artifacts.run_folder(sheet.run) / "logs" / "label.log"
-
-    def say() -> None:
-        typer.echo(serve_widget.address("127.0.0.1", port, token))
-
-    serve_widget.serve(
-        code, title="Pair auditor", ip="127.0.0.1", port=port, token=token, log=log, say=say
-    )
+    serve_widget.serve(code, title="Pair auditor", ip="127.0.0.1", port=port, log=log)
 
 
 @app.command(epilog="Example: sportskills audit score gold.csv --against other --to audit.html")
@@ -113,36 +101,34 @@ def score(
     """Print precision and recall with 95 % intervals and the ten most confident mistakes, and
     compare two judges on the same items.
     """
-    from sportskills_lib.apps.audit import judge_scores, sheets
-    from sportskills_lib.apps.audit.strips import film_strips
+    from sportskills_lib.apps.audit import gold_sample, judge_scores, labels
     from sportskills_lib.viewing import labelling_view, markup
 
     if to:
-        _new_file(to, files)
+        room_for_file(to, "--to", others=files)
     scored = []
     for path in files:
-        sheet = sheets.read(path)
+        sheet = gold_sample.read(path)
         for warning in sheet.warnings():
             typer.echo(f"{path.name}: {warning}", err=True)
         scored.append((sheet, judge_scores.score(sheet, judge=f"{path.name}, run {sheet.run}")))
-    for sheet, _ in [*scored] if against else []:
-        verdicts = judge_scores.verdicts_of(sheet, against or "")
-        judge = f"run {against}"
-        scored.append((sheet, judge_scores.score(sheet, verdicts=verdicts, judge=judge)))
+    if against:
+        for sheet, _ in scored.copy():
+            verdicts = judge_scores.verdicts_of(sheet, against)
+            other = judge_scores.score(sheet, verdicts=verdicts, judge=f"run {against}")
+            scored.append((sheet, other))
     body = []
     for sheet, scores in scored:
         _print_scores(scores)
         worst = scores.worst()
-        shown = film_strips(worst, sheet.run, workers=workers) if to else {}
-        items = [labelling_view.item(row, shown, verdicts=True) for row in worst.to_dicts()]
+        strips = labels.film_strips(worst, sheet.run, workers=workers) if to else {}
+        items = [labelling_view.item(row, strips, verdicts=True) for row in worst.to_dicts()]
         title = markup.text(f"{scores.filter}: {scores.judge}")
         body.append(f"<h2>{title}</h2>{labelling_view.scores(scores.scores)}")
         body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
     for (_, one), (_, other) in itertools.combinations(scored, 2):
-        if one.filter == other.filter and set(one.labelled["item_id"]) & set(
-            other.labelled["item_id"]
-        ):
-            table = judge_scores.compare(one, other)
+        table = judge_scores.compare(one, other)
+        if table.height:
             typer.echo(f"{one.judge} minus {other.judge}, share right on the same items:")
             _print_table(table)
             title = markup.text(f"{one.filter}: {one.judge} minus {other.judge}")
@@ -165,15 +151,15 @@ def spans(
     """Compare a run's clips with spans whose truth is known: which were found, how they were
     classified, and how far off their edges are.
     """
-    from sportskills_lib.apps.audit import evidence_report
+    from sportskills_lib.apps.audit import judge_vs_spans
 
-    matches = evidence_report.against_truth(run, evidence_report.read_truth(known), videos=videos)
+    matches = judge_vs_spans.audit_run(run, judge_vs_spans.read_truth(known), videos=videos)
     _print_table(matches.confusion())
     _print_table(matches.scores())
-    macro = matches.macro_f1()
+    f1 = matches.macro_f1()
     typer.echo(
         "macro F1 over the classes that occur (correct, incorrect, none): "
-        + ("–" if macro is None else f"{macro:.3f}")
+        + ("–" if f1 is None else f"{f1:.3f}")
     )
     typer.echo("Errors of the edges of the demonstrations found, in seconds:")
     _print_table(matches.boundaries())
@@ -205,29 +191,23 @@ def evidence(
     """Measure which evidence the demonstration judge uses: words, pictures or both, and again with
     other lessons' words.
     """
-    from sportskills_lib.apps.audit import evidence_report
+    from sportskills_lib.apps.audit import judge_vs_spans
 
     if to:
-        _new_file(to, [truth])
-    changes: dict[str, Any] = {"judge": judge, "device": device}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    scores, reliability = evidence_report.by_evidence(
-        run, evidence_report.read_truth(truth), model=model, lessons=lessons, **changes
+        room_for_file(to, "--to", others=[truth])
+    changes = {"judge": judge, "device": device}
+    scores, reliability = judge_vs_spans.audit_evidence(
+        run,
+        judge_vs_spans.read_truth(truth),
+        model=model,
+        lessons=lessons,
+        **{name: value for name, value in changes.items() if value is not None},
     )
     _print_table(scores)
     typer.echo("Stated probability against the share that is right, of windows judged by both:")
     _print_table(reliability)
     if to:
         scores.write_csv(to)
-
-
-def _new_file(to: Path, read: list[Path]) -> None:
-    """ValueError, before any work is done, where ``--to`` cannot be written or is an input."""
-    if to.is_dir() or any(to.resolve() == path.resolve() for path in read):
-        raise ValueError(
-            f"--to {to} is {'a folder' if to.is_dir() else 'an input'}: name a new file"
-        )
-    room_for(to, "--to")
 
 
 def _print_table(frame: pl.DataFrame) -> None:
@@ -260,5 +240,5 @@ def _print_scores(scores: JudgeScores) -> None:
         )
     _print_table(scores.scores)
     for row in scores.worst().iter_rows(named=True):
-        text = "".join(letter if letter.isprintable() else " " for letter in row["text"][:90])
-        typer.echo(f"  wrong: verdict {row['verdict']}, label {row['label']}: {text}")
+        words = plain(row["text"], limit=90)
+        typer.echo(f"  wrong: verdict {row['verdict']}, label {row['label']}: {words}")

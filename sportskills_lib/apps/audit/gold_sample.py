@@ -1,65 +1,131 @@
-"""A stratified sample of a filter's decisions for people to label, the same for the same seed.
+"""A gold sample: a stratified draw of a filter's decisions, and the CSV in which people label it.
 
 Strata are verdict and sport. Every verdict gets an equal share of the sample, so that a rare one is
 seen often enough; within a verdict the sports get equal shares, as far as there are items. Where a
 verdict has more sports than items to draw, it is one stratum: otherwise some sports would never be
 drawn. Each item has its stratum and the stratum's size, so that scores can be weighted back to the
-population.
+population. The same seed draws the same items.
+
+Spreadsheets open and save the CSV without harm. Cells that they would take for a formula (they
+begin with =, +, -, @, a tab or a line break) get an apostrophe in front, as do cells that begin
+with one; reading takes it away again. Files are replaced whole, never half written. Reading accepts
+any encoding and delimiter and decimal commas, checks every cell, and ignores columns that it does
+not know.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import polars as pl
 
 from sportskills_lib.apps.audit import questions
-from sportskills_lib.apps.audit.sheets import SAMPLE, Sheet
+from sportskills_lib.apps.audit.questions import UNSURE
+from sportskills_lib.formats.files import DANGEROUS, read_delimited, write_whole
+from sportskills_lib.runs.errors import short_path
+
+SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
+KINDS = dict.fromkeys(SAMPLE, pl.String) | questions.ITEMS | {"stratum_size": pl.Int64}
+REQUIRED = ("filter", "run", "stratum", "stratum_size", "item_id", "verdict")
+TEXTS = ("text", "label", "note")  # an empty cell is an empty text, not a missing one
 
 
-class NothingDrawn(ValueError):
-    """The filter decided no item of this run."""
+@dataclass(frozen=True)
+class Sheet:
+    """A gold sample: ``frame`` has the columns ``SAMPLE``; label is "" until somebody labels it."""
+
+    filter: str
+    run: str
+    frame: pl.DataFrame
+
+    @property
+    def question(self) -> questions.Question:
+        """What is asked of each row."""
+        return questions.question(self.filter)
+
+    @property
+    def answers(self) -> pl.DataFrame:
+        """The rows that somebody labelled and was sure of."""
+        return self.frame.filter(~pl.col("label").is_in(["", UNSURE]))
+
+    def labelled(self, item_id: str, label: str, note: str | None = None) -> Sheet:
+        """The same with one label set (removed, with ""), and its note, if one is given;
+        ValueError for a label that the filter does not have.
+        """
+        known = (*self.question.labels, UNSURE)
+        if label not in ("", *known):
+            raise ValueError(f"unknown label {label!r} for {self.filter}: use {', '.join(known)}")
+        if item_id not in self.frame["item_id"]:
+            raise ValueError(f"unknown item {item_id!r}: the sample is of run {self.run!r}")
+        mine = pl.when(pl.col("item_id") == item_id)
+        frame = self.frame.with_columns(
+            label=mine.then(pl.lit(label)).otherwise("label"),
+            note=mine.then(pl.lit(note)).otherwise(None).fill_null(pl.col("note")),
+        )
+        return replace(self, frame=frame)
+
+    def warnings(self) -> list[str]:
+        """Items that the run on disk does not have, and verdicts that it does not give; a sentence
+        each.
+
+        Either the run was made again since the sample, or somebody edited or moved cells.
+        """
+        items = self.question.items(self.run).select("item_id", today="verdict")
+        wanted = self.frame.lazy().select("item_id", "verdict")
+        both = wanted.join(items, on="item_id", how="left", maintain_order="left").collect()
+        cases = {
+            "unknown to": both.filter(pl.col("today").is_null()),
+            "with another verdict in": both.filter(pl.col("today") != pl.col("verdict")),
+        }
+        return [
+            f"{rows.height} of {both.height} items are {words} run {self.run!r}, first "
+            f"{rows['item_id'][0]}: the run was made again, or cells were edited or moved"
+            for words, rows in cases.items()
+            if rows.height
+        ]
+
+
+# ------------------------------------------------------------------------------------------ drawing
 
 
 def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
     """``n`` items of the filter (all, if there are fewer), in an order that does not depend on the
-    verdict.
+    verdict. ValueError where the filter decided nothing in this run.
     """
-    if n < 1:
-        raise ValueError(f"--n must be at least 1, got {n}")
     drawn = stratified(questions.question(filter_).items(run), n=n, seed=seed)
     if drawn.is_empty():
-        raise NothingDrawn(
+        raise ValueError(
             f"run {run!r} has no item that the filter {filter_!r} decided: nothing to sample"
         )
-    return Sheet(filter_, run, drawn.select(
-        pl.lit(filter_).alias("filter"), pl.lit(run).alias("run"), pl.exclude("order"),
-        pl.lit("").alias("label"), pl.lit("").alias("note"),
-    ).select(SAMPLE))  # fmt: skip
+    own = {"filter": filter_, "run": run, "label": "", "note": ""}
+    columns = {name: pl.lit(value) for name, value in own.items()}
+    return Sheet(filter_, run, drawn.with_columns(**columns).select(SAMPLE))
 
 
 def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
     """``n`` of the items with ``stratum`` and ``stratum_size``, in random order; polars streams the
     items, so that a run may have millions.
     """
+    if n < 1:
+        raise ValueError(f"--n must be at least 1, got {n}")
     key = ["verdict", "sport"]
-    sizes = items.group_by(key).len().collect(engine="streaming")
-    if sizes.is_empty():
+    known = items.group_by(key).len().collect(engine="streaming")
+    if known.is_empty():
         return items.collect()
     mixed = items.with_columns(order=pl.col("item_id").hash(seed)).sort("order", "item_id")
     first = mixed.group_by(key, maintain_order=True).head(n).collect(engine="streaming")
-    known = sizes.with_columns(
-        name=pl.concat_str("verdict", pl.col("sport").fill_null("no sport"), separator=", ")
-    )
     by_verdict = dict(known.group_by("verdict").agg(pl.col("len").sum()).iter_rows())
     shares = even_shares(by_verdict, n)
     share = pl.col("verdict").replace_strict(shares, default=0, return_dtype=pl.Int64)
+    name = pl.concat_str("verdict", pl.col("sport").fill_null("no sport"), separator=", ")
     fits = pl.len().over("verdict") <= share  # else the verdict is one stratum
-    known = known.with_columns(stratum=pl.when(fits).then("name").otherwise("verdict"))
+    known = known.with_columns(stratum=pl.when(fits).then(name).otherwise("verdict"))
     known = known.with_columns(stratum_size=pl.col("len").sum().over("stratum").cast(pl.Int64))
     quotas = dict[str, int]()
     for (verdict,), part in known.group_by("verdict", maintain_order=True):
-        quotas |= even_shares(
-            dict(part.select("stratum", "stratum_size").iter_rows()), shares[str(verdict)]
-        )
+        sizes = dict(part.select("stratum", "stratum_size").iter_rows())
+        quotas |= even_shares(sizes, shares[str(verdict)])
     strata = known.select(*key, "stratum", "stratum_size")
     drawn = first.join(strata, on=key, nulls_equal=True).sort("order", "item_id")
     quota = pl.col("stratum").replace_strict(quotas, default=0, return_dtype=pl.Int64)
@@ -80,3 +146,75 @@ def even_shares(sizes: dict[str, int], n: int) -> dict[str, int]:
             given[name] += more
             left -= more
     return given
+
+
+# ------------------------------------------------------------------------------------------ the CSV
+
+
+def write(path: Path, sheet: Sheet) -> None:
+    """Replace ``path`` by the sheet."""
+    text = pl.col(pl.String)
+    runs = text.str.slice(0, 1).is_in(list(DANGEROUS))
+    guarded = sheet.frame.select(SAMPLE).with_columns(
+        pl.when(runs).then("'" + text).otherwise(text).name.keep()
+    )
+    content = guarded.write_csv(quote_style="always", line_terminator="\r\n")
+    # the byte order mark shows spreadsheets the encoding
+    write_whole(path, content.encode("utf-8-sig"))
+
+
+def read(path: Path) -> Sheet:
+    """The sheet, also after a spreadsheet saved it; ValueError names the row (as a spreadsheet
+    shows it), the column and what is wrong.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"there is no file {short_path(path)}: `sportskills audit sample` makes one"
+        )
+    table = read_delimited(path)
+    if missing := [name for name in SAMPLE if name not in table.columns]:
+        raise ValueError(
+            f"{path} has no column {missing[0]}: put the column back, or draw the sample again "
+            "(the same seed draws the same items)"
+        )
+    cells = table.select(pl.col(SAMPLE).str.strip_prefix("'")).with_row_index("row", offset=2)
+    cells = cells.filter(pl.any_horizontal(pl.col(SAMPLE) != ""))
+    frame = cells.select(_column(path, cells, name) for name in SAMPLE)
+    for name in ("filter", "run"):
+        if frame[name].n_unique() != 1:
+            raise ValueError(
+                f"{path} has {frame[name].n_unique()} values of {name}: score each sample alone"
+            )
+    if (twice := frame.filter(pl.col("item_id").is_duplicated())).height:
+        raise ValueError(f"{path} lists item {twice['item_id'][0]} twice: remove one of the rows")
+    sheet = Sheet(frame["filter"][0], frame["run"][0], frame)
+    names = {name: name for name in ("", *sheet.question.labels, UNSURE)} | sheet.question.keys
+    label = pl.col("label").str.to_lowercase().replace_strict(names, default=None)
+    known = frame.with_columns(label)
+    for row in cells.filter(known["label"].is_null()).iter_rows(named=True):
+        raise ValueError(
+            f"{path}, row {row['row']}, column label: unknown label {row['label']!r} of item "
+            f"{row['item_id']}: use {', '.join(filter(None, names))}"
+        )
+    return replace(sheet, frame=known)
+
+
+def _column(path: Path, cells: pl.DataFrame, name: str) -> pl.Series:
+    """A column of the sheet in its type, null where it may be empty and is; ValueError for a cell
+    that is neither.
+    """
+    kind, text = KINDS[name], cells[name]
+    if kind == pl.String:
+        values = text if name in TEXTS else text.replace("", None)
+    else:
+        least = 1 if name == "stratum_size" else 0
+        figures = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        valid = figures.is_finite() & (figures >= least)
+        values = figures.set(~valid, None).cast(kind, strict=False)
+    wrong = values.is_null() if name in REQUIRED else values.is_null() & (text != "")
+    for line, cell in cells.filter(wrong).select("row", name).rows():
+        raise ValueError(
+            f"{path}, row {line}, column {name}: {cell[:40]!r} is not a valid value: restore what "
+            "was there"
+        )
+    return values

@@ -10,7 +10,7 @@ disagreements (McNemar's exact test, unweighted).
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,15 @@ import polars as pl
 
 from sportskills_lib import span_matching
 from sportskills_lib.apps.audit import questions
-from sportskills_lib.apps.audit.sheets import Sheet
+from sportskills_lib.apps.audit.gold_sample import Sheet
 from sportskills_lib.statistics import proportions
 
 MIN_N = 10  # labelled items that a sport's figure needs below the line
 WORST = 10
+SCORES = {
+    "sport": pl.String, "class": pl.String, "measure": pl.String,
+    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,13 @@ class JudgeScores:
     unsure: int
     empty_strata: list[str]
 
-    def worst(self, count: int = WORST) -> pl.DataFrame:
-        """The most confident mistakes: items whose label is not the verdict; those without a
-        confidence come last.
+    def worst(self) -> pl.DataFrame:
+        """The ``WORST`` most confident mistakes: items whose label is not the verdict; those
+        without a confidence come last.
         """
         wrong = self.labelled.filter(pl.col("label") != pl.col("verdict"))
-        return wrong.sort("confidence", "item_id", descending=[True, False], nulls_last=True).head(
-            count
-        )
+        order = wrong.sort("confidence", "item_id", descending=[True, False], nulls_last=True)
+        return order.head(WORST)
 
 
 def score(
@@ -57,8 +60,7 @@ def score(
 
     ValueError when nothing is labelled.
     """
-    frame = sheet.frame
-    labelled = frame.filter((pl.col("label") != "") & (pl.col("label") != questions.UNSURE))
+    labelled, labels = sheet.answers, sheet.frame["label"]
     if labelled.is_empty():
         raise ValueError(
             f"the sample of {sheet.filter} has no labelled item: fill the column `label` first"
@@ -70,60 +72,55 @@ def score(
         weighted = weighted.drop("verdict", "confidence").join(
             verdicts, on="item_id", how="left", maintain_order="left"
         )
-    empty = sorted(set(frame["stratum"]) - set(labelled["stratum"]))
-    rows = [("all", *row) for row in _measures(sheet.filter, weighted)]
-    large = weighted.filter(pl.len().over("sport") >= MIN_N).sort("sport")
-    for (sport,), part in large.group_by("sport", maintain_order=True):
-        rows += [(str(sport), *row) for row in _measures(sheet.filter, part) if row[-1] >= MIN_N]
-    schema = dict.fromkeys(("sport", "class", "measure"), pl.String) | dict.fromkeys(
-        ("value", "low", "high"), pl.Float64
-    )
+    rows = [
+        (sport, name, measure, *_share(part, members, recall=measure == "recall"))
+        for sport, part in _parts(weighted)
+        for name, members in sheet.question.classes.items()
+        for measure in ("precision", "recall")
+    ]
+    scores = pl.DataFrame(rows, schema=SCORES, orient="row")
     return JudgeScores(
         filter=sheet.filter,
         judge=judge or f"run {sheet.run}",
         labelled=weighted,
-        scores=pl.DataFrame(rows, schema=schema | {"n": pl.Int64}, orient="row"),
-        unlabelled=frame.filter(pl.col("label") == "").height,
-        unsure=frame.filter(pl.col("label") == questions.UNSURE).height,
-        empty_strata=empty,
+        scores=scores.filter((pl.col("sport") == "all") | (pl.col("n") >= MIN_N)),
+        unlabelled=(labels == "").sum(),
+        unsure=(labels == questions.UNSURE).sum(),
+        empty_strata=sorted(set(sheet.frame["stratum"]) - set(labelled["stratum"])),
     )
 
 
-Measure = tuple[str, str, float | None, float | None, float | None, int]
-
-
-def _measures(filter_: str, frame: pl.DataFrame) -> list[Measure]:
-    """class, measure, value, low, high, n: precision and recall of each class."""
-    rows = []
-    for name, members in questions.positives(filter_).items():
-        said = frame["verdict"].is_in(members).fill_null(False).to_numpy()
-        true = frame["label"].is_in(members).to_numpy()
-        rows.append((name, "precision", *_share(frame, said, true, recall=False)))
-        rows.append((name, "recall", *_share(frame, said, true, recall=True)))
-    return rows
+def _parts(items: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """All items, then those of each sport that has enough of them."""
+    yield "all", items
+    large = items.filter(pl.len().over("sport") >= MIN_N).sort("sport")
+    for (sport,), part in large.group_by("sport", maintain_order=True):
+        yield str(sport), part
 
 
 def _share(
-    frame: pl.DataFrame, said: np.ndarray, true: np.ndarray, *, recall: bool
+    items: pl.DataFrame, members: tuple[str, ...], *, recall: bool
 ) -> tuple[float | None, float | None, float | None, int]:
-    """The weighted share of what is right, its interval, and how many items it is of."""
+    """The weighted share of what is right about a class, its interval, and how many items it is
+    of.
+    """
+    said, true = (
+        items[column].is_in(members).fill_null(False).to_numpy() for column in ("verdict", "label")
+    )
     among = true if recall else said
     if not among.any():
         return None, None, None, 0
-    weight = frame["weight"].to_numpy()
+    weight = items["weight"].to_numpy()
     value = float(weight[said & true].sum() / weight[among].sum())
-    return (
-        value,
-        *proportions.of_ratio(weight, _strata(frame), said, true, recall=recall),
-        int(among.sum()),
-    )
+    interval = proportions.of_ratio(weight, _strata(items), said, true, recall=recall)
+    return value, *interval, int(among.sum())
 
 
-def _strata(frame: pl.DataFrame) -> np.ndarray:
+def _strata(items: pl.DataFrame) -> np.ndarray:
     """A number for each item by its verdict in the draw; intervals take its sports together, too
     small each alone.
     """
-    return frame["stratum_verdict"].rank("dense").to_numpy().astype(np.int64) - 1
+    return items["stratum_verdict"].rank("dense").to_numpy().astype(np.int64) - 1
 
 
 # --------------------------------------------------------------------------------------- two judges
@@ -135,45 +132,35 @@ def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
     The same id is the same item; a window that lies elsewhere is matched by its span (half of the
     union at least), and an item that the other run does not have counts as rejected.
     """
-    items = sheet.question.items(run)
-    if sheet.filter != "demonstration":
-        items = items.filter(pl.col("item_id").is_in(sheet.frame["item_id"].to_list()))
-    known = items.select("item_id", "verdict", "confidence").collect()
-    found = sheet.frame.select("item_id", "video_id", "start_s", "end_s").join(
-        known, on="item_id", how="left"
-    )
+    items = sheet.question.items(run).select("item_id", *questions.SPAN, "verdict", "confidence")
+    wanted = sheet.frame.select("item_id", *questions.SPAN, other=pl.col("item_id"))
     if sheet.filter == "demonstration":
-        lost = found.filter(pl.col("verdict").is_null())
-        near = span_matching.match_spans(lost, items.with_columns(clip_id="item_id").collect())
-        by_span = near.select("video_id", "start_s", "end_s", other="clip_id").join(
-            known.rename({"item_id": "other", "verdict": "near", "confidence": "near_confidence"}),
-            on="other",
-        )
-        found = found.join(by_span, on=["video_id", "start_s", "end_s"], how="left").with_columns(
-            verdict=pl.coalesce("verdict", "near"),
-            confidence=pl.coalesce("confidence", "near_confidence"),
-        )
-    return found.select(
-        "item_id", pl.col("verdict").fill_null(sheet.question.labels[-1]), "confidence"
+        windows = items.collect()
+        moved = wanted.join(windows, on="item_id", how="anti")
+        near = span_matching.match_spans(moved, windows.rename({"item_id": "clip_id"}))
+        wanted = wanted.join(near, on=questions.SPAN, how="left", maintain_order="left")
+        wanted = wanted.with_columns(other=pl.coalesce("clip_id", "other"))
+    ids = wanted["other"].to_list()
+    known = items.filter(pl.col("item_id").is_in(ids)).collect().drop(questions.SPAN)
+    found = wanted.join(
+        known.rename({"item_id": "other"}), on="other", how="left", maintain_order="left"
     )
+    rejected = pl.col("verdict").fill_null(sheet.question.labels[-1])
+    return found.select("item_id", rejected, "confidence")
 
 
 def compare(one: JudgeScores, other: JudgeScores) -> pl.DataFrame:
     """Two audits of one filter on the items that both have: a row for "all", then for each sport
-    with enough items.
+    with enough items; no row where they share no item.
 
     Columns: sport, n; how many both have right, only_one, only_other, neither; difference (share
     that the first has right less the other's, weighted), low, high; p_value (McNemar). ValueError
-    when they share no labelled item.
+    where their labels of an item differ.
     """
-    columns = ["item_id", "label", "verdict"]
-    both = one.labelled.join(
-        other.labelled.select(columns), on="item_id", suffix="_other", maintain_order="left"
-    )
+    theirs = other.labelled.select("item_id", "label", "verdict")
+    both = one.labelled.join(theirs, on="item_id", suffix="_other", maintain_order="left")
     if one.filter != other.filter or both.is_empty():
-        raise ValueError(
-            f"{one.judge} and {other.judge} have no labelled item in common: label the same sample"
-        )
+        return pl.DataFrame()
     clash = both.filter(pl.col("label") != pl.col("label_other"))
     if clash.height:
         raise ValueError(
@@ -181,16 +168,14 @@ def compare(one: JudgeScores, other: JudgeScores) -> pl.DataFrame:
             f"{clash['label_other'][0]} "
             f"({clash.height} items differ): agree on one label first"
         )
-    rows = [{"sport": "all", **_paired(both)}]
-    large = both.filter(pl.len().over("sport") >= MIN_N).sort("sport")
-    for (sport,), part in large.group_by("sport", maintain_order=True):
-        rows.append({"sport": str(sport), **_paired(part)})
-    return pl.DataFrame(rows)
+    return pl.DataFrame([{"sport": sport, **_paired(part)} for sport, part in _parts(both)])
 
 
 def _paired(items: pl.DataFrame) -> dict[str, float | int]:
-    first = (items["verdict"] == items["label"]).fill_null(False).to_numpy()
-    second = (items["verdict_other"] == items["label"]).fill_null(False).to_numpy()
+    first, second = (
+        (items[column] == items["label"]).fill_null(False).to_numpy()
+        for column in ("verdict", "verdict_other")
+    )
     weight = items["weight"].to_numpy()
     low, high = proportions.of_difference(weight, _strata(items), first, second)
     only_one, only_other = int((first & ~second).sum()), int((~first & second).sum())
@@ -209,5 +194,7 @@ def _paired(items: pl.DataFrame) -> dict[str, float | int]:
 
 def mcnemar(only_one: int, only_other: int) -> float:
     """McNemar's exact two-sided p value of the disagreements; 1 without any."""
-    n, few = only_one + only_other, min(only_one, only_other)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n) if n else 1.0
+    from scipy import stats
+
+    n = only_one + only_other
+    return float(stats.binomtest(only_one, n).pvalue) if n else 1.0

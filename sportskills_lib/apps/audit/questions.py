@@ -29,6 +29,7 @@ ITEMS: dict[str, type[pl.DataType]] = {
     "other_start_s": pl.Float64,
     "other_end_s": pl.Float64,
 }
+SPAN = ["video_id", "start_s", "end_s"]
 UNSURE = "unsure"  # a label that scores leave out
 
 
@@ -48,6 +49,15 @@ class Question:
         """One key for each label: its first letter."""
         return {label[0]: label for label in (*self.labels, UNSURE)}
 
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The classes that are scored, each with the labels that count as it: the first of two
+        labels; of more each, and before them all but the last (*demonstration*).
+        """
+        if len(self.labels) == 2:
+            return {self.labels[0]: self.labels[:1]}
+        return {self.filter: self.labels[:-1]} | {label: (label,) for label in self.labels}
+
 
 def question(name: str) -> Question:
     """The question of that filter; ValueError lists the known filters."""
@@ -58,68 +68,42 @@ def question(name: str) -> Question:
 
 def _sentences(run: str) -> pl.LazyFrame:
     """Every sentence of 01, kept (yes), rejected (no) or undecided."""
-    curation = artifacts.open_stage(run, "01_curation")
-    said, videos = (
-        pl.scan_parquet(curation.path("narrations.parquet")),
-        curation.table("videos").lazy(),
-    )
-    verdict = pl.when(pl.col("actionable")).then(pl.lit("yes")).otherwise(pl.lit("no"))
+    kept = pl.col("actionable")
     return _items(
-        said.join(videos.select("video_id", "sport"), on="video_id").select(
-            pl.all(),
-            item_id="narration_id",
-            verdict=pl.when(pl.col("actionable").is_null())
-            .then(pl.lit("undecided"))
-            .otherwise(verdict),
-        )
-    )
+        run,
+        _scan(run, "01_curation", "narrations"),
+        item_id=pl.col("narration_id"),
+        verdict=pl.when(kept.is_null()).then(pl.lit("undecided"))
+        .when(kept).then(pl.lit("yes")).otherwise(pl.lit("no")),
+    )  # fmt: skip
 
 
 def _windows(run: str) -> pl.LazyFrame:
     """Every window of 02 over words that teach: correct, incorrect or none."""
-    judged = (
-        artifacts.open_stage(run, "02_pairing")
-        .table("judged")
-        .lazy()
-        .filter(pl.col("said") != "none")
-    )
-    videos = artifacts.open_stage(run, "01_curation").table("videos").lazy()
-    score = pl.col("score")
-    sure = pl.when(pl.col("demonstration") == "none").then(1 - score).otherwise(score)
+    shown, score = pl.col("demonstration").cast(pl.String), pl.col("score")
     return _items(
-        judged.join(videos.select("video_id", "sport"), on="video_id").select(
-            pl.all(),
-            item_id="clip_id",
-            verdict=pl.col("demonstration").cast(pl.String),
-            confidence=sure,
-        )
+        run,
+        _scan(run, "02_pairing", "judged").filter(pl.col("said") != "none"),
+        item_id=pl.col("clip_id"),
+        verdict=shown,
+        confidence=pl.when(shown == "none").then(1 - score).otherwise(score),
     )
 
 
 def _pairs(run: str) -> pl.LazyFrame:
     """Every two clips of 02 that were compared: copies (also under other words), or different."""
-    pairing = artifacts.open_stage(run, "02_pairing")
-    judged, videos = (
-        pairing.table("judged").lazy(),
-        artifacts.open_stage(run, "01_curation").table("videos").lazy(),
-    )
-    spans = judged.select("clip_id", "video_id", "start_s", "end_s", "text")
+    judged = _scan(run, "02_pairing", "judged")
+    spans = judged.select("clip_id", *SPAN, "text")
     other = spans.select(pl.all().name.prefix("other_"))
-    links = (
-        pairing.table("links")
-        .lazy()
-        .join(spans, on="clip_id")
-        .join(other, left_on="other_id", right_on="other_clip_id")
-    )
-    alike = pl.col("verdict") != "different"
+    links = _scan(run, "02_pairing", "links").join(spans, on="clip_id")
+    alike, similarity = pl.col("verdict") != "different", pl.col("similarity")
     return _items(
-        links.join(videos.select("video_id", "sport"), on="video_id").select(
-            pl.exclude("text", "verdict"),
-            item_id=pl.concat_str("clip_id", "other_id", separator=" "),
-            verdict=pl.when(alike).then(pl.lit("copy")).otherwise(pl.lit("different")),
-            confidence=pl.when(alike).then("similarity").otherwise(1 - pl.col("similarity")),
-            text=pl.concat_str("text", "other_text", separator=" / "),
-        )
+        run,
+        links.join(other, left_on="other_id", right_on="other_clip_id"),
+        item_id=pl.concat_str("clip_id", "other_id", separator=" "),
+        verdict=pl.when(alike).then(pl.lit("copy")).otherwise(pl.lit("different")),
+        confidence=pl.when(alike).then(similarity).otherwise(1 - similarity),
+        text=pl.concat_str("text", "other_text", separator=" / "),
     )
 
 
@@ -131,54 +115,45 @@ def _helps(run: str) -> pl.LazyFrame:
     the other the clip's. The confidence is how far the similarity's share of the learner's best
     lies on the verdict's side.
     """
-    retrieval, pairing = (
-        artifacts.open_stage(run, "04_retrieval"),
-        artifacts.open_stage(run, "02_pairing"),
-    )
-    span = ["start_s", "end_s"]
-    clips = pairing.table("clips").select("clip_id", "video_id", "sport", *span)
-    narrations = artifacts.open_stage(run, "01_curation").table("narrations")
-    texts = clip_texts(clips, pairing.table("pairs"), narrations)
-    said = pl.DataFrame(
-        {"clip_id": list(texts), "text": list(texts.values())}, schema=["clip_id", "text"]
-    )
-    learners = retrieval.table("learners").select(
-        "learner_id", "sport", *span, "comment", video_id="take_id"
-    )
-    lessons = clips.join(said.rename({"text": "comment"}), on="clip_id").rename(
-        {"clip_id": "learner_id"}
-    )
-    people = pl.concat([learners, lessons.select(learners.columns)])
+    clips, pairs = (_scan(run, "02_pairing", name).collect() for name in ("clips", "pairs"))
+    texts = clip_texts(clips, pairs, _scan(run, "01_curation", "narrations").collect())
+    said = pl.col("clip_id").replace_strict(texts, return_dtype=pl.String)
+    coaches = clips.lazy().select("clip_id", "sport", *SPAN, text=said)
+    lessons = coaches.rename({"clip_id": "learner_id", "text": "comment"})
+    learners = _scan(run, "04_retrieval", "learners").with_columns(video_id="take_id")
+    people = pl.concat([learners.select(lessons.collect_schema().names()), lessons])
+    other = coaches.drop("sport").rename({name: f"other_{name}" for name in SPAN})
     names = ("supervision", "lesson_supervision", "supervision_masked")
-    rows = pl.concat([pl.scan_parquet(retrieval.path(f"{name}.parquet")) for name in names])
-    other = (
-        clips.join(said, on="clip_id")
-        .drop("sport")
-        .rename({name: f"other_{name}" for name in ("video_id", *span)})
-    )
+    rows = pl.concat([_scan(run, "04_retrieval", name) for name in names])
     share = pl.col("similarity") / pl.col("similarity").max().over("learner_id")
-    label = pl.col("label")
+    share, label = share.clip(0, 1).fill_nan(None), pl.col("label")
     return _items(
-        rows.with_columns(share=share.clip(0, 1).fill_nan(None))
-        .join(people.lazy(), on="learner_id")
-        .join(other.lazy(), on="clip_id")
-        .select(
-            pl.exclude("text"),
-            item_id=pl.concat_str("learner_id", "clip_id", separator=" "),
-            verdict=pl.when(label > 0).then(pl.lit("helps")).when(label == 0).then(pl.lit("other"))
-            .otherwise(pl.lit("undecided")),
-            confidence=pl.when(label > 0).then("share").when(label == 0).then(1 - pl.col("share")),
-            text=pl.concat_str("comment", "text", separator=" / "),
-        )
+        run,
+        rows.with_columns(share=share).join(people, on="learner_id").join(other, on="clip_id"),
+        item_id=pl.concat_str("learner_id", "clip_id", separator=" "),
+        verdict=pl.when(label > 0).then(pl.lit("helps")).when(label == 0).then(pl.lit("other"))
+        .otherwise(pl.lit("undecided")),
+        confidence=pl.when(label > 0).then("share").when(label == 0).then(1 - pl.col("share")),
+        text=pl.concat_str("comment", "text", separator=" / "),
     )  # fmt: skip
 
 
-def _items(frame: pl.LazyFrame) -> pl.LazyFrame:
-    columns = frame.collect_schema().names()
-    missing = [
-        pl.lit(None, dtype=kind).alias(name) for name, kind in ITEMS.items() if name not in columns
-    ]
-    return frame.with_columns(missing).select(*ITEMS).cast(pl.Schema(ITEMS))
+def _scan(run: str, stage: str, name: str) -> pl.LazyFrame:
+    """A table of a complete stage, its hash checked, not read yet."""
+    return pl.scan_parquet(artifacts.open_stage(run, stage).path(f"{name}.parquet"))
+
+
+def _items(run: str, frame: pl.LazyFrame, **columns: pl.Expr) -> pl.LazyFrame:
+    """``ITEMS`` of the rows with these columns, the sport that of the video unless given; what is
+    not there is null.
+    """
+    frame = frame.with_columns(**columns)
+    if "sport" not in frame.collect_schema():
+        videos = _scan(run, "01_curation", "videos").select("video_id", "sport")
+        frame = frame.join(videos, on="video_id")
+    there = frame.collect_schema()
+    missing = {name: pl.lit(None) for name in ITEMS if name not in there}
+    return frame.with_columns(**missing).select(*ITEMS).cast(pl.Schema(ITEMS))
 
 
 QUESTIONS = {
@@ -219,13 +194,3 @@ QUESTIONS = {
         _helps,
     ),
 }
-
-
-def positives(name: str) -> dict[str, tuple[str, ...]]:
-    """The classes that are scored, each with the verdicts that count as it (*demonstration*:
-    correct or incorrect).
-    """
-    labels = question(name).labels
-    if name == "demonstration":
-        return {"demonstration": ("correct", "incorrect")} | {label: (label,) for label in labels}
-    return {labels[0]: labels[:1]}

@@ -121,7 +121,6 @@ def serve(
                 f"  {name:<20} "
                 f"{serve_widget.address(ip, port, token, rater=name, key=key_of(store, name))}"
             )
-        _warn(ip)
 
     code = f"from sportskills_lib.apps.rate import page\npage.served({store.study.name!r})"
     log = store.path.parent / "kernels.log"
@@ -172,8 +171,6 @@ def inspect(
     """Serve the retrieval inspector of a run, or of two side by side, as a page: no code; ends with
     Ctrl-C.
     """
-    import secrets
-
     from sportskills_lib.apps import serve_widget
     from sportskills_lib.runs import artifacts
 
@@ -182,26 +179,9 @@ def inspect(
         raise ValueError(f"run {run!r} is given twice: name another run to compare with, or none")
     for name in runs:
         artifacts.open_stage(name, "05_evaluation")
-    token = secrets.token_urlsafe(24)
-
-    def say() -> None:
-        typer.echo(serve_widget.address(ip, port, token))
-        _warn(ip)
-
     log: Path = artifacts.run_folder(run) / "logs" / "inspect.log"
     code = (
         "from sportskills_lib.viewing import inspector_widget\n"
         f"inspector_widget.browse({', '.join(map(repr, runs))})"
     )
-    serve_widget.serve(code, title="Inspector", ip=ip, port=port, token=token, log=log, say=say)
-
-
-def _warn(ip: str) -> None:
-    from sportskills_lib.apps import serve_widget
-
-    if not serve_widget.is_loopback(ip):
-        typer.echo(
-            "others reach this address, and nothing is encrypted: put it behind TLS, or use a "
-            "tunnel",
-            err=True,
-        )
+    serve_widget.serve(code, title="Inspector", ip=ip, port=port, log=log)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smoke_runs import SOURCE, make_run
 
 from sportskills_lib import tables
-from sportskills_lib.apps.audit import gold_sample, judge_scores, labels, questions, sheets, strips
+from sportskills_lib.apps.audit import gold_sample, judge_scores, labels, questions
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.formats import files
 from sportskills_lib.retrieval.supervision.labelling import SCHEMA
@@ -108,7 +108,7 @@ def population(counts: dict[tuple[str, str], int]) -> pl.DataFrame:
 
 def labelled(
     items: pl.DataFrame, truth: dict[str, str], filter_: str = "actionability"
-) -> sheets.Sheet:
+) -> gold_sample.Sheet:
     frame = items.with_columns(
         filter=pl.lit(filter_),
         run=pl.lit("t"),
@@ -120,7 +120,7 @@ def labelled(
             else {"stratum": pl.concat_str("verdict", "sport", separator=", ")}
         ),
     )
-    return sheets.Sheet(filter_, "t", frame.select(sheets.SAMPLE))
+    return gold_sample.Sheet(filter_, "t", frame.select(gold_sample.SAMPLE))
 
 
 # ------------------------------------------------------------------------------------------ drawing
@@ -134,8 +134,8 @@ def test_a_sample_of_each_filter_is_drawn_written_and_read_back(
     assert drawn.frame.equals(gold_sample.draw(run, filter_, n=6, seed=1).frame)
     assert 1 <= drawn.frame.height <= 6
     assert drawn.frame["text"].null_count() == 0 and drawn.frame["start_s"].null_count() == 0
-    sheets.write(tmp_path / "gold.csv", drawn)
-    assert sheets.read(tmp_path / "gold.csv").frame.equals(drawn.frame)
+    gold_sample.write(tmp_path / "gold.csv", drawn)
+    assert gold_sample.read(tmp_path / "gold.csv").frame.equals(drawn.frame)
     items = questions.question(filter_).items(run).collect()
     assert drawn.frame["stratum_size"].max() <= items.height  # type: ignore[operator]
 
@@ -153,7 +153,7 @@ def test_supervision_is_asked_about_with_both_texts_and_both_strips(run: str) ->
     assert comment == "the knees are stiff" and coach
     lesson = items.filter(pl.col("video_id") != "take").row(0, named=True)
     assert lesson["video_id"] == clips["video_id"][0] and lesson["verdict"] == "helps"
-    shown = strips.film_strips(items, run, workers=0)
+    shown = labels.film_strips(items, run, workers=0)
     assert set(shown) == {name + suffix for name in items["item_id"] for suffix in ("", " other")}
     sheet = gold_sample.draw(run, "supervision", n=4, seed=0)
     truth = dict.fromkeys(items["item_id"], "helps")
@@ -231,23 +231,23 @@ def test_formulas_are_disarmed_in_the_file_and_come_back(tmp_path: Path) -> None
         items.with_columns(text=pl.Series(texts), item_id=pl.Series(["-a", "=b", "c", "d", "e"])),
         {},
     )
-    sheets.write(tmp_path / "gold.csv", sheet)
+    gold_sample.write(tmp_path / "gold.csv", sheet)
     with (tmp_path / "gold.csv").open(newline="", encoding="utf-8-sig") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
-    assert sheets.read(tmp_path / "gold.csv").frame.equals(sheet.frame)
+    assert gold_sample.read(tmp_path / "gold.csv").frame.equals(sheet.frame)
 
 
 def test_a_sheet_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     items = population({("yes", "golf"): 2}).with_columns(stratum_size=pl.lit(2, dtype=pl.Int64))
     path = tmp_path / "gold.csv"
-    sheets.write(path, labelled(items, {"yes-golf-0": "yes"}))
+    gold_sample.write(path, labelled(items, {"yes-golf-0": "yes"}))
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     rows[2][rows[0].index("label")] = " N "  # a key for a word
     with path.open("w", newline="", encoding="cp1252") as file:
         csv.writer(file, delimiter=";").writerows([*rows, [""] * len(rows[0])])
-    assert sheets.read(path).frame["label"].to_list() == ["yes", "no"]
+    assert gold_sample.read(path).frame["label"].to_list() == ["yes", "no"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_sheet_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
             lambda text: text.replace('"2","yes-golf-1"', '"0","yes-golf-1"'),
             "row 3, column stratum_size: '0'",
         ),
-        (lambda text: text + '"perhaps",""\r\n', "row 4: 2 cells where the header has 17"),
+        (lambda text: text + '"perhaps",""\r\n', "row 4, column run: '' is not a valid value"),
         (
             lambda text: text.replace('"actionability","t","yes', '"duplicates","t","yes', 1),
             "2 values of filter: score each sample alone",
@@ -274,31 +274,31 @@ def test_a_sheet_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 def test_a_broken_sheet_is_refused_by_its_line(tmp_path: Path, change, message: str) -> None:
     items = population({("yes", "golf"): 2}).with_columns(stratum_size=pl.lit(2, dtype=pl.Int64))
     path = tmp_path / "gold.csv"
-    sheets.write(path, labelled(items, {}))
+    gold_sample.write(path, labelled(items, {}))
     text = path.read_text(encoding="utf-8-sig")
     path.write_text(change(text))
     with pytest.raises(ValueError, match=message):
-        sheets.read(path)
+        gold_sample.read(path)
 
 
 @pytest.mark.parametrize("name", ["filter", "run", "stratum", "stratum_size", "verdict"])
 def test_an_empty_cell_that_a_score_needs_is_refused(tmp_path: Path, name: str) -> None:
     items = population({("yes", "golf"): 2}).with_columns(stratum_size=pl.lit(7, dtype=pl.Int64))
     path = tmp_path / "gold.csv"
-    sheets.write(path, labelled(items, {}))
+    gold_sample.write(path, labelled(items, {}))
     table = pl.read_csv(path, infer_schema=False)
     table.with_columns(pl.lit("").alias(name)).write_csv(path)
     with pytest.raises(ValueError, match=rf"row 2, column {name}: '' is not a valid value"):
-        sheets.read(path)
+        gold_sample.read(path)
 
 
 def test_columns_of_older_sheets_and_of_people_are_ignored(tmp_path: Path) -> None:
     items = population({("yes", "golf"): 2}).with_columns(stratum_size=pl.lit(7, dtype=pl.Int64))
     path, sheet = tmp_path / "gold.csv", labelled(items, {"yes-golf-0": "no"})
-    sheets.write(path, sheet)
+    gold_sample.write(path, sheet)
     table = pl.read_csv(path, infer_schema=False)
     table.with_columns(drawn=pl.lit("0123abcd[2]"), mine=pl.lit("x")).write_csv(path)
-    assert sheets.read(path).frame.equals(sheet.frame)
+    assert gold_sample.read(path).frame.equals(sheet.frame)
 
 
 def test_items_that_differ_from_the_run_are_counted_and_named(run: str) -> None:
@@ -307,10 +307,10 @@ def test_items_that_differ_from_the_run_are_counted_and_named(run: str) -> None:
     moved = sheet.frame.with_columns(verdict=pl.lit("undecided"))
     assert (
         "3 of 3 items are with another verdict in run 't', first"
-        in (sheets.Sheet("actionability", run, moved).warnings()[0])
+        in (gold_sample.Sheet("actionability", run, moved).warnings()[0])
     )
     gone = sheet.frame.with_columns(item_id=pl.lit("x") + pl.col("item_id"))
-    words = sheets.Sheet("actionability", run, gone).warnings()
+    words = gold_sample.Sheet("actionability", run, gone).warnings()
     assert len(words) == 1 and "3 of 3 items are unknown to run 't', first x" in words[0]
 
 
@@ -332,7 +332,7 @@ def test_sheets_of_european_spreadsheets_are_read(
     )
     sheet = labelled(items, {"yes-pétanque-1": "no"})
     path = tmp_path / "gold.csv"
-    sheets.write(path, sheet)
+    gold_sample.write(path, sheet)
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     decimal = [rows[0].index(name) for name in ("confidence", "start_s", "end_s")]
@@ -342,7 +342,7 @@ def test_sheets_of_european_spreadsheets_are_read(
     with path.open("w", newline="", encoding=encoding) as file:
         file.write(first)
         csv.writer(file, delimiter=separator).writerows(rows)
-    assert sheets.read(path).frame.equals(sheet.frame)
+    assert gold_sample.read(path).frame.equals(sheet.frame)
 
 
 def test_an_unknown_label_is_named(tmp_path: Path) -> None:
@@ -354,12 +354,12 @@ def test_an_unknown_label_is_named(tmp_path: Path) -> None:
         sheet.labelled("yes-golf-0", "perhaps")
     with pytest.raises(ValueError, match="unknown item 'x'"):
         sheet.labelled("x", "yes")
-    sheets.write(
+    gold_sample.write(
         tmp_path / "g.csv",
-        sheets.Sheet(sheet.filter, "t", sheet.frame.with_columns(label=pl.lit("perhaps"))),
+        gold_sample.Sheet(sheet.filter, "t", sheet.frame.with_columns(label=pl.lit("perhaps"))),
     )
     with pytest.raises(ValueError, match="unknown label 'perhaps' of item yes-golf-0"):
-        sheets.read(tmp_path / "g.csv")
+        gold_sample.read(tmp_path / "g.csv")
 
 
 # ------------------------------------------------------------------------------------------ scoring
@@ -597,7 +597,7 @@ def test_another_runs_judge_is_found_by_id_and_by_span(run: str) -> None:
     drawn = gold_sample.draw(run, "demonstration", n=20, seed=0)
     same = judge_scores.verdicts_of(drawn, run)
     assert same["verdict"].to_list() == drawn.frame["verdict"].to_list()
-    moved = sheets.Sheet(
+    moved = gold_sample.Sheet(
         drawn.filter,
         drawn.run,
         drawn.frame.with_columns(
@@ -614,22 +614,22 @@ def test_another_runs_judge_is_found_by_id_and_by_span(run: str) -> None:
 
 def test_the_labelling_widget_saves_each_key(run: str, tmp_path: Path) -> None:
     path = tmp_path / "gold.csv"
-    sheets.write(path, gold_sample.draw(run, "actionability", n=3, seed=0))
+    gold_sample.write(path, gold_sample.draw(run, "actionability", n=3, seed=0))
     made = labels.labeller(path)
     assert "data:video/mp4" in made.view.value
     made.press("y")
     made.press("n")
-    assert sheets.read(path).frame["label"].to_list() == ["yes", "no", ""]
+    assert gold_sample.read(path).frame["label"].to_list() == ["yes", "no", ""]
     assert "2 labelled" in made.state.value
     again = labels.labeller(path)  # goes on where it stopped
     again.press("z")
     again.press("u")
-    assert sheets.read(path).frame["label"].to_list() == ["yes", "unsure", ""]
+    assert gold_sample.read(path).frame["label"].to_list() == ["yes", "unsure", ""]
     again.press("z")
     again.press("v")  # the verdict, now that there is a label
     assert "judge: " in again.state.value
     again.press("y")
-    assert sheets.read(path).frame.select("label", "note").rows()[1] == (
+    assert gold_sample.read(path).frame.select("label", "note").rows()[1] == (
         "yes",
         "verdict seen after unsure",
     )
@@ -674,10 +674,10 @@ def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:
     for to in (path, tmp_path):
         with pytest.raises(ValueError, match="name a new file"):
             CliRunner().invoke(app, ["score", str(path), "--to", str(to)], catch_exceptions=False)
-    sheet = sheets.read(path)
+    sheet = gold_sample.read(path)
     for item in sheet.frame["item_id"]:
         sheet = sheet.labelled(item, "correct")
-    sheets.write(path, sheet)
+    gold_sample.write(path, sheet)
     words = [
         "score",
         str(path),
@@ -706,7 +706,7 @@ def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_pat
     sheet = gold_sample.draw(run, "demonstration", n=100, seed=0)
     for item, verdict in sheet.frame.select("item_id", "verdict").rows():
         sheet = sheet.labelled(item, verdict)
-    sheets.write(path, sheet)
+    gold_sample.write(path, sheet)
     words = ["evidence", str(path), "--run", run, "--to", str(tmp_path / "table.csv")]
     assert "Stated probability" in CliRunner().invoke(app, words, catch_exceptions=False).output
     rows = {
