@@ -30,10 +30,10 @@ def compare(
 
     pair = two_runs.open_pair(first, second)
     found = two_run_report.measure(pair, draws=draws, seed=seed)
-    picked = two_run_report.pick(pair, found["moved"])
+    cases = two_run_report.pick(pair, found["moved"])
     place = two_run_report.folder(pair.runs)
-    filmed = report_films.make(second, two_run_report.items(pair, *picked), place / "previews")
-    page = two_run_report.write(pair, found, picked, filmed)
-    for sentence in two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair)):
+    filmed = report_films.make(second, two_run_report.items(cases), place / "previews")
+    page = two_run_report.write(pair, found, cases, filmed)
+    for sentence in two_run_report.summary_sentences(pair, found):
         typer.echo(sentence)
     typer.echo(short_path(page))

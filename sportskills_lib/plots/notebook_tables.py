@@ -72,6 +72,11 @@ def html(frame: pl.DataFrame) -> str:
     )
 
 
+def text_rows(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    """The rows of the table as plain text (:func:`cells`)."""
+    return list(zip(*(cells(column.to_list()) for column in frame.get_columns()), strict=True))
+
+
 def cells(values: Sequence[Any]) -> list[str]:
     """A column's values as plain text, floats with as few decimals as the column needs: all, up to
     4, or DIGITS.

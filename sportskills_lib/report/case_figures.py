@@ -26,6 +26,11 @@ GRADE_COLOURS = (style.VERMILION, style.ORANGE, style.BLUE, style.GREEN)  # mean
 MARK_SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
 
 
+def grade_colour(grade: float | None) -> str:
+    """The colour of a mean grade; grey where nobody graded."""
+    return style.GREY if grade is None else GRADE_COLOURS[min(int(grade + 0.5), 3)]
+
+
 def filmstrips(
     found: list[dict], clips: pl.DataFrame, frames: np.ndarray, *, top: int = 5
 ) -> Figure:
@@ -108,12 +113,11 @@ def feedback_pages(
         for index, system in enumerate(systems):
             hits = own.filter(pl.col("system") == system).sort("rank").head(each)
             for place, (clip, grade) in enumerate(hits.select("clip_id", "grade").rows()):
-                colour = GRADE_COLOURS[min(int((grade or 0.0) + 0.5), 3)]
                 told = "not graded" if grade is None else f"grade {grade:.1f}"
                 _picture(
                     line[2 + each * index + place],
                     frames[row_of[clip]],
-                    colour,
+                    grade_colour(grade),
                     f"{place + 1}   {told}",
                 )
     for at, name in (

@@ -1,31 +1,23 @@
-"""reports/<run>/: one page that opens from a file with no network, and its figures, tables and
-films beside it.
+"""reports/<run>/: the page of a run, with its figures, tables and films beside it.
 
 The page is made from what stages wrote, so that it can be made again at any time without running
-one. All text is escaped by the template. Pictures are in the page, at the size at which they are
-shown; films are files beside it.
+one.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars import selectors
 
 from sportskills_lib import metrics
-from sportskills_lib.evaluation import detectable_differences, recall, summary
-from sportskills_lib.formats.files import write_csv, write_whole
-from sportskills_lib.report import (
-    case_blocks,
-    findings,
-    inline_figures,
-    page_content,
-    run_tables,
-    save,
-)
-from sportskills_lib.report.templates import TEMPLATE
+from sportskills_lib.evaluation import detectable_differences, feedback, recall, summary
+from sportskills_lib.evaluation.recall_arrays import MULTI
+from sportskills_lib.report import findings, html_page, run_tables, save
 from sportskills_lib.runs import artifacts, provenance
 
 CSV_TABLES = (
@@ -37,15 +29,22 @@ FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares",
     "feedback_by_rater", "raters", "agreement", "library_retrieval", "shortlist_depth",
 )  # fmt: skip
-RECALL_FIGURES = (
-    "macro_means", "per_sport_recall", "per_sport_recall_appendix", "encoders", "encoders_appendix",
-    "per_sport_recall_fixed", "per_sport_recall_appendix_fixed",
-)  # fmt: skip
-FIGURES = tuple(
-    name for name in inline_figures.CAPTIONS if name not in RECALL_FIGURES and not name[0].isdigit()
-)
-PAGES_OF_CASES = ("inspector", "funnel")
-MOST_MOVED = 20  # queries in the page's table of what moved
+FEEDBACK_SHOWN = (feedback.NDCG, feedback.RECALL, feedback.MRR, "grade@1")  # files hold every one
+CASE_PAGES = ("inspector", "funnel")
+# The rows that a figure of an earlier stage draws: its table and the columns (all, where none is
+# named). Later stages save them beside the figure.
+DRAWN_FROM: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("01_curation", "funnel"): ("dropped", ()),
+    ("02_pairing", "funnel"): ("dropped", ()),
+    ("02_pairing", "motion"): ("judged", ("clip_id", "said", "moved")),
+    ("02_pairing", "contact_sheet"): ("clips", ("clip_id", "sport", "skill", "demonstration")),
+    ("03_encoder", "learning_curves"): ("curves", ()),
+    ("04_retrieval", "positives"): ("rows_a_learner", ()),
+    ("04_retrieval", "curve"): ("curves", ()),
+    ("04_retrieval", "reliability"): ("reliability", ()),
+}
+FEW_QUERIES, FEW_VIDEOS = 50, 8  # below these, a sport's own interval says little; ours
+UNBALANCED = 3.0  # largest over smallest sport from which a page warns; ours
 
 
 def write(run: str) -> Path:
@@ -56,23 +55,24 @@ def write(run: str) -> Path:
     """
     place = artifacts.workspace() / "reports" / run
     place.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place / "figures", ignore_errors=True)
+    for name in ("figures", "previews"):
+        shutil.rmtree(place / name, ignore_errors=True)
     for old in place.glob("*.*"):
-        if old.suffix in (".csv", ".tex", ".png", ".svg"):
+        if old.suffix in (".csv", ".tex", ".png", ".svg") or old.stem in CASE_PAGES:
             old.unlink()
     folders = run_tables.folders(run)
     names = (*CSV_TABLES, *FEEDBACK_TABLES, "films", "shown_queries", "shown_learners")
     tables = {name: run_tables.table(run, name) for name in names}
     _write_tables(place, tables)
-    case_blocks.copy_films(folders, place)
-    for name in PAGES_OF_CASES:
-        (place / f"{name}.html").unlink(missing_ok=True)
-        if made := next((f for f in folders if (f / f"{name}.html").is_file()), None):
-            shutil.copyfile(made / f"{name}.html", place / f"{name}.html")
-    inline_figures.copy(run, place / "figures", folders)
+    for name in ("previews", *(f"{page}.html" for page in CASE_PAGES)):
+        made = next((folder / name for folder in folders if (folder / name).exists()), None)
+        if made is not None:
+            copy = shutil.copytree if made.is_dir() else shutil.copyfile
+            copy(made, place / name)
+    _copy_figures(run, place / "figures", folders)
     name_generated(run, place)
-    write_whole(place / "index.html", render(TEMPLATE, _context(run, place, tables)))
-    return place / "index.html"
+    content = _content(run, tables) | {"title": f"run {run}", "links": _links(run, place)}
+    return html_page.write("run_report.jinja", place, tables["films"], **content)
 
 
 def name_generated(run: str, place: Path) -> None:
@@ -87,29 +87,12 @@ def name_generated(run: str, place: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def render(template: str, context: dict[str, Any]) -> str:
-    """The page; a name that the context lacks is an error."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals |= {"headline_k": metrics.HEADLINE_K, "recall_at_k": metrics.at_k("recall")}
-    return environment.from_string(template).render(context)
-
-
-def warnings_of(run: str) -> list[str]:
-    """The warnings of a finished run's report."""
-    names = ("raters", "seeds", "leaks", "galleries", "per_sport_recall")
-    tables = {name: run_tables.table(run, name) for name in names}
-    manifests = page_content.manifests_of(run)
-    return page_content.warnings(tables, manifests, manifests[run_tables.EVALUATION]["config"])
-
-
-def _write_tables(place: Path, tables: dict[str, pl.DataFrame]) -> None:
+def _write_tables(place: Path, tables: Mapping[str, pl.DataFrame]) -> None:
+    who = summary.graders(tables["raters"], "raters")
+    captions = {"feedback_retrieval": f"Feedback retrieval, by the grades of {who}."}
     for name in (*CSV_TABLES, *FEEDBACK_TABLES):
         if tables[name].width:
-            write_csv(place / f"{name}.csv", tables[name])
+            save.write_data(place, name, tables[name], caption=captions.get(name, ""))
     per_sport, sizes = tables["per_sport_recall"], tables["galleries"]
     scopes = {recall.WITHIN: "within sport", recall.FIXED: "in equal-sized galleries"}
     parts = [
@@ -121,89 +104,213 @@ def _write_tables(place: Path, tables: dict[str, pl.DataFrame]) -> None:
         for scope, where in scopes.items()
         for encoder in summary.ordered(per_sport["encoder"].unique(), summary.ENCODERS)
     ]
-    (place / "per_sport_recall.tex").write_text("\n".join(parts))
-    for name in ("headline", "ratios_by_sport", "understanding_means", "cue_kinds", "corpus"):
-        if tables[name].height:
-            save.write_data(place, name, tables[name])
-    if (feedback := tables["feedback_retrieval"]).height:
-        rounded = feedback.with_columns(pl.col("value", "low", "high").round(3))
-        who = summary.graders(tables["raters"], "raters")
-        text = summary.latex(rounded, caption=f"Feedback retrieval, by the grades of {who}.")
-        (place / "feedback_retrieval.tex").write_text(text)
+    (place / "per_sport_recall.tex").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _copy_figures(run: str, place: Path, folders: Sequence[Path]) -> None:
+    """All figures of the run to ``place``: those of 05 to 07 (``folders``, the last stage first) by
+    name, those of 01–04 behind their stage's, with the rows that they draw (CSV, LaTeX).
+    """
+    place.mkdir()
+    for folder in reversed(folders):
+        for path in sorted(folder.glob("figures/*.*")):
+            shutil.copyfile(path, place / path.name)
+            if path.stem == "per_sport_recall" and path.suffix in (".png", ".svg", ".pdf"):
+                shutil.copyfile(path, place.parent / path.name)
+    for stage in artifacts.STAGES[:4]:
+        reader = artifacts.open_stage(run, stage)
+        for path in sorted((reader.folder / "figures").glob("*.*")):
+            shutil.copyfile(path, place / f"{stage}_{path.name}")
+    for (stage, name), (table, columns) in DRAWN_FROM.items():
+        reader = artifacts.open_stage(run, stage)
+        drawn = (place / f"{stage}_{name}.png").is_file()
+        if drawn and f"{table}.parquet" in reader.manifest["outputs"]:
+            rows = reader.table(table)
+            rows = dropped_counts({stage: rows}) if table == "dropped" else rows
+            chosen = selectors.by_name(*columns, require_all=False) if columns else pl.all()
+            flat = rows.select(chosen).select(~selectors.nested())
+            save.write_data(place, f"{stage}_{name}", flat)
 
 
 # ------------------------------------------------------------------------------------------ content
 
 
-def _context(run: str, place: Path, tables: dict[str, pl.DataFrame]) -> dict[str, Any]:
-    manifests = page_content.manifests_of(run)
+def _content(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, Any]:
+    """What the template shows."""
+    manifests = manifests_of(run)
     config = manifests[run_tables.EVALUATION]["config"]
-    drawn = inline_figures.inlined(place, FIGURES)
     return {
-        "title": f"run {run}",
-        "links": _links(run, place),
         "summary": findings.summary_sentences(
             tables["headline"], tables["feedback_differences"], tables["raters"]
         ),
-        "warnings": page_content.warnings(tables, manifests, config),
-        "n_clips": int(tables["galleries"]["gallery"].sum()),
-        "min_gallery": config.get("min_gallery"),
-        "tables": _tables_shown(run, tables, manifests),
-        "per_sport_figures": inline_figures.inlined(place, RECALL_FIGURES),
-        "gallery_size": config.get("gallery_size"),
-        "figures": dict.fromkeys(FIGURES) | {one["name"]: one for one in drawn},
-        "stage_figures": {
-            name: inline_figures.inlined(place, None, prefix=f"{name}_")
-            for name in artifacts.STAGES[:4]
-        },
-        "query_cases": case_blocks.queries(tables["shown_queries"], tables["films"]),
-        "learner_cases": case_blocks.learners(tables["shown_learners"], tables["films"]),
-        "film_note": page_content.film_note(tables["films"]),
+        "warnings": warnings(tables, manifests, config),
+        "tables": _tables_shown(run, tables),
+        "query_cases": _by(tables["shown_queries"], "query_id"),
+        "learner_cases": _by(tables["shown_learners"], "learner_id"),
         "power_note": detectable_differences.in_words(tables["power"]).splitlines(),
-        "mark_note": page_content.mark_note(tables["per_sport_recall"]),
-        "rater_note": page_content.rater_note(tables["raters"]),
-        "no_feedback": page_content.no_feedback(manifests, config),
-        "configs": [
-            (name, page_content.settings(manifest["config"]))
-            for name, manifest in manifests.items()
-        ],
+        "truth_known": MULTI in tables["per_sport_recall"]["metric"],
+        "config": config,
+        "manifests": manifests,
     }
 
 
-def _tables_shown(
-    run: str, tables: dict[str, pl.DataFrame], manifests: dict[str, dict]
-) -> dict[str, page_content.TextTable]:
+def manifests_of(run: str) -> dict[str, dict[str, Any]]:
+    """The manifests of 01 to 05, by stage."""
+    return {stage: artifacts.open_stage(run, stage).manifest for stage in artifacts.STAGES}
+
+
+def _by(table: pl.DataFrame, key: str) -> list[list[dict[str, Any]]]:
+    """The rows of each value of ``key``, in their order."""
+    parts = table.partition_by(key, maintain_order=True) if table.height else []
+    return [part.to_dicts() for part in parts]
+
+
+def _tables_shown(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The tables of the page by their name in the template; the files hold every row and metric."""
     dropped = {name: run_tables.dropped(run, name) for name in artifacts.STAGES}
-    earlier = {name: manifests[name] for name in artifacts.STAGES[:4]}
-    frames = {name: page_content.few_metrics(tables[name]) for name in FEEDBACK_TABLES} | {
-        "headline": tables["headline"],
-        "per_sport": summary.wide(tables["per_sport_recall"], tables["galleries"]),
-        "across": summary.headline_metrics(tables["across_sports"]),
-        "ranks": page_content.over_sports(tables["median_ranks"]),
-        "ratios": page_content.fixed_ratios(tables["ratios_by_sport"]),
-        "understanding": tables["understanding_means"],
-        "understanding_differences": tables["understanding_differences"],
-        "kinds": tables["cue_kinds"],
-        "kind_differences": page_content.between_encoders(tables["cue_kind_differences"]),
-        "differences": tables["differences_by_sport"],
-        "dropped": page_content.dropped_counts(dropped),
-        "provenance": page_content.provenance(earlier, artifacts.provenance()),
-        **{name: tables[name] for name in ("corpus", "power", "seeds", "leaks")},
+    few = {
+        name: table.filter(pl.col("metric").is_in(FEEDBACK_SHOWN))
+        for name, table in tables.items()
+        if name in FEEDBACK_TABLES and "metric" in table.columns
     }
-    shown = {name: page_content.text_table(frame) for name, frame in frames.items()}
-    return shown | {"rank_changes": page_content.moved_shown(tables["rank_changes"], MOST_MOVED)}
+    ratios, of_video = tables["ratios_by_sport"], pl.col("comparison") == "encoders"
+    fixed = _where(ratios, pl.col("gallery") == "fixed")
+    shown = pl.col("training").is_in(["narrations", "activity_skill"])
+    means = _where(tables["median_ranks"], pl.col("sport") == summary.MEAN)
+    return (
+        tables
+        | few
+        | {
+            "per_sport": summary.wide(tables["per_sport_recall"], tables["galleries"]),
+            "across_sports": summary.headline_metrics(tables["across_sports"]),
+            "median_ranks": means.drop("sport", strict=False),
+            "ratios_by_sport": fixed if fixed.height else ratios,
+            "encoders_by_cue_kind": _where(tables["cue_kind_differences"], of_video & shown),
+            "rank_changes": moves_shown(tables["rank_changes"]),
+            "dropped": dropped_counts(dropped),
+        }
+    )
+
+
+def _where(table: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
+    """The table's rows of that kind; an empty table may lack the columns."""
+    return table.filter(rows) if table.height else table
+
+
+def moves_shown(moves: pl.DataFrame) -> pl.DataFrame:
+    """The queries that moved at all, ranks named as ranks."""
+    names = {"before": "rank_before", "after": "rank_after"}
+    return _where(moves, pl.col("way") != "same").rename(names, strict=False)
+
+
+def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """stage, what, reason, count, example: most frequent first within a stage; files are named
+    below the workspace.
+    """
+    below = pl.col("detail").str.replace_all(f"{artifacts.workspace()}/", "", literal=True)
+    parts = [
+        frame.select(
+            stage=pl.lit(stage), what="item_kind", reason="reason", example=below.str.slice(0, 160)
+        )
+        for stage, frame in dropped.items()
+        if frame.height
+    ]
+    names = ("stage", "what", "reason", "example")
+    rows = pl.concat([pl.DataFrame(schema=dict.fromkeys(names, pl.String)), *parts])
+    counted = rows.group_by("stage", "what", "reason").agg(
+        count=pl.len().cast(pl.Int64), example=pl.col("example").first()
+    )
+    return counted.sort("stage", -pl.col("count"), "what", "reason")
 
 
 def _links(run: str, place: Path) -> list[tuple[str, str]]:
-    sections = (
-        "recall", "understanding", "retrievals", "feedback", "corpus", "funnel", "checks",
-        "provenance",
-    )  # fmt: skip
-    names = [(name, f"#{name}") for name in sections]
-    pages = [name for name in PAGES_OF_CASES if (place / f"{name}.html").is_file()]
-    names += [(f"{name} of cases", f"{name}.html") for name in pages]
+    """The pages beside the report: of cases, and of executed notebooks."""
+    pages = [name for name in CASE_PAGES if (place / f"{name}.html").is_file()]
     executed = {name for name in artifacts.NOTEBOOKS if (place / "nb" / f"{name}.html").is_file()}
     if executed:  # the runner writes the page of a notebook that calls this after it has ended
         executed |= {name for name in artifacts.NOTEBOOKS[4:] if artifacts.is_complete(run, name)}
-    return names + [(name, f"nb/{name}.html") for name in sorted(executed)]
+    links = [(f"{name} of cases", f"{name}.html") for name in pages]
+    return links + [(name, f"nb/{name}.html") for name in sorted(executed)]
+
+
+# ----------------------------------------------------------------------------------------- warnings
+
+
+def warnings_of(run: str) -> list[str]:
+    """The warnings of a finished run's report."""
+    names = ("raters", "seeds", "leaks", "galleries", "per_sport_recall")
+    tables = {name: run_tables.table(run, name) for name in names}
+    manifests = manifests_of(run)
+    return warnings(tables, manifests, manifests[run_tables.EVALUATION]["config"])
+
+
+def warnings(
+    found: Mapping[str, pl.DataFrame], manifests: Mapping[str, dict], config: dict
+) -> list[str]:
+    """What a reader must know before quoting a number."""
+    raters, leaks, seeds, sizes = (found[n] for n in ("raters", "leaks", "seeds", "galleries"))
+    lessons = str(manifests["01_curation"]["config"].get("source", ""))
+    known = (
+        (
+            provenance.is_generated(lessons),
+            "The lessons are the generated demo world: these are demo figures, never results "
+            "about sport.",
+        ),
+        (
+            raters.height and raters["simulated"].any(),
+            "Every grade of feedback retrieval is by simulated raters; no coach has graded "
+            "anything here.",
+        ),
+        (
+            seeds.height and seeds["seeds"].max() == 1,
+            "One training seed: intervals cover the choice of queries and videos, not of the seed.",
+        ),
+        (
+            any(manifest.get("dirty") for manifest in manifests.values()),
+            "Some stages ran with uncommitted changes in the code.",
+        ),
+        (leaks.is_empty(), "No leak check was made in this run."),
+    )
+    lines = [line for applies, line in known if applies]
+    for row in _where(leaks, ~pl.col("passed")).iter_rows(named=True):
+        lines.append(
+            f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']})."
+        )
+    return lines + _small(found["per_sport_recall"], sizes, config) + unbalanced(sizes)
+
+
+def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[str]:
+    """The sports that are too small: for any figure, for galleries of one size, for an interval."""
+    out, fixed = (
+        set(summary.of_figure(per_sport, scope=scope).filter(pl.col("value").is_null())["sport"])
+        for scope in (recall.WITHIN, recall.FIXED)
+    )
+    few = (pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS)
+    thin = sizes.filter(few & ~pl.col("sport").is_in(out))
+    sized = pl.format("{} ({} queries, {} videos)", "sport", "queries", "videos")
+    lines = {
+        f"Not evaluable at {metrics.HEADLINE_K} (fewer than {config.get('min_gallery')} test "
+        "clips), in no figure and no mean": sorted(out),
+        f"Fewer than {config.get('gallery_size')} test clips, so only in the figures of whole "
+        "galleries, not in those of one size": sorted(fixed - out),
+        "Small samples; a sport's own interval is rough": thin.select(sized).to_series(),
+    }
+    return [f"{text}: {', '.join(names)}." for text, names in lines.items() if len(names)]
+
+
+def unbalanced(sizes: pl.DataFrame) -> list[str]:
+    """A line where the largest sport has UNBALANCED times as many test clips as the smallest, or
+    more.
+    """
+    if sizes.is_empty():
+        return []
+    ordered = sizes.sort("gallery", "sport", descending=[True, False])
+    most, least = ordered.row(0, named=True), ordered.row(-1, named=True)
+    if most["gallery"] < UNBALANCED * max(least["gallery"], 1):
+        return []
+    share = most["gallery"] / ordered["gallery"].sum()
+    return [
+        f"Unbalanced sports: {most['sport']} has {most['gallery']} test clips ({share:.0%} of "
+        f"all), {least['sport']} has {least['gallery']}. Macro means weigh every sport alike; "
+        "means across sports weigh every query alike."
+    ]

@@ -17,8 +17,7 @@ from PIL import Image
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import comparisons, leakage, recall_arrays, summary
-from sportskills_lib.report import case_blocks, page_content, run_report
-from sportskills_lib.report.templates import FRAME
+from sportskills_lib.report import html_page, run_report
 from sportskills_lib.runs import artifacts
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -233,7 +232,7 @@ def test_a_sport_below_the_size_of_all_galleries_is_shown_apart(done):
     )
     found = {name: pl.DataFrame() for name in ("raters", "seeds", "leaks")}
     found |= {"per_sport_recall": per_sport, "galleries": done["sizes"]}
-    lines = page_content.warnings(
+    lines = run_report.warnings(
         found, {"01_curation": {"config": {}}}, {"min_gallery": 50, "gallery_size": 100}
     )
     assert any(
@@ -282,7 +281,7 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
     assert failed["test learners are offered test clips only"].endswith(first["clip_id"])
     found = {name: pl.DataFrame() for name in ("raters", "seeds")}
     found |= {"per_sport_recall": done["per_sport"], "galleries": done["sizes"], "leaks": leaks}
-    lines = page_content.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
+    lines = run_report.warnings(found, {"01_curation": {"config": {}}}, {"min_gallery": 50})
     assert sum(line.startswith("Leak check failed") for line in lines) == len(failed)
 
 
@@ -337,13 +336,25 @@ def test_hostile_words_are_text_in_the_blocks_of_films():
             "reason": HOSTILE[2],
         }
     )
-    blocks = case_blocks.queries(shown, films) + case_blocks.learners(offered, films)
-    text = run_report.render(FRAME + "{{ cases(blocks) }}", {"blocks": blocks, "title": HOSTILE[0]})
+    cases = '{% from "parts.jinja" import learner_case, query_case with context %}'
+    cases += "{{ query_case(asked) }}{{ learner_case(offered) }}"
+    text = (
+        html_page.environment()
+        .from_string(cases)
+        .render(
+            asked=shown.to_dicts(),
+            offered=offered.to_dicts(),
+            films={row["item_id"]: row for row in films.to_dicts()},
+        )
+    )
     tags = Page(text).tags
     assert {tag for tag, _ in tags}.isdisjoint({"script", "iframe", "object"})
     assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
     assert [attributes["src"] for tag, attributes in tags if tag == "video"] == ["previews/0.mp4"]
     assert "<script>alert(1)</script>" in Page(text).text and "x" * 301 not in text
+    known = Page(text).text
+    assert "own clip at rank 1, under skill labels at 3" in known
+    assert "1 ✓ own clip" in known and "1 not graded" in known and "no film was kept" in known
 
 
 def test_inspection_adds_films_beside_the_page_stills_in_it_and_its_pages(done):

@@ -15,7 +15,8 @@ from test_evaluation_notebook import Page
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import feedback, recall, summary
-from sportskills_lib.report import findings, page_content, save, two_run_report, two_runs
+from sportskills_lib.plots import notebook_tables
+from sportskills_lib.report import findings, run_report, save, two_run_report, two_runs
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics.agreement import by_rater
 
@@ -133,7 +134,7 @@ def test_a_run_differs_in_nothing_from_its_copy(home):
         judged["p"].null_count() == judged.height
     )  # what cannot differ is no test, and costs the others nothing
     found = two_run_report.measure(pair, draws=10)
-    image, *_, last = two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair))
+    image, *_, last = two_run_report.summary_sentences(pair, found)
     assert "nothing differs" in image and "rank alike in both runs" in last
 
 
@@ -144,7 +145,7 @@ def test_runs_whose_clips_are_of_one_video_have_no_p_and_still_a_page(home):
     )
     found = two_run_report.measure(pair, draws=10)
     assert found["differences"]["p"].null_count() == found["differences"].height
-    (sentence, *_) = two_run_report.summary_sentences(pair, found, two_runs.main_arm(pair))
+    (sentence, *_) = two_run_report.summary_sentences(pair, found)
     assert "no p" in sentence
 
 
@@ -235,10 +236,10 @@ def test_the_page_of_two_runs_stands_alone(pair, monkeypatch, capsys):
 
 def test_sports_of_very_different_size_are_a_warning():
     sizes = pl.DataFrame({"sport": ["golf", "judo"], "gallery": [300, 90]})
-    (line,) = page_content.unbalanced(sizes)
+    (line,) = run_report.unbalanced(sizes)
     assert line.startswith("Unbalanced sports: golf has 300 test clips (77% of all), judo has 90.")
-    assert page_content.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
-    assert page_content.unbalanced(sizes.head(1)) == []
+    assert run_report.unbalanced(sizes.with_columns(gallery=pl.lit(200))) == []
+    assert run_report.unbalanced(sizes.head(1)) == []
 
 
 def test_a_difference_without_an_interval_is_not_called_alike():
@@ -267,14 +268,11 @@ def test_a_difference_without_an_interval_is_not_called_alike():
 
 
 def test_a_cell_of_a_page_is_short_and_turns_no_text_around() -> None:
-    (row,) = page_content.text_table(
+    (row,) = notebook_tables.text_rows(
         pl.DataFrame({"text": ["\u202e<b>" + "x" * 10_000], "n": [3], "p": [0.01234]})
-    ).rows
-    assert (
-        len(row[0]) == page_content.LONGEST
-        and row[0].startswith(" <b>x")
-        and row[1:] == ["3", "0.0123"]
     )
+    assert len(row[0]) == notebook_tables.LONGEST and row[0].startswith(" <b>x")
+    assert row[1:] == ("3", "0.012")
 
 
 def test_no_spreadsheet_runs_what_was_said(tmp_path) -> None:

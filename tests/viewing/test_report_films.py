@@ -14,7 +14,6 @@ import pytest
 import stage_outputs
 from films import shot, write_film
 
-from sportskills_lib.report import case_blocks
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import report_films
 
@@ -59,10 +58,3 @@ def test_films_are_made_once_and_named_by_content(
     assert all(row["still"][:4] == b"RIFF" for row in rows.values())
     assert "mind cue" in rows[early]["said"] and " at 10.0 s" in rows[early]["origin"]
     assert [path.name for path in tmp_path.iterdir()] == [rows[early]["file"]]
-
-
-def test_what_strangers_wrote_is_cut_and_an_unknown_item_has_its_id() -> None:
-    known = case_blocks.by_item(pl.DataFrame(schema=report_films.COLUMNS))
-    shown = case_blocks.film(known, "<script>", "1", "#000000")
-    assert (shown["file"], shown["still"], shown["origin"]) == ("", "", "<script>")
-    assert len(case_blocks.cut("x" * 10_000)) == case_blocks.MAX_LETTERS
