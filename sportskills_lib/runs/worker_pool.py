@@ -84,7 +84,6 @@ def map_shards(
     shards: Path | None = None,
     chunk: int = 16,
     label: str = "items",
-    retry: bool = True,
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for every item, in order.
 
@@ -93,8 +92,7 @@ def map_shards(
     than ``timeout_s`` is retried as it is, with twice the time. ``prepare`` (module-level, too) is
     called in every new worker before its first item: what it imports counts against no item's time.
     An exception that ``function`` raises is a mistake in our code: it is raised here, with the
-    item's name. Without ``retry`` a lost item is neither retried nor warned about: the caller has
-    another way. ``workers=0`` runs in this process, without protection, for debugging. With
+    item's name. ``workers=0`` runs in this process, without protection, for debugging. With
     ``shards``, finished chunks of ``chunk`` items are kept there and recognised by the items'
     names. If items were lost in this call, it ends with a warning that names the first.
     """
@@ -108,7 +106,7 @@ def map_shards(
     progress = ItemProgress(label, len(items), resumed=len(items) - len(todo))
     run = _in_process if workers == 0 else _in_pool
     plan = _Plan(
-        function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare, retry
+        function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare
     )
     stream, lost = run(plan, progress), list[Result]()
     try:
@@ -124,7 +122,7 @@ def map_shards(
     finally:
         stream.close()
         progress.close()
-        if progress.failed and lost and retry:
+        if progress.failed and lost:
             log.warning(
                 lost_line(label, [f"{each.name} {each.reason}" for each in lost], len(items))
             )
@@ -155,7 +153,6 @@ class _Plan:
     timeout_s: float
     on_crash: Callable[[Any], Any] | None
     prepare: Callable[[], object] | None
-    retry: bool
 
     def attempt(self, index: int, lost: str | None) -> tuple[Any, float]:
         """The item and its time limit, when it was lost before for this reason (None: it was
@@ -250,7 +247,7 @@ def _in_pool(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, Non
                     if result.reason:
                         pool.remove(worker)
                         worker.end()
-                    if result.reason and plan.retry and result.index not in lost:
+                    if result.reason and result.index not in lost:
                         lost[result.index] = result.reason
                         waiting.append(result.index)
                         continue
