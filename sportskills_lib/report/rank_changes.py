@@ -8,6 +8,7 @@ alike for ten queries and a million.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,46 +17,58 @@ import polars as pl
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.report import cases
-from sportskills_lib.report.save import Page
+from sportskills_lib.report.save import Page, optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BANDS = (
-    ("1", 1.0),
-    ("2–3", 3.0),
-    ("4–10", 10.0),
-    ("11–30", 30.0),
-    ("31 +", float("inf")),
-)  # name, last rank in it
-NAMES = [name for name, _ in BANDS]
+EDGES = (1.0, 3.0, 10.0, 30.0)  # the last rank of each band but the last
+NAMES = ("1", "2–3", "4–10", "11–30", "31 +")
 BETTER, SAME, WORSE = "better", "same", "worse"
 LOOKS = {BETTER: style.BLUE, SAME: "#C4C4C4", WORSE: style.VERMILION}
 SHADES = ("#1A1A1A", "#555555", "#878787", "#B5B5B5", "#DCDCDC")  # of the bands, first to last
 
 
-def moved(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:
-    """query_id, sport, before, after (ranks of the own clip, seeds averaged), way, factor; most
-    moved first.
+def moved(
+    scores: pl.DataFrame, queries: pl.DataFrame, systems: Mapping[str, tuple[str, str]]
+) -> pl.DataFrame:
+    """encoder, query_id, sport, before, after (ranks of the own clip, seeds averaged), way, factor,
+    text; most moved first.
 
+    ``systems``: by encoder, the system and the baseline; one that ``scores`` lack has no rows.
     ``way`` is better, same or worse; ``factor`` is before / after: 4 says that the clip stands four
     times as near the top as it did. Ranks are compared by ratio, since from 2 to 1 is more than
     from 82 to 81.
     """
-    one = cases.ranks(scores, baseline).select("query_id", "sport", before="own_rank")
-    two = cases.ranks(scores, system).select("query_id", after="own_rank")
-    way = (
-        pl.when(pl.col("after") < pl.col("before"))
-        .then(pl.lit(BETTER))
-        .when(pl.col("after") > pl.col("before"))
-        .then(pl.lit(WORSE))
-        .otherwise(pl.lit(SAME))
-    )
-    joined = one.join(two, on="query_id").with_columns(
-        way=way, factor=pl.col("before") / pl.col("after")
-    )
-    return joined.sort(pl.col("factor").log().abs(), "query_id", descending=[True, False])
+    parts = [pl.DataFrame(schema=_MOVED)]
+    texts = queries.select("query_id", "text")
+    for encoder, (system, baseline) in systems.items():
+        one = cases.ranks(scores, baseline).select("query_id", "sport", before="own_rank")
+        two = cases.ranks(scores, system).select("query_id", after="own_rank")
+        joined = one.join(two, on="query_id", maintain_order="left").with_columns(
+            encoder=pl.lit(encoder),
+            way=_way(pl.col("before") - pl.col("after")),
+            factor=pl.col("before") / pl.col("after"),
+        )
+        named = joined.join(texts, on="query_id", how="left", maintain_order="left")
+        parts.append(named.select(list(_MOVED)))
+    return pl.concat(parts).sort(pl.col("factor").log().abs(), descending=True, maintain_order=True)
+
+
+_MOVED = {
+    **dict.fromkeys(("encoder", "query_id", "sport"), pl.String),
+    **dict.fromkeys(("before", "after"), pl.Float64),
+    "way": pl.String,
+    "factor": pl.Float64,
+    "text": pl.String,
+}
+
+
+def _way(rise: pl.Expr) -> pl.Expr:
+    """What a rise by so many ranks (or bands) is called."""
+    names = {1: BETTER, 0: SAME, -1: WORSE}
+    return rise.sign().cast(pl.Int64).replace_strict(names, return_dtype=pl.String)
 
 
 def between_arms(
@@ -64,74 +77,43 @@ def between_arms(
     *,
     training: str = "narrations",
     baseline: str = "activity_skill",
-    scope: str = recall.WITHIN,
 ) -> pl.DataFrame:
-    """:func:`moved` for every encoder that has both arms, text to video, with ``encoder`` and the
-    query's ``text``.
-    """
-    systems = set(scores["system"].unique())
-    known = recall.split_system(scores.select("system").unique())["encoder"].unique()
-    parts = [pl.DataFrame(schema=_MOVED)]
-    for encoder in summary.ordered(known, summary.ENCODERS):
-        one, two = (
-            recall.system_name(encoder, arm, "text_to_video", scope) for arm in (training, baseline)
+    """:func:`moved` for every encoder that has both arms, text to video, within sport."""
+    known = recall.split_system(scores.select("system").unique())["encoder"]
+    systems = {
+        encoder: (
+            recall.system_name(encoder, training, "text_to_video", recall.WITHIN),
+            recall.system_name(encoder, baseline, "text_to_video", recall.WITHIN),
         )
-        if {one, two} <= systems:
-            found = moved(scores, one, two)
-            named = found.join(
-                queries.select("query_id", "text"), on="query_id", how="left", maintain_order="left"
-            )
-            parts.append(
-                named.select(pl.lit(encoder).alias("encoder"), *list(_MOVED)[1:]).cast(_MOVED)  # type: ignore[arg-type]
-            )
-    return pl.concat(parts).sort(pl.col("factor").log().abs(), descending=True, maintain_order=True)
-
-
-_MOVED = {
-    "encoder": pl.String,
-    "query_id": pl.String,
-    "sport": pl.String,
-    "before": pl.Float64,
-    "after": pl.Float64,
-    "way": pl.String,
-    "factor": pl.Float64,
-    "text": pl.String,
-}
+        for encoder in summary.ordered(known, summary.ENCODERS)
+    }
+    return moved(scores, queries, systems)
 
 
 def bands(moves: pl.DataFrame, *, by: str = "encoder") -> pl.DataFrame:
     """``by``, before, after (bands), queries, share (of its group's queries), way: what the figure
     draws.
     """
-    banded = moves.with_columns(_band("before"), _band("after"))
-    counted = banded.group_by(by, "before", "after").agg(queries=pl.len().cast(pl.Int64))
-    place = {name: at for at, name in enumerate(NAMES)}
-    known = counted.with_columns(
-        share=pl.col("queries") / pl.col("queries").sum().over(by),
-        left=pl.col("before").replace_strict(place, return_dtype=pl.Int64),
-        right=pl.col("after").replace_strict(place, return_dtype=pl.Int64),
+    ranks = pl.col("before", "after")
+    named = ranks.cut(EDGES, labels=NAMES).cast(pl.String).cast(pl.Enum(NAMES))
+    counted = moves.with_columns(named).group_by(by, "before", "after")
+    rise = pl.col("before").to_physical().cast(pl.Int64) - pl.col("after").to_physical()
+    return (
+        counted.agg(queries=pl.len().cast(pl.Int64))
+        .sort(by, "before", "after")
+        .with_columns(
+            ranks.cast(pl.String),
+            share=pl.col("queries") / pl.col("queries").sum().over(by),
+            way=_way(rise),
+        )
     )
-    better = pl.when(pl.col("right") < pl.col("left")).then(pl.lit(BETTER))
-    way = better.when(pl.col("right") > pl.col("left")).then(pl.lit(WORSE)).otherwise(pl.lit(SAME))
-    return known.with_columns(way=way).sort(by, "left", "right").drop("left", "right")
-
-
-def _band(column: str) -> pl.Expr:
-    """The name of the band that the rank falls into."""
-    named: pl.Expr = pl.lit(NAMES[-1])
-    for name, last in reversed(BANDS[:-1]):
-        named = pl.when(pl.col(column) <= last).then(pl.lit(name)).otherwise(named)
-    return named.alias(column)
 
 
 def flow_pages(
     moves: pl.DataFrame, *, before: str = "skill labels", after: str = "narrations"
 ) -> dict[str, Page]:
     """The figure ``rank_changes`` and its rows; nothing where no query has both ranks."""
-    if moves.is_empty():
-        return {}
-    table = bands(moves)
-    return {"rank_changes": Page(figure(table, before=before, after=after), table)}
+    return optional("rank_changes", figure, bands(moves), before=before, after=after)
 
 
 def figure(table: pl.DataFrame, *, before: str, after: str) -> Figure:
@@ -168,34 +150,29 @@ def figure(table: pl.DataFrame, *, before: str, after: str) -> Figure:
 
 def _panel(axes: Axes, part: pl.DataFrame) -> None:
     """Ribbons below, the two stacked bars over them."""
-    flow = np.zeros((len(BANDS), len(BANDS)))
-    for before, after, share in part.select("before", "after", "share").rows():
-        flow[NAMES.index(before), NAMES.index(after)] = share
-    left, right = (
-        1 - np.cumsum(flow.sum(axis)) for axis in (1, 0)
-    )  # the lower edge of each band; 1 is the top
-    tops = [left + flow.sum(1), right + flow.sum(0)]
+    sides = [
+        np.array([part.filter(pl.col(side) == name)["share"].sum() for name in NAMES])
+        for side in ("before", "after")
+    ]
+    tops = [1 - np.cumsum(sizes) + sizes for sizes in sides]  # of what is not drawn yet
     s = np.linspace(0, 1, 40)
     bend = 3 * s**2 - 2 * s**3
-    for one in range(len(BANDS)):
-        for two in range(len(BANDS)):
-            if not flow[one, two]:
-                continue
-            way = SAME if one == two else BETTER if two < one else WORSE
-            top = tops[0][one] + (tops[1][two] - tops[0][one]) * bend
-            axes.fill_between(
-                0.07 + 0.86 * s, top, top - flow[one, two], color=LOOKS[way], alpha=0.6, linewidth=0
-            )
-            tops[0][one] -= flow[one, two]
-            tops[1][two] -= flow[one, two]
-    for x, lower, sizes in ((0.0, left, flow.sum(1)), (1.0, right, flow.sum(0))):
-        for band, (low, size) in enumerate(zip(lower, sizes, strict=True)):
-            axes.bar(
-                x, size, 0.14, bottom=low, color=SHADES[band], edgecolor="white", linewidth=0.5
-            )
+    for before, after, share, way in part.select("before", "after", "share", "way").rows():
+        one, two = NAMES.index(before), NAMES.index(after)
+        top = tops[0][one] + (tops[1][two] - tops[0][one]) * bend
+        axes.fill_between(
+            0.07 + 0.86 * s, top, top - share, color=LOOKS[way], alpha=0.6, linewidth=0
+        )
+        tops[0][one] -= share
+        tops[1][two] -= share
+    for x, sizes, side, at in ((0.0, sides[0], "right", -0.1), (1.0, sides[1], "left", 1.1)):
+        lower = 1 - np.cumsum(sizes)
+        axes.bar(
+            [x] * len(NAMES), sizes, 0.14, lower, color=SHADES, edgecolor="white", linewidth=0.5
+        )
+        for name, low, size in zip(NAMES, lower, sizes, strict=True):
             if size > 0.035:
-                side, at = ("right", -0.1) if x == 0 else ("left", 1.1)
-                label = f"{NAMES[band]}: {size:.0%}"
+                label = f"{name}: {size:.0%}"
                 axes.text(at, low + size / 2, label, ha=side, va="center", fontsize=6)
     axes.set_xlim(-0.8, 1.8)
     axes.set_ylim(0, 1)

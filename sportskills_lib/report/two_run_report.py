@@ -141,20 +141,21 @@ def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict
     to draw.
     """
     gap = " − ".join(reversed(style.told_apart(pair.runs, limit=18)))
-    tables = two_runs.gap_figures(found["differences"], training)
-    judged = found["judged"].filter(pl.col("metric") == feedback.NDCG)
-    tables["judged"] = judged.with_columns(sport=pl.col("system"), encoder=pl.lit("pools"))
-    headline = metrics.at_k("recall")
-    titles = {
-        "by_sport": headline,
-        "by_arm": f"{headline}, macro mean",
-        "judged": metrics.at_k("nDCG"),
-    }
+    macro = pl.col("sport") == summary.MEAN
+    whole = found["differences"].filter(gallery="full")
+    judged = found["judged"].filter(metric=feedback.NDCG)
+    recall, ndcg = metrics.at_k("recall"), metrics.at_k("nDCG")
+    drawn = (  # lines that are no sports stand in that column too
+        ("by_sport", recall, whole.filter(~macro, training=training)),
+        ("by_arm", f"{recall}, macro mean", whole.filter(macro).with_columns(sport="training")),
+        ("judged", ndcg, judged.with_columns(sport="system", encoder=pl.lit("pools"))),
+    )
     pages: dict[str, Page] = {}
-    for name, table in tables.items():
-        how = {} if name == "by_sport" else {"called": sport_figures.name_of}
-        title = f"{titles[name]}\n{gap}"
-        pages |= save.optional(name, sport_figures.sport_differences, table, title=title, **how)
+    for name, title, table in drawn:
+        called = None if name == "by_sport" else sport_figures.name_of
+        pages |= save.optional(
+            name, sport_figures.sport_differences, table, title=f"{title}\n{gap}", called=called
+        )
     first, second = pair.runs
     return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)
 

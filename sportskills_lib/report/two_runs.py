@@ -15,12 +15,11 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import feedback, recall, summary
+from sportskills_lib.evaluation import comparisons, feedback, recall, summary
 from sportskills_lib.report import rank_changes, run_tables
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import bootstrap
 
-SCOPES = {recall.WITHIN: "full", recall.FIXED: "fixed"}
 REMEDY = "make both from the same 01_curation and 02_pairing, with other settings of 03 or 04"
 
 
@@ -51,8 +50,8 @@ def open_pair(first: str, second: str) -> RunPair:
         raise ValueError(f"{first!r} is one run: name two")
     stages = [artifacts.open_stage(run, run_tables.EVALUATION) for run in runs]
     clips, queries = zip(*(_clips_and_queries(run) for run in runs), strict=True)
-    _same(runs, clips, "clip_id", "test clips")
-    _same(runs, queries, "query_id", "queries")
+    _same(runs, clips, ("clip_id", "sport", "sha256"), "test clips")
+    _same(runs, queries, ("query_id", "sport", "text", "own"), "queries")
     notes: list[str] = []
     scores = pl.concat([_scores(run, stage) for run, stage in zip(runs, stages, strict=True)])
     sizes = [stage.manifest["config"]["gallery_size"] for stage in stages]
@@ -83,23 +82,19 @@ def _clips_and_queries(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     return test, queries
 
 
-def _same(runs: tuple[str, str], found: Sequence[pl.DataFrame], key: str, what: str) -> None:
-    """ValueError unless both tables have the same rows, but for their order."""
-    facts = (
-        ("clip_id", "sport", "sha256") if key == "clip_id" else ("query_id", "sport", "text", "own")
-    )
-    known = [dict(zip(part[key], part.select(facts).rows(), strict=True)) for part in found]
-    differ = sorted(
-        name
-        for name in known[0].keys() | known[1].keys()
-        if known[0].get(name) != known[1].get(name)
-    )
+def _same(
+    runs: tuple[str, str], found: Sequence[pl.DataFrame], facts: Sequence[str], what: str
+) -> None:
+    """ValueError unless both tables have the same rows, but for their order; ``facts`` begin with
+    the id.
+    """
+    known = [{row[0]: row for row in part.select(facts).rows()} for part in found]
+    every = sorted(known[0].keys() | known[1].keys())
+    differ = [name for name in every if known[0].get(name) != known[1].get(name)]
     if differ:
-        counts = f"{len(known[0])} and {len(known[1])}"
         raise ValueError(
-            f"runs {runs[0]!r} and {runs[1]!r} cannot be paired: of their {counts} {what} "
-            f"{len(differ)} differ, first "
-            f"{differ[0]}: {REMEDY}"
+            f"runs {runs[0]!r} and {runs[1]!r} cannot be paired: of their {len(known[0])} and "
+            f"{len(known[1])} {what} {len(differ)} differ, first {differ[0]}: {REMEDY}"
         )
 
 
@@ -108,7 +103,8 @@ def _scores(run: str, stage: artifacts.StageReader) -> pl.DataFrame:
         pl.col("metric").is_in([recall.SINGLE, recall.RANK])
     )
     split = recall.split_system(wanted).filter(pl.col("direction") == "text_to_video")
-    return split.filter(pl.col("scope").is_in(list(SCOPES))).with_columns(run=pl.lit(run))
+    shown = pl.col("scope").is_in(list(comparisons.GALLERIES.values()))
+    return split.filter(shown).with_columns(run=pl.lit(run))
 
 
 def _judged(
@@ -121,16 +117,16 @@ def _judged(
     grades = [stage.table("judgements").select(order).sort(order) for stage in stages]
     scores = [stage.table("feedback", tables.Scores) for stage in stages]
     asked = [set(part["query_id"]) for part in scores]
-    if not asked[0] or not asked[1]:
-        return scores[0].clear().with_columns(run=pl.lit(""))
-    if not grades[0].equals(grades[1]) or asked[0] != asked[1]:
+    both = pl.concat(
+        [part.with_columns(run=pl.lit(run)) for run, part in zip(runs, scores, strict=True)]
+    )
+    if grades[0].equals(grades[1]) and asked[0] == asked[1]:
+        return both
+    if all(asked):
         notes.append(
             "Feedback retrieval is left out: the runs have other learners, pools or grades."
         )
-        return scores[0].clear().with_columns(run=pl.lit(""))
-    return pl.concat(
-        [part.with_columns(run=pl.lit(run)) for run, part in zip(runs, scores, strict=True)]
-    )
+    return both.clear()
 
 
 # -------------------------------------------------------------------------------------- differences
@@ -140,43 +136,36 @@ def differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFr
     """The second run minus the first on recall@k, for each arm that both have, in each sport and
     of macro means.
 
-    sport (``mean``: macro), encoder, training, gallery (full, fixed), first, second, difference,
-    low, high, n, videos, ci_excludes_zero, p (whole videos change sides), p_holm
-    (over the sports of that arm and gallery).
+    sport (``mean``: macro, last within an arm), encoder, training, gallery (full, fixed), first,
+    second, difference, low, high, n, videos, ci_excludes_zero, p (whole videos change sides),
+    p_holm (over the sports of that arm and gallery).
     """
-    rows: list[dict[str, Any]] = []
     single = pair.scores.filter(pl.col("metric") == recall.SINGLE)
-    for (encoder, training, scope), part in sorted(single.group_by("encoder", "training", "scope")):
-        if part["run"].n_unique() < 2:
-            continue
-        both = _answered_by_both(part)
-        sampled = bootstrap.resample(both, draws=draws, seed=seed)
-        found = [_difference(pair.runs, sampled, both, sport, seed) for sport in sampled.strata]
-        for row, adjusted in zip(found, bootstrap.holm([row["p"] for row in found]), strict=True):
-            row["p_holm"] = adjusted
-        if found:
-            found.append(_difference(pair.runs, sampled, both, None, seed))
-        arm = {"encoder": encoder, "training": training, "gallery": SCOPES[str(scope)]}
-        rows += [arm | row for row in found]
-    return _in_order(pl.DataFrame(rows, schema=_DIFFERENCES))
+    arms = summary.arms_in_order(single["encoder"] + "/" + single["training"])
+    rows: list[dict[str, Any]] = []
+    for gallery, scope in comparisons.GALLERIES.items():
+        for arm in arms:
+            encoder, training = arm.split("/")
+            both = _answered_by_both(single.filter(encoder=encoder, training=training, scope=scope))
+            if both.is_empty():
+                continue
+            sampled = bootstrap.resample(both, draws=draws, seed=seed)
+            found = [_difference(pair.runs, sampled, both, sport, seed) for sport in sampled.strata]
+            found = [*_corrected(found), _difference(pair.runs, sampled, both, None, seed)]
+            named = {"encoder": encoder, "training": training, "gallery": gallery}
+            rows += [named | row for row in found]
+    return pl.DataFrame(rows, schema=_DIFFERENCES)
 
 
-_DIFFERENCES = {
-    "sport": pl.String,
-    "encoder": pl.String,
-    "training": pl.String,
-    "gallery": pl.String,
-    "first": pl.Float64,
-    "second": pl.Float64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
+_VALUES = {
+    **dict.fromkeys(("first", "second", "difference", "low", "high"), pl.Float64),
     "n": pl.Int64,
     "videos": pl.Int64,
     "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
     "p_holm": pl.Float64,
 }
+_DIFFERENCES = dict.fromkeys(("sport", "encoder", "training", "gallery"), pl.String) | _VALUES
 
 
 def _answered_by_both(part: pl.DataFrame) -> pl.DataFrame:
@@ -184,13 +173,8 @@ def _answered_by_both(part: pl.DataFrame) -> pl.DataFrame:
     system: the run.
     """
     known = part.filter(pl.col("value").is_not_null())
-    both = (
-        known.group_by("query_id", "metric")
-        .agg(pl.col("run").n_unique())
-        .filter(pl.col("run") == 2)
-    )
-    joined = known.join(both.select("query_id", "metric"), on=["query_id", "metric"], how="semi")
-    return joined.with_columns(system=pl.col("run")).select(list(tables.Scores.column_names()))
+    both = known.filter(pl.col("run").n_unique().over("query_id") == 2)
+    return both.with_columns(system=pl.col("run")).select(list(tables.Scores.column_names()))
 
 
 def _difference(
@@ -200,53 +184,35 @@ def _difference(
     sport: str | None,
     seed: int,
 ) -> dict[str, Any]:
+    """The second run minus the first in one sport, or (None) of means over strata.
+
+    p is that of whole clusters changing sides, where a query weighs one over its sport's queries.
+    """
     first, second = runs
+    part = both if sport is None else both.filter(pl.col("sport") == sport)
     gap = sampled.difference(second, first, stratum=sport)
-    means = [
-        sampled.stratum(run, sport).value if sport else sampled.macro(run).value for run in runs
-    ]
-    places = range(len(sampled.strata)) if sport is None else [sampled.strata.index(sport)]
+    means = [sampled.stratum(run, sport) if sport else sampled.macro(run) for run in runs]
+    gaps = bootstrap.paired_differences(part, second, first)
+    each = gaps["difference"] / gaps.select(pl.len().over("sport")).to_series()
     return {
         "sport": sport or summary.MEAN,
-        "first": means[0],
-        "second": means[1],
-        **{
-            "difference": gap.value,
-            "low": gap.low,
-            "high": gap.high,
-            "ci_excludes_zero": gap.excludes(0.0),
-        },
-        "n": int(sum(sampled.queries_S[place] for place in places)),
-        "videos": int(sum(sampled.clusters_S[place] for place in places)),
-        "p": _p(runs, both if sport is None else both.filter(pl.col("sport") == sport), seed),
+        "first": means[0].value,
+        "second": means[1].value,
+        "difference": gap.value,
+        "low": gap.low,
+        "high": gap.high,
+        "ci_excludes_zero": gap.excludes(0.0),
+        "n": gaps.height,
+        "videos": gaps["cluster"].n_unique(),
+        "p": bootstrap.randomisation_p(each.to_numpy(), gaps["cluster"].to_list(), seed=seed),
         "p_holm": None,
     }
 
 
-def _p(runs: tuple[str, str], both: pl.DataFrame, seed: int) -> float | None:
-    """p of the macro mean's difference: a query weighs one over its sport's queries, whole videos
-    change sides.
-    """
-    means = bootstrap.average_seeds(both)
-    wide = means.pivot("system", index=["query_id", "sport", "cluster"], values="value").sort(
-        "query_id"
-    )
-    gap = (pl.col(runs[1]) - pl.col(runs[0])) / pl.len().over("sport")
-    weighed = wide.with_columns(gap=gap)
-    return bootstrap.randomisation_p(
-        weighed["gap"].to_numpy(), weighed["cluster"].to_list(), seed=seed
-    )
-
-
-def _in_order(table: pl.DataFrame) -> pl.DataFrame:
-    """Macro means last within an arm; arms from the common start to the full training."""
-    arms = summary.arms_in_order(
-        f"{one}/{two}" for one, two in table.select("encoder", "training").rows()
-    )
-    place = pl.concat_str("encoder", "training", separator="/").replace_strict(
-        {arm: at for at, arm in enumerate(arms)}, return_dtype=pl.Int64
-    )
-    return table.sort(pl.col("gallery") == "fixed", place, pl.col("sport") == summary.MEAN, "sport")
+def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with p_holm, corrected over all of them."""
+    adjusted = bootstrap.holm([row["p"] for row in rows])
+    return [row | {"p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -256,48 +222,22 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
     (over the systems of that metric). A system that scores every learner alike in both runs is no
     test, and has no p.
     """
+    judged = pair.judged.with_columns(sport=pl.lit("all"))  # each learner weighs the same
     rows: list[dict[str, Any]] = []
     for metric in (feedback.NDCG, feedback.RECALL):
-        found: list[dict[str, Any]] = []
-        for (system,), part in sorted(
-            pair.judged.filter(pl.col("metric") == metric).group_by("system")
-        ):
-            both = _answered_by_both(part)
-            if part["run"].n_unique() < 2 or both.is_empty():
+        found = []
+        for system in sorted(judged["system"].unique()):
+            both = _answered_by_both(judged.filter(system=system, metric=metric))
+            if both.is_empty():
                 continue
-            sampled = bootstrap.resample(both, draws=draws, seed=seed, stratum=None)
-            gap = sampled.difference(pair.runs[1], pair.runs[0], stratum="all")
-            first, second = (sampled.stratum(run, "all").value for run in pair.runs)
-            gaps = bootstrap.paired_differences(both, pair.runs[1], pair.runs[0])
-            told = (gaps["difference"].to_numpy(), gaps["cluster"].to_list())
-            p = bootstrap.randomisation_p(*told, seed=seed) if told[0].any() else None
-            names = {"system": system, "metric": metric, "first": first, "second": second}
-            values = {
-                "difference": gap.value,
-                "low": gap.low,
-                "high": gap.high,
-                "ci_excludes_zero": gap.excludes(0.0),
-                "p": p,
-            }
-            found.append(names | values | {"n": int(sampled.queries_S.sum())})
-        for row, adjusted in zip(found, bootstrap.holm([row["p"] for row in found]), strict=True):
-            rows.append(row | {"p_holm": adjusted})
-    return pl.DataFrame(rows, schema=_JUDGED)
-
-
-_JUDGED = {
-    "system": pl.String,
-    "metric": pl.String,
-    "first": pl.Float64,
-    "second": pl.Float64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "ci_excludes_zero": pl.Boolean,
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-}
+            sampled = bootstrap.resample(both, draws=draws, seed=seed)
+            row = _difference(pair.runs, sampled, both, None, seed)
+            gaps = bootstrap.paired_differences(both, *pair.runs)["difference"]
+            row["p"] = row["p"] if (gaps != 0).any() else None
+            found.append(row | {"system": system, "metric": metric})
+        rows += _corrected(found)
+    schema = {"system": pl.String, "metric": pl.String} | _VALUES
+    return pl.DataFrame(rows, schema=schema).drop("videos")
 
 
 # -------------------------------------------------------------------------------------------- moved
@@ -315,31 +255,17 @@ def main_arm(pair: RunPair) -> tuple[str, str]:
 
 
 def moved(pair: RunPair) -> pl.DataFrame:
-    """Every query's rank in both runs, for each encoder's main arm: encoder, query_id, sport,
-    before, after, way, …
-
-    The columns are those of rank_changes.between_arms; whole galleries; most moved first.
+    """Every query's rank in both runs, for each encoder's main arm, in whole galleries
+    (rank_changes.moved).
     """
-    _, training = main_arm(pair)
-    ranks = pair.scores.filter(
-        (pl.col("training") == training) & (pl.col("scope") == recall.WITHIN)
-    )
-    parts = []
-    for (encoder,), part in ranks.group_by("encoder"):
-        if part["run"].n_unique() == 2:
-            named = part.with_columns(system=pl.col("run"))
-            parts.append(
-                rank_changes.moved(named, pair.runs[1], pair.runs[0]).with_columns(
-                    encoder=pl.lit(str(encoder))
-                )
-            )
-    joined = pl.concat(parts).join(
-        pair.queries.select("query_id", "text"), on="query_id", how="left"
-    )
-    ways = pl.col("factor").log().abs()
-    return joined.select("encoder", pl.exclude("encoder")).sort(
-        ways, "encoder", "query_id", descending=[True, False, False]
-    )
+    training = main_arm(pair)[1]
+    ranks = pair.scores.filter(training=training, scope=recall.WITHIN)
+    named = ranks.with_columns(system=pl.col("encoder") + "/" + pl.col("run"))
+    systems = {
+        encoder: (f"{encoder}/{pair.runs[1]}", f"{encoder}/{pair.runs[0]}")
+        for encoder in summary.ordered(ranks["encoder"], summary.ENCODERS)
+    }
+    return rank_changes.moved(named, pair.queries, systems)
 
 
 def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFrame:
@@ -347,27 +273,12 @@ def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFr
     ``way``.
     """
     own = moves.filter(pl.col("encoder") == encoder)
-    parts = []
-    for way in (rank_changes.BETTER, rank_changes.WORSE):
-        turned = own.filter(pl.col("way") == way).with_columns(
-            turn=pl.int_range(pl.len()).over("sport")
-        )
-        parts.append(turned.sort("turn", maintain_order=True).head(each).drop("turn"))
-    return pl.concat(parts)
-
-
-def gap_figures(table: pl.DataFrame, training: str) -> dict[str, pl.DataFrame]:
-    """What sport_figures.sport_differences draws: by sport for one arm, and macro means with the
-    arm as the line.
-    """
-    whole = table.filter(pl.col("gallery") == "full")
-    macro = whole.filter(pl.col("sport") == summary.MEAN).with_columns(sport=pl.col("training"))
-    return {
-        "by_sport": whole.filter(
-            (pl.col("training") == training) & (pl.col("sport") != summary.MEAN)
-        ),
-        "by_arm": macro,
-    }
+    turns = own.with_columns(turn=pl.int_range(pl.len()).over("way", "sport"))
+    parts = [
+        turns.filter(way=way).sort("turn", maintain_order=True).head(each)
+        for way in (rank_changes.BETTER, rank_changes.WORSE)
+    ]
+    return pl.concat(parts).drop("turn")
 
 
 def settings_that_differ(runs: tuple[str, str]) -> pl.DataFrame:
@@ -389,9 +300,5 @@ def retrieved(
     """query_id, rank, clip_id, score: what the arm of that run retrieved first for the queries."""
     system = recall.system_name(*arm, "text_to_video", recall.WITHIN)
     found = artifacts.open_stage(run, run_tables.EVALUATION).table("retrievals")
-    wanted = (
-        (pl.col("system") == system)
-        & pl.col("query_id").is_in(list(query_ids))
-        & (pl.col("rank") <= top)
-    )
-    return found.filter(wanted).sort("query_id", "rank").drop("system")
+    asked = pl.col("query_id").is_in(list(query_ids)) & (pl.col("rank") <= top)
+    return found.filter(asked, system=system).sort("query_id", "rank").drop("system")
