@@ -123,9 +123,9 @@ def ours(vlm: Any, data: dict[str, Any], *, store: Path | None) -> np.ndarray:
     import torch
 
     from sportskills_lib.retrieval.relevance import model
-    from sportskills_lib.retrieval.relevance.token_store import TokenStore
+    from sportskills_lib.runs.content_store import ContentStore
 
-    tokens = TokenStore(store) if store else None
+    tokens = ContentStore(store, limit_bytes=8 * 2**30) if store else None
     parts = [model.encode_videos(vlm, data[name], store=tokens) for name in ("learners", "clips")]
     count = len(data["learners"])
     queries = [

@@ -5,6 +5,7 @@ Nothing here names a sport, a skill or a fault, and nothing asks about help.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,9 +13,8 @@ import numpy as np
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.phrases import LITERAL
 from sportskills_lib.models import quoted
-from sportskills_lib.retrieval.relevance import model
 from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
-from sportskills_lib.retrieval.relevance.prefix_sharing import Segment
+from sportskills_lib.retrieval.relevance.prefix_sharing import Row, Segment, shared_rows
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
 
 WATCH = "Watch:"
@@ -23,7 +23,6 @@ DESCRIBES = "Does this describe the person?"
 SAME = "Do both move alike?"
 PAIRS = 2  # of sentences, one true and one not, that a scene is asked about
 Question = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
-Row = tuple[Segment, list[Segment]]
 
 
 class Questions:
@@ -45,13 +44,12 @@ class Questions:
     def rows(self, asked: list[Question], scene: int) -> list[Row]:
         """A scene's prefix and its questions, a few to a row."""
         cut = [(self._ask(text, answer, 1 + len(others)), others) for text, answer, others in asked]
-        prefix = Segment(cut[0][0][0].ids, cut[0][0][0].positions, (scene,))
-        suffixes = [
-            Segment(suffix.ids, suffix.positions, others, suffix.answer)
-            for (_, suffix), others in cut
-        ]
-        size = model.CANDIDATES_A_ROW
-        return [(prefix, suffixes[start : start + size]) for start in range(0, len(suffixes), size)]
+        return shared_rows(
+            [
+                (replace(prefix, videos=(scene,)), replace(suffix, videos=others))
+                for (prefix, suffix), others in cut
+            ]
+        )
 
 
 def draw_questions(

@@ -31,12 +31,12 @@ from sportskills_lib.retrieval.ranking.first_stage import (
     swapped_learners,
 )
 from sportskills_lib.retrieval.ranking.two_stage import RankingChoices
-from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.retrieval.relevance import calibration, finetune
 from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.retrieval.relevance.finetune import VALIDATION_NDCG, add_lora
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer, encode_pairs
-from sportskills_lib.retrieval.relevance.token_store import open_store
+from sportskills_lib.retrieval.relevance.visual_tokens import open_store
 from sportskills_lib.retrieval.supervision.labelling import clip_texts
 from sportskills_lib.runs import artifacts
 
@@ -178,6 +178,24 @@ def open_scorer(
         with_narration=config.with_narration,
         store=open_store(config.token_store_gb),
     )
+
+
+def finetune_scorer(
+    scorer: PairScorer,
+    supervision: pl.DataFrame,
+    lessons: pl.DataFrame,
+    learners: pl.DataFrame,
+    config: RetrievalConfig,
+    *,
+    folder: Path | None = None,
+) -> pl.DataFrame:
+    """Train the scorer's adapters in place on both kinds of supervision; the curve. Checkpoints are
+    kept in ``folder``.
+    """
+    splits = learners.select("learner_id", pl.col("split").cast(pl.String))
+    own = supervision.join(splits, on="learner_id", maintain_order="left")
+    taught = pl.concat([own, lessons.with_columns(split=pl.lit("train"))])
+    return finetune.finetune(scorer, taught, config, folder=folder)
 
 
 def checkpoint(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sportskills_lib.retrieval.relevance import describe
+from sportskills_lib.retrieval.relevance import pair_scorer
 from sportskills_lib.retrieval.relevance.model import encode_videos
 
 
@@ -15,14 +15,14 @@ def test_likelihoods_equal_the_stock_models(tiny_vlm, videos):
     """The oracle: one prompt and its answer through the stock model, nothing shared."""
     visual, grid = encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
     texts = ["reach for the far wall", "light the torch", "a", "b c", "d e f", "g", "h i j k"]
-    found = describe.sentence_logprobs(tiny_vlm, visual, grid, [(0, texts), (1, texts[:2])])
+    found = pair_scorer.sentence_logprobs(tiny_vlm, visual, grid, [(0, texts), (1, texts[:2])])
     assert [len(part) for part in found] == [7, 2]
     for learner, text, score in [
         (0, texts[0], found[0][0]),
         (0, texts[6], found[0][6]),
         (1, texts[1], found[1][1]),
     ]:
-        asked = tiny_vlm.prompt_ids(describe.speaking_messages(), grid)
+        asked = tiny_vlm.prompt_ids(pair_scorer.speaking_messages(), grid)
         answer = tiny_vlm.processor.tokenizer(text + "<|im_end|>")["input_ids"]
         ids = torch.tensor([asked + answer])
         inner = tiny_vlm.stock.model
@@ -42,5 +42,5 @@ def test_likelihoods_equal_the_stock_models(tiny_vlm, videos):
 
 def test_what_is_likely_for_everybody_gains_nothing():
     own, other = np.array([-3.0, -1.0]), np.array([-5.0, -1.0])
-    np.testing.assert_allclose(describe.surprise(own, [other, other]), [2.0, 0.0])
-    np.testing.assert_allclose(describe.surprise(own, []), own)
+    np.testing.assert_allclose(pair_scorer.surprise(own, [other, other]), [2.0, 0.0])
+    np.testing.assert_allclose(pair_scorer.surprise(own, []), own)

@@ -9,20 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.relevance import finetune as finetune_module
 from sportskills_lib.retrieval.relevance import model
 from sportskills_lib.retrieval.relevance.finetune import (
-    FinetuneSettings,
-    RelevanceData,
-    finetune,
-)
-from sportskills_lib.retrieval.relevance.lists import (
     CandidateList,
     candidate_lists,
     draw_list,
     draw_lists,
+    finetune,
     list_loss,
 )
+from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 
 SETTINGS = {
     "loss": "listwise",
@@ -50,10 +48,9 @@ def tuned(vlm, videos, narrations, supervision, **changes):
     torch.manual_seed(0)
     adapted = finetune_module.add_lora(vlm, rank=4, alpha=8)
     visual, grid = model.encode_videos(adapted, videos), adapted.grid(videos.shape[1:])
-    data = RelevanceData(
-        visual, grid, supervision, {"learner": "train"}, PLACES, narrations, narrations
-    )
-    curve = finetune(adapted, data, FinetuneSettings(**SETTINGS | changes))
+    scorer = PairScorer(adapted, visual, grid, PLACES, narrations)
+    taught = supervision.with_columns(split=pl.lit("train"))
+    curve = finetune(scorer, taught, RetrievalConfig(**SETTINGS | changes))
     return adapted, visual, grid, curve
 
 
@@ -96,7 +93,7 @@ def test_a_few_steps_teach_the_list_and_the_adapter_can_be_loaded(
     assert curve["step"].to_list() == [0, 30] and losses[-1] < np.log(4)
     found = scores(adapted, visual, grid, narrations)
     assert found[:2].mean() > found[2:].mean()
-    finetune_module.save_adapter(adapted, tmp_path / "adapter")
+    model.save_adapter(adapted, tmp_path / "adapter")
     assert not list((tmp_path / "adapter").glob("*.bin"))
     again = model.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
     np.testing.assert_allclose(scores(again, visual, grid, narrations), found, atol=1e-5)
@@ -116,7 +113,11 @@ def test_the_best_adapter_on_validation_is_kept(
     tiny_folder, videos, narrations, supervision, monkeypatch
 ):
     values = iter([0.5, 0.4, 0.3])
-    monkeypatch.setattr(finetune_module, "validation_ndcg", lambda *_: next(values))
+    monkeypatch.setattr(
+        finetune_module._RelevanceTask,
+        "validate",
+        lambda task: ({task.score: next(values)}, []),
+    )
     vlm = model.load_vlm(str(tiny_folder))
     visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
     before = scores(vlm, visual, grid, narrations)

@@ -19,7 +19,9 @@ import torch
 from killed_finetuning import die_at
 
 import sportskills_lib
+from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.relevance import finetune, model
+from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 from sportskills_lib.training import distributed_job
 
 SETTINGS = {
@@ -76,14 +78,16 @@ def work(tiny_folder, videos, supervision):
 
     vlm = fresh()
     visual, grid = model.encode_videos(vlm, videos), vlm.grid(videos.shape[1:])
-    data = finetune.RelevanceData(visual, grid, supervision, SPLITS, PLACES, said, said)
+    data = PairScorer(vlm, visual, grid, PLACES, said)
 
-    def tune(folder=None, processes=1, splits=SPLITS, **changes):
-        vlm, settings = fresh(), finetune.FinetuneSettings(**SETTINGS | changes)
-        own = replace(data, splits=splits)
-        return vlm, finetune.finetune(vlm, own, settings, folder=folder, processes=processes)
+    def tune(folder=None, splits=SPLITS, **changes):
+        own, config = replace(data, vlm=fresh()), RetrievalConfig(**SETTINGS | changes)
+        return own.vlm, finetune.finetune(own, taught(splits), config, folder=folder)
 
-    return fresh, data, tune
+    def taught(splits=SPLITS):
+        return supervision.with_columns(split=pl.col("learner_id").replace_strict(splits))
+
+    return (lambda: replace(data, vlm=fresh()), taught()), data, tune
 
 
 def adapters(vlm):
@@ -100,10 +104,10 @@ def same(one, other):
 def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
     work, tmp_path, killed
 ):
-    fresh, data, tune = work
+    (fresh, taught), _, tune = work
     whole, curve = tune()
     folder = tmp_path / "cut"
-    finetune.write_job(fresh(), data, finetune.FinetuneSettings(**SETTINGS), folder)
+    finetune.write_job(fresh(), taught, RetrievalConfig(**SETTINGS), folder)
     moments = sorted(np.random.default_rng(0).choice(np.arange(1, 6), 3, replace=False).tolist())
     for number, moment in enumerate(moments):
         where = "checkpoint" if number == 1 else "step"
@@ -122,7 +126,7 @@ def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
     assert 0 < json.loads((folder / "checkpoint.json").read_text())["step"] < 6
     mended, again = tune(folder)
     assert same(whole, mended) and curve.drop("seconds").equals(again.drop("seconds"))
-    assert not same(whole, fresh()) and mended.training == whole.training
+    assert not same(whole, fresh().vlm) and mended.training == whole.training
     kinds = {path.suffix for path in folder.iterdir() if path.is_file()}
     assert kinds <= {".safetensors", ".json", ".parquet"}
 
@@ -190,22 +194,22 @@ def test_a_failed_process_is_an_error_with_the_end_of_its_log(work, tmp_path, mo
 
 
 def test_a_job_is_read_back_as_it_was_written(work, tmp_path):
-    fresh, data, _ = work
-    start, settings = fresh(), finetune.FinetuneSettings(**SETTINGS)
-    finetune.write_job(start, data, settings, tmp_path)
-    vlm, again, same_settings = finetune.read_job(tmp_path)
-    assert same(start, vlm) and same_settings == settings
-    assert again.supervision.equals(data.supervision)
-    assert torch.equal(again.visual_NKD, data.visual_NKD)
-    for name in ("grid", "splits", "places", "narrations", "narrations_by_row"):
+    (fresh, taught), data, _ = work
+    start, config = fresh(), RetrievalConfig(**SETTINGS)
+    finetune.write_job(start, taught, config, tmp_path)
+    again, supervision, same_config = finetune.read_job(tmp_path)
+    assert same(start.vlm, again.vlm) and same_config == config
+    assert supervision.equals(taught) and torch.equal(again.visual_NKD, data.visual_NKD)
+    for name in ("grid", "places", "narrations", "with_narration"):
         assert getattr(again, name) == getattr(data, name)
-    assert {n for n, w in vlm.model.named_parameters() if w.requires_grad} == set(adapters(start))
+    learning = {n for n, w in again.vlm.model.named_parameters() if w.requires_grad}
+    assert learning == set(adapters(start.vlm))
 
 
 def test_training_scores_are_serving_scores(work, videos):
     """Packed rows in training mode, as a step makes them, against the kept prefix of serving."""
     _, data, tune = work
-    visual, grid, said = data.visual_NKD, data.grid, data.narrations_by_row
+    visual, grid, said = data.visual_NKD, data.grid, data.narrations
     vlm, _ = tune(steps=2)
     served = model.score_pairs(vlm, visual, grid, [(0, [3, 4, 5, 6, 7, 8]), (1, [8, 3])], said)
     vlm.model.train()
@@ -218,38 +222,25 @@ def test_training_scores_are_serving_scores(work, videos):
     np.testing.assert_allclose(np.concatenate(served), trained, atol=1e-5)
 
 
-def test_adapters_and_the_merged_model_give_the_same_scores_with_their_record(
-    work, tmp_path, tiny_folder
-):
+def test_saved_adapters_give_the_same_scores_and_have_their_record(work, tmp_path, tiny_folder):
     _, data, tune = work
-    visual, grid, said = data.visual_NKD, data.grid, data.narrations_by_row
+    visual, grid, said = data.visual_NKD, data.grid, data.narrations
     vlm, curve = tune(steps=2)
     queries = [(0, [3, 4, 5, 6])]
     (expected,) = model.score_pairs(vlm, visual, grid, queries, said)
-    finetune.save_adapter(vlm, tmp_path / "adapter")
+    model.save_adapter(vlm, tmp_path / "adapter")
     again = model.load_vlm(str(tiny_folder), adapter=tmp_path / "adapter")
     np.testing.assert_allclose(
         model.score_pairs(again, visual, grid, queries, said)[0], expected, atol=1e-6
     )
-    merged = finetune.merge_and_save(vlm, tmp_path / "merged")
-    whole = model.load_vlm(str(tmp_path / "merged"))
-    for one in (merged, whole):
-        np.testing.assert_allclose(
-            model.score_pairs(one, visual, grid, queries, said)[0], expected, atol=1e-5
-        )
-    with pytest.raises(ValueError, match="no adapters: nothing to merge"):
-        finetune.merge_and_save(whole, tmp_path / "more")
-    for name in ("adapter", "merged"):
-        told = json.loads((tmp_path / name / finetune.RECORD).read_text())
-        assert (
-            told["base"] == str(tiny_folder) and len(told["base_sha256"]["model.safetensors"]) == 64
-        )
-        assert (
-            told["training"]["settings"]["steps"] == 2
-            and told["training"]["step_kept"] in curve["step"]
-        )
-        assert "peft" in told["code"]["packages"] and "commit" in told["code"]
-        assert not list((tmp_path / name).glob("*.bin"))
+    told = json.loads((tmp_path / "adapter" / model.RECORD).read_text())
+    assert told["base"] == str(tiny_folder) and len(told["base_sha256"]["model.safetensors"]) == 64
+    assert (
+        told["training"]["settings"]["steps"] == 2
+        and told["training"]["step_kept"] in curve["step"]
+    )
+    assert "peft" in told["code"]["packages"] and "commit" in told["code"]
+    assert not list((tmp_path / "adapter").glob("*.bin"))
 
 
 def test_four_bits_without_bitsandbytes_are_an_error_with_a_remedy(tiny_folder, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import figures, stage
-from sportskills_lib.retrieval.relevance import model
+from sportskills_lib.retrieval.relevance import model, visual_tokens
 from sportskills_lib.retrieval.relevance.pair_scorer import seen_frames
 from sportskills_lib.retrieval.supervision import build
 from sportskills_lib.retrieval.supervision.labelling import MINED
@@ -137,7 +137,7 @@ def run(library, learners, folder, monkeypatch, **changes):
     asked = stage.candidates(pools, supervision, learners)
     scorer = stage.open_scorer(learners, frames, library, config)
     zero_shot = scorer.scores(asked.pools)
-    curves = scorer.finetune(supervision, lessons, learners, config)
+    curves = stage.finetune_scorer(scorer, supervision, lessons, learners, config)
     ranked = stage.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
     return ranked, curves, supervision, lessons, scorer, pools
 
@@ -262,7 +262,7 @@ def test_videos_are_looked_at_once_for_all_runs(
     *_, scorer, _ = run(library, learners, tiny_folder, monkeypatch)
     kept = list(workspace.glob("data/cache/visual_tokens/??/*.npy"))
     assert len(kept) == len(scorer.places)
-    monkeypatch.setattr(model.visual_tokens_module, "visual_tokens", None)
+    monkeypatch.setattr(visual_tokens, "visual_tokens", None)
     *_, again, _ = run(library, learners, tiny_folder, monkeypatch)
     assert again.visual_NKD.equal(scorer.visual_NKD)
 

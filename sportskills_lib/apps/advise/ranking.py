@@ -31,7 +31,7 @@ from sportskills_lib.retrieval.ranking.two_stage import (
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import encode_pairs, seen_frames
 from sportskills_lib.retrieval.relevance.served import Server
-from sportskills_lib.retrieval.relevance.token_store import open_store
+from sportskills_lib.retrieval.relevance.visual_tokens import open_store
 from sportskills_lib.retrieval.stage import checkpoint
 from sportskills_lib.runs.content_store import ContentStore
 

@@ -14,11 +14,10 @@ step's learners and average gradients: the same adapters up to rounding.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,19 +25,17 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.formats.files import sha256_file, write_whole
-from sportskills_lib.retrieval.relevance import describe
-from sportskills_lib.retrieval.relevance import model as relevance_model
-from sportskills_lib.retrieval.relevance.lists import (
-    CandidateList,
-    candidate_lists,
-    draw_lists,
-    list_loss,
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval.relevance import pair_scorer
+from sportskills_lib.retrieval.relevance.model import (
+    VisionLanguageModel,
+    load_vlm,
+    rows_of,
+    score_pairs,
+    wrap,
 )
-from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
-from sportskills_lib.retrieval.relevance.prefix_sharing import pack
-from sportskills_lib.retrieval.relevance.visual_tokens import Grid
-from sportskills_lib.runs import artifacts
+from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
+from sportskills_lib.retrieval.relevance.prefix_sharing import Row, pack
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
 from sportskills_lib.training.loop import Loop, TrainingPlan
@@ -56,49 +53,20 @@ CURVES = {
     VALIDATION_NDCG: pl.Float64,
     "seconds": pl.Float64,
 }
-RECORD = "training_record.json"
+# what of the config determines the adapters: a checkpoint of other settings is refused
+SETTINGS = (
+    "loss", "steps", "learners_per_step", "positives", "list_size", "learning_rate",
+    "evaluate_every", "speaking_weight", "seed", "learners_per_pass",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """How adapters are trained; the names are those of RetrievalConfig."""
-
-    loss: Literal["listwise", "pointwise"]
-    steps: int
-    learners_per_step: int
-    positives: int
-    list_size: int
-    learning_rate: float
-    evaluate_every: int
-    speaking_weight: float
-    seed: int
-    learners_per_pass: int = 0  # in memory at a time, same gradients; 0: all of a step
-
-
-@dataclass(frozen=True)
-class RelevanceData:
-    """What adapters are trained on: visual tokens, labelled pairs, and the coaches' sentences."""
-
-    visual_NKD: torch.Tensor
-    grid: Grid
-    supervision: pl.DataFrame
-    splits: dict[str, str]  # of each learner: train teaches, val only chooses
-    places: dict[str, int]  # row of the tokens of each learner and clip
-    narrations: dict[int, str] | None  # what the prompt quotes, by row of the tokens; None: nothing
-    narrations_by_row: dict[int, str]  # what the coaches say, by row of the tokens
-
-
-def add_lora(
-    vlm: VisionLanguageModel, *, rank: int, alpha: int, dropout: float = 0.0
-) -> VisionLanguageModel:
+def add_lora(vlm: VisionLanguageModel, *, rank: int, alpha: int) -> VisionLanguageModel:
     """The same model with fresh adapters on every linear layer of the language model; nothing else
     can learn.
     """
     from peft import LoraConfig, get_peft_model
 
-    config: Any = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LINEAR, bias="none"
-    )
+    config: Any = LoraConfig(r=rank, lora_alpha=alpha, target_modules=LINEAR, bias="none")
     with warnings.catch_warnings():  # peft still asks transformers by a name that is about to go
         warnings.filterwarnings(
             "ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning
@@ -109,25 +77,7 @@ def add_lora(
 
             base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
         model = get_peft_model(base, config)
-    return relevance_model.wrap(model, vlm.processor, name=vlm.name)
-
-
-def validation_ndcg(
-    vlm: VisionLanguageModel,
-    visual_NKD: torch.Tensor,
-    grid: Grid,
-    lists: Sequence[CandidateList],
-    narrations: dict[int, str] | None,
-) -> float:
-    """Mean nDCG@k of the lists by their weak labels; NaN without lists."""
-    if not lists:
-        return float("nan")
-    scores = relevance_model.score_pairs(
-        vlm, visual_NKD, grid, [(one.learner, one.clips.tolist()) for one in lists], narrations
-    )
-    return float(
-        np.mean([ndcg(score, one.labels) for score, one in zip(scores, lists, strict=True)])
-    )
+    return wrap(model, vlm.processor, name=vlm.name)
 
 
 def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
@@ -137,27 +87,36 @@ def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
 
 
 def finetune(
-    vlm: VisionLanguageModel,
-    data: RelevanceData,
-    settings: FinetuneSettings,
+    scorer: PairScorer,
+    supervision: pl.DataFrame,
+    config: RetrievalConfig,
     *,
     folder: Path | None = None,
-    processes: int = 1,
 ) -> pl.DataFrame:
-    """Train the adapters of ``vlm`` in place and leave the best ones in it; returns the curve (arm
-    ``vlm_lora``).
+    """Train the adapters of the scorer's model in place and leave the best ones in it; returns the
+    curve (arm ``vlm_lora``).
 
+    ``supervision``: learner_id, clip_id, label, reason, and split: train teaches, val only chooses.
     With ``speaking_weight`` the adapters also learn to say to a learner what the positives' coaches
-    say (:mod:`describe`). Without anything to learn from, the adapters stay as they are (they
-    change nothing) and the curve is empty. ``folder`` keeps checkpoints; ``processes`` above 1 need
-    it, since it is where they meet.
+    say. Without anything to learn from, the adapters stay as they are (they change nothing) and the
+    curve is empty. ``folder`` keeps checkpoints; ``processes`` above 1 need it, since it is where
+    they meet.
     """
-    if processes > 1 and not launched():
-        _launch(vlm, data, settings, folder, processes)  # leaves a finished checkpoint, read below
-    group = ProcessGroup(device=vlm.device.type)
-    task = _RelevanceTask(vlm, data, settings, group)
-    learners = min(settings.learners_per_step, len(task.train))
-    if not learners or settings.steps == 0:
+    if scorer.vlm is None:
+        return pl.DataFrame(schema=CURVES)
+    if config.processes > 1 and not launched():
+        if folder is None:
+            raise ValueError(
+                f"processes={config.processes} needs a folder for checkpoints: that is where they "
+                "meet"
+            )
+        write_job(scorer, supervision, config, folder)
+        distributed_job.launch(folder, config.processes, title="finetuning")
+        # the folder now holds a finished checkpoint, read below
+    group = ProcessGroup(device=scorer.vlm.device.type)
+    task = _RelevanceTask(scorer, supervision, config, group)
+    learners = min(config.learners_per_step, len(task.train))
+    if not learners or config.steps == 0:
         return pl.DataFrame(schema=CURVES)
     if group.size > learners:
         raise ValueError(
@@ -165,21 +124,26 @@ def finetune(
             "processes"
         )
     plan = TrainingPlan(
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        warmup_steps=min(20, settings.steps // 5),
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=min(20, config.steps // 5),
         weight_decay=0.01,
-        evaluate_every=settings.evaluate_every,
-        checkpoint_every=settings.evaluate_every,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.evaluate_every,
         floor=0.05,
         keep="best",
-        seed=settings.seed,
+        seed=config.seed,
     )
-    record = Loop(task, plan, group, folder=folder, settings=asdict(settings)).run()
+    settings = {name: getattr(config, name) for name in SETTINGS}
+    record = Loop(task, plan, group, folder=folder, settings=settings).run()
     best = record.curve[record.best]
     score = None if np.isnan(best[task.score]) else best[task.score]
-    vlm.training = {"settings": asdict(settings), "step_kept": best["step"], task.score: score}
-    vlm.training["processes"] = group.size
+    scorer.vlm.training = {
+        "settings": settings,
+        "step_kept": best["step"],
+        task.score: score,
+        "processes": group.size,
+    }
     return pl.DataFrame([{"arm": task.name} | row for row in record.curve], schema=CURVES)
 
 
@@ -190,204 +154,210 @@ class _RelevanceTask:
 
     def __init__(
         self,
-        vlm: VisionLanguageModel,
-        data: RelevanceData,
-        settings: FinetuneSettings,
+        scorer: PairScorer,
+        supervision: pl.DataFrame,
+        config: RetrievalConfig,
         group: ProcessGroup,
     ):
-        self.vlm, self.module, self.data, self.settings = vlm, vlm.model, data, settings
-        self.group = group
-        adapters = {n: weight for n, weight in vlm.model.named_parameters() if weight.requires_grad}
+        self.scorer, self.config, self.group = scorer, config, group
+        self.vlm: VisionLanguageModel = scorer.vlm  # type: ignore[assignment]
+        self.visual_NKD: torch.Tensor = scorer.visual_NKD  # type: ignore[assignment]
+        self.module = self.vlm.model
+        adapters = {
+            n: weight for n, weight in self.module.named_parameters() if weight.requires_grad
+        }
         self.groups = [{"params": [*adapters.values()], "names": [*adapters], "scale": 1.0}]
-        split = pl.col("learner_id").replace_strict(data.splits, return_dtype=pl.String)
-        by_split = data.supervision.with_columns(split=split)
         self.train, self.val = (
-            candidate_lists(by_split.filter(pl.col("split") == name), data.places)
+            candidate_lists(supervision.filter(pl.col("split") == name), scorer.places)
             for name in ("train", "val")
         )
 
     def batches(self, first: int) -> Iterator[list[CandidateList]]:
-        """The learners of each step from ``first`` on, each with its short list."""
-        return (self.draw(step) for step in range(first, self.settings.steps))
-
-    def draw(self, step: int) -> list[CandidateList]:
-        """The step's learners, in shuffled rounds over all, each with a short list."""
-        settings = self.settings
-        count, sizes = settings.learners_per_step, (settings.positives, settings.list_size)
-        return draw_lists(self.train, step, count, *sizes, seed=settings.seed)
+        """The learners of each step from ``first`` on, in shuffled rounds over all, each with its
+        short list.
+        """
+        config = self.config
+        sizes = config.learners_per_step, config.positives, config.list_size
+        for step in range(first, config.steps):
+            yield draw_lists(self.train, step, *sizes, seed=config.seed)
 
     def backward(self, batch: list[CandidateList]) -> float:
         """Gradients of this process's share of the learners; the mean loss over all of them."""
-        settings, group = self.settings, self.group
+        config, group = self.config, self.group
         self.module.train()
         own, loss_sum = batch[group.share(len(batch))], 0.0
-        words = self._answer_tokens(own) if settings.speaking_weight else 0
-        all_words = group.total(words) if words else 1
-        size = settings.learners_per_pass or len(own)
+        if config.speaking_weight:
+            rows = self._speaking_rows(own)
+            words = group.total(sum(one.answer for _, answers in rows for one in answers))
+        size = config.learners_per_pass or len(own)
         for start in range(0, len(own), size):
             part = own[start : start + size]
             # the loop takes the mean over processes, so a part weighs by the whole batch
             loss = len(part) * group.size / len(batch) * self._relevance_loss(part)
             loss_sum += float(loss.detach())
-            if settings.speaking_weight:
-                share = self._answer_tokens(part) * group.size / all_words
+            if config.speaking_weight:
                 rows = self._speaking_rows(part)
-                speaking = describe.speaking_loss(self.vlm, rows, self.data.visual_NKD)
-                loss = loss + settings.speaking_weight * share * speaking
+                logprobs, _ = pair_scorer.word_logprobs(self.vlm, rows, self.visual_NKD)
+                loss = loss - config.speaking_weight * group.size / words * logprobs.sum()
             group.backward(loss)
         return group.total(loss_sum) / group.size
 
     def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """nDCG@k of the validation learners' lists by their weak labels; NaN without any."""
         self.module.eval()
-        own, data = self.val[self.group.share(len(self.val))], self.data
-        value = validation_ndcg(self.vlm, data.visual_NKD, data.grid, own, data.narrations)
-        if self.group.size > 1 and self.val:
-            value = self.group.total(value * len(own) if own else 0.0) / len(self.val)
-        return {self.score: value}, []
+        if not self.val:
+            return {self.score: float("nan")}, []
+        own, scorer = self.val[self.group.share(len(self.val))], self.scorer
+        queries = [(one.learner, one.clips.tolist()) for one in own]
+        scores = score_pairs(self.vlm, self.visual_NKD, scorer.grid, queries, scorer.quoted)
+        values = [ndcg(score, one.labels) for score, one in zip(scores, own, strict=True)]
+        return {self.score: self.group.total(float(np.sum(values))) / len(self.val)}, []
 
     def _relevance_loss(self, lists: Sequence[CandidateList]) -> torch.Tensor:
-        data = self.data
-        rows = [
-            row
-            for one in lists
-            for row in relevance_model.rows_of(
-                self.vlm, data.grid, one.learner, one.clips.tolist(), data.narrations
-            )
-        ]
-        packed = pack(rows, pad_id=self.vlm.processor.tokenizer.pad_token_id)
-        scores = self.vlm.packed_scores(packed, data.visual_NKD)
-        return list_loss(scores, [one.labels for one in lists], self.settings.loss)
-
-    def _speaking_rows(self, lists: Sequence[CandidateList]) -> list[describe.Row]:
-        rows = []
+        scorer, rows = self.scorer, list[Row]()
         for one in lists:
-            texts = [
-                self.data.narrations_by_row.get(int(clip), "") for clip in one.clips[one.labels > 0]
-            ]
-            rows += describe.speaking_rows(self.vlm, self.data.grid, one.learner, texts)
+            rows += rows_of(self.vlm, scorer.grid, one.learner, one.clips.tolist(), scorer.quoted)
+        packed = pack(rows, pad_id=self.vlm.processor.tokenizer.pad_token_id)
+        scores = self.vlm.packed_scores(packed, self.visual_NKD)
+        return list_loss(scores, [one.labels for one in lists], self.config.loss)
+
+    def _speaking_rows(self, lists: Sequence[CandidateList]) -> list[Row]:
+        rows = list[Row]()
+        for one in lists:
+            helpful = one.clips[one.labels > 0].tolist()
+            texts = [self.scorer.narrations.get(clip, "") for clip in helpful]
+            rows += pair_scorer.speaking_rows(self.vlm, self.scorer.grid, one.learner, texts)
         return rows
 
-    def _answer_tokens(self, lists: Sequence[CandidateList]) -> int:
-        rows = self._speaking_rows(lists)
-        return sum(suffix.answer for _, suffixes in rows for suffix in suffixes)
+
+# -------------------------------------------------------------------------------------------- lists
+
+
+@dataclass(frozen=True)
+class CandidateList:
+    """One learner's row of the visual tokens with its candidates' rows and labels."""
+
+    learner: int
+    clips: np.ndarray  # int64 [C]
+    labels: np.ndarray  # float64 [C]
+    kinds: np.ndarray  # str [C]: the reason of each row
+
+
+def candidate_lists(supervision: pl.DataFrame, places: dict[str, int]) -> list[CandidateList]:
+    """Learners with at least one positive and one negative, in order of their ids; the others teach
+    nothing.
+    """
+    lists = []
+    for (learner_id,), rows in supervision.group_by("learner_id", maintain_order=True):
+        labels = rows["label"].to_numpy()
+        if (labels > 0).any() and (labels == 0).any():
+            clips = np.array([places[clip_id] for clip_id in rows["clip_id"]], np.int64)
+            learner, kinds = places[str(learner_id)], rows["reason"].to_numpy()
+            lists.append(CandidateList(learner, clips, labels, kinds))
+    return lists
+
+
+def draw_lists(
+    lists: Sequence[CandidateList], step: int, count: int, positives: int, size: int, *, seed: int
+) -> list[CandidateList]:
+    """The learners of ``step`` with a short list each; it depends on the step and the seed alone.
+
+    Learners come in shuffled rounds over all; ``count`` of them a step, at most all.
+    """
+    count = min(count, len(lists))
+    rng, batch = np.random.default_rng([seed, 45, step]), []
+    for place in range(step * count, (step + 1) * count):
+        number, turn = divmod(place, len(lists))
+        order = np.random.default_rng([seed, 43, number]).permutation(len(lists))
+        batch.append(draw_list(lists[order[turn]], rng, positives=positives, size=size))
+    return batch
+
+
+def draw_list(
+    whole: CandidateList, rng: np.random.Generator, *, positives: int, size: int
+) -> CandidateList:
+    """A short list of ``whole``: some positives, then negatives dealt evenly over their kinds."""
+    good = rng.permutation(np.flatnonzero(whole.labels > 0))[:positives]
+    bad = rng.permutation(np.flatnonzero(whole.labels == 0))
+    kinds = whole.kinds[bad]
+    turn = np.zeros(len(bad), np.int64)
+    for kind in np.unique(kinds):
+        turn[kinds == kind] = np.arange((kinds == kind).sum())
+    bad = bad[np.argsort(turn, kind="stable")][: size - len(good)]
+    rows = np.concatenate([good, bad])
+    return CandidateList(whole.learner, whole.clips[rows], whole.labels[rows], whole.kinds[rows])
+
+
+def list_loss(
+    scores: torch.Tensor, labels: Sequence[np.ndarray], kind: Literal["listwise", "pointwise"]
+) -> torch.Tensor:
+    """The mean loss over lists; ``scores`` holds the lists one after the other."""
+    import torch
+
+    losses = []
+    for part, label in zip(scores.split([len(each) for each in labels]), labels, strict=True):
+        target = torch.from_numpy(label).to(part.device, part.dtype)
+        if kind == "listwise":
+            losses.append(-(target / target.sum() * part.log_softmax(0)).sum())
+        else:
+            losses.append(torch.nn.functional.binary_cross_entropy_with_logits(part, target))
+    return torch.stack(losses).mean()
 
 
 # ------------------------------------------------------------------------------- several processes
 
 
-def _launch(
-    vlm: VisionLanguageModel,
-    data: RelevanceData,
-    settings: FinetuneSettings,
-    folder: Path | None,
-    processes: int,
-) -> None:
-    """Finetune in so many processes; the folder then holds the finished checkpoint."""
-    if folder is None:
-        raise ValueError(
-            f"processes={processes} needs a folder for checkpoints: that is where they meet"
-        )
-    if not vlm.name:
-        raise ValueError(
-            "several processes load the checkpoint by its name: open the model with load_vlm"
-        )
-    write_job(vlm, data, settings, folder)
-    distributed_job.launch(folder, processes, title="finetuning")
-
-
 def write_job(
-    vlm: VisionLanguageModel, data: RelevanceData, settings: FinetuneSettings, folder: Path
+    scorer: PairScorer, supervision: pl.DataFrame, config: RetrievalConfig, folder: Path
 ) -> None:
     """Write a job as ``job.json``, ``supervision.parquet``, ``visual.safetensors`` and the adapters
-    it starts from.
+    it starts from. The model is loaded again by its name.
     """
     from safetensors.torch import save_file
 
+    assert scorer.vlm is not None and scorer.visual_NKD is not None
     folder.mkdir(parents=True, exist_ok=True)
-    data.supervision.write_parquet(folder / "supervision.parquet")
-    save_file({"visual": data.visual_NKD.cpu().contiguous()}, folder / "visual.safetensors")
-    vlm.model.save_pretrained(folder / "start", safe_serialization=True)
-    spec: dict[str, Any] = {"model": vlm.name, "device": vlm.device.type}
-    spec |= {"quantize": "nf4" if getattr(vlm.stock, "is_quantized", False) else "no"}
-    spec |= {"settings": asdict(settings), "grid": data.grid}
-    spec |= {
-        "splits": data.splits,
-        "places": data.places,
-        "narrations_by_row": list(data.narrations_by_row.items()),
+    supervision.write_parquet(folder / "supervision.parquet")
+    save_file({"visual": scorer.visual_NKD.cpu().contiguous()}, folder / "visual.safetensors")
+    scorer.vlm.model.save_pretrained(folder / "start", safe_serialization=True)
+    spec: dict[str, Any] = {
+        "model": scorer.vlm.name,
+        "config": config.model_dump(mode="json"),
+        "grid": scorer.grid,
+        "places": scorer.places,
+        "narrations": list(scorer.narrations.items()),
+        "with_narration": scorer.with_narration,
     }
-    spec["narrations"] = None if data.narrations is None else list(data.narrations.items())
     distributed_job.write_spec(folder, "relevance", spec)
 
 
-def read_job(folder: Path) -> tuple[VisionLanguageModel, RelevanceData, FinetuneSettings]:
+def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
     """What :func:`write_job` wrote, the model on this process's device."""
     from safetensors.torch import load_file
 
     spec = distributed_job.read_spec(folder)
-    device = spec["device"]
+    config = RetrievalConfig(**spec["config"])
+    device = config.device
     if device != "cpu":
         device = f"{device}:{os.environ.get('LOCAL_RANK', 0)}"
-    options: Any = {"adapter": folder / "start", "quantize": spec["quantize"], "trainable": True}
-    data = RelevanceData(
+    vlm = load_vlm(
+        spec["model"],
+        device=device,
+        adapter=folder / "start",
+        quantize=config.quantize,
+        trainable=True,
+    )
+    scorer = PairScorer(
+        vlm,
         load_file(folder / "visual.safetensors")["visual"].to(device),
         tuple(spec["grid"]),
-        pl.read_parquet(folder / "supervision.parquet"),
-        spec["splits"],
         spec["places"],
-        None if spec["narrations"] is None else dict(spec["narrations"]),
-        dict(spec["narrations_by_row"]),
+        dict(spec["narrations"]),
+        spec["with_narration"],
     )
-    vlm = relevance_model.load_vlm(spec["model"], device=device, **options)
-    return vlm, data, FinetuneSettings(**spec["settings"])
+    return scorer, pl.read_parquet(folder / "supervision.parquet"), config
 
 
 def run_job(folder: Path) -> None:
     """One process's part of the job in ``folder``."""
     finetune(*read_job(folder), folder=folder)
-
-
-# ------------------------------------------------------------------------------------------- saving
-
-
-def save_adapter(vlm: VisionLanguageModel, folder: Path) -> None:
-    """Adapter weights (safetensors) and their config, as peft reads them, and how they were
-    trained.
-    """
-    vlm.model.save_pretrained(folder, safe_serialization=True)
-    _save_record(vlm, folder)
-
-
-def merge_and_save(vlm: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
-    """Write the model with its adapters merged, as a checkpoint of its own (for a server, say), and
-    return it.
-
-    The merging is in place: ``vlm`` must not be used afterwards. ValueError for a model without
-    adapters or with quantised weights, which cannot take them in exactly.
-    """
-    if vlm.model is vlm.stock:
-        raise ValueError("the model has no adapters: nothing to merge")
-    if getattr(vlm.stock, "is_quantized", False):
-        raise ValueError(
-            "adapters do not merge into 4-bit weights: load the checkpoint whole with "
-            "adapter=, then merge"
-        )
-    merged = relevance_model.wrap(vlm.model.merge_and_unload(), vlm.processor, name=vlm.name)
-    merged.training = vlm.training
-    merged.stock.save_pretrained(folder, safe_serialization=True)
-    merged.processor.save_pretrained(folder)
-    _save_record(merged, folder)
-    return merged
-
-
-def _save_record(vlm: VisionLanguageModel, folder: Path) -> None:
-    base = Path(vlm.name) if vlm.name else None
-    weights = sorted(base.glob("*.safetensors")) if base and base.is_dir() else []
-    told = {
-        "base": vlm.name,
-        "base_sha256": {path.name: sha256_file(path) for path in weights},
-        "base_revision": getattr(vlm.stock.config, "_commit_hash", None),
-        "training": vlm.training,
-        "code": {name: artifacts.provenance()[name] for name in ("commit", "dirty", "packages")},
-    }
-    write_whole(Path(folder) / RECORD, json.dumps(told, indent=2) + "\n")

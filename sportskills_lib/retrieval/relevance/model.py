@@ -10,28 +10,33 @@ Qwen2.5-VL and Qwen3-VL (tested). An expert's comment on the learner is never an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from sportskills_lib.formats.files import sha256_file, write_whole
 from sportskills_lib.models import load_vision_language, quoted
-from sportskills_lib.retrieval.relevance import visual_tokens as visual_tokens_module
+from sportskills_lib.retrieval.relevance import visual_tokens
 from sportskills_lib.retrieval.relevance.prefix_sharing import (
     Packed,
+    Row,
     Segment,
     hidden_states,
     run_prefixes,
+    shared_rows,
     suffix_ends,
 )
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
+from sportskills_lib.runs import artifacts
+from sportskills_lib.runs.content_store import ContentStore
 
 if TYPE_CHECKING:
     import torch
-
-    from sportskills_lib.retrieval.relevance.token_store import TokenStore
 
 NOMINAL_FPS = 2.0  # every video is presented at this rate, so that the span's length tells nothing
 INSTRUCTION = (
@@ -39,7 +44,7 @@ INSTRUCTION = (
 )
 CANDIDATE = "Coach:"
 QUESTION = "Does it help?"
-CANDIDATES_A_ROW = 6
+RECORD = "training_record.json"
 TOKENS_A_PASS = {
     "cpu": 2048,
     "cuda": 32768,
@@ -72,12 +77,10 @@ class VisionLanguageModel:
     yes_id: int
     no_id: int
     name: str = ""  # of the checkpoint: hub id or folder
-    training: dict[str, Any] = field(
-        default_factory=dict, repr=False
-    )  # how its adapters were trained
+    # how its adapters were trained
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
     _segments: dict[Any, tuple[Segment, Segment]] = field(default_factory=dict, repr=False)
     _placeholders: dict[Grid, str] = field(default_factory=dict, repr=False)
-    tower_digest: str = field(default="", repr=False)  # filled by :mod:`token_store`
 
     @property
     def stock(self) -> Any:
@@ -89,15 +92,20 @@ class VisionLanguageModel:
         """Where the weights are."""
         return self.stock.lm_head.weight.device
 
+    @cached_property
+    def tower_digest(self) -> str:
+        """16 hex digits of the tower, which never changes, and of its processor."""
+        return visual_tokens.digest_tower(self.stock.model.visual, self.processor)
+
     def grid(self, frames_shape: tuple[int, ...]) -> Grid:
         """The grid (time, height, width) in patches that a video [T, H, W, 3] becomes."""
-        return visual_tokens_module.video_grid(self.processor, frames_shape)
+        return visual_tokens.video_grid(self.processor, frames_shape)
 
     def visual_tokens(self, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tensor:
         """[N, K, D]: merged visual tokens of N videos of one shape; gradients flow if the caller
         lets them.
         """
-        return visual_tokens_module.visual_tokens(self.stock, self.processor, frames_NTHWC, grid)
+        return visual_tokens.visual_tokens(self.stock, self.processor, frames_NTHWC, grid)
 
     def prompt_ids(self, messages: list[dict[str, Any]], grid: Grid) -> list[int]:
         """Token ids of a chat, each video's placeholder written out by the model's own
@@ -107,7 +115,7 @@ class VisionLanguageModel:
             messages, tokenize=False, add_generation_prompt=True
         )
         if grid not in self._placeholders:
-            self._placeholders[grid] = visual_tokens_module.placeholder(
+            self._placeholders[grid] = visual_tokens.placeholder(
                 self.processor, grid, fps=NOMINAL_FPS
             )
         return self.processor.tokenizer(
@@ -123,7 +131,7 @@ class VisionLanguageModel:
         inner = self.stock.model
         ids_1n = torch.tensor([list(ids)])
         kinds = (ids_1n == inner.config.video_token_id).int() * 2
-        videos = int((kinds > 0).sum()) // visual_tokens_module.tokens_a_video(self.processor, grid)
+        videos = int((kinds > 0).sum()) // visual_tokens.tokens_a_video(self.processor, grid)
         if videos == 0:
             return np.tile(np.arange(len(ids)), (3, 1))
         seconds = self.processor.video_processor.temporal_patch_size / NOMINAL_FPS
@@ -151,11 +159,11 @@ class VisionLanguageModel:
         positions = self.positions(whole.tolist(), grid)
         config = self.stock.model.config
         pads = np.flatnonzero(whole == config.video_token_id)
-        first = after * visual_tokens_module.tokens_a_video(self.processor, grid)
+        first = after * visual_tokens.tokens_a_video(self.processor, grid)
         cut = (
             int(pads[first]) - 1
             if first < len(pads)
-            else 1 + _last(whole == config.vision_end_token_id)
+            else 1 + int(np.flatnonzero(whole == config.vision_end_token_id)[-1])
         )
         return (
             Segment(whole[:cut], positions[:, :cut]),
@@ -170,18 +178,25 @@ class VisionLanguageModel:
             self._segments[key] = self.split_prompt(messages, grid, after=1, answer=answer)
         return self._segments[key]
 
-    def pair_segments(
-        self, grid: Grid, learner: int, clip: int, narration: str | None
-    ) -> tuple[Segment, Segment]:
-        """The learner's prefix and one candidate's suffix; ``learner`` and ``clip`` are rows of the
-        visual tokens.
+    def pairs(
+        self,
+        grid: Grid,
+        learner: int,
+        candidates: Sequence[int],
+        narrations: dict[int, str] | None,
+    ) -> list[tuple[Segment, Segment]]:
+        """The learner's prefix and the suffix of each candidate, all rows of the visual tokens.
+
+        ``narrations`` maps a candidate to what its coach says; None leaves the sentence out.
         """
-        key = ("pair", grid, narration)
-        prefix, suffix = self.cached_prompt(key, relevance_messages(narration), grid)
-        return (
-            Segment(prefix.ids, prefix.positions, (learner,)),
-            Segment(suffix.ids, suffix.positions, (clip,)),
-        )
+        found = []
+        for clip in candidates:
+            said = None if narrations is None else narrations.get(clip, "")
+            prefix, suffix = self.cached_prompt(
+                ("pair", grid, said), relevance_messages(said), grid
+            )
+            found.append((replace(prefix, videos=(learner,)), replace(suffix, videos=(clip,))))
+        return found
 
     def packed_scores(self, packed: Packed, visual_NKD: torch.Tensor) -> torch.Tensor:
         """float [S]: logit of yes minus logit of no at each suffix's last token."""
@@ -223,6 +238,22 @@ def load_vlm(
     return wrap(model, processor, name=name)
 
 
+def save_adapter(vlm: VisionLanguageModel, folder: Path) -> None:
+    """Adapter weights (safetensors) and their config, as peft reads them, and how they were
+    trained.
+    """
+    vlm.model.save_pretrained(folder, safe_serialization=True)
+    weights = sorted(Path(vlm.name).glob("*.safetensors"))  # none of a model of the hub
+    told = {
+        "base": vlm.name,
+        "base_sha256": {path.name: sha256_file(path) for path in weights},
+        "base_revision": getattr(vlm.stock.config, "_commit_hash", None),
+        "training": vlm.training,
+        "code": {name: artifacts.provenance()[name] for name in ("commit", "dirty", "packages")},
+    }
+    write_whole(folder / RECORD, json.dumps(told, indent=2) + "\n")
+
+
 def wrap(model: Any, processor: Any, *, name: str = "") -> VisionLanguageModel:
     """Pair a model with its processor; ValueError when the tokenizer splits the answer words."""
     ids = [
@@ -240,23 +271,25 @@ def encode_videos(
     frames: np.ndarray,
     *,
     batch: int = 64,
-    store: TokenStore | None = None,
+    store: ContentStore | None = None,
 ) -> torch.Tensor:
-    """[N, K, D]: visual tokens of every video, computed once, without gradients, in the model's own
-    precision.
+    """[N, K, D]: visual tokens of every video, without gradients, in the model's own precision.
 
     With a ``store`` they are rounded to bfloat16, kept on disk, and read from there the next time.
+    Only a batch of frames is in memory at a time, and what was stored before a kill is kept.
     """
     import torch
 
-    if store is not None:
-        return store.encode(vlm, frames, batch=batch)
-    grid = vlm.grid(frames.shape[1:])
+    grid, dtype = vlm.grid(frames.shape[1:]), vlm.stock.lm_head.weight.dtype
+    parts = []
     with torch.no_grad():
-        parts = [
-            vlm.visual_tokens(np.asarray(frames[i : i + batch]), grid)
-            for i in range(0, len(frames), batch)
-        ]
+        for start in range(0, len(frames), batch):
+            part = np.ascontiguousarray(frames[start : start + batch])
+            if store is None:
+                parts.append(vlm.visual_tokens(part, grid))
+            else:
+                kept = visual_tokens.stored_tokens(vlm, part, grid, store)
+                parts.append(kept.to(vlm.device, dtype))
     return torch.cat(parts)
 
 
@@ -278,65 +311,44 @@ def score_pairs(
     """
     import torch
 
-    with torch.inference_mode():
-        most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
-        return _scores(vlm, visual_NKD, grid, queries, narrations, most)
-
-
-def _scores(
-    vlm: VisionLanguageModel,
-    visual_NKD: torch.Tensor,
-    grid: Grid,
-    queries: Sequence[tuple[int, Sequence[int]]],
-    narrations: dict[int, str] | None,
-    max_tokens: int,
-) -> list[np.ndarray]:
+    most = max_tokens or TOKENS_A_PASS.get(vlm.device.type, TOKENS_A_PASS["cuda"])
     scores = [np.zeros(len(candidates), np.float32) for _, candidates in queries]
     asked = [number for number, (_, candidates) in enumerate(queries) if len(candidates)]
     pad_id, start = vlm.processor.tokenizer.pad_token_id, 0
-    while start < len(asked):
-        parts = _pairs(vlm, grid, *queries[asked[start]], narrations)
-        block = asked[start : start + max(1, max_tokens // len(parts[0][0].ids))]
-        start += len(block)
-        found = [_pairs(vlm, grid, *queries[number], narrations) for number in block]
-        prefixes = run_prefixes(vlm.stock, [parts[0][0] for parts in found], visual_NKD)
-        flat = [(owner, place) for owner, parts in enumerate(found) for place in range(len(parts))]
-        flat.sort(key=lambda at: len(found[at[0]][at[1]][1].ids))
-        for batch in _by_length(
-            flat, [len(found[owner][place][1].ids) for owner, place in flat], max_tokens
-        ):
-            suffixes = [found[owner][place][1] for owner, place in batch]
-            owners = [owner for owner, _ in batch]
-            ends = suffix_ends(vlm.stock, prefixes, owners, suffixes, visual_NKD, pad_id=pad_id)
-            for (owner, place), score in zip(batch, vlm.answers(ends).cpu().numpy(), strict=True):
-                scores[block[owner]][place] = score
+    with torch.inference_mode():
+        while start < len(asked):
+            first = vlm.pairs(grid, *queries[asked[start]], narrations)[0][0]
+            block = asked[start : start + max(1, most // len(first.ids))]
+            start += len(block)
+            found = [vlm.pairs(grid, *queries[number], narrations) for number in block]
+            prefixes = run_prefixes(vlm.stock, [parts[0][0] for parts in found], visual_NKD)
+            suffixes = [
+                (owner, place, suffix)
+                for owner, parts in enumerate(found)
+                for place, (_, suffix) in enumerate(parts)
+            ]
+            for batch in _by_length(suffixes, most):
+                owners, _, parts = zip(*batch, strict=True)
+                ends = suffix_ends(vlm.stock, prefixes, owners, parts, visual_NKD, pad_id=pad_id)
+                told = vlm.answers(ends).cpu().numpy()
+                for (owner, place, _), score in zip(batch, told, strict=True):
+                    scores[block[owner]][place] = score
     return scores
 
 
-def _by_length(items: list[Any], lengths: list[int], max_tokens: int) -> Iterator[list[Any]]:
-    """Consecutive items, of rising lengths, whose padded size stays below ``max_tokens`` (at least
-    one a batch).
+Suffix = tuple[int, int, Segment]  # of which learner of a block, which candidate, and its part
+
+
+def _by_length(suffixes: list[Suffix], max_tokens: int) -> Iterator[list[Suffix]]:
+    """The suffixes from the shortest to the longest, in batches whose padded size stays below
+    ``max_tokens`` (at least one a batch).
     """
+    items = sorted(suffixes, key=lambda one: len(one[2].ids))
     start = 0
     for stop in range(1, len(items) + 1):
-        if stop == len(items) or (stop + 1 - start) * lengths[stop] > max_tokens:
+        if stop == len(items) or (stop + 1 - start) * len(items[stop][2].ids) > max_tokens:
             yield items[start:stop]
             start = stop
-
-
-def _pairs(
-    vlm: VisionLanguageModel,
-    grid: Grid,
-    learner: int,
-    candidates: Sequence[int],
-    narrations: dict[int, str] | None,
-) -> list[tuple[Segment, Segment]]:
-    return [
-        vlm.pair_segments(
-            grid, learner, clip, None if narrations is None else narrations.get(clip, "")
-        )
-        for clip in candidates
-    ]
 
 
 def rows_of(
@@ -345,17 +357,6 @@ def rows_of(
     learner: int,
     candidates: Sequence[int],
     narrations: dict[int, str] | None,
-) -> list[tuple[Segment, list[Segment]]]:
-    """A learner's prefix with the suffixes of its candidates, ``CANDIDATES_A_ROW`` to a row.
-
-    Longer rows would share the prefix more, but attention grows with the square of a row's length.
-    """
-    parts = _pairs(vlm, grid, learner, candidates, narrations)
-    bounds = range(0, len(parts), CANDIDATES_A_ROW)
-    return [
-        (parts[i][0], [suffix for _, suffix in parts[i : i + CANDIDATES_A_ROW]]) for i in bounds
-    ]
-
-
-def _last(flags: np.ndarray) -> int:
-    return int(np.flatnonzero(flags)[-1])
+) -> list[Row]:
+    """A learner's prefix with the suffixes of its candidates, a few to a row."""
+    return shared_rows(vlm.pairs(grid, learner, candidates, narrations))

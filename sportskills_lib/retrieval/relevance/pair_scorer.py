@@ -1,36 +1,44 @@
 """The relevance model over named learners and clips: what 04 finetunes and ranks with, and `advise`
-loads again.
+loads again; and the model as a speaker.
+
+"Describe, then retrieve", without drawing a description first: a candidate scores the
+log-likelihood of its coach's sentence given the learner's video, minus that given other learners of
+the sport, so that sentences that are likely for everybody gain nothing. Learning to say what helps
+is also a dense teacher for the adapters: every word of a helpful sentence is a target, where a yes
+or no is one bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval.relevance.describe import sentence_logprobs, surprise
-from sportskills_lib.retrieval.relevance.finetune import (
-    CURVES,
-    FinetuneSettings,
-    RelevanceData,
-    finetune,
-    save_adapter,
-)
+from sportskills_lib.models import quoted
 from sportskills_lib.retrieval.relevance.model import (
     VisionLanguageModel,
     encode_videos,
+    save_adapter,
     score_pairs,
 )
-from sportskills_lib.retrieval.relevance.token_store import TokenStore
+from sportskills_lib.retrieval.relevance.prefix_sharing import (
+    Row,
+    hidden_states,
+    pack,
+    shared_rows,
+)
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
+from sportskills_lib.runs.content_store import ContentStore
 
 if TYPE_CHECKING:
     import torch
+
+LEARNER = "A learner tries a skill:"
+SAY = "What should a coach say?"
 
 
 def seen_frames(stored: int, wanted: int) -> np.ndarray:
@@ -44,13 +52,13 @@ def seen_frames(stored: int, wanted: int) -> np.ndarray:
 @dataclass
 class PairScorer:
     """The relevance model over learners and clips, with every video's visual tokens computed
-    once.
+    once; without learners it has no model, and nothing to score.
     """
 
     vlm: VisionLanguageModel | None
     visual_NKD: torch.Tensor | None = None
     grid: Grid = (0, 0, 0)
-    places: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)  # rows of the tokens by learner and clip
     narrations: dict[int, str] = field(default_factory=dict)  # by row of the visual tokens
     with_narration: bool = True  # whether the prompt quotes them
 
@@ -66,52 +74,17 @@ class PairScorer:
         instead.
         """
         scores = np.zeros(pairs.height)
-        if self.vlm is None or self.visual_NKD is None or not pairs.height:
+        if self.vlm is None or self.visual_NKD is None:
             return scores
-        groups = (
-            pairs.with_row_index("row")
-            .group_by("learner_id", maintain_order=True)
-            .agg("row", "clip_id")
-        )
-        videos = [
-            (video_of or {}).get(learner_id, learner_id) for learner_id in groups["learner_id"]
-        ]
+        shown, groups = video_of or {}, _by_learner(pairs).rows()
         queries = [
-            (self.places[learner_id], [self.places[clip_id] for clip_id in clip_ids])
-            for learner_id, clip_ids in zip(videos, groups["clip_id"], strict=True)
+            (self.places[shown.get(name, name)], [self.places[clip_id] for clip_id in clip_ids])
+            for name, _, clip_ids in groups
         ]
         parts = score_pairs(self.vlm, self.visual_NKD, self.grid, queries, self.quoted)
-        for rows, part in zip(groups["row"], parts, strict=True):
-            scores[rows.to_numpy()] = part
+        for (_, rows, _), part in zip(groups, parts, strict=True):
+            scores[rows] = part
         return scores
-
-    def finetune(
-        self,
-        supervision: pl.DataFrame,
-        lessons: pl.DataFrame,
-        learners: pl.DataFrame,
-        config: RetrievalConfig,
-        *,
-        folder: Path | None = None,
-    ) -> pl.DataFrame:
-        """Train the adapters in place on both kinds of supervision; the curve. Checkpoints are kept
-        in ``folder``.
-        """
-        if self.vlm is None or self.visual_NKD is None:
-            return pl.DataFrame(schema=CURVES)
-        splits = dict(learners.select("learner_id", pl.col("split").cast(pl.String)).iter_rows())
-        data = RelevanceData(
-            self.visual_NKD,
-            self.grid,
-            pl.concat([supervision, lessons]),
-            splits | dict.fromkeys(lessons["learner_id"], "train"),
-            self.places,
-            self.quoted,
-            self.narrations,
-        )
-        names = [setting.name for setting in fields(FinetuneSettings)]
-        settings = FinetuneSettings(**{name: getattr(config, name) for name in names})
-        return finetune(self.vlm, data, settings, folder=folder, processes=config.processes)
 
     def description_scores(self, pairs: pl.DataFrame, learners: pl.DataFrame) -> np.ndarray:
         """How much likelier each row's sentence is for its learner than for others of the sport,
@@ -120,37 +93,29 @@ class PairScorer:
         The others are training learners, one of each skill (the first by id).
         """
         scores = np.zeros(pairs.height)
-        if self.vlm is None or self.visual_NKD is None or not pairs.height:
+        if self.vlm is None or self.visual_NKD is None:
             return scores
-        train = learners.filter(pl.col("split").cast(pl.String) == "train").sort("learner_id")
-        others = dict(
-            train.unique(["sport", "skill"], keep="first", maintain_order=True)
-            .group_by("sport", maintain_order=True)
-            .agg("learner_id")
-            .iter_rows()
-        )
+        train = learners.filter(pl.col("split") == "train").sort("learner_id")
+        firsts = train.unique(["sport", "skill"], keep="first", maintain_order=True)
         sports = dict(learners.select("learner_id", "sport").iter_rows())
-        groups = (
-            pairs.with_row_index("row")
-            .group_by("learner_id", maintain_order=True)
-            .agg("row", "clip_id")
-        )
-        for learner_id, rows, clip_ids in groups.iter_rows():
+        for learner_id, rows, clip_ids in _by_learner(pairs).iter_rows():
             texts = [self.narrations[self.places[clip_id]] for clip_id in clip_ids]
-            speakers = [learner_id, *others.get(sports[learner_id], [])]
-            logprobs = sentence_logprobs(
-                self.vlm,
-                self.visual_NKD,
-                self.grid,
-                [(self.places[name], texts) for name in speakers],
-            )
-            scores[np.asarray(rows)] = surprise(logprobs[0], logprobs[1:])
+            others = firsts.filter(pl.col("sport") == sports[learner_id])["learner_id"]
+            speakers = [(self.places[name], texts) for name in (learner_id, *others)]
+            own, *rest = sentence_logprobs(self.vlm, self.visual_NKD, self.grid, speakers)
+            scores[rows] = surprise(own, rest)
         return scores
 
     def save(self, folder: Path) -> None:
         """Write the adapter; nothing without a model."""
         if self.vlm is not None:
             save_adapter(self.vlm, folder)
+
+
+def _by_learner(pairs: pl.DataFrame) -> pl.DataFrame:
+    """learner_id, and lists of its rows and clips."""
+    groups = pairs.with_row_index("row").group_by("learner_id", maintain_order=True)
+    return groups.agg("row", "clip_id")
 
 
 def encode_pairs(
@@ -161,7 +126,7 @@ def encode_pairs(
     *,
     frames: int,
     with_narration: bool,
-    store: TokenStore | None,
+    store: ContentStore | None,
 ) -> PairScorer:
     """The scorer of these clips and learners, ids and frames uint8 [N, T, H, W, 3] of each.
 
@@ -180,3 +145,80 @@ def encode_pairs(
         {places[clip_id]: texts[clip_id] for clip_id in clips[0]},
         with_narration,
     )
+
+
+# --------------------------------------------------------------------------------- the model speaks
+
+
+def speaking_messages() -> list[dict[str, Any]]:
+    """The chat: the learner's video and the question; the answer is a coach's sentence."""
+    content = [{"type": "text", "text": LEARNER}, {"type": "video"}, {"type": "text", "text": SAY}]
+    return [{"role": "user", "content": content}]
+
+
+def speaking_rows(
+    vlm: VisionLanguageModel, grid: Grid, learner: int, texts: Sequence[str]
+) -> list[Row]:
+    """A learner's prefix with the sentences as answers, a few to a row."""
+    parts = [
+        vlm.cached_prompt(("say", grid, text), speaking_messages(), grid, answer=quoted(text))
+        for text in texts
+    ]
+    return shared_rows([(replace(prefix, videos=(learner,)), answer) for prefix, answer in parts])
+
+
+def word_logprobs(
+    vlm: VisionLanguageModel, rows: Sequence[Row], visual_NKD: torch.Tensor
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Log-probability of every answer token in the order of the rows, and the number of its
+    sentence.
+    """
+    import torch
+
+    packed = pack(rows, pad_id=vlm.processor.tokenizer.pad_token_id)
+    hidden = hidden_states(vlm.stock, packed, visual_NKD)
+    row, column = np.nonzero(packed.answer_BL)
+    at = torch.from_numpy(row).to(hidden.device), torch.from_numpy(column).to(hidden.device)
+    logits = vlm.stock.lm_head(hidden[at[0], at[1] - 1]).float()
+    wanted = torch.from_numpy(packed.ids_BL).to(hidden.device)[at]
+    starts = np.concatenate([[0], np.cumsum([len(suffixes) for _, suffixes in rows])[:-1]])
+    sentence = starts[row] + packed.segment_BL[row, column] - 1
+    return logits.log_softmax(-1).gather(-1, wanted[:, None])[:, 0], sentence
+
+
+def sentence_logprobs(
+    vlm: VisionLanguageModel,
+    visual_NKD: torch.Tensor,
+    grid: Grid,
+    queries: Sequence[tuple[int, Sequence[str]]],
+    *,
+    queries_a_batch: int = 4,
+) -> list[np.ndarray]:
+    """For every (learner row, sentences): float64 log-likelihood of each sentence given the
+    learner's video.
+    """
+    import torch
+
+    found: list[np.ndarray] = []
+    with torch.inference_mode():
+        for start in range(0, len(queries), queries_a_batch):
+            batch = queries[start : start + queries_a_batch]
+            rows = [
+                row for learner, texts in batch for row in speaking_rows(vlm, grid, learner, texts)
+            ]
+            words, sentence = word_logprobs(vlm, rows, visual_NKD)
+            counts = [len(texts) for _, texts in batch]
+            total = np.bincount(
+                sentence, weights=words.double().cpu().numpy(), minlength=sum(counts)
+            )
+            found.extend(np.split(total, np.cumsum(counts)[:-1]))
+    return found
+
+
+def surprise(own: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """log p(sentence | learner) - log mean p(sentence | other learners); with no others, the
+    likelihood itself.
+    """
+    if not len(others):
+        return own
+    return own - (np.logaddexp.reduce(np.stack(others), axis=0) - np.log(len(others)))

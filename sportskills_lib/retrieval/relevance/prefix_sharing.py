@@ -35,6 +35,16 @@ class Segment:
     answer: int = 0  # how many last tokens are an answer to be learnt (language-model loss)
 
 
+Row = tuple[Segment, list[Segment]]  # a prefix, and suffixes that share it
+SUFFIXES_A_ROW = 6  # more would share the prefix more, but attention grows with a row's square
+
+
+def shared_rows(parts: Sequence[tuple[Segment, Segment]]) -> list[Row]:
+    """Suffixes with one prefix, ``SUFFIXES_A_ROW`` to a row."""
+    bounds = range(0, len(parts), SUFFIXES_A_ROW)
+    return [(parts[0][0], [suffix for _, suffix in parts[i : i + SUFFIXES_A_ROW]]) for i in bounds]
+
+
 @dataclass(frozen=True)
 class Packed:
     """Arrays of a batch of rows, ready for the language model."""
@@ -148,28 +158,13 @@ def language_inputs(
 # ------------------------------------------------------------------------------------ a kept prefix
 
 
-@dataclass(frozen=True)
-class Prefixes:
-    """Keys and values of Q learners' prefixes of one length, by layer: float [Q, heads, P, width of
-    a head].
-    """
-
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
-    length: int
-
-
-def run_prefixes(model: Any, prefixes: Sequence[Segment], visual_NKD: torch.Tensor) -> Prefixes:
-    """Run each learner's part of the prompt once; all must be equally long (one prompt, one
-    grid).
+def run_prefixes(model: Any, prefixes: Sequence[Segment], visual_NKD: torch.Tensor) -> Any:
+    """transformers' cache of the keys and values of each learner's part of the prompt, run once;
+    all must be equally long (one prompt, one grid).
     """
     import torch
     from transformers import DynamicCache
 
-    if len({len(prefix.ids) for prefix in prefixes}) != 1:
-        raise ValueError(
-            f"prefixes of {sorted({len(prefix.ids) for prefix in prefixes})} tokens: give them "
-            "one length"
-        )
     videos = np.array([row for prefix in prefixes for row in prefix.videos], np.int64)
     inputs = language_inputs(
         model, np.stack([prefix.ids for prefix in prefixes]), videos, visual_NKD
@@ -182,12 +177,12 @@ def run_prefixes(model: Any, prefixes: Sequence[Segment], visual_NKD: torch.Tens
         use_cache=True,
         **inputs,
     )
-    return Prefixes([(layer.keys, layer.values) for layer in cache.layers], len(prefixes[0].ids))
+    return cache
 
 
 def suffix_ends(
     model: Any,
-    prefixes: Prefixes,
+    prefixes: Any,
     owners: Sequence[int],
     suffixes: Sequence[Segment],
     visual_NKD: torch.Tensor,
@@ -195,7 +190,7 @@ def suffix_ends(
     pad_id: int,
 ) -> torch.Tensor:
     """float [S, D]: last hidden state of each suffix after the prefix of its owner (a place among
-    ``prefixes``).
+    ``prefixes``, of :func:`run_prefixes`).
 
     Suffixes are padded on the right, behind the token that is read, so that one causal mask serves
     them all.
@@ -210,11 +205,10 @@ def suffix_ends(
     videos = np.array([row for suffix in suffixes for row in suffix.videos], np.int64)
     inputs = language_inputs(model, ids, videos, visual_NKD)
     device = inputs["inputs_embeds"].device
-    whole = torch.ones(
-        ids.shape[1], prefixes.length + ids.shape[1], dtype=torch.bool, device=device
-    )
+    before = prefixes.get_seq_length()
+    whole = torch.ones(ids.shape[1], before + ids.shape[1], dtype=torch.bool, device=device)
     hidden = model.model.language_model(
-        attention_mask=whole.tril(prefixes.length)[None, None],
+        attention_mask=whole.tril(before)[None, None],
         position_ids=torch.from_numpy(positions).to(device),
         past_key_values=_shared_cache(prefixes, torch.as_tensor(owners, device=device)),
         use_cache=True,
@@ -225,25 +219,17 @@ def suffix_ends(
     ]
 
 
-def _shared_cache(prefixes: Prefixes, owners: torch.Tensor) -> Any:
+def _shared_cache(prefixes: Any, owners: torch.Tensor) -> Any:
     """A cache that puts the owner's prefix before what a layer computes, and keeps nothing."""
     import torch
     from transformers import DynamicCache
-
-    same = bool((owners == owners[0]).all())
 
     class Shared(DynamicCache):
         def update(
             self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
         ) -> Any:
             kept = prefixes.layers[layer_idx]
-            before = [
-                part[owners[0]].expand(len(owners), -1, -1, -1) if same else part[owners]
-                for part in kept
-            ]
-            return tuple(
-                torch.cat([old, new], -2)
-                for old, new in zip(before, (key_states, value_states), strict=True)
-            )
+            keys = torch.cat([kept.keys[owners], key_states], -2)
+            return keys, torch.cat([kept.values[owners], value_states], -2)
 
     return Shared()

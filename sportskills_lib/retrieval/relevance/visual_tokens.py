@@ -1,10 +1,19 @@
-"""Visual tokens of many equal videos at once: the stock modules, without the stock loop over
-frames.
+"""Visual tokens of many equal videos at once, kept on disk: the stock modules, without the stock
+loop over frames.
 
 On a CPU most of a small vision tower's time goes into preparing pixels and into a Python loop that
 attends to one frame at a time. Where all videos have one grid and every layer sees whole frames,
 both are done for all frames together; the result equals the stock path (tested). Everything else
 takes the stock path.
+
+A :class:`~sportskills_lib.runs.content_store.ContentStore` keeps the bfloat16 tokens of each video,
+named by content: the frames' bytes and shape, the grid, the vision tower's weights and the
+processor's settings. A new tower, size or frame therefore never meets an old entry, and adapters of
+the language model, which change no visual token, share all of them. Tokens from a store are rounded
+to bfloat16 whether they were just computed or read, so that a rerun has the same scores. On a GPU,
+where the models run in bfloat16, nothing is lost; on a CPU (float32) tokens move by at most 2^-9 of
+their size, and scores accordingly (``SCORE_TOLERANCE``, tested and measured by
+``benchmarks/relevance.py``).
 
 Legend: N videos, T frames, H, W pixels, C channels, P patches of one temporal step, K visual
 tokens, D width.
@@ -12,14 +21,23 @@ tokens, D width.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sportskills_lib.runs.artifacts import workspace
+from sportskills_lib.runs.content_store import ContentStore
+
 if TYPE_CHECKING:
     import torch
 
+    from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
+
 Grid = tuple[int, int, int]  # time, height and width in patches
+VERSION = 1  # of how tokens are made: a change of this module that changes them must raise it
+SCORE_TOLERANCE = 0.05  # largest difference of a score between float32 and stored tokens, in logits
 
 
 def video_grid(processor: Any, frames_shape: tuple[int, ...]) -> Grid:
@@ -133,9 +151,8 @@ def visual_tokens(model: Any, processor: Any, frames_NTHWC: np.ndarray, grid: Gr
 
     inner = model.model
     device = inner.visual.patch_embed.proj.weight.device
-    pixels = (
-        patches(processor, frames_NTHWC, grid) if sees_whole_frames(inner.visual, grid) else None
-    )
+    whole = sees_whole_frames(inner.visual, grid)
+    pixels = patches(processor, frames_NTHWC, grid) if whole else None
     if pixels is not None:
         return tower(inner.visual, pixels.to(device), grid)
     inputs = stock_pixels(processor, frames_NTHWC)
@@ -144,3 +161,58 @@ def visual_tokens(model: Any, processor: Any, frames_NTHWC: np.ndarray, grid: Gr
     )
     kinds = [features.pooler_output, *getattr(features, "deepstack_features", ())]
     return torch.cat([torch.stack(list(kind)) for kind in kinds], -1)
+
+
+# -------------------------------------------------------------------------------------------- store
+
+
+def open_store(limit_gb: float) -> ContentStore | None:
+    """The workspace's store, ``data/cache/visual_tokens``, which 04 and advise share; None at a
+    limit of 0.
+    """
+    folder = workspace() / "data" / "cache" / "visual_tokens"
+    return ContentStore(folder, limit_bytes=int(limit_gb * 2**30)) if limit_gb else None
+
+
+def stored_tokens(
+    vlm: VisionLanguageModel, frames_NTHWC: np.ndarray, grid: Grid, store: ContentStore
+) -> torch.Tensor:
+    """bfloat16 [N, K, D]: visual tokens from the store; those that it lacks are computed and kept,
+    as 16-bit integers, since numpy has no such type.
+    """
+    import torch
+
+    keys = [token_key(vlm, video, grid) for video in frames_NTHWC]
+    found = {key: store.get(key) for key in keys}
+    missing = [place for place, key in enumerate(keys) if found[key] is None]
+    if missing:
+        fresh = vlm.visual_tokens(frames_NTHWC[missing], grid).to("cpu", torch.bfloat16)
+        for place, bits in zip(missing, fresh.contiguous().view(torch.int16).numpy(), strict=True):
+            store.put(keys[place], bits)
+            found[keys[place]] = bits
+    return torch.from_numpy(np.stack([found[key] for key in keys])).view(torch.bfloat16)
+
+
+def token_key(vlm: VisionLanguageModel, video_THWC: np.ndarray, grid: Grid) -> str:
+    """The address of a video's tokens: 40 hex digits of the frames and the grid, 16 of the
+    tower.
+    """
+    facts = json.dumps([video_THWC.shape, str(video_THWC.dtype), grid]).encode()
+    content = hashlib.blake2b(video_THWC.tobytes() + facts, digest_size=20)
+    return f"{content.hexdigest()}{vlm.tower_digest}"
+
+
+def digest_tower(visual: Any, processor: Any) -> str:
+    """16 hex digits of all that turns frames into tokens: the tower's weights and precision, and
+    the processor.
+    """
+    import torch
+
+    settings = processor.video_processor.to_dict()
+    digest = hashlib.blake2b(
+        json.dumps([VERSION, settings], sort_keys=True, default=str).encode(), digest_size=8
+    )
+    for name, weight in sorted(visual.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
