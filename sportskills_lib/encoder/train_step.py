@@ -1,9 +1,16 @@
-"""One batch's gradients: which loss, over which processes, how much of it in memory at once, and
-what if too much.
+"""One batch's gradients: which loss, over which processes, how much of it in memory at once.
+
+``config.chunk`` bounds memory without changing the gradient. Gao et al. (GradCache, arXiv
+2101.06983): embed chunk by chunk without a graph, take the loss's gradient with respect to the
+embeddings, then embed each chunk again with a graph and hand it its part of that gradient. The
+second pass must draw what the first drew (dropout), so the generators' states are kept for each
+chunk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +19,14 @@ from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder import parameter_groups
 from sportskills_lib.encoder.data_loader import FrameBatch
-from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
 from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 from sportskills_lib.training.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     import torch
+
+# a chunk of inputs → its embeddings [b, D], with a graph when grad is on
+Encode = Callable[[Any], "torch.Tensor"]
 
 
 def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = False) -> list[Any]:
@@ -60,8 +69,11 @@ def backward(
 
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         clip_BD, text_BD = group.gather(clip_BD, len(groups)), group.gather(text_BD, len(groups))
-        scale = tower.model.logit_scale.exp().clamp(max=100)
-        counted = _counted(clip_BD, text_BD, groups, allowed, config.positive_margin)
+        scale, counted = tower.model.logit_scale.exp().clamp(max=100), allowed
+        if config.positive_margin:
+            near = not_above_positive(clip_BD, text_BD, config.positive_margin)
+            counted = near | (groups[:, None] == groups)
+            counted = counted if allowed is None else counted & allowed
         if config.loss == "siglip":
             return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
         return info_nce(clip_BD, text_BD, scale, groups, counted)
@@ -77,7 +89,10 @@ def backward(
     def mean_backward(value: torch.Tensor) -> None:
         group.backward(value / config.accumulate)
 
-    inputs = tensors(batch, tower.device)
+    inputs = torch.from_numpy(batch.clips), torch.from_numpy(batch.time_BT)
+    if tower.device.startswith("cuda"):
+        pinned = inputs[0].pin_memory()
+        inputs = pinned.to(tower.device, non_blocking=True), inputs[1].to(tower.device)
     size = config.chunk or len(texts)
     if config.chunk or group.size > 1:
         refuse_batch_statistics(tower.module)
@@ -91,20 +106,6 @@ def backward(
     return backward_in_chunks(loss, *sides, backward=mean_backward)
 
 
-def _counted(
-    clip_BD: torch.Tensor,
-    text_BD: torch.Tensor,
-    groups: torch.Tensor,
-    allowed: torch.Tensor | None,
-    margin: float,
-) -> torch.Tensor | None:
-    """Which pairs count [B, B], now that embeddings are known; None: all."""
-    if not margin:
-        return allowed
-    counted = not_above_positive(clip_BD, text_BD, margin) | (groups[:, None] == groups)
-    return counted if allowed is None else counted & allowed
-
-
 def clip_embeddings(
     tower: models.Tower, clips: torch.Tensor, time_BT: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -114,86 +115,95 @@ def clip_embeddings(
     return tower.pool(clips.to(tower.device).float(), time_BT)
 
 
-def tensors(batch: FrameBatch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clips and times on the device, copied from pinned memory where that is a GPU."""
-    import torch
-
-    pair = torch.from_numpy(batch.clips), torch.from_numpy(batch.time_BT)
-    if device.startswith("cuda"):
-        pair = pair[0].pin_memory().to(device, non_blocking=True), pair[1].to(device)
-    return pair
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory, or the machine's, did not suffice."""
     import torch
 
-    told = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told
-    )
+    full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return full or "can't allocate memory" in str(error)
 
 
-def fitting(
-    tower: models.Tower,
-    batch: FrameBatch,
-    texts: list[str],
-    config: EncoderConfig,
-    group: ProcessGroup,
-) -> int:
-    """How many clips at a time fit: halved until a dry step of so many (forward and backward, no
-    update) succeeds.
+# ------------------------------------------------------------------------------- cached gradients
 
-    0 when not even one does. Gradients are emptied afterwards.
+
+def backward_in_chunks(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    clips: tuple[Encode, Sequence[Any]],
+    texts: tuple[Encode, Sequence[Any]],
+    *,
+    backward: Callable[[torch.Tensor], Any] | None = None,
+) -> float:
+    """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``; returns the loss.
+
+    ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds
+    one chunk's graph at a time besides all embeddings. Parameters that ``loss`` itself uses (a
+    temperature) get their gradient too. Not for layers that mix rows of a batch, as BatchNorm in
+    training does: see :func:`refuse_batch_statistics`.
+    ``backward`` is called on the loss in place of its own method, to scale it for fp16, say.
     """
     import torch
 
-    count = min(config.chunk or len(texts), len(texts)) // 2
-    whole = config.model_copy(update={"chunk": 0})
-    while count:
-        if tower.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        try:
-            part = FrameBatch(batch.rows[:count], batch.clips[:count], batch.time_BT[:count])
-            backward(tower, part, texts[:count], np.arange(count), None, whole, group.alone())
-            return count
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        finally:
-            tower.module.zero_grad(set_to_none=True)
-        count //= 2
-    return 0
+    passes = [_first_pass(encode, chunks) for encode, chunks in (clips, texts)]
+    whole = [torch.cat(embeddings).requires_grad_() for embeddings, _ in passes]
+    value = loss(*whole)
+    (backward or torch.Tensor.backward)(value)
+    for (encode, chunks), (_, states), all_BD in zip((clips, texts), passes, whole, strict=True):
+        assert all_BD.grad is not None
+        start = 0
+        for chunk, state in zip(chunks, states, strict=True):
+            with _same_draws(state):
+                embedded = encode(chunk)
+            if embedded.requires_grad:
+                embedded.backward(all_BD.grad[start : start + len(embedded)])
+            start += len(embedded)
+    return float(value.detach())
 
 
-def memory_advice(
-    tower: models.Tower,
-    batch: FrameBatch,
-    texts: list[str],
-    config: EncoderConfig,
-    group: ProcessGroup,
-) -> str:
-    """What to say, and which line of the config to set, when a step did not fit in memory."""
-    shape = "x".join(str(n) for n in batch.clips.shape[1:])
-    tried = min(config.chunk or len(texts), len(texts))
-    said = f"out of memory with {tried} clips of {shape} at a time on {tower.device}"
-    count = fitting(tower, batch, texts, config, group)
-    if not count:
-        return (
-            f"{said}; not even one clip fits: use a smaller model, smaller frames or precision bf16"
+def refuse_batch_statistics(model: torch.nn.Module) -> None:
+    """ValueError when a layer in training takes statistics over the batch: a part of it would see
+    others.
+
+    Call after ``model.train()``; layers in eval mode (frozen statistics) pass.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    mixed = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.training
+    ]
+    if mixed:
+        raise ValueError(
+            "chunk and several processes need rows that do not depend on the batch, but "
+            f"{len(mixed)} BatchNorm layers "
+            f"train on it (first {mixed[0]!r}): name them in frozen, use a ViT, or set chunk "
+            "to 0 and processes to 1"
         )
-    try:
-        refuse_batch_statistics(tower.module)
-    except ValueError:  # then chunks would change the gradient
-        sports = max(1, config.sports_per_batch)
-        line = (
-            f"clips_per_sport = {max(1, count * group.size // sports)} (with sports_per_batch = "
-            f"{sports})"
-        )
-        return (
-            f"{said}; a batch of {count} fits: set {line}, and accumulate to keep the pairs a step"
-        )
-    return (
-        f"{said}; {count} fit: set chunk = {count} (the same gradient from a batch of the "
-        "same size)"
-    )
+
+
+def _first_pass(encode: Encode, chunks: Sequence[Any]) -> tuple[list[torch.Tensor], list[Any]]:
+    """Embeddings without a graph, and what the generators that layers draw from were at before
+    each chunk, on the CPU and on the current GPU.
+    """
+    import torch
+
+    embeddings, states = [], []
+    with torch.no_grad():
+        for chunk in chunks:
+            on_gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+            states.append((torch.get_rng_state(), on_gpu))
+            embeddings.append(encode(chunk))
+    return embeddings, states
+
+
+@contextmanager
+def _same_draws(state: tuple[Any, Any]) -> Iterator[None]:
+    """Draws inside repeat those made after ``state``; afterwards the generators go on as before."""
+    import torch
+
+    devices = [torch.cuda.current_device()] if state[1] is not None else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_rng_state(state[0])
+        if devices:
+            torch.cuda.set_rng_state(state[1])
+        yield

@@ -25,7 +25,7 @@ from sportskills_lib.encoder import parameter_groups
 from sportskills_lib.encoder.batch_sampler import Batch, BatchSampler
 from sportskills_lib.encoder.data_loader import FrameBatch, Waiting, ahead, draw_frames
 from sportskills_lib.encoder.texts import text_groups
-from sportskills_lib.encoder.train_step import backward, memory_advice, out_of_memory, prepare
+from sportskills_lib.encoder.train_step import backward, out_of_memory, prepare
 from sportskills_lib.encoder.validation import ClipData, mean_over_sports, validate
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
@@ -135,14 +135,10 @@ def start_tower(
     is compared with.
     """
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=device)
-    if encoder == "video" and config.video_pooling != "mean" and not _pools(tower):
+    if encoder == "video" and not hasattr(tower.module, "pooling"):
         layers = {"layers": config.video_layers, "heads": config.video_heads, "max_frames": frames}
         models.add_pooling(tower, config.video_pooling, **layers)
     return tower
-
-
-def _pools(tower: models.Tower) -> bool:
-    return any(name.startswith("pooling.") for name, _ in tower.module.named_parameters())
 
 
 class _EncoderTask:
@@ -213,10 +209,14 @@ class _EncoderTask:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            reason = str(error)
-        # outside of the handler, whose traceback would keep the step's tensors in memory
-        advice = memory_advice(self.tower, frames, texts, self.config, self.group)
-        raise MemoryError(f"{advice} ({reason})")
+            size = min(self.config.chunk or len(texts), len(texts))
+            shape = "x".join(str(n) for n in frames.clips.shape[1:])
+            raise MemoryError(
+                f"out of memory with {size} clips of {shape} at a time on {self.tower.device}: set "
+                f"chunk = {max(1, size // 2)} (the same gradient); where BatchNorm trains, halve "
+                "clips_per_sport and double accumulate instead; or use smaller frames, a smaller "
+                f"model or precision bf16 ({error})"
+            ) from error
 
     def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Mean over sports of loss, recall and reciprocal rank, and the values of each sport."""
@@ -252,7 +252,7 @@ def write_job(job: Job, folder: Path) -> None:
     spec = {name: value for name, value in vars(job).items() if name not in ("material", "texts")}
     material = {"frames_path": job.material.frames_path, "sports": job.material.sports}
     spec |= {"config": job.config.model_dump()} | material
-    distributed_job.write_spec(folder, "encoder", spec)
+    distributed_job.write_spec(folder, __name__, spec)
 
 
 def read_job(folder: Path) -> Job:
@@ -262,7 +262,6 @@ def read_job(folder: Path) -> Job:
     frames_path, sports = spec.pop("frames_path"), tuple(spec.pop("sports"))
     config = EncoderConfig(**spec.pop("config"))
     material = ClipData(clips.drop("_text"), frames_path, sports)
-    del spec["training"]
     return Job(config, material, clips["_text"].to_list(), **spec)
 
 

@@ -58,7 +58,8 @@ class OpenClipTower(Tower):
         """Normalised clip embeddings [B, D] from features of frames; see
         :func:`.pooling.pooled`.
         """
-        return pooled(frame_BTD, getattr(self.model, "pooling", None), time_BT)
+        kind = self.config.get("pooling_cfg", {}).get("kind", "mean")
+        return pooled(frame_BTD, kind, getattr(self.model, "pooling", None), time_BT)
 
     def text_features(self, texts: list[str]) -> torch.Tensor:
         """Normalised text embeddings [B, D], with gradients."""
@@ -147,12 +148,9 @@ def add_pooling(
         return
     if not isinstance(tower, OpenClipTower) or hasattr(tower.model, "pooling"):
         raise ValueError(f"pooling={kind!r}: this tower already has its own way to join frames")
-    settings = {"kind": kind, "layers": layers, "heads": heads, "max_frames": max_frames}
-    pooling = new_pooling(
-        tower.width, kind, layers=layers, heads=heads, max_frames=max_frames, seed=seed
-    )
-    tower.model.pooling = pooling.to(tower.device)
-    tower.config = tower.config | {"pooling_cfg": settings}
+    settings = {"layers": layers, "heads": heads, "max_frames": max_frames}
+    tower.model.pooling = new_pooling(tower.width, kind, settings, seed=seed).to(tower.device)
+    tower.config = tower.config | {"pooling_cfg": {"kind": kind} | settings}
 
 
 def add_logit_bias(tower: Tower, *, value: float = -10.0) -> None:
@@ -187,8 +185,7 @@ def _network(model_cfg: dict[str, Any], *, hf_text: Path | None = None) -> Any:
     """The network without weights, of the class that open_clip's factory would choose; nothing is
     fetched.
     """
-    from open_clip.coca_model import CoCa
-    from open_clip.model import CLIP, CustomTextCLIP
+    from open_clip import CLIP, CoCa, CustomTextCLIP
 
     cfg = json.loads(json.dumps(model_cfg))  # a copy
     custom = cfg.pop("custom_text", False) or "hf_model_name" in cfg["text_cfg"]
@@ -247,7 +244,8 @@ def from_folder(folder: Path, device: str) -> OpenClipTower:
     )
     if "pooling_cfg" in config:
         add_pooling(tower, **config["pooling_cfg"])
-        tower.model.pooling.load_state_dict(load_file(folder / POOLING))
+        weights = folder / POOLING  # missing where the pooling learns nothing
+        tower.model.pooling.load_state_dict(load_file(weights) if weights.is_file() else {})
     return tower
 
 

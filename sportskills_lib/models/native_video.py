@@ -24,8 +24,6 @@ UNUSED = ("prompts_",)  # weights of the prompt generator
 class NativeVideoTower(Tower):
     """An X-CLIP model with its tokenizer and the statistics of its image processor."""
 
-    cacheable = False
-
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any, device: str = "cpu"):
         super().__init__(model, tokenizer, _preprocess(image_processor), device)
         self.image_processor = image_processor
@@ -42,17 +40,6 @@ class NativeVideoTower(Tower):
     def frames(self) -> int:
         """How many frames the model joins; its weights know no other number."""
         return int(self.model.config.vision_config.num_frames)
-
-    def frame_features(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
-        """ValueError: in X-CLIP every frame sees the others."""
-        raise ValueError(
-            "X-CLIP has no features of single frames (its frames see one another): use "
-            "clip_features"
-        )
-
-    def pool(self, frame_BTD: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
-        """ValueError: in X-CLIP every frame sees the others."""
-        raise ValueError("X-CLIP pools inside the network: use clip_features")
 
     def clip_features(
         self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None

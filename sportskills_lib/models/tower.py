@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sportskills_lib.models.pixels import model_pixels
-
 if TYPE_CHECKING:
     import torch
 
@@ -19,20 +17,12 @@ class Tower(ABC):
     """A network with its tokenizer and its pixel statistics. Embeddings are float32 of length 1.
 
     ``model`` holds every weight, that of a pooling over time too, and has ``logit_scale`` (and
-    ``logit_bias``, where a sigmoid loss learnt one). ``cacheable``: whether frames are encoded one
-    by one before they are pooled, so that their features can be kept and only the pooling run
-    again.
+    ``logit_bias``, where a sigmoid loss learnt one).
     """
 
-    cacheable = True
-
     def __init__(self, model: Any, tokenizer: Any, preprocess: dict[str, Any], device: str = "cpu"):
-        self.model, self.tokenizer, self.preprocess, self.device = (
-            model.to(device),
-            tokenizer,
-            preprocess,
-            device,
-        )
+        self.model, self.tokenizer = model.to(device), tokenizer
+        self.preprocess, self.device = preprocess, device
 
     @property
     def module(self) -> torch.nn.Module:
@@ -46,19 +36,19 @@ class Tower(ABC):
     def width(self) -> int:
         """D, the length of an embedding."""
 
-    @abstractmethod
     def frame_features(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Features of single frames [B, T, D], with gradients, not normalised; ValueError unless
-        ``cacheable``.
+        """Features of single frames [B, T, D], with gradients, not normalised; ValueError for a
+        model whose frames see one another.
         """
+        raise ValueError("this model has no features of single frames: use clip_features")
 
-    @abstractmethod
     def pool(self, frame_BTD: torch.Tensor, time_BT: torch.Tensor | None = None) -> torch.Tensor:
         """Normalised clip embeddings [B, D] from features of frames.
 
         ``time_BT``: when each frame is, as a share of its clip in [0, 1]; by default evenly, ``(i +
         0.5) / T``.
         """
+        raise ValueError("this model pools inside the network: use clip_features")
 
     def clip_features(
         self, frames_BTHWC: torch.Tensor, time_BT: torch.Tensor | None = None
@@ -77,8 +67,28 @@ class Tower(ABC):
         """
 
     def pixels(self, frames_BTHWC: torch.Tensor) -> torch.Tensor:
-        """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width]."""
-        return model_pixels(frames_BTHWC, self.preprocess, self.device)
+        """uint8 frames [B, T, H, W, 3] as normalised pixels [B * T, 3, height, width]: the size,
+        the shape and the statistics that the model was trained to see.
+
+        ``preprocess`` is open_clip's ``preprocess_cfg``: size (a number or height and width), mean,
+        std, interpolation (bicubic or bilinear, both antialiased) and resize_mode: ``squash`` to
+        the size, ``shortest`` side to fit and crop, ``longest`` side to fit and pad. Equal to
+        open_clip's own transform of each frame up to rounding to 1/255. For our square frames and a
+        square model the three modes are one.
+        """
+        import torch
+
+        B, T, H, W, C = frames_BTHWC.shape
+        flat = frames_BTHWC.reshape(B * T, H, W, C).permute(0, 3, 1, 2).to(self.device)
+        size = self.preprocess["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        if (height, width) != (H, W):
+            flat = _fit(flat, height, width, self.preprocess)
+        mean, std = (
+            torch.tensor(self.preprocess[name], device=self.device).view(1, 3, 1, 1) * 255
+            for name in ("mean", "std")
+        )
+        return flat.float().sub_(mean).div_(std)
 
     def encode_frames(
         self, frames_BTHWC: np.ndarray, *, batch: int = 64, bf16: bool = False
@@ -129,6 +139,24 @@ class Tower(ABC):
                     chunk = torch.from_numpy(np.array(chunk))  # copied: it may be a map
                 rows.append(encode(chunk).float().cpu().numpy())
         return np.concatenate(rows)
+
+
+def _fit(flat: torch.Tensor, height: int, width: int, preprocess: dict[str, Any]) -> torch.Tensor:
+    from open_clip.transform import center_crop_or_pad
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resize
+
+    H, W = flat.shape[-2:]
+    mode = preprocess.get("resize_mode", "shortest")
+    if mode == "squash":
+        target = [height, width]
+    else:
+        choose = max if mode == "shortest" else min
+        scale = choose(height / H, width / W)
+        target = [round(H * scale), round(W * scale)]
+    interpolation = InterpolationMode(preprocess.get("interpolation", "bicubic"))
+    flat = resize(flat, target, interpolation=interpolation, antialias=True)
+    return center_crop_or_pad(flat, [height, width], fill=preprocess.get("fill_color", 0))
 
 
 def as_readable_as(config: Path) -> None:

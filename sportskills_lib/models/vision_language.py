@@ -27,7 +27,7 @@ def load_vision_language(
 
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     options: dict[str, Any] = (
-        {"device_map": device, "quantization_config": four_bits()} if quantize == "nf4" else {}
+        {"device_map": device, "quantization_config": _four_bits()} if quantize == "nf4" else {}
     )
     model: Any = AutoModelForImageTextToText.from_pretrained(
         name,
@@ -42,7 +42,7 @@ def load_vision_language(
     )
 
 
-def four_bits() -> Any:
+def _four_bits() -> Any:
     """QLoRA's quantisation of the language model; ValueError where bitsandbytes is not
     installed.
     """

@@ -10,16 +10,13 @@ batch, b rows of one process, D embedding.
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-
-BUCKET_BYTES = 25 * 2**20  # DistributedDataParallel's default: few calls, little extra memory
 
 
 class ProcessGroup:
@@ -81,12 +78,6 @@ class ProcessGroup:
         """
         return _shares(count, self.size)[self.rank]
 
-    def alone(self) -> ProcessGroup:
-        """The same device and precision without the others, for a trial of this process only."""
-        single = copy.copy(self)
-        single.rank, single.size = 0, 1
-        return single
-
     def gather(self, own_bD: torch.Tensor, count: int) -> torch.Tensor:
         """All processes' rows [B, D] in order; gradients flow back to the process that each row
         came from.
@@ -102,7 +93,7 @@ class ProcessGroup:
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, a bucket of gradients at a time.
+        """Replace every gradient by its mean over the processes.
 
         Every process must have gradients for the same parameters.
         """
@@ -111,13 +102,10 @@ class ProcessGroup:
         import torch
 
         gradients = [weight.grad for weight in parameters if weight.grad is not None]
-        for bucket in _buckets(gradients):
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
-            torch.distributed.all_reduce(flat)
-            flat /= self.size
-            parts = flat.split([gradient.numel() for gradient in bucket])
-            for gradient, part in zip(bucket, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
+        sums = [torch.distributed.all_reduce(gradient, async_op=True) for gradient in gradients]
+        for gradient, done in zip(gradients, sums, strict=True):
+            done.wait()
+            gradient /= self.size
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
@@ -156,19 +144,14 @@ def check_trackers(names: list[str]) -> None:
     """ValueError for a tracker that accelerate does not know, or whose package is not installed."""
     if not names:
         return
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.tracking import get_available_trackers
 
     ready = [str(getattr(name, "value", name)) for name in get_available_trackers()]
     for name in names:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            raise ValueError(
-                f"trackers: {name!r} is unknown; there are "
-                f"{', '.join(sorted(LOGGER_TYPE_TO_CLASS))}"
-            )
         if name not in ready:
             raise ValueError(
-                f"trackers: {name!r} is not installed: `pip install {name}`, or take it out of "
-                "trackers"
+                f"trackers: {name!r} is not among those that accelerate finds here "
+                f"({', '.join(ready) or 'none'}): `pip install {name}`, or take it out of trackers"
             )
 
 
@@ -179,25 +162,10 @@ def _open_trackers(
     from accelerate import Accelerator
 
     tracker = Accelerator(cpu=device == "cpu", log_with=names, project_dir=logs)
-    flat = {name: str(value) for name, value in (config or {}).items()}
-    tracker.init_trackers(title, config=flat)
+    tracker.init_trackers(title, {name: str(value) for name, value in (config or {}).items()})
     return tracker
 
 
 def _shares(count: int, size: int) -> list[slice]:
     bounds = [round(count * i / size) for i in range(size + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
-
-
-def _buckets(gradients: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """The gradients in order, in runs of one type of at most BUCKET_BYTES (or one gradient)."""
-    bucket: list[torch.Tensor] = []
-    size = 0
-    for gradient in gradients:
-        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.nbytes > BUCKET_BYTES):
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(gradient)
-        size += gradient.nbytes
-    if bucket:
-        yield bucket

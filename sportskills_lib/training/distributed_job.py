@@ -24,20 +24,18 @@ from sportskills_lib.formats.files import write_whole
 log = logging.getLogger("sportskills")
 MODULE = "sportskills_lib.training.distributed_job"
 PARENT = "SPORTSKILLS_LAUNCHER"
-TRAININGS = {  # what a job may train: the module whose run_job(folder) does it
-    "encoder": "sportskills_lib.encoder.training",
-    "relevance": "sportskills_lib.retrieval.relevance.finetune",
-}
 
 
-def write_spec(folder: Path, training: str, spec: dict[str, Any]) -> None:
-    """Write ``job.json``: which of TRAININGS the job is, and what else JSON can hold of it."""
-    write_whole(folder / "job.json", json.dumps({"training": training} | spec))
+def write_spec(folder: Path, module: str, spec: dict[str, Any]) -> None:
+    """Write ``job.json``: the module whose ``run_job(folder)`` does the job, and what else JSON can
+    hold of it.
+    """
+    write_whole(folder / "job.json", json.dumps({"module": module, "spec": spec}))
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """What :func:`write_spec` wrote."""
-    spec: dict[str, Any] = json.loads((folder / "job.json").read_text())
+    """What else :func:`write_spec` wrote."""
+    spec: dict[str, Any] = json.loads((folder / "job.json").read_text())["spec"]
     return spec
 
 
@@ -79,7 +77,8 @@ def main() -> None:
     _end_with_launcher()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder = Path(sys.argv[1])
-    importlib.import_module(TRAININGS[read_spec(folder)["training"]]).run_job(folder)
+    module = json.loads((folder / "job.json").read_text())["module"]
+    importlib.import_module(module).run_job(folder)
     log.info("trained in %d processes", torch.distributed.get_world_size())
     torch.distributed.destroy_process_group()
 

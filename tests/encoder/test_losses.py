@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sportskills_lib.encoder.gradient_cache import backward_in_chunks, refuse_batch_statistics
 from sportskills_lib.encoder.losses import allowed_pairs, info_nce, not_above_positive, siglip
+from sportskills_lib.encoder.train_step import backward_in_chunks, refuse_batch_statistics
 
 
 def _features(rows: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

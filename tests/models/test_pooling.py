@@ -5,6 +5,7 @@ order does.
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from sportskills_lib import models
+from sportskills_lib.config import EncoderConfig
 from sportskills_lib.models import pooling
 
 TINY = {
@@ -222,7 +224,7 @@ def test_names_of_weights_begin_as_the_config_freezes_them() -> None:
 def test_frame_features_pool_to_clip_features_and_can_be_kept() -> None:
     tower, frames = _shaken(_pooled_tower("temporal")), _frames(9, 4)
     kept = tower.encode_frame_features(frames, batch=2)
-    assert kept.shape == (9, 4, 16) and kept.dtype == np.float32 and tower.cacheable
+    assert kept.shape == (9, 4, 16) and kept.dtype == np.float32
     with torch.inference_mode():
         assert np.allclose(
             tower.pool(torch.from_numpy(kept)), tower.encode_frames(frames), atol=1e-6
@@ -258,6 +260,27 @@ def test_a_pooling_that_cannot_be_is_an_error_with_a_remedy() -> None:
         models.add_pooling(_pooled_tower("attention"), "temporal")
 
 
+def test_a_pooling_without_weights_is_saved_and_loaded(tmp_path, monkeypatch) -> None:
+    """A new pooling is one entry of the table."""
+
+    def largest(frame_BTD, weights, time_BT):
+        return frame_BTD.amax(1)
+
+    monkeypatch.setitem(pooling.POOLINGS, "max", pooling.Pooling(largest))
+    tower, frames = _pooled_tower("max"), _frames(3, 4)
+    tower.save(tmp_path)
+    again = models.load_tower(tmp_path)
+    features = torch.from_numpy(again.encode_frame_features(frames))
+    assert np.array_equal(again.encode_frames(frames), F.normalize(features.amax(1), dim=-1))
+    assert np.array_equal(again.encode_frames(frames), tower.encode_frames(frames))
+    assert hasattr(again.model, "pooling") and not (tmp_path / "pooling.safetensors").exists()
+
+
+def test_the_setting_names_every_pooling() -> None:
+    told = get_args(EncoderConfig.model_fields["video_pooling"].annotation)
+    assert set(told) == set(pooling.POOLINGS)
+
+
 def test_adding_a_pooling_leaves_other_draws_as_they_were() -> None:
     torch.manual_seed(0)
     wanted = torch.rand(3)
@@ -278,13 +301,9 @@ def test_order_is_learnt_from_samples_of_frames_and_read_from_all() -> None:
     accuracy = {}
     for kind in ("mean", "temporal"):
         torch.manual_seed(0)
-        own = (
-            pooling.new_pooling(32, kind, layers=1, heads=2, max_frames=8)
-            if kind != "mean"
-            else None
-        )
+        own = pooling.new_pooling(32, kind, {"layers": 1, "heads": 2, "max_frames": 8})
         label_6D = torch.nn.Parameter(torch.randn(6, 32))
-        weights = [label_6D, *(own.parameters() if own is not None else [])]
+        weights = [label_6D, *own.parameters()]
         optimiser = torch.optim.AdamW(weights, lr=3e-3)
         for _ in range(120):
             y = torch.randint(6, (48,), generator=generator)
@@ -293,11 +312,11 @@ def test_order_is_learnt_from_samples_of_frames_and_read_from_all() -> None:
             sample = frame_BTD[torch.arange(48)[:, None], moment] + 0.3 * torch.randn(
                 48, 2, 32, generator=generator
             )
-            clip_BD = pooling.pooled(sample, own, (moment + 0.5) / 6)
+            clip_BD = pooling.pooled(sample, kind, own, (moment + 0.5) / 6)
             optimiser.zero_grad()
             F.cross_entropy(20 * clip_BD @ F.normalize(label_6D, dim=-1).T, y).backward()
             optimiser.step()
-        whole = pooling.pooled(prototype_3D[order_63.repeat_interleave(2, 1)], own)
+        whole = pooling.pooled(prototype_3D[order_63.repeat_interleave(2, 1)], kind, own)
         accuracy[kind] = (
             (whole @ label_6D.T / label_6D.norm(dim=1))
             .argmax(1)

@@ -328,7 +328,7 @@ def write_job(
         "narrations": list(scorer.narrations.items()),
         "with_narration": scorer.with_narration,
     }
-    distributed_job.write_spec(folder, "relevance", spec)
+    distributed_job.write_spec(folder, __name__, spec)
 
 
 def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
