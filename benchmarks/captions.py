@@ -11,7 +11,9 @@ its own for each reader.
 from __future__ import annotations
 
 import argparse
+import html
 import logging
+import re
 import statistics
 import subprocess
 import sys
@@ -28,8 +30,15 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+TAG = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.,]+>|</?>|\{\\[^{}]*\}")
+
+
+def without_tags(text: str) -> str:
+    return html.unescape(TAG.sub("", text))
+
+
 def ours(path: Path) -> Cues:
-    from sportskills_lib.curation.captions import read_cues, without_tags
+    from sportskills_lib.curation.captions.caption_reader import read_cues
 
     return [
         (round(cue.start_s * 1000), round(cue.end_s * 1000), flat(without_tags(cue.text)))

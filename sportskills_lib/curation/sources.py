@@ -1,27 +1,48 @@
-"""A folder in yt-dlp's layout, as videos with sport, skill and captions.
+"""The videos of a source, with sport, skill and captions: a folder in yt-dlp's layout, or a list of
+files.
 
-``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt`` its
-captions (or another format that :mod:`.captions` reads). Guarantee: every video file, and every
-sidecar, is either a :class:`Lesson` or a dropped row with its reason. Sidecars come from strangers:
-their ids must be safe as file names, and nothing in them may raise.
+In a folder ``<name>.<ext>`` is a video, ``<name>.info.json`` its sidecar, ``<name>.<language>.vtt``
+its captions (or another format that :mod:`.captions` reads).
+
+A list is a CSV or Parquet file whose columns ``path``, ``sport`` and ``skill`` are needed. Others
+may be missing or empty: ``video_id`` (made of the file's name), ``captions``
+(``<name>.<language>.vtt`` beside the video), ``manual`` (true: a person made the captions),
+``channel`` (a channel of its own), ``title``, ``search_term``, ``language``, ``licence``,
+``upload_date`` (YYYYMMDD), ``duration_s`` (seconds). Paths are absolute, or relative to the list's
+folder; names of columns may be in capitals. Cells of a CSV may be parted by commas, semicolons or
+tabs, in any encoding that spreadsheets save. Rows count from 1, the header apart.
+
+Guarantee: every video file, every sidecar and every row is either a :class:`Lesson` or a dropped
+row with its reason. Sidecars and lists come from strangers: ids must be safe as file names, and
+nothing in them may raise.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
 from datetime import date
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from sportskills_lib import tables
-from sportskills_lib.curation.captions.choose_file import by_video, choose_captions, same_language
+from sportskills_lib.curation.captions.caption_reader import (
+    captions_by_video,
+    choose_captions,
+    same_language,
+)
 from sportskills_lib.curation.taxonomy import shipped_taxonomy
-from sportskills_lib.formats.files import escape_unprintable
-from sportskills_lib.formats.untrusted_json import UnusableRow, seconds, text
+from sportskills_lib.formats import untrusted_json
+from sportskills_lib.formats.files import escape_unprintable, read_delimited
+from sportskills_lib.formats.untrusted_json import UnusableRow, text
 from sportskills_lib.language.coaching_words import words
 from sportskills_lib.tables import DroppedRow
 from sportskills_lib.video import SUFFIXES
@@ -32,6 +53,8 @@ CONNECTING_WORDS = words(
     coaching instruction explained beginner beginners advanced vlog mistakes common improve learn how to do the a an
     for your in of with and proper properly form exercises"""
 )
+NEEDED = ("path", "sport", "skill")  # columns of a list; the others of Lesson may follow
+LISTS = (".csv", ".tsv", ".parquet")
 UNFINISHED = (".part", ".ytdl", ".temp")
 WITHOUT_SIDECAR = (
     "films of your own are named in a CSV list with the columns path, sport, skill (captions, "
@@ -61,13 +84,58 @@ class Lesson:
     manual: bool
 
 
+_Captions = Callable[[Path], dict[str, list[Path]]]  # a folder's caption files by video
+_Candidate = tuple[str, str, Callable[[], Lesson]]  # item, what a detail begins with, its reader
+
+
 def find_lessons(
-    folder: Path, *, language: str = "en", silent: bool = False
+    source: Path, *, language: str = "en", silent: bool = False
 ) -> tuple[list[Lesson], list[DroppedRow]]:
-    """Lessons sorted by id, and what was not usable. ValueError when the folder is missing or holds
-    no video.
+    """Lessons sorted by id, and what was not usable. ValueError when the source is missing, holds
+    no video, or is a list that cannot be read.
 
     ``silent``: videos without captions are lessons too, to be listened to.
+    """
+    candidates, dropped = (_in_list if source.is_file() else _in_folder)(source, language)
+    lessons: dict[str, Lesson] = {}
+    for item, begin, read in candidates:
+        try:
+            lesson = _checked(read(), language, silent)
+            first = lessons.setdefault(lesson.video_id, lesson)
+            if first is not lesson:
+                name = escape_unprintable(first.path.name)
+                detail = f"{lesson.video_id!r} is the id of {name} too: give one another id"
+                raise UnusableRow("duplicate_id", detail)
+        except UnusableRow as why:
+            dropped.append(("video", item, why.reason, begin + why.detail))
+    return [lessons[key] for key in sorted(lessons)], sorted(dropped)
+
+
+def _checked(lesson: Lesson, language: str, silent: bool) -> Lesson:
+    """The lesson, with a channel. UnusableRow with the reason where it is none."""
+    if not re.fullmatch(tables.ID_PATTERN, lesson.video_id):
+        remedy = "it must be of letters, digits, _ and -"
+        shown = lesson.video_id[:80]
+        raise UnusableRow("bad_id", f"id {shown!r} is not safe as a file name: {remedy}")
+    if lesson.language and not same_language(lesson.language, language):
+        raise UnusableRow("foreign_language", f"spoken in {lesson.language!r}, not in {language!r}")
+    if lesson.captions is None and not silent:
+        name = f"{escape_unprintable(lesson.path.stem)}.{language}.vtt"
+        raise UnusableRow("no_captions", f"no {name}, .srt or the like beside the video")
+    for name in ("sport", "skill"):
+        if not getattr(lesson, name):
+            raise UnusableRow(
+                f"missing_{name}", f"{name} is empty: no column, tag or search term names one"
+            )
+    return replace(lesson, channel=lesson.channel or f"channel of {lesson.video_id}")
+
+
+# ----------------------------------------------------------------------------------------- a folder
+
+
+def _in_folder(folder: Path, language: str) -> tuple[list[_Candidate], list[DroppedRow]]:
+    """The folder's videos, and what has none; folders whose name begins with a dot (a fetch works in
+    one) are left out.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -76,7 +144,8 @@ def find_lessons(
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not _hidden(path.relative_to(folder))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1])
     )
     videos = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not videos:
@@ -86,50 +155,32 @@ def find_lessons(
             "<id>.info.json and <id>.<language>.vtt, as yt-dlp --write-info-json --write-subs "
             "saves them"
         )
-    by_stem = {path.with_suffix("").as_posix(): path for path in videos}
-    captions = by_video(files, by_stem)
-    dropped = _files_without_video(files, by_stem)
-    lessons: dict[str, Lesson] = {}
-    for path in videos:
-        item = escape_unprintable(path.stem)
-        try:
-            info = _info(path)
-            item = _video_id(info, path, folder)
-            own = captions.get(path.with_suffix("").as_posix(), [])
-            lesson = _lesson(path, item, info, own, language, silent)
-        except UnusableRow as why:
-            dropped.append(("video", item, why.reason, why.detail))
-            continue
-        first = lessons.setdefault(lesson.video_id, lesson)
-        if first is not lesson:
-            detail = f"{path.name} has the id of {first.path.name}"
-            dropped.append(("video", escape_unprintable(path.name), "duplicate_id", detail))
-    return [lessons[key] for key in sorted(lessons)], sorted(dropped)
+    captions = cache(captions_by_video)
+    candidates: list[_Candidate] = [
+        (
+            escape_unprintable(path.relative_to(folder).with_suffix("").as_posix()),
+            "",
+            partial(_from_sidecar, path, folder, language, captions),
+        )
+        for path in videos
+    ]
+    return candidates, _without_video(files, {path.with_suffix("") for path in videos})
 
 
-def _files_without_video(files: list[Path], by_stem: dict[str, Path]) -> list[DroppedRow]:
+def _without_video(files: Iterable[Path], videos: set[Path]) -> list[DroppedRow]:
     """Dropped rows of downloads that did not finish, and of sidecars without their video."""
     dropped = list[DroppedRow]()
     for path in files:
         name = escape_unprintable(path.name)
-        stem = path.as_posix().removesuffix(".info.json")
+        stem = name.removesuffix(".info.json")
         if path.suffix.lower() in UNFINISHED:
             detail = "yt-dlp did not finish it: run the download again"
             dropped.append(("file", name, "unfinished_download", detail))
-        elif path.name.endswith(".info.json") and stem not in by_stem and not _is_playlist(path):
-            detail = "sidecar without a video"
-            dropped.append(("video", name.removesuffix(".info.json"), "missing_video", detail))
+        elif stem != name and path.with_suffix("").with_suffix("") not in videos:
+            info = read_sidecar(path)
+            if isinstance(info, str) or info.get("_type") != "playlist":
+                dropped.append(("video", stem, "missing_video", "sidecar without a video"))
     return dropped
-
-
-def _hidden(path: Path) -> bool:
-    """In a folder whose name begins with a dot, such as the one in which a fetch works."""
-    return any(part.startswith(".") for part in path.parts[:-1])
-
-
-def _is_playlist(sidecar: Path) -> bool:
-    info = read_sidecar(sidecar)
-    return isinstance(info, dict) and info.get("_type") == "playlist"
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | str:
@@ -159,86 +210,53 @@ def made_id(path: Path, folder: Path) -> str:
     return f"{slug}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
-def _info(path: Path) -> dict[str, Any]:
-    """The sidecar of a video. UnusableRow where it, or the video's name, cannot be used."""
+def _from_sidecar(path: Path, folder: Path, language: str, captions: _Captions) -> Lesson:
+    """What a sidecar says of its video. UnusableRow where it, or the video's name, cannot be
+    used.
+    """
     stem = escape_unprintable(path.stem)
-    if not _storable(path):
-        raise UnusableRow(
-            "bad_name", f"{escape_unprintable(path.name)} is not named in UTF-8: rename the file"
-        )
+    try:
+        path.as_posix().encode()  # what is not UTF-8 cannot stand in a table
+    except UnicodeEncodeError:
+        detail = f"{escape_unprintable(path.name)} is not named in UTF-8: rename the file"
+        raise UnusableRow("bad_name", detail) from None
     info = read_sidecar(path.with_name(f"{path.stem}.info.json"))
     if info == "missing_sidecar":
         raise UnusableRow(info, f"no {stem}.info.json beside it: {WITHOUT_SIDECAR}")
     if isinstance(info, str):
         raise UnusableRow(info, f"{stem}.info.json: download it again with --write-info-json")
-    return info
-
-
-def _video_id(info: dict[str, Any], path: Path, folder: Path) -> str:
-    video_id = text(info.get("id")) or made_id(path, folder)
-    if not re.fullmatch(tables.ID_PATTERN, video_id):
-        remedy = f"set another `id` in {escape_unprintable(path.stem)}.info.json"
-        raise UnusableRow("bad_id", f"{video_id[:80]!r} is not safe as a file name: {remedy}")
-    return video_id
-
-
-def _lesson(
-    path: Path, video_id: str, info: dict[str, Any], own: list[Path], language: str, silent: bool
-) -> Lesson:
-    """The lesson, with one of its ``own`` caption files. UnusableRow with the reason where it is
-    none.
-    """
-    spoken = text(info.get("language"))
-    if spoken and not same_language(spoken, language):
-        raise UnusableRow("foreign_language", f"spoken in {spoken!r}, not in {language!r}")
-    captions = choose_captions(own, info, language)
-    if captions is None and not silent:
-        name = f"{escape_unprintable(path.stem)}.{language}.vtt"
-        raise UnusableRow("no_captions", f"no {name}, .srt or the like beside the video")
     sport, skill = sport_and_skill(info)
-    if not sport or not skill:
-        name = "sport" if not sport else "skill"
-        raise UnusableRow(f"missing_{name}", f"neither tags nor the search term name a {name}")
-    duration_s = seconds(info.get("duration"))
-    channel = text(info.get("channel_id")) or text(info.get("uploader_id"))
+    said, manual = choose_captions(captions(path.parent).get(path.stem, []), info, language)
     return Lesson(
-        video_id=video_id,
+        video_id=text(info.get("id")) or made_id(path, folder),
         path=path,
         title=text(info.get("title")),
-        channel=channel or f"channel of {video_id}",
-        sport=sport,
-        skill=skill,
+        channel=text(info.get("channel_id")) or text(info.get("uploader_id")) or "",
+        sport=sport or "",
+        skill=skill or "",
         search_term=text(info.get("playlist_title")),
-        language=spoken,
+        language=text(info.get("language")),
         licence=text(info.get("license")),
-        upload_date=day(text(info.get("upload_date"))),
-        duration_s=duration_s if duration_s and duration_s > 0 else None,
-        captions=captions[0] if captions else None,
-        manual=bool(captions and captions[1]),
+        upload_date=_day(text(info.get("upload_date"))),
+        duration_s=_length_s(info.get("duration")),
+        captions=said,
+        manual=manual,
     )
 
 
-def _storable(path: Path) -> bool:
-    """Whether the path can stand in a table: a name in another encoding than UTF-8 cannot."""
-    try:
-        path.as_posix().encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def day(value: str | None) -> str | None:
-    """The text where it is a day of the calendar as YYYYMMDD, else None: of two copies the earlier
-    one is kept.
+def _day(value: str | None) -> str | None:
+    """The text where it is a day of the calendar as YYYYMMDD or YYYY-MM-DD (a spreadsheet may add a
+    time), as YYYYMMDD; else None.
     """
     try:
-        return (
-            value
-            if value and re.fullmatch(r"\d{8}", value, re.ASCII) and date.fromisoformat(value)
-            else None
-        )
+        return date.fromisoformat(re.split("[T ]", value or "")[0]).isoformat().replace("-", "")
     except ValueError:
         return None
+
+
+def _length_s(value: Any) -> float | None:
+    found = untrusted_json.seconds(value)
+    return found if found and found > 0 else None
 
 
 def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -265,3 +283,102 @@ def sport_and_skill(info: dict[str, Any]) -> tuple[str | None, str | None]:
     sport = tagged or (known[0].name if known else named.pop(0) if named else None)
     skill = " ".join(named)
     return shipped_taxonomy().canonical(sport, skill) if sport and skill else (sport, skill or None)
+
+
+# ------------------------------------------------------------------------------------------- a list
+
+
+def _in_list(path: Path, language: str) -> tuple[list[_Candidate], list[DroppedRow]]:
+    """The list's rows; what a spreadsheet saves as an empty row is left out."""
+    captions = cache(captions_by_video)
+    candidates: list[_Candidate] = [
+        (
+            f"row{number}",
+            f"row {number}: ",
+            partial(_from_row, row, path.parent, language, captions),
+        )
+        for number, row in enumerate(_rows(path), start=1)
+        if any(row.values())
+    ]
+    if not candidates:
+        raise ValueError(f"list {path} has no rows: add one a video, with {', '.join(NEEDED)}")
+    return candidates, []
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The list's rows as texts, stripped; ValueError when it cannot be read or lacks a column."""
+    kind = path.suffix.lower()
+    if kind not in LISTS:
+        raise ValueError(f"list {path} ends in {path.suffix!r}: name a {', '.join(LISTS)} file")
+    try:
+        frame = pl.read_parquet(path) if kind == ".parquet" else read_delimited(path)
+        frame = frame.rename(lambda name: name.strip().lower())
+        known = [each.name for each in fields(Lesson) if each.name in frame.columns]
+        texts = frame.select(pl.col(known).cast(pl.String).str.strip_chars().fill_null(""))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"list {path} cannot be read ({reason}): correct it, or save it again as CSV"
+        ) from None
+    if missing := [name for name in NEEDED if name not in known]:
+        have = ", ".join(frame.columns) or "none"
+        raise ValueError(
+            f"list {path} has no column {', '.join(missing)} (it has {have}): add it to the "
+            "first line"
+        )
+    return texts.to_dicts()
+
+
+def _from_row(row: dict[str, str], folder: Path, language: str, captions: _Captions) -> Lesson:
+    """What a row says of its video. UnusableRow with the reason where it cannot be used."""
+    if not row["path"]:
+        raise UnusableRow("missing_path", "path is empty: fill it in")
+    if Path(row["path"]).suffix.lower() not in SUFFIXES:
+        raise UnusableRow(
+            "unknown_format",
+            f"path {row['path']!r} is not a video: it must end in {', '.join(sorted(SUFFIXES))}",
+        )
+    path = _file(row, "path", folder, "missing_video")
+    if row.get("captions"):
+        said: Path | None = _file(row, "captions", folder, "no_captions")
+    else:
+        said, _ = choose_captions(captions(path.parent).get(path.stem, []), {}, language)
+    sport, skill = (" ".join(row[name].lower().split()) for name in ("sport", "skill"))
+    sport, skill = shipped_taxonomy().canonical(sport, skill)
+    return Lesson(
+        video_id=row.get("video_id") or made_id(folder / row["path"], folder),
+        path=path,
+        title=row.get("title") or None,
+        channel=row.get("channel") or "",
+        sport=sport,
+        skill=skill,
+        search_term=row.get("search_term") or None,
+        language=row.get("language") or None,
+        licence=row.get("licence") or None,
+        upload_date=_cell(row, "upload_date", _day, "a date as YYYYMMDD"),
+        duration_s=_cell(row, "duration_s", _length_s, "a number of seconds above 0"),
+        captions=said,
+        manual=_cell(row, "manual", untrusted_json.flag, "true or false") is not False,
+    )
+
+
+def _file(row: dict[str, str], name: str, folder: Path, reason: str) -> Path:
+    """The file that a cell names. UnusableRow where there is none, or none can have such a name."""
+    with contextlib.suppress(OSError, ValueError):
+        path = (folder / row[name]).resolve()
+        if path.is_file():
+            return path
+    raise UnusableRow(
+        reason, f"{name} {row[name]!r} does not exist: it is relative to the list's folder"
+    )
+
+
+def _cell(row: dict[str, str], name: str, read: Callable[[str], Any], kind: str) -> Any:
+    """A cell's value, None where it is empty. UnusableRow for what ``read`` knows no value of."""
+    given = row.get(name)
+    value = read(given) if given else None
+    if given and value is None:
+        raise UnusableRow(
+            "bad_value", f"{name} {given!r} is not {kind}: correct it or leave it empty"
+        )
+    return value

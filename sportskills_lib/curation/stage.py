@@ -21,14 +21,13 @@ import polars as pl
 from sportskills_lib import tables, video
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import (
-    captions,
     chat_judge,
     rules_judge,
     sentences,
     speech_recognition,
 )
-from sportskills_lib.curation.sources import Lesson
-from sportskills_lib.curation.sources_list import find_sources
+from sportskills_lib.curation.captions.caption_reader import read_captions
+from sportskills_lib.curation.sources import Lesson, find_lessons
 from sportskills_lib.runs.artifacts import sha256_file
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, Value, map_shards
 from sportskills_lib.tables import DroppedRow
@@ -83,12 +82,12 @@ def curate(
     """Videos, judged narrations and everything dropped. ValueError when no lesson of the folder is
     usable.
 
-    ``folder`` is one in yt-dlp's layout, or a list of files (:mod:`sources_list`), whose videos
+    ``folder`` is one in yt-dlp's layout, or a list of files (:mod:`.sources`), whose videos
     keep absolute paths. Memory grows with the number of videos, not with what is said in them:
     narrations go to ``shards`` (or a temporary folder) a thousand videos at a time. ``account``
     (the run's name) is what a chat model's budget belongs to.
     """
-    lessons, dropped = find_sources(
+    lessons, dropped = find_lessons(
         folder, language=config.language, silent=bool(config.speech_model)
     )
     target = shards or _temporary()
@@ -169,7 +168,7 @@ def read_lesson(task: _Task) -> Value:
         )
         return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", detail)])
     assert lesson.captions is not None
-    said = captions.read_captions(lesson.captions, duration_s=info.duration_s)
+    said = read_captions(lesson.captions, duration_s=info.duration_s)
     dropped += [
         ("cue", f"{lesson.video_id}:line{line}", reason, detail)
         for line, reason, detail in said.dropped

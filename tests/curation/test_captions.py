@@ -11,7 +11,7 @@ from films import REAL, needs_real
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.curation.captions import SUFFIXES, parse_captions, read_captions
+from sportskills_lib.curation.captions.caption_reader import READERS, parse_captions, read_captions
 from sportskills_lib.curation.sentences import build_sentences
 
 ROLLING = """WEBVTT
@@ -320,7 +320,7 @@ MARKS = [
 PIECES = st.sampled_from(TIMES + MARKS) | st.text(max_size=8)
 
 
-@given(st.lists(PIECES, max_size=30).map("\n".join), st.sampled_from(["", *SUFFIXES]))
+@given(st.lists(PIECES, max_size=30).map("\n".join), st.sampled_from(["", *READERS]))
 def test_no_text_raises_and_words_are_in_order(text: str, suffix: str) -> None:
     words = parse_captions(text, suffix=suffix, duration_s=50).words
     assert all(a.start_s <= a.end_s <= b.start_s for a, b in itertools.pairwise(words))
@@ -369,7 +369,7 @@ def test_no_json_raises(value: object) -> None:
 
 @given(
     st.binary(max_size=300),
-    st.sampled_from(SUFFIXES),
+    st.sampled_from(list(READERS)),
     st.sampled_from([b"", b"WEBVTT\n\n", b"\xff\xfe", b"{"]),
 )
 def test_no_bytes_raise(tmp_path_factory, raw: bytes, suffix: str, begin: bytes) -> None:

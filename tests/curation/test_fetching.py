@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving, webvtt
 
-from sportskills_lib.curation.captions import parse_captions
+from sportskills_lib.curation.captions.caption_reader import parse_captions
 from sportskills_lib.curation.fetch import fetcher
 from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger, FetchLocked, Record
 from sportskills_lib.curation.fetch.fetcher import (

@@ -14,7 +14,7 @@ import pytest
 from lesson_server import IDLE, STEP_S, TEACHING, Site, serving
 
 from sportskills_lib import video
-from sportskills_lib.curation import captions
+from sportskills_lib.curation.captions.caption_reader import read_captions
 from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
 from sportskills_lib.curation.fetch.fetcher import WHOLE, fetch, named_item
 from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings
@@ -66,7 +66,7 @@ def fetched(site: Site, folder: Path, **more: float) -> dict[str, Any]:
 
 def sentences_of(lesson: Lesson) -> list[Sentence]:
     assert lesson.captions
-    words = captions.read_captions(lesson.captions, duration_s=lesson.duration_s).words
+    words = read_captions(lesson.captions, duration_s=lesson.duration_s).words
     return build_sentences(words, max_gap_s=1.0)
 
 

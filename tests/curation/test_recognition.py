@@ -14,7 +14,7 @@ from films import grey_steps, write_film, write_lesson
 
 from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import speech_recognition
-from sportskills_lib.curation.captions import read_captions
+from sportskills_lib.curation.captions.caption_reader import read_captions
 from sportskills_lib.curation.stage import curate
 
 

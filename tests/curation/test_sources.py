@@ -75,7 +75,7 @@ def test_everything_is_a_lesson_or_dropped_with_a_reason(tmp_path: Path) -> None
         "nosport": "missing_sport",
         "noskill": "missing_skill",
         "evil": "bad_id",
-        "twin.mp4": "duplicate_id",
+        "twin": "duplicate_id",
         "novideo": "missing_video",
         "half.mp4.part": "unfinished_download",
     }
@@ -129,7 +129,8 @@ def test_a_name_in_another_encoding_costs_its_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("20240229", "20240229"), ("20230229", None), ("2024-02-29", None)]
+    ("given", "kept"),
+    [("20240229", "20240229"), ("20230229", None), ("2024-02-29", "20240229"), ("soon", None)],
 )
 def test_only_days_of_the_calendar_are_kept(given: str, kept: str | None, tmp_path: Path) -> None:
     put(tmp_path, "one", info={"upload_date": given})

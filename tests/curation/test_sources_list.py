@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib.config import CurationConfig
-from sportskills_lib.curation.sources_list import find_sources, read_list
+from sportskills_lib.curation.sources import find_lessons
 from sportskills_lib.curation.stage import curate
 
 
@@ -35,7 +35,7 @@ def test_rows_become_lessons(folder: Path) -> None:
         + head
         + "b.mp4,Football,Throw in,,,,,,x\na.mp4, judo ,Hip  throw,one,b.en.vtt,no,UC1,12.5,y\n",
     )
-    lessons, dropped = find_sources(path)
+    lessons, dropped = find_lessons(path)
     assert dropped == []
     assert [(each.video_id, each.sport, each.skill, each.channel) for each in lessons] == [
         ("b", "soccer", "throw-in", "channel of b"), ("one", "judo", "hip throw", "UC1"),
@@ -45,7 +45,7 @@ def test_rows_become_lessons(folder: Path) -> None:
     ]  # fmt: skip
     table = folder / "list.parquet"
     pl.read_csv(path).write_parquet(table)
-    assert read_list(table) == (lessons, dropped)
+    assert find_lessons(table) == (lessons, dropped)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_rows_become_lessons(folder: Path) -> None:
         ("x.mp4,judo,throw,,,", "missing_video", "row 2: path 'x.mp4' does not exist"),
         ("a.txt,judo,throw,,,", "unknown_format", "row 2: path 'a.txt' is not a video"),
         ("a.mp4,judo,throw,../x,,", "bad_id", "row 2: id '../x' is not safe"),
-        ("b.mp4,judo,throw,,,", "duplicate_id", "row 2: 'b' is the id of row 1 too"),
-        ("a.mp4,judo,throw,,x.vtt,", "no_captions", "row 2: captions 'x.vtt' do not exist"),
+        ("b.mp4,judo,throw,,,", "duplicate_id", "row 2: 'b' is the id of b.mp4 too"),
+        ("a.mp4,judo,throw,,x.vtt,", "no_captions", "row 2: captions 'x.vtt' does not exist"),
         (
             "a.mp4,judo,throw,,,soon",
             "bad_value",
@@ -67,13 +67,17 @@ def test_rows_become_lessons(folder: Path) -> None:
         ("a.mp4,judo,throw,,,nan", "bad_value", "row 2: duration_s 'nan'"),
         ("a\0.mp4,judo,throw,,,", "missing_video", "row 2: path 'a\\x00.mp4' does not exist"),
         (f"{'a' * 300}.mp4,judo,throw,,,", "missing_video", "row 2: path 'aaa"),
-        ("a.mp4,judo,throw,,x\0.vtt,", "no_captions", "row 2: captions 'x\\x00.vtt' do not exist"),
+        (
+            "a.mp4,judo,throw,,x\0.vtt,",
+            "no_captions",
+            "row 2: captions 'x\\x00.vtt' does not exist",
+        ),
     ],
 )
 def test_a_bad_row_is_dropped_with_row_and_remedy(
     folder: Path, row: str, reason: str, detail: str
 ) -> None:
-    lessons, dropped = read_list(
+    lessons, dropped = find_lessons(
         written(
             folder, f"path,sport,skill,video_id,captions,duration_s\nb.mp4,golf,putt,,,\n{row}\n"
         )
@@ -98,12 +102,12 @@ def test_a_bad_row_is_dropped_with_row_and_remedy(
             'path,sport,skill\n"a.mp4,judo,throw\nb.mp4,golf,putt\n',
             "list.csv, line 2: unexpected end .* close each quote",
         ),
-        ("path,Path,sport,skill\n", "has the column 'path' twice"),
+        ("path,Path,sport,skill\n", "cannot be read .*duplicate output name 'path'"),
     ],
 )
 def test_an_unusable_list_is_an_error(folder: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_list(written(folder, text))
+        find_lessons(written(folder, text))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_an_unusable_list_is_an_error(folder: Path, text: str, message: str) -> 
 def test_a_list_is_read_as_spreadsheets_save_it(folder: Path, text: str, encoding: str) -> None:
     path = folder / "list.csv"
     path.write_bytes(text.encode(encoding))
-    lessons, dropped = read_list(path)
+    lessons, dropped = find_lessons(path)
     assert [(each.video_id, each.sport, each.skill) for each in lessons] == [
         ("a", "judo", "würfe, hoch")
     ]
@@ -135,10 +139,10 @@ def test_films_of_ones_own_may_be_named_as_one_likes(folder: Path) -> None:
     path = written(
         folder, "path,sport,skill\n" + "".join(f'"{name}",judo,throw\n' for name in names)
     )
-    lessons, dropped = read_list(path)
+    lessons, dropped = find_lessons(path)
     assert dropped == []
     ids = [each.video_id for each in lessons]
-    assert ids == [each.video_id for each in read_list(path)[0]] and len(set(ids)) == 4
+    assert ids == [each.video_id for each in find_lessons(path)[0]] and len(set(ids)) == 4
     assert [each.rpartition("-")[0] for each in ids] == [
         "Mein_Wurf_links",
         "line_break",
@@ -147,7 +151,7 @@ def test_films_of_ones_own_may_be_named_as_one_likes(folder: Path) -> None:
     ]
     moved = folder.rename(folder.with_name("moved")) / "list.csv"
     assert [
-        each.video_id for each in read_list(moved)[0]
+        each.video_id for each in find_lessons(moved)[0]
     ] == ids  # an id is the same wherever the folder lies
 
 
@@ -156,7 +160,7 @@ def test_films_of_ones_own_may_be_named_as_one_likes(folder: Path) -> None:
     [("20240229", "20240229"), ("2024-02-29", "20240229"), ("20230229", None), ("soon", None)],
 )
 def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | None) -> None:
-    lessons, dropped = read_list(
+    lessons, dropped = find_lessons(
         written(folder, f"path,sport,skill,upload_date\na.mp4,judo,throw,{given}\n")
     )
     assert [each.upload_date for each in lessons] == ([kept] if kept else [])
@@ -171,10 +175,10 @@ def test_a_date_is_a_day_of_the_calendar(folder: Path, given: str, kept: str | N
 
 def test_other_files_are_no_lists(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in '.mp4': name a .csv, .tsv, .parquet file"):
-        read_list(folder / "a.mp4")
+        find_lessons(folder / "a.mp4")
     (folder / "x.parquet").write_bytes(b"no parquet")
     with pytest.raises(ValueError, match=r"x.parquet cannot be read"):
-        read_list(folder / "x.parquet")
+        find_lessons(folder / "x.parquet")
 
 
 def test_curation_reads_a_list(folder: Path) -> None:

@@ -1,41 +1,53 @@
-"""The door: a caption file of any known format as timed words, with what was dropped or mended.
+"""Which caption file of a video is read, and how: a file of any known format as timed words, with
+what was dropped or mended.
 
 Guarantee: any bytes give words (in order of time, each said once) and rows for what was not usable;
-nothing here raises but OSError, when the file cannot be opened. The format is known by the text,
-not by the file's name, which only decides where the text leaves it open: strangers name files as
-they like.
+nothing here raises but OSError, when the file cannot be opened. The format is known by the text
+(``SIGNS``), not by the file's name, which only decides where the text leaves it open: strangers
+name files as they like.
+
+A new format is a function from text to :class:`~.cues.Parsed` and a line in ``READERS``; a line in
+``SIGNS`` as well, if files of other names hold it.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed, Row, decode
 from sportskills_lib.curation.captions.json_captions import parse_json
-from sportskills_lib.curation.captions.timed_blocks import is_sbv, parse_arrows, parse_sbv
+from sportskills_lib.curation.captions.timed_blocks import SBV_LINE, parse_arrows, parse_sbv
 from sportskills_lib.curation.captions.transcripts import parse_transcript
 from sportskills_lib.curation.captions.words import CaptionWord, held_s, is_rolling, plain, to_words
 
-SUFFIXES = (
-    ".vtt",
-    ".srt",
-    ".sbv",
-    ".json3",
-    ".json",
-    ".md",
-    ".txt",
-)  # a video's captions, the best first
+READERS: dict[str, Callable[[str], Parsed]] = {  # of a video's files, the first is preferred
+    ".vtt": parse_arrows,
+    ".srt": parse_arrows,
+    ".sbv": parse_sbv,
+    ".json3": parse_json,
+    ".json": parse_json,
+    ".md": parse_transcript,
+    ".txt": parse_transcript,
+}
+SIGNS = (  # the first that a text has tells its format
+    (re.compile(r"\AWEBVTT"), ".vtt"),
+    (re.compile(r"\A\s*[{\[]\s*[{\[\"]"), ".json"),
+    (re.compile(r"^[ \t]*[\d:.,]+[ \t]*-->", re.ASCII | re.MULTILINE), ".srt"),
+    (SBV_LINE, ".sbv"),
+)
+_XML = re.compile(r"\s*<(?:\?xml|tt\b|timedtext|transcript)")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9-]+)?")
 LARGEST_BYTES = 32 * 2**20  # a longer file is no caption of one video
 OVERLAPPING_SHARE = (
     0.5  # where more cues than this run into the next, their ends tell nothing of pauses
 )
 SLACK_S = 2.0  # a transcript's announced duration is rounded
-
-_TIMING = re.compile(r"^[ \t]*[\d:.,]+[ \t]*-->", re.ASCII | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,55 @@ class Captions:
     dropped: tuple[Row, ...]
     mended: tuple[Row, ...]
     automatic: bool
-    form: str
+
+
+def same_language(one: str, other: str) -> bool:
+    """Whether two codes name the same language, whatever their regions."""
+    return re.split("[-_]", one.lower())[0] == re.split("[-_]", other.lower())[0]
+
+
+def captions_by_video(folder: Path) -> dict[str, list[Path]]:
+    """The caption files in a folder by the name of the video, without its suffix, that they belong
+    to: ``<name>.<suffix>`` or ``<name>.<language>.<suffix>``.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in READERS:
+            found.setdefault(path.stem, []).append(path)
+            if _language(path):
+                found.setdefault(path.with_suffix("").stem, []).append(path)
+    return found
+
+
+def choose_captions(
+    files: list[Path], info: dict[str, Any], language: str
+) -> tuple[Path | None, bool]:
+    """The file to read, None when none is in ``language``, and whether a person made it.
+
+    The order: what a person made (by the video's sidecar ``info``) comes before what a machine
+    heard; then the very language that is asked for before its relatives (``en`` before ``en-GB``),
+    and a file that names no language last; then the format, in the order of ``READERS``; then the
+    name. One file is read, never a mixture.
+    """
+    made, heard = (
+        info[name] if isinstance(info.get(name), dict) else {}
+        for name in ("subtitles", "automatic_captions")
+    )
+    found = []
+    for path in files:
+        code = _language(path)
+        if code is None or same_language(code, language):
+            manual = code in made or code not in heard
+            kind = list(READERS).index(path.suffix.lower())
+            order = (not manual, code is None, code != language, kind, path.name)
+            found.append((order, path, manual))
+    return min(found)[1:] if found else (None, False)
+
+
+def _language(path: Path) -> str | None:
+    """The language in ``<name>.<language>.<suffix>``; None where the name tells none."""
+    code = path.with_suffix("").suffix.removeprefix(".")
+    return code if _LANGUAGE.fullmatch(code) else None
 
 
 def read_captions(path: Path, *, duration_s: float | None = None) -> Captions:
@@ -71,9 +131,7 @@ def read_cues(path: Path) -> Parsed:
     collapsed.
     """
     if (size := path.stat().st_size) > LARGEST_BYTES:
-        return Parsed(
-            "unknown", dropped=[(1, "too_large", f"{size} bytes are no captions of one video")]
-        )
+        return Parsed(dropped=[(1, "too_large", f"{size} bytes are no captions of one video")])
     text, mended = decode(path.read_bytes())
     parsed = _parse(text, path.suffix.lower())
     parsed.mended[:0] = mended
@@ -82,20 +140,12 @@ def read_cues(path: Path) -> Parsed:
 
 def _parse(text: str, suffix: str) -> Parsed:
     if not text.strip():
-        return Parsed("empty", dropped=[(1, "empty_file", "the file contains no text")])
-    if text.startswith("WEBVTT"):
-        return parse_arrows(text, webvtt=True)
-    begin = text.lstrip()[:200]
-    if suffix in (".json", ".json3") or (begin[0] in "{[" and re.match(r'[{\[]\s*[{\["]', begin)):
-        return parse_json(text)
-    if re.match(r"<\?xml|<tt\b|<timedtext|<transcript", begin):
+        return Parsed(dropped=[(1, "empty_file", "the file contains no text")])
+    if _XML.match(text):
         detail = "captions in XML are not read: ask yt-dlp for --sub-format vtt"
-        return Parsed("xml", dropped=[(1, "unknown_format", detail)])
-    if suffix in (".vtt", ".srt") or _TIMING.search(text):
-        return parse_arrows(text, webvtt=suffix == ".vtt")
-    if suffix == ".sbv" or is_sbv(text):
-        return parse_sbv(text)
-    return parse_transcript(text)
+        return Parsed(dropped=[(1, "unknown_format", detail)])
+    kind = next((kind for sign, kind in SIGNS if sign.search(text)), suffix)
+    return READERS.get(kind, parse_transcript)(text)
 
 
 def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
@@ -116,21 +166,16 @@ def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
     if any(a.start_s > b.start_s for a, b in pairwise(kept)):
         mended.append((kept[0].line, "out_of_order", "cues do not stand in order of time: sorted"))
         kept.sort(key=lambda cue: cue.start_s)
-    rolling = parsed.form in ("webvtt", "srt") and is_rolling(kept)
-    spoken = False
+    rolling, spoken = parsed.may_roll and is_rolling(kept), False
     if not rolling:
         kept, spoken = _untangle(kept, dropped, mended)
-    kept = [
-        cue if limit_s is None or cue.end_s <= limit_s else cue._replace(end_s=limit_s)
-        for cue in kept
-    ]
+    if limit_s is not None:
+        kept = [cue._replace(end_s=min(cue.end_s, limit_s)) for cue in kept]
     words = to_words(kept, rolling=rolling, spoken=spoken)
     if not words and not dropped:
         dropped.append((1, "no_words", "the file contains no caption text"))
     dropped.sort()
-    return Captions(
-        tuple(words), tuple(dropped), tuple(mended), rolling or parsed.automatic, parsed.form
-    )
+    return Captions(tuple(words), tuple(dropped), tuple(mended), rolling or parsed.automatic)
 
 
 def _problem(cue: Cue, limit_s: float | None) -> Row | None:

@@ -37,15 +37,15 @@ class Parsed:
     """The cues of a file, in its order, and what was dropped or mended on the way.
 
     ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length, where
-    the file tells it.
+    the file tells it. ``may_roll``: the format is one in which captions roll over the screen.
     """
 
-    form: str
     cues: list[Cue] = field(default_factory=list)
     dropped: list[Row] = field(default_factory=list)
     mended: list[Row] = field(default_factory=list)
     automatic: bool = False
     duration_s: float | None = None
+    may_roll: bool = False
 
 
 @lru_cache(maxsize=8192)  # the end of a cue is often the start of the next

@@ -5,10 +5,10 @@ recognisers write them.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed
+from sportskills_lib.formats.untrusted_json import seconds
 
 _LISTS = ("segments", "transcript", "chunks", "captions", "cues")
 
@@ -17,27 +17,24 @@ def parse_json(text: str) -> Parsed:
     """Cues of a JSON text; an item that cannot be used is a dropped row under its number in the
     list.
     """
+    parsed = Parsed()
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return Parsed(
-            "json", dropped=[(1, "unreadable_json", f"{type(error).__name__}: {str(error)[:80]}")]
-        )
-    if isinstance(value, dict) and isinstance(value.get("events"), list):
-        return _json3(value["events"])
-    items = _segments(value)
+        detail = f"{type(error).__name__}: {str(error)[:80]}"
+        parsed.dropped.append((1, "unreadable_json", detail))
+        return parsed
+    is_json3 = isinstance(value, dict) and isinstance(value.get("events"), list)
+    items = value["events"] if is_json3 else _segments(value)
     if items is None:
-        return Parsed(
-            "json",
-            dropped=[(1, "no_segments", f"it holds neither events nor any of {', '.join(_LISTS)}")],
-        )
-    parsed = Parsed("segments")
-    if isinstance(value, dict):
+        detail = f"it holds neither events nor any of {', '.join(_LISTS)}"
+        parsed.dropped.append((1, "no_segments", detail))
+    elif isinstance(value, dict) and not is_json3:
         about = value.get("transcript")
         parsed.automatic = isinstance(about, dict) and str(about.get("type")).startswith("auto")
         parsed.duration_s = _number(value.get("duration")) or None
-    for number, item in enumerate(items, 1):
-        _segment(parsed, number, item)
+    for number, item in enumerate(items or [], start=1):
+        (_event if is_json3 else _segment)(parsed, number, item)
     return parsed
 
 
@@ -53,9 +50,8 @@ def _segments(value: Any, *, deeper: int = 2) -> list[Any] | None:
 
 def _number(value: Any) -> float | None:
     """A finite number of at least 0 that is not absurd, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < 1e7 and math.isfinite(value) else None
+    found = seconds(value)
+    return found if found is not None and found >= 0 else None
 
 
 def _segment(parsed: Parsed, number: int, item: Any) -> None:
@@ -69,9 +65,8 @@ def _segment(parsed: Parsed, number: int, item: Any) -> None:
     )
     start_s, end_s, length_s = _number(start), _number(end), _number(item.get("duration"))
     if start_s is None or (end is not None and end_s is None):
-        parsed.dropped.append(
-            (number, "impossible_times", f"start {str(start)[:20]!r}, end {str(end)[:20]!r}")
-        )
+        detail = f"start {str(start)[:20]!r}, end {str(end)[:20]!r}"
+        parsed.dropped.append((number, "impossible_times", detail))
         return
     if end_s is None:
         end_s = UNTIL_NEXT if length_s is None else start_s + length_s
@@ -82,16 +77,11 @@ def _word_pieces(words: Any) -> tuple[tuple[str, float | None], ...]:
     """Words with their own times; nothing unless all of them are sound, since the text then
     serves.
     """
-    if not isinstance(words, list):
+    try:
+        pieces = tuple((_sound(word["word"]), _number(word["start"])) for word in words or ())
+    except (AttributeError, KeyError, TypeError):
         return ()
-    pieces = [
-        (word.get("word"), _number(word.get("start"))) for word in words if isinstance(word, dict)
-    ]
-    if len(pieces) < len(words) or not all(
-        isinstance(text, str) and at is not None for text, at in pieces
-    ):
-        return ()
-    return tuple((_sound(str(text)), at) for text, at in pieces)
+    return pieces if all(at is not None for _, at in pieces) else ()
 
 
 def _sound(text: str) -> str:
@@ -99,39 +89,30 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _json3(events: list[Any]) -> Parsed:
-    """json3: pieces of text with offsets. Events without text lay out the screen or break a
-    line.
+def _event(parsed: Parsed, number: int, event: Any) -> None:
+    """An event of json3: pieces of text with offsets. Those without text lay out the screen or
+    break a line.
     """
-    parsed = Parsed("json3")
-    for number, event in enumerate(events, 1):
-        said = event.get("segs") if isinstance(event, dict) else None
-        if not isinstance(said, list):
-            continue
-        pieces = [
-            (_sound(seg["utf8"]), seg.get("tOffsetMs"))
-            for seg in said
-            if isinstance(seg, dict) and isinstance(seg.get("utf8"), str)
-        ]
-        text = "".join(piece for piece, _ in pieces)
-        if not text.strip():
-            continue
-        start, lasts = _number(event.get("tStartMs")), event.get("dDurationMs")
-        length = UNTIL_NEXT if lasts is None else _number(lasts)
-        if start is None or length is None:
-            detail = (
-                f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts "
-                f"{str(event.get('dDurationMs'))[:20]} ms"
-            )
-            parsed.dropped.append((number, "impossible_times", detail))
-            continue
-        heard = any(offset is not None for _, offset in pieces)
-        parsed.automatic |= heard
-        timed = (
-            tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
-        )
-        parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
-    return parsed
+    said = event.get("segs") if isinstance(event, dict) else None
+    pieces = [
+        (_sound(seg["utf8"]), seg.get("tOffsetMs"))
+        for seg in (said if isinstance(said, list) else [])
+        if isinstance(seg, dict) and isinstance(seg.get("utf8"), str)
+    ]
+    text = "".join(piece for piece, _ in pieces)
+    if not text.strip():
+        return
+    start, lasts = _number(event.get("tStartMs")), event.get("dDurationMs")
+    length = UNTIL_NEXT if lasts is None else _number(lasts)
+    if start is None or length is None:
+        shown = str(event.get("tStartMs"))[:20], str(lasts)[:20]
+        detail = "starts at {} ms, lasts {} ms".format(*shown)
+        parsed.dropped.append((number, "impossible_times", detail))
+        return
+    heard = any(offset is not None for _, offset in pieces)
+    parsed.automatic |= heard
+    timed = tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
+    parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
 
 
 def _offset_s(start_ms: float, offset: Any) -> float | None:

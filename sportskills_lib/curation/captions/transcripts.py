@@ -40,7 +40,7 @@ def parse_transcript(text: str) -> Parsed:
     """Cues of timestamped text; a file without a stamp gives none, and a row for each of its
     paragraphs.
     """
-    parsed = Parsed("text", duration_s=_announced_s(text))
+    parsed = Parsed(duration_s=_announced_s(text))
     lines = text.split("\n")
     shape = _BRACKETED if any(_BRACKETED.match(line) for line in lines) else _BARE
     stamped = _stamped(parsed, lines, shape)

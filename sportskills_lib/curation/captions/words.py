@@ -60,19 +60,10 @@ _Piece = tuple[
 ]  # text, its time, whether something parts it from what was before
 
 
-def without_tags(text: str) -> str:
-    """A cue's text without tags and inline times, entities resolved."""
-    if "<" in text or "{" in text:
-        text = _TAG.sub("", _INLINE.sub("", text))
-    return html.unescape(text) if "&" in text else text
-
-
 def plain(text: str) -> str:
     """The words of a text: no tags, entities resolved, no sounds in brackets, no names of
     speakers.
     """
-    if "<" in text:
-        text = _INLINE.sub("", text)
     return " ".join(
         token for line in text.split("\n") for token in _tokens(line) if token != _BREAK
     )
@@ -81,16 +72,9 @@ def plain(text: str) -> str:
 @lru_cache(maxsize=1024)  # rolling captions show each line three times
 def _tokens(text: str) -> tuple[str, ...]:
     """Words, and ``_BREAK`` where a sound or a change of speaker stands between them."""
-    if "<" in text or "{" in text:
-        text = _TAG.sub("", text)
-    if "&" in text:
-        text = html.unescape(html.unescape(text))
-    if not text.isascii():
-        text = _INVISIBLE.sub("", text)
-    if ":" in text or ">" in text or "-" in text:
-        text = _SPEAKER.sub(f" {_BREAK} ", text)
-    if "[" in text or "(" in text or not text.isascii():
-        text = _SOUND.sub(f" {_BREAK} ", _CENSORED.sub(" ", text))
+    text = html.unescape(html.unescape(_TAG.sub("", _INLINE.sub("", text))))
+    text = _SPEAKER.sub(f" {_BREAK} ", _INVISIBLE.sub("", text))
+    text = _SOUND.sub(f" {_BREAK} ", _CENSORED.sub(" ", text))
     return tuple(text.split())
 
 
@@ -189,11 +173,8 @@ def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[CaptionWo
     the cue.
     """
     words: list[CaptionWord] = []
-    first = 0
-    while first < len(pieces):
-        last = first + 1
-        while last < len(pieces) and pieces[last][1] is None:
-            last += 1
+    heads = [i for i, (_, at, _) in enumerate(pieces) if i == 0 or at is not None]
+    for first, last in itertools.pairwise([*heads, len(pieces)]):
         given = pieces[first][1]
         begin = max(start_s if given is None else given, words[-1].end_s if words else start_s)
         following = pieces[last][1] if last < len(pieces) else None
@@ -205,7 +186,6 @@ def _timed(pieces: list[_Piece], start_s: float, end_s: float) -> list[CaptionWo
             total -= weight
             words.append(CaptionWord(text, at, then, breaks))
             at = then
-        first = last
     return words
 
 

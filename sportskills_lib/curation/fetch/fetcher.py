@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 import dataframely as dy
 
 from sportskills_lib import tables
-from sportskills_lib.curation import captions
-from sportskills_lib.curation.captions.choose_file import same_language
+from sportskills_lib.curation.captions.caption_reader import read_captions, same_language
 from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger, FetchTable, Record, write_json
 from sportskills_lib.curation.fetch.instruction_spans import (
     Judge,
@@ -314,7 +313,7 @@ def _checked_id(info: dict[str, Any], record: Record, owners: dict[str | None, s
 
 def _judged(said: Path, record: Record, item: FetchItem, judge: Judge) -> list[Span]:
     """Spans around instruction; how much of it there is goes into the record."""
-    read = captions.read_captions(said, duration_s=record.duration_s)
+    read = read_captions(said, duration_s=record.duration_s)
     sentences = build_sentences(read.words, max_gap_s=MAX_GAP_S)
     topic = f"{item.sport} {item.skill}" if item.sport and item.skill else record.title or ""
     verdicts = judge([sentence.text for sentence in sentences], topic)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sportskills_lib.curation.captions.choose_file import same_language
+from sportskills_lib.curation.captions.caption_reader import same_language
 from sportskills_lib.curation.fetch.instruction_spans import Span
 from sportskills_lib.curation.fetch.status import raise_if_disk_is_full, status_of
 
