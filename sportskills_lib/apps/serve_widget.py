@@ -183,7 +183,7 @@ def serve(
             # does.
             os.environ["JPY_SESSION_NAME"] = "page"
             os.environ["OMP_NUM_THREADS"] = "1"
-            link = partial(print, address(ip, port, token))
+            link = partial(print, address(ip, port, token), flush=True)
             _run(settings(ip, port, token, page, cull_s=cull_s), page, say or link)
 
 

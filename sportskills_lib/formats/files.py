@@ -190,14 +190,14 @@ DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 FREE_TEXT = ("text", "comment")  # columns that hold what people said or wrote
 
 
-def guard_cell(text: str) -> str:
-    """``text`` so that no spreadsheet runs it; :func:`unguard_cell` undoes it."""
-    return f"'{text}" if text.startswith(DANGEROUS) else text
+def guard_cells(cells: pl.Expr) -> pl.Expr:
+    """Texts so that no spreadsheet runs them: an apostrophe in front of those that begin as a
+    formula, or with one; ``str.strip_prefix("'")`` takes it away again.
+    """
+    import polars as pl
 
-
-def unguard_cell(text: str) -> str:
-    """What :func:`guard_cell` was given."""
-    return text[1:] if text.startswith("'") else text
+    runs = cells.str.slice(0, 1).is_in(list(DANGEROUS))
+    return pl.when(runs).then("'" + cells).otherwise(cells).name.keep()
 
 
 def write_csv(path: Path, frame: pl.DataFrame) -> None:
@@ -207,9 +207,7 @@ def write_csv(path: Path, frame: pl.DataFrame) -> None:
     import polars as pl
 
     said = [name for name in FREE_TEXT if name in frame.columns]
-    run = {name: pl.col(name).str.slice(0, 1).is_in(list(DANGEROUS)) for name in said}
-    guard = {name: pl.when(run[name]).then(pl.format("'{}", name)).otherwise(name) for name in said}
-    frame.with_columns(**guard).write_csv(path)
+    frame.with_columns(guard_cells(pl.col(said))).write_csv(path)
 
 
 def sha256_file(path: Path) -> str:

@@ -22,7 +22,7 @@ import polars as pl
 
 from sportskills_lib.apps.audit import questions
 from sportskills_lib.apps.audit.questions import UNSURE
-from sportskills_lib.formats.files import DANGEROUS, read_delimited, write_whole
+from sportskills_lib.formats.files import guard_cells, read_delimited, write_whole
 from sportskills_lib.runs.errors import short_path
 
 SAMPLE = ["filter", "run", "stratum", "stratum_size", *questions.ITEMS, "label", "note"]
@@ -153,12 +153,8 @@ def even_shares(sizes: dict[str, int], n: int) -> dict[str, int]:
 
 def write(path: Path, sheet: Sheet) -> None:
     """Replace ``path`` by the sheet."""
-    text = pl.col(pl.String)
-    runs = text.str.slice(0, 1).is_in(list(DANGEROUS))
-    guarded = sheet.frame.select(SAMPLE).with_columns(
-        pl.when(runs).then("'" + text).otherwise(text).name.keep()
-    )
-    content = guarded.write_csv(quote_style="always", line_terminator="\r\n")
+    cells = sheet.frame.select(SAMPLE).with_columns(guard_cells(pl.col(pl.String)))
+    content = cells.write_csv(quote_style="always", line_terminator="\r\n")
     # the byte order mark shows spreadsheets the encoding
     write_whole(path, content.encode("utf-8-sig"))
 

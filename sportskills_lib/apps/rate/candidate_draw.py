@@ -1,20 +1,25 @@
-"""Which learners and which clips a study asks about: pooled as in TREC, blind to who proposed what.
+"""Which learners and which clips a study asks about, pooled as in TREC, blind to who proposed what;
+who grades what, and in which order.
 
 The first ``depth`` clips of every system are pooled for each learner. The file of a study holds
 neither systems nor ranks of a pair, so that nobody who grades, or looks into the file, can tell
 whose a clip is.
+
+A *block* is a learner with all candidates drawn for it. Whole blocks are given to raters, not
+single pairs: systems are compared on one learner's candidates, so those should be graded by the
+same people, and a coach looks into a learner's mistake once. ``overlap`` raters get each block; a
+share of the blocks goes to all of them, so that every two raters can be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.apps.rate import assignment
 from sportskills_lib.apps.rate.store import Store, Study, checked_name, now, study_folder
 from sportskills_lib.runs import artifacts
 
@@ -28,39 +33,31 @@ def draw(study: Study, *, learners: int = 0) -> Store:
     """Draw the study and write its file; ``learners``: how many (0: all), as even over sports as
     can be.
     """
-    checked_name(study.name, "study")
     for rater in study.raters:
         checked_name(rater, "rater")
-    assignment.check(study.raters, overlap=study.overlap, share_by_all=study.share_by_all)
     path = study_folder(study.name) / "ratings.sqlite"
-    if path.exists():
-        raise ValueError(
-            f"study {study.name!r} exists and may hold grades: name another with --study"
-        )
     items, systems = pool(study, learners=learners)
-    rows = items.with_row_index("item", offset=1).to_dicts()
-    blocks: dict[str, list[int]] = {}
-    for row in rows:
-        blocks.setdefault(row["learner_id"], []).append(row["item"])
+    items = items.with_row_index("item", offset=1)
+    blocks = {
+        str(learner): part["item"].to_list()
+        for (learner,), part in items.group_by("learner_id", maintain_order=True)
+    }
     sizes = {name: len(numbers) for name, numbers in blocks.items()}
-    given = assignment.assign(
+    given = assign(
         sizes, study.raters, overlap=study.overlap, share_by_all=study.share_by_all, seed=study.seed
     )
-    orders = {
-        rater: assignment.order(
-            {name: blocks[name] for name in blocks if rater in given[name]}, rater, seed=study.seed
-        )
-        for rater in study.raters
-    }
-    return Store.create(path, replace(study, systems=tuple(systems), drawn=now()), rows, orders)
+    orders = {}
+    for rater in study.raters:
+        mine = {name: numbers for name, numbers in blocks.items() if rater in given[name]}
+        orders[rater] = order(mine, rater, seed=study.seed)
+    drawn = replace(study, systems=tuple(systems), drawn=now())
+    return Store.create(path, drawn, items.to_dicts(), orders)
 
 
 def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
     """The pairs in an order that tells nothing, with all that is shown or exported of them; and the
     pooled systems.
     """
-    if study.depth < 1:
-        raise ValueError(f"--depth must be 1 or more, got {study.depth}")
     retrieval, pairing = (
         artifacts.open_stage(study.run, "04_retrieval"),
         artifacts.open_stage(study.run, "02_pairing"),
@@ -116,3 +113,74 @@ def _spread(tries: pl.DataFrame, count: int, seed: int) -> Sequence[str]:
         "turn", maintain_order=True
     )
     return turns.head(count)["learner_id"].to_list()
+
+
+# --------------------------------------------------------------------------------------- assignment
+
+
+def assign(
+    sizes: Mapping[str, int], raters: Sequence[str], *, overlap: int, share_by_all: float, seed: int
+) -> dict[str, list[str]]:
+    """The raters of each block (``sizes``: block → items in it), in the order of ``raters``.
+
+    Each block has ``overlap`` raters, ``ceil(share_by_all × blocks)`` of them all raters, drawn at
+    random. The loads of two raters, in items, differ by at most twice the largest block: each block
+    goes to the rater who has least so far, and to those who met that one least, as far as they have
+    hardly more. ValueError for a rater named twice, or for more raters of a block than there are.
+    """
+    if len(set(raters)) < len(raters):
+        raise ValueError(f"duplicate rater in {', '.join(raters)}: name each one once")
+    if not 1 <= overlap <= len(raters):
+        raise ValueError(
+            f"each pair by {overlap} raters needs between 1 and {len(raters)} of them: change "
+            "--overlap"
+        )
+    rng = np.random.default_rng([seed, 61])
+    names = sorted(sizes)
+    mixed = [names[i] for i in rng.permutation(len(names))]
+    common = set(mixed[: int(np.ceil(share_by_all * len(names) - 1e-9))])
+    load_R, met_RR = np.zeros(len(raters), np.int64), np.zeros((len(raters), len(raters)), np.int64)
+    chosen: dict[str, list[str]] = {}
+    # Large blocks first: small ones then even out the loads.
+    for name in sorted(mixed, key=lambda each: -sizes[each]):
+        picked = (
+            list(range(len(raters)))
+            if name in common
+            else _least(load_R, met_RR, overlap, sizes[name], rng)
+        )
+        load_R[picked] += sizes[name]
+        met_RR[np.ix_(picked, picked)] += 1
+        chosen[name] = [raters[i] for i in sorted(picked)]
+    return {name: chosen[name] for name in names}
+
+
+def _least(
+    load_R: np.ndarray, met_RR: np.ndarray, count: int, size: int, rng: np.random.Generator
+) -> list[int]:
+    """``count`` raters: the one with least, then who met those least among all with at most
+    ``size`` items more.
+    """
+    lots = rng.permutation(len(load_R))
+    by_load = sorted(range(len(load_R)), key=lambda i: (load_R[i], lots[i]))
+    picked, few = by_load[:1], load_R[by_load[0]] + size
+    while len(picked) < count:
+        free = [i for i in by_load if i not in picked]
+        near = [i for i in free if load_R[i] <= few] or free[:1]
+        picked.append(min(near, key=lambda i: (met_RR[i, picked].sum(), load_R[i], lots[i])))
+    return picked
+
+
+def order(blocks: Mapping[str, Sequence[int]], rater: str, *, seed: int) -> list[int]:
+    """The rater's items one after another: blocks mixed, and the items in each block mixed, by seed
+    and rater.
+
+    Every rater has another order, so that tiredness and what was seen before fall on no pair in
+    particular.
+    """
+    rng = np.random.default_rng([seed, 67, *rater.encode()])
+    names = sorted(blocks)
+    found: list[int] = []
+    for at in rng.permutation(len(names)):
+        items = sorted(blocks[names[at]])
+        found += [items[i] for i in rng.permutation(len(items))]
+    return found

@@ -105,7 +105,7 @@ def serve(
 
     store = open_study(study)
     serve_widget.check_port(ip, port)
-    lost = StudyFilms(store.study.run).prepare(store.latest(), typer.echo, workers=workers)
+    lost = StudyFilms(store.study.run).prepare(store.latest(), workers=workers)
     for line in lost[:10]:
         typer.echo(f"  no film of {line}")
     if lost:

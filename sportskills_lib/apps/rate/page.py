@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,6 +22,7 @@ from sportskills_lib.viewing.previews import Preview, Span, make_previews, previ
 from sportskills_lib.viewing.rating_widget import RatingItem, RatingSession, RatingWidget, static
 
 AT_ONCE = 32  # films made between two lines of progress; all are in memory meanwhile
+STRANGER = "This link has no rater's name, or not that rater's key: open your personal link."
 PRACTISED = 6  # learners of the study that a notebook draws
 
 
@@ -44,60 +46,41 @@ class StudyFilms:
     def spans(self, row: dict[str, Any]) -> tuple[Span, Span]:
         """The learner's and the clip's stretch of film of an item."""
         nowhere = Path("gone")  # a preview of it says that it is missing
+        learner, clip = row["learner_id"], row["clip_id"]
+        tried, shown = self.learners.get(learner, nowhere), self.clips.get(row["video_id"], nowhere)
         return (
-            Span(
-                f"learner {row['learner_id']}",
-                self.learners.get(row["learner_id"], nowhere),
-                row["learner_start_s"],
-                row["learner_end_s"],
-            ),
-            Span(
-                f"clip {row['clip_id']}",
-                self.clips.get(row["video_id"], nowhere),
-                row["start_s"],
-                row["end_s"],
-            ),
+            Span(f"learner {learner}", tried, row["learner_start_s"], row["learner_end_s"]),
+            Span(f"clip {clip}", shown, row["start_s"], row["end_s"]),
         )
 
     def of(self, row: dict[str, Any]) -> tuple[Preview, Preview]:
         """The two films of an item."""
-        mine, clip = self.spans(row)
-        made = make_previews([mine, clip], cache=self.cache, workers=1)
-        return made[mine.name], made[clip.name]
+        mine, clip = make_previews(self.spans(row), cache=self.cache, workers=1).values()
+        return mine, clip
 
-    def prepare(
-        self, rows: Sequence[dict[str, Any]], say: Callable[[str], None], *, workers: int
-    ) -> list[str]:
+    def prepare(self, rows: Sequence[dict[str, Any]], *, workers: int) -> list[str]:
         """Make all films that the cache lacks; a line for each that cannot be made."""
-        wanted = {span.name: span for row in rows for span in self.spans(row)}
-        spans, lost = list(wanted.values()), list[str]()
+        spans = list({span.name: span for row in rows for span in self.spans(row)}.values())
+        lost = []
         for first in range(0, len(spans), AT_ONCE):
             made = make_previews(spans[first : first + AT_ONCE], cache=self.cache, workers=workers)
             lost += [
-                f"{name}: {each.reason} ({each.detail})"
-                for name, each in made.items()
-                if each.reason
+                f"{name}: {film.reason} ({film.detail})"
+                for name, film in made.items()
+                if film.reason
             ]
-            say(f"films: {min(first + AT_ONCE, len(spans))} of {len(spans)}")
         return lost
 
 
 def items_of(rows: Sequence[dict[str, Any]]) -> list[RatingItem]:
     """The items as the page shows them: blind, since what is not in an Item cannot be shown."""
-    people = {
-        name: place
-        for place, name in enumerate(dict.fromkeys(row["learner_id"] for row in rows), 1)
-    }
+    people = list(dict.fromkeys(row["learner_id"] for row in rows))
+    shown = ("feedback", "sport", "skill", "grade", "comment", "revision")
     return [
         RatingItem(
             number=row["item"],
-            feedback=row["feedback"],
-            sport=row["sport"],
-            skill=row["skill"],
-            grade=row["grade"],
-            comment=row["comment"],
-            revision=row["revision"],
-            learner=(f"learner {people[row['learner_id']]}"),
+            learner=f"learner {people.index(row['learner_id']) + 1}",
+            **{name: row[name] for name in shown},
         )
         for row in rows
     ]
@@ -111,17 +94,15 @@ def desk(store: Store, rater: str) -> RatingWidget:
     films = StudyFilms(store.study.run)
 
     def save(item: RatingItem, grade: int, comment: str, shown: float) -> int:
+        started = datetime.fromtimestamp(shown, UTC).isoformat(timespec="milliseconds")
         try:
             return store.save(
-                rater, item.number, grade, comment, started=_moment(shown), after=item.revision
+                rater, item.number, grade, comment, started=started, after=item.revision
             )
         except GradedMeanwhile:
             last = next(row for row in store.queue(rater) if row["item"] == item.number)
-            item.grade, item.comment, item.revision = (
-                last["grade"],
-                last["comment"],
-                last["revision"],
-            )
+            for name in ("grade", "comment", "revision"):
+                setattr(item, name, last[name])
             raise
 
     session = RatingSession(
@@ -130,12 +111,6 @@ def desk(store: Store, rater: str) -> RatingWidget:
         draft=lambda item, said: store.draft(rater, item.number, said),
     )
     return RatingWidget(session, lambda item: films.of(rows[item.number]))
-
-
-def _moment(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def rate_here(study: str, rater: str) -> Any:
@@ -172,53 +147,20 @@ def key_of(store: Store, rater: str) -> str:
 
 
 def served(study: str) -> Any:
-    """What the served page shows: the desk of the rater whom the link names and proves, else fields
-    for both.
+    """What the served page shows: the desk of the rater whom the link names and proves, else why
+    there is none.
+
+    Errors are shown and not raised, since a page whose code raises is empty; loading it again tries
+    again.
     """
+    import ipywidgets
+
     store = open_study(study)
     query = parse_qs(os.environ.pop("QUERY_STRING", ""))
-
-    def enter(name: str, key: str) -> Any:
-        if not hmac.compare_digest(key_of(store, name).encode(), key.encode()):
-            raise ValueError("this name and key do not belong together: use your personal link")
-        return desk(store, name).widget
-
-    return RaterLogin(enter, query.get("rater", [""])[0], query.get("key", [""])[0]).widget
-
-
-class RaterLogin:
-    """Lets a rater in by name and key: ``enter`` returns the rater's widget, or raises ValueError
-    for a wrong pair.
-    """
-
-    def __init__(self, enter: Callable[[str, str], Any], name: str = "", key: str = ""):
-        import ipywidgets
-
-        self.enter, layout = enter, {"width": "16em", "max_width": "100%"}
-        self.name = ipywidgets.Text(value=name[:40], placeholder="your name", layout=layout)
-        self.key = ipywidgets.Password(value=key[:40], placeholder="your key", layout=layout)
-        self.button = ipywidgets.Button(description="Begin")
-        self.message = ipywidgets.HTML()
-        self.button.on_click(lambda _: self.open())
-        question = ipywidgets.HTML(
-            "<p>Who are you? Your name and key are in your personal link.</p>"
-        )
-        fields = ipywidgets.Box(
-            [self.name, self.key, self.button], layout={"display": "flex", "flex_flow": "row wrap"}
-        )
-        self.widget = ipywidgets.VBox([question, fields, self.message])
-        if name:
-            self.open()
-
-    def open(self) -> None:
-        """Show the widget of the rater who is named in the fields, or say why there is none.
-
-        Errors are shown and not raised: a page whose code raises is empty, and cannot be tried
-        again.
-        """
-        try:
-            self.widget.children = (self.enter(self.name.value.strip(), self.key.value.strip()),)
-        except ValueError as error:
-            self.message.value = f"<p><b>{text(error)}</b></p>"
-        except OSError as error:
-            self.message.value = f"<p><b>{text(f'{type(error).__name__}: {error}')}</b></p>"
+    rater, key = (query.get(name, [""])[0] for name in ("rater", "key"))
+    if not hmac.compare_digest(key_of(store, rater).encode(), key.encode()):
+        return ipywidgets.HTML(f"<p>{text(STRANGER)}</p>")
+    try:
+        return desk(store, rater).widget
+    except (ValueError, OSError) as error:
+        return ipywidgets.HTML(f"<p><b>{text(f'{type(error).__name__}: {error}')}</b></p>")

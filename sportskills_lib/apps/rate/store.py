@@ -15,15 +15,16 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from sportskills_lib.runs import artifacts
 
-FORMAT = 1
 PATIENCE_S = 30.0  # how long a writer waits for another one
 LONGEST_COMMENT = 4000
 GRADES = (0, 1, 2, 3)
@@ -61,6 +62,13 @@ left join grades g on g.rater = o.rater and g.item = o.item and g.revision =
 left join drafts d on d.rater = o.rater and d.item = o.item
 """
 
+# what SQLite says → error number and what a rater is told
+FAILURES: tuple[tuple[str, int, str], ...] = (
+    ("full", errno.ENOSPC, "the disk is full: make room, then grade again ({file})"),
+    ("locked", errno.EBUSY, "another process holds {file}: try again"),
+    ("", errno.EIO, "{file} cannot be used ({error}): tell whoever runs this page, then again"),
+)
+
 
 class GradedMeanwhile(ValueError):
     """The rater graded this pair in another window since it was shown."""
@@ -81,7 +89,7 @@ class Study:
     share_by_all: float
     seed: int
     drawn: str = ""
-    format: int = FORMAT
+    format: Literal[1] = 1
 
 
 def checked_name(name: str, what: str) -> str:
@@ -97,16 +105,11 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
-def studies_folder() -> Path:
-    """Where studies lie: ``data/ratings`` of the workspace, outside the runs, which are made
-    again.
-    """
-    return artifacts.workspace() / "data" / "ratings"
-
-
 def study_folder(name: str) -> Path:
-    """The folder of a study, whose name is checked."""
-    return studies_folder() / checked_name(name, "study")
+    """The folder of a study, whose name is checked: in ``data/ratings`` of the workspace, outside
+    the runs, which are made again.
+    """
+    return artifacts.workspace() / "data" / "ratings" / checked_name(name, "study")
 
 
 def now() -> str:
@@ -122,21 +125,15 @@ class Store:
     def __init__(self, path: Path):
         self.path = path
         if not path.is_file():
-            known = sorted(each.parent.name for each in studies_folder().glob("*/ratings.sqlite"))
+            known = sorted(each.parent.name for each in path.parents[1].glob("*/ratings.sqlite"))
             raise ValueError(
                 f"there is no study {path.parent.name!r} "
                 f"({', '.join(known) or 'none was drawn yet'}): "
                 "`sportskills rate draw` makes one"
             )
-        with self._open() as base:
-            facts = json.loads(base.execute("select facts from study").fetchone()[0])
-        if facts.get("format") != FORMAT:
-            raise ValueError(
-                f"{path} has format {facts.get('format')}, this version reads {FORMAT}: update "
-                "sportskills"
-            )
-        lists = {name: tuple(facts[name]) for name in ("systems", "raters")}
-        self.study = Study(**facts | lists)
+        with _connected(path) as base:
+            (facts,) = base.execute("select facts from study").fetchone()
+        self.study = TypeAdapter(Study).validate_json(facts)
 
     @classmethod
     def create(
@@ -154,42 +151,17 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         partial.unlink(missing_ok=True)
-        columns = [*items[0]]
-        with _connected(partial, new=True) as base:
+        columns = list(items[0])
+        with _connected(partial, mode="rwc") as base, base:
             base.executescript(f"pragma journal_mode = wal;\n{_TABLES}")
             base.execute("begin immediate")
             base.execute("insert into study values (?)", (json.dumps(asdict(study)),))
-            marks = ", ".join("?" * len(columns))
-            rows = [tuple(item.values()) for item in items]
-            base.executemany(f"insert into items ({', '.join(columns)}) values ({marks})", rows)
-            for rater, listed in orders.items():
-                base.executemany(
-                    "insert into orders values (?, ?, ?)",
-                    [(rater, *each) for each in enumerate(listed)],
-                )
-            base.execute("commit")
+            values = ", ".join(f":{name}" for name in columns)
+            base.executemany(f"insert into items ({', '.join(columns)}) values ({values})", items)
+            rows = [(rater, *each) for rater in orders for each in enumerate(orders[rater])]
+            base.executemany("insert into orders values (?, ?, ?)", rows)
         partial.rename(path)
         return cls(path)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with _connected(self.path) as base:
-            yield base
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk when this ends, or undone."""
-        with self._open() as base:
-            base.execute("begin immediate")
-            try:
-                yield base
-                base.execute("commit")
-            except BaseException as error:
-                if base.in_transaction:
-                    base.execute("rollback")
-                if isinstance(error, sqlite3.IntegrityError):
-                    raise ValueError(f"this pair was not given to this rater ({error})") from None
-                raise
 
     def queue(self, rater: str) -> list[dict[str, Any]]:
         """The rater's items in order, with last grade (or None), comment, revision (0: none);
@@ -207,7 +179,7 @@ class Store:
         return self._rows(f"{_LATEST} order by o.rater, o.place", ())
 
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
-        with self._open() as base:
+        with _connected(self.path) as base:
             base.row_factory = sqlite3.Row
             return [dict(row) for row in base.execute(query, values)]
 
@@ -224,29 +196,30 @@ class Store:
         if isinstance(grade, bool) or grade not in GRADES:
             raise ValueError(f"{grade!r} is no grade: the scale has {', '.join(map(str, GRADES))}")
         comment = comment[:LONGEST_COMMENT]
-        with self._writing() as base:
-            query = (
-                "select revision, grade, comment from grades where rater = ? and item = ? "
-                "order by revision desc"
-            )
+        query = (
+            "select revision, grade, comment from grades where rater = ? and item = ? "
+            "order by revision desc"
+        )
+        with _connected(self.path) as base, base:
+            base.execute("begin immediate")
             last = base.execute(query, (rater, item)).fetchone() or (0, None, "")
+            revision = last[0]
             if last[1:] != (grade, comment):
-                if last[0] != after:
+                if revision != after:
                     raise GradedMeanwhile(
                         f"you graded this pair {last[1]} in another window: look again"
                     )
-                row = (rater, item, last[0] + 1, grade, comment, started, now())
+                revision += 1
+                row = (rater, item, revision, grade, comment, started, now())
                 base.execute("insert into grades values (?, ?, ?, ?, ?, ?, ?)", row)
             base.execute("delete from drafts where rater = ? and item = ?", (rater, item))
-            return last[0] + (last[1:] != (grade, comment))
+        return revision
 
     def draft(self, rater: str, item: int, comment: str) -> None:
         """Keep what the rater has typed so far, before there is a grade to go with it."""
-        with self._writing() as base:
-            base.execute(
-                "insert or replace into drafts values (?, ?, ?)",
-                (rater, item, comment[:LONGEST_COMMENT]),
-            )
+        row = (rater, item, comment[:LONGEST_COMMENT])
+        with _connected(self.path) as base:
+            base.execute("insert or replace into drafts values (?, ?, ?)", row)
 
     def history(self) -> list[dict[str, Any]]:
         """Every revision of every grade."""
@@ -254,37 +227,26 @@ class Store:
 
 
 @contextmanager
-def _connected(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path, *, mode: str = "rw") -> Iterator[sqlite3.Connection]:
     """A connection, closed afterwards; what goes wrong is said with the file and the remedy.
 
     A file that is gone is an error: SQLite alone would begin an empty one. Raters see these
     messages, so they name the study and no path of the machine.
     """
-    base, file = None, f"{path.parent.name}/{path.name}"
+    file, address = f"{path.parent.name}/{path.name}", f"{path.absolute().as_uri()}?mode={mode}"
     try:
-        address = f"{path.absolute().as_uri()}?mode={'rwc' if new else 'rw'}"
-        base = sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)
-        base.execute("pragma foreign_keys = on")
-        base.execute("pragma synchronous = full")
-        yield base
+        with closing(
+            sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)
+        ) as base:
+            base.execute("pragma foreign_keys = on")
+            base.execute("pragma synchronous = full")
+            yield base
     except sqlite3.OperationalError as error:
-        said = str(error)
-        if "full" in said:
-            raise OSError(
-                errno.ENOSPC, f"not saved, the disk is full: make room, then grade again ({file})"
-            ) from error
-        if "locked" in said or "busy" in said:
-            raise OSError(
-                errno.EBUSY, f"not saved, another process holds {file}: try again"
-            ) from error
-        raise OSError(
-            errno.EIO,
-            f"not saved, {file} cannot be used ({said}): tell whoever runs this page, then again",
-        ) from error
+        number, what = next(found for word, *found in FAILURES if word in str(error))
+        raise OSError(number, f"not saved, {what.format(file=file, error=error)}") from error
+    except sqlite3.IntegrityError as error:
+        raise ValueError(f"this pair was not given to this rater ({error})") from None
     except sqlite3.DatabaseError as error:
         raise ValueError(
             f"{file} is no file of ratings ({error}): put back the last copy of it"
         ) from None
-    finally:
-        if base is not None:
-            base.close()
