@@ -63,22 +63,19 @@ def sweep(
     from sportskills_lib.runs import pipeline
 
     full = pipeline.stage_name(stage)
-    points = grids.grid_points(full, grids.parse_grid(full, [*(grid or []), *(more or [])]))
-    fixed = pipeline.parse_settings(set_ or [])
-    title = f"{full} over {base}"
     planned = grids.plan_sweep(
         name or f"sweep-{full[:2]}",
         full,
-        points,
+        grids.grid_points(full, grids.parse_grid(full, [*(grid or []), *(more or [])])),
         base=base,
         seeds=range(seeds),
-        fixed=fixed,
-        title=title,
+        fixed=pipeline.parse_settings(set_ or []),
+        title=f"{full} over {base}",
     )
     if plan:
-        typer.echo("\n".join(members.plan_lines(planned)))
-        return
-    members.run(planned, jobs=jobs or 1)
+        typer.echo("\n".join([*members.plan_lines(planned), members.estimate([planned])]))
+    else:
+        members.run(planned, jobs=jobs or 1)
 
 
 def study(
@@ -112,8 +109,8 @@ def study(
     fixed = pipeline.parse_settings(set_ or [])
     if plan:
         typer.echo("\n".join(studies.plan_lines(chosen, fixed)))
-        return
-    studies.run(chosen, fixed, jobs=jobs, to=to)
+    else:
+        studies.run(chosen, fixed, jobs=jobs, to=to)
 
 
 def plan(

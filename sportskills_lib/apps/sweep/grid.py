@@ -12,8 +12,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from sportskills_lib.config import CONFIGS, setting_name
 from sportskills_lib.formats.files import digest
@@ -33,35 +35,34 @@ COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 Grid = dict[str, list[str]]  # parameter of the swept stage -> its values
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One combination of settings; ``values`` are what differs between points, as they are
     shown.
     """
 
     label: str
     settings: Settings
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(BaseModel):
     """One run of a sweep."""
 
+    model_config = ConfigDict(frozen=True)
     run: str
     label: str
     values: dict[str, str]
     seed: int | None
-    settings: Settings
+    settings: Settings = {}  # all of them; not in the sweep.json of earlier versions
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Members over one base run, in order; ``stages`` are those that a member executes."""
+class Sweep(BaseModel):
+    """Members over one base run, in order; ``sweep.json`` in its folder."""
 
+    model_config = ConfigDict(frozen=True)
     name: str
     title: str
-    stage: str
+    stage: str  # whose settings vary
     base: str
     preset: str
     members: tuple[Member, ...]
@@ -83,7 +84,7 @@ class Sweep:
 
     @property
     def folder(self) -> Path:
-        """data/sweeps/<name>: the list of members, what became of them, their logs, the table."""
+        """data/sweeps/<name>: the list of members, what became of them, their logs, the tables."""
         return sweep_folder(self.name)
 
 
@@ -111,10 +112,7 @@ def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
                 f"--grid {text!r} is not <parameter>=<value>,<value>, for example "
                 "loss=info_nce,siglip or 'frozen=[a,b],[]'"
             )
-        prefix, dot, rest = name.partition(".")
-        if dot and pipeline.stage_name(prefix) == stage:
-            name = rest
-        name = setting_name(stage, name)
+        name = setting_name(stage, name.removeprefix(f"{stage[:2]}."))
         if name in grid:
             raise ValueError(f"--grid names {name} twice: put its values behind one name")
         if len(set(alternatives)) < len(alternatives):
@@ -174,20 +172,18 @@ def plan_sweep(
     seeded = "seed" in CONFIGS[stage].model_fields
     if not seeded and len(seeds) > 1:
         raise ValueError(f"{stage} draws nothing, so there is no seed to vary: leave --seeds out")
-    empty = Sweep(name, title, stage, base, preset, ())
-    common = pipeline.merged(settings, RECALL_ONLY if empty.left_out else {}, fixed or {})
+    sweep = Sweep(name=name, title=title, stage=stage, base=base, preset=preset, members=())
+    common = pipeline.merged(settings, RECALL_ONLY if sweep.left_out else {}, fixed or {})
     members = []
-    for point in points:
-        for seed in seeds if seeded else [None]:
-            own: Settings = {stage: {"seed": seed}} if seed is not None else {}
-            whole = pipeline.merged(common, point.settings, own)
-            members.append(
-                Member(_run_name(name, point, seed), point.label, point.values, seed, whole)
-            )
-    sweep = Sweep(name, title, stage, base, preset, tuple(members))
-    for member in members:
-        _check(sweep, member)
-    return sweep
+    for point, seed in itertools.product(points, seeds if seeded else [None]):
+        own: Settings = {stage: {"seed": seed}} if seed is not None else {}
+        whole = pipeline.merged(common, point.settings, own)
+        run = _run_name(name, point, seed)
+        members.append(
+            Member(run=run, label=point.label, values=point.values, seed=seed, settings=whole)
+        )
+        _check(sweep, members[-1])
+    return sweep.model_copy(update={"members": tuple(members)})
 
 
 def _run_name(sweep: str, point: Point, seed: int | None) -> str:

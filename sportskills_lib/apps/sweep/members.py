@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
-from sportskills_lib.runs import artifacts, demo_worlds, notebooks, pipeline, process_guard
+from sportskills_lib.runs import artifacts, notebooks, pipeline, process_guard
 from sportskills_lib.runs.errors import (
     DiskFull,
     RunError,
@@ -60,28 +60,14 @@ def states(name: str) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def describe(sweep: Sweep, jobs: int) -> dict[str, Any]:
-    """sweep.json: what the sweep's notebook reads."""
-    members = [
-        {"run": m.run, "label": m.label, "values": m.values, "seed": m.seed} for m in sweep.members
-    ]
-    facts = {"name": sweep.name, "title": sweep.title, "stage": sweep.stage, "base": sweep.base}
-    return facts | {
-        "preset": sweep.preset,
-        "stages": sweep.stages,
-        "jobs": jobs,
-        "members": members,
-    }
-
-
-def prepare(sweep: Sweep, jobs: int) -> None:
+def prepare(sweep: Sweep) -> None:
     """Write sweep.json and every member's run.json. The base's stages must be complete; a member in
     use is an error.
     """
     for stage in sweep.base_stages:
         artifacts.open_stage(sweep.base, stage)
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(sweep.folder / "sweep.json", describe(sweep, jobs))
+    artifacts.write_json(sweep.folder / "sweep.json", sweep.model_dump(mode="json"))
     base = {"run": sweep.base, "stages": sweep.base_stages}
     for member in sweep.members:
         notes = {"base": base, "left_out": sweep.left_out, "sweep": sweep.name}
@@ -91,7 +77,7 @@ def prepare(sweep: Sweep, jobs: int) -> None:
 def is_complete(sweep: Sweep, member: Member) -> bool:
     """Whether every stage of the member is complete with its key of now."""
     configs = pipeline.stage_configs(sweep.preset, member.settings)
-    later = artifacts.STAGES[artifacts.STAGES.index(sweep.stage) :]
+    later = artifacts.STAGES[len(sweep.base_stages) :]
     return not any(pipeline.reasons(member.run, stage, configs[stage]) for stage in later)
 
 
@@ -101,28 +87,32 @@ def expected_seconds(sweep: Sweep, member: Member) -> float | None:
     """
     seconds = []
     for stage in sweep.stages:
-        known = artifacts.is_complete(member.run, stage)
-        seconds.append(
-            pipeline.planned_seconds(member.run if known else sweep.base, stage, sweep.preset)
-        )
+        run = member.run if artifacts.is_complete(member.run, stage) else sweep.base
+        seconds.append(pipeline.planned_seconds(run, stage, sweep.preset))
     return None if None in seconds else sum(filter(None, seconds))
 
 
 def plan_lines(sweep: Sweep) -> list[str]:
-    """The members, a line each with its estimated time, and the time of all."""
+    """The members, a line each with its estimated time."""
     lines = [f"{sweep.name}: {len(sweep.members)} members over run {sweep.base}"]
-    seconds = [expected_seconds(sweep, member) for member in sweep.members]
-    for member, expected in zip(sweep.members, seconds, strict=True):
-        seed = "" if member.seed is None else f" seed {member.seed}"
+    for member in sweep.members:
+        expected = expected_seconds(sweep, member)
         about = "time unknown" if expected is None else f"about {Progress.clock(expected)}"
-        lines.append(f"  {member.run:<48} {member.label}{seed}: {about}")
-    total = Progress.clock(sum(filter(None, seconds)))
-    more = "more than " if None in seconds else ""
-    lines.append(
-        f"  all together {more}{total}, estimated from the seconds that the base's stages took, "
-        "whatever --jobs and steps; complete members are skipped"
-    )
+        lines.append(f"  {member.run:<48} {_label(member)}: {about}")
     return lines
+
+
+def estimate(sweeps: Sequence[Sweep]) -> str:
+    """One line: members, how many of them are complete, and the time of the others."""
+    members = [(sweep, member) for sweep in sweeps for member in sweep.members]
+    pending = [pair for pair in members if not is_complete(*pair)]
+    seconds = [expected_seconds(*pair) for pair in pending]
+    least = "more than" if None in seconds else "about"
+    return (
+        f"{len(members)} members, {len(members) - len(pending)} complete, {len(pending)} to run: "
+        f"{least} {Progress.clock(sum(filter(None, seconds)))}, estimated from the seconds that "
+        "the base's stages took, one member at a time"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- run
@@ -137,38 +127,26 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
     """
     began = time.monotonic()
     with _only_sweeper(sweep), full_disk_named(sweep.folder):
-        prepare(sweep, jobs)
-        _make_worlds(sweep, say)
+        prepare(sweep)
         pending = [member for member in sweep.members if not is_complete(sweep, member)]
-        known = {
-            m.run: states(sweep.name).get(m.run, {}) | {"state": WAITING, "error": "", "log": ""}
-            for m in pending
-        }
+        earlier, known = states(sweep.name), dict[str, dict[str, Any]]()
         say(f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a time")
-        for number, member in enumerate(sweep.members, start=1):
-            if member not in pending:
-                known[member.run] = {"state": DONE, "error": "", "log": ""}
-                say(f"{_place(sweep, number, member)}skipped, nothing changed")
-        try:
-            _run_all(sweep, pending, jobs, known, say)
-        finally:
-            artifacts.write_json(
-                sweep.folder / "states.json", {m.run: known[m.run] for m in sweep.members}
-            )
+        for member in sweep.members:
+            state = WAITING if member in pending else DONE
+            facts = {"state": state, "error": "", "log": ""}
+            known[member.run] = earlier.get(member.run, {}) | facts
+            if state == DONE:
+                say(f"{_place(sweep, member)}skipped, nothing changed")
+        artifacts.write_json(sweep.folder / "states.json", known)
+        _run_all(sweep, pending, jobs, known, say)
         page = make_page(sweep)
-    say(
-        f"sweep {sweep.name}: {short_path(page)}  "
-        f"({Progress.clock(time.monotonic() - began)} in all)"
-    )
-    if failed := [
-        known[member.run] | {"run": member.run}
-        for member in sweep.members
-        if known[member.run]["error"]
-    ]:
+    took = Progress.clock(time.monotonic() - began)
+    say(f"sweep {sweep.name}: {short_path(page)}  ({took} in all)")
+    if failed := [member.run for member in pending if known[member.run]["error"]]:
+        first = known[failed[0]]
         raise RunError(
-            f"{len(failed)} of {len(sweep.members)} members failed, first {failed[0]['run']}: "
-            f"{failed[0]['error']}; "
-            f"log: {failed[0]['log']}. The same command runs what failed again"
+            f"{len(failed)} of {len(sweep.members)} members failed, first {failed[0]}: "
+            f"{first['error']}; log: {first['log']}. The same command runs what failed again"
         )
     return page.parent
 
@@ -177,13 +155,11 @@ def make_page(sweep: Sweep) -> Path:
     """Execute the sweep's notebook over what its members left, and write it as
     reports/<sweep>/index.html.
     """
-    executed, page = (
-        sweep.folder / "executed.ipynb",
-        pipeline.report_folder(sweep.name) / "index.html",
-    )
+    executed = sweep.folder / "executed.ipynb"
+    page = pipeline.report_folder(sweep.name) / "index.html"
     notebook = artifacts.workspace() / "notebooks" / NOTEBOOK
+    log = sweep.folder / "logs" / "sweep.log"
     with failures_named():
-        log = sweep.folder / "logs" / "sweep.log"
         notebooks.execute(
             notebook, executed, {"sweep": sweep.name}, home=artifacts.workspace(), log=log
         )
@@ -191,25 +167,13 @@ def make_page(sweep: Sweep) -> Path:
     return page
 
 
-def _make_worlds(sweep: Sweep, say: Say) -> None:
-    """Make what demo members read once, before two of them would wait for one another."""
-    parts: list[demo_worlds.DemoPart] = []
-    for member in sweep.members:
-        configs = pipeline.stage_configs(sweep.preset, member.settings)
-        parts += demo_worlds.demo_parts({stage: configs[stage] for stage in sweep.stages})
-    with failures_named():
-        for world in demo_worlds.WORLDS:
-            wanted = [
-                part for part in dict.fromkeys(parts) if part.world == world and part.reasons()
-            ]
-            demo_worlds.make(wanted, Progress(say))
+def _label(member: Member) -> str:
+    return member.label if member.seed is None else f"{member.label} seed {member.seed}"
 
 
-def _place(sweep: Sweep, number: int, member: Member) -> str:
-    seed = "" if member.seed is None else f" seed {member.seed}"
-    return (
-        f"  [{number:>{len(str(len(sweep.members)))}}/{len(sweep.members)}] {member.label}{seed}: "
-    )
+def _place(sweep: Sweep, member: Member) -> str:
+    number, count = sweep.members.index(member) + 1, len(sweep.members)
+    return f"  [{number:>{len(str(count))}}/{count}] {_label(member)}: "
 
 
 @contextmanager
@@ -248,8 +212,7 @@ def _run_all(
                 running.remove(each)
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
-                place = _place(sweep, sweep.members.index(each.member) + 1, each.member)
-                say(f"{place}{_line(each, outcome)}")
+                say(f"{_place(sweep, each.member)}{_line(each, outcome)}")
                 if each.process.returncode == DiskFull.exit_code:
                     raise DiskFull(outcome["error"])
     finally:

@@ -11,21 +11,21 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sportskills_lib.apps.sweep import members as members_module
 from sportskills_lib.apps.sweep import results
 from sportskills_lib.apps.sweep.grid import Point, Sweep, plan_sweep
 from sportskills_lib.config import did_you_mean, setting_name
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.report import several_seeds, transfer
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
 from sportskills_lib.runs.errors import RunError, short_path
 from sportskills_lib.runs.pipeline import Say, Settings
-from sportskills_lib.runs.progress import Progress
 
 COPIED = (
     "members.csv",
@@ -38,38 +38,31 @@ COPIED = (
 )
 
 
+def settings_by_stage(values: dict[str, Any]) -> Settings:
+    """``{"03.loss": "siglip"}`` by stage; ValueError for a setting that the stage does not have."""
+    settings: Settings = {}
+    for name, value in values.items():
+        number, _, parameter = name.partition(".")
+        stage = pipeline.stage_name(number)
+        settings.setdefault(stage, {})[setting_name(stage, parameter)] = value
+    return settings
+
+
+ListedSettings = Annotated[Settings, BeforeValidator(settings_by_stage)]
+
+
 class StudySweep(BaseModel):
     """One sweep of the list; settings are written as for --set, ``{"03.loss": "siglip"}``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     title: str = ""
-    stage: str = STAGES[2]  # whose settings vary
+    stage: Annotated[str, BeforeValidator(pipeline.stage_name)] = STAGES[2]  # whose settings vary
     seeds: list[int] = [0]
-    settings: Settings = Field({}, alias="set")  # of all its members
-    points: dict[str, Settings] = {"as the base": {}}
+    settings: ListedSettings = Field({}, alias="set")  # of all its members
+    points: dict[str, ListedSettings] = {"as the base": {}}
     together: bool = False  # figures by sport over all members, which must differ in the seed alone
     transfer: bool = False  # which group of sports helps which, over members trained on groups
-
-    @field_validator("stage", mode="before")
-    @classmethod
-    def _full_name(cls, stage: Any) -> str:
-        return pipeline.stage_name(str(stage))
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _by_stage(cls, values: dict[str, Any]) -> Settings:
-        settings: Settings = {}
-        for name, value in values.items():
-            number, _, parameter = name.partition(".")
-            stage = pipeline.stage_name(number)
-            settings.setdefault(stage, {})[setting_name(stage, parameter)] = value
-        return settings
-
-    @field_validator("points", mode="before")
-    @classmethod
-    def _points_by_stage(cls, points: dict[str, dict[str, Any]]) -> dict[str, Settings]:
-        return {label: cls._by_stage(values) for label, values in points.items()}
 
 
 class StudyList(BaseModel):
@@ -80,7 +73,6 @@ class StudyList(BaseModel):
     base: str = "demo"
     preset: str = "demo"  # of a base that has yet to be made
     jobs: int = 1
-    limit_minutes: float = 0.0  # accepted in older lists, without effect
     sweep: list[StudySweep] = []
 
     @property
@@ -160,23 +152,7 @@ def plan_lines(study: StudyList, fixed: Settings) -> list[str]:
         ]
     sweeps = plan_study(study, fixed)
     lines = [line for sweep in sweeps for line in members_module.plan_lines(sweep)]
-    return [*lines, estimate(sweeps)]
-
-
-def estimate(sweeps: list[Sweep]) -> str:
-    """One line: members, how many of them are complete, and the time of the others."""
-    members = [(sweep, member) for sweep in sweeps for member in sweep.members]
-    pending = [pair for pair in members if not members_module.is_complete(*pair)]
-    seconds = [members_module.expected_seconds(*pair) for pair in pending]
-    time = (
-        "their time is unknown"
-        if None in seconds
-        else f"about {Progress.clock(sum(filter(None, seconds)))}, estimated from the base's seconds"
-    )
-    return (
-        f"study: {len(members)} members, {len(members) - len(pending)} complete, "
-        f"{len(pending)} to run: {time}"
-    )
+    return [*lines, members_module.estimate(sweeps)]
 
 
 # ---------------------------------------------------------------------------------------------- run
@@ -199,7 +175,7 @@ def run(
     stored = pipeline.load_settings(study.base)
     pipeline.reproduce(study.base, None if stored else study.preset, until=study.before, say=say)
     sweeps = plan_study(study, fixed)
-    say(estimate(sweeps))
+    say(members_module.estimate(sweeps))
     failed = []
     for sweep in sweeps:
         try:
@@ -237,8 +213,9 @@ def copy(study: StudyList, sweeps: list[Sweep], folder: Path) -> None:
         for name in COPIED:
             if (sweep.folder / name).is_file():
                 shutil.copyfile(sweep.folder / name, place / name)
-        _write_figures(listed, sweep, place)
-        page += _section(listed, sweep, place)
+        found = results.open_sweep(sweep.name)
+        _write_figures(listed, found, place)
+        page += _section(listed, found, place)
     write_whole(folder / "README.md", "\n".join(page).rstrip() + "\n")
 
 
@@ -251,17 +228,14 @@ source videos within sport; ± is the standard deviation over seeds.
 """
 
 
-def _section(listed: StudySweep, sweep: Sweep, place: Path) -> Iterator[str]:
+def _section(listed: StudySweep, found: results.SweepView, place: Path) -> Iterator[str]:
     """The sweep's heading, table over seeds, paired differences, figures and settings."""
-    found = results.open_sweep(sweep.name)
-    yield (
-        f"\n## {sweep.title}\n\nMean of {found.metric} "
-        + (
-            "over the test learners, each system ranking the candidates that coaches judged.\n"
-            if found.judged
-            else f"over sports (macro), {found.direction}, {found.scope}.\n"
-        )
+    how = (
+        "the test learners, each system ranking the candidates that coaches judged"
+        if found.judged
+        else f"sports (macro), {found.direction}, {found.scope}"
     )
+    yield f"\n## {found.title}\n\nMean of {found.metric} over {how}.\n"
     yield markdown(results.spoken(results.over_seeds(results.recalls(found))))
     if len(found.labels) == 1:
         differences, title = results.arm_differences(found), "Arms against each other"
@@ -273,7 +247,7 @@ def _section(listed: StudySweep, sweep: Sweep, place: Path) -> Iterator[str]:
     for path in sorted(place.rglob("*.png")):
         name = path.stem.replace("_", " ")
         yield f"\n![{name}]({place.name}/{path.relative_to(place).as_posix()})"
-    yield f"\nSettings over the preset `{sweep.preset}`, of all members, then of each point:\n"
+    yield f"\nSettings over the preset `{found.preset}`, of all members, then of each point:\n"
     for label, settings in {"all": listed.settings, **listed.points}.items():
         yield f"- {label}: {_words(settings)}"
 
@@ -286,30 +260,22 @@ def _words(settings: Settings) -> str:
     return " ".join(f"`{number}.{name}={value!r}`" for number, name, value in pairs) or "none"
 
 
-def _write_figures(listed: StudySweep, sweep: Sweep, place: Path) -> None:
+def _write_figures(listed: StudySweep, found: results.SweepView, place: Path) -> None:
     """05's figures and tables over several runs, where the list asks for them; none while a member
     has no numbers.
     """
-    done = [member["run"] for member in results.open_sweep(sweep.name).done()]
-    if len(done) < len(sweep.members):
+    runs = [member.run for member in found.done()]
+    if len(runs) < len(found.members):
         return
     if listed.together:
-        from sportskills_lib.report import several_seeds
-
-        several_seeds.write(done, place, for_docs=True)
+        several_seeds.write(runs, place, for_docs=True)
     if listed.transfer:
-        from sportskills_lib.report import transfer
-
-        transfer.write(done, place, for_docs=True, names=_group_names(listed))
-
-
-def _group_names(listed: StudySweep) -> dict[tuple[str, ...], str]:
-    """The label of each group of training sports."""
-    groups = {
-        label: settings.get(STAGES[2], {}).get("train_sports", [])
-        for label, settings in listed.points.items()
-    }
-    return {tuple(sorted(sports)): label for label, sports in groups.items()}
+        groups = {
+            label: settings.get(STAGES[2], {}).get("train_sports", [])
+            for label, settings in listed.points.items()
+        }
+        names = {tuple(sorted(sports)): label for label, sports in groups.items()}
+        transfer.write(runs, place, for_docs=True, names=names)
 
 
 def markdown(frame: pl.DataFrame) -> str:

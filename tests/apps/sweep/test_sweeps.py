@@ -82,7 +82,7 @@ def test_until_ends_with_that_stage(base: str) -> None:
 
 def test_a_member_reads_its_bases_stages_where_they_lie(base: str) -> None:
     sweep = sweep_of(base)
-    members.prepare(sweep, 1)
+    members.prepare(sweep)
     member = sweep.members[0].run
     assert artifacts.open_stage(member, STAGES[1]).folder == artifacts.run_folder(base) / STAGES[1]
     assert not (artifacts.run_folder(member) / STAGES[1]).exists()
@@ -97,7 +97,7 @@ def test_a_member_reads_its_bases_stages_where_they_lie(base: str) -> None:
 
 def test_hashes_of_a_base_are_checked(base: str) -> None:
     sweep = sweep_of(base)
-    members.prepare(sweep, 1)
+    members.prepare(sweep)
     path = artifacts.run_folder(base) / STAGES[1] / "manifest.json"
     manifest = json.loads(path.read_text())
     (path.parent / "toy.parquet").write_bytes(b"other")
@@ -109,7 +109,7 @@ def test_hashes_of_a_base_are_checked(base: str) -> None:
 
 def test_a_base_that_is_gone_is_named_and_so_is_a_circle(base: str) -> None:
     sweep = sweep_of(base)
-    members.prepare(sweep, 1)
+    members.prepare(sweep)
     member = sweep.members[0].run
     shutil.rmtree(artifacts.run_folder(base))
     words = (
@@ -123,7 +123,7 @@ def test_a_base_that_is_gone_is_named_and_so_is_a_circle(base: str) -> None:
     row = pipeline.overview(member)[0]
     assert row.state == "of demo" and "has no complete 01_curation" in row.why
     with pytest.raises(ValueError, match="has no complete 01_curation"):
-        members.prepare(sweep, 1)
+        members.prepare(sweep)
     pipeline.save_settings(member, "demo", {}, base={"run": member, "stages": [STAGES[0]]})
     with pytest.raises(ValueError, match="name each other as base"):
         artifacts.holder(member, STAGES[0])
@@ -250,7 +250,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base: str, toy_worksp
 def found(base: str, monkeypatch: pytest.MonkeyPatch) -> results.SweepView:
     """A sweep whose four members are complete, made in this process."""
     sweep = sweep_of(base, "loss=info_nce,siglip", seeds=2)
-    members.prepare(sweep, 1)
+    members.prepare(sweep)
     for member in sweep.members:
         pipeline.reproduce(member.run, say=lambda text: None)
     known = {member.run: {"state": "done", "error": "", "log": ""} for member in sweep.members}
@@ -274,9 +274,7 @@ def test_seeds_are_taken_together_with_their_spread(found: results.SweepView) ->
 
 def test_differences_are_paired_between_arms_and_between_points(found: results.SweepView) -> None:
     arms = results.arm_differences(found, draws=50)
-    row = arms.filter(
-        (pl.col("baseline") == "image/activity_skill") & (pl.col("arm") == "image/narrations")
-    )
+    row = arms.filter(baseline="activity_skill", training="narrations", encoder="image")
     assert row["kind"].to_list() == ["difference", "ratio"] * 2 and set(row["seeds"]) == {2}
     assert row["value"].to_list() == pytest.approx([0.25, 8.5 / 5.5, 0.25, 9.5 / 6.5])
     points = results.point_differences(found, draws=50)
@@ -290,7 +288,7 @@ def test_differences_are_paired_between_arms_and_between_points(found: results.S
 
 
 def test_only_seeds_that_both_points_have_are_compared(found: results.SweepView) -> None:
-    lost = next(m["run"] for m in found.members if m["label"] == "loss=siglip" and m["seed"] == 1)
+    lost = next(m.run for m in found.members if m.label == "loss=siglip" and m.seed == 1)
     shutil.rmtree(artifacts.run_folder(lost) / STAGES[4])
     points = results.point_differences(found, draws=50)
     assert set(points["seeds"]) == {1} and points["difference"].max() == pytest.approx(1 / 12)
@@ -308,19 +306,11 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: results.SweepVi
     )  # nothing is drawn outside
     results.keep_figure(found, "sweep", figure)
     results.keep_tables(found, members=results.member_table(found, measured))
-    report = pipeline.report_folder("s")
-    assert {path.name for path in report.iterdir()} == {
-        "sweep.png",
-        "sweep.svg",
-        "sweep.pdf",
-        "members.csv",
-    }
-    assert pl.read_parquet(members.sweep_folder("s") / "members.parquet")["seed"].to_list() == [
-        0,
-        1,
-        0,
-        1,
-    ]
+    kept = {path.name for path in found.folder.iterdir()}
+    assert kept >= {"sweep.png", "sweep.svg", "sweep.pdf", "members.csv", "members.parquet"}
+    table = pl.read_parquet(found.folder / "members.parquet")
+    assert table["seed"].to_list() == [0, 1, 0, 1]
+    assert results.with_intervals(table)["image:narrations"][0].startswith("0.75 [")
     assert figures.points_figure(found, measured.clear()) is None
 
 
@@ -344,4 +334,4 @@ def test_the_sweeps_notebook_makes_the_page(
     )
     page = members.make_page(sweep_of("demo", "loss=info_nce,siglip", seeds=2)).read_text()
     assert "0.708 ± 0.059 (n = 2)" in page and "data:image/png;base64" in page
-    assert (pipeline.report_folder("s") / "members.csv").is_file()
+    assert (found.folder / "members.csv").is_file()
