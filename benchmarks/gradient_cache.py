@@ -149,7 +149,7 @@ def one_step(batch: int, chunk: int) -> None:
     drawn = FrameBatch(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
     group = process_group(config)
     start, base = time.monotonic(), peak_gib()
-    backward(tower, drawn, texts, np.arange(batch), None, config, group)
+    backward(tower, drawn, texts, np.arange(batch), np.ones((batch, batch), bool), config, group)
     print(
         json.dumps(
             {

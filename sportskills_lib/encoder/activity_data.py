@@ -16,8 +16,10 @@ Checked, and dropped with a reason:
 
 from __future__ import annotations
 
+import csv
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +28,34 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import tables, video
-from sportskills_lib.encoder.activity_lists import Labelled, read_lists
 from sportskills_lib.encoder.training import ClipData
 from sportskills_lib.formats.files import sha256_file
 from sportskills_lib.runs import worker_pool
+from sportskills_lib.video.frame_reader import clip_times
 
 TIMEOUT_S = 60.0
-SIDE, BLOCK, CANDIDATES = (
-    16,
-    512,
-    8,
-)  # squares of a picture; clips compared at once; how many closely
+LISTED = ("label", "youtube_id", "time_start", "time_end", "split")  # Kinetics' columns
+SIDE, BLOCK = 16, 512  # squares of a picture; clips compared at once
+CANDIDATES = 8  # how many closely
 SAME_LOOK = 0.9  # likeness from which two clips show the same
 COLUMNS = ("clip_id", "video_id", "sport", "skill", "split", "text", "label")
 
 
 @dataclass(frozen=True)
+class LabelledClip:
+    """A span of a file and its label; no end: to the end of the file."""
+
+    clip_id: str
+    video_id: str
+    path: Path
+    label: str
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
 class _Task:
-    row: Labelled
+    clip: LabelledClip
     frames: int
     size_px: int
 
@@ -57,116 +69,166 @@ def gather(
     ``text`` and ``label`` of a training clip are its label; a validation clip keeps its narration,
     and its label is the data set's for that sport and skill. So the learning rate is chosen and
     recall is watched on the same clips as for the other arms. ``sport`` and ``skill`` are the
-    study's where the label names them, else the class and the label. ``videos``: the study's
-    video_id and sha256. Frames are written below ``shards``. ValueError when nothing is left.
+    study's where the label names them, else the label. ``videos``: the study's video_id and sha256.
+    Frames are written below ``shards``. ValueError when nothing is left.
     """
     count, size_px = study.frames().shape[1:3]
-    rows, lost = read_lists(folder)
-    known = set(videos["video_id"])
-    lost += [
-        ("clip", row.clip_id, "study_video", f"{row.video_id} is a video of the study")
-        for row in rows
-        if row.video_id in known
-    ]
-    tasks = [_Task(row, count, size_px) for row in rows if row.video_id not in known]
-    read = list(_facts(tasks, set(videos["sha256"].drop_nulls()), workers, shards))
-    lost += [
-        ("clip", task.row.clip_id, *why) for task, (why, _) in zip(tasks, read, strict=True) if why
-    ]
-    good = [(task, look) for task, (why, look) in zip(tasks, read, strict=True) if not why]
+    listed, lost = read_lists(folder)
+    known, study_files = set(videos["video_id"]), set(videos["sha256"].drop_nulls())
+    for clip in listed:
+        if clip.video_id in known:
+            detail = f"{clip.video_id} is a video of the study"
+            lost.append(("clip", clip.clip_id, "study_video", detail))
+    tasks = [_Task(clip, count, size_px) for clip in listed if clip.video_id not in known]
+    looks = dict[str, np.ndarray]()
+    for task, result in zip(tasks, _results(tasks, workers, shards), strict=True):
+        if why := _why_lost(result, study_files):
+            lost.append(("clip", task.clip.clip_id, *why))
+        else:
+            looks[task.clip.clip_id] = look(result.array("frames")[0])
     held = np.flatnonzero(study.clips["split"].cast(pl.String).is_in(["val", "test"]))
-    twins = same_look([look for _, look in good], _looks_of(study.frames(), held))
-    for (task, _), twin in zip(good, twins, strict=True):
+    twins = same_look([*looks.values()], [look(study.frames()[row]) for row in held])
+    for clip_id, twin in zip([*looks], twins, strict=True):
         if twin >= 0:
-            lost.append(
-                (
-                    "clip",
-                    task.row.clip_id,
-                    "study_pictures",
-                    f"looks like {study.clips['clip_id'][int(held[twin])]}",
-                )
-            )
-    kept = [task.row for (task, _), twin in zip(good, twins, strict=True) if twin < 0]
-    if not kept:
+            del looks[clip_id]
+            alike = study.clips["clip_id"][int(held[twin])]
+            lost.append(("clip", clip_id, "study_pictures", f"looks like {alike}"))
+    if not looks:
         raise ValueError(
             f"activity_source {folder} gave no clip: "
             f"{tables.dropped_rows(lost)['reason'].value_counts()}"
         )
-    clips = _clips(kept, study)
-    path = _write_frames(shards / "activity.npy", clips, tasks, study, workers, shards)
+    clips = _clips([clip for clip in listed if clip.clip_id in looks], study)
+    results = zip(tasks, _results(tasks, workers, shards), strict=True)
+    path = _write_frames(shards / "activity.npy", clips, results, study)
     return ClipData(clips, str(path), study.sports), tables.dropped_rows(lost)
 
 
-# ------------------------------------------------------------------------------------------ reading
+# -------------------------------------------------------------------------------------------- lists
+
+
+def read_lists(folder: Path) -> tuple[list[LabelledClip], list[tables.DroppedRow]]:
+    """The training rows of every list in ``folder``, and every other row with the reason why it is
+    left out.
+
+    Lists: ``*.csv`` with Kinetics' columns label, youtube_id, time_start, time_end, split. Videos
+    lie anywhere below ``folder``: ``<id>.<suffix>``, or ``<id>_<start>_<end>.<suffix>`` (six digits
+    each) where a downloader cut them. Reasons: bad_row, other_split, no_video, duplicate_row.
+    ValueError when the folder has no such list.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"activity_source {folder} is no folder: name one with videos and their labels"
+        )
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in video.SUFFIXES)
+    files = {path.stem: path for path in paths if path.is_file()}
+    rows = [row for path in sorted(folder.rglob("*.csv")) for row in _rows(path)]
+    if not rows:
+        raise ValueError(
+            f"activity_source {folder} has no list of labels: a CSV with the columns "
+            f"{', '.join(LISTED)}"
+        )
+    found, dropped = dict[str, LabelledClip](), list[tables.DroppedRow]()
+    for row in rows:
+        clip = _listed_clip(*row, files)
+        if not isinstance(clip, LabelledClip):
+            dropped.append(("clip", *clip))
+        elif clip.clip_id in found:
+            again = f"listed again as {clip.label!r}"
+            dropped.append(("clip", clip.clip_id, "duplicate_row", again))
+        else:
+            found[clip.clip_id] = clip
+    return [*found.values()], dropped
+
+
+def _rows(path: Path) -> Iterator[tuple[str, ...]]:
+    """The place of each row of a CSV and its fields LISTED; nothing of a CSV without them."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if set(LISTED) <= set(reader.fieldnames or ()):
+            for number, row in enumerate(reader, start=2):
+                yield f"{path.name}:{number}", *((row[name] or "").strip() for name in LISTED)
+
+
+def _listed_clip(
+    place: str, label: str, name: str, first: str, last: str, split: str, files: dict[str, Path]
+) -> LabelledClip | tuple[str, str, str]:
+    """The clip that a row names, or what is left out, the reason and the detail."""
+    try:
+        start_s, end_s = float(first), float(last)
+    except ValueError:
+        start_s, end_s = math.nan, math.nan
+    if not (re.match(tables.ID_PATTERN, name) and label and 0 <= start_s < end_s < math.inf):
+        return place, "bad_row", f"{label!r} in {name!r} from {first!r} to {last!r} s"
+    clip_id = tables.span_id(name, start_s, end_s)
+    if split not in ("train", ""):
+        return clip_id, "other_split", f"{name} is in split {split!r}"
+    cut = f"{name}_{round(start_s):06d}_{round(end_s):06d}"
+    if cut in files:
+        return LabelledClip(clip_id, name, files[cut], label)
+    if name not in files:
+        return clip_id, "no_video", f"neither {name} nor {cut} is among the files (a dead link?)"
+    return LabelledClip(clip_id, name, files[name], label, start_s, end_s)
+
+
+# ------------------------------------------------------------------------------------------- frames
 
 
 def _results(tasks: list[_Task], workers: int, shards: Path) -> Iterator[worker_pool.Result]:
-    options = {
-        "workers": workers,
-        "timeout_s": TIMEOUT_S,
-        "shards": shards / "activity",
-        "label": "activity clips",
-    }
-    options |= {"describe": lambda task: task.row.clip_id, "prepare": video.load_decoders}
-    return worker_pool.map_shards(_read, tasks, **options)  # type: ignore[arg-type]
+    return worker_pool.map_shards(
+        _read,
+        tasks,
+        workers=workers,
+        timeout_s=TIMEOUT_S,
+        describe=lambda task: task.clip.clip_id,
+        prepare=video.load_decoders,
+        shards=shards / "activity",
+        label="activity clips",
+    )
 
 
 def _read(task: _Task) -> worker_pool.Value:
     """In a worker: frames [1, T, S, S, 3] (none where there is a failure), and one row: reason,
     detail, sha256.
 
-    Times are the middles of T equal parts of the span; a span that outlasts its file ends with it,
-    as the ends in such lists are rounded up.
+    A span that outlasts its file ends with it, as the ends in such lists are rounded up.
     """
-    row, failure, frames = (
-        task.row,
-        ("", ""),
-        np.empty((0, task.frames, task.size_px, task.size_px, 3), np.uint8),
-    )
-    digest = ""
+    clip, digest, failure = task.clip, "", ("", "")
+    frames = np.empty((0, task.frames, task.size_px, task.size_px, 3), np.uint8)
     try:
-        digest = sha256_file(row.path)
-        info = video.probe(row.path)
-        end_s = min(info.duration_s, row.end_s or info.duration_s)
-        if row.start_s >= end_s:
+        digest = sha256_file(clip.path)
+        info = video.probe(clip.path)
+        end_s = min(info.duration_s, clip.end_s or info.duration_s)
+        if clip.start_s >= end_s:
             raise video.OutsideVideo(
-                f"begins at {row.start_s} s; the video lasts {info.duration_s:.2f} s"
+                f"begins at {clip.start_s} s; the video lasts {info.duration_s:.2f} s"
             )
-        times_s = row.start_s + (end_s - row.start_s) * (np.arange(task.frames) + 0.5) / task.frames
+        times_s = clip_times(clip.start_s, end_s, task.frames)
         frames = video.read_frames(info, times_s, task.size_px)[None]
     except video.OutsideVideo as error:
         failure = ("outside", str(error))
     except (video.UnreadableVideo, OSError) as error:
         failure = ("unreadable", str(error))
+    facts = [(*failure, digest)]
     schema = ["reason", "detail", "sha256"]
-    return {
-        "frames": frames,
-        "facts": pl.DataFrame([(*failure, digest)], schema=schema, orient="row"),
-    }
+    return {"frames": frames, "facts": pl.DataFrame(facts, schema=schema, orient="row")}
 
 
-def _facts(
-    tasks: list[_Task], study_files: set[str], workers: int, shards: Path
-) -> Iterator[tuple[tuple[str, str] | None, np.ndarray]]:
-    """Why a clip is left out (None: it is not) and its look [T, SIDE²], in the order of
-    ``tasks``.
-    """
-    nothing = np.zeros((1, SIDE * SIDE), np.float16)
-    for result in _results(tasks, workers, shards):
-        if result.value is None:
-            yield (worker_pool.LOST_READER[str(result.reason)], result.detail), nothing
-            continue
-        reason, detail, digest = result.table("facts").row(0)
-        if reason:
-            yield (reason, detail), nothing
-        elif digest in study_files:
-            yield ("study_file", "the file is a video of the study under another name"), nothing
-        else:
-            yield None, look(result.array("frames")[0])
+def _why_lost(result: worker_pool.Result, study_files: set[str]) -> tuple[str, str] | None:
+    """Reason and detail why a clip is left out; None: it is not."""
+    if result.value is None:
+        return worker_pool.LOST_READER[str(result.reason)], result.detail
+    reason, detail, digest = result.table("facts").row(0)
+    if not reason and digest in study_files:
+        return "study_file", "the file is a video of the study under another name"
+    return (reason, detail) if reason else None
 
 
 def _write_frames(
-    path: Path, clips: pl.DataFrame, tasks: list[_Task], study: ClipData, workers: int, shards: Path
+    path: Path,
+    clips: pl.DataFrame,
+    results: Iterable[tuple[_Task, worker_pool.Result]],
+    study: ClipData,
 ) -> Path:
     """The clips' frames in the order of ``clips``: from the shards, then the study's, never all in
     memory.
@@ -174,12 +236,11 @@ def _write_frames(
     shape = (clips.height, *study.frames().shape[1:])
     frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     place = {name: row for row, name in enumerate(clips["clip_id"])}
-    for task, result in zip(tasks, _results(tasks, workers, shards), strict=True):
-        if result.value is not None and task.row.clip_id in place:
-            frames[place[task.row.clip_id]] = result.array("frames")[0]
-    first, own = clips.height - len(study.rows("val")), study.frames()
-    for number, row in enumerate(study.rows("val")):
-        frames[first + number] = own[row]
+    for task, result in results:
+        if task.clip.clip_id in place:
+            frames[place[task.clip.clip_id]] = result.array("frames")[0]
+    for row in study.rows("val"):
+        frames[place[study.clips["clip_id"][int(row)]]] = study.frames()[row]
     frames.flush()
     return path
 
@@ -187,47 +248,41 @@ def _write_frames(
 # ------------------------------------------------------------------------------------------- labels
 
 
-def _clips(rows: list[Labelled], study: ClipData) -> pl.DataFrame:
+def _clips(listed: list[LabelledClip], study: ClipData) -> pl.DataFrame:
     """One table of COLUMNS: the data set's clips (split train), then the study's validation
     clips.
     """
     topics = study.clips.select("sport", "skill").unique().drop_nulls().sort("sport", "skill")
-    named = [topic_of(row, list(topics.iter_rows())) for row in rows]
-    labels = {topic: row.label for topic, row in reversed(list(zip(named, rows, strict=True)))}
-    own = [
-        (row.clip_id, row.video_id, *topic, "train", row.label, row.label)
-        for row, topic in zip(rows, named, strict=True)
+    rows = [
+        (clip.clip_id, clip.video_id, *topic_of(clip.label, topics.rows()), "train", clip.label)
+        for clip in listed
     ]
-    val = study.clips[study.rows("val")].select(COLUMNS[:-1])
-    theirs = [
-        (
-            *values,
-            labels.get((values[2], values[3]), f"{values[2] or ''} {values[3] or ''}".strip()),
-        )
-        for values in val.with_columns(pl.col("split").cast(pl.String)).iter_rows()
-    ]
-    return pl.DataFrame([*own, *theirs], schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    own = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS[:-1], pl.String), orient="row")
+    labels = own.group_by("sport", "skill").agg(label=pl.col("text").first())
+    topic = pl.concat_str(pl.col("sport", "skill").fill_null(""), separator=" ").str.strip_chars()
+    val = (
+        study.clips[study.rows("val")]
+        .with_columns(pl.col("split").cast(pl.String))
+        .join(labels, on=["sport", "skill"], how="left", maintain_order="left")
+        .with_columns(pl.col("label").fill_null(topic))
+    )
+    return pl.concat([own.with_columns(label="text"), val.select(COLUMNS)])
 
 
-def topic_of(row: Labelled, topics: list[tuple[str, str]]) -> tuple[str, str]:
+def topic_of(label: str, topics: list[tuple[str, str]]) -> tuple[str, str]:
     """The study's sport and skill that the label names (the longest names win: table tennis, not
     tennis).
 
-    A label that names no sport is of its own class; one that names no skill of its sport is a skill
-    of its own.
+    A label that names no sport is a sport of its own; one that names no skill of its sport is a
+    skill of its own.
     """
-    sports = sorted({sport for sport, _ in topics}, key=lambda name: (-len(name), name))
-    sport = next((name for name in sports if _says(row.label, name)), None)
-    if sport is None:
-        return row.class_name, row.label
-    skills = sorted(
-        (skill for of, skill in topics if of == sport), key=lambda name: (-len(name), name)
-    )
-    return sport, next((name for name in skills if _says(row.label, name)), row.label)
 
+    def longest_named(names: set[str]) -> str:
+        said = [n for n in names if re.search(rf"\b{re.escape(n)}\b", label, re.IGNORECASE)]
+        return min(said, key=lambda name: (-len(name), name), default=label)
 
-def _says(text: str, name: str) -> bool:
-    return re.search(rf"\b{re.escape(name)}\b", text, flags=re.IGNORECASE) is not None
+    sport = longest_named({sport for sport, _ in topics})
+    return sport, longest_named({skill for of, skill in topics if of == sport})
 
 
 # ----------------------------------------------------------------------------------------- pictures
@@ -247,10 +302,6 @@ def look(frames_THWC: np.ndarray) -> np.ndarray:
 def _unit(rows: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(-1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
-
-
-def _looks_of(frames: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    return [look(frames[row]) for row in rows]
 
 
 def same_look(looks: list[np.ndarray], others: list[np.ndarray]) -> np.ndarray:

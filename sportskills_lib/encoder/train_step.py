@@ -50,7 +50,7 @@ def backward(
     batch: FrameBatch,
     texts: list[str],
     group_B: np.ndarray,
-    allowed_BB: np.ndarray | None,
+    allowed_BB: np.ndarray,
     config: EncoderConfig,
     group: ProcessGroup,
 ) -> float:
@@ -65,15 +65,14 @@ def backward(
     import torch
 
     groups = torch.from_numpy(group_B).to(tower.device)
-    allowed = None if allowed_BB is None else torch.from_numpy(allowed_BB).to(tower.device)
+    allowed = torch.from_numpy(allowed_BB).to(tower.device)
 
     def loss(clip_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         clip_BD, text_BD = group.gather(clip_BD, len(groups)), group.gather(text_BD, len(groups))
         scale, counted = tower.model.logit_scale.exp().clamp(max=100), allowed
         if config.positive_margin:
             near = not_above_positive(clip_BD, text_BD, config.positive_margin)
-            counted = near | (groups[:, None] == groups)
-            counted = counted if allowed is None else counted & allowed
+            counted = allowed & (near | (groups[:, None] == groups))
         if config.loss == "siglip":
             return siglip(clip_BD, text_BD, scale, tower.model.logit_bias, groups, counted)
         return info_nce(clip_BD, text_BD, scale, groups, counted)

@@ -158,22 +158,18 @@ class _EncoderTask:
         self.clips = np.load(job.features, mmap_mode="r") if job.features else frames
         self.fixed = prepare(self.tower, job.config, features=bool(job.features))
         self.text_groups = text_groups(job.material.clips, job.texts, job.arm)
-        self.sampler = self._batch_sampler(frames)
+        rows = job.material.rows("train")
+        more: Any = {"arm": job.arm, "start": self._start, "frames": frames}
+        self.sampler = BatchSampler(job.material.clips, rows, job.texts, job.config, **more)
         self.groups = parameter_groups.parameter_groups(self.module, job.config.layer_decay)
         self.waiting = Waiting()
 
-    def _batch_sampler(self, frames: np.ndarray) -> BatchSampler:
-        """The start that all arms share judges which clips are alike, so that they get the same
+    def _start(self) -> models.Tower:
+        """The start that all arms share: it judges which clips are alike, so that they get the same
         batches.
         """
-        job, config = self.job, self.config
-        start = None
-        if config.hard_negatives or "similarity" in config.false_negatives:
-            name, device = job.start or config.model, self.group.device
-            start = models.load_tower(name, pretrained=config.pretrained, device=device)
-        rows = job.material.rows("train")
-        more: Any = {"arm": job.arm, "start": start, "frames": frames}
-        return BatchSampler(job.material.clips, rows, job.texts, config, **more)
+        name, pretrained = self.job.start or self.config.model, self.config.pretrained
+        return models.load_tower(name, pretrained=pretrained, device=self.group.device)
 
     def batches(self, first: int) -> Iterator[list[tuple[Batch, FrameBatch]]]:
         """The ``accumulate`` batches of each step, this process's frames of them read ahead in

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportskills_lib.encoder.sport_batches import ClipSimilarity, SportBatches, hands_in
+from sportskills_lib.encoder.batch_sampler import ClipSimilarity, SportBatches, hands_in
 
 
 def _clips(videos: dict[str, list[int]]) -> pl.DataFrame:
@@ -146,8 +146,8 @@ def test_the_first_hand_is_the_naive_choice() -> None:
     look_ND, said_ND = _unit(rng.normal(size=(12, 5))), _unit(rng.normal(size=(12, 3)))
     likeness = ClipSimilarity(look_ND, said_ND, ceiling=0.6, share=1.0)
     batches = SportBatches(clips, 1, 4, seed=0, likeness=likeness)
-    hand = batches._round(0, np.random.default_rng(7))
-    order = np.random.default_rng(7).permutation(12)
+    hand = batches._round(0, 5)
+    order = np.random.default_rng([0, 33, 0, 5]).permutation(12)
     wanted = [int(order[0])]
     for card in sorted(
         set(range(12)) - set(wanted), key=lambda i: -look_ND[i] @ look_ND[wanted[0]]

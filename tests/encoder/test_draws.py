@@ -59,7 +59,7 @@ def _draws(clips: pl.DataFrame, arm: str, **changes: object) -> BatchSampler:
     frames[:, 0, 0, 0, 0] = np.arange(clips.height)
     rows = np.flatnonzero(clips["sport"].is_in(["golf", "judo"]))
     draws_module._KEPT.clear()
-    return BatchSampler(clips, rows, told, config, arm=arm, start=_Start(), frames=frames)  # type: ignore[arg-type]
+    return BatchSampler(clips, rows, told, config, arm=arm, start=_Start, frames=frames)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_without_rules_every_pair_counts_and_each_clip_has_its_text(
 ) -> None:
     told = training_texts(clips, clips["text"], arm, seed=0)
     batch = _draws(clips, arm).at(3)
-    assert batch.allowed_BB is None and len(batch.rows) == 16
+    assert batch.allowed_BB.all() and len(batch.rows) == 16
     assert batch.texts == [told[i] for i in batch.rows]
     assert set(clips[batch.rows]["sport"]) <= {"golf", "judo"}
 
@@ -84,7 +84,6 @@ def test_false_negatives_are_left_out_as_by_hand(clips: pl.DataFrame) -> None:
     for chosen in (["video"], ["skill_cue"], ["similarity"], ["video", "similarity"], list(rules)):
         batch = _draws(clips, "narrations", false_negatives=chosen, text_ceiling=0.9).at(0)
         rows = clips[batch.rows].to_dicts()
-        assert batch.allowed_BB is not None
         for i, a in enumerate(rows):
             for j, b in enumerate(rows):
                 positive = a["text"] == b["text"]
@@ -121,7 +120,6 @@ def test_both_draws_narrations_and_prompts_evenly_and_anew_at_every_step(
         assert all(
             clips["skill"][int(i)] in t for i, t in zip(batch.rows, batch.texts, strict=True)
         )
-        assert batch.allowed_BB is not None
         for i, a in enumerate(batch.rows):
             for j, b in enumerate(batch.rows):
                 same = skills[int(a)] == skills[int(b)]
@@ -145,11 +143,11 @@ def test_arms_differ_in_nothing_but_the_text(clips: pl.DataFrame) -> None:
 
 def test_what_the_start_tower_says_is_asked_once_for_all_trials(clips: pl.DataFrame) -> None:
     first = _draws(clips, "narrations", false_negatives=["similarity"])
-    start = _Start()
-    told = clips["text"].to_list()
-    again = BatchSampler(clips, first.rows, told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
+    start, told = _Start(), clips["text"].to_list()
+    more = {"arm": "narrations", "start": lambda: start, "frames": np.zeros((36, 1, 4, 4, 3))}
+    again = BatchSampler(clips, first.rows, told, first.config, **more)  # type: ignore[arg-type]
     assert start.asked == 0 and again.vectors is first.vectors
-    BatchSampler(clips, first.rows[:5], told, first.config, arm="narrations", start=start)  # type: ignore[arg-type]
+    BatchSampler(clips, first.rows[:5], told, first.config, **more)  # type: ignore[arg-type]
     assert start.asked == 1
 
 
