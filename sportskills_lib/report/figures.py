@@ -1,26 +1,23 @@
-"""The figures of the report, drawn from the tables that are saved beside them, in the house style.
+"""The figures of understanding: points with intervals, a panel for each task or measure.
 
-Each function returns a matplotlib figure and draws nothing that its table does not hold. Sports and
-texts that strangers wrote are drawn as plain text.
+Each function returns a matplotlib figure and draws nothing that its table does not hold.
 """
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from sportskills_lib.evaluation import summary
 from sportskills_lib.plots import style
-from sportskills_lib.report import sport_figures
+from sportskills_lib.report import interval_figures
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-ENCODER_LOOKS = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^"))
 TASK_NAMES = {
     ("execution_probe", "video"): "probe: correct or mistake",
     ("cue_probe", "video"): "probe: which mistake",
@@ -36,111 +33,67 @@ def understanding(table: pl.DataFrame) -> Figure:
     """A panel for each task: every arm of every encoder as a point with its interval; dotted:
     chance.
     """
-    arms = summary.ordered(table["training"].unique())
-    tasks = list(dict.fromkeys(table.select("task", "direction").rows()))
-    columns = min(4, len(tasks))
-    lines = -(-len(tasks) // columns)
-    height_in = 0.45 + lines * (0.42 + 0.15 * len(arms))
-    figure, axes = style.figure(
-        style.PAGE_IN, height_in, nrows=lines, ncols=columns, squeeze=False, sharey=True
-    )
-    for panel in axes.ravel()[len(tasks) :]:
-        panel.set_axis_off()
-    for panel, (task, direction) in zip(axes.ravel(), tasks, strict=False):
-        part = table.filter((pl.col("task") == task) & (pl.col("direction") == direction))
-        rows = part.with_columns(line=pl.col("training"), filled=pl.lit(True))
-        _points(panel, rows, list(reversed(arms)))
-        panel.axvline(part["chance"][0], color="black", linewidth=0.8, linestyle=":")
-        panel.set_xlim(0, 1)
-        panel.set_xticks([0, 0.5, 1])
-        panel.set_title(
-            TASK_NAMES.get((task, direction), task.replace("_", " ")),
-            fontsize=6.5,
-            loc="left",
-            pad=3,
-        )
-    axes[0][0].set_yticks(range(len(arms)), [sport_figures.name_of(arm) for arm in reversed(arms)])
-    axes[0][0].set_ylim(-0.6, len(arms) - 0.4)
-    _encoder_legend(figure, table)
-    figure.supxlabel("accuracy, macro mean over sports; dotted: chance", fontsize=7)
-    return figure
+    lines = {
+        arm: interval_figures.name_of(arm) for arm in reversed(summary.ordered(table["training"]))
+    }
+    rows = table.with_columns(line="training", filled=pl.lit(True))
+    panels = {
+        TASK_NAMES.get((str(task), str(direction)), str(task).replace("_", " ")): part
+        for (task, direction), part in rows.group_by("task", "direction", maintain_order=True)
+    }
+    return _point_panels(panels, lines, "accuracy, macro mean over sports")
 
 
 def by_kind(table: pl.DataFrame) -> Figure:
     """A panel for each measure: the kinds of cue, every encoder after narrations (filled) and skill
     labels (hollow).
     """
-    kinds = list(reversed(summary.ordered(table["kind"].unique(), ("pose", "timing", "order"))))
-    shown = table.filter(pl.col("training").is_in(["narrations", "activity_skill"]))
-    shown = shown.filter(
-        (pl.col("measure") != "cue pairs") | (pl.col("direction") == "video_to_text")
+    measure, direction = pl.col("measure"), pl.col("direction")
+    asked = table.filter(
+        pl.col("training").is_in(["narrations", "activity_skill"]),
+        (measure != "cue pairs") | (direction == "video_to_text"),
+        ~measure.str.starts_with("recall") | (direction == "text_to_video"),
     )
-    shown = shown.filter(
-        ~pl.col("measure").str.starts_with("recall") | (pl.col("direction") == "text_to_video")
-    )
-    measures = list(dict.fromkeys(shown["measure"]))
     counts = dict(table.group_by("kind").agg(pl.col("n").max()).rows())
+    kinds = reversed(summary.ordered(table["kind"], ("pose", "timing", "order")))
+    lines = {kind: f"{style.plain(kind, limit=12)} (n ≤ {counts[kind]})" for kind in kinds}
+    rows = asked.with_columns(line="kind", filled=pl.col("training") == "narrations")
+    panels = {
+        textwrap.fill(str(name), 24): part
+        for (name,), part in rows.group_by("measure", maintain_order=True)
+    }
+    return _point_panels(panels, lines, "recall or accuracy; hollow: after skill labels")
+
+
+def _point_panels(
+    panels: Mapping[str, pl.DataFrame], lines: Mapping[str, str], label: str
+) -> Figure:
+    """Points on ``lines`` (their names, from the bottom), with a panel for each title; dotted:
+    chance.
+    """
+    columns = 4 if len(panels) > 5 else max(len(panels), 1)
+    nrows = max(-(-len(panels) // columns), 1)
     figure, axes = style.figure(
         style.PAGE_IN,
-        0.85 + 0.3 * len(kinds),
-        ncols=max(len(measures), 1),
+        0.6 + nrows * (0.42 + 0.17 * len(lines)),
+        nrows=nrows,
+        ncols=columns,
         squeeze=False,
         sharey=True,
     )
-    for panel, measure in zip(axes[0], measures, strict=False):
-        part = shown.filter(pl.col("measure") == measure)
-        rows = part.with_columns(line=pl.col("kind"), filled=pl.col("training") == "narrations")
-        _points(panel, rows, kinds)
-        panel.set_xlim(0, 1)
-        panel.set_xlabel(textwrap.fill(measure, 16))
-        for line, chance in part.group_by("kind").agg(pl.col("chance").first()).rows():
-            place = kinds.index(line)
-            panel.vlines(
-                chance, place - 0.4, place + 0.4, color="black", linewidth=0.8, linestyle=":"
-            )
-    axes[0][0].set_yticks(
-        range(len(kinds)), [f"{style.plain(kind, limit=12)} (n ≤ {counts[kind]})" for kind in kinds]
-    )
-    axes[0][0].set_ylim(-0.6, len(kinds) - 0.4)
-    _encoder_legend(figure, table, " (hollow: skill labels)")
+    for panel in axes.ravel()[len(panels) :]:
+        panel.set_axis_off()
+    places = list(lines)
+    for panel, (title, part) in zip(axes.ravel(), panels.items(), strict=False):
+        interval_figures.draw_points(panel, part, places)
+        for line, chance in part.group_by("line").agg(pl.col("chance").first()).rows():
+            at = places.index(line)
+            panel.vlines(chance, at - 0.5, at + 0.5, "black", linewidth=0.8, linestyle=":")
+        panel.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+        panel.set_title(title, fontsize=6.5, loc="left", pad=3)
+    axes[0][0].set_yticks(range(len(lines)), lines.values())
+    axes[0][0].set_ylim(-0.6, len(lines) - 0.4)
+    shown = {encoder for part in panels.values() for encoder in part["encoder"]}
+    interval_figures.add_encoder_legend(figure, summary.ordered(shown, summary.ENCODERS))
+    figure.supxlabel(f"{label}; dotted: chance", fontsize=7)
     return figure
-
-
-def _points(axes: Axes, rows: pl.DataFrame, lines: list[str]) -> None:
-    """Points with intervals, on the line that ``line`` names; encoders a little apart, hollow where
-    not ``filled``.
-    """
-    shown = summary.ordered(rows["encoder"].unique(), summary.ENCODERS)
-    for row in rows.iter_rows(named=True):
-        index = shown.index(row["encoder"])
-        colour, sign = ENCODER_LOOKS[index % len(ENCODER_LOOKS)]
-        place = lines.index(row["line"]) + 0.5 * (0.5 - (index + 0.5) / len(shown))
-        if row["low"] is not None:
-            axes.hlines(place, row["low"], row["high"], color=colour, linewidth=0.9)
-        axes.plot(
-            row["value"],
-            place,
-            sign,
-            color=colour,
-            markersize=2.8,
-            mew=0.8,
-            mfc=colour if row["filled"] else "white",
-        )
-
-
-def _encoder_legend(figure: Figure, table: pl.DataFrame, note: str = "") -> None:
-    from matplotlib.lines import Line2D
-
-    shown = summary.ordered(table["encoder"].unique(), summary.ENCODERS)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            marker=sign,
-            markersize=3,
-            label=f"{style.plain(encoder, limit=16)} encoder{note}",
-        )
-        for encoder, (colour, sign) in zip(shown, ENCODER_LOOKS, strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

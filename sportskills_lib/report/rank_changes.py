@@ -94,17 +94,19 @@ def bands(moves: pl.DataFrame, *, by: str = "encoder") -> pl.DataFrame:
     """``by``, before, after (bands), queries, share (of its group's queries), way: what the figure
     draws.
     """
-    ranks = pl.col("before", "after")
-    named = ranks.cut(EDGES, labels=NAMES).cast(pl.String).cast(pl.Enum(NAMES))
-    counted = moves.with_columns(named).group_by(by, "before", "after")
-    rise = pl.col("before").to_physical().cast(pl.Int64) - pl.col("after").to_physical()
+    places = [
+        pl.sum_horizontal(pl.col(side) > last for last in EDGES).cast(pl.Int64).alias(side)
+        for side in ("before", "after")
+    ]
+    counted = moves.with_columns(places).group_by(by, "before", "after")
+    names = dict(enumerate(NAMES))
     return (
         counted.agg(queries=pl.len().cast(pl.Int64))
         .sort(by, "before", "after")
         .with_columns(
-            ranks.cast(pl.String),
+            pl.col("before", "after").replace_strict(names, return_dtype=pl.String),
             share=pl.col("queries") / pl.col("queries").sum().over(by),
-            way=_way(rise),
+            way=_way(pl.col("before") - pl.col("after")),
         )
     )
 

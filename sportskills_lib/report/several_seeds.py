@@ -25,7 +25,7 @@ from sportskills_lib.evaluation import (
     understanding,
 )
 from sportskills_lib.plots import style
-from sportskills_lib.report import figures, run_tables, save, sport_figures
+from sportskills_lib.report import figures, interval_figures, run_tables, save
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics.bootstrap import seed_spread
 
@@ -66,9 +66,11 @@ def write(
         for name, frame in written_tables.items()
         for path in save.write_data(folder, name, frame)
     ]
-    pages = sport_figures.pages(per_sport, first.table("galleries"), by_gallery, size=size)
+    pages = interval_figures.recall_pages(
+        per_sport, first.table("galleries"), by_gallery, size=size
+    )
     by_sport = comparisons.differences_by_sport(scores, **how)
-    pages |= sport_figures.difference_pages(by_sport)
+    pages |= interval_figures.difference_pages(by_sport)
     pages |= save.optional("understanding", figures.understanding, means)
     pages |= save.optional("cue_kinds", figures.by_kind, by_kind)
     suffixes = ("png",) if for_docs else style.SUFFIXES

@@ -18,11 +18,11 @@ from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.report import (
     findings,
     html_page,
+    interval_figures,
     rank_changes,
     run_report,
     run_tables,
     save,
-    sport_figures,
     two_runs,
 )
 from sportskills_lib.report.save import Page
@@ -152,9 +152,9 @@ def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict
     )
     pages: dict[str, Page] = {}
     for name, title, table in drawn:
-        called = None if name == "by_sport" else sport_figures.name_of
+        called = None if name == "by_sport" else interval_figures.name_of
         pages |= save.optional(
-            name, sport_figures.sport_differences, table, title=f"{title}\n{gap}", called=called
+            name, interval_figures.sport_differences, table, title=f"{title}\n{gap}", called=called
         )
     first, second = pair.runs
     return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)

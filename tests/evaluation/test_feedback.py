@@ -10,7 +10,7 @@ import stage_outputs
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import feedback, further_comparisons
-from sportskills_lib.report import feedback_figures
+from sportskills_lib.report import interval_figures
 from sportskills_lib.retrieval.ranking import judged_pools
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import agreement, bootstrap
@@ -171,7 +171,7 @@ def test_random_ranking_of_the_pool_is_at_chance(workspace):
         0, named=True
     )
     chance = scores.filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
-    drawn = feedback_figures.feedback_bar_pages(table, scores, simulated=True)["feedback"].data
+    drawn = interval_figures.feedback_pages(table, scores, simulated=True)["feedback"].data
     level = drawn.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG))[
         "chance"
     ]

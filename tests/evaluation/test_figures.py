@@ -15,7 +15,7 @@ from PIL import Image
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.plots.notebook_tables import interval
-from sportskills_lib.report import case_figures, rank_changes, sport_figures
+from sportskills_lib.report import case_figures, interval_figures, rank_changes
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -72,8 +72,8 @@ def _warnings_are_errors():
 
 def draw(
     rows: pl.DataFrame, sports: list[str], levels: pl.DataFrame
-) -> dict[str, sport_figures.Page]:
-    return sport_figures.pages(rows, sizes(sports), {"full": levels}, size=100)
+) -> dict[str, interval_figures.Page]:
+    return interval_figures.recall_pages(rows, sizes(sports), {"full": levels}, size=100)
 
 
 def texts(figure) -> str:
@@ -120,12 +120,11 @@ def test_twenty_largest_sports_and_the_rest_in_an_appendix():
 
 def test_bars_are_the_values_of_the_table():
     rows = table(["golf", "judo"])
-    figure = sport_figures.per_sport_recall(
-        rows, sizes(["golf", "judo"]), oracles([]), sports=["golf", "judo"]
-    )
+    page = draw(rows, ["golf", "judo"], oracles([]))["per_sport_recall"]
+    figure = page.figure
     bars = figure.axes[0].containers
     for arm in ARMS:
-        container = next(one for one in bars if one.get_label() == sport_figures.NAMES[arm])
+        container = next(one for one in bars if one.get_label() == interval_figures.NAMES[arm])
         heights = [bar.get_height() for bar in container]
         wanted = rows.filter(pl.col("training") == arm)["value"].to_list()
         np.testing.assert_allclose(heights, wanted)
@@ -163,7 +162,7 @@ def test_two_encoders_get_a_panel_each_and_arms_of_any_name_a_bar():
         },
         schema_overrides={"low": pl.Float64},
     )
-    assert "video" in texts(sport_figures.sport_differences(gaps, title="x"))
+    assert "video" in texts(interval_figures.sport_differences(gaps, title="x"))
 
 
 def test_hostile_names_are_drawn_as_they_stand():
@@ -181,7 +180,7 @@ def test_hostile_names_are_drawn_as_they_stand():
             "ci_excludes_zero": [True, False, True, True],
         }
     )
-    sport_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
+    interval_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
     clips = pl.DataFrame({"clip_id": ["a", "b"]})
     frames = np.zeros((2, 4, 16, 16, 3), dtype=np.uint8)
     case = {
@@ -238,7 +237,7 @@ def test_an_arm_that_the_first_encoder_lacks_has_a_line_of_its_own():
     gaps = pl.DataFrame(rows, schema=["sport", "encoder", "difference"], orient="row").with_columns(
         low=None, high=None, n=9, ci_excludes_zero=None
     )
-    (axes,) = sport_figures.sport_differences(gaps, title="x").axes
+    (axes,) = interval_figures.sport_differences(gaps, title="x").axes
     heights = {
         round(line.get_ydata()[0]) for line in axes.get_lines() if list(line.get_xdata()) == [-0.2]
     }

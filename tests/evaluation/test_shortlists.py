@@ -7,7 +7,7 @@ import pytest
 
 from sportskills_lib import tables
 from sportskills_lib.evaluation import library_retrieval
-from sportskills_lib.report import feedback_figures
+from sportskills_lib.report import interval_figures
 from sportskills_lib.report.save import optional
 
 
@@ -64,7 +64,7 @@ def test_depths_cost_seconds_and_weights_none():
         pytest.approx(2.5),
         None,
     ]
-    assert set(optional("shortlist_depth", feedback_figures.shortlist_depth, table)) == {
+    assert set(optional("shortlist_depth", interval_figures.shortlist_depth, table)) == {
         "shortlist_depth"
     }
 
