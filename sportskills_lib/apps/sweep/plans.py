@@ -3,43 +3,51 @@ an estimate.
 
 Stages that were measured (of this run, or of the demo and smoke presets) show their seconds. For
 towers on a GPU the time is operations over an assumed share of the GPU's peak, both printed:
-reading, decoding and waiting for data come on top. Models whose shape would need a download are
-named as not counted.
+reading, decoding and waiting for data come on top. Parameters and operations are counted on torch's
+meta device, without weights: operations are torch's own count of matrix products (a multiply and an
+add are two), without the pooling over frames, some hundredths of a text tower. Models whose shape
+would need a download are named as not counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sportskills_lib.apps.sweep import model_size
 from sportskills_lib.config import EncoderConfig, PairingConfig
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES
 from sportskills_lib.runs.pipeline import Settings
 from sportskills_lib.runs.progress import Progress
 
+if TYPE_CHECKING:
+    import torch
+
 PAPER_CLIPS = 638_399  # clips of the paper (arXiv 2603.25163), whose videos are not public
 VAL_SHARE, TEXTS_A_CLIP = 0.11, 1.0  # clips for validation; narrations of a clip
 SHARE_OF_PEAK = 0.35  # assumed; `make gpu` measures it on the GPU at hand
 SCALING = 0.9  # assumed: eight GPUs do the work of 8 × 0.9
 GB = 1e9
+CONFIG = "open_clip_config.json"
+TWO = 2  # items in a counted pass: batch normalisation refuses one
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU's published dense peaks (operations a second) and memory."""
+class Gpu(NamedTuple):
+    """A GPU's published dense peaks, in operations a second."""
 
     name: str
     half_flops: float  # bf16 and fp16, tensor cores, without sparsity
     single_flops: float  # fp32 without tensor cores
-    memory_gb: float
 
 
 GPUS = {
-    "h100": Gpu("H100 SXM", 989e12, 67e12, 80.0),
-    "a100": Gpu("A100 SXM 80 GB", 312e12, 19.5e12, 80.0),
-    "rtx4090": Gpu("RTX 4090", 165e12, 82.6e12, 24.0),
+    "h100": Gpu("H100 SXM", 989e12, 67e12),
+    "a100": Gpu("A100 SXM 80 GB", 312e12, 19.5e12),
+    "rtx4090": Gpu("RTX 4090", 165e12, 82.6e12),
 }
 
 
@@ -58,10 +66,8 @@ def plan_lines(
         raise ValueError(f"unknown --gpu {gpu!r}: use one of {', '.join(GPUS)}")
     preset, chosen = pipeline.chosen_settings(run, preset, settings)
     configs = pipeline.stage_configs(preset, chosen)
-    begin, end = (
-        pipeline.stage_name(first or STAGES[0]),
-        pipeline.stage_name(last or pipeline.notebooks(run)[-1]),
-    )
+    begin = pipeline.stage_name(first or STAGES[0])
+    end = pipeline.stage_name(last or pipeline.notebooks(run)[-1])
     yield (
         f"plan of run {run}, preset {preset}. An estimate: nothing has been loaded, "
         "downloaded or run."
@@ -96,31 +102,116 @@ def known_clips(run: str, preset: str) -> int | None:
         return PAPER_CLIPS if preset == "paper" else None
 
 
+# ------------------------------------------------------------------------------------------- models
+
+
+class Part(NamedTuple):
+    """The image or the text tower of a model: parameters, those that are trained, and operations
+    forward for one frame or text.
+    """
+
+    parameters: int
+    trained: int
+    flop: float
+
+    def step_flop(self, *, again: bool) -> float:
+        """Operations of a training step for one item: forward (``again``: twice, for chunks), and
+        twice as much backward for what is trained.
+        """
+        return self.flop * (1 + again + 2 * self.trained / max(1, self.parameters))
+
+
+class Counts(NamedTuple):
+    """Of one model: its towers, the width of its embeddings, and the pixels of a frame's side."""
+
+    image: Part
+    text: Part  # and the scale of the logits
+    width: int
+    size_px: int
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        return self.image.parameters + self.text.parameters
+
+
+def count(model: str, frozen: Sequence[str] = ()) -> Counts:
+    """The counts of an open_clip model, or of a folder in its form; parameters whose names start
+    with one of ``frozen`` are not trained. ValueError where the shape would need a download.
+    """
+    import torch
+
+    network = _network(model)
+    side = network.visual.image_size
+    size_px = int(side if isinstance(side, int) else max(side))
+    frames = torch.zeros(TWO, 3, size_px, size_px, device="meta")
+    texts = torch.zeros(TWO, network.context_length, dtype=torch.long, device="meta")
+    image, text = dict[str, int](), dict[str, int]()
+    for name, value in network.named_parameters():
+        (image if name.startswith("visual.") else text)[name] = value.numel()
+    return Counts(
+        _part(image, frozen, network.encode_image, frames),
+        _part(text, frozen, network.encode_text, texts),
+        width=int(network.encode_text(texts).shape[-1]),
+        size_px=size_px,
+    )
+
+
+def _network(model: str) -> Any:
+    """The network without weights."""
+    import open_clip
+    import torch
+
+    name, saved = model, Path(model) / CONFIG
+    config = open_clip.get_model_config(model)
+    if saved.is_file():
+        name, config = f"local-dir:{model}", json.loads(saved.read_text())["model_cfg"]
+    if config is None:
+        raise ValueError(
+            f"model {model!r} cannot be counted: it is neither a folder with {CONFIG} (`make demo` "
+            "makes the demo's) nor a model of open_clip"
+        )
+    if "hf_model_name" in config["text_cfg"]:
+        raise ValueError(f"model {model!r} cannot be counted: its text tower is on a hub")
+    logging.disable(logging.WARNING)  # open_clip warns that no weights are loaded
+    with torch.device("meta"):
+        network = open_clip.create_model(name, device="meta", load_weights=False)
+    logging.disable(logging.NOTSET)
+    return network
+
+
+def _part(
+    sizes: Mapping[str, int],
+    frozen: Sequence[str],
+    encode: Callable[[torch.Tensor], Any],
+    items: torch.Tensor,
+) -> Part:
+    """The tower of these parameters (sizes by name), with the operations of ``encode``."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    trained = [size for name, size in sizes.items() if not name.startswith(tuple(frozen))]
+    with FlopCounterMode(display=False) as counter:
+        encode(items)
+    return Part(sum(sizes.values()), sum(trained), counter.get_total_flops() / len(items))
+
+
 # ----------------------------------------------------------------------------------------- encoders
 
 
 def encoder_lines(
     config: EncoderConfig, pairing: PairingConfig, *, clips: int | None, gpu: Gpu
 ) -> Iterator[str]:
-    """Sizes, steps, memory, time and disk of 03."""
+    """Sizes, steps, time and disk of 03."""
     folder = artifacts.workspace() / config.model
-    if config.model.startswith("data/raw/") and not folder.is_dir():
-        yield (
-            f"    model {config.model} is not there yet: `make demo` makes it, then it can "
-            "be counted"
-        )
-        return
     try:
-        counts = model_size.count(str(folder) if folder.is_dir() else config.model, config.frozen)
+        counts = count(str(folder) if folder.is_dir() else config.model, config.frozen)
     except ValueError as error:
         yield f"    {error}"
         return
     plan = Plan(config, counts, pairing.frames, clips, gpu)
     yield from plan.sizes()
-    yield from plan.steps()
-    yield from plan.memory()
     yield from plan.times()
-    yield from plan.disk(pairing.size_px)
+    yield plan.disk(pairing.size_px)
 
 
 def millions(number: float) -> str:
@@ -138,84 +229,40 @@ def arm_steps(config: EncoderConfig, encoder: str) -> tuple[int, int, int]:
     return steps, (len(rates) if len(rates) > 1 else 0), config.trial_steps
 
 
-def trained_on_cache(config: EncoderConfig, encoder: str) -> bool:
-    """Whether this encoder trains on features of frozen frames, computed once."""
-    return encoder == "video" and config.video_start == "image_arm"
-
-
 @dataclass(frozen=True)
 class Plan:
-    """The sums behind the lines of 03. Legend: a clip has ``config.train_frames`` frames in
-    training.
-    """
+    """The sums behind the lines of 03."""
 
     config: EncoderConfig
-    counts: model_size.Counts
-    frames: int
+    counts: Counts
+    frames: int  # of a clip; fewer in training, config.train_frames
     clips: int | None
     gpu: Gpu
 
-    @property
-    def encoders(self) -> list[str]:
-        """Those that can be counted: the shape of native comes with its weights."""
-        return [name for name in self.config.encoders if name != "native"]
-
-    @property
-    def batch(self) -> int:
-        """Clips that are one another's negatives; a step may hold several such batches."""
-        return self.config.sports_per_batch * self.config.clips_per_sport
-
-    @property
-    def numbers(self) -> str:
-        """The numbers that activations are kept in, as they are called."""
-        return "float32" if self.config.precision == "no" else self.config.precision
-
-    @property
-    def peak(self) -> float:
-        """Operations a second of the GPU in this precision."""
-        return self.gpu.single_flops if self.config.precision == "no" else self.gpu.half_flops
-
-    def _frames_of(self, encoder: str) -> int:
-        return self.config.train_frames if encoder == "image" else self.frames
-
-    def pooling(self) -> int:
-        """Parameters of the temporal transformer over frame features: 12 D² + 13 D a layer, and
-        positions.
+    def step_frames(self, encoder: str) -> int:
+        """Frames of a clip in a training step; none where features of frozen frames were computed
+        once.
         """
-        if "video" not in self.encoders or self.config.video_pooling != "temporal":
-            return 0
-        width = self.counts.width
-        return self.config.video_layers * (12 * width**2 + 13 * width) + (self.frames - 1) * width
+        if encoder == "image":
+            return self.config.train_frames
+        return 0 if self.config.video_start == "image_arm" else self.frames
 
     def step_flop(self, encoder: str) -> float:
-        """Operations of one step: forward, twice as much backward for what is trained, and forward
-        again if in chunks.
+        """Operations of one step."""
+        batch = self.config.sports_per_batch * self.config.clips_per_sport
+        again = 0 < self.config.chunk < batch
+        frames = self.step_frames(encoder) * self.counts.image.step_flop(again=again)
+        return self.config.accumulate * batch * (frames + self.counts.text.step_flop(again=again))
 
-        A video arm on cached features pays for its texts and its pooling alone.
+    def arm_flop(self, encoder: str) -> float:
+        """Operations of one arm: steps, trials, validations, and embedding every clip at the
+        end.
         """
-        counts, cached = self.counts, trained_on_cache(self.config, encoder)
-        again = 1.0 if 0 < self.config.chunk < self.batch else 0.0
-        image = 1 + again + 2 * counts.trained_image / max(1, counts.image)
-        text = 1 + again + 2 * counts.trained_text / max(1, counts.text)
-        frames = 0.0 if cached else image * counts.frame_flop * self._frames_of(encoder)
-        pooled = 6.0 * self.pooling() * self.frames if encoder == "video" else 0.0
-        return self.config.accumulate * self.batch * (frames + text * counts.text_flop + pooled)
-
-    def activations(self, encoder: str, clips: int) -> float:
-        """Bytes kept for the backward pass of so many clips."""
-        counts = self.counts
-        frames = (
-            0
-            if trained_on_cache(self.config, encoder)
-            else self._frames_of(encoder) * counts.frame_bytes
-        )
-        return (
-            clips * (frames + counts.text_bytes) * (1.0 if self.config.precision == "no" else 0.5)
-        )
-
-    def state(self) -> float:
-        """Bytes of weights, gradients and AdamW's two moments, all float32."""
-        return 4.0 * self.counts.parameters + 12.0 * self.counts.trained + 16.0 * self.pooling()
+        steps, trials, length = arm_steps(self.config, encoder)
+        encode = self.frames * self.counts.image.flop + TEXTS_A_CLIP * self.counts.text.flop
+        looks = 1 + steps // self.config.evaluate_every
+        embedded = (1 + VAL_SHARE * looks) * (self.clips or 0)
+        return (steps + trials * length) * self.step_flop(encoder) + embedded * encode
 
     def sizes(self) -> Iterator[str]:
         """The models."""
@@ -223,16 +270,10 @@ class Plan:
         name = f"{config.model} ({config.pretrained})" if config.pretrained else config.model
         yield (
             f"    model {name}: {millions(counts.parameters)} parameters: image tower "
-            f"{millions(counts.image)}, text "
-            f"tower {millions(counts.text)}; trained {millions(counts.trained)}; "
-            f"{counts.size_px} px, embeddings of "
-            f"{counts.width}"
+            f"{millions(counts.image.parameters)}, text tower {millions(counts.text.parameters)}; "
+            f"trained {millions(counts.image.trained + counts.text.trained)}; {counts.size_px} px, "
+            f"embeddings of {counts.width}"
         )
-        if self.pooling():
-            yield (
-                f"    video adds {millions(self.pooling())} parameters of temporal "
-                "attention, by formula"
-            )
         if "native" in config.encoders:
             yield (
                 f"    native {config.native_model}: not counted, its shape comes with its weights"
@@ -240,96 +281,46 @@ class Plan:
         if rank := config.lora_rank:
             yield f"    LoRA of rank {rank}: fewer weights are trained than these lines count"
 
-    def steps(self) -> Iterator[str]:
-        """Steps, clips and operations."""
-        for encoder in self.encoders:
-            steps, trials, length = arm_steps(self.config, encoder)
-            tried = f" and {trials} trials of {length}" if trials else ""
-            cached = trained_on_cache(self.config, encoder)
-            frames = (
-                "cached features"
-                if cached
-                else f"{self.config.accumulate * self.batch * self._frames_of(encoder):,} frames"
-            )
-            yield (
-                f"    {encoder}: {len(self.config.arms)} arms, each {steps:,} steps{tried}; "
-                f"{self.config.accumulate * self.batch} clips a step, {frames}; "
-                f"{self.step_flop(encoder) / 1e12:.3g} TFLOP a step"
-            )
-
-    def memory(self) -> Iterator[str]:
-        """Memory of one arm on one GPU, and the chunk that would fit where a batch does not."""
-        encoder = "image" if "image" in self.encoders else self.encoders[0]
-        chunk = self.config.chunk or self.batch
-        whole = self.state() + self.activations(encoder, chunk)
-        yield (
-            "    memory of an arm, estimate: weights, gradients and AdamW "
-            f"{self.state() / GB:.3g} GB, activations "
-            f"{self.activations(encoder, chunk) / GB:.3g} GB for a chunk of {chunk} clips "
-            f"({self.numbers}): {whole / GB:.3g} GB"
-        )
-        room = self.gpu.memory_gb * GB * 0.9 - self.state()
-        fits = int(room // self.activations(encoder, 1)) if room > 0 else 0
-        if whole > self.gpu.memory_gb * GB * 0.9:
-            help_ = f"--set 03.chunk={fits} would fit" if fits else "no chunk would fit"
-            yield (
-                f"    ! more than nine tenths of the {self.gpu.memory_gb:.0f} GB of an "
-                f"{self.gpu.name}: {help_}"
-            )
-
-    def arm_flop(self, encoder: str) -> float:
-        """Operations of one arm: steps, trials, validations, and embedding every clip at the
-        end.
-        """
-        steps, trials, length = arm_steps(self.config, encoder)
-        clips = self.clips or 0
-        encode = self.frames * self.counts.frame_flop + TEXTS_A_CLIP * self.counts.text_flop
-        looks = 1 + steps // self.config.evaluate_every
-        return (steps + trials * length) * self.step_flop(encoder) + (
-            1 + VAL_SHARE * looks
-        ) * clips * encode
-
     def times(self) -> Iterator[str]:
-        """Hours on one and on eight GPUs."""
-        if self.config.device == "cpu":
-            yield "    time: device is cpu, for which only measured seconds are given"
-            return
-        rate = self.peak * SHARE_OF_PEAK
-        total = 0.0
-        for encoder in self.encoders:
-            arm = self.arm_flop(encoder) / rate
-            total += arm * len(self.config.arms)
+        """Steps and operations, and hours on one and on eight GPUs."""
+        config, half = self.config, self.config.precision != "no"
+        peak = self.gpu.half_flops if half else self.gpu.single_flops
+        clips = config.accumulate * config.sports_per_batch * config.clips_per_sport
+        seconds = 0.0
+        for encoder in config.encoders:
+            if encoder == "native":
+                continue
+            steps, trials, length = arm_steps(config, encoder)
+            tried = f" and {trials} trials of {length}" if trials else ""
+            frames = clips * self.step_frames(encoder)
+            arm = self.arm_flop(encoder) / (peak * SHARE_OF_PEAK)
+            seconds += arm * len(config.arms)
             yield (
-                f"    time of one arm of {encoder} on one {self.gpu.name}, estimate: "
-                f"{Progress.clock(arm)}"
+                f"    {encoder}: {len(config.arms)} arms, each {steps:,} steps{tried}; {clips} "
+                f"clips a step, {f'{frames:,} frames' if frames else 'cached features'}; "
+                f"{self.step_flop(encoder) / 1e12:.3g} TFLOP a step; an arm takes about "
+                f"{Progress.clock(arm)} on one {self.gpu.name}"
             )
-        eight = 8 * SCALING
         yield (
-            f"    time of 03, estimate: {Progress.clock(total)} on 1 GPU, "
-            f"{Progress.clock(total / eight)} on 8; "
-            f"assumed: {self.gpu.name} {self.peak / 1e12:.0f} TFLOP/s dense in {self.numbers}, "
-            f"{SHARE_OF_PEAK:.0%} of "
-            f"it reached, 8 GPUs as {eight:.1f}; reading and decoding come on top"
+            f"    time of 03, estimate: {Progress.clock(seconds)} on 1 GPU, "
+            f"{Progress.clock(seconds / (8 * SCALING))} on 8; assumed: {self.gpu.name} "
+            f"{peak / 1e12:.0f} TFLOP/s dense in {config.precision if half else 'float32'}, "
+            f"{SHARE_OF_PEAK:.0%} of it reached, 8 GPUs as {8 * SCALING:.1f}; reading and decoding "
+            "come on top"
         )
-        if self.clips is None:
-            yield (
-                "    the number of clips is not known yet: validations and embedding are not "
-                "in it (--clips)"
-            )
 
-    def disk(self, size_px: int) -> Iterator[str]:
+    def disk(self, size_px: int) -> str:
         """Frames of 02, embeddings and towers of 03."""
         models = len(self.config.encoders) * len(self.config.arms) + 1
         towers = models * 4.0 * self.counts.parameters
         if self.clips is None:
-            yield (
-                f"    disk: towers {towers / GB:.3g} GB; frames and embeddings need the "
-                "number of clips (--clips)"
+            return (
+                f"    disk: towers {towers / GB:.3g} GB; the number of clips is not known yet: "
+                "validations, embedding, frames and embeddings are not counted (--clips)"
             )
-            return
         frames = self.clips * self.frames * size_px**2 * 3
         vectors = models * self.clips * (1 + TEXTS_A_CLIP) * self.counts.width * 4
-        yield (
+        return (
             f"    disk for {self.clips:,} clips: frames {frames / GB:,.3g} GB ({self.frames} "
             f"of {size_px} px a clip), "
             f"embeddings {vectors / GB:.3g} GB, towers {towers / GB:.3g} GB"

@@ -11,7 +11,7 @@ import pytest
 from toys import toy_settings, toy_words
 
 from sportskills_lib import cli
-from sportskills_lib.apps.sweep import members, model_size
+from sportskills_lib.apps.sweep import members, plans
 from sportskills_lib.apps.sweep.grid import Sweep
 from sportskills_lib.runs import pipeline
 
@@ -30,9 +30,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to
         return int(end.value.code or 0), captured.out, captured.err
 
     pipeline.save_settings("demo", "demo", toy_settings())
-    monkeypatch.setattr(
-        model_size, "count", lambda model, frozen: model_size.Counts(*[1] * 6, 1.0, 1.0, 1, 1, 1, 1)
-    )
+    tower = plans.Part(1, 1, 1.0)
+    counts = plans.Counts(tower, tower, width=1, size_px=1)
+    monkeypatch.setattr(plans, "count", lambda model, frozen: counts)
     return run
 
 
@@ -42,7 +42,8 @@ GRID = ("--grid", "learning_rates=1e-3,2e-3", "loss=info_nce,siglip")
 def test_a_sweeps_plan_lists_members_and_makes_nothing(call, toy_workspace: Path) -> None:
     code, out, _ = call("sweep", "03", *GRID, "--seeds", "3", "--plan")
     assert code == 0 and "12 members over run demo" in out
-    assert "learning_rates=2e-3 loss=siglip seed 2: about" in out and ", estimated from" in out
+    assert "learning_rates=2e-3 loss=siglip seed 2: about" in out
+    assert "12 members, 0 complete, 12 to run: about" in out and ", estimated from" in out
     assert not (toy_workspace / "data" / "sweeps").exists()
 
 
