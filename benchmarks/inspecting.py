@@ -102,7 +102,7 @@ def main(count: int) -> None:
         for key in STEPS.replace("v", "j"):
             sent.clear()
             started = time.monotonic()
-            widget.press(key)
+            widget.keyboard.press(key)
             times.append(time.monotonic() - started)
             amounts.append(sum(sent))
         spread = (

@@ -110,7 +110,7 @@ def test_imports_point_one_way() -> None:
         ("tables", "def f():\n    from sportskills_lib import video"),
         ("runs", "from sportskills_lib.plots import style"),
         ("statistics", "from sportskills_lib.evaluation import summary"),
-        ("evaluation", "import sportskills_lib.viewing.pictures"),
+        ("evaluation", "import sportskills_lib.viewing.previews"),
         ("retrieval", "from sportskills_lib.demo.skills import SPORTS"),
         ("viewing", "from sportskills_lib.demo import skills"),
         ("curation", "from sportskills_lib.apps import sweep"),

@@ -13,17 +13,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import retrieved_queries
-from sportskills_lib.viewing.markup import clock, image_tag, style_tag, text
+from sportskills_lib.viewing.markup import Html, style_tag, template
 from sportskills_lib.viewing.previews import Span
 
 EXAMPLES, SENTENCES = 6, 40  # on a page: an hour of talk with all its strips would be megabytes
+NEEDED = ("01_curation", "02_pairing")
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
+Strips = Mapping[str, bytes]  # film strips (WebP) by item
+NO_STRIPS: Strips = {}
+HTML = template("funnel.jinja")
 
 
 @dataclass(frozen=True)
@@ -66,48 +71,42 @@ class Funnel:
         if place.video:
             last = max(0, self._narrations(place.video).height - 1) // SENTENCES
             return replace(place, sentences=max(0, min(place.sentences + by, last)))
-        count = self.reasons["count"][place.reason] if self.reasons.height else 0
-        return FunnelPosition(
-            place.reason, max(0, min(place.page + by, max(0, count - 1) // EXAMPLES))
-        )
+        last = max(0, (self._reason(place) or {"count": 0})["count"] - 1) // EXAMPLES
+        return replace(place, page=max(0, min(place.page + by, last)))
 
     def opened(self, place: FunnelPosition, example: int) -> FunnelPosition:
         """The video of an example of the page, counted from 1; the same place where there is
         none.
         """
-        rows = self.examples(place)
-        found = rows["item_id"][example - 1] if 0 < example <= rows.height else ""
-        return FunnelPosition(place.reason, place.page, self.video_of(found)) if found else place
+        items = self.examples(place)["item_id"].to_list()
+        if example > len(items):
+            return place
+        return FunnelPosition(place.reason, place.page, self.video_of(items[example - 1]))
 
     def video_of(self, item_id: str) -> str:
         """The video that an item's id names: the id itself where a video has it, or what stands
         before its span or line; a learner's or a rating's take stands before its moment.
         """
-        found = SPAN_ID.fullmatch(item_id)
-        owner = found[1] if found else item_id.rsplit(":", 1)[0]
-        if known := [name for name in (item_id, owner) if name in self._video_ids()]:
-            return known[0]
-        return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
-
-    def _video_ids(self) -> set[str]:
-        """The ids of videos: those that 01 kept, and those that it dropped whole."""
         dropped = self.losses.filter(pl.col("item_kind") == "video")["item_id"]
-        return {*self.videos["video_id"], *dropped}
+        owner = item_id.rsplit(":", 1)[0]
+        for name in (item_id, owner):
+            if name in self.videos["video_id"] or name in dropped:
+                return name
+        return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
 
     def _narrations(self, video: str) -> pl.DataFrame:
         return self.sentences.filter(pl.col("video_id") == video).sort("start_s")
 
+    def _reason(self, place: FunnelPosition) -> dict[str, Any] | None:
+        return self.reasons.row(place.reason, named=True) if self.reasons.height else None
+
     def examples(self, place: FunnelPosition) -> pl.DataFrame:
         """The losses of a reason that the page shows."""
-        if not self.reasons.height:
-            return self.losses.head(0)
-        stage, kind, reason, _ = self.reasons.row(place.reason)
-        same = (
-            (pl.col("stage") == stage)
-            & (pl.col("item_kind") == kind)
-            & (pl.col("reason") == reason)
+        reason = self.reasons.slice(place.reason, 1)
+        same = self.losses.join(
+            reason, on=["stage", "item_kind", "reason"], how="semi", maintain_order="left"
         )
-        return self.losses.filter(same).slice(place.page * EXAMPLES, EXAMPLES)
+        return same.slice(place.page * EXAMPLES, EXAMPLES)
 
     def cases(self, video: str = "") -> list[FunnelPosition]:
         """What a page shows: examples of every reason for which 02 dropped clips, and the way of a
@@ -116,12 +115,10 @@ class Funnel:
         Without ``video`` it is the one that taught most and gave no clip, if there is one.
         """
         kinds = self.reasons.select("stage", "item_kind").rows()
-        clips = [
-            FunnelPosition(at) for at, kind in enumerate(kinds) if kind == ("02_pairing", "clip")
-        ]
-        return (clips or [FunnelPosition()]) + [
-            FunnelPosition(video=name) for name in (video or self.emptied(),) if name
-        ]
+        clips = [at for at, kind in enumerate(kinds) if kind == ("02_pairing", "clip")]
+        shown = [FunnelPosition(reason) for reason in clips or [0]]
+        chosen = video or self.emptied()
+        return [*shown, FunnelPosition(video=chosen)] if chosen else shown
 
     def emptied(self) -> str:
         """The video with most sentences that teach of those that gave no clip; "" where every video
@@ -130,20 +127,19 @@ class Funnel:
         counted = self.sentences.group_by("video_id").agg(
             pl.col("kept").any(), taught=pl.col("actionable").sum()
         )
-        empty = counted.filter(~pl.col("kept") & (pl.col("taught") > 0)).sort(
-            "taught", "video_id", descending=[True, False]
-        )
-        return empty["video_id"][0] if empty.height else ""
+        empty = counted.filter(~pl.col("kept") & (pl.col("taught") > 0))
+        names = empty.sort("taught", "video_id", descending=[True, False])["video_id"]
+        return next(iter(names), "")
 
     def spans(self, place: FunnelPosition) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
         if place.video:
             page = self._narrations(place.video).slice(place.sentences * SENTENCES, SENTENCES)
-            ids = page["window"].drop_nulls().unique().to_list()
+            ids = {*page["window"].drop_nulls()}
         else:
             shown = self.examples(place)
-            ids = [*shown["item_id"], *(told.removeprefix("copy of ") for told in shown["detail"])]
-        parsed = [(item, SPAN_ID.fullmatch(item)) for item in sorted(set(ids))]
+            ids = {*shown["item_id"], *(told.removeprefix("copy of ") for told in shown["detail"])}
+        parsed = [(item, SPAN_ID.fullmatch(item)) for item in sorted(ids)]
         return [
             Span(item, self.files[span[1]], int(span[2]) / 1000, int(span[3]) / 1000)
             for item, span in parsed
@@ -152,165 +148,52 @@ class Funnel:
 
     # ----------------------------------------------------------------------------------------- HTML
 
-    def html(self, place: FunnelPosition, strips: Mapping[str, bytes] | None = None) -> str:
+    def html(self, place: FunnelPosition, strips: Strips = NO_STRIPS) -> str:
         """The place as a fragment; ``strips``: film strips (WebP) by item."""
-        if place.video:
-            return _view(self.path(place.video, strips, page=place.sentences))
-        return _view(
-            f'<div class="two"><div>{self.overview(place)}</div>'
-            f"<div>{self._examples(place, strips)}</div></div>"
-        )
+        shown = self._shown(place, strips)
+        whole = shown if place.video else HTML.columns(self._overview(place), shown)
+        return str(HTML.view(whole))
 
-    def page(self, places: list[FunnelPosition], strips: Mapping[str, bytes] | None = None) -> str:
+    def page(self, places: list[FunnelPosition], strips: Strips = NO_STRIPS) -> str:
         """Overview, then examples or paths below each other, with their style."""
-        parts = [
-            self.path(place.video, strips) if place.video else self._examples(place, strips)
-            for place in places
-        ]
-        return style_tag() + _view(self.overview() + "".join(parts))
+        parts = [self._shown(place, strips) for place in places]
+        return f"{style_tag()}{HTML.view(self._overview(), *parts)}"
 
-    def overview(self, place: FunnelPosition | None = None) -> str:
+    def _overview(self, place: FunnelPosition | None = None) -> Html:
         """What stayed after each step, and what was dropped for which reason; the place's reason is
         marked.
         """
-        whole = {label: count for _, label, count in self.steps[:1]}
-        most = max([*whole.values(), *(count for _, _, count in self.steps), 1])
-        kept = "".join(
-            _bar(stage, label, count, most, "kept") for stage, label, count in self.steps
-        )
-        highest = max([*self.reasons["count"].to_list(), 1])
-        lost = "".join(
-            _bar(
-                stage,
-                f"{kind}: {reason.replace('_', ' ')}",
-                count,
-                highest,
-                "at" if place and place.reason == at else "",
-            )
-            for at, (stage, kind, reason, count) in enumerate(self.reasons.iter_rows())
-        )
-        head = (
-            '<tr><th>stage</th><th>{}</th><th class="n">count</th><th style="width:35%"></th></tr>'
-        )
-        return (
-            f"<table>{head.format('what stayed')}{kept}</table><br>"
-            f"<table>{head.format('what was dropped, and why')}{lost or '<tr><td>nothing</td></tr>'}</table>"
-        )
+        return HTML.overview(self.steps, self.reasons.rows(), place and place.reason)
 
-    def _examples(self, place: FunnelPosition, strips: Mapping[str, bytes] | None) -> str:
-        rows = self.examples(place)
-        if not rows.height:
-            return "<p>Nothing was dropped.</p>"
-        stage, kind, reason, count = self.reasons.row(place.reason)
-        first = place.page * EXAMPLES
-        title = (
-            f"{stage} · {kind}: {reason.replace('_', ' ')} · {first + 1} to "
-            f"{first + rows.height} of {count}"
-        )
-        items = "".join(
-            f'<tr><td class="n">{at}</td><td>{text(row["item_id"])}</td>'
-            f"<td>{text(row['detail'])}{_strip(row['item_id'], strips)}"
-            f"{_strip(row['detail'].removeprefix('copy of '), strips)}</td></tr>"
-            for at, row in enumerate(rows.iter_rows(named=True), 1)
-        )
-        return f"<p><b>{text(title)}</b></p><table>{items}</table>"
-
-    def path(self, video: str, strips: Mapping[str, bytes] | None = None, *, page: int = 0) -> str:
-        """Why clips of this video are here or not: its way through 01 and 02, sentence by
-        sentence.
+    def _shown(self, place: FunnelPosition, strips: Strips) -> Html:
+        """Examples of a reason; or why clips of a video are here or not: its way through 01 and 02,
+        sentence by sentence.
         """
-        mine = [pl.col("item_id").str.starts_with(f"{video}{mark}") for mark in (":", "@")]
-        own = self.losses.filter((pl.col("item_id") == video) | mine[0] | mine[1])
-        row = self.videos.filter(pl.col("video_id") == video)
-        head = f"<p><b>{text(video)}</b> "
-        if row.height:
-            facts = row.row(0, named=True)
-            about = (
-                facts["title"],
-                facts["channel"],
-                facts["sport"],
-                facts["skill"],
-                clock(facts["duration_s"]),
-            )
-            head += text(" · ".join(str(part) for part in about if part)) + "</p>"
-        elif own.filter(pl.col("stage") == "01_curation").height:
-            head += "was not kept by 01.</p>"
-        elif own.height:
-            head += "is no video of 01, but a learner's take. What was dropped of it:</p>"
-        else:
-            return head + (
-                f"is no video of this run: 01 read nothing under this id.{self._like(video)}</p>"
-            )
-        said, first = self._narrations(video), page * SENTENCES
-        clips = said.filter(pl.col("kept"))["window"].n_unique()
-        counts = (
-            f"{said.height} sentences, {said['window'].drop_nulls().n_unique()} windows, "
-            f"{clips} clips kept"
+        if not place.video:
+            rows = self.examples(place).to_dicts()
+            return HTML.examples(self._reason(place), place.page * EXAMPLES, rows, strips)
+        name, ids, said = place.video, pl.col("item_id"), self._narrations(place.video)
+        begins = [ids.str.starts_with(f"{name}{mark}") for mark in (":", "@")]
+        own = self.losses.filter((ids == name) | begins[0] | begins[1])
+        known = self.videos["video_id"]
+        first = place.sentences * SENTENCES
+        return HTML.path(
+            name=name,
+            video=next(self.videos.filter(known == name).iter_rows(named=True), None),
+            read="01_curation" in own["stage"],
+            losses=own.filter(~ids.is_in([*said["narration_id"], *said["window"].drop_nulls()]))
+            .head(50)
+            .to_dicts(),
+            near=get_close_matches(name[:100], known.to_list(), n=3, cutoff=0.5),
+            said={
+                "sentences": said.height,
+                "windows": said["window"].drop_nulls().n_unique(),
+                "clips": said.filter(pl.col("kept"))["window"].n_unique(),
+            },
+            first=first,
+            shown=said.slice(first, SENTENCES).to_dicts(),
+            strips=strips,
         )
-        dropped = own.filter(
-            ~pl.col("item_id").is_in([*said["narration_id"], *said["window"].drop_nulls()])
-        )
-        others = "".join(
-            f"<li>{text(line['stage'])}, {text(line['item_kind'])} {text(line['item_id'])}: "
-            f'<span class="out">{text(line["reason"].replace("_", " "))}</span> '
-            f"{text(line['detail'])}</li>"
-            for line in dropped.head(50).iter_rows(named=True)
-        )
-        shown = said.slice(first, SENTENCES)
-        if shown.height < said.height:
-            counts += f"; {first + 1} to {first + shown.height} are shown (keys n and p: others)"
-        table = "".join(_sentence(line, strips) for line in shown.iter_rows(named=True))
-        heads = "".join(
-            f"<th>{name}</th>"
-            for name in (
-                "when",
-                "what is said",
-                "01: does it teach?",
-                "02: what is seen",
-                "ended as",
-            )
-        )
-        below = f"<table><tr>{heads}</tr>{table}</table>" if table else ""
-        summary = f"<p>{text(counts)}</p>" if row.height else ""
-        return f"{head}{summary}{f'<ul>{others}</ul>' if others else ''}{below}"
-
-    def _like(self, video: str) -> str:
-        close = get_close_matches(video[:100], self.videos["video_id"].to_list(), n=3, cutoff=0.5)
-        return f" Near it are {', '.join(text(name) for name in close)}." if close else ""
-
-
-def _view(body: str) -> str:
-    return f'<div class="sk-view funnel">{body}</div>'
-
-
-def _bar(stage: str, label: str, count: int, most: int, css: str) -> str:
-    width = max(0.3, 100 * count / most)
-    return (
-        f'<tr class="{css}"><td>{text(stage)}</td><td>{text(label)}</td><td '
-        f'class="n">{count:,}</td>'
-        f'<td><div class="bar" style="width:{width:.1f}%"></div></td></tr>'
-    )
-
-
-def _strip(item_id: str | None, strips: Mapping[str, bytes] | None) -> str:
-    strip = (strips or {}).get(item_id or "")
-    return image_tag(strip, alt="film strip") if strip else ""
-
-
-def _sentence(row: Mapping, strips: Mapping[str, bytes] | None) -> str:
-    verdict = {True: "teaches", False: "does not teach", None: "undecided"}[row["actionable"]]
-    seen = (
-        "no window"
-        if row["window"] is None
-        else f"{row['demonstration']} at {row['score']:.2f}; {row['moved']:.1%} moves"
-    )
-    css = "in" if row["kept"] else "out"
-    return (
-        f'<tr><td class="n">{clock(row["start_s"])}</td><td>{text(row["text"])}</td>'
-        f"<td>{verdict}: "
-        f"{text(row['reason'])}</td><td>{text(seen)}{_strip(row['window'], strips)}</td>"
-        f'<td class="{css}">{text(row["ended"])}</td></tr>'
-    )
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -318,26 +201,25 @@ def _sentence(row: Mapping, strips: Mapping[str, bytes] | None) -> str:
 
 def read(run: str) -> Funnel:
     """The funnel of a run whose 01 and 02 are complete; later stages join in where they are."""
-    curation, pairing = (
-        artifacts.open_stage(run, "01_curation"),
-        artifacts.open_stage(run, "02_pairing"),
-    )
-    stages = {"01_curation": curation, "02_pairing": pairing}
-    for name in artifacts.STAGES[2:]:
-        if artifacts.is_complete(artifacts.holder(run, name), name):
-            stages[name] = artifacts.open_stage(run, name)
+    complete = {
+        name: artifacts.open_stage(run, name)
+        for name in artifacts.STAGES
+        if name in NEEDED or artifacts.is_complete(artifacts.holder(run, name), name)
+    }
     dropped = {
         name: stage.table("dropped")
-        for name, stage in stages.items()
+        for name, stage in complete.items()
         if "dropped.parquet" in stage.manifest["outputs"]
     }
-    tables = (
+    curation, pairing = (complete[name] for name in NEEDED)
+    return funnel(
         curation.table("videos"),
         curation.table("narrations"),
         pairing.table("judged"),
         pairing.table("clips"),
+        dropped,
+        retrieved_queries.video_files(run),
     )
-    return funnel(*tables, dropped, retrieved_queries.video_files(run))
 
 
 def funnel(
@@ -351,34 +233,21 @@ def funnel(
     """The funnel of these tables; ``dropped`` by stage. Verdicts that drop nothing from a table are
     losses, too.
     """
-    sentences = _sentences(
-        narrations, judged, clips, dropped.get("02_pairing", pl.DataFrame(schema=LOSSES))
-    )
+    none = pl.DataFrame(schema=LOSSES)
+    sentences = _sentences(narrations, judged, clips, dropped.get("02_pairing", none))
     losses = _losses(narrations, judged, dropped)
-    order = {stage: at for at, stage in enumerate(artifacts.STAGES)}
+    order = pl.col("stage").replace_strict({name: at for at, name in enumerate(artifacts.STAGES)})
     reasons = losses.group_by("stage", "item_kind", "reason").agg(count=pl.len())
-    reasons = reasons.sort(
-        pl.col("stage").replace_strict(order), "count", "reason", descending=[False, True, False]
-    )
-    taught = narrations["actionable"].sum()
+    reasons = reasons.sort(order, "count", "reason", descending=[False, True, False])
+    splits = clips.group_by(pl.col("split").cast(pl.String)).len().sort("split").rows()
     steps = [
         ("01_curation", "videos that could be read", videos.height),
         ("01_curation", "sentences", narrations.height),
-        ("01_curation", "sentences that teach", int(taught or 0)),
+        ("01_curation", "sentences that teach", int(narrations["actionable"].sum() or 0)),
         ("02_pairing", "windows cut", judged.height),
-        (
-            "02_pairing",
-            "windows under words that teach",
-            judged.filter(pl.col("said") != "none").height,
-        ),
+        ("02_pairing", "windows under words that teach", int((judged["said"] != "none").sum())),
         ("02_pairing", "clips kept", clips.height),
-        *(
-            ("02_pairing", f"clips for {split}", count)
-            for split, count in clips.group_by(pl.col("split").cast(pl.String))
-            .len()
-            .sort("split")
-            .iter_rows()
-        ),
+        *(("02_pairing", f"clips for {split}", count) for split, count in splits),
     ]
     return Funnel(steps, losses, reasons, videos, sentences, files)
 

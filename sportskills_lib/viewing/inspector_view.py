@@ -8,35 +8,42 @@ at; each step makes a new one, so that a test presses keys without a browser. Al
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
 from sportskills_lib.report import cases
-from sportskills_lib.viewing import pictures
-from sportskills_lib.viewing.markup import clock, image_tag, plain, style_tag, text, video_tag
-from sportskills_lib.viewing.retrieved_queries import QueryResults
+from sportskills_lib.viewing.markup import clock, plain, style_tag, template
+from sportskills_lib.viewing.previews import animation
+from sportskills_lib.viewing.retrieved_queries import RELEVANT, UNJUDGED, QueryResults
 
 ALL, FAILURES, NEAR, APART = "all, worst first", "failures", "near misses", "largest disagreement"
 SHOWS = (ALL, FAILURES, NEAR, APART)
-CLASSES = {cases.OWN: "own", cases.SAME_CUE: "cue", cases.SAME_SKILL: "skill", cases.OTHER: "other"}
-SIGNS = {cases.OWN: "✓", cases.SAME_CUE: "≈", cases.SAME_SKILL: "○", cases.OTHER: "✗"}
+LOOKS = {  # mark → class in style.css, sign
+    cases.OWN: ("own", "✓"),
+    cases.SAME_CUE: ("cue", "≈"),
+    cases.SAME_SKILL: ("skill", "○"),
+    cases.OTHER: ("other", "✗"),
+    UNJUDGED: ("unknown", "–"),
+}
 TOP, PAGE = 5, 40
-MOST_ANSWERS, MOST_STILLS = 1000, 1000  # small pictures kept in memory, some 10 kB each
+KEPT = 1000  # answers and small pictures kept in memory, some 10 kB each
+STILL_PX, STILL_FRAMES = 128, 8
 # of films in one step, as they stand in the page; what is beyond it stays a small picture
 BUDGET_BYTES = 1_500_000
-PREFERRED = {
-    "narrations": (
-        "narrations/text_to_video/within_sport",
-        "narrations/text_to_video/across_sports",
-    ),
-    "learners": ("vlm_lora", "encoder_narrations"),
+SHOWN_FIRST = {  # ends of names: the first that is there is shown, the next stands beside it
+    "narrations": [
+        f"{arm}/text_to_video/{scope}"
+        for scope in ("within_sport", "across_sports")
+        for arm in ("narrations", "activity_skill", "zero_shot")
+    ],
+    "learners": ["vlm_lora", "encoder_narrations", "same_skill_random"],
 }
-RIVALS = {
-    "narrations": ("activity_skill", "zero_shot"),
-    "learners": ("encoder_narrations", "same_skill_random"),
-}
+HTML = template("inspector.jinja")
 
 
 @dataclass(frozen=True)
@@ -55,105 +62,81 @@ class InspectorState:
     top: int = TOP
 
 
-@dataclass(frozen=True)
 class Inspector:
-    """The view over one kind of questions."""
+    """The view over one kind of questions. The latest lists, answers and pictures are kept."""
 
-    results: QueryResults
-    _lists: dict[InspectorState, pl.DataFrame] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-    _answers: dict[tuple[str, str], list[dict]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-    _stills: dict[str, bytes | None] = field(default_factory=dict, compare=False, repr=False)
+    def __init__(self, results: QueryResults):
+        self.results = results
+        self._list = lru_cache(16)(self._find)
+        self._hits = lru_cache(KEPT)(self._read_hits)
+        self._still = lru_cache(KEPT)(self._make_still)
 
     def start(self) -> InspectorState:
         """The state that is shown first: narrations against labels of skills, or the relevance
         model against 03.
         """
         systems = self.results.systems()
-        ends = PREFERRED[self.results.kind]
-        system = next((name for end in ends for name in systems if name.endswith(end)), systems[0])
-        first = (
-            [system.replace("/narrations/", f"/{rival}/") for rival in RIVALS["narrations"]]
-            if "/narrations/" in system
-            else [name for rival in RIVALS["learners"] for name in systems if name.endswith(rival)]
-        )
-        other = next((name for name in first if name in systems and name != system), "")
-        return InspectorState(system, other)
+        ends = SHOWN_FIRST[self.results.kind]
+        named = (next((name for name in systems if name.endswith(end)), "") for end in ends)
+        return InspectorState(*([name for name in named if name] or systems)[:2])
 
-    def sports(self) -> list[str]:
-        """Sports that were asked about."""
-        return sorted(self.results.queries["sport"].unique())
-
-    def skills(self, sport: str) -> list[str]:
-        """Skills of a sport, or of all."""
-        queries = self.results.queries
-        chosen = queries.filter(pl.col("sport") == sport) if sport else queries
-        return sorted(chosen["skill"].drop_nulls().unique())
+    def choices(self, state: InspectorState) -> dict[str, list[str]]:
+        """What each setting of a state may be; "" is none, or all."""
+        queries, systems = self.results.queries, self.results.systems()
+        skills = queries.filter(pl.lit(not state.sport) | (pl.col("sport") == state.sport))["skill"]
+        return {
+            "system": systems,
+            "other": ["", *systems],
+            "sport": ["", *sorted(queries["sport"].unique())],
+            "skill": ["", *sorted(skills.drop_nulls().unique())],
+            "show": list(SHOWS),
+        }
 
     def matching_queries(self, state: InspectorState) -> pl.DataFrame:
-        """query_id, text, place, other_place of the queries that the state lets through, in its
-        order.
+        """The queries that the state lets through, in its order, with place and other_place of
+        their first relevant clip.
         """
-        key = replace(state, number=0, top=TOP)
-        if key not in self._lists:
-            if len(self._lists) >= 16:
-                self._lists.clear()
-            self._lists[key] = self._list(key)
-        return self._lists[key]
+        return self._list(replace(state, number=0, top=TOP))
 
-    def _list(self, state: InspectorState) -> pl.DataFrame:
-        queries, near = self.results.queries, self.results.near
-        if state.sport:
-            queries = queries.filter(pl.col("sport") == state.sport)
-        if state.skill:
-            queries = queries.filter(pl.col("skill") == state.skill)
-        if words := state.words.strip().lower():
-            hay = pl.concat_str(pl.col("text").str.to_lowercase(), pl.lit(" "), "query_id")
-            queries = queries.filter(hay.str.contains(words, literal=True))
-        places = self.results.places
-        none = pl.DataFrame(schema={"query_id": pl.String, "place": pl.Float64})
-        full = queries.select("query_id", "text").join(
-            places.get(state.system, none), on="query_id", how="left"
+    def _find(self, state: InspectorState) -> pl.DataFrame:
+        chosen = {"sport": state.sport, "skill": state.skill}
+        hay = pl.concat_str("text", pl.lit(" "), "query_id", ignore_nulls=True).str.to_lowercase()
+        found = self.results.queries.filter(
+            hay.str.contains(state.words.strip().lower(), literal=True),
+            **{name: value for name, value in chosen.items() if value},
         )
-        theirs = places.get(state.other, none).rename({"place": "other_place"})
-        full = full.join(theirs, on="query_id", how="left")
-        place = pl.col("place").fill_null(float("inf"))
-        apart = (1 / place - 1 / pl.col("other_place").fill_null(float("inf"))).abs()
-        if state.show == FAILURES:
-            full = full.filter(place > near)
-        elif state.show == NEAR:
-            full = full.filter((place > near) & (place <= 2 * near))
-        elif state.show == APART:
-            return full.filter(apart > 0).sort(apart, "query_id", descending=[True, False])
-        return full.sort(place, "query_id", descending=[state.show != NEAR, False])
+        none = pl.DataFrame(schema={"query_id": pl.String, "place": pl.Float64})
+        for name, system in (("place", state.system), ("other_place", state.other)):
+            theirs = self.results.places.get(system, none).rename({"place": name})
+            found = found.join(theirs, on="query_id", how="left")
+        place, other = (pl.col(name).fill_null(np.inf) for name in ("place", "other_place"))
+        apart, near = (1 / place - 1 / other).abs(), self.results.near
+        let_through = {
+            ALL: pl.lit(True),
+            FAILURES: place > near,
+            NEAR: (place > near) & (place <= 2 * near),
+            APART: apart > 0,
+        }
+        order = apart if state.show == APART else place
+        kept = found.filter(let_through[state.show])
+        return kept.sort(order, "query_id", descending=[state.show != NEAR, False])
 
     # ---------------------------------------------------------------------------------------- steps
 
     def moved(self, state: InspectorState, by: int) -> InspectorState:
         """``by`` queries on; the ends of the list hold."""
-        return replace(
-            state, number=max(0, min(state.number + by, self.matching_queries(state).height - 1))
-        )
+        last = self.matching_queries(state).height - 1
+        return replace(state, number=max(0, min(state.number + by, last)))
 
-    def cycled(self, state: InspectorState, name: str, by: int = 1) -> InspectorState:
+    def cycled(self, state: InspectorState, name: str) -> InspectorState:
         """The next system, other, sport, skill or show, around the end; the list begins anew."""
-        values = {
-            "system": self.results.systems(),
-            "other": ["", *self.results.systems()],
-            "sport": ["", *self.sports()],
-            "skill": ["", *self.skills(state.sport)],
-            "show": list(SHOWS),
-        }[name]
-        now = getattr(state, name)
-        after = values[(values.index(now) + by) % len(values)] if now in values else values[0]
-        return self.choose(state, **{name: after})
+        values, now = self.choices(state)[name], getattr(state, name)
+        after = values.index(now) + 1 if now in values else 0
+        return self.choose(state, **{name: values[after % len(values)]})
 
     def choose(self, state: InspectorState, **values: str) -> InspectorState:
         """A state with other values; another sport forgets the skill, and the list begins anew."""
-        if "sport" in values and values["sport"] != state.sport:
+        if values.get("sport", state.sport) != state.sport:
             values = {"skill": ""} | values
         return replace(state, number=0, **values)  # type: ignore[arg-type]
 
@@ -161,19 +144,17 @@ class Inspector:
         """Both systems in each other's place, at the same query where the list holds it."""
         if not state.other:
             return state
-        now = self.query_id(state)
         turned = replace(state, system=state.other, other=state.system)
-        return self.at_query(turned, now)
+        ids, now = self.matching_queries(turned)["query_id"].to_list(), self.query(state)
+        return replace(
+            turned, number=ids.index(now["query_id"]) if now and now["query_id"] in ids else 0
+        )
 
-    def at_query(self, state: InspectorState, query_id: str | None) -> InspectorState:
-        """The state at this query, or at the first of the list."""
-        ids = self.matching_queries(state)["query_id"].to_list()
-        return replace(state, number=ids.index(query_id) if query_id in ids else 0)
-
-    def query_id(self, state: InspectorState) -> str | None:
-        """The query that the state is at; None of an empty list."""
+    def query(self, state: InspectorState) -> dict[str, Any] | None:
+        """The row of :meth:`matching_queries` that the state is at; None of an empty list."""
         listed = self.matching_queries(state)
-        return listed["query_id"][min(state.number, listed.height - 1)] if listed.height else None
+        number = min(state.number, listed.height - 1)
+        return listed.row(number, named=True) if listed.height else None
 
     def query_options(self, state: InspectorState) -> list[tuple[str, int]]:
         """(label, number) of the queries around the state's: a list that a browser can bear,
@@ -192,54 +173,46 @@ class Inspector:
         """The items that the state shows, the query first, then by rank: films of them are wanted
         in this order.
         """
-        query_id = self.query_id(state)
-        if query_id is None:
+        if (query := self.query(state)) is None:
             return []
-        query = self.results.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
-        rows = [
-            self._hits(name, query_id)[: state.top] for name in (state.system, state.other) if name
-        ]
-        ranked = [(hit["rank"], hit["clip_id"]) for row in rows for hit in row]
-        return list(dict.fromkeys([query["shown"], *(clip for _, clip in sorted(ranked))]))
+        systems = [name for name in (state.system, state.other) if name]
+        hits = [hit for name in systems for hit in self._hits(name, query["query_id"])[: state.top]]
+        ranked = sorted((hit["rank"], hit["clip_id"]) for hit in hits)
+        return list(dict.fromkeys([query["shown"], *(clip for _, clip in ranked)]))
 
     def html(self, state: InspectorState, films: Mapping[str, bytes] | None = None) -> str:
         """The state as a fragment; ``films`` (MP4 by item) play where they are given, small
         pictures elsewhere.
         """
-        listed, query_id = self.matching_queries(state), self.query_id(state)
         where = " · ".join((state.show, state.sport or "all sports", state.skill or "all skills"))
-        if query_id is None:
-            empty = (
-                "Choose a second system to see where two differ."
-                if state.show == APART and not state.other
-                else ""
-            )
-            return view(f"<p>{text(where)}: no query. {empty}</p>")
-        query = self.results.queries.row(by_predicate=pl.col("query_id") == query_id, named=True)
-        playing = self._within_budget(state, films or {})
-        head = (
-            f'<p class="soft">{min(state.number, listed.height - 1) + 1} of {listed.height} '
-            f"queries · {text(where)}"
-            f" · {text(query_id)}</p><p>{text(query['sport'])}, "
-            f"{text(query['skill'] or 'no skill')} · "
-            f"<q>{text(query['text'])}</q></p>"
+        if (query := self.query(state)) is None:
+            alone = state.show == APART and not state.other
+            return str(HTML.view(HTML.empty(where, alone)))
+        count, playing = (
+            self.matching_queries(state).height,
+            self._within_budget(state, films or {}),
         )
+        pairs = (state.system, state.other, "place"), (state.other, state.system, "other_place")
+        answers = [
+            {
+                "name": arm_name(system),
+                "told": f"{self.results.goal}: {_rank(query[place])}",
+                "hits": self._answer(system, other, query, state, playing),
+            }
+            for system, other, place in pairs
+            if system
+        ]
         own = "asked for" if self.results.kind == "narrations" else "the learner"
-        question = (
-            f'<div class="asked">{self._figure(query["shown"], "query", own, [], playing)}</div>'
-        )
-        row = listed.row(min(state.number, listed.height - 1), named=True)
-        systems = [(state.system, state.other, row["place"])]
-        systems += [(state.other, state.system, row["other_place"])] if state.other else []
-        answers = "".join(self._answer(*each, query, state, playing) for each in systems)
-        return view(f'{head}<div class="both">{question}<div>{answers}</div></div>')
+        shown = self._figure(query["shown"], playing, look="query", label=own)
+        number = min(state.number + 1, count)
+        return str(HTML.view(HTML.query(where, number, count, query, shown, answers)))
 
     def page(
         self, states: Iterable[InspectorState], films: Mapping[str, bytes] | None = None
     ) -> str:
         """Several states below each other with their style, for where no widget can run."""
-        parts = "".join(f"<h4>{text(state.show)}</h4>{self.html(state, films)}" for state in states)
-        return style_tag() + view(self.legend()) + parts
+        parts = "".join(f"<h4>{state.show}</h4>{self.html(state, films)}" for state in states)
+        return f"{style_tag()}{self.legend()}{parts}"
 
     def cases(self) -> list[InspectorState]:
         """The states that a page shows: the first of every filter that lets something through."""
@@ -248,121 +221,65 @@ class Inspector:
         return [state for state in wanted if self.matching_queries(state).height] or [begin]
 
     def legend(self) -> str:
-        """What marks and filters mean."""
-        near = self.results.near
-        marks = "; ".join(f"{SIGNS[mark]} {mark}" for mark in cases.MARKS)
-        if self.results.kind == "learners":
-            who = " of simulated raters" if self.results.simulated else ""
-            marks = (
-                f"✓ mean grade{who} of 2 or more (it helps); ○ 1 or more; ✗ less; – nobody "
-                "graded it"
-            )
-        return (
-            f'<p class="soft">{text(marks)}. A failure: {text(self.results.goal)} is not among '
-            f"the first {near}. "
-            f"A near miss: it is at rank {near + 1} to {2 * near}. Disagreement: the "
-            "difference of 1 / rank. "
-            f"Yellow: right, and not among the first {metrics.HEADLINE_K} of the other system.</p>"
-        )
+        """What marks and filters mean, as a fragment."""
+        results = self.results
+        marks = "; ".join(f"{LOOKS[mark][1]} {mark}" for mark in cases.MARKS)
+        if results.kind == "learners":
+            who = " of simulated raters" if results.simulated else ""
+            marks = f"✓ mean grade{who} of 2 or more (it helps); ○ 1 or more; ✗ less; – {UNJUDGED}"
+        legend = HTML.legend(marks, results.goal, results.near, metrics.HEADLINE_K)
+        return str(HTML.view(legend))
 
-    def _hits(self, system: str, query_id: str) -> list[dict]:
+    def _read_hits(self, system: str, query_id: str) -> list[dict[str, Any]]:
         """All that is known of the system's answer, in order of rank."""
-        key = (system, query_id)
-        if key not in self._answers:
-            if len(self._answers) >= MOST_ANSWERS:
-                self._answers.clear()
-            found = self.results.hits[system].filter(pl.col("query_id") == query_id).to_dicts()
-            self._answers[key] = sorted(found, key=lambda hit: hit["rank"])
-        return self._answers[key]
+        found = self.results.hits[system].filter(pl.col("query_id") == query_id).to_dicts()
+        return sorted(found, key=lambda hit: hit["rank"])
 
     def _answer(
         self,
         system: str,
         other: str,
-        place: float | None,
-        query: dict,
+        query: dict[str, Any],
         state: InspectorState,
         films: Mapping[str, bytes],
-    ) -> str:
-        theirs = (
-            {hit["clip_id"]: hit["rank"] for hit in self._hits(other, query["query_id"])}
-            if other
-            else {}
-        )
+    ) -> list[dict[str, Any]]:
+        """What the template shows of the system's first clips."""
+        theirs = self._hits(other, query["query_id"]) if other else []
+        ranks = {hit["clip_id"]: hit["rank"] for hit in theirs}
         figures = []
         for hit in self._hits(system, query["query_id"])[: state.top]:
             clip, rank = hit["clip_id"], hit["rank"]
-            mark = self.results.mark(query, clip)
-            css, sign = self._class(query, clip, mark)
-            lines = [f"score {hit['score']:.3f}"]
+            mark, there = self.results.mark(query, clip), ranks.get(clip)
+            look, sign = LOOKS[mark]
+            line = f"score {hit['score']:.3f}"
             if other:
-                there = theirs.get(clip)
-                css += " only" if not there and self.results.is_relevant(query, clip) else ""
-                lines.append(
-                    f"both: rank {rank}"
-                    if there == rank
-                    else f"other: rank {there}"
-                    if there
-                    else "only here"
-                )
-            figures.append(self._figure(clip, css, f"{rank} {sign} {mark}", lines, films))
-        told = f"{self.results.goal}: {_rank(place)}"
-        return (
-            f'<div class="system"><p><b>{text(arm_name(system))}</b> · {text(told)}</p>'
-            f'<div class="row">{"".join(figures)}</div></div>'
-        )
+                elsewhere = f"other: rank {there}" if there else "only here"
+                line += f" · both: rank {rank}" if there == rank else f" · {elsewhere}"
+                look += " only" if not there and mark in RELEVANT else ""
+            grade = self.results.grades.get((query["query_id"], clip))
+            told = mark if grade is None else f"grade {grade:.1f}"
+            figures.append(
+                self._figure(clip, films, look=look, label=f"{rank} {sign} {told}", line=line)
+            )
+        return figures
 
-    def _class(self, query: dict, clip_id: str, mark: str) -> tuple[str, str]:
-        if self.results.kind == "narrations":
-            return CLASSES[mark], SIGNS[mark]
-        grade = self.results.grades.get(query["query_id"], {}).get(clip_id)
-        if grade is None:
-            return "unknown", "–"
-        return (
-            ("own", "✓")
-            if self.results.is_relevant(query, clip_id)
-            else ("skill", "○")
-            if grade >= 1
-            else ("other", "✗")
-        )
-
-    def _figure(
-        self, item_id: str, css: str, label: str, lines: list[str], films: Mapping[str, bytes]
-    ) -> str:
-        row = self.results.items.rows.get(item_id)
+    def _figure(self, item_id: str, films: Mapping[str, bytes], **shown: str) -> dict[str, Any]:
+        """What the template shows of an item; ``shown``: its look, its label and a line below."""
         said, where = "", f"{item_id} is not in clips.parquet"
-        if row:
-            said = row["said"] or ""
-            at = (
-                f"{row['video_id']} {clock(row['start_s'])}–{clock(row['end_s'])}, "
-                f"{row['demonstration']}"
-            )
-            where = " · ".join(filter(None, (at, row["title"], row["channel"])))
-        if item_id in films:
-            picture = video_tag(films[item_id])
-        elif still := self._still(item_id):
-            picture = image_tag(still, alt=f"clip {item_id}")
-        else:
-            picture = '<div class="none">no picture</div>'
-        caption = [
-            f'<div class="mark">{text(label)}</div>',
-            f"<div>{text(' · '.join(lines))}</div>" if lines else "",
-            f'<div class="said">{text(said, limit=240)}</div>' if said else "",
-            f'<div class="where">{text(where, limit=200)}</div>',
-        ]
-        return (
-            f'<figure class="{css}">{picture}<figcaption>{"".join(caption)}</figcaption></figure>'
-        )
+        if row := self.results.items.rows.get(item_id):
+            times = f"{clock(row['start_s'])}–{clock(row['end_s'])}"
+            at = ", ".join(filter(None, (f"{row['video_id']} {times}", row["demonstration"])))
+            said, where = row["said"], " · ".join(filter(None, (at, row["title"], row["channel"])))
+        film = films.get(item_id)
+        pictures = {"film": film, "still": None if film else self._still(item_id)}
+        return {"id": item_id, "said": said, "where": where, "line": "", **pictures, **shown}
 
-    def _still(self, item_id: str) -> bytes | None:
-        if item_id not in self._stills:
-            if len(self._stills) >= MOST_STILLS:
-                self._stills.clear()
-            frames = self.results.items.pictures(item_id)
-            self._stills[item_id] = (
-                None if frames is None else pictures.animation(pictures.smaller(frames), effort=0)
-            )
-        return self._stills[item_id]
+    def _make_still(self, item_id: str) -> bytes | None:
+        frames = self.results.items.pictures(item_id)
+        if frames is None:
+            return None
+        step = max(1, len(frames) // STILL_FRAMES)
+        return animation(frames[::step], side_px=STILL_PX, effort=0)
 
     def _within_budget(self, state: InspectorState, films: Mapping[str, bytes]) -> dict[str, bytes]:
         """The films that this step may send: the query's first, then by rank, each counted as often
@@ -375,11 +292,6 @@ class Inspector:
             if item in films and spent <= BUDGET_BYTES:
                 chosen[item] = films[item]
         return chosen
-
-
-def view(body: str) -> str:
-    """``body`` in the style of the inspector."""
-    return f'<div class="sk-view inspector">{body}</div>'
 
 
 def arm_name(system: str) -> str:

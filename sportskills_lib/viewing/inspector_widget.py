@@ -17,29 +17,21 @@ from sportskills_lib.viewing import inspector_view, retrieved_queries
 from sportskills_lib.viewing.inspector_view import Inspector, InspectorState, arm_name
 from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
 from sportskills_lib.viewing.markup import document, plain
-from sportskills_lib.viewing.preview_loader import PreviewLoader
-from sportskills_lib.viewing.previews import preview_cache
+from sportskills_lib.viewing.previews import PreviewLoader, Span, preview_cache
 from sportskills_lib.viewing.retrieved_queries import QueryResults
 
-LABELS = {
-    "j": "next query",
-    "k": "previous query",
-    "f": "next filter",
-    "s": "next sport",
-    "d": "next skill",
-    "a": "next system",
-    "b": "next second system",
-    "x": "swap systems",
-    "t": f"top {inspector_view.TOP} or {metrics.HEADLINE_K}",
-    "v": "films on or off",
-    "g": "first query",
-    "m": "narrations or learners",
+SETTINGS = {
+    "system": "system",
+    "other": "compare with",
+    "sport": "sport",
+    "skill": "skill",
+    "show": "show",
 }
 
 
 class InspectorWidget:
-    """``widget`` is what a notebook displays; ``state`` what is looked at; :meth:`press` does what
-    a key does.
+    """``widget`` is what a notebook displays; ``state`` what is looked at; the keys are
+    ``keyboard``'s.
 
     Films come from ``cache`` or are made in the background (``films``: whether at all); until then
     small pictures move.
@@ -56,66 +48,44 @@ class InspectorWidget:
             raise ValueError("there is nothing to inspect: no query was asked in this run")
         self.views = [Inspector(asked) for asked in kinds]
         self.view, self.playing = self.views[0], films
-        self.state, self._filling, self._drawing = self.view.start(), False, threading.RLock()
+        self._filling, self._drawing = False, threading.RLock()
         self.output, self.legend = ipywidgets.HTML(), ipywidgets.HTML()
-        self.keyboard = Keyboard(self._handlers(), LABELS)
+        self.keyboard = Keyboard(self._keys())
         self.films = PreviewLoader(
             self._span, cache=cache, ready=self._draw, failed=self.keyboard.show_error
         )
+        wide = {"description_width": "6.5em"}
         self.controls: dict[str, Any] = {
-            "system": ipywidgets.Dropdown(description="system"),
-            "other": ipywidgets.Dropdown(
-                description="compare with", style={"description_width": "6.5em"}
-            ),
-            "sport": ipywidgets.Dropdown(description="sport"),
-            "skill": ipywidgets.Dropdown(description="skill"),
-            "show": ipywidgets.Dropdown(description="show", options=list(inspector_view.SHOWS)),
-            "words": ipywidgets.Text(description="with words", continuous_update=False),
+            name: ipywidgets.Dropdown(description=label, style=wide)
+            for name, label in SETTINGS.items()
         }
-        self.query = ipywidgets.Dropdown(description="query", layout={"width": "auto"})
-        guard = self.keyboard.guard
-        for name, control in self.controls.items():
-            control.observe(
-                guard(lambda change, name=name: self._choose(name, change["new"])), "value"
-            )
-        self.query.observe(guard(lambda change: self._jump(change["new"])), "value")
+        self.controls["words"] = ipywidgets.Text(
+            description="with words", continuous_update=False, style=wide
+        )
         controls = ipywidgets.Box(
             [*self.controls.values()], layout={"display": "flex", "flex_flow": "row wrap"}
         )
+        self.query = ipywidgets.Dropdown(description="query", layout={"width": "auto"})
+        for name, control in {**self.controls, "number": self.query}.items():
+            control.observe(
+                self.keyboard.guard(lambda change, name=name: self._choose(name, change["new"])),
+                "value",
+            )
         self.widget = self.keyboard.box(
             controls, self.query, self.keyboard, self.output, self.legend
         )
-        self.go(self.state)
-
-    def press(self, key: str) -> str:
-        """Do what a key does, raise what it raised, and return the HTML shown."""
-        self.keyboard.press(key)
-        return str(self.output.value)
+        self.go(self.view.start())
 
     def go(self, state: InspectorState) -> None:
         """Show this state; the controls follow."""
-        self.state = state
-        options = {
-            "system": [(arm_name(name), name) for name in self.view.results.systems()],
-            "other": [
-                ("none", ""),
-                *((arm_name(name), name) for name in self.view.results.systems()),
-            ],
-            "sport": [("all", ""), *((plain(name, limit=80), name) for name in self.view.sports())],
-            "skill": [
-                ("all", ""),
-                *((plain(name, limit=80), name) for name in self.view.skills(state.sport)),
-            ],
-        }
-        self._filling = True
+        self.state, self._filling = state, True
         try:
+            for name, values in self.view.choices(state).items():
+                self.controls[name].options = [(_label(name, value), value) for value in values]
+            self.query.options = self.view.query_options(state)
             for name, control in self.controls.items():
-                _fill(control, options.get(name), getattr(state, name))
-            _fill(
-                self.query,
-                self.view.query_options(state),
-                state.number if self.view.matching_queries(state).height else None,
-            )
+                control.value = getattr(state, name)
+            self.query.value = state.number if self.query.options else None
         finally:
             self._filling = False
         self._draw()
@@ -125,65 +95,57 @@ class InspectorWidget:
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the films' thread may draw at the same time
-            self.output.value = self.view.html(
-                self.state, self.films.have() if self.playing else None
-            )
-            self.legend.value = inspector_view.view(self.view.legend())
+            films = self.films.have() if self.playing else None
+            self.output.value = self.view.html(self.state, films)
+            self.legend.value = self.view.legend()
 
-    def _span(self, item_id: str) -> Any:
-        return next(
-            (span for view in self.views if (span := view.results.items.span(item_id))), None
-        )
+    def _span(self, item_id: str) -> Span | None:
+        spans = (view.results.items.span(item_id) for view in self.views)
+        return next(filter(None, spans), None)
 
-    def _choose(self, name: str, value: str) -> None:
-        if not self._filling:
+    def _choose(self, name: str, value: Any) -> None:
+        if name == "number" and not self._filling and value is not None:
+            self.go(replace(self.state, number=value))
+        elif not self._filling:
             self.go(self.view.choose(self.state, **{name: value or ""}))
 
-    def _jump(self, number: int | None) -> None:
-        if not self._filling and number is not None:
-            self.go(replace(self.state, number=number))
-
-    def _handlers(self) -> dict[str, Action]:
+    def _keys(self) -> dict[str, tuple[str, Action]]:
         def cycle(name: str) -> Action:
             return lambda: self.go(self.view.cycled(self.state, name))
 
-        found: dict[str, Action] = {
-            "j": lambda: self.go(self.view.moved(self.state, 1)),
-            "k": lambda: self.go(self.view.moved(self.state, -1)),
-            "f": cycle("show"),
-            "s": cycle("sport"),
-            "d": cycle("skill"),
-            "a": cycle("system"),
-            "b": cycle("other"),
-            "x": lambda: self.go(self.view.swapped(self.state)),
-            "t": lambda: self.go(
-                replace(
-                    self.state,
-                    top=metrics.HEADLINE_K
-                    if self.state.top == inspector_view.TOP
-                    else inspector_view.TOP,
-                )
-            ),
-            "v": self._toggle,
-            "g": lambda: self.go(replace(self.state, number=0)),
+        short, long = inspector_view.TOP, metrics.HEADLINE_K
+        return {
+            "j": ("next query", lambda: self.go(self.view.moved(self.state, 1))),
+            "k": ("previous query", lambda: self.go(self.view.moved(self.state, -1))),
+            "f": ("next filter", cycle("show")),
+            "s": ("next sport", cycle("sport")),
+            "d": ("next skill", cycle("skill")),
+            "a": ("next system", cycle("system")),
+            "b": ("next second system", cycle("other")),
+            "x": ("swap systems", lambda: self.go(self.view.swapped(self.state))),
+            "t": (f"top {short} or {long}", self._show_more),
+            "v": ("films on or off", self._toggle),
+            "g": ("first query", lambda: self.go(replace(self.state, number=0))),
+            **({"m": ("narrations or learners", self._turn)} if len(self.views) > 1 else {}),
         }
-        return found | ({"m": self._turn} if len(self.views) > 1 else {})
+
+    def _show_more(self) -> None:
+        short, long = inspector_view.TOP, metrics.HEADLINE_K
+        self.go(replace(self.state, top=long if self.state.top == short else short))
 
     def _toggle(self) -> None:
         self.playing = not self.playing
         self.go(self.state)
 
     def _turn(self) -> None:
-        self.view = self.views[(self.views.index(self.view) + 1) % len(self.views)]
+        self.view = self.views[self.views.index(self.view) - 1]
         self.go(self.view.start())
 
 
-def _fill(control: Any, options: Any, value: Any) -> None:
-    """Give a control its options and value, and send only what changed."""
-    if options is not None and tuple(options) != tuple(control.options):
-        control.options = options
-    if control.value != value:
-        control.value = value
+def _label(setting: str, value: str) -> str:
+    if not value:
+        return "none" if setting == "other" else "all"
+    return arm_name(value) if setting in ("system", "other") else plain(value, limit=80)
 
 
 def inspect_here(kinds: Sequence[QueryResults], *, keep: Path, about: str = "") -> Any:
@@ -234,30 +196,22 @@ def finding(kinds: Sequence[QueryResults], counted: pl.DataFrame) -> str:
     """
     told = []
     for view in map(Inspector, kinds):
-        state = view.start()
-        row = counted.row(
-            by_predicate=(pl.col("kind") == view.results.kind) & (pl.col("system") == state.system),
-            named=True,
-        )
-        failed = view.matching_queries(replace(state, show=inspector_view.FAILURES))
-        share, near = row["failures"] / row["queries"], row["near_misses"]
+        state, kind = view.start(), view.results.kind
+        mine = (pl.col("kind") == kind) & (pl.col("system") == state.system)
+        _, _, queries, _, near, failures = counted.row(by_predicate=mine)
         text = (
-            f"**{view.results.kind}, {arm_name(state.system)}: {row['failures']:,} of "
-            f"{row['queries']:,} fail "
-            f"({share:.0%})**, {near:,} of them nearly not"
+            f"**{kind}, {arm_name(state.system)}: {failures:,} of {queries:,} fail "
+            f"({failures / queries:.0%})**, {near:,} of them nearly not"
         )
-        if failed.height:
-            asked = view.results.queries.select(
-                "sport", failed=pl.col("query_id").is_in(failed["query_id"].implode())
-            )
-            lost = asked.group_by("sport").agg(pl.col("failed").sum(), asked=pl.len())
-            worst = lost.sort(
-                pl.col("failed") / pl.col("asked"), "sport", descending=[True, False]
-            ).row(0, named=True)
-            text += (
-                f"; most often in {plain(worst['sport'], limit=40)} ({worst['failed']} of "
-                f"{worst['asked']})"
-            )
+        if failures:
+            failed = view.matching_queries(replace(state, show=inspector_view.FAILURES))
+            asked = view.results.queries.group_by("sport").agg(asked=pl.len())
+            lost = failed.group_by("sport").agg(failed=pl.len()).join(asked, on="sport")
+            share = pl.col("failed") / pl.col("asked")
+            sport, lost_there, asked_there = lost.sort(
+                share, "sport", descending=[True, False]
+            ).row(0)
+            text += f"; most often in {plain(sport, limit=40)} ({lost_there} of {asked_there})"
         told.append(f"{text}.")
     return "\n\n".join(told) or "Nothing was asked in this run."
 

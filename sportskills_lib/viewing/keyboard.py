@@ -38,9 +38,9 @@ NAMES = {
 class Keyboard(anywidget.AnyWidget):
     """Buttons with keys, a comment field and a film player where wanted, and a line for errors.
 
-    ``handlers``: key → function, by the browsers' names (``KeyboardEvent.key``): "j", "1", " ",
-    "Enter", "ArrowLeft"; a capital letter counts as the small one unless it has a handler.
-    ``labels`` says what a key does. With ``player`` the films of the box are played by one clock, in
+    ``keys``: key → (what it does in words, function), by the browsers' names
+    (``KeyboardEvent.key``): "j", "1", " ", "Enter", "ArrowLeft"; a capital letter counts as the
+    small one unless it has a function. ``after`` is called after each, also if it raised. With ``player`` the films of the box are played by one clock, in
     the page alone. With ``comment_label`` there is a text field; what is typed goes to
     ``on_comment``.
     """
@@ -56,19 +56,19 @@ class Keyboard(anywidget.AnyWidget):
 
     def __init__(
         self,
-        handlers: Mapping[str, Action],
-        labels: Mapping[str, str],
+        keys: Mapping[str, tuple[str, Action]],
         *,
+        after: Action = lambda: None,
         player: bool = False,
         comment_label: str = "",
         on_comment: Callable[[str], None] | None = None,
     ):
         buttons = [
-            {"key": key, "name": NAMES.get(key, key), "label": labels.get(key, "")}
-            for key in handlers
+            {"key": key, "name": NAMES.get(key, key), "label": label}
+            for key, (label, _) in keys.items()
         ]
         super().__init__(buttons=buttons, player=player, comment_label=comment_label)
-        self._actions = {key: self.guard(action) for key, action in handlers.items()}
+        self._actions = {key: self.guard(action, after) for key, (_, action) in keys.items()}
         self._take_comment = self.guard(on_comment) if on_comment else None
         self.on_msg(self._receive)
 
@@ -92,16 +92,21 @@ class Keyboard(anywidget.AnyWidget):
         """Put another text into the comment field; what is still on its way from it is dropped."""
         self.comment = {"turn": self.comment["turn"] + 1, "text": text}
 
-    def guard(self, action: Callable[..., Any]) -> Callable[..., None]:
+    def guard(
+        self, action: Callable[..., Any], after: Action = lambda: None
+    ) -> Callable[..., None]:
         """``action`` for a callback: an error is shown with its type and message, and raised.
 
-        A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its
+        ``after`` is called then, also if it raised. A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its
         log. The next action that succeeds removes the message.
         """
 
         def run(*arguments: Any) -> None:
             try:
-                action(*arguments)
+                try:
+                    action(*arguments)
+                finally:
+                    after()
             except Exception as error:
                 self.show_error(error)
                 raise

@@ -1,5 +1,8 @@
-"""HTML of the views: text from strangers (titles, captions, channels, ids, messages) made safe,
-pictures and films inside the page, and whole pages that need no network.
+"""HTML of the views: templates whose every value is made safe, text from strangers (titles,
+captions, channels, ids, messages) first of all, and whole pages that need no network.
+
+A template (``*.jinja``, beside this module) holds the macros of one view. What it prints passes
+:func:`text`, unless it is a number or markup already; in an attribute it has to say ``|bare``.
 """
 
 from __future__ import annotations
@@ -9,16 +12,21 @@ import io
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
+
+import jinja2
 
 from sportskills_lib.plots import style
-from sportskills_lib.viewing.previews import Preview
 
 MAX_CHARACTERS = 400  # a page must stay a page
 STYLE_FILE = Path(__file__).with_name("style.css")
-POLICY = (
-    "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'"
-)
+
+
+class Html(str):
+    """Text that is HTML already: a template prints it as it is."""
+
+    def __html__(self) -> str:
+        return self
 
 
 def plain(value: object, *, limit: int = MAX_CHARACTERS) -> str:
@@ -28,70 +36,65 @@ def plain(value: object, *, limit: int = MAX_CHARACTERS) -> str:
     return style.plain(str(value)[: limit + 1], limit=limit)
 
 
-def text(value: object, *, limit: int = MAX_CHARACTERS, bare: bool = False) -> str:
+def text(value: object, limit: int = MAX_CHARACTERS, *, bare: bool = False) -> Html:
     """``value`` as HTML that can be nothing but text: escaped, truncated, without control
     characters or marks that reverse text, and isolated from its neighbours (``bare``: not isolated,
     for titles and attributes).
     """
     safe = escape(plain(value, limit=limit), quote=True)
-    return safe if bare or not safe else f"<bdi>{safe}</bdi>"
+    return Html(safe if bare or not safe else f"<bdi>{safe}</bdi>")
 
 
 def clock(seconds: float) -> str:
     """1:02.5, as players show it, to the tenth."""
-    tenths = round(10 * seconds)
-    minutes, rest = divmod(tenths, 600)
+    minutes, tenths = divmod(round(10 * seconds), 600)
     hours, minutes = divmod(minutes, 60)
-    end = f"{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-    return f"{hours}:{end}" if hours else end
-
-
-def image_tag(picture: bytes, *, alt: str) -> str:
-    """An <img> that carries its WebP with it."""
-    data = base64.b64encode(picture).decode()
-    return f'<img src="data:image/webp;base64,{data}" alt="{text(alt, bare=True)}">'
-
-
-def video_tag(film: bytes, attributes: str = "muted loop autoplay playsinline") -> str:
-    """A <video> that carries its MP4 with it."""
-    data = base64.b64encode(film).decode()
-    return f'<video src="data:video/mp4;base64,{data}" {attributes}></video>'
+    begin = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{begin}:{tenths / 10:04.1f}"
 
 
 @cache
-def style_tag() -> str:
+def style_tag() -> Html:
     """The style of all views, for where no widget brings it along."""
-    return f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>"
+    return Html(f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>")
+
+
+def template(name: str) -> Any:
+    """The macros of a template as functions that return HTML; a value that they lack is an
+    error.
+    """
+    return _templates().get_template(name).module
 
 
 def document(title: str, body: str, *, about: str = "") -> str:
-    """``body`` as a whole page that loads nothing and runs nothing; ``about`` stands below its
-    title.
+    """``body``, which is HTML, as a whole page that loads nothing and runs nothing; ``about``
+    stands below its title.
     """
-    below = f'<p class="sk-soft">{text(about)}</p>' if about else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="referrer" content="no-referrer">'
-        f"<title>{text(title, bare=True)}</title>{style_tag()}</head>"
-        f'<body class="sk-page"><h1>{text(title)}</h1>{below}{body}</body></html>\n'
+    return str(template("markup.jinja").document(title, Html(body), about, style_tag()))
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(STYLE_FILE.parent),
+        autoescape=True,
+        finalize=_printed,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    made.filters |= {"text": text, "clock": clock, "data": _data_url, "frame_rate": _frame_rate}
+    made.filters["bare"] = lambda value: text(value, bare=True)
+    return made
 
 
-def film_panel(title: str, name: str, preview: Preview) -> str:
-    """A film under its title, for the player of keyboard.Keyboard; the reason where there is none.
-    Nothing of it names the source.
-    """
-    if preview.film:
-        attributes = (
-            f'data-name="{escape(name, quote=True)}" data-fps="{_frame_rate(preview.film):.6g}" '
-            'muted playsinline preload="auto"'
-        )
-        content = video_tag(preview.film, attributes)
-    else:
-        content = f'<div class="none">{text("no film: " + (preview.reason or "not made"))}</div>'
-    return f"<figure><figcaption>{text(title)}</figcaption>{content}</figure>"
+def _printed(value: Any) -> Any:
+    """What a template prints in place of ``value``."""
+    return value if hasattr(value, "__html__") or isinstance(value, int | float) else text(value)
+
+
+def _data_url(content: bytes, kind: str) -> Html:
+    return Html(f"data:{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _frame_rate(film: bytes) -> float:

@@ -12,10 +12,13 @@ what cannot be made comes back with the reason.
 
 from __future__ import annotations
 
+import io
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +31,14 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import LOST_READER, Value, map_shards
 from sportskills_lib.video.frame_sampling import sample
-from sportskills_lib.viewing import pictures
 
 VERSION = "preview-1"  # part of every key: a change of what is made changes it
-SIDE_PX = 320
+SIDE_PX, CARD_PX = 320, 192  # of a film; of one on a widget's card, sharp on a dense screen
 MAX_FPS = 30.0
 MOST_S = 10.0
 MOMENTS, STRIP_PX = 6, 112
 LIMIT_BYTES = 2 * 10**9  # of the folder that keeps them
+KEPT_BYTES, AT_ONCE = 64_000_000, 12  # of a loader: in memory, and items of one go
 # the ceiling is 48 kB a second over any two seconds: at most half a megabyte for MOST_S
 CODING = {"crf": "27", "preset": "veryfast", "maxrate": "384k", "bufsize": "768k"}
 
@@ -73,36 +76,31 @@ def make_previews(
     cache: ContentStore | None,
     films: bool = True,
     side_px: int = SIDE_PX,
-    moments: int = MOMENTS,
     workers: int = 2,
-    timeout_s: float = 120.0,
 ) -> dict[str, Preview]:
     """A preview of every span, by its name, whatever becomes of single ones; without ``films`` only
     the strips.
 
     What the cache has is not made again, and if it has all, no worker starts.
     """
-    tasks = {span.name: _Task(span, films, side_px, moments, cache) for span in spans}
-    if len(tasks) < len(spans):
-        raise ValueError(f"{len(spans)} spans have {len(tasks)} names: names must differ")
-    done = {name: found for name, task in tasks.items() if (found := _cached(task))}
-    todo = [task for name, task in tasks.items() if name not in done]
+    if len({span.name for span in spans}) < len(spans):
+        raise ValueError(f"two of {len(spans)} spans have one name: names must differ")
+    how: dict[str, Any] = {"cache": cache, "film_px": side_px if films else None}
+    done = {span.name: found for span in spans if (found := _kept(span, **how))}
+    todo = [span for span in spans if span.name not in done]
     results = map_shards(
-        _make,
+        partial(_make, **how),
         todo,
         workers=min(workers, len(todo)),
-        timeout_s=timeout_s,
-        describe=_name,
+        describe=lambda span: span.name,
         label="previews",
     )
-    for task, result in zip(todo, results, strict=True):
+    for result in results:
         if result.value is None:
-            done[task.span.name] = Preview(
-                reason=LOST_READER[str(result.reason)], detail=result.detail
-            )
+            reason = LOST_READER[str(result.reason)]
+            done[result.name] = Preview(reason=reason, detail=result.detail)
         else:
-            film, strip = (result.array(kind).tobytes() for kind in ("film", "strip"))
-            done[task.span.name] = Preview(film, strip, *result.table("failure").row(0))
+            done[result.name] = Preview(*result.table("preview").row(0))
     return {span.name: done[span.name] for span in spans}
 
 
@@ -125,63 +123,74 @@ def film(
     start_s, end_s = _within(info, start_s, end_s)
     times_s = np.arange(start_s, end_s - 1e-6, float(1 / fps))
     size = max(2, min(side_px, max(info.width_px, info.height_px)))
-    inner_width, inner_height = video.inner_size(info.width_px, info.height_px, size)
-    width, height = (
-        max(2, side // 2 * 2) for side in (inner_width, inner_height)
-    )  # 4:2:0 needs even sides
+    inner = video.inner_size(info.width_px, info.height_px, size)
+    width, height = (max(2, side // 2 * 2) for side in inner)  # 4:2:0 needs even sides
     with tempfile.TemporaryDirectory() as folder:
-        path = (
-            Path(folder) / "film.mp4"
-        )  # a file, since moving the index to the front reads what was written
+        # a file, since moving the index to the front reads what was written
+        path = Path(folder) / "film.mp4"
         options: dict[str, Any] = {"fflags": "+bitexact", "movflags": "+faststart"}
         with av.open(str(path), "w", format="mp4", options=options) as container:
-            stream = container.add_stream("libx264", rate=fps)
-            stream.width, stream.height, stream.pix_fmt, stream.thread_count = (
-                width,
-                height,
-                "yuv420p",
-                1,
-            )
-            settings: dict[str, Any] = {**coding, "threads": "1"}
-            stream.options = settings
-            stream.codec_context.time_base = 1 / fps
+            stream = container.add_stream("libx264", rate=fps, options={**coding, "threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.thread_count, stream.codec_context.time_base = 1, 1 / fps
             squares = sample(info, times_s, size)
-            for count, frame in enumerate(_inside(squares, width, height)):
+            for count, frame in enumerate(_coded(squares, width, height)):
                 frame.pts, frame.time_base = count, 1 / fps
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path.read_bytes()
 
 
-def _inside(squares: Iterable[np.ndarray], width: int, height: int) -> Iterable[Any]:
+def _coded(squares: Iterable[np.ndarray], width: int, height: int) -> Iterable[Any]:
     """The middle of each square as a frame in 4:2:0; BT.601, which players take small films for."""
     import av
     import cv2
 
     for square in squares:
-        top, left = max(0, (len(square) - height) // 2), max(0, (len(square) - width) // 2)
-        picture = np.ascontiguousarray(square[top : top + height, left : left + width])
+        picture = np.ascontiguousarray(_middle(square, width, height))
         planes: Any = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
         yield av.VideoFrame.from_ndarray(planes, format="yuv420p")
 
 
-def film_strip(
-    info: video.VideoInfo,
-    start_s: float,
-    end_s: float,
-    *,
-    moments: int = MOMENTS,
-    side_px: int = STRIP_PX,
-) -> bytes:
-    """``moments`` pictures spread evenly over the span, without black bars, side by side, as WebP.
+def _middle(square: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A square [S, S, 3] without its black bars."""
+    top, left = (max(0, (len(square) - side) // 2) for side in (height, width))
+    return square[top : top + height, left : left + width]
+
+
+def film_strip(info: video.VideoInfo, start_s: float, end_s: float) -> bytes:
+    """MOMENTS pictures spread evenly over the span, without black bars, side by side, as WebP.
     Errors: as film.
     """
     start_s, end_s = _within(info, start_s, end_s)
-    times_s = start_s + (end_s - start_s) * (np.arange(moments) + 0.5) / moments
-    squares = np.stack(list(sample(info, times_s, side_px)))
-    width, height = video.inner_size(info.width_px, info.height_px, side_px)
-    top, left = (side_px - height) // 2, (side_px - width) // 2
-    return pictures.strip(squares[:, top : top + height, left : left + width], moments=moments)
+    times_s = start_s + (end_s - start_s) * (np.arange(MOMENTS) + 0.5) / MOMENTS
+    size = video.inner_size(info.width_px, info.height_px, STRIP_PX)
+    squares = sample(info, times_s, STRIP_PX)
+    return side_by_side([_middle(square, *size) for square in squares])
+
+
+def side_by_side(frames: Sequence[np.ndarray] | np.ndarray) -> bytes:
+    """A still WebP of frames [H, W, 3] of one size, from left to right."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(file, "WEBP", quality=70, method=4)
+    return file.getvalue()
+
+
+def animation(frames: np.ndarray, *, side_px: int = SIDE_PX, effort: int = 4) -> bytes:
+    """A WebP of frames [T, H, W, 3] that loops, five a second, its longer side ``side_px`` at most;
+    the last frame is held a little, so that the loop is seen.
+    """
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    for picture in pictures:
+        picture.thumbnail((side_px, side_px))
+    shown_ms, file = [200] * (len(pictures) - 1) + [600], io.BytesIO()
+    options = {"duration": shown_ms, "loop": 0, "quality": 75, "method": effort, "kmax": 1}
+    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], **options)
+    return file.getvalue()
 
 
 def _within(info: video.VideoInfo, start_s: float, end_s: float) -> tuple[float, float]:
@@ -195,66 +204,102 @@ def _within(info: video.VideoInfo, start_s: float, end_s: float) -> tuple[float,
     return first_s, last_s
 
 
-@dataclass(frozen=True)
-class _Task:
-    span: Span
-    films: bool
-    side_px: int
-    moments: int
-    cache: ContentStore | None
-
-
-def _name(task: _Task) -> str:
-    return task.span.name
-
-
-def _keys(task: _Task, cache: ContentStore) -> dict[str, str]:
+def _keys(span: Span, cache: ContentStore, film_px: int | None) -> dict[str, str]:
     """Kind → the name under which the cache has it."""
-    span = (round(1000 * task.span.start_s), round(1000 * task.span.end_s), VERSION)
-    facts = {"strip": (task.moments, STRIP_PX)} | (
-        {"film": (task.side_px, *CODING.items())} if task.films else {}
-    )
-    return {kind: cache.key(task.span.path, kind, own, span) for kind, own in facts.items()}
+    place = (round(1000 * span.start_s), round(1000 * span.end_s), VERSION)
+    facts: dict[str, tuple] = {"strip": (MOMENTS, STRIP_PX)}
+    if film_px:
+        facts["film"] = (film_px, *CODING.items())
+    return {kind: cache.key(span.path, kind, own, place) for kind, own in facts.items()}
 
 
-def _cached(task: _Task) -> Preview | None:
-    """The preview as far as the cache has all of it."""
-    if task.cache is None:
+def _kept(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Preview | None:
+    """The preview, if the cache has all of it."""
+    if cache is None or not span.path.is_file():
         return None
-    try:
-        found = {kind: task.cache.get(key) for kind, key in _keys(task, task.cache).items()}
-    except OSError:  # no such file: the worker says so
-        return None
+    found = {kind: cache.get(key) for kind, key in _keys(span, cache, film_px).items()}
     kept = {kind: array.tobytes() for kind, array in found.items() if array is not None}
-    return (
-        Preview(kept.get("film", b""), kept.get("strip", b"")) if len(kept) == len(found) else None
-    )
+    return Preview(**kept) if len(kept) == len(found) else None
 
 
-def _make(task: _Task) -> Value:
-    """In a worker: ``film`` and ``strip`` as uint8 [bytes], and one row (reason, detail), empty
-    where all is well.
-    """
-    span, made, failure = task.span, Preview(), ("", "")
+def _make(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Value:
+    """In a worker: the preview as a table of one row, after the cache has it."""
+    made = _cut(span, film_px)
+    if cache is not None and not made.reason:
+        for kind, key in _keys(span, cache, film_px).items():
+            cache.put(key, np.frombuffer(getattr(made, kind), np.uint8))
+    return {"preview": pl.DataFrame([made])}
+
+
+def _cut(span: Span, film_px: int | None) -> Preview:
+    if not span.path.is_file():
+        return Preview(reason="missing", detail=plain(f"{span.path.name} is not there"))
     try:
-        if not span.path.is_file():
-            raise FileNotFoundError
-        info = video.probe(
-            span.path, reader="pyav"
-        )  # the same pictures each time, whatever else is loaded
-        end_s = min(span.end_s, span.start_s + MOST_S)
-        made = replace(made, strip=film_strip(info, span.start_s, span.end_s, moments=task.moments))
-        if task.films:
-            made = replace(made, film=film(info, span.start_s, end_s, side_px=task.side_px))
-    except FileNotFoundError:
-        made, failure = Preview(), ("missing", plain(f"{span.path.name} is not there"))
+        # pyav: the same pictures each time, whatever else is loaded
+        info, end_s = video.probe(span.path, reader="pyav"), min(span.end_s, span.start_s + MOST_S)
+        strip = film_strip(info, span.start_s, span.end_s)
+        moving = film(info, span.start_s, end_s, side_px=film_px) if film_px else b""
+        return Preview(moving, strip)
     except (OSError, ValueError) as error:
-        made, failure = Preview(), ("unreadable", plain(str(error)))
-    arrays = {
-        "film": np.frombuffer(made.film, np.uint8),
-        "strip": np.frombuffer(made.strip, np.uint8),
-    }
-    if task.cache is not None and not failure[0]:
-        for kind, key in _keys(task, task.cache).items():
-            task.cache.put(key, arrays[kind])
-    return arrays | {"failure": pl.DataFrame([failure], schema=["reason", "detail"], orient="row")}
+        return Preview(reason="unreadable", detail=plain(str(error)))
+
+
+class PreviewLoader:
+    """Films by item, or with ``strips`` film strips, for a widget: made in the background, so that
+    a step never waits for a decoder.
+
+    :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are there.
+    Only the latest wish counts: who steps fast asks for the films of the step where the stepping
+    ends. What cannot be made is left out. ``failed`` is called with what the thread raised,
+    ``ready`` included.
+    """
+
+    def __init__(
+        self,
+        span: Callable[[str], Span | None],
+        *,
+        cache: ContentStore | None,
+        ready: Callable[[], None],
+        failed: Callable[[Exception], None],
+        strips: bool = False,
+    ):
+        self._span, self._ready, self._failed, self._strips = span, ready, failed, strips
+        self._how: dict[str, Any] = {"cache": cache, "films": not strips, "side_px": CARD_PX}
+        self._loaded: dict[str, bytes] = {}  # in order of arrival; b"" for one that cannot be made
+        self._wanted: list[str] = []
+        self._turn, self._thread = threading.Lock(), threading.Thread()
+
+    def have(self) -> Mapping[str, bytes]:
+        """The films that are there."""
+        return {item: film for item, film in self._loaded.items() if film}
+
+    def want(self, items: Sequence[str]) -> None:
+        """Make films of these, in this order, instead of those that were wanted before."""
+        self._wanted = list(dict.fromkeys(items))
+        arguments = (self._wanted,)
+        self._thread = threading.Thread(target=self._work, args=arguments, daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Wait until nothing is wanted: for tests, and for pages that are made once."""
+        self._thread.join(timeout_s)
+
+    def _work(self, wanted: list[str]) -> None:
+        try:
+            with self._turn:  # the films of the wish before are made to the end of one go
+                todo = [item for item in wanted if item not in self._loaded]
+                while todo and wanted is self._wanted:
+                    self._load(todo[:AT_ONCE])
+                    todo = todo[AT_ONCE:]
+                    self._ready()
+        except Exception as error:
+            self._failed(error)
+
+    def _load(self, items: list[str]) -> None:
+        spans = [span for item in items if (span := self._span(item))]
+        made = make_previews(spans, **self._how)
+        found = {name: each.strip if self._strips else each.film for name, each in made.items()}
+        loaded = self._loaded | dict.fromkeys(items, b"") | found
+        while sum(map(len, loaded.values())) > KEPT_BYTES:
+            del loaded[next(iter(loaded))]
+        self._loaded = loaded  # in one go: others read it meanwhile

@@ -8,9 +8,11 @@ is ranked or scored here.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,20 +23,20 @@ from sportskills_lib.report import cases
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing.previews import Span
 
-DIRECTION = "text_to_video"
 UNJUDGED = "nobody graded it"
+RELEVANT = (cases.OWN, cases.SAME_CUE)
 
 
 @dataclass(frozen=True)
 class ItemSources:
     """All that can be shown, by id: clips and learners.
 
-    ``rows``: item_id → video_id, title, channel, sport, skill, start_s, end_s, demonstration, said.
-    ``frames``: item_id → (array uint8 [N, T, H, W, 3], row), arrays that stay on disk. ``files``:
-    video_id → its file.
+    ``rows``: item_id → video_id, title, channel, sport, skill, start_s, end_s, demonstration, said
+    (both "" of a learner, whose video is the take). ``frames``: item_id → (array uint8
+    [N, T, H, W, 3], row), arrays that stay on disk. ``files``: video_id → its file.
     """
 
-    rows: dict[str, dict]
+    rows: dict[str, dict[str, Any]]
     frames: dict[str, tuple[np.ndarray, int]]
     files: dict[str, Path]
 
@@ -46,12 +48,9 @@ class ItemSources:
     def span(self, item_id: str) -> Span | None:
         """Where the item's film lies; None for an item of an unknown video."""
         row = self.rows.get(item_id)
-        path = self.files.get(row["video_id"]) if row else None
-        return (
-            None
-            if row is None or path is None
-            else Span(item_id, path, row["start_s"], row["end_s"])
-        )
+        if row is None or row["video_id"] not in self.files:
+            return None
+        return Span(item_id, self.files[row["video_id"]], row["start_s"], row["end_s"])
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class QueryResults:
     (relevant item ids). ``hits``: system → query_id, rank, clip_id, score, the first ranks of each
     query. ``places``: system → query_id, place (rank of the first relevant clip in the whole
     gallery; null where none was ranked). ``near``: a place up to it is a hit, up to twice as far a
-    near miss. ``grades``: query_id → clip_id → mean grade (learners only). ``groups``: clip_id →
-    what the demo's truth says that it shows.
+    near miss. ``groups``: clip_id → what the demo's truth says that it shows. ``grades``:
+    (query_id, clip_id) → mean grade (learners only).
     """
 
     kind: str  # narrations, learners
@@ -73,35 +72,35 @@ class QueryResults:
     items: ItemSources
     near: int
     goal: str  # what a relevant clip is, in words
-    groups: dict[str, str]
-    grades: dict[str, dict[str, float]]
+    groups: dict[str, str] = field(default_factory=dict)
+    grades: dict[tuple[str, str], float] = field(default_factory=dict)
     simulated: bool = False  # whether grades are of simulated raters
 
     def systems(self) -> list[str]:
         """The systems that answered, in order of name."""
         return sorted(self.hits)
 
-    def mark(self, query: dict, clip_id: str) -> str:
-        """How right a clip is for a query: one of cases.MARKS, or its mean grade."""
+    def mark(self, query: dict[str, Any], clip_id: str) -> str:
+        """How right a clip is for a query: one of cases.MARKS (for a learner the own clip is one
+        that helps, and the same skill one that shows it), or UNJUDGED.
+        """
         if self.kind == "learners":
-            grade = self.grades.get(query["query_id"], {}).get(clip_id)
-            return UNJUDGED if grade is None else f"grade {grade:.1f}"
-        row = self.items.rows.get(clip_id, {})
+            grade = self.grades.get((query["query_id"], clip_id))
+            if grade is None:
+                return UNJUDGED
+            known = (cases.OWN, feedback.HELPFUL), (cases.SAME_SKILL, 1), (cases.OTHER, 0)
+            return next(mark for mark, least in known if grade >= least)
         if clip_id in query["own"]:
             return cases.OWN
         wanted = {self.groups[own] for own in query["own"] if own in self.groups}
         if self.groups.get(clip_id) in wanted:
             return cases.SAME_CUE
-        same = (row.get("sport"), row.get("skill")) == (query["sport"], query["skill"])
+        row = self.items.rows.get(clip_id, {})
+        same = all(row.get(name) == query[name] for name in ("sport", "skill"))
         return cases.SAME_SKILL if same else cases.OTHER
 
-    def is_relevant(self, query: dict, clip_id: str) -> bool:
-        """Whether the clip is what was asked for: one's own or, where known, one that shows the
-        same.
-        """
-        if self.kind == "learners":
-            return self.grades.get(query["query_id"], {}).get(clip_id, 0.0) >= feedback.HELPFUL
-        return self.mark(query, clip_id) in (cases.OWN, cases.SAME_CUE)
+
+# ------------------------------------------------------------------------------------------ reading
 
 
 def read(*runs: str) -> list[QueryResults]:
@@ -112,11 +111,8 @@ def read(*runs: str) -> list[QueryResults]:
     """
     parts = [part for run in runs for part in _of_run(run, f"{run}: " if len(runs) > 1 else "")]
     kinds = [[part for part in parts if part.kind == kind] for kind in ("narrations", "learners")]
-    found = [
-        joined
-        for same in kinds
-        if len(same) == len(runs) and (joined := _joined(same)).queries.height
-    ]
+    joined = [_joined(same) for same in kinds if len(same) == len(runs)]
+    found = [both for both in joined if both.queries.height]
     if parts and not found:
         raise ValueError(
             f"runs {' and '.join(map(repr, runs))} asked nothing in common: name runs of the "
@@ -131,114 +127,45 @@ def folder_of(run: str) -> Path | str:
 
 
 def _of_run(run: str, prefix: str) -> list[QueryResults]:
-    evaluation = artifacts.open_stage(run, "05_evaluation")
-    pairing, retrieval = (
-        artifacts.open_stage(run, "02_pairing"),
-        artifacts.open_stage(run, "04_retrieval"),
-    )
-    clips, learners = (
-        pairing.table("clips", tables.Clips),
-        retrieval.table("learners", tables.Learners),
-    )
-    narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
-    queries, _ = recall.test_queries(clips, pairing.table("pairs", tables.Pairs), narrations)
-    groups = demo_truth.true_groups(
-        demo_truth.folder_named_by(evaluation.manifest["config"]), clips
-    )
-    return of_tables(
-        queries, evaluation.table("retrievals"), evaluation.table("recall"), groups, learners,
-        retrieval.table("rankings"), evaluation.table("judgements"), read_items(run), prefix,
-    )  # fmt: skip
-
-
-def of_tables(
-    queries: pl.DataFrame,
-    retrieved: pl.DataFrame,
-    scores: pl.DataFrame,
-    groups: pl.DataFrame,
-    learners: pl.DataFrame,
-    rankings: pl.DataFrame,
-    judged: pl.DataFrame,
-    items: ItemSources,
-    prefix: str = "",
-) -> list[QueryResults]:
-    """The questions of each kind that was asked, from 05's tables as they are made."""
-    found = [
-        from_narrations(queries, retrieved, scores, groups, items, prefix),
-        from_learners(learners, rankings, judged, items, prefix),
+    items = read_items(run)
+    found = [_of_narrations(run, items), _of_learners(run, items)]
+    return [
+        replace(
+            asked,
+            hits={prefix + system: rows for system, rows in asked.hits.items()},
+            places={prefix + system: rows for system, rows in asked.places.items()},
+        )
+        for asked in found
+        if asked.queries.height and asked.hits
     ]
-    return [asked for asked in found if asked.queries.height and asked.hits]
 
 
 def read_items(run: str) -> ItemSources:
     """Clips of 02 and learners of 04, with their frames and files."""
-    curation, pairing = (
-        artifacts.open_stage(run, "01_curation"),
-        artifacts.open_stage(run, "02_pairing"),
+    curation, pairing, retrieval = (
+        artifacts.open_stage(run, name) for name in ("01_curation", "02_pairing", "04_retrieval")
     )
-    retrieval = artifacts.open_stage(run, "04_retrieval")
-    narrations, videos = curation.table("narrations"), curation.table("videos")
-    clips, learners = (
-        pairing.table("clips", tables.Clips),
-        retrieval.table("learners", tables.Learners),
+    words = pairing.table("pairs").join(curation.table("narrations"), on="narration_id")
+    said = words.sort("clip_id", "narration_id").group_by("clip_id")
+    clips = (
+        pairing.table("clips", tables.Clips)
+        .join(said.agg(said=pl.col("text").str.join(" / ")), on="clip_id", how="left")
+        .join(curation.table("videos").select("video_id", "title"), on="video_id", how="left")
     )
-    shown = clip_rows(clips, pairing.table("pairs"), narrations, videos)
-    frames = _frames(clips["clip_id"].to_list(), pairing.path("frames.npy"))
-    frames |= _frames(learners["learner_id"].to_list(), retrieval.path("learner_frames.npy"))
-    return ItemSources(shown | learner_rows(learners), frames, video_files(run))
-
-
-def _frames(ids: list[str], path: Path) -> dict[str, tuple[np.ndarray, int]]:
-    array = np.load(path, mmap_mode="r")
-    if len(array) != len(ids):
-        raise ValueError(
-            f"{path} has {len(array)} items, its table {len(ids)}: rerun {path.parent.name}"
-        )
-    return {item: (array, row) for row, item in enumerate(ids)}
-
-
-def clip_rows(
-    clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame, videos: pl.DataFrame
-) -> dict:
-    """What ItemSources.rows needs of clips."""
-    words = pairs.join(narrations.select("narration_id", "text"), on="narration_id").sort(
-        "clip_id", "narration_id"
-    )
-    said = words.group_by("clip_id").agg(said=pl.col("text").str.join(" / "))
-    full = clips.join(said, on="clip_id", how="left").join(
-        videos.select("video_id", "title"), on="video_id", how="left"
-    )
-    columns = (
-        "video_id",
-        "title",
-        "channel",
-        "sport",
-        "skill",
-        "start_s",
-        "end_s",
-        "demonstration",
-        "said",
-    )
-    return {row.pop("clip_id"): row for row in full.select("clip_id", *columns).to_dicts()}
-
-
-def learner_rows(learners: pl.DataFrame) -> dict:
-    """What ItemSources.rows needs of learners: the video is the take, the expert's comment what is
-    said.
-    """
-    chosen = learners.select(
-        "learner_id",
-        "sport",
-        "skill",
-        "start_s",
-        "end_s",
+    learners = retrieval.table("learners", tables.Learners).with_columns(
+        *(pl.lit("").alias(name) for name in ("title", "demonstration", "said")),
         video_id="take_id",
-        title=pl.lit(""),
         channel=pl.format("participant {}", "participant"),
-        demonstration=pl.lit("learner"),
-        said="comment",
     )
-    return {row.pop("learner_id"): row for row in chosen.to_dicts()}
+    rows, frames = dict[str, dict[str, Any]](), dict[str, tuple[np.ndarray, int]]()
+    for table, key, path in (
+        (clips, "clip_id", pairing.path("frames.npy")),
+        (learners, "learner_id", retrieval.path("learner_frames.npy")),
+    ):
+        array = np.load(path, mmap_mode="r")
+        frames |= {item: (array, row) for row, item in enumerate(table[key])}
+        rows |= table.rows_by_key(key, named=True, unique=True)
+    return ItemSources(rows, frames, video_files(run))
 
 
 def video_files(run: str) -> dict[str, Path]:
@@ -247,13 +174,12 @@ def video_files(run: str) -> dict[str, Path]:
     A path that leaves its folder is left out: it comes from a table that strangers may have made.
     """
     curation = artifacts.open_stage(run, "01_curation")
-    found = below(
-        curation.manifest["config"]["source"], curation.table("videos").select("video_id", "path")
-    )
+    videos = curation.table("videos").select("video_id", "path")
+    found = below(curation.manifest["config"]["source"], videos)
     if artifacts.is_complete(artifacts.holder(run, "04_retrieval"), "04_retrieval"):
         retrieval = artifacts.open_stage(run, "04_retrieval")
-        learners = retrieval.manifest["config"]["learners"]
-        found |= below(learners, retrieval.table("learners").select("take_id", "path"))
+        takes = retrieval.table("learners").select("take_id", "path")
+        found |= below(retrieval.manifest["config"]["learners"], takes)
     return found
 
 
@@ -261,103 +187,79 @@ def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
     """Where files lie, by id: ``paths`` has an id and a path below ``source``, a folder or a table
     beside them.
     """
-    folder = artifacts.workspace() / source
-    listed = (
-        folder.is_file()
-    )  # a table names its files: videos by their whole paths, learners beside it
-    folder = folder.parent if listed else folder
-    safe = (pair for pair in paths.unique().iter_rows() if listed or _stays(pair[1]))
-    return {name: folder / path for name, path in safe}
+    place, pairs = artifacts.workspace() / source, paths.unique().iter_rows()
+    if place.is_file():  # it names its files: videos by their whole paths, learners beside it
+        return {name: place.parent / path for name, path in pairs}
+    return {
+        name: place / path
+        for name, path in pairs
+        if not Path(path).is_absolute() and ".." not in Path(path).parts
+    }
 
 
-def _stays(path: str) -> bool:
-    return not Path(path).is_absolute() and ".." not in Path(path).parts
-
-
-def from_narrations(
-    queries: pl.DataFrame,
-    rankings: pl.DataFrame,
-    scores: pl.DataFrame,
-    groups: pl.DataFrame,
-    items: ItemSources,
-    prefix: str,
-) -> QueryResults:
-    """Narrations that ask for their own clip, as 05 asked them (recall.test_queries, its rankings
-    and scores).
-    """
-    ranks = scores.filter((pl.col("metric") == recall.RANK) & pl.col("value").is_not_null())
+def _of_narrations(run: str, items: ItemSources) -> QueryResults:
+    """Narrations that ask for their own clip, as 05 asked them."""
+    pairing, evaluation = (
+        artifacts.open_stage(run, name) for name in ("02_pairing", "05_evaluation")
+    )
+    clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
+    narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
+    queries, _ = recall.test_queries(clips, pairs, narrations)
+    truth = demo_truth.folder_named_by(evaluation.manifest["config"])
+    ranks = evaluation.table("recall").filter(
+        (pl.col("metric") == recall.RANK) & pl.col("value").is_not_null()
+    )
     places = ranks.group_by("system", "query_id").agg(place=pl.col("value").mean())
+    asks_for_video = pl.col("system").str.contains("/text_to_video/", literal=True)
     return QueryResults(
         kind="narrations",
         queries=queries.with_columns(shown=pl.col("own").list.first()).drop("cluster"),
-        hits=_by_system(rankings, prefix),
-        places=_by_system(places, prefix),
+        hits=_by_system(evaluation.table("retrievals").filter(asks_for_video)),
+        places=_by_system(places.filter(asks_for_video)),
         items=items,
         near=metrics.HEADLINE_K,
         goal="its own clip",
-        groups=dict(groups.select("clip_id", "group").rows()),
-        grades={},
+        groups=dict(demo_truth.true_groups(truth, clips).select("clip_id", "group").rows()),
     )
 
 
-def from_learners(
-    learners: pl.DataFrame,
-    rankings: pl.DataFrame,
-    judged: pl.DataFrame,
-    items: ItemSources,
-    prefix: str,
-) -> QueryResults:
+def _of_learners(run: str, items: ItemSources) -> QueryResults:
     """Test learners whom coaches' grades exist for: a clip is relevant from a mean grade of 2 (it
     helps).
     """
-    gains = feedback.gains(judged)
-    grades: dict[str, dict[str, float]] = {}
-    for learner, clip, gain in gains.select("learner_id", "clip_id", "gain").iter_rows():
-        grades.setdefault(learner, {})[clip] = gain
-    asked = learners.filter(
-        (pl.col("split").cast(pl.String) == "test") & pl.col("learner_id").is_in(list(grades))
+    retrieval = artifacts.open_stage(run, "04_retrieval")
+    judged = artifacts.open_stage(run, "05_evaluation").table("judgements")
+    gains = feedback.gains(judged).rename({"learner_id": "query_id"})
+    asked = retrieval.table("learners", tables.Learners).filter(
+        pl.col("split").cast(pl.String) == "test",
+        pl.col("learner_id").is_in(gains["query_id"].implode()),
     )
-    helpful = gains.filter(pl.col("gain") >= feedback.HELPFUL).rename({"learner_id": "query_id"})
-    own = helpful.group_by("query_id").agg(own=pl.col("clip_id").sort())
+    helps = pl.col("gain") >= feedback.HELPFUL
+    own = gains.group_by("query_id").agg(own=pl.col("clip_id").filter(helps).sort())
     queries = asked.select(
         "sport", "skill", query_id="learner_id", text="comment", shown="learner_id"
+    ).join(own, on="query_id", how="left", maintain_order="left")
+    ranked = retrieval.table("rankings").filter(
+        pl.col("query_id").is_in(queries["query_id"].implode())
     )
-    ranked = rankings.filter(pl.col("query_id").is_in(queries["query_id"].implode()))
-    first = ranked.join(helpful, on=["query_id", "clip_id"], how="semi").group_by(
-        "system", "query_id"
-    )
-    every = ranked.select("system", "query_id").unique()
-    places = every.join(
-        first.agg(place=pl.col("rank").min().cast(pl.Float64)),
-        on=["system", "query_id"],
-        how="left",
-    )
+    first = pl.col("rank").filter(helps).min().cast(pl.Float64)
+    graded = ranked.join(gains, on=["query_id", "clip_id"], how="left")
     return QueryResults(
         kind="learners",
-        queries=queries.join(own, on="query_id", how="left").with_columns(
-            pl.col("own").fill_null([])
-        ),
-        hits=_by_system(ranked.filter(pl.col("rank") <= metrics.HEADLINE_K), prefix),
-        places=_by_system(places, prefix),
+        queries=queries,
+        hits=_by_system(ranked.filter(pl.col("rank") <= metrics.HEADLINE_K)),
+        places=_by_system(graded.group_by("system", "query_id").agg(place=first)),
         items=items,
         near=5,
         goal="the first clip that helps",
-        groups={},
-        grades=grades,
+        grades={(learner, clip): gain for learner, clip, gain in gains.iter_rows()},
         simulated=bool(judged["simulated"].any()),
     )
 
 
-def _by_system(frame: pl.DataFrame, prefix: str) -> dict[str, pl.DataFrame]:
-    """system → its rows; of narrations only those from text to video."""
-    names = [
-        name for name in frame["system"].unique() if "/" not in name or f"/{DIRECTION}/" in name
-    ]
-    kept = frame.filter(pl.col("system").is_in(names))
-    return {
-        f"{prefix}{key[0]}": part.drop("system")
-        for key, part in kept.partition_by("system", as_dict=True).items()
-    }
+def _by_system(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    parts = frame.partition_by("system", as_dict=True, include_key=False)
+    return {str(system): rows for (system,), rows in parts.items()}
 
 
 def _joined(parts: Sequence[QueryResults]) -> QueryResults:
@@ -366,32 +268,22 @@ def _joined(parts: Sequence[QueryResults]) -> QueryResults:
     A clip is right if it is in any of the runs: cut otherwise, a sentence has another own clip. Of
     two mean grades of one pair the first run's is shown.
     """
-    first, queries = parts[0], parts[0].queries
+    queries = parts[0].queries
     for part in parts[1:]:
         theirs = part.queries.select("query_id", theirs="own")
         queries = queries.join(theirs, on="query_id", maintain_order="left")
         queries = queries.with_columns(own=pl.col("own").list.set_union("theirs")).drop("theirs")
-    items = ItemSources(
-        {item: row for part in reversed(parts) for item, row in part.items.rows.items()},
-        {item: found for part in reversed(parts) for item, found in part.items.frames.items()},
-        {video: path for part in reversed(parts) for video, path in part.items.files.items()},
-    )
-    hits = {name: found for part in parts for name, found in part.hits.items()}
-    places = {name: found for part in parts for name, found in part.places.items()}
-    groups = {clip: group for part in reversed(parts) for clip, group in part.groups.items()}
-    grades: dict[str, dict[str, float]] = {}
-    for part in reversed(parts):
-        for learner, known in part.grades.items():
-            grades[learner] = grades.get(learner, {}) | known
-    return QueryResults(
-        first.kind,
-        queries,
-        hits,
-        places,
-        items,
-        first.near,
-        first.goal,
-        groups,
-        grades,
-        any(part.simulated for part in parts),
+    return replace(
+        parts[0],
+        queries=queries,
+        hits=dict(ChainMap(*(part.hits for part in parts))),
+        places=dict(ChainMap(*(part.places for part in parts))),
+        items=ItemSources(
+            dict(ChainMap(*(part.items.rows for part in parts))),
+            dict(ChainMap(*(part.items.frames for part in parts))),
+            dict(ChainMap(*(part.items.files for part in parts))),
+        ),
+        groups=dict(ChainMap(*(part.groups for part in parts))),
+        grades=dict(ChainMap(*(part.grades for part in parts))),
+        simulated=any(part.simulated for part in parts),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sportskills_lib.plots import notebook_tables
 from sportskills_lib.viewing import labelling_view
 from sportskills_lib.viewing.labelling_widget import LabellingWidget
 from sportskills_lib.viewing.previews import Preview
@@ -55,7 +56,7 @@ def test_hostile_text_stays_text() -> None:
         [(HOSTILE, "yes", "recall", 0.5, 0.1, 0.9, 3), ("all", "yes", "x", None, None, None, 0)],
         orient="row",
     )
-    page += labelling_view.scores(scores)
+    page += notebook_tables.html(scores)
     tags = Tags(page)
     assert "script" not in tags.seen and not {
         name for name in tags.attributes if name.startswith("on")
@@ -85,28 +86,28 @@ def labeller(
 def test_keys_and_buttons_label_one_after_another() -> None:
     saved: list[tuple[str, str, str]] = []
     made = labeller(saved)
-    made.press("y")
-    made.press("n")
-    made.press("z")
-    made.press("y")
-    made.press("x")
+    made.keyboard.press("y")
+    made.keyboard.press("n")
+    made.keyboard.press("z")
+    made.keyboard.press("y")
+    made.keyboard.press("x")
     assert [each[:2] for each in saved] == [("0words", "yes"), ("1words", "no"), ("1words", "yes")]
     assert "3 of 3, 2 labelled" in made.state.value
     with pytest.raises(KeyError):
-        made.press("q")
+        made.keyboard.press("q")
 
 
 def test_a_verdict_is_seen_after_the_label_alone_and_that_is_noted() -> None:
     saved: list[tuple[str, str, str]] = []
     made = labeller(saved, rows().with_columns(verdict=pl.lit("secret")))
-    made.press("v")
+    made.keyboard.press("v")
     assert saved == [] and "secret" not in made.state.value and "label it first" in made.state.value
-    made.press("y")
+    made.keyboard.press("y")
     assert "secret" not in made.state.value + made.view.value
-    made.press("z")
-    made.press("v")
-    assert "judge: <b><bdi>secret</bdi></b> (0.50)" in made.state.value
-    made.press("n")  # changed after it was seen
+    made.keyboard.press("z")
+    made.keyboard.press("v")
+    assert "judge: <b><bdi>secret</bdi></b> <bdi>(0.50)</bdi>" in made.state.value
+    made.keyboard.press("n")  # changed after it was seen
     assert saved == [
         ("0words", "yes", ""),
         ("0words", "yes", "verdict seen after yes"),
@@ -124,8 +125,8 @@ def test_films_are_asked_for_as_items_come_and_not_again() -> None:
 
     made = labeller([], rows(count=5000), films=films)
     assert asked == ["0words"] and "no film: missing" in made.view.value
-    made.press("v")
-    made.press("y")
+    made.keyboard.press("v")
+    made.keyboard.press("y")
     assert asked == ["0words", "1words"]
 
 
@@ -135,13 +136,13 @@ def test_what_saving_raises_comes_out_and_nothing_is_skipped() -> None:
 
     made = labeller([], save=full)
     with pytest.raises(OSError, match="disk full"):
-        made.press("y")
-    assert made.session.place == 0 and not made.session.rows[0]["label"]
+        made.keyboard.press("y")
+    assert made.place == 0 and not made.rows[0]["label"]
     assert "OSError: disk full" in made.keyboard.error
 
 
 def test_a_sheet_without_items_opens() -> None:
     made = labeller([], rows(count=0))
     for key in ("y", "z", "x", "v"):
-        made.press(key)
+        made.keyboard.press(key)
     assert "nothing to label" in made.state.value

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib import tables
+from sportskills_lib.plots import notebook_tables
 from sportskills_lib.viewing import (
     advice_page,
     funnel_view,
@@ -80,7 +81,7 @@ def _asked(bad: str) -> retrieved_queries.QueryResults:
         {bad: row}, {bad: (np.zeros((1, 2, 8, 8, 3), np.uint8), 0)}, {}
     )
     return retrieved_queries.QueryResults(
-        "narrations", queries, {bad: hits}, {bad: places}, items, 10, "its own clip", {}, {}
+        "narrations", queries, {bad: hits}, {bad: places}, items, 10, "its own clip"
     )
 
 
@@ -164,11 +165,13 @@ def labelled(bad: str) -> str:
         "verdict": bad,
         "label": bad,
     }
-    return labelling_view.item(row, {}, verdicts=True) + labelling_view.table([bad], [[bad]])
+    frame = pl.DataFrame({"class": [bad]})
+    return labelling_view.item(row, {}, verdicts=True) + notebook_tables.html(frame)
 
 
 def whole_page(bad: str) -> str:
-    page = markup.document(bad, markup.film_panel(bad, bad, Preview(reason=bad)), about=bad)
+    panel = markup.template("markup.jinja").film_panel(bad, bad, Preview(reason=bad))
+    page = markup.document(bad, panel, about=bad)
     return page[page.index("<title>") :]
 
 
@@ -207,7 +210,7 @@ def test_hostile_text_is_plain_in_controls(name):
 
 
 def test_an_error_is_plain_text_for_the_page():
-    keyboard = Keyboard({}, {})
+    keyboard = Keyboard({})
     for bad in HOSTILE.values():
         keyboard.show_error(ValueError(bad))
         assert keyboard.error.isprintable() and len(keyboard.error) <= markup.MAX_CHARACTERS

@@ -11,15 +11,16 @@ import polars as pl
 import pytest
 import stage_outputs
 from IPython.display import HTML
+from keys import press
 
 from sportskills_lib.apps import serve_widget
 from sportskills_lib.apps.rate import commands
 from sportskills_lib.evaluation import demo_truth, recall
 from sportskills_lib.report import cases
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import inspector_view, inspector_widget, retrieved_queries
+from sportskills_lib.viewing import inspector_view, inspector_widget, previews, retrieved_queries
 from sportskills_lib.viewing.inspector_view import APART, FAILURES, NEAR, Inspector
-from sportskills_lib.viewing.previews import Span
+from sportskills_lib.viewing.previews import Preview, Span
 
 
 def test_marks_are_those_that_05_gives(kinds):
@@ -67,8 +68,8 @@ def test_a_learner_is_a_failure_when_no_clip_that_helps_is_near(kinds):
         hits = (
             learners.hits[state.system].filter(pl.col("query_id") == row["query_id"]).sort("rank")
         )
-        grades = learners.grades[row["query_id"]]
-        assert all(grades.get(clip, 0) < 2 for clip in hits["clip_id"].head(5))
+        grades = [learners.grades.get((row["query_id"], clip), 0) for clip in hits["clip_id"]]
+        assert all(grade < 2 for grade in grades[:5])
 
 
 def test_two_systems_show_where_they_differ(kinds):
@@ -85,16 +86,17 @@ def test_two_systems_show_where_they_differ(kinds):
 def test_every_key_steps_and_shows_what_the_view_shows(kinds):
     widget = inspector_widget.InspectorWidget(kinds, films=False)
     for key in "jjkfsdabxtgvvffjm":
-        shown = widget.press(key)
+        shown = press(widget, key)
         assert shown == widget.view.html(widget.state)
     assert widget.view.results.kind == "learners"
     widget.go(widget.view.start())
     first = widget.state
-    assert widget.press("j") != widget.press("k") and widget.state == first
-    assert widget.press("k") and widget.state == first  # the ends hold
-    swapped = widget.press("x")
+    assert press(widget, "j") != press(widget, "k") and widget.state == first
+    assert press(widget, "k") and widget.state == first  # the ends hold
+    swapped = press(widget, "x")
     assert (widget.state.system, widget.state.other) == (first.other, first.system)
-    assert widget.view.query_id(widget.state) == widget.view.query_id(first) and swapped
+    now, before = widget.view.query(widget.state), widget.view.query(first)
+    assert now and before and now["query_id"] == before["query_id"] and swapped
 
 
 def test_the_mouse_takes_the_same_way(kinds):
@@ -106,7 +108,7 @@ def test_the_mouse_takes_the_same_way(kinds):
     assert widget.state.number == 3 and widget.output.value == widget.view.html(widget.state)
     widget.controls["words"].value = "nobody says this"
     assert "no query" in widget.output.value
-    widget.press("j")
+    press(widget, "j")
     widget.controls["words"].value = ""
     assert "no query" not in widget.output.value
 
@@ -119,10 +121,10 @@ def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
 
     monkeypatch.setattr(Inspector, "html", broken)
     with pytest.raises(RuntimeError, match="frames"):
-        widget.press("j")
+        press(widget, "j")
     assert "RuntimeError: no <frames>" in widget.keyboard.error
     monkeypatch.undo()
-    widget.press("j")
+    press(widget, "j")
     assert widget.keyboard.error == ""
 
 
@@ -138,11 +140,8 @@ def test_films_replace_small_pictures_within_the_budget(kinds):
 
 
 def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypatch):
-    from sportskills_lib.viewing import preview_loader
-    from sportskills_lib.viewing.previews import Preview
-
     monkeypatch.setattr(
-        preview_loader,
+        previews,
         "make_previews",
         lambda spans, **_: {span.name: Preview(b"film" + span.name.encode()) for span in spans},
     )
@@ -154,7 +153,7 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
     widget = inspector_widget.InspectorWidget(kinds)
     widget.films.wait()
     assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
-    monkeypatch.setattr(preview_loader, "make_previews", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(previews, "make_previews", lambda *_, **__: 1 / 0)
     widget.go(widget.view.choose(widget.state, show=APART))
     widget.films.wait()
     assert "ZeroDivisionError" in widget.keyboard.error
@@ -221,10 +220,10 @@ def test_a_clip_is_right_for_the_run_that_cut_it(kinds):
     wanted = both.queries.row(by_predicate=pl.col("query_id") == query["query_id"], named=True)
     assert {both.mark(wanted, clip) for clip in ("cut otherwise", query["own"][0])} == {cases.OWN}
     learners = next(each for each in kinds if each.kind == "learners")
-    more = replace(learners, grades={learner: {"new": 3.0} for learner in learners.grades})
-    learner = learners.queries["query_id"][0]
-    known = retrieved_queries._joined([learners, more]).grades[learner]
-    assert known == learners.grades[learner] | {"new": 3.0}
+    pair = next(iter(learners.grades))
+    more = replace(learners, grades={("new", "clip"): 3.0, pair: 9.0})
+    known = retrieved_queries._joined([learners, more]).grades
+    assert known == learners.grades | {("new", "clip"): 3.0}
 
 
 def test_a_path_that_leaves_its_folder_is_no_file(tmp_path, monkeypatch):

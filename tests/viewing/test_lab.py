@@ -65,8 +65,8 @@ BOXES = {
 SHOWN = {  # where each says what is looked at
     "inspector": f"{BOXES['inspector']} .inspector > p",
     "funnel": f"{BOXES['funnel']} .funnel :is(.two p b, p:first-child)",
-    "auditor": f"{BOXES['auditor']} [data-turn]",
-    "rater": f"{BOXES['rater']} [data-turn]",
+    "auditor": f"{BOXES['auditor']} .state",
+    "rater": f"{BOXES['rater']} .state",
 }
 
 

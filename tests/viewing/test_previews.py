@@ -18,7 +18,7 @@ from PIL import Image
 
 from sportskills_lib import video
 from sportskills_lib.runs.content_store import ContentStore
-from sportskills_lib.viewing import preview_loader, previews
+from sportskills_lib.viewing import previews
 from sportskills_lib.viewing.previews import Span
 
 
@@ -181,23 +181,44 @@ def test_every_hard_file_gives_a_preview_or_a_reason() -> None:
     assert {name for name, one in found.items() if one.reason} <= {"corrupted.mp4"}
 
 
-def test_a_wish_counts_though_the_last_thread_has_not_ended_yet(monkeypatch):
-    """A thread that has seen its last wish may still be alive when the next one comes."""
-    monkeypatch.setattr(
-        preview_loader,
-        "make_previews",
-        lambda spans, **_: {s.name: previews.Preview(b"f") for s in spans},
-    )
-    films = preview_loader.PreviewLoader(
+def loader(monkeypatch: pytest.MonkeyPatch, make) -> previews.PreviewLoader:
+    monkeypatch.setattr(previews, "make_previews", make)
+    return previews.PreviewLoader(
         lambda item: previews.Span(item, Path("x"), 0, 1),
         cache=None,
         ready=lambda: None,
         failed=lambda error: None,
     )
-    ends = threading.Event()
-    films._thread = threading.Thread(target=ends.wait, daemon=True)
-    films._thread.start()
-    films.want(["a"])
+
+
+def test_a_wish_counts_though_the_last_thread_has_not_ended_yet(monkeypatch) -> None:
+    """Films that are being made come to their end, then the latest wish alone is fulfilled."""
+    begun, ends, asked = threading.Event(), threading.Event(), []
+
+    def make(spans, **_):
+        asked.append([span.name for span in spans])
+        begun.set()
+        ends.wait(10)
+        return {span.name: previews.Preview(b"f") for span in spans}
+
+    films = loader(monkeypatch, make)
+    first = [f"first {at}" for at in range(2 * previews.AT_ONCE)]
+    films.want(first)
+    assert begun.wait(10)
+    films.want(["second"])
+    films.want(["third", "first 0"])
     ends.set()
     films.wait()
-    assert films.have() == {"a": b"f"}
+    assert asked == [first[: previews.AT_ONCE], ["third"]]
+    assert films.have() == dict.fromkeys([*first[: previews.AT_ONCE], "third"], b"f")
+
+
+def test_a_loader_keeps_the_latest_films_alone(monkeypatch) -> None:
+    monkeypatch.setattr(previews, "KEPT_BYTES", 10)
+    films = loader(
+        monkeypatch, lambda spans, **_: {s.name: previews.Preview(b"1234") for s in spans}
+    )
+    for item in "abc":
+        films.want([item])
+        films.wait()
+    assert list(films.have()) == ["b", "c"]

@@ -102,6 +102,7 @@ def score(
     compare two judges on the same items.
     """
     from sportskills_lib.apps.audit import gold_sample, judge_scores, labels
+    from sportskills_lib.plots import notebook_tables
     from sportskills_lib.viewing import labelling_view, markup
 
     if to:
@@ -124,7 +125,7 @@ def score(
         strips = labels.film_strips(worst, sheet.run, workers=workers) if to else {}
         items = [labelling_view.item(row, strips, verdicts=True) for row in worst.to_dicts()]
         title = markup.text(f"{scores.filter}: {scores.judge}")
-        body.append(f"<h2>{title}</h2>{labelling_view.scores(scores.scores)}")
+        body.append(f"<h2>{title}</h2>{notebook_tables.html(scores.scores)}")
         body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
     for (_, one), (_, other) in itertools.combinations(scored, 2):
         table = judge_scores.compare(one, other)
@@ -132,7 +133,7 @@ def score(
             typer.echo(f"{one.judge} minus {other.judge}, share right on the same items:")
             _print_table(table)
             title = markup.text(f"{one.filter}: {one.judge} minus {other.judge}")
-            body.append(f"<h2>{title}</h2>{labelling_view.compared(table)}")
+            body.append(f"<h2>{title}</h2>{notebook_tables.html(table)}")
     if to:
         to.write_text(labelling_view.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")

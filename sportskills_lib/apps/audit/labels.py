@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib.apps.audit import gold_sample, judge_scores, questions
+from sportskills_lib.plots import notebook_tables
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import labelling_view, retrieved_queries
 from sportskills_lib.viewing.keyboard import is_interactive
@@ -117,7 +118,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     where = text(path.relative_to(artifacts.workspace()))
     standing = f"<p>When you have labelled: <code>sportskills audit score {where}</code></p>"
     if sheet.answers.height:
-        standing += labelling_view.scores(judge_scores.score(sheet).scores)
+        standing += notebook_tables.html(judge_scores.score(sheet).scores)
     if not live:
         return _page(_first_items(sheet, pictures=pictures) + standing)
     import ipywidgets

@@ -408,7 +408,7 @@ def test_a_second_call_decodes_and_embeds_nothing(
     for where, name in (
         (learner_clip, "_look"),
         (ranking.models, "load_tower"),
-        (advise_module.previews, "_make"),
+        (advise_module.previews, "_cut"),
     ):
         monkeypatch.setattr(where, name, None)
     assert ask(serve, sport="tennis").page() == first

@@ -620,18 +620,18 @@ def test_the_labelling_widget_saves_each_key(run: str, tmp_path: Path) -> None:
     gold_sample.write(path, gold_sample.draw(run, "actionability", n=3, seed=0))
     made = labels.labeller(path)
     assert "data:video/mp4" in made.view.value
-    made.press("y")
-    made.press("n")
+    made.keyboard.press("y")
+    made.keyboard.press("n")
     assert gold_sample.read(path).frame["label"].to_list() == ["yes", "no", ""]
     assert "2 labelled" in made.state.value
     again = labels.labeller(path)  # goes on where it stopped
-    again.press("z")
-    again.press("u")
+    again.keyboard.press("z")
+    again.keyboard.press("u")
     assert gold_sample.read(path).frame["label"].to_list() == ["yes", "unsure", ""]
-    again.press("z")
-    again.press("v")  # the verdict, now that there is a label
+    again.keyboard.press("z")
+    again.keyboard.press("v")  # the verdict, now that there is a label
     assert "judge: " in again.state.value
-    again.press("y")
+    again.keyboard.press("y")
     assert gold_sample.read(path).frame.select("label", "note").rows()[1] == (
         "yes",
         "verdict seen after unsure",

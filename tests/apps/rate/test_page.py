@@ -27,8 +27,8 @@ def test_a_desk_saves_each_key_and_the_next_one_goes_on(make_store) -> None:
     first = page.desk(store, "ann")
     assert first.learner.value.count("<video") == first.clip.value.count("<video") == 1
     first.keyboard.write("knees")
-    first.press("3")
-    first.press("0")
+    first.keyboard.press("3")
+    first.keyboard.press("0")
     graded = [(row["grade"], row["comment"]) for row in store.queue("ann")][:2]
     assert graded == [(3, "knees"), (0, "")]
     again = page.desk(store, "ann")
@@ -49,11 +49,11 @@ def test_practice_is_drawn_once_and_says_what_keeps_it(make_store) -> None:
 def test_two_windows_of_one_rater_do_not_double(make_store) -> None:
     store = make_store(learners=2)
     one, two = page.desk(store, "ann"), page.desk(store, "ann")
-    one.press("3")
+    one.keyboard.press("3")
     with pytest.raises(ValueError, match="3 in another window"):
-        two.press("0")
+        two.keyboard.press("0")
     assert "another window" in two.keyboard.error and "graded 3" in two.head.value
-    two.press("1")  # now it was seen
+    two.keyboard.press("1")  # now it was seen
     assert [row["grade"] for row in store.history()] == [3, 1]
 
 

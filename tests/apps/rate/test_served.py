@@ -110,9 +110,7 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     browsers.do("vanish", page="ann")
     go_on(3, "ben")
     browsers.do("open", page="ann")
-    head = browsers.do(
-        "evaluate", page="ann", script="document.querySelector('[data-turn]').innerText"
-    )
+    head = browsers.do("evaluate", page="ann", script="document.querySelector('.state').innerText")
     assert f"5 of {count} graded · pair 6" in head
     typed = browsers.do("evaluate", page="ann", script="document.querySelector('textarea').value")
     assert typed == "elbow <b>first</b>"
@@ -125,7 +123,7 @@ def test_two_raters_at_once_a_lost_connection_and_a_killed_server(store, server,
     browsers.do(
         "wait",
         page="ann",
-        script="document.querySelector('[data-turn]').innerText.includes('ignored')",
+        script="document.querySelector('.state').innerText.includes('ignored')",
     )
     at["ann"] += 1
     assert all_is_there()

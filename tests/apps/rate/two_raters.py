@@ -13,7 +13,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import browser_pages
 
-TURN = "document.querySelector('[data-turn]') && document.querySelector('[data-turn]').dataset.turn"
+HEAD = (
+    "document.querySelector('.rater .state') && document.querySelector('.rater .state').innerText"
+)
 
 
 class Rater(browser_pages.Tab):
@@ -27,7 +29,7 @@ class Rater(browser_pages.Tab):
         time.sleep(0.5)
 
     def head(self) -> str:
-        return self.page.inner_text("[data-turn]")
+        return self.page.inner_text(".state")
 
     def answer(self, do: str, asked: dict[str, Any]) -> Any:
         if do == "comment":
@@ -47,14 +49,14 @@ def grade_at_once(raters: dict[str, Rater], plan: dict[str, list[int]]) -> dict[
     seconds, sizes = [], []
     for place in range(max(map(len, plan.values()))):
         asked = [name for name in plan if place < len(plan[name])]
-        turns = {name: raters[name].page.evaluate(TURN) for name in asked}
+        heads = {name: raters[name].page.evaluate(HEAD) for name in asked}
         time.sleep(0.45)  # a key within 0.4 s of a new pair is not taken
         start, before = time.monotonic(), {name: raters[name].bytes for name in asked}
         for name in asked:
             raters[name].page.keyboard.press(str(plan[name][place]))
         for name in asked:
             raters[name].page.wait_for_function(
-                f"turn => ({TURN}) !== turn", arg=turns[name], timeout=30_000
+                f"head => ({HEAD}) !== head", arg=heads[name], timeout=30_000
             )
             seconds.append(time.monotonic() - start)
             sizes.append(raters[name].bytes - before[name])
