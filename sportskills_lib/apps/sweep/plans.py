@@ -105,7 +105,7 @@ def known_clips(run: str, preset: str) -> int | None:
 # ------------------------------------------------------------------------------------------- models
 
 
-class Part(NamedTuple):
+class TowerCost(NamedTuple):
     """The image or the text tower of a model: parameters, those that are trained, and operations
     forward for one frame or text.
     """
@@ -124,8 +124,8 @@ class Part(NamedTuple):
 class Counts(NamedTuple):
     """Of one model: its towers, the width of its embeddings, and the pixels of a frame's side."""
 
-    image: Part
-    text: Part  # and the scale of the logits
+    image: TowerCost
+    text: TowerCost  # and the scale of the logits
     width: int
     size_px: int
 
@@ -150,8 +150,8 @@ def count(model: str, frozen: Sequence[str] = ()) -> Counts:
     for name, value in network.named_parameters():
         (image if name.startswith("visual.") else text)[name] = value.numel()
     return Counts(
-        _part(image, frozen, network.encode_image, frames),
-        _part(text, frozen, network.encode_text, texts),
+        _cost(image, frozen, network.encode_image, frames),
+        _cost(text, frozen, network.encode_text, texts),
         width=int(network.encode_text(texts).shape[-1]),
         size_px=size_px,
     )
@@ -180,19 +180,19 @@ def _network(model: str) -> Any:
     return network
 
 
-def _part(
+def _cost(
     sizes: Mapping[str, int],
     frozen: Sequence[str],
     encode: Callable[[torch.Tensor], Any],
     items: torch.Tensor,
-) -> Part:
+) -> TowerCost:
     """The tower of these parameters (sizes by name), with the operations of ``encode``."""
     from torch.utils.flop_counter import FlopCounterMode
 
     trained = [size for name, size in sizes.items() if not name.startswith(tuple(frozen))]
     with FlopCounterMode(display=False) as counter:
         encode(items)
-    return Part(sum(sizes.values()), sum(trained), counter.get_total_flops() / len(items))
+    return TowerCost(sum(sizes.values()), sum(trained), counter.get_total_flops() / len(items))
 
 
 # ----------------------------------------------------------------------------------------- encoders

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sportskills_lib.apps.sweep import plans
-from sportskills_lib.apps.sweep.plans import GPUS, Counts, Part, Plan, arm_steps
+from sportskills_lib.apps.sweep.plans import GPUS, Counts, Plan, TowerCost, arm_steps
 from sportskills_lib.config import EncoderConfig, PairingConfig, stage_config
 
 TINY = {
@@ -21,7 +21,7 @@ TINY = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 CNN = TINY | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
-COUNTS = Counts(Part(1000, 1000, 2e6), Part(501, 501, 1e6), 16, 32)
+COUNTS = Counts(TowerCost(1000, 1000, 2e6), TowerCost(501, 501, 1e6), 16, 32)
 
 
 def folder_of(config: dict, place: Path) -> Path:
@@ -84,7 +84,7 @@ def test_a_steps_operations_by_hand() -> None:
     plan = plan_of()
     assert plan.step_flop("image") == 3 * 6 * (4 * 2e6 + 1e6)
     assert plan_of(chunk=2).step_flop("image") == 4 * 6 * (4 * 2e6 + 1e6)  # chunks go forward twice
-    half = COUNTS._replace(image=Part(1000, 0, 2e6))
+    half = COUNTS._replace(image=TowerCost(1000, 0, 2e6))
     assert plan_of(half).step_flop("image") == 6 * (4 * 2e6 + 3 * 1e6)
     assert COUNTS.parameters == 1501
 
@@ -137,9 +137,7 @@ def test_a_model_that_is_not_there_is_named(toy_workspace: Path) -> None:
     assert "`make demo` makes" in next(
         plans.encoder_lines(demo, PairingConfig(), clips=None, gpu=GPUS["h100"])
     )
-    assert (
-        len(lines) == 1 and "'nowhere' is neither a folder with open_clip_config.json" in lines[0]
-    )
+    assert len(lines) == 1 and "'nowhere' cannot be counted: it is neither a folder" in lines[0]
 
 
 def test_planning_and_sweeping_load_no_torch() -> None:
