@@ -87,7 +87,7 @@ def test_served_scores_are_ours_within_the_stated_tolerance(tiny_vlm, videos, na
             [(videos[0], videos[i], narrations[i]) for i in range(1, 9)]
         )
     np.testing.assert_allclose([one.score for one in found], ours, atol=served.SCORE_TOLERANCE)
-    assert not any(one.bound or one.reason for one in found)
+    assert not any(one.reason for one in found)
     with chat_server(stand_in(tiny_vlm, shown=400)) as server:
         (alone,) = Server(server.url, "m").scores([(videos[0], videos[3], None)])
     (plain,) = model.score_pairs(tiny_vlm, visual, grid, [(0, [3])], None)
@@ -109,9 +109,7 @@ def test_a_missing_answer_is_a_bound_and_two_are_no_score(videos):
                 and "neither yes nor no among the likeliest tokens ('maybe'" in found.reason
             )
         else:
-            assert (found.score, found.bound) == {"bound": (6.5, True), "both": (-1.75, False)}[
-                name
-            ]
+            assert found.score == {"bound": 6.5, "both": -1.75}[name]
 
 
 @pytest.mark.parametrize("tops", [None, []])
@@ -133,7 +131,7 @@ def test_busy_servers_are_asked_again_and_failures_cost_one_pair(videos):
 
     with chat_server(answer) as server:
         pairs = [(videos[0], videos[1], None), (videos[0], videos[2], None)]
-        found = Server(server.url, "m", concurrency=1, wait_s=0.01).scores(pairs)
+        found = Server(server.url, "m", concurrency=1).scores(pairs)
     assert found[0].score == 1.0 and len(server.requests) == 4
     assert np.isnan(found[1].score) and found[1].reason.startswith("status 400")
 
@@ -146,7 +144,7 @@ def test_a_wrong_name_or_address_is_an_error(videos):
         Server(server.url, "m").scores([(videos[0], videos[1], None)])
     with pytest.raises(ValueError, match="has no address"):
         Server("", "m")
-    (lost,) = Server("http://127.0.0.1:9/v1", "m", attempts=2, wait_s=0.01).scores(
+    (lost,) = Server("http://127.0.0.1:9/v1", "m", attempts=2).scores(
         [(videos[0], videos[1], None)]
     )
     assert np.isnan(lost.score) and "APIConnectionError" in lost.reason

@@ -18,7 +18,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -78,8 +77,6 @@ def fit(
     labels: np.ndarray | Sequence[float],
     *,
     groups: Sequence[str] = (),
-    with_bias: bool = True,
-    bins: int = BINS,
 ) -> Calibration:
     """Fit on validation pairs: ``labels`` [N] are in [0, 1] (a weak label may stand between).
 
@@ -90,77 +87,58 @@ def fit(
     there is nothing to calibrate on.
     """
     score_N, label_N = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
-    if score_N.shape != label_N.shape or score_N.ndim != 1:
-        raise ValueError(
-            f"scores of shape {score_N.shape}, labels of {label_N.shape}: give one label for "
-            "each score"
-        )
     if not np.isfinite(score_N).all():
         raise ValueError(
             f"score {int(np.flatnonzero(~np.isfinite(score_N))[0])} is not finite: drop such "
             "pairs first"
         )
-    if len(label_N) and not ((label_N >= 0) & (label_N <= 1)).all():
-        raise ValueError(
-            f"labels from {label_N.min()} to {label_N.max()}: a label is a probability, from 0 to 1"
-        )
     if not len(label_N) or label_N.min() == label_N.max():
         raise ValueError(
             f"{len(label_N)} validation pairs with one kind of label: add helpful and useless ones"
         )
-    if len(groups) not in (0, len(label_N)):
-        raise ValueError(
-            f"{len(groups)} groups for {len(label_N)} pairs: name one for each pair, or none"
-        )
-    temperature, bias = _newton(score_N, label_N, with_bias)
-    logit_N, held = _held_out(score_N, label_N, groups, with_bias)
+    temperature, bias = _newton(score_N, label_N)
+    logit_N, held = _held_out(score_N, label_N, groups)
     before, after = sigmoid(score_N), sigmoid(logit_N)
     table = pl.concat(
-        [
-            reliability(p, label_N, when=name, bins=bins)
-            for name, p in (("before", before), ("after", after))
-        ]
+        [reliability(before, label_N, when="before"), reliability(after, label_N, when="after")]
     )
     return Calibration(
         temperature, bias, len(label_N), held, nll(score_N, label_N), nll(logit_N, label_N),
-        ece(before, label_N, bins=bins), ece(after, label_N, bins=bins), table,
+        ece(before, label_N), ece(after, label_N), table,
     )  # fmt: skip
 
 
 def _held_out(
-    score_N: np.ndarray, label_N: np.ndarray, groups: Sequence[str], with_bias: bool
+    score_N: np.ndarray, label_N: np.ndarray, groups: Sequence[str]
 ) -> tuple[np.ndarray, int]:
     """Calibrated logits, each from a fit on other groups, and how many groups; with fewer than two,
     the fit's own.
     """
     names, group_N = np.unique(np.asarray(groups, str), return_inverse=True)
-    fold_N = group_N % FOLDS
-    parts = [fold_N != fold for fold in range(min(FOLDS, len(names)))]
-    if len(names) < 2 or any(label_N[part].min() == label_N[part].max() for part in parts):
-        temperature, bias = _newton(score_N, label_N, with_bias)
-        return score_N / temperature + bias, 0
+    parts = [group_N % FOLDS != fold for fold in range(min(FOLDS, len(names)))]
+    held_out = len(names) > 1 and all(np.ptp(label_N[part]) for part in parts)
+    if not held_out:
+        parts = [np.ones(len(label_N), bool)]
     logit_N = np.empty_like(score_N)
     for part in parts:
-        temperature, bias = _newton(score_N[part], label_N[part], with_bias)
-        logit_N[~part] = score_N[~part] / temperature + bias
-    return logit_N, len(names)
+        temperature, bias = _newton(score_N[part], label_N[part])
+        told = ~part if held_out else part
+        logit_N[told] = score_N[told] / temperature + bias
+    return logit_N, len(names) if held_out else 0
 
 
-def _newton(score_N: np.ndarray, label_N: np.ndarray, with_bias: bool) -> tuple[float, float]:
+def _newton(score_N: np.ndarray, label_N: np.ndarray) -> tuple[float, float]:
     """The least negative log-likelihood over 1/temperature and bias: convex, so damped Newton steps
     find it.
     """
-    inputs = np.stack([score_N, np.ones_like(score_N)], 1)[:, : 1 + with_bias]
     scale = max(float(np.abs(score_N).max()), 1e-12)
-    inputs[:, 0] /= scale
-    weights = np.zeros(inputs.shape[1])
+    inputs = np.stack([score_N / scale, np.ones_like(score_N)], 1)
+    weights = np.zeros(2)
     value = nll(inputs @ weights, label_N)
     for _ in range(100):
         p = sigmoid(inputs @ weights)
         gradient = inputs.T @ (p - label_N) / len(p)
-        hessian = (inputs * (p * (1 - p))[:, None]).T @ inputs / len(p) + 1e-9 * np.eye(
-            len(weights)
-        )
+        hessian = (inputs * (p * (1 - p))[:, None]).T @ inputs / len(p) + 1e-9 * np.eye(2)
         step, size = np.linalg.solve(hessian, gradient), 1.0
         while size > 1e-8 and nll(inputs @ (weights - size * step), label_N) > value:
             size /= 2
@@ -170,11 +148,9 @@ def _newton(score_N: np.ndarray, label_N: np.ndarray, with_bias: bool) -> tuple[
             break
         value = new
     slope = float(np.clip(weights[0] / scale, 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]))
-    if not with_bias:
-        return 1 / slope, 0.0
-    return 1 / slope, float(weights[1]) if slope == weights[0] / scale else _best_bias(
-        score_N * slope, label_N
-    )
+    if slope == weights[0] / scale:
+        return 1 / slope, float(weights[1])
+    return 1 / slope, _best_bias(score_N * slope, label_N)
 
 
 def _best_bias(logit_N: np.ndarray, label_N: np.ndarray) -> float:
@@ -184,9 +160,10 @@ def _best_bias(logit_N: np.ndarray, label_N: np.ndarray) -> float:
     low, high = -1e4, 1e4
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high) if sigmoid(logit_N + middle).mean() < label_N.mean() else (low, middle)
-        )
+        if sigmoid(logit_N + middle).mean() < label_N.mean():
+            low = middle
+        else:
+            high = middle
     return (low + high) / 2
 
 
@@ -195,14 +172,12 @@ def nll(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
-def reliability(
-    probabilities: np.ndarray, labels: np.ndarray, *, when: str = "after", bins: int = BINS
-) -> pl.DataFrame:
+def reliability(probabilities: np.ndarray, labels: np.ndarray, *, when: str) -> pl.DataFrame:
     """One row a bin of equal width that holds pairs: what was said on average, and how often it
     helped.
     """
-    edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.digitize(probabilities, edges[1:-1], right=False), 0, bins - 1)
+    edges = np.linspace(0, 1, BINS + 1)
+    place = np.digitize(probabilities, edges[1:-1])
     rows = [
         (when, float(edges[i]), float(edges[i + 1]), int((place == i).sum()),
          float(probabilities[place == i].mean()), float(labels[place == i].mean()))
@@ -211,28 +186,24 @@ def reliability(
     return pl.DataFrame(rows, schema=BINS_SCHEMA, orient="row")
 
 
-def ece(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
+def ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Expected calibration error: mean distance of what was said from what helped, bins weighted by
     their pairs.
     """
-    table = reliability(probabilities, labels, bins=bins)
+    table = reliability(probabilities, labels, when="")
     said, helped, pairs = (table[name].to_numpy() for name in ("said", "helped", "pairs"))
     return float((np.abs(said - helped) * pairs).sum() / max(1, pairs.sum()))
 
 
-def save(calibration: Calibration, folder: Path, name: str = FILE) -> Path:
-    """Write the calibration whole or not at all; returns its path."""
-    content: dict[str, Any] = {
-        name: value for name, value in vars(calibration).items() if name != "bins"
-    }
-    path = Path(folder) / name
-    write_whole(path, json.dumps(content | {"bins": calibration.bins.to_dicts()}, indent=2) + "\n")
-    return path
+def save(calibration: Calibration, folder: Path, name: str = FILE) -> None:
+    """Write the calibration, whole or not at all."""
+    content = vars(calibration) | {"bins": calibration.bins.to_dicts()}
+    write_whole(folder / name, json.dumps(content, indent=2) + "\n")
 
 
 def load(folder: Path, name: str = FILE) -> Calibration | None:
     """What :func:`save` wrote into this folder; None where there is no such file."""
-    path = Path(folder) / name
+    path = folder / name
     if not path.is_file():
         return None
     content = json.loads(path.read_text())

@@ -1,31 +1,32 @@
 """The relevance model behind an OpenAI-compatible server (vLLM): the same prompt, the same score,
 over HTTP.
 
-The model must be one whole checkpoint there (:func:`finetuning.merge_and_save`), or a base with the
-adapter named as the model. One request holds the chat of :func:`relevance.relevance_messages`, each
-video as its frames (PNG, so that nothing is lost, in vLLM's ``video/jpeg`` list), and asks for one
-token with the log-probabilities of the likeliest. Both answers are divided by the same sum, so the
-difference of their log-probabilities is the difference of their logits: the score.
+The model is a base with 04's adapter, named as the model, or one whole checkpoint. One request
+holds the chat of :func:`model.relevance_messages`, each video as its frames (PNG, so that nothing
+is lost, in vLLM's ``video/jpeg`` list), and asks for one token with the log-probabilities of the
+likeliest. Both answers are divided by the same sum, so the difference of their log-probabilities is
+the difference of their logits: the score.
 ``SCORE_TOLERANCE`` is what a server in the same precision may differ by (log-probabilities are
 rounded on the wire and kernels differ); in bfloat16 against float32 it may be more.
 
 An answer that is not among the likeliest has no log-probability. It is then taken for as likely as
-the least of those that are: a bound, marked as such. Without both answers, or when the server
+the least of those that are: the score is a bound. Without both answers, or when the server
 fails, the score is NaN with a reason: rank what is finite, and report the rest.
 
-    vllm serve merged/ --limit-mm-per-prompt '{"video": 2}' --max-logprobs 20
-    --enable-prefix-caching
+    vllm serve BASE --enable-lora --lora-modules coach=adapter/ --enable-prefix-caching
+    --limit-mm-per-prompt '{"video": 2}' --max-logprobs 20
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,10 @@ ANSWERS = ("yes", "no")
 
 @dataclass(frozen=True)
 class Served:
-    """A pair's score, or why there is none."""
+    """A pair's score, or why it is NaN."""
 
     score: float
-    bound: bool = False  # one answer was not among the likeliest: the true score lies further out
-    reason: str = ""  # why the score is NaN
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class Server:
     model: str
     concurrency: int = 8
     timeout_s: float = 120.0
-    attempts: int = 4
-    wait_s: float = 1.0  # before the second attempt; doubled for each further one
+    attempts: int = 4  # of a request that the server answers with "try again", or not at all
 
     def __post_init__(self) -> None:
         if not self.url or not self.model:
@@ -73,51 +72,38 @@ class Server:
         """
         from openai import DefaultHttpxClient, OpenAI
 
-        options: dict[str, Any] = {
-            "base_url": self.url,
-            "max_retries": 0,
-            "timeout": self.timeout_s,
-        }
-        options |= {"api_key": os.environ.get(KEY_VARIABLE) or "none"}
-        http = DefaultHttpxClient(follow_redirects=False)
-        encoded: dict[int, str] = {}
-        for pair in pairs:
-            for video in pair[:2]:
-                if id(video) not in encoded:  # a learner's video is in all of its requests
-                    encoded[id(video)] = frames_url(video)
+        videos = {id(video): video for pair in pairs for video in pair[:2]}
+        urls = {key: frames_url(video) for key, video in videos.items()}  # a learner's is in many
         asked = [
-            request(self.model, encoded[id(one)], encoded[id(two)], said)
-            for one, two, said in pairs
+            request(self.model, urls[id(one)], urls[id(two)], said) for one, two, said in pairs
         ]
         with (
-            OpenAI(http_client=http, **options) as api,
+            OpenAI(
+                base_url=self.url,
+                api_key=os.environ.get(KEY_VARIABLE) or "none",
+                max_retries=self.attempts - 1,
+                timeout=self.timeout_s,
+                http_client=DefaultHttpxClient(follow_redirects=False),
+            ) as api,
             ThreadPoolExecutor(max(1, self.concurrency)) as pool,
         ):
-            return list(pool.map(lambda one: self._ask(api, one), asked))
+            return list(pool.map(partial(self._ask, api), asked))
 
     def _ask(self, api: Any, asked: dict[str, Any]) -> Served:
-        """One request, again after an answer that says to try again (429, 5xx, no connection, no
-        time).
-        """
-        from openai import APIConnectionError, APIStatusError, APITimeoutError
+        """One request; ValueError where the server knows no such model, or not this key."""
+        from openai import APIError, APIStatusError
 
-        said = ""
-        for attempt in range(self.attempts):
-            if attempt:
-                time.sleep(self.wait_s * 2 ** (attempt - 1))
-            try:
-                return read_score(api.chat.completions.create(**asked))
-            except APIStatusError as error:
-                said = f"status {error.status_code}: {str(error)[:200]}"
-                if error.status_code in (401, 403, 404):
-                    raise ValueError(
-                        f"{self.url} refuses model {self.model!r} ({said}): check address and name"
-                    ) from None
-                if error.status_code < 500 and error.status_code not in (408, 429):
-                    break
-            except (APITimeoutError, APIConnectionError) as error:
-                said = f"{type(error).__name__}: {error}"
-        return Served(float("nan"), reason=said)
+        try:
+            return read_score(api.chat.completions.create(**asked))
+        except APIStatusError as error:
+            said = f"status {error.status_code}: {str(error)[:200]}"
+            if error.status_code in (401, 403, 404):
+                raise ValueError(
+                    f"{self.url} refuses model {self.model!r} ({said}): check address and name"
+                ) from None
+            return Served(math.nan, said)
+        except APIError as error:
+            return Served(math.nan, f"{type(error).__name__}: {error}")
 
 
 def request(model: str, learner_url: str, clip_url: str, narration: str | None) -> dict[str, Any]:
@@ -162,17 +148,11 @@ def read_score(reply: Any) -> Served:
     choices = getattr(reply, "choices", None)
     logprobs = choices[0].logprobs if choices else None
     if logprobs is None or not logprobs.content:
-        return Served(
-            float("nan"),
-            reason=("the server sends no log-probabilities: start it with them allowed"),
-        )
+        return Served(math.nan, "the server sends no log-probabilities: start it with them allowed")
     likeliest = {one.token: float(one.logprob) for one in logprobs.content[0].top_logprobs or []}
-    found = [likeliest.get(answer) for answer in ANSWERS]
-    if found[0] is None and found[1] is None:
+    if not set(ANSWERS) & set(likeliest):
         shown = ", ".join(repr(token) for token in list(likeliest)[:3])
-        return Served(
-            float("nan"), reason=f"neither yes nor no among the likeliest tokens ({shown} …)"
-        )
+        return Served(math.nan, f"neither yes nor no among the likeliest tokens ({shown} …)")
     least = min(likeliest.values())
-    yes, no = (least if value is None else value for value in found)
-    return Served(yes - no, bound=None in found)
+    yes, no = (likeliest.get(answer, least) for answer in ANSWERS)
+    return Served(yes - no)
