@@ -4,8 +4,6 @@ vectors are like.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -84,9 +82,7 @@ def test_nan_is_an_error_and_names_the_place(single):
 
 
 def test_small_searches_load_no_torch(monkeypatch):
-    # torch is loaded here: a search of middling size need not wait for it
-    assert not exact_search._torch_pays(1000 * 1000)
-    assert exact_search._torch_pays(10_000 * 1000)
-    monkeypatch.delitem(sys.modules, torch.__name__)
-    assert not exact_search._torch_pays(10_000 * 1000)
-    assert exact_search._torch_pays(2**28)
+    monkeypatch.setattr(exact_search, "_Prefilter", None)
+    exact_search.top_k(np.ones((1000, 2)), np.ones((1000, 2)), 1)
+    with pytest.raises(TypeError):
+        exact_search.top_k(np.ones((1000, 2)), np.ones((10_000, 2)), 1)

@@ -16,22 +16,15 @@ pairs summed again.
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from sportskills_lib import metrics
+from sportskills_lib.metrics import Floats, Ints, ranking
 
 CHUNK, BLOCK, GPU_BLOCK = 1024, 4096, 65536  # queries and gallery rows of a tile
 DENSE_SHARE, DENSE_PAIRS = 0.02, 8192  # more pairs of a tile than this: multiply all in double
-SMALL_SEARCH = 2**21  # pairs of query and row that double precision multiplies quickly …
-TORCH_SEARCH = 2**27  # … and from which on loading torch pays
+SMALL_SEARCH = 2**21  # pairs of query and row that double precision multiplies quickly
 RECHECKED = 512  # pairs summed again at once: what fits the processor's cache
 LARGEST = 1e15  # longest vector whose products single precision can hold
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, Floats]  # query and column of a tile, and their similarity
 
 
@@ -48,15 +41,13 @@ def top_k(
 
     Never more than CHUNK × ``block`` similarities at once (0: what suits the device), and a block
     of the gallery, which may be mapped from disk. ``single``: whether tiles are multiplied in
-    single precision first; it changes no result. NaN is an error.
+    single precision first (None: where the search is large); it changes no result. NaN is an error.
     """
     queries, k = np.asarray(queries_QD), min(k, len(gallery_ND))
     rows_QK = np.zeros((len(queries), k), np.int64)
     scores_QK = np.full((len(queries), k), -np.inf)
-    if not len(queries) or not k:
-        return rows_QK, scores_QK
-    single = _torch_pays(len(queries) * len(gallery_ND)) if single is None else single
-    prefilter = _Prefilter(queries, k) if single else None
+    large = len(queries) * len(gallery_ND) >= SMALL_SEARCH
+    prefilter = _Prefilter(queries, k) if single or (single is None and large) else None
     block = max(block or (GPU_BLOCK if prefilter and prefilter.device == "cuda" else BLOCK), k)
     for start in range(0, len(gallery_ND), block):
         part_BD = np.asarray(gallery_ND[start : start + block])
@@ -69,31 +60,27 @@ def top_k(
                 pairs = _best_of_tile(queries[chunk], part_BD, k)
             else:
                 pairs = _sum_again(queries[chunk], part_BD, *places)
-            _merge(rows_QK, scores_QK, at, start, pairs)
+            _merge(rows_QK, scores_QK, at, start, *pairs)
     return rows_QK, scores_QK
-
-
-def _torch_pays(pairs: int) -> bool:
-    return pairs >= TORCH_SEARCH or (pairs >= SMALL_SEARCH and "torch" in sys.modules)
 
 
 def _best_of_tile(chunk_CD: np.ndarray, part_BD: np.ndarray, k: int) -> Pairs:
     """Each query's ``k`` best of the tile, all of it multiplied in double precision."""
     scores_CB = np.round(chunk_CD.astype(np.float64) @ part_BD.astype(np.float64).T, 9)
-    order_CK = metrics.ranking(scores_CB, k=k)
+    order_CK = ranking(scores_CB, k=k)
     place_P = np.repeat(np.arange(len(scores_CB)), order_CK.shape[1])
     return place_P, order_CK.ravel(), np.take_along_axis(scores_CB, order_CK, 1).ravel()
 
 
 def _sum_again(chunk_CD: np.ndarray, part_BD: np.ndarray, place_P: Ints, column_P: Ints) -> Pairs:
     """The pairs with their similarities in double precision."""
-    score_P = np.empty(len(place_P))
-    for first in range(0, len(place_P), RECHECKED):
-        some = slice(first, first + RECHECKED)
-        one = chunk_CD[place_P[some]].astype(np.float64)
-        other = part_BD[column_P[some]].astype(np.float64)
-        score_P[some] = np.einsum("pd,pd->p", one, other)
-    return place_P, column_P, np.round(score_P, 9)
+    count = len(place_P) // RECHECKED + 1
+    splits = zip(np.array_split(place_P, count), np.array_split(column_P, count), strict=True)
+    scores = [
+        np.einsum("pd,pd->p", chunk_CD[one].astype(np.float64), part_BD[other].astype(np.float64))
+        for one, other in splits
+    ]
+    return place_P, column_P, np.round(np.concatenate(scores), 9)
 
 
 class _Prefilter:
@@ -102,21 +89,17 @@ class _Prefilter:
     def __init__(self, queries_QD: np.ndarray, k: int) -> None:
         import torch
 
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.k, self.torch, self.memory = k, torch, torch.empty(0, device=self.device)
-        self.queries_QD, self.query_lengths = self._moved(queries_QD)
+        self.device, self.k = "cuda" if torch.cuda.is_available() else "cpu", k
+        self.queries_QD = torch.tensor(queries_QD, device=self.device).float()
+        self.query_lengths = np.linalg.norm(queries_QD, axis=1)
         # products may be set to take factors rounded to 8 bits (bfloat16, TF32)
         exact = torch.get_float32_matmul_precision() == "highest"
         self.rounding = 1.1 * (queries_QD.shape[1] + 4) * (2.0**-24 if exact else 2.0**-8)
 
-    def _moved(self, vectors: np.ndarray) -> tuple[Any, Floats]:
-        lengths = np.sqrt(np.einsum("bd,bd->b", vectors, vectors)).astype(np.float64)
-        return self.torch.tensor(vectors, device=self.device).float(), lengths
-
     def load(self, part_BD: np.ndarray) -> None:
         """Move the gallery's next block to the device."""
-        self.part_BD, lengths = self._moved(part_BD)
-        self.longest = float(lengths.max())
+        self.part_DB = self.queries_QD.new_tensor(part_BD).T
+        self.longest = float(np.linalg.norm(part_BD, axis=1).max())
 
     def places(self, chunk: slice, least_C: Floats) -> tuple[Ints, Ints] | None:
         """Query of ``chunk`` and column of these pairs, in order; None where double precision has
@@ -127,34 +110,31 @@ class _Prefilter:
         lengths_C = self.query_lengths[chunk]
         if not (lengths_C.max() < LARGEST and self.longest < LARGEST):  # so that NaN is none, too
             return None
-        chunk_CD, count = self.queries_QD[chunk], len(self.part_BD)
-        size = len(chunk_CD) * count
-        if len(self.memory) < size:  # kept: asking anew for each tile costs a sixth of the time
-            self.memory = self.torch.empty(size, device=self.device)
-        single_CB = self.memory[:size].view(len(chunk_CD), count)
-        self.torch.mm(chunk_CD, self.part_BD.T, out=single_CB)
+        single_CB = self.queries_QD[chunk] @ self.part_DB
         off_C = self.rounding * lengths_C * self.longest + 1e-9
         if least_C[0] == -np.inf:
             least_C = single_CB.topk(self.k).values[:, -1].cpu().numpy() - off_C
-        floor_C = least_C - off_C
-        floor_C -= np.abs(floor_C) * 2.0**-22  # its own rounding to single precision
-        floor = floor_C.astype(np.float32)[:, None]
-        if self.device == "cpu":  # numpy compares and finds faster there
-            places = np.flatnonzero(single_CB.numpy() >= floor)
-        else:
-            reaching = single_CB >= self.torch.from_numpy(floor).to(self.device)
-            places = reaching.flatten().nonzero()[:, 0].cpu().numpy()
-        dense = len(places) > DENSE_SHARE * size + DENSE_PAIRS
-        return None if dense else (places // count, places % count)
+        floor_C = np.nextafter((least_C - off_C).astype(np.float32), np.float32(-np.inf))
+        reaching_CB = single_CB >= single_CB.new_tensor(floor_C)[:, None]
+        place_P, column_P = reaching_CB.nonzero(as_tuple=True)
+        dense = len(place_P) > DENSE_SHARE * single_CB.numel() + DENSE_PAIRS
+        return None if dense else (place_P.cpu().numpy(), column_P.cpu().numpy())
 
 
-def _merge(rows_QK: Ints, scores_QK: Floats, first: int, start: int, pairs: Pairs) -> None:
+def _merge(
+    rows_QK: Ints,
+    scores_QK: Floats,
+    first: int,
+    start: int,
+    query_P: Ints,
+    row_P: Ints,
+    score_P: Floats,
+) -> None:
     """Take the pairs of the tile at ``first`` and ``start`` into the best, in place; tiles come in
     the order of gallery rows.
     """
-    query_P, row_P, score_P = first + pairs[0], start + pairs[1], pairs[2]
-    better = score_P > scores_QK[query_P, -1]  # an equal one comes later, and loses
-    query_P, row_P, score_P = query_P[better], row_P[better], score_P[better]
+    better = score_P > scores_QK[first + query_P, -1]  # an equal one comes later, and loses
+    query_P, row_P, score_P = first + query_P[better], start + row_P[better], score_P[better]
     touched, k = np.unique(query_P), rows_QK.shape[1]
     query = np.concatenate([np.repeat(touched, k), query_P])
     row = np.concatenate([rows_QK[touched].ravel(), row_P])
