@@ -21,11 +21,8 @@ from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.evaluation import demo_truth
 from sportskills_lib.retrieval import stage as retrieval_stage
 from sportskills_lib.retrieval.supervision import build as build_module
-from sportskills_lib.retrieval.supervision.labelling import (
-    build_lesson_supervision,
-    build_supervision,
-    lesson_learners,
-)
+from sportskills_lib.retrieval.supervision.build import build_lesson_supervision, lesson_learners
+from sportskills_lib.retrieval.supervision.labelling import build_supervision
 from sportskills_lib.runs import artifacts
 
 TRUTH = "data/raw/demo/truth"

@@ -20,9 +20,11 @@ import polars as pl
 from sportskills_lib import metrics, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.learner_data import learners_source
-from sportskills_lib.retrieval.ranking import nearest, two_stage
+from sportskills_lib.retrieval.ranking import two_stage
 from sportskills_lib.retrieval.ranking.first_stage import (
     WEAK_NDCG,
+    EncoderVectors,
+    blend,
     choose_weight,
     encoder_vectors,
     oracle_scores,
@@ -49,14 +51,10 @@ def sources(config: RetrievalConfig) -> list[str]:
     source = learners_source(config.learners)
     if source is None:
         return []
-    videos = (
-        "" if source.is_dir() else Path(config.learners).parent.as_posix()
-    )  # a table's lie in its folder
-    return [
-        path
-        for path in (config.learners, videos, config.ratings, config.model)
-        if path and _local(path).exists()
-    ]
+    paths = [config.learners, config.ratings, config.model]
+    if source.is_file():  # a table's videos lie in its folder
+        paths.insert(1, Path(config.learners).parent.as_posix())
+    return [path for path in paths if path and _local(path).exists()]
 
 
 def _local(path: str) -> Path:
@@ -77,12 +75,9 @@ class Library:
 
 def open_library(run: str) -> Library:
     """Read 01, 02 and 03 of a run."""
-    pairing, encoder = (
-        artifacts.open_stage(run, "02_pairing"),
-        artifacts.open_stage(run, "03_encoder"),
-    )
+    curation, pairing, encoder = (artifacts.open_stage(run, name) for name in artifacts.STAGES[:3])
     clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
-    narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
+    narrations = curation.table("narrations", tables.Narrations)
     frames = np.load(pairing.path("frames.npy"), mmap_mode="r")
     if len(frames) != clips.height:
         raise ValueError(
@@ -214,6 +209,20 @@ def learner_embeddings(
     return tower.encode_frames(learner_frames)
 
 
+def arm_vectors(
+    library: Library,
+    encoder: str,
+    arm: str,
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    device: str,
+) -> EncoderVectors:
+    """Vectors of the learners, the clips and their narrations by one arm of 03."""
+    vectors = learner_embeddings(library, encoder, arm, learner_frames, device)
+    by_learner = dict(zip(learners["learner_id"], vectors, strict=True))
+    return encoder_vectors(library.embeddings, f"{encoder}:{arm}", library.pairs, by_learner)
+
+
 def encoder_of(library: Library, wanted: str) -> str:
     """The encoder of 03 that is the first stage: the one that is wanted, or image where 03 has not
     trained it.
@@ -254,64 +263,67 @@ def rank_all(
 
     ``zero_shot``: the model's scores of the pools before it was finetuned.
     """
-    pools, validation, watch = candidates.pools, candidates.validation, _Watch()
-    if not pools.height:
-        empty = nearest.stack_rankings([])
-        return RetrievalResult(empty, empty, empty, _choices([]), watch.table(), None)
-    scores = _baselines(pools, learners, library, zero_shot, config.seed)
-    encoder = encoder_of(library, config.first_stage)
+    pools, validation = candidates.pools, candidates.validation
+    timings: list[tuple[str, float, int, str]] = []
     rows: list[tuple[str, float, float]] = []
+    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
+    if not pools.height:
+        empty = two_stage.rank(pools, {})
+        return RetrievalResult(
+            empty, empty, empty, pl.DataFrame(schema=kinds), pl.DataFrame(schema=TIMINGS), None
+        )
+    scores = {
+        "random": random_scores(pools, config.seed),
+        "same_skill_random": same_skill_scores(pools, learners, library.clips, config.seed),
+        "text_oracle": oracle_scores(pools, learners, library.texts),
+        "vlm_zero_shot": zero_shot,
+    }
+    encoder = encoder_of(library, config.first_stage)
     for system, arm in ARMS.items():  # encoder_narrations, the last, is the first stage of `fused`
-        with watch(f"{system}: learners' vectors", learners.height, "learner"):
-            vectors = learner_embeddings(library, encoder, arm, learner_frames, config.device)
-        by_learner = dict(zip(learners["learner_id"], vectors, strict=True))
-        model_id = f"{encoder}:{arm}"
-        encoded = encoder_vectors(library.embeddings, model_id, library.pairs, by_learner)
-        blend, choice = encoded.blend(validation)
-        first = encoded.first_stage(blend)
+        with _timed(timings, f"{system}: learners' vectors", learners.height, "learner"):
+            encoded = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
+        parts, choice = encoded.blend(validation)
+        first = encoded.first_stage(parts)
         rows += choice.rows(f"{system} ({encoder}): narration against pictures")
         scores[system] = first.scores(pools)
-    with watch("vlm_lora: scores", pools.height, "pair"):
+    with _timed(timings, "vlm_lora: scores", pools.height, "pair"):
         scores["vlm_lora"] = scorer.scores(pools)
     tuned_validation, first_validation = scorer.scores(validation), first.scores(validation)
     if config.speaking_weight:  # a model that was not taught to speak has nothing to describe
         scores["describe_then_retrieve"] = scorer.description_scores(pools, learners)
-    swapped = swapped_learners(learners)
-    scores["vlm_lora_shuffled"] = scorer.scores(pools, video_of=swapped)
+    scores["vlm_lora_shuffled"] = scorer.scores(pools, video_of=swapped_learners(learners))
     choice = choose_weight(validation, first_validation, tuned_validation)
     rows += choice.rows("fused: vlm_lora against encoder_narrations")
-    stages = two_stage.TwoStage(first, scorer.scores, choice.weight)
     both = scores["encoder_narrations"], scores["vlm_lora"]
-    scores["fused"] = stages.fused(pools, *both)
+    scores["fused"] = blend(pools, *both, choice.weight)
+    stages = two_stage.TwoStage(first, scorer.scores, choice.weight)
     test = learners.filter(pl.col("learner_id").is_in(pools["learner_id"].unique().implode()))
-    with watch("library: search and shortlist", test.height, "learner"):
-        shortlists = two_stage.library_rankings(
-            stages, test, library.clips, depth=config.shortlist, same_sport=config.search == "sport"
+    same_sport = config.search == "sport"
+    with _timed(timings, "library: search and shortlist", test.height, "learner"):
+        found = two_stage.shortlists(
+            stages, test, library.clips, depth=config.shortlist, same_sport=same_sport
         )
+        shortlists = stages.rankings(found)
     return RetrievalResult(
-        nearest.stack_rankings([nearest.rank(name, pools, part) for name, part in scores.items()]),
+        two_stage.rank(pools, scores),
         shortlists,
         two_stage.variants(stages, pools, *both),
-        _choices(rows),
-        watch.table(),
+        pl.DataFrame(rows, schema=kinds, orient="row"),
+        pl.DataFrame(timings, schema=TIMINGS, orient="row"),
         calibrate(candidates, tuned_validation),
         calibrate(candidates, first_validation),
-        RankingChoices(encoder, blend, choice.weight),
+        RankingChoices(encoder, parts, choice.weight),
     )
 
 
-def _baselines(
-    pools: pl.DataFrame, learners: pl.DataFrame, library: Library, zero_shot: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    """The scores of systems that need no trained model: chance, the skill alone, the oracle, the
-    model before finetuning.
-    """
-    return {
-        "random": random_scores(pools, seed),
-        "same_skill_random": same_skill_scores(pools, learners, library.clips, seed),
-        "text_oracle": oracle_scores(pools, learners, library.texts),
-        "vlm_zero_shot": zero_shot,
-    }
+@contextmanager
+def _timed(
+    rows: list[tuple[str, float, int, str]], part: str, items: int, item: str
+) -> Iterator[None]:
+    """Add how long a part took, for the curve of quality against seconds."""
+    began = time.monotonic()
+    yield
+    rows.append((part, time.monotonic() - began, items, item))
 
 
 def calibrate(candidates: Candidates, scores: np.ndarray) -> Calibration | None:
@@ -340,27 +352,6 @@ def save_ranking(result: RetrievalResult, folder: Path) -> pl.DataFrame:
         return pl.DataFrame(schema=calibration.BINS_SCHEMA)
     calibration.save(result.calibration, folder)
     return result.calibration.bins
-
-
-class _Watch:
-    """How long the parts of a ranking took, for the curve of quality against seconds."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, float, int, str]] = []
-
-    @contextmanager
-    def __call__(self, part: str, items: int, item: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self._rows.append((part, time.monotonic() - began, items, item))
-
-    def table(self) -> pl.DataFrame:
-        return pl.DataFrame(self._rows, schema=TIMINGS, orient="row")
-
-
-def _choices(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
-    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
-    return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def headline(

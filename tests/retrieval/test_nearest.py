@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sportskills_lib.retrieval.ranking import exact_search, nearest
+from sportskills_lib.retrieval.ranking import exact_search, two_stage
+from sportskills_lib.retrieval.ranking.first_stage import FirstStage
 
 
 def naive(queries, gallery, k):
@@ -56,8 +57,13 @@ def test_a_shortlist_holds_clips_of_the_learners_split_and_sport():
     vectors = {"c4": [1.0, 0], "c3": [1.0, 0], "c2": [1.0, 0], "c1": [0.0, 1]}  # c0 has none
     people = {name: np.array([1.0, 0.5]) for name in "abc"}
     gallery = {name: np.array(vector) for name, vector in vectors.items()}
-    found = nearest.shortlists(learners, clips, people, gallery, depth=2)
-    assert found.rows() == [("a", "c3", 1.0), ("a", "c4", 1.0), ("b", "c1", 0.5), ("c", "c2", 1.0)]
-    wide = nearest.shortlists(learners, clips, people, gallery, depth=2, same_sport=False)
+    stages = two_stage.TwoStage(FirstStage(people, gallery), None, 0.0)
+
+    def shortlists(learners, *, same_sport=True):
+        return two_stage.shortlists(stages, learners, clips, depth=2, same_sport=same_sport)
+
+    found = [("a", "c3", 1.0), ("a", "c4", 1.0), ("b", "c1", 0.5), ("c", "c2", 1.0)]
+    assert shortlists(learners).rows() == found
+    wide = shortlists(learners, same_sport=False)
     assert wide.filter(pl.col("learner_id") == "c")["clip_id"].to_list() == ["c2", "c3"]
-    assert nearest.shortlists(learners.clear(), clips, {}, gallery, depth=2).is_empty()
+    assert shortlists(learners.clear()).is_empty()

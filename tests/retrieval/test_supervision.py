@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.ranking.judged_pools import read_pools
-from sportskills_lib.retrieval.supervision import labelling
+from sportskills_lib.retrieval.supervision import build, labelling
 from sportskills_lib.retrieval.supervision.labelling import (
     ADVICE,
     BETWEEN,
+    LIKE_POSITIVES,
     MISTAKE,
     OTHER_ADVICE,
     OTHER_CUE,
@@ -26,7 +27,6 @@ from sportskills_lib.retrieval.supervision.labelling import (
     check_splits,
     clip_texts,
 )
-from sportskills_lib.retrieval.supervision.negatives import LIKE_POSITIVES
 from sportskills_lib.retrieval.supervision.text_similarity import (
     expanded_similarity,
     tfidf_similarity,
@@ -58,7 +58,7 @@ def with_config(build, *world, similarity=None, masking=None, first_stage=None, 
 
 
 build_supervision = functools.partial(with_config, labelling.build_supervision)
-build_lesson_supervision = functools.partial(with_config, labelling.build_lesson_supervision)
+build_lesson_supervision = functools.partial(with_config, build.build_lesson_supervision)
 
 
 def learner(number, comment, *, sport="tennis", skill="serve", split="train", is_mistake=True):

@@ -11,7 +11,7 @@ from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import figures
 from sportskills_lib.retrieval import stage as retrieval_stage
-from sportskills_lib.retrieval.ranking import first_stage, nearest, two_stage
+from sportskills_lib.retrieval.ranking import first_stage, two_stage
 from sportskills_lib.retrieval.supervision.labelling import SCHEMA
 
 POOLS = pl.DataFrame(
@@ -34,7 +34,8 @@ CLIPS = pl.DataFrame(
 
 
 def test_a_ranking_is_ordered_and_ties_stand_by_clip():
-    table = nearest.rank("s", POOLS, np.array([0.0, 1.0, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0]))
+    scores = np.array([0.0, 1.0, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0])
+    table = two_stage.rank(POOLS, {"s": scores})
     assert table.filter(pl.col("query_id") == "l1")["clip_id"].to_list() == [
         "clip3",
         "clip1",
@@ -44,10 +45,11 @@ def test_a_ranking_is_ordered_and_ties_stand_by_clip():
     assert table.filter(pl.col("query_id") == "l2")["clip_id"].to_list() == [
         f"clip{i}" for i in range(4)
     ]
-    both = nearest.stack_rankings([table, nearest.rank("t", POOLS, np.zeros(8))])
+    both = two_stage.rank(POOLS, {"s": scores, "t": np.zeros(8)})
+    assert both.filter(system="s").equals(table)
     assert both.height == 16 and tables.Rankings.is_valid(both)
     with pytest.raises(ValueError, match="s: the score of clip clip2 for learner l1 is NaN"):
-        nearest.rank("s", POOLS, np.array([0, 0, np.nan, 0, 0, 0, 0, 0.0]))
+        two_stage.rank(POOLS, {"s": np.array([0, 0, np.nan, 0, 0, 0, 0, 0.0])})
 
 
 def test_random_scores_depend_on_names_and_seed_alone():
@@ -60,7 +62,7 @@ def test_random_scores_depend_on_names_and_seed_alone():
 
 def test_clips_of_the_learners_skill_come_first():
     scores = first_stage.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
-    top = nearest.rank("s", POOLS, scores).filter(pl.col("rank") <= 2)["clip_id"]
+    top = two_stage.rank(POOLS, {"s": scores}).filter(pl.col("rank") <= 2)["clip_id"]
     assert set(top) == {"clip0", "clip2"}
     unknown = first_stage.same_skill_scores(
         POOLS.with_columns(learner_id=pl.lit("l3")), LEARNERS, CLIPS, 0
@@ -75,7 +77,7 @@ def test_the_oracle_reads_the_comment():
         "clip2": "the wing is broken",
         "clip3": "all",
     }
-    best = nearest.rank("o", POOLS, first_stage.oracle_scores(POOLS, LEARNERS, texts)).filter(
+    best = two_stage.rank(POOLS, {"o": first_stage.oracle_scores(POOLS, LEARNERS, texts)}).filter(
         pl.col("rank") == 1
     )
     assert best["clip_id"].to_list() == ["clip2", "clip1"]
@@ -84,8 +86,10 @@ def test_the_oracle_reads_the_comment():
 def test_similarities_are_cosines_and_a_clip_without_a_vector_scores_nothing():
     learners = {"l1": np.array([1.0, 0.0]), "l2": np.array([0.6, 0.8])}
     clips = {"clip0": np.array([1.0, 0.0]), "clip1": np.array([0.0, 1.0])}
-    np.testing.assert_allclose(nearest.cosine(POOLS, learners, clips), [1, 0, 0, 0, 0.6, 0.8, 0, 0])
-    said = nearest.narration_vectors(
+    np.testing.assert_allclose(
+        first_stage.cosine(POOLS, learners, clips), [1, 0, 0, 0, 0.6, 0.8, 0, 0]
+    )
+    said = first_stage.narration_vectors(
         pl.DataFrame({"clip_id": ["a", "a", "b"], "narration_id": ["n1", "n2", "gone"]}),
         {"n1": np.array([1.0, 0.0]), "n2": np.array([0.0, 1.0])},
     )
@@ -100,11 +104,11 @@ def test_missing_embeddings_name_the_remedy():
     with pytest.raises(
         ValueError, match=r"no clip embeddings of 'image:narrations' \(there are: image:x\)"
     ):
-        nearest.vectors(empty, "image:narrations", "clip")
+        first_stage.vectors(empty, "image:narrations", "clip")
 
 
 def test_scores_are_standardised_within_a_learner():
-    scores = nearest.standardised(POOLS, np.array([1.0, 2, 3, 4, 7, 7, 7, 7]))
+    scores = first_stage.standardised(POOLS, np.array([1.0, 2, 3, 4, 7, 7, 7, 7]))
     assert (
         abs(scores[:4].mean()) < 1e-12
         and abs(scores[:4].std() - 1) < 1e-12
@@ -139,7 +143,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
         pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
     )
     asked = retrieval_stage.candidates(pools, supervision, learners)
-    curves = scorer.finetune(supervision, supervision, learners, config)
+    curves = retrieval_stage.finetune_scorer(scorer, supervision, supervision, learners, config)
     scorer.save(tmp_path / "adapter")
     ranked = retrieval_stage.rank_all(
         asked, learners, frames, None, scorer, scorer.scores(pools), config
@@ -172,7 +176,7 @@ def test_the_first_stage_is_one_inner_product_in_both_stages():
     blend, choice = vectors.blend(lists)
     stage = vectors.first_stage(blend)
     scores = stage.scores(POOLS)
-    found = nearest.shortlist(["l1", "l2"], CLIPS["clip_id"], learners, stage.gallery, depth=4)
+    found = two_stage.TwoStage(stage, None, 0.0).shortlist(["l1", "l2"], CLIPS["clip_id"], depth=4)
     by_pair = {row[:2]: row[2] for row in found.iter_rows()}
     np.testing.assert_allclose([by_pair[row] for row in POOLS.iter_rows()], scores, atol=1e-9)
     if choice.weight == 0:
@@ -188,7 +192,9 @@ def test_the_first_stage_is_one_inner_product_in_both_stages():
 def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
     first, second = np.array([3.0, 2, 1, 0, 0, 1, 2, 3]), np.array([0.0, 5, 9, 9, 1, 1, 1, 1])
     scores = two_stage.reranked(POOLS, first, second, 1.0, 2)
-    order = nearest.rank("s", POOLS, scores).filter(pl.col("query_id") == "l1")["clip_id"].to_list()
+    order = (
+        two_stage.rank(POOLS, {"s": scores}).filter(pl.col("query_id") == "l1")["clip_id"].to_list()
+    )
     assert order == ["clip1", "clip0", "clip2", "clip3"]
 
 

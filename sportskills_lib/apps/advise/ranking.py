@@ -26,7 +26,6 @@ from sportskills_lib.retrieval.ranking.two_stage import (
     FUSED,
     SECOND,
     TwoStage,
-    gallery_rankings,
 )
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import encode_pairs, seen_frames
@@ -85,7 +84,7 @@ def rank(
     """
     stages = _stages(library, learner, learner_D, rows, cache, log, server)
     row_of = {library.clips["clip_id"][row]: row for row in rows.tolist()}
-    rankings = gallery_rankings(stages, [LEARNER], list(row_of), depth=depth)
+    rankings = stages.rankings(stages.shortlist([LEARNER], list(row_of), depth=depth))
     system = FIRST if stages.second is None else FUSED
     order = rankings.filter(pl.col("system") == system)["clip_id"]
     best = np.array([row_of[clip_id] for clip_id in order], np.int64)

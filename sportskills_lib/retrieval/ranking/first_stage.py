@@ -9,6 +9,7 @@ of the same skill: what is left then is not owed to this learner's mistake.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,9 +17,8 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.retrieval.ranking import nearest
 from sportskills_lib.retrieval.relevance.finetune import ndcg
-from sportskills_lib.retrieval.supervision.text_similarity import Similarity, tfidf_similarity
+from sportskills_lib.retrieval.supervision.text_similarity import tfidf_similarity
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 WEAK_NDCG = metrics.at_k("weak_ndcg")
@@ -59,8 +59,7 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
     Without validation lists it is UNCHOSEN. :func:`chosen` reads the same from the table of
     choices.
     """
-    one, two = nearest.standardised(lists, first), nearest.standardised(lists, second)
-    values = {weight: weak_ndcg(lists, (1 - weight) * one + weight * two) for weight in WEIGHTS}
+    values = {weight: weak_ndcg(lists, blend(lists, first, second, weight)) for weight in WEIGHTS}
     if not lists.height or np.isnan(values[UNCHOSEN]):
         return Choice(UNCHOSEN, values)
     return Choice(max(WEIGHTS, key=lambda weight: (values[weight], -weight)), values)
@@ -87,20 +86,44 @@ def blend(pairs: pl.DataFrame, first: np.ndarray, second: np.ndarray, weight: fl
     """Two scores of the same pairs, each standardised within its learner, as one; ``weight`` is the
     second's.
     """
-    return (1 - weight) * nearest.standardised(pairs, first) + weight * nearest.standardised(
-        pairs, second
+    one, two = standardised(pairs, first), standardised(pairs, second)
+    return (1 - weight) * one + weight * two
+
+
+def standardised(pairs: pl.DataFrame, scores: np.ndarray) -> np.ndarray:
+    """Scores with mean 0 and deviation 1 within each learner, so that systems can be added up."""
+    table = pairs.select("learner_id").with_columns(score=pl.Series(scores, dtype=pl.Float64))
+    score = pl.col("score")
+    spread = score.std(ddof=0).over("learner_id")
+    wide = (
+        pl.when(spread > 1e-12)
+        .then((score - score.mean().over("learner_id")) / spread)
+        .otherwise(0.0)
     )
+    return table.select(wide.alias("score"))["score"].to_numpy()
+
+
+def usual_spread(pairs: pl.DataFrame, scores: np.ndarray) -> float:
+    """The mean over learners of the scores' deviation within a learner; 1 where there is none."""
+    table = pairs.select("learner_id").with_columns(score=pl.Series(scores, dtype=pl.Float64))
+    spread = (
+        table.group_by("learner_id", maintain_order=True)
+        .agg(pl.col("score").std(ddof=0))["score"]
+        .mean()
+    )
+    return float(spread) if isinstance(spread, float) and spread > 1e-12 else 1.0
 
 
 # ---------------------------------------------------------------------------------------- baselines
 
 
 def random_scores(pairs: pl.DataFrame, seed: int) -> np.ndarray:
-    """Chance: a number for each pair that depends on its names and the seed alone."""
-    ids = pairs.select("learner_id", "clip_id").iter_rows()
-    return np.array(
-        [nearest.seeded_uniform(seed, learner_id, clip_id) for learner_id, clip_id in ids]
-    )
+    """Chance: a number in [0, 1) for each pair that depends on its names and the seed alone, not on
+    the order of rows.
+    """
+    names = [f"{seed}/{'/'.join(row)}" for row in pairs.select("learner_id", "clip_id").rows()]
+    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
+    return np.array([int.from_bytes(digest, "big") / 2**64 for digest in digests])
 
 
 def same_skill_scores(
@@ -109,24 +132,17 @@ def same_skill_scores(
     """Clips of the learner's skill first, in random order: what knowing the skill alone is
     worth.
     """
-    named = pairs.select("learner_id", "clip_id").join(
-        learners.select("learner_id", wanted="skill"),
-        on="learner_id",
-        how="left",
-        maintain_order="left",
-    )
-    named = named.join(
-        clips.select("clip_id", "skill"), on="clip_id", how="left", maintain_order="left"
-    )
-    same = (named["wanted"] == named["skill"]).fill_null(False).to_numpy().astype(np.float64)
-    return same + random_scores(pairs, seed)
+    wanted = dict(learners.select("learner_id", "skill").iter_rows())
+    shown = dict(clips.select("clip_id", "skill").iter_rows())
+    same = [
+        wanted[learner_id] is not None and wanted[learner_id] == shown[clip_id]
+        for learner_id, clip_id in pairs.select("learner_id", "clip_id").iter_rows()
+    ]
+    return np.array(same, np.float64) + random_scores(pairs, seed)
 
 
 def oracle_scores(
-    pairs: pl.DataFrame,
-    learners: pl.DataFrame,
-    texts: Mapping[str, str],
-    similarity: Similarity = tfidf_similarity,
+    pairs: pl.DataFrame, learners: pl.DataFrame, texts: Mapping[str, str]
 ) -> np.ndarray:
     """The expert's comment against what each candidate's coach says: an upper line, not a system
     one could use.
@@ -136,8 +152,53 @@ def oracle_scores(
     table = pairs.select("learner_id", "clip_id").with_row_index("row")
     for (learner_id,), rows in table.group_by("learner_id", maintain_order=True):
         said = [texts[clip_id] for clip_id in rows["clip_id"]]
-        scores[rows["row"].to_numpy()] = similarity([comments[str(learner_id)]], said)[0]
+        scores[rows["row"].to_numpy()] = tfidf_similarity([comments[str(learner_id)]], said)[0]
     return scores
+
+
+# -------------------------------------------------------------------------------------- the encoder
+
+
+def vectors(embeddings: pl.DataFrame, model_id: str, kind: str) -> dict[str, np.ndarray]:
+    """Vectors of one model and kind of item, by id; ValueError when the model is not among the
+    embeddings.
+    """
+    rows = embeddings.filter(
+        (pl.col("model_id") == model_id) & (pl.col("item_kind").cast(pl.String) == kind)
+    )
+    if not rows.height:
+        known = ", ".join(sorted(embeddings["model_id"].unique())) or "none"
+        raise ValueError(
+            f"no {kind} embeddings of {model_id!r} (there are: {known}): rerun 03_encoder with "
+            "that arm"
+        )
+    return dict(zip(rows["item_id"], np.array(rows["vector"].to_list(), np.float32), strict=True))
+
+
+def narration_vectors(
+    clip_narrations: pl.DataFrame, by_narration: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One direction for each clip: the mean of its narrations' vectors. ``clip_narrations`` is
+    tables.Pairs.
+    """
+    found: dict[str, np.ndarray] = {}
+    for (clip_id,), rows in clip_narrations.group_by("clip_id", maintain_order=True):
+        known = [by_narration[item] for item in rows["narration_id"] if item in by_narration]
+        if known:
+            mean = np.mean(known, axis=0)
+            found[str(clip_id)] = mean / max(float(np.linalg.norm(mean)), 1e-9)
+    return found
+
+
+def cosine(
+    pairs: pl.DataFrame, learners: Mapping[str, np.ndarray], clips: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Similarity of each row's learner and clip, [rows]; a clip without a vector scores 0."""
+    width = len(next(iter(learners.values()))) if learners else 1
+    nothing = np.zeros(width)
+    left = np.array([learners[item] for item in pairs["learner_id"]]).reshape(-1, width)
+    right = np.array([clips.get(item, nothing) for item in pairs["clip_id"]]).reshape(-1, width)
+    return (left * right).sum(1)
 
 
 @dataclass(frozen=True)
@@ -165,10 +226,10 @@ class EncoderVectors:
         """The blend in units of the spread within ``lists`` (learner_id, clip_id, and label unless
         ``weight`` is given); by default with the weight that ranks their labels best.
         """
-        pictures = nearest.cosine(lists, self.learners, self.clips)
-        words = nearest.cosine(lists, self.learners, self.narrations)
+        pictures = cosine(lists, self.learners, self.clips)
+        words = cosine(lists, self.learners, self.narrations)
         choice = choose_weight(lists, pictures, words) if weight is None else Choice(weight, {})
-        units = nearest.usual_spread(lists, pictures), nearest.usual_spread(lists, words)
+        units = usual_spread(lists, pictures), usual_spread(lists, words)
         return Blend(choice.weight, *units), choice
 
     def first_stage(self, blend: Blend) -> FirstStage:
@@ -197,7 +258,7 @@ class FirstStage:
 
     def scores(self, pairs: pl.DataFrame) -> np.ndarray:
         """Score of each row's learner and clip, [rows]; a clip without a vector scores 0."""
-        return nearest.cosine(pairs, self.learners, self.gallery)
+        return cosine(pairs, self.learners, self.gallery)
 
 
 def encoder_vectors(
@@ -210,12 +271,8 @@ def encoder_vectors(
 
     ``pairs``: tables.Pairs.
     """
-    narrations = nearest.vectors(embeddings, model_id, "narration")
-    return EncoderVectors(
-        learner_vectors,
-        nearest.vectors(embeddings, model_id, "clip"),
-        nearest.narration_vectors(pairs, narrations),
-    )
+    said = narration_vectors(pairs, vectors(embeddings, model_id, "narration"))
+    return EncoderVectors(learner_vectors, vectors(embeddings, model_id, "clip"), said)
 
 
 def swapped_learners(learners: pl.DataFrame) -> dict[str, str]:

@@ -10,20 +10,29 @@ No grade is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from sportskills_lib import tables
 from sportskills_lib.formats.files import write_whole
-from sportskills_lib.retrieval.ranking import nearest
+from sportskills_lib.retrieval.ranking.exact_search import top_k
 from sportskills_lib.retrieval.ranking.first_stage import WEIGHTS, Blend, FirstStage, blend
 
 DEPTHS = (0, 3, 6, 12, 24)  # candidates of a judged pool that the relevance model sees
 FIRST, SECOND, FUSED = "encoder_narrations", "vlm_lora", "fused"  # the three systems
 FILE = "ranking.json"
+SHORTLIST = {"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64}
+RANKINGS = {
+    "system": pl.String,
+    "query_id": pl.String,
+    "rank": pl.Int64,
+    "clip_id": pl.String,
+    "score": pl.Float64,
+}
 
 
 @dataclass(frozen=True)
@@ -66,40 +75,75 @@ class TwoStage:
     second: Callable[[pl.DataFrame], np.ndarray] | None
     relevance_weight: float
 
-    def fused(self, pairs: pl.DataFrame, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Both scores of the same pairs as one."""
-        return blend(pairs, first, second, self.relevance_weight)
+    def shortlist(
+        self, learner_ids: Sequence[str], clip_ids: Sequence[str], *, depth: int
+    ) -> pl.DataFrame:
+        """learner_id, clip_id, score: each learner's ``depth`` nearest of these clips, best first,
+        ties by clip_id. A clip without a vector is left out.
+        """
+        gallery = self.first.gallery
+        ids = np.array(sorted(clip_id for clip_id in clip_ids if clip_id in gallery), object)
+        if not len(ids) or not len(learner_ids):
+            return pl.DataFrame(schema=SHORTLIST)
+        queries = np.stack([self.first.learners[learner_id] for learner_id in learner_ids])
+        rows, scores = top_k(queries, np.stack([gallery[clip_id] for clip_id in ids]), depth)
+        columns = {
+            "learner_id": np.repeat(np.array(learner_ids, object), rows.shape[1]),
+            "clip_id": ids[rows].ravel(),
+            "score": scores.ravel(),
+        }
+        return pl.DataFrame(columns, schema=SHORTLIST)
 
     def rankings(self, shortlists: pl.DataFrame) -> pl.DataFrame:
-        """tables.Rankings of learners' shortlists (:func:`nearest.shortlist`): by the first stage,
-        and, with a second, by that and by both; each score standardised within its shortlist.
+        """tables.Rankings of learners' shortlists: by the first stage, and, with a second, by that
+        and by both; each score standardised within its shortlist.
         """
-        first = shortlists["score"].to_numpy()
-        scores = {FIRST: first}
+        scores = {FIRST: shortlists["score"].to_numpy()}
         if self.second is not None:
             scores[SECOND] = self.second(shortlists)
-            scores[FUSED] = self.fused(shortlists, first, scores[SECOND])
-        return nearest.stack_rankings(
-            [nearest.rank(name, shortlists, value) for name, value in scores.items()]
-        )
+            scores[FUSED] = blend(shortlists, scores[FIRST], scores[SECOND], self.relevance_weight)
+        return rank(shortlists, scores)
 
 
-def library_rankings(
+def shortlists(
     stages: TwoStage, learners: pl.DataFrame, clips: pl.DataFrame, *, depth: int, same_sport: bool
 ) -> pl.DataFrame:
-    """tables.Rankings of each learner's shortlist from all clips of its split (and sport)."""
-    vectors = stages.first.learners, stages.first.gallery
-    return stages.rankings(
-        nearest.shortlists(learners, clips, *vectors, depth=depth, same_sport=same_sport)
-    )
+    """learner_id, clip_id, score: each learner's ``depth`` nearest clips of its own split (and
+    sport), as :meth:`TwoStage.shortlist`, in the order of the learners.
+    """
+    keys = ["split", "sport"] if same_sport else ["split"]
+    galleries = clips.partition_by(keys, as_dict=True)
+    parts = [
+        stages.shortlist(people["learner_id"], galleries[key]["clip_id"], depth=depth)
+        for key, people in learners.group_by(keys, maintain_order=True)
+        if key in galleries
+    ]
+    return pl.concat([pl.DataFrame(schema=SHORTLIST), *parts])
 
 
-def gallery_rankings(
-    stages: TwoStage, learner_ids: Sequence[str], clip_ids: Sequence[str], *, depth: int
-) -> pl.DataFrame:
-    """tables.Rankings of each learner's shortlist from these clips."""
-    vectors = stages.first.learners, stages.first.gallery
-    return stages.rankings(nearest.shortlist(learner_ids, clip_ids, *vectors, depth=depth))
+def rank(pairs: pl.DataFrame, scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    """tables.Rankings by each system's ``scores`` [rows of pairs]; ties stand in order of
+    clip_id.
+    """
+    parts = [pl.DataFrame(schema=RANKINGS)]
+    for system, values in scores.items():
+        if np.isnan(values).any():
+            row = pairs.row(int(np.flatnonzero(np.isnan(values))[0]), named=True)
+            raise ValueError(
+                f"{system}: the score of clip {row['clip_id']} for learner {row['learner_id']} is "
+                "NaN"
+            )
+        part = pairs.select(
+            pl.lit(system).alias("system"),
+            query_id="learner_id",
+            clip_id="clip_id",
+            score=pl.Series(values, dtype=pl.Float64),
+        ).sort("query_id", "score", "clip_id", descending=[False, True, False])
+        place = pl.int_range(1, pl.len() + 1).over("query_id")
+        parts.append(part.with_columns(rank=place).select(RANKINGS.keys()))
+    table = pl.concat(parts)
+    tables.check_rankings(table)
+    return tables.Rankings.validate(table, cast=True)
 
 
 def variants(
@@ -116,9 +160,7 @@ def variants(
         for depth in DEPTHS
     }
     scores |= {f"weight {weight:g}": blend(pools, first, second, weight) for weight in WEIGHTS}
-    return nearest.stack_rankings(
-        [nearest.rank(name, pools, value) for name, value in scores.items()]
-    )
+    return rank(pools, scores)
 
 
 def reranked(

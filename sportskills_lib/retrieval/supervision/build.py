@@ -12,12 +12,10 @@ import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval import stage
-from sportskills_lib.retrieval.ranking.first_stage import encoder_vectors
 from sportskills_lib.retrieval.supervision.chat_judge import chat_judge
 from sportskills_lib.retrieval.supervision.labelling import (
     SCHEMA,
     FirstStage,
-    build_lesson_supervision,
     build_supervision,
     comments_similarity,
 )
@@ -90,16 +88,52 @@ def first_stage(
     A lesson's clip may stand for a learner.
     """
     arm, tower = stage.ARMS["encoder_narrations"], stage.encoder_of(library, config.first_stage)
-    vectors = stage.learner_embeddings(library, tower, arm, learner_frames, config.device)
-    by_learner = dict(zip(learners["learner_id"], vectors, strict=True))
-    encoder = encoder_vectors(library.embeddings, f"{tower}:{arm}", library.pairs, by_learner)
-    asked, nothing = {**encoder.clips, **encoder.learners}, np.zeros(vectors.shape[1], np.float32)
+    encoder = stage.arm_vectors(library, tower, arm, learners, learner_frames, config.device)
+    asked = {**encoder.clips, **encoder.learners}
 
     def ranked(learner_ids: Sequence[str], clip_ids: Sequence[str]) -> np.ndarray:
-        both = [
-            encoder.clips[clip_id] + encoder.narrations.get(clip_id, nothing)
-            for clip_id in clip_ids
-        ]
+        both = [encoder.clips[name] + encoder.narrations.get(name, 0.0) for name in clip_ids]
         return np.stack([asked[name] for name in learner_ids]) @ np.stack(both).T / 2
 
     return ranked
+
+
+# ------------------------------------------------------------------------------ lessons as learners
+
+
+def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
+    """Training clips that show a mistake, as further learners: the coach's sentence stands for the
+    expert's comment.
+
+    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
+    """
+    shown = clips.filter((pl.col("demonstration") == "incorrect") & (pl.col("split") == "train"))
+    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
+    return shown.select(
+        "sport",
+        "skill",
+        "split",
+        learner_id="clip_id",
+        comment=said,
+        is_mistake=pl.lit(True),
+    )
+
+
+def build_lesson_supervision(
+    learners: pl.DataFrame,
+    clips: pl.DataFrame,
+    texts: dict[str, str],
+    config: RetrievalConfig,
+    **readers: Any,
+) -> pl.DataFrame:
+    """As :func:`build_supervision`, for the mistakes shown in training lessons; a clip is never its
+    own candidate.
+
+    The similarity without a model is fitted on the experts' comments on training learners, which
+    say what mends which mistake.
+    """
+    heard = learners.filter((pl.col("split") == "train") & pl.col("is_mistake"))
+    if not heard.height:
+        return pl.DataFrame(schema=SCHEMA)
+    readers["similarity"] = readers.get("similarity") or comments_similarity(heard, clips)
+    return build_supervision(lesson_learners(clips, texts), clips, texts, config, **readers)

@@ -3,8 +3,9 @@
 A clip whose coach says much the same as the expert is a positive; clips of other skills, clips of
 the same skill whose coach clearly speaks of something else, and clips that the first stage ranks
 high are negatives. What lies between is masked, because unfiltered hard negatives are often
-positives; so is any negative too alike the comment by a second reading
-(:mod:`~sportskills_lib.retrieval.supervision.negatives`). Only learners of a split over clips of
+positives. So is any negative that is nearly as like the comment as the learner's own positives
+(positive-aware, after NV-Retriever, arXiv 2407.15831), by a similarity that may be another than the
+one that chose the positives: a second reader sees what the first one missed. Only learners of a split over clips of
 that split are paired; grades and truth are never read. Every row, masked ones too, says why it is
 there and how alike it is. All thresholds are ours.
 """
@@ -19,14 +20,6 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval.supervision.negatives import (
-    LIKE_POSITIVES,
-    SEVERAL,
-    Choice,
-    first_unmasked,
-    mine,
-    near_positives,
-)
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, expanded_similarity
 
 FirstStage = Callable[
@@ -61,6 +54,9 @@ SAID_YES, SAID_NO = (
     "chat model: corrects something else",
 )
 BETWEEN, UNSURE = "masked: neither alike nor unlike enough", "masked: the chat model is unsure"
+LIKE_POSITIVES = "masked: nearly as like the comment as the positives"
+RANKED_LIKE_POSITIVES = "masked: the first stage ranks it with the positives"
+SEVERAL = 5  # so many times the clips wanted are drawn, since some of them are masked
 
 
 def clip_texts(
@@ -340,42 +336,49 @@ def _learner(
     return found + rows(RANDOM, others, block.others["clip_id"].gather(random), alike)
 
 
-# ------------------------------------------------------------------------------ lessons as learners
+# ---------------------------------------------------------------------------------------- negatives
+
+# place of a clip in a pool, its label (0, or None for a masked one), and why it is masked, or ""
+Choice = tuple[int, float | None, str]
 
 
-def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
-    """Training clips that show a mistake, as further learners: the coach's sentence stands for the
-    expert's comment.
-
-    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
+def near_positives(alike: np.ndarray, positives: np.ndarray, config: RetrievalConfig) -> np.ndarray:
+    """bool [N]: which of ``alike`` [N] lie above the mean of the ``positives`` less the config's
+    margin; none without positives, or where nothing is to be masked.
     """
-    shown = clips.filter((pl.col("demonstration") == "incorrect") & (pl.col("split") == "train"))
-    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
-    return shown.select(
-        "sport",
-        "skill",
-        "split",
-        learner_id="clip_id",
-        comment=said,
-        is_mistake=pl.lit(True),
-    )
+    if config.mask_against == "none" or not len(positives):
+        return np.zeros(len(alike), bool)
+    return alike > positives.mean() - config.mask_margin
 
 
-def build_lesson_supervision(
-    learners: pl.DataFrame,
-    clips: pl.DataFrame,
-    texts: dict[str, str],
+def first_unmasked(places: np.ndarray, reasons: np.ndarray, count: int) -> list[Choice]:
+    """The first ``count`` of ``places`` without a reason to mask them, and those masked on the way:
+    a mask costs no negative.
+    """
+    free = reasons == ""
+    reached = np.cumsum(free) - free < count  # how many free ones come before each place
+    chosen = zip(places[reached].tolist(), reasons[reached].tolist(), strict=True)
+    return [(place, None if reason else 0.0, reason) for place, reason in chosen]
+
+
+def mine(
+    ranked: np.ndarray,
+    alike: np.ndarray,
+    positive: np.ndarray,
+    closed: np.ndarray,
     config: RetrievalConfig,
-    **readers: Any,
-) -> pl.DataFrame:
-    """As :func:`build_supervision`, for the mistakes shown in training lessons; a clip is never its
-    own candidate.
+) -> list[Choice]:
+    """``mined_negatives`` from the first stage's ``mined_depth`` best, as :func:`first_unmasked`.
 
-    The similarity without a model is fitted on the experts' comments on training learners, which
-    say what mends which mistake.
+    ``ranked`` [N]: the first stage's scores of the learner's candidates; ``alike`` [N]: similarity
+    to the comment; ``positive`` and ``closed`` bool [N]: clips that are positives, and others that
+    may not be taken. The first stage's own scores are held to the margin as well, in deviations of
+    the candidates' scores, so that it means the same for any first stage.
     """
-    heard = learners.filter((pl.col("split") == "train") & pl.col("is_mistake"))
-    if not heard.height:
-        return pl.DataFrame(schema=SCHEMA)
-    readers["similarity"] = readers.get("similarity") or comments_similarity(heard, clips)
-    return build_supervision(lesson_learners(clips, texts), clips, texts, config, **readers)
+    spread = float(ranked.std()) or 1.0
+    order = np.argsort(-ranked, kind="stable")[: config.mined_depth]
+    order = order[~(positive | closed)[order]]
+    near = near_positives(alike[order], alike[positive], config)
+    high = near_positives(ranked[order] / spread, ranked[positive] / spread, config)
+    reasons = np.select([near, high], [LIKE_POSITIVES, RANKED_LIKE_POSITIVES], "")
+    return first_unmasked(order, reasons, config.mined_negatives)
