@@ -5,9 +5,9 @@ the same skill whose coach clearly speaks of something else, and clips that the 
 high are negatives. What lies between is masked, because unfiltered hard negatives are often
 positives. So is any negative that is nearly as like the comment as the learner's own positives
 (positive-aware, after NV-Retriever, arXiv 2407.15831), by a similarity that may be another than the
-one that chose the positives: a second reader sees what the first one missed. Only learners of a split over clips of
-that split are paired; grades and truth are never read. Every row, masked ones too, says why it is
-there and how alike it is. All thresholds are ours.
+one that chose the positives: a second reader sees what the first one missed. Only learners of a
+split over clips of that split are paired; grades and truth are never read. Every row, masked ones
+too, says why it is there and how alike it is. All thresholds are ours.
 """
 
 from __future__ import annotations
