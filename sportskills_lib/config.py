@@ -260,11 +260,6 @@ class EncoderConfig(StageConfig):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="rate of each layer as a share of the next one's"
     )
-    lora_rank: int = Field(
-        0,
-        ge=0,
-        description="rank of adapters, merged before saving; 0: whole weights are trained",
-    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field(
         "info_nce", description="softmax over the batch, or yes/no a pair"

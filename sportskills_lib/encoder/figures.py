@@ -7,7 +7,8 @@ import polars as pl
 
 from sportskills_lib import metrics
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.stage import OTHER_DATA, ArmResults
+from sportskills_lib.encoder.arms import OTHER_DATA
+from sportskills_lib.encoder.stage import ArmResults
 from sportskills_lib.encoder.texts import training_texts
 from sportskills_lib.encoder.validation import ClipData
 

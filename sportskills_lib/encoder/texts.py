@@ -21,27 +21,23 @@ LABELS = {
 # Class-name prompts with several templates, as is usual for Kinetics and CLIP (Radford et al.
 # 2021); wordings ours.
 # Many, so that the activity arms meet a class name in as many surroundings as the narrations do.
-_TEMPLATES = (
+PROMPTS = (
     "A person doing {it}.",
     "A video of {it}.",
     "Somebody does {it}.",
     "This is {it}.",
     "Watch {it} here.",
-)
-_IN_SENTENCE = (
     "What you see during {it}.",
     "On {it}, see what happens.",
     "When you do {it}, it looks like this.",
 )
-PROMPTS = _TEMPLATES + _IN_SENTENCE
-# For labels that are deeds ("playing tennis", "Holding a potato"), as most of Kinetics' and
-# Something-Something's are.
+# For labels that are deeds ("playing tennis"), as most of Kinetics' are.
 DEED_PROMPTS = (
     "A person {it}.",
     "A video of {it}.",
     "Somebody is {it}.",
     "This is {it}.",
-    ("What you see is somebody {it}."),
+    "What you see is somebody {it}.",
     "Here they are {it}.",
     "{it}.",
     "Watch them {it} here.",
@@ -54,9 +50,9 @@ def training_texts(clips: pl.DataFrame, narrations: pl.Series, arm: str, *, seed
 
     ``narrations_shuffled`` deals the sentences anew among the clips of one skill: it keeps the
     words and loses what they say of the clip. ``both`` gives the narrations; half of its draws in
-    training take a prompt instead (see :mod:`.draws`). ``activity_dataset`` has prompts of the
-    clips' ``label`` and nothing of the lessons' words: it is another data set. ValueError for an
-    arm that does not exist.
+    training take a prompt instead (see :mod:`.batch_sampler`). ``activity_dataset`` has prompts of
+    the clips' ``label`` and nothing of the lessons' words: it is another data set. ValueError for
+    an arm that does not exist.
     """
     rng = np.random.default_rng([seed, 37])
     if arm in ("narrations", "both"):
@@ -127,19 +123,13 @@ def skill_prompts(clips: pl.DataFrame, *, seed: int) -> list[str]:
 
 
 def sentence_kinds(clips: pl.DataFrame, texts: list[str]) -> np.ndarray:
-    """A number for each clip: equal where sport and skill are, and the cue, where the table has
-    one, or the words are.
+    """A number for each clip: equal where sport, skill and the words are.
 
     Words are compared without case, punctuation and spaces. Two such texts are probably true of
     both clips.
     """
-    said = clips["cue"].to_list() if "cue" in clips.columns else [None] * clips.height
     words = [" ".join(re.findall(r"[^\W_]+", str(text).lower())) for text in texts]
-    kinds = [
-        ("cue", cue) if cue is not None else ("words", text)
-        for cue, text in zip(said, words, strict=True)
-    ]
-    return numbered(zip(clips["sport"], clips["skill"], kinds, strict=True))
+    return numbered(zip(clips["sport"], clips["skill"], words, strict=True))
 
 
 def _carried(

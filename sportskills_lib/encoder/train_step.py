@@ -30,7 +30,7 @@ Encode = Callable[[Any], "torch.Tensor"]
 
 
 def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = False) -> list[Any]:
-    """Freeze what ``config.frozen`` names, add adapters, give a sigmoid loss its bias.
+    """Freeze what ``config.frozen`` names, give a sigmoid loss its bias.
 
     ``features``: clips come as features of a frozen frame tower, so all of that is frozen. Returns
     the modules to keep in eval mode. ValueError when the model does not go with the config.
@@ -38,11 +38,7 @@ def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = Fals
     if config.loss == "siglip":
         models.add_logit_bias(tower)
     frozen = [*config.frozen, "visual."] if features else config.frozen
-    fixed = parameter_groups.freeze(tower.module, frozen)
-    if config.lora_rank:
-        parameter_groups.add_adapters(tower.module, config.lora_rank, frozen)
-        fixed = parameter_groups.wholly_frozen(tower.module)
-    return fixed
+    return parameter_groups.freeze(tower.module, frozen)
 
 
 def backward(

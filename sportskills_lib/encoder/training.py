@@ -12,6 +12,7 @@ queries is noise, and chose rates at which the activity arms stayed under-traine
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,38 @@ def train(job: Job) -> Outcome:
     batches as one process would see.
     """
     if job.config.processes > 1 and not launched():
-        _launch(job)  # leaves a finished checkpoint, which is what is read below
-    group = process_group(job.config, title=f"{job.encoder}-{job.arm}", logs=job.logs)
-    try:
-        return _train(job, group)
-    finally:
-        group.close()
+        if not job.folder:
+            raise ValueError(
+                f"processes={job.config.processes} needs a folder for checkpoints: that is where "
+                "they meet"
+            )
+        write_job(job, Path(job.folder))
+        label = f"training {job.encoder}:{job.arm}"
+        distributed_job.launch(Path(job.folder), job.config.processes, title=label)
+        # leaves a finished checkpoint, which is what is read below
+    title, config = f"{job.encoder}-{job.arm}", job.config
+    with closing(process_group(config, title=title, logs=job.logs)) as group:
+        plan = TrainingPlan(
+            steps=job.steps,
+            learning_rate=job.peak,
+            warmup_steps=config.warmup_steps,
+            weight_decay=config.weight_decay,
+            evaluate_every=config.evaluate_every,
+            checkpoint_every=config.checkpoint_every,
+            evaluate=job.evaluate,
+            keep=config.keep,
+            patience=config.patience,
+            seed=config.seed,
+        )
+        task = _EncoderTask(job, group)
+        settings = {"arm": job.arm, "learning_rate": job.peak, "steps": job.steps}
+        folder = Path(job.folder) if job.folder else None
+        loop = Loop(task, plan, group, folder=folder, settings=settings)
+        record = loop.run()
+    names = {"encoder": job.encoder, "arm": job.arm, "peak": job.peak}
+    curve = pl.DataFrame([names | row for row in record.curve]).drop("learning_rate", "seconds")
+    by_sport = pl.DataFrame([names | row for row in record.details])
+    return Outcome(task.tower, curve, by_sport, loop.seconds, task.waiting.seconds)
 
 
 def process_group(config: EncoderConfig, *, title: str = "", logs: str = "") -> ProcessGroup:
@@ -96,33 +123,6 @@ def process_group(config: EncoderConfig, *, title: str = "", logs: str = "") -> 
         logs=logs,
         config=config.model_dump(),
     )
-
-
-def _train(job: Job, group: ProcessGroup) -> Outcome:
-    config = job.config
-    plan = TrainingPlan(
-        steps=job.steps,
-        learning_rate=job.peak,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        evaluate_every=config.evaluate_every,
-        checkpoint_every=config.checkpoint_every,
-        evaluate=job.evaluate,
-        keep=config.keep,
-        patience=config.patience,
-        seed=config.seed,
-    )
-    task = _EncoderTask(job, group)
-    settings = {"arm": job.arm, "learning_rate": job.peak, "steps": job.steps}
-    folder = Path(job.folder) if job.folder else None
-    loop = Loop(task, plan, group, folder=folder, settings=settings)
-    record = loop.run()
-    if config.lora_rank:
-        parameter_groups.merge_adapters(task.module)
-    names = {"encoder": job.encoder, "arm": job.arm, "peak": job.peak}
-    curve = pl.DataFrame([names | row for row in record.curve]).drop("learning_rate", "seconds")
-    by_sport = pl.DataFrame([names | row for row in record.details])
-    return Outcome(task.tower, curve, by_sport, loop.seconds, task.waiting.seconds)
 
 
 def start_tower(
@@ -226,20 +226,6 @@ class _EncoderTask:
 # ------------------------------------------------------------------------------- several processes
 
 
-def _launch(job: Job) -> None:
-    """Train ``job`` in ``config.processes`` processes; its folder then holds the finished
-    checkpoint.
-    """
-    if not job.folder:
-        raise ValueError(
-            f"processes={job.config.processes} needs a folder for checkpoints: that is where "
-            "they meet"
-        )
-    write_job(job, Path(job.folder))
-    title = f"training {job.encoder}:{job.arm}"
-    distributed_job.launch(Path(job.folder), job.config.processes, title=title)
-
-
 def write_job(job: Job, folder: Path) -> None:
     """Write a job as ``job.json`` and ``clips.parquet``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -255,10 +241,8 @@ def read_job(folder: Path) -> Job:
     """The job that :func:`write_job` wrote."""
     spec = distributed_job.read_spec(folder)
     clips = pl.read_parquet(folder / "clips.parquet")
-    frames_path, sports = spec.pop("frames_path"), tuple(spec.pop("sports"))
-    config = EncoderConfig(**spec.pop("config"))
-    material = ClipData(clips.drop("_text"), frames_path, sports)
-    return Job(config, material, clips["_text"].to_list(), **spec)
+    material = ClipData(clips.drop("_text"), spec.pop("frames_path"), tuple(spec.pop("sports")))
+    return Job(EncoderConfig(**spec.pop("config")), material, clips["_text"].to_list(), **spec)
 
 
 def run_job(folder: Path) -> None:

@@ -19,28 +19,11 @@ from sportskills_lib.formats.files import write_whole
 def moving_state(module: Any) -> dict[str, Any]:
     """Copies on the CPU of the weights in training and of all buffers that belong to the model, by
     name.
-
-    Of all weights where an attention has adapters: peft adds these to the attention's weights and
-    takes them off again in every pass, which changes the weights by rounding.
     """
     saved = set(module.state_dict())
-    whole = _adapts_attentions(module)
-    named = [
-        (name, value) for name, value in module.named_parameters() if value.requires_grad or whole
-    ]
+    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     named += [(name, value) for name, value in module.named_buffers() if name in saved]
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named}
-
-
-def _adapts_attentions(module: Any) -> bool:
-    """Whether any of the adapters is on torch's own attention layer."""
-    if not any("lora_" in name for name, _ in module.named_parameters()):
-        return False
-    import torch
-    from peft.tuners.lora import LoraLayer
-
-    adapted = [layer for layer in module.modules() if isinstance(layer, LoraLayer)]
-    return any(isinstance(one.get_base_layer(), torch.nn.MultiheadAttention) for one in adapted)
 
 
 def restore_state(module: Any, state: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from small_training import small_config
 
 from sportskills_lib import models
 from sportskills_lib.encoder import figures, stage, training
-from sportskills_lib.encoder.frame_features import System
+from sportskills_lib.encoder.arms import System
 from sportskills_lib.runs import worker_pool
 
 

@@ -278,8 +278,6 @@ class Plan:
             yield (
                 f"    native {config.native_model}: not counted, its shape comes with its weights"
             )
-        if rank := config.lora_rank:
-            yield f"    LoRA of rank {rank}: fewer weights are trained than these lines count"
 
     def times(self) -> Iterator[str]:
         """Steps and operations, and hours on one and on eight GPUs."""
