@@ -1,6 +1,13 @@
 """What moves in a stretch of video: differences between frames, shot boundaries, and how much of
 the picture moves.
 
+Two finders of boundaries look at the same frames, at the rate and size at which the video is read
+anyway. PySceneDetect's AdaptiveDetector finds hard cuts; it misses many dissolves, which our own
+finder sees as a run of frames in each of which most of the picture changes a little
+(:func:`find_cuts`). In a trial of each alone, on lessons composed from real footage (98 joints) and
+on some of the demo's (340 joints, a quarter of them dissolves), the detector's recall was 0.82 and
+0.89, that of the runs 0.87 and 1.00; precision was 0.67 and 0.99 against 0.62 and 1.00.
+
 Arrays: frames uint8 [T, S, S, 3] at an even rate, as :func:`sportskills_lib.video.stream_frames`
 gives them; grey float32 [T, h, w] without letterbox bars.
 """
@@ -13,19 +20,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from sportskills_lib import video
+
 SIDE_PX = 64  # motion is measured at this size, whatever size is kept
 CUT_LEVEL = 2.0  # levels by which most of the picture changes at a shot boundary
-CUT_RATIO, QUIET_LEVEL = (
-    4.0,
-    0.3,
-)  # and how many times what changes around it, which counts as this at least
+# and how many times what changes around it, which counts as this at least
+CUT_RATIO, QUIET_LEVEL = 4.0, 0.3
 DARK_LEVEL = 10.0  # below it a pixel is a black bar
 CUT_AROUND_S = 0.6
 MOVING_LEVEL = 15.0  # grey levels by which a pixel changes when something moves across it
-CAMERA_LEVEL, CAMERA_SHARE = (
-    4.0,
-    0.3,
-)  # where this share of pixels changes by this much, the camera may move
+# where this share of pixels changes by this much, the camera may move
+CAMERA_LEVEL, CAMERA_SHARE = 4.0, 0.3
+DETECTOR_PX = 32  # PySceneDetect looks at this size
+APART_S = 0.5  # its cuts stand at least so far apart; its other settings are its defaults
+SAME = 2  # frames within which the two finders mean the same boundary
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,14 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
         if image.shape != (SIDE_PX, SIDE_PX):
             image = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
         grey[i] = cv2.GaussianBlur(image, (3, 3), 0)
-    lit = grey.max(axis=0) > 8 if len(grey) else np.ones((SIDE_PX, SIDE_PX), bool)
+    return cut_bars(grey, 8) if len(grey) else grey
+
+
+def cut_bars(grey: np.ndarray, dark: float) -> np.ndarray:
+    """Grey pictures [T, H, W] cut to the rows and columns in which anything is ever brighter than
+    ``dark``; whole where hardly anything is.
+    """
+    lit = grey.max(axis=0) > dark
     rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
     if len(rows) < 8 or len(columns) < 8:
         return grey
@@ -101,6 +116,66 @@ def find_cuts(change: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
             else:
                 runs.append((i, i))
     return runs
+
+
+class ShotFinder:
+    """Shown a video's frames in order, in batches of any size, it tells the boundaries.
+
+    ``rate_hz``: frames a second; ``width_px`` and ``height_px``: the shape of the picture inside
+    its square.
+    """
+
+    def __init__(self, rate_hz: float, width_px: int, height_px: int):
+        from scenedetect.common import FrameTimecode
+        from scenedetect.detectors import AdaptiveDetector
+
+        self.rate_hz = rate_hz
+        self._shape = (width_px, height_px)
+        self._detector = AdaptiveDetector(
+            min_scene_len=max(1, int(APART_S * rate_hz)),
+            window_width=max(2, round(CUT_AROUND_S * rate_hz)),
+        )
+        self._zero = FrameTimecode(0, float(rate_hz))
+        self._cuts: list[int] = []
+        self._changes: list[np.ndarray] = []
+        self._count = 0
+        self._before: np.ndarray | None = None
+
+    def look(self, frames: np.ndarray, change: np.ndarray | None = None) -> None:
+        """The next frames, uint8 [n, S, S, 3], and how much each changes, where that is known
+        (:func:`changes`).
+        """
+        if not len(frames):
+            return
+        self._changes.append(changes(frames, self._before) if change is None else change)
+        self._before = frames[-1]
+        for frame in frames:
+            small = cv2.resize(
+                self._inside(frame), (DETECTOR_PX, DETECTOR_PX), interpolation=cv2.INTER_AREA
+            )
+            now = self._zero + self._count
+            found = self._detector.process_frame(now, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+            self._cuts += [cut.frame_num for cut in found]
+            self._count += 1
+
+    def boundaries(self) -> list[tuple[int, int]]:
+        """First and last changed frame of every boundary, in order: the same frame for a hard
+        cut.
+        """
+        change = np.concatenate([np.zeros(0, np.float32), *self._changes])
+        runs = find_cuts(change, self.rate_hz)
+        hard = [
+            cut
+            for cut in self._cuts
+            if all(cut < low - SAME or cut > high + SAME for low, high in runs)
+        ]
+        return sorted([*runs, *((cut, cut) for cut in hard if 0 < cut < len(change))])
+
+    def _inside(self, frame: np.ndarray) -> np.ndarray:
+        """The picture without its letterbox."""
+        wide, high = video.inner_size(*self._shape, len(frame))
+        top, left = (len(frame) - high) // 2, (len(frame) - wide) // 2
+        return frame[top : top + high, left : left + wide]
 
 
 def measure(frames: np.ndarray) -> CameraMotion:

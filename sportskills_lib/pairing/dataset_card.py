@@ -146,57 +146,59 @@ def weaknesses(card: Card) -> list[str]:
     """What a user should know before trusting the data, from the card's own counts; each is one
     sentence.
     """
-    found = []
     untested = [row["sport"] for row in card["sports"] if not row["train"] or not row["test"]]
     thin = [row["sport"] for row in card["sports"] if row["test"] and row["test"] < FEW_CLIPS]
-    unknown = {
-        f"{kind}s": sum(row["clips"] for row in card[f"{kind}s"] if row[kind] == UNKNOWN)
+    unlicensed, unnamed = (
+        sum(row["clips"] for row in card[f"{kind}s"] if row[kind] == UNKNOWN)
         / max(1, sum(row["clips"] for row in card[f"{kind}s"]))
         for kind in ("licence", "language")
-    }
-    if unknown["licences"] > 0:
-        found.append(
-            f"{unknown['licences']:.0%} of the clips are of videos whose licence is not known: "
-            "assume that they may "
-            "not be passed on."
-        )
-    if unknown["languages"] > 0:
-        found.append(
-            f"{unknown['languages']:.0%} of the clips are of videos whose language nobody named."
-        )
-    if untested:
-        found.append(
-            f"{len(untested)} sports lack a training or a test split for want of channels: "
-            f"{_join_names(untested)}."
-        )
-    if thin:
-        found.append(
-            f"{len(thin)} sports have fewer than {FEW_CLIPS} test clips: {_join_names(thin)}."
-        )
-    automatic = sum(n for kind, n in card["judges"]["transcription"].items() if kind != "manual")
-    sentences = max(1, sum(card["judges"]["transcription"].values()))
-    if automatic:
-        found.append(
-            f"{automatic / sentences:.0%} of the sentences were heard by a machine and may "
-            "hold wrong words."
-        )
-    judges = [*card["judges"]["actionability"], *card["judges"]["demonstration"]]
-    if any(judge.startswith("rules") for judge in judges):
-        found.append(
-            f"The filters are judges of machine make ({_join_names(judges)}): no person has seen "
-            "most of these clips; "
-            "the command sportskills audit sample draws some to measure them with."
-        )
-    if shared := card["copies"].get("same_pictures"):
-        found.append(
-            f"{shared} pairs of clips show the same pictures under other words; each pair is "
-            "in one split."
-        )
-    found.append(
-        "Copies that were sped up, cut to another part of the picture or widely drawn over are "
-        "not recognised."
     )
-    return found
+    transcription = card["judges"]["transcription"]
+    automatic = sum(n for kind, n in transcription.items() if kind != "manual")
+    heard = automatic / max(1, sum(transcription.values()))
+    judges = [*card["judges"]["actionability"], *card["judges"]["demonstration"]]
+    shared = card["copies"].get("same_pictures", 0)
+    told = [
+        (
+            unlicensed > 0,
+            f"{unlicensed:.0%} of the clips are of videos whose licence is not known: assume that "
+            "they may not be passed on.",
+        ),
+        (
+            unnamed > 0,
+            f"{unnamed:.0%} of the clips are of videos whose language nobody named.",
+        ),
+        (
+            untested,
+            f"{len(untested)} sports lack a training or a test split for want of channels: "
+            f"{_join_names(untested)}.",
+        ),
+        (
+            thin,
+            f"{len(thin)} sports have fewer than {FEW_CLIPS} test clips: {_join_names(thin)}.",
+        ),
+        (
+            automatic,
+            f"{heard:.0%} of the sentences were heard by a machine and may hold wrong words.",
+        ),
+        (
+            any(judge.startswith("rules") for judge in judges),
+            f"The filters are judges of machine make ({_join_names(judges)}): no person has seen "
+            "most of these clips; the command sportskills audit sample draws some to measure them "
+            "with.",
+        ),
+        (
+            shared,
+            f"{shared} pairs of clips show the same pictures under other words; each pair is in "
+            "one split.",
+        ),
+        (
+            True,
+            "Copies that were sped up, cut to another part of the picture or widely drawn over are "
+            "not recognised.",
+        ),
+    ]
+    return [sentence for holds, sentence in told if holds]
 
 
 def _join_names(names: list[str]) -> str:
@@ -208,7 +210,10 @@ def _join_names(names: list[str]) -> str:
 
 def to_markdown(card: Card) -> str:
     """The card as a page of Markdown; every text that may come from strangers is escaped."""
-    counts = card["counts"]
+    counts, judges = card["counts"], card["judges"]
+    heard = ", ".join(
+        f"{escape_cell(kind)} {count:,}" for kind, count in judges["transcription"].items()
+    )
     parts = [
         f"# Dataset card: {escape_cell(card['name'])}",
         f"{counts['clips']:,} clips of {counts['sports']} sports ({counts['skills']} skills), "
@@ -230,7 +235,10 @@ def to_markdown(card: Card) -> str:
         "## Sports\n\n" + _table(card["sports"]),
         "## Licences\n\n" + _table(card["licences"]),
         "## Languages\n\n" + _table(card["languages"]),
-        "## How it was made\n\n" + _judges(card["judges"]),
+        "## How it was made\n\n"
+        f"- What teaches was judged by: {escape_cell(_join_names(judges['actionability']))}\n"
+        f"- What is shown was judged by: {escape_cell(_join_names(judges['demonstration']))}\n"
+        f"- Sentences by how they were written down: {heard}",
         "### The funnel\n\n" + _table(card["funnel"]),
         "### What was dropped, and why\n\n" + _table(card["dropped"]),
         "### Copies\n\nClips that look alike, by what comparing them gave.\n\n"
@@ -241,17 +249,6 @@ def to_markdown(card: Card) -> str:
         + "\n".join(f"- {escape_cell(text, limit=2000)}" for text in card["weaknesses"]),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _judges(judges: dict[str, Any]) -> str:
-    heard = ", ".join(
-        f"{escape_cell(kind)} {count:,}" for kind, count in judges["transcription"].items()
-    )
-    return (
-        f"- What teaches was judged by: {escape_cell(_join_names(judges['actionability']))}\n"
-        f"- What is shown was judged by: {escape_cell(_join_names(judges['demonstration']))}\n"
-        f"- Sentences by how they were written down: {heard}"
-    )
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -19,7 +19,6 @@ outside its own video: more than NEIGHBOURS look-alikes of one studio could push
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +122,7 @@ def compare_clips(
             )
         )
     links = pl.DataFrame(rows, schema=LINKS, orient="row").sort("clip_id", "other_id")
-    agree = (pl.col("similarity") >= similarity) | pl.Series(_supported(links, clips))
+    agree = (pl.col("similarity") >= similarity) | _supported(links, clips)
     words = (
         pl.when(pl.col("words_shared") >= MIN_WORDS_SHARED)
         .then(pl.lit("copy"))
@@ -132,29 +131,27 @@ def compare_clips(
     return links.with_columns(verdict=pl.when(agree).then(words).otherwise("verdict"))
 
 
-def _supported(links: pl.DataFrame, clips: pl.DataFrame) -> np.ndarray:
-    """Links bool [L] that another link of the same two videos bears out: other clips, the same
-    offset in time.
+def _supported(links: pl.DataFrame, clips: pl.DataFrame) -> pl.Expr:
+    """Links that another link of the same two videos bears out: other clips, the same offset in
+    time.
 
     Chance hardly gives that, so a lower likeness will do.
     """
     video_of = dict(clips.select("clip_id", "video_id").iter_rows())
-    by_videos: dict[tuple[str, str, bool], list[tuple[int, str, str, float]]] = {}
-    rows = links.with_row_index("row").filter(pl.col("similarity") >= MIN_SUPPORTED)
-    for row, one, other, turned, offset_s in rows.select(
-        "row", *links.columns[:2], "mirrored", "offset_s"
-    ).iter_rows():
-        by_videos.setdefault((video_of[one], video_of[other], turned), []).append(
-            (row, one, other, offset_s)
+    rows = (
+        links.with_row_index("row")
+        .filter(pl.col("similarity") >= MIN_SUPPORTED)
+        .with_columns(
+            video=pl.col("clip_id").replace_strict(video_of, return_dtype=pl.String),
+            other_video=pl.col("other_id").replace_strict(video_of, return_dtype=pl.String),
         )
-    supported = np.zeros(links.height, bool)
-    for together in by_videos.values():
-        for row, one, other, offset_s in together:
-            supported[row] = any(
-                one != clip and other != partner and abs(offset_s - far_s) <= OFFSET_SLACK_S
-                for _, clip, partner, far_s in together
-            )
-    return supported
+    )
+    borne_out = rows.join(rows, on=["video", "other_video", "mirrored"], suffix="_far").filter(
+        pl.col("clip_id") != pl.col("clip_id_far"),
+        pl.col("other_id") != pl.col("other_id_far"),
+        (pl.col("offset_s") - pl.col("offset_s_far")).abs() <= OFFSET_SLACK_S,
+    )
+    return pl.int_range(pl.len()).is_in(borne_out["row"].implode())
 
 
 def _shared(one: frozenset[str], other: frozenset[str]) -> float:
@@ -169,14 +166,12 @@ def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     A copy of a copy is a copy of the first. ``clips`` has clip_id and video_id, in order of upload.
     """
     place = {name: row for row, name in enumerate(clips["clip_id"])}
-    copied = links.filter(pl.col("verdict") == "copy").sort(
+    copied = links.filter(verdict="copy").sort(
         "similarity", "clip_id", "other_id", descending=[True, False, False]
     )
-    best: dict[str, tuple[str, float, bool]] = {}
-    for clip, other, similarity, turned in copied.select(
-        "clip_id", "other_id", "similarity", "mirrored"
-    ).iter_rows():
-        best.setdefault(clip, (other, similarity, turned))
+    first = copied.unique("clip_id", keep="first", maintain_order=True)
+    columns = first.select("clip_id", "other_id", "similarity", "mirrored")
+    best = {clip: alike for clip, *alike in columns.iter_rows()}
     rows = []
     for clip in sorted(best, key=place.__getitem__):
         original, similarity, turned = best[clip]
@@ -188,21 +183,21 @@ def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
 
 def _with_reuploads(found: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
     """Add the other clips of videos most of whose clips are copies of one other video's."""
-    video_of = dict(clips.select("clip_id", "video_id").iter_rows())
-    totals = Counter(clips["video_id"].to_list())
-    pairs = Counter(
-        (video_of[clip], video_of[original])
-        for clip, original in found.select("clip_id", "copy_of").iter_rows()
+    video_of = clips.select("clip_id", "video_id")
+    sources = video_of.rename({"clip_id": "copy_of", "video_id": "original"})
+    reuploads = (
+        found.join(video_of, on="clip_id")
+        .join(sources, on="copy_of")
+        .group_by("video_id", "original")
+        .agg(copies=pl.len())
+        .join(video_of.group_by("video_id").agg(clips=pl.len()), on="video_id")
+        .filter(pl.col("copies") > 1, pl.col("copies") >= REUPLOAD_SHARE * pl.col("clips"))
+        .sort("video_id", "copies", "original")
+        .unique("video_id", keep="last", maintain_order=True)
     )
-    reuploads = {
-        copy: original
-        for (copy, original), n in pairs.items()
-        if n >= REUPLOAD_SHARE * totals[copy] and n > 1
-    }
-    known = set(found["clip_id"].to_list())
-    more = [
-        (clip, reuploads[video], None, None)
-        for clip, video in clips.select("clip_id", "video_id").sort("clip_id").iter_rows()
-        if video in reuploads and clip not in known
-    ]
-    return pl.concat([found, pl.DataFrame(more, schema=found.schema, orient="row")]).sort("clip_id")
+    more = (
+        video_of.join(reuploads, on="video_id")
+        .join(found, on="clip_id", how="anti")
+        .select("clip_id", copy_of="original")
+    )
+    return pl.concat([found, more], how="diagonal").sort("clip_id")

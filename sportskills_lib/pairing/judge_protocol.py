@@ -53,18 +53,14 @@ def decide(probabilities: np.ndarray, *, min_confidence: float) -> pl.DataFrame:
     as undecided, and so is a window without an answer (none, with null probabilities).
     """
     known = np.isfinite(probabilities).all(axis=1)
-    filled = np.where(known[:, None], probabilities, [0.0, 0.0, 1.0])
-    best = filled.argmax(axis=1)
-    score = filled[np.arange(len(best)), best]
-    columns: dict[str, pl.Series] = {
-        "demonstration": pl.Series([DEMONSTRATIONS[i] for i in best], dtype=pl.String),
-        "score": pl.Series(score.round(4), dtype=pl.Float64),
-    }
-    for place, answer in enumerate(DEMONSTRATIONS):
-        columns[f"p_{answer}"] = pl.Series(filled[:, place].round(4), dtype=pl.Float64)
-    unknown = pl.Series(~known)
-    frame = pl.DataFrame(columns).with_columns(
-        pl.when(unknown).then(None).otherwise(pl.col(name)).alias(name)
-        for name in ("score", *(f"p_{answer}" for answer in DEMONSTRATIONS))
+    stated = np.where(known[:, None], probabilities, np.nan)
+    best = np.where(known[:, None], probabilities, [0.0, 0.0, 1.0]).argmax(axis=1)
+    score = stated.max(axis=1)
+    numbers = {"score": score}
+    numbers |= {f"p_{name}": stated[:, place] for place, name in enumerate(DEMONSTRATIONS)}
+    frame = pl.DataFrame({name: values.round(4) for name, values in numbers.items()})
+    return frame.fill_nan(None).select(
+        pl.Series("demonstration", [DEMONSTRATIONS[i] for i in best], dtype=pl.String),
+        pl.all(),
+        pl.Series("undecided", ~(score >= min_confidence)),
     )
-    return frame.with_columns(undecided=unknown | pl.Series(score < min_confidence))

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from sportskills_lib.pairing.camera_motion import cut_bars
+
 SIDE, OUTLINE_SIDE = 16, 8
 OUTLINE = 2 * OUTLINE_SIDE**2
 MIN_OVERLAP = 0.5  # of the shorter clip: a shorter overlap is compared with nothing
@@ -40,23 +42,15 @@ class SignatureMatch(NamedTuple):
 
 def make_signature(frames: np.ndarray) -> np.ndarray:
     """The signature uint8 [T, 16, 16] of frames uint8 [T, S, S, 3] at an even rate."""
-    grey = _without_bars(
-        np.stack(
-            [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-        )
+    grey = np.stack(
+        [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
     )
     return np.stack(
-        [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in grey]
+        [
+            cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            for image in cut_bars(grey, DARK)
+        ]
     )
-
-
-def _without_bars(grey: np.ndarray) -> np.ndarray:
-    """Grey pictures [T, H, W] cut to the rows and columns in which anything is ever lit."""
-    lit = grey.max(axis=0) > DARK
-    rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
-    if len(rows) < OUTLINE_SIDE or len(columns) < OUTLINE_SIDE:
-        return grey
-    return grey[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def outline(signature: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import polars as pl
 
 from sportskills_lib import tables, video
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import camera_motion, rules_judge, shots, signatures, windows
+from sportskills_lib.pairing import camera_motion, rules_judge, signatures, windows
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value
 from sportskills_lib.video.frame_reader import clip_times, inset_span
@@ -73,8 +73,10 @@ def read_video(task: VideoTask) -> Value:
         )
         scenes = windows.make_shots(film.cuts_s(), info.duration_s)
         said = [
-            windows.TimedSentence(name, start, end, _kind(text, on))
-            for name, start, end, text, on in task.sentences
+            windows.TimedSentence(
+                name, start, end, rules_judge.what_is_said(text) if actionable else "none"
+            )
+            for name, start, end, text, actionable in task.sentences
         ]
         lag_s = windows.estimate_lag(said, scenes, max_lag_s=config.max_lag_s)
         found, lost = windows.make_windows(
@@ -96,13 +98,9 @@ def read_video(task: VideoTask) -> Value:
     dropped = [
         ("narration", item.narration_id, reason, f"no clip of its own ({item.kind})")
         for item, reason in lost
+        if texts[item.narration_id] and item.kind != "none"
     ]
-    lost_rows = [row for row in dropped if texts[row[1]] and row[3] != "no clip of its own (none)"]
-    return _value(rows, kept, signed, lost_rows, config)
-
-
-def _kind(text: str, actionable: bool) -> str:
-    return rules_judge.what_is_said(text) if actionable else "none"
+    return _value(rows, kept, signed, dropped, config)
 
 
 class _Film:
@@ -127,7 +125,7 @@ class _Film:
         small = len(self.fine_s) * size_px * size_px * 3 <= BUFFER_BYTES
         fine, batches, first = [], [], 0
         before: np.ndarray | None = None
-        self._finder = shots.ShotFinder(rate_hz, info.width_px, info.height_px)
+        self._finder = camera_motion.ShotFinder(rate_hz, info.width_px, info.height_px)
         for batch in video.cached_film(info, fine_hz, size_px, cache if small else None):
             fine.append(camera_motion.changes(batch, before))
             before = batch[-1]

@@ -118,13 +118,12 @@ class VlmJudge:
 
 
 def _metadata(clip: np.ndarray) -> dict[str, Any]:
-    count, height, width = clip.shape[:3]
     return {
         "fps": NOMINAL_FPS,
-        "total_num_frames": count,
-        "duration": count / NOMINAL_FPS,
-        "height": height,
-        "width": width,
-        "frames_indices": list(range(count)),
+        "total_num_frames": len(clip),
+        "duration": len(clip) / NOMINAL_FPS,
+        "height": clip.shape[1],
+        "width": clip.shape[2],
+        "frames_indices": list(range(len(clip))),
         "video_backend": "arrays",
     }

@@ -8,11 +8,11 @@ import numpy as np
 from films import shot, write_film
 
 from sportskills_lib import video
-from sportskills_lib.pairing import shots, video_pass
+from sportskills_lib.pairing import camera_motion, video_pass
 
 
 def boundaries(frames: np.ndarray, batch: int) -> list[tuple[int, int]]:
-    finder = shots.ShotFinder(10, 64, 64)
+    finder = camera_motion.ShotFinder(10, 64, 64)
     for first in range(0, len(frames), batch):
         finder.look(frames[first : first + batch])
     return finder.boundaries()

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import video
-from sportskills_lib.pairing import camera_motion, shots, windows
+from sportskills_lib.pairing import camera_motion, windows
 from sportskills_lib.plots.style import plain
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
@@ -248,7 +248,7 @@ def find_action(
 
     ``film`` uint8 [n, S, S, 3]: the whole video at ``rate_hz``.
     """
-    finder = shots.ShotFinder(rate_hz, info.width_px, info.height_px)
+    finder = camera_motion.ShotFinder(rate_hz, info.width_px, info.height_px)
     finder.look(film)
     cuts = [(low / rate_hz, high / rate_hz) for low, high in finder.boundaries()]
     scenes = windows.make_shots(cuts, info.duration_s)
