@@ -7,16 +7,13 @@ sits at ln B for minutes. No sport, no skill and no fault of the study is in it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sportskills_lib.demo.generic import caption, generic_corpus
-
-log = logging.getLogger("sportskills")
+from sportskills_lib.demo.generic import Scenes, caption, make_scenes, minimise
 
 # open_clip's ModifiedResNet learns poses faster, for its cost on a CPU, than a ViT with patches of 16 or timm's smallest.
 CONFIG: dict[str, Any] = {
@@ -40,13 +37,7 @@ JOINT_SCALE = 0.1  # joints are predicted as offsets from their mean, in tenths 
 
 
 def make_base_clip(
-    folder: Path,
-    *,
-    steps: int = 450,
-    corpus: int = 3000,
-    batch: int = 64,
-    seed: int = 0,
-    threads: int | None = None,
+    folder: Path, *, steps: int = 450, corpus: int = 3000, batch: int = 64, seed: int = 0
 ) -> Path:
     """Train the base model and save it in open_clip's folder form. The same seed gives the same weights.
 
@@ -56,17 +47,13 @@ def make_base_clip(
         return folder
     from sportskills_lib import models
 
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
     tower = models.new_tower(CONFIG, seed=seed)
 
     def features(frames_BTHWC: Any) -> tuple[Any, Any]:
         frame_BTD = tower.frame_features(frames_BTHWC)
         return frame_BTD.flatten(0, 1), tower.pool(frame_BTD)
 
-    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 2e-3}
+    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "peak": 2e-3}
     train_base(tower, features, name="base_clip", frames=2, width=tower.width, **recipe)
     tower.save(folder)
     return folder
@@ -83,44 +70,35 @@ def train_base(
     corpus: int,
     batch: int,
     seed: int,
-    rate: float,
+    peak: float,
 ) -> None:
     """Train a stand-in on generic motions, ``frames`` random frames a clip; ``features`` of
-    frames have ``width``.
+    frames have ``width``. The learning rate rises to ``peak`` and falls as a cosine does.
     """
     import torch
 
     rng = np.random.default_rng([seed, 23])
-    corpus_of = generic_corpus(corpus, rng, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"])
+    scenes = make_scenes(corpus, rng, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"])
     torch.manual_seed(seed)
-    head = torch.nn.Linear(width, corpus_of[1].shape[2] * 2)
+    head = torch.nn.Linear(width, scenes.joints[0, 0].size)
     parameters = [*(p for p in tower.model.parameters() if p.requires_grad), *head.parameters()]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
-    )
     tower.model.train()
-    losses = []
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = (
-                rate * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
-            )
+
+    def rate(step: int) -> float:
+        return peak * min(1.0, (step + 1) / 30) * 0.5 * (1 + np.cos(np.pi * step / steps))
+
+    def loss_of() -> Any:
         rows = rng.choice(corpus, batch, replace=False)
-        loss = _loss(tower, features, head, corpus_of, rows, frames, rng)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        if (step + 1) % 50 == 0:
-            log.info("%s: step %d of %d, loss %.2f", name, step + 1, steps, np.mean(losses[-50:]))
+        return _loss(tower, features, head, scenes, rows, frames, rng)
+
+    minimise(loss_of, parameters, steps=steps, rate=rate, name=name, fused=True)
 
 
 def _loss(
     tower: Any,
     features: Features,
     head: Any,
-    corpus_of: tuple[np.ndarray, np.ndarray, list[list[str]]],
+    scenes: Scenes,
     rows: np.ndarray,
     frames: int,
     rng: np.random.Generator,
@@ -133,7 +111,7 @@ def _loss(
 
     from sportskills_lib.encoder.losses import info_nce
 
-    pictures, joints, states = corpus_of
+    pictures, joints, states = scenes
     moments = np.sort(
         np.stack([rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]), axis=1
     )

@@ -10,9 +10,8 @@ Deterministic under a seed (one thread); a complete folder is left as it is.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sportskills_lib.demo import generic
-from sportskills_lib.demo.body_motion import PHASES, POINTS, BodyMotion
+from sportskills_lib.demo.generic import Scenes
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
-from sportskills_lib.demo.render import Appearance, render_with_joints
 from sportskills_lib.demo.vlm_questions import (
     DESCRIBES,
     PAIRS,
@@ -40,7 +38,6 @@ from sportskills_lib.retrieval.relevance.prefix_sharing import hidden_states, pa
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger("sportskills")
 SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -59,7 +56,9 @@ CHAT_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-FRAMES, STEPS = 8, 4  # frames of a scene; the model sees them in pairs
+STEPS = 4  # pairs of frames of a scene: the model sees frames in pairs
+LANGUAGE_BATCH, ALIKE = 16, 8  # scenes of a step; people in a list that is asked about
+PEAK_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,6 @@ class Recipe:
     vision_steps: int = 280
     language_steps: int = 200
     batch: int = 32
-    language_batch: int = 16
-    similar_scenes: int = 8
-    vision_rate: float = 2e-3
-    language_rate: float = 2e-3
     size_px: int = 64
     width: int = 128
     layers: int = 3
@@ -84,17 +79,6 @@ class Recipe:
     patch_px: int = 8
     merge: int = 4
     vocabulary: int = 1200
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Generic movements: what they look like, the states that they hold, and where the joints
-    are.
-    """
-
-    frames: np.ndarray  # uint8 [N, T, H, W, 3]
-    states: list[list[str]]
-    joints: np.ndarray  # float32 [N, STEPS, values], standardised
 
 
 def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
@@ -201,84 +185,55 @@ def _processor(tokenizer: Any, recipe: Recipe) -> Any:
     )
 
 
-# -------------------------------------------------------------------------------------------------------- scenes
-
-
-def make_scenes(count: int, rng: np.random.Generator, *, size_px: int) -> Scenes:
-    """Random movements as in :mod:`generic`, each done by two people that look different (scenes 2i and 2i + 1).
-
-    The joints' places on the screen are averaged over pairs of frames, as the model sees them.
-    """
-    frames = np.empty((count, FRAMES, size_px, size_px, 3), np.uint8)
-    screen = np.empty((count, FRAMES, len(POINTS) * 2), np.float32)
-    states: list[list[str]] = []
-    for i in range(count):
-        if i % 2 == 0:
-            held = generic.draw_states(rng)
-            motion = BodyMotion(generic.body_keys(held, rng), PHASES)
-        equipment, look = str(rng.choice(generic.EQUIPMENT)), Appearance.draw(rng)
-        frames[i], where = render_with_joints(
-            motion, look, rng, equipment=equipment, frames=FRAMES, size_px=size_px
-        )
-        screen[i] = where.reshape(FRAMES, -1)
-        states.append(held)
-    places = screen.reshape(count, STEPS, FRAMES // STEPS, -1).mean(2)
-    flat = places.reshape(-1, places.shape[-1])
-    return Scenes(
-        frames, states, ((places - flat.mean(0)) / (flat.std(0) + 1e-3)).astype(np.float32)
-    )
-
-
 # ------------------------------------------------------------------------------------------------------ training
 
 
-def _optimizer(parameters: list[Any], rate: float, steps: int) -> tuple[Any, Any]:
-    import torch
-
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.05, betas=(0.9, 0.98))
+def _learn(
+    loss_of: Callable[[], torch.Tensor], parameters: list[Any], steps: int, **more: Any
+) -> None:
+    """Minimise at a rate that rises quickly and falls in a straight line."""
     warm = max(1, min(30, steps // 4))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / warm) * max(0.05, 1 - step / max(1, steps))
-    )
-    return optimizer, schedule
+
+    def rate(step: int) -> float:
+        return PEAK_RATE * (min(1.0, (step + 1) / warm) * max(0.05, 1 - step / steps))
+
+    generic.minimise(loss_of, parameters, steps=steps, rate=rate, name="base_vlm", **more)
 
 
 def train_vision(
     vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator
-) -> float:
-    """Teach the tower to see poses; returns the last loss. The heads that read joints and states
-    are thrown away.
+) -> None:
+    """Teach the tower to see poses. The heads that read joints and states are thrown away.
+
+    The joints' places are averaged over pairs of frames, as the model sees them, and standardised.
     """
     import torch
 
     grid = vlm.grid(scenes.frames.shape[1:])
-    names = [state for group in generic.GROUPS.values() for state in group]
-    labels = torch.from_numpy(_state_labels(scenes.states, names))
-    targets = torch.from_numpy(scenes.joints)
+    labels = torch.from_numpy(_state_labels(scenes.states))
+    joints = scenes.joints.reshape(len(scenes.joints), STEPS, -1, scenes.joints[0, 0].size).mean(2)
+    flat = joints.reshape(-1, joints.shape[-1])
+    targets = torch.from_numpy((joints - flat.mean(0)) / (flat.std(0) + 1e-3))
     kept = grid[0] * grid[1] * grid[2] // recipe.merge**2 // STEPS * recipe.width
     places = torch.nn.Sequential(torch.nn.LayerNorm(kept), torch.nn.Linear(kept, targets.shape[-1]))
     held = torch.nn.Sequential(
-        torch.nn.LayerNorm(kept * STEPS), torch.nn.Linear(kept * STEPS, len(names))
+        torch.nn.LayerNorm(kept * STEPS), torch.nn.Linear(kept * STEPS, labels.shape[-1])
     )
-    tower = vlm.stock.model.visual
-    optimizer, schedule = _optimizer(
-        [*tower.parameters(), *places.parameters(), *held.parameters()],
-        recipe.vision_rate,
-        recipe.vision_steps,
-    )
-    loss = torch.zeros(())
-    for _ in range(recipe.vision_steps):
+
+    def loss_of() -> torch.Tensor:
         chosen = rng.integers(0, len(scenes.frames), recipe.batch)
         tokens = vlm.visual_tokens(scenes.frames[chosen], grid)
-        loss = 3 * torch.nn.functional.smooth_l1_loss(
+        error = torch.nn.functional.smooth_l1_loss(
             places(tokens.reshape(recipe.batch, STEPS, -1)), targets[chosen]
         )
         answers, known = held(tokens.flatten(1)), labels[chosen] >= 0
-        loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(
+        return 3 * error + torch.nn.functional.binary_cross_entropy_with_logits(
             answers[known], labels[chosen][known]
         )
-        _step(loss, list(tower.parameters()), optimizer, schedule)
-    return float(loss.detach())
+
+    tower = list(vlm.stock.model.visual.parameters())
+    heads = [*places.parameters(), *held.parameters()]
+    _learn(loss_of, tower, recipe.vision_steps, heads=heads)
 
 
 def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:
@@ -295,53 +250,30 @@ def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:
         last.bias.mul_(factor)
 
 
-def _step(loss: torch.Tensor, parameters: list[Any], optimizer: Any, schedule: Any) -> None:
-    import torch
-
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    schedule.step()
-
-
-def _state_labels(states: list[list[str]], names: list[str]) -> np.ndarray:
-    """float32 [N, states]: 1 held, 0 excluded by a held one, -1 not known."""
-    rivals = {state: group for group in generic.GROUPS.values() for state in group}
-    labels = np.full((len(states), len(names)), -1, np.float32)
+def _state_labels(states: list[list[str]]) -> np.ndarray:
+    """float32 [N, generic.HELD]: 1 held, 0 excluded by a held one, -1 not known."""
+    labels = np.full((len(states), len(generic.HELD)), -1, np.float32)
     for row, held in enumerate(states):
         for state in held:
-            for other in rivals[state]:
-                labels[row, names.index(other)] = float(other == state)
+            for other in generic.group_of(state):
+                labels[row, generic.HELD.index(other)] = float(other == state)
     return labels
 
 
 def train_language(
     vlm: VisionLanguageModel, scenes: Scenes, recipe: Recipe, rng: np.random.Generator
-) -> float:
-    """Teach the language model to read scenes and sentences; the tower stays as it is. Returns
-    the last loss.
-    """
-    import torch
-
+) -> None:
+    """Teach the language model to read scenes and sentences; the tower stays as it is."""
     visual = relevance_model.encode_videos(vlm, scenes.frames)
     questions = Questions(vlm, vlm.grid(scenes.frames.shape[1:]))
-    parameters = list(vlm.stock.model.language_model.parameters())
-    optimizer, schedule = _optimizer(parameters, recipe.language_rate, recipe.language_steps)
-    loss = torch.zeros(())
-    for _ in range(recipe.language_steps):
-        chosen = rng.integers(0, len(scenes.frames), recipe.language_batch)
-        rows = [
-            row
-            for scene in chosen
-            for row in questions.rows(
-                draw_questions(scenes.states, int(scene), rng, alike=recipe.similar_scenes),
-                int(scene),
-            )
-        ]
-        loss = language_loss(vlm, rows, visual, len(chosen))
-        _step(loss, parameters, optimizer, schedule)
-    return float(loss.detach())
+
+    def loss_of() -> torch.Tensor:
+        rows: list[Row] = []
+        for scene in rng.integers(0, len(scenes.frames), LANGUAGE_BATCH).tolist():
+            rows += questions.rows(draw_questions(scenes.states, scene, rng, alike=ALIKE), scene)
+        return language_loss(vlm, rows, visual, LANGUAGE_BATCH)
+
+    _learn(loss_of, list(vlm.stock.model.language_model.parameters()), recipe.language_steps)
 
 
 def language_loss(
@@ -374,26 +306,22 @@ def language_loss(
     )
 
 
-def build_base_vlm(folder: str | Path, *, seed: int = 0, recipe: Recipe | None = None) -> Path:
-    """Build, train and save the stand-in; a folder that is complete (its config is written last)
-    is left alone.
+def make_base_vlm(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
+    """Build, train and save the stand-in in the public layout; a complete folder is left alone.
+    ``sizes``: fields of :class:`Recipe`.
     """
     import torch
 
-    folder, recipe = Path(folder), recipe or Recipe()
     if (folder / "config.json").is_file():
         return folder
-    rng, started = np.random.default_rng([seed, 41]), time.monotonic()
-    scenes = make_scenes(recipe.scenes, rng, size_px=recipe.size_px)
+    recipe, rng = Recipe(**sizes), np.random.default_rng([seed, 41])
+    scenes = generic.make_scenes(recipe.scenes, rng, people=2, size_px=recipe.size_px)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vlm = build_model(build_tokenizer(_corpus(rng), vocabulary=recipe.vocabulary), recipe)
-        log.info("base_vlm: %d scenes after %.0f s", recipe.scenes, time.monotonic() - started)
-        loss = train_vision(vlm, scenes, recipe, rng)
-        log.info("base_vlm: vision loss %.3f after %.0f s", loss, time.monotonic() - started)
+        train_vision(vlm, scenes, recipe, rng)
         match_scale(vlm, scenes)
-        loss = train_language(vlm, scenes, recipe, rng)
-        log.info("base_vlm: language loss %.3f after %.0f s", loss, time.monotonic() - started)
+        train_language(vlm, scenes, recipe, rng)
     save(vlm, folder)
     return folder
 
@@ -402,7 +330,6 @@ def _corpus(rng: np.random.Generator) -> list[str]:
     """Texts that the tokenizer learns its words from: prompts, generic captions, and sentences
     without what they say.
     """
-    names = [state for group in generic.GROUPS.values() for state in group]
     chat = "<|im_start|>user\n <|im_end|>\n<|im_start|>assistant\n"
     prompts = [
         WATCH,
@@ -419,18 +346,14 @@ def _corpus(rng: np.random.Generator) -> list[str]:
     return [
         *prompts * 20,
         *empty * 10,
-        *[generic.caption([state], rng) for state in rng.choice(names, 3000)],
+        *[generic.caption([state], rng) for state in rng.choice(generic.HELD, 3000)],
     ]
 
 
 def save(vlm: VisionLanguageModel, folder: Path) -> None:
-    """The public layout: safetensors, processor and tokenizer files; config.json last, as the
-    mark of completeness.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    vlm.processor.save_pretrained(folder)
-    vlm.stock.save_pretrained(folder)
-    last = (folder / "config.json").read_text()
-    (folder / "config.json").unlink()
-    (folder / ".config.json.tmp").write_text(last)
-    (folder / ".config.json.tmp").replace(folder / "config.json")
+    """Write the public layout, whole or not at all: safetensors, processor and tokenizer files."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    vlm.processor.save_pretrained(partial)
+    vlm.stock.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

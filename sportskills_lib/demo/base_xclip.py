@@ -36,7 +36,7 @@ def make_base_xclip(
         seen = tower.model.vision_model(tower.pixels(frames_BTHWC)).pooler_output
         return seen, tower.clip_features(frames_BTHWC)
 
-    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "rate": 1e-3}
+    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "peak": 1e-3}
     train_base(
         tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], **recipe
     )

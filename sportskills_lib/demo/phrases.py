@@ -13,8 +13,6 @@ import numpy as np
 
 from sportskills_lib.demo.skills import Fault, Skill
 
-STYLES = 9
-
 # What a caption says of a state: clauses, imperatives. Only the generic captions of the base models use these.
 LITERAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "arm_straight": (
@@ -278,55 +276,42 @@ IDLE = {
 }
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+def pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One of the phrases; each is as likely."""
     return options[int(rng.integers(len(options)))]
 
 
-def cue_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Generator) -> str:
-    """Advice that prevents ``fault``, as the channel ``style`` says it over a correct
-    demonstration.
+def _sentence(frame: str, skill: Skill, wording: str) -> str:
+    text = frame.format(skill=skill.name, cue=wording, clause=wording)
+    return text[0].upper() + text[1:]
+
+
+def lesson_sentence(
+    skill: Skill, fault: Fault, style: int, rng: np.random.Generator, *, correct: bool
+) -> str:
+    """What the channel ``style`` says: advice that prevents ``fault``, over a correct demonstration,
+    or what is wrong, while it shows the fault.
     """
-    cue = _pick(WORDINGS[fault.good][1], rng)
-    return _sentence(_pick(ADVICE[style % STYLES], rng).format(skill=skill.name, cue=cue))
-
-
-def mistake_sentence(skill: Skill, fault: Fault, style: int, rng: np.random.Generator) -> str:
-    """What the channel ``style`` says while it shows ``fault``."""
-    clause = _pick(WORDINGS[fault.bad][0], rng)
-    return _sentence(_pick(MISTAKES[style % STYLES], rng).format(skill=skill.name, clause=clause))
+    wording = pick(WORDINGS[fault.good][1] if correct else WORDINGS[fault.name][0], rng)
+    return _sentence(pick((ADVICE if correct else MISTAKES)[style], rng), skill, wording)
 
 
 def expert_comment(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
     """What an expert says of a learner who shows ``fault``."""
-    return _sentence(
-        _pick(COMMENTS, rng).format(skill=skill.name, clause=_pick(WORDINGS[fault.bad][0], rng))
-    )
+    return _sentence(pick(COMMENTS, rng), skill, pick(WORDINGS[fault.name][0], rng))
 
 
 def expert_tip(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
     """What an expert advises a learner who shows ``fault``."""
-    return _sentence(
-        _pick(TIPS, rng).format(skill=skill.name, cue=_pick(WORDINGS[fault.good][1], rng))
-    )
+    return _sentence(pick(TIPS, rng), skill, pick(WORDINGS[fault.good][1], rng))
 
 
 def expert_praise(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
     """What an expert says of a learner who does not show ``fault``."""
-    return _sentence(f"nice {skill.name}, {_pick(WORDINGS[fault.good][0], rng)}.")
-
-
-def idle_sentence(kind: str, rng: np.random.Generator) -> str:
-    """Talk that teaches nothing: ``talk``, ``sponsor``, ``broll`` or ``outro``."""
-    return _pick(IDLE[kind], rng)
+    return _sentence("nice {skill}, {clause}.", skill, pick(WORDINGS[fault.good][0], rng))
 
 
 def cue_words() -> set[str]:
     """The words that carry a cue or a mistake: what a leak test must leave out of the text."""
-    wordings = [
-        text for clauses, imperatives in WORDINGS.values() for text in (*clauses, *imperatives)
-    ]
-    return {word.strip(".,:").lower() for text in wordings for word in text.split()}
+    texts = [text for clauses, imperatives in WORDINGS.values() for text in clauses + imperatives]
+    return {word.strip(".,:").lower() for text in texts for word in text.split()}

@@ -29,7 +29,9 @@ class DemoConfig(BaseModel):
     fps: int = Field(default=10, ge=5, description="frames a second of every video")
     seed: int = 0
     workers: int = Field(
-        default=2, ge=1, description="processes that render; it changes nothing but the time taken"
+        default=2,
+        ge=0,
+        description="processes that render, 0: none but this one; only the time taken depends on it",
     )
     train_learners: int = Field(
         default=2, ge=0, description="learner executions a fault in the train split"
@@ -64,14 +66,7 @@ class DemoConfig(BaseModel):
     @classmethod
     def smoke(cls, **overrides: Any) -> Self:
         """A world of a few seconds, in which every kind of file and of defect still occurs."""
-        small: dict[str, Any] = {
-            "sports": 3,
-            "channels": 4,
-            "size_px": 64,
-            "train_learners": 1,
-            "val_learners": 1,
-            "pool": 16,
-        }
+        small = {"sports": 3, "channels": 4, "size_px": 64, "train_learners": 1, "pool": 16}
         return cls(**(small | overrides))
 
 
@@ -80,6 +75,10 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     it, or where.
     """
     name = "/".join(str(part) for part in names)
-    return np.random.default_rng(
-        [seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())]
-    )
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest)])
+
+
+def draw_frames(rng: np.random.Generator, config: DemoConfig, low_s: float, high_s: float) -> int:
+    """Frames of a shot. Never from its words or its movement: a length must not tell what is shown."""
+    return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))

@@ -8,7 +8,6 @@ sports, skills and faults is ours; nothing here is measured from athletes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,37 +17,34 @@ from sportskills_lib.demo.body_motion import INDEX, PHASES, BodyMotion, pose
 ALL, LATE, MIDDLE = (0, 1, 2, 3, 4), (2, 3, 4), (1, 2, 3)
 
 
-def _set(**angles: float) -> Callable[[np.ndarray, tuple[int, ...]], None]:
-    def change(keys: np.ndarray, at: tuple[int, ...]) -> None:
-        for name, value in angles.items():
-            keys[list(at), INDEX[name]] = value
-
-    return change
-
-
 # A state of the body and the angles that put it there. Captions and narrations speak of these states.
-STATES: dict[str, Callable[[np.ndarray, tuple[int, ...]], None]] = {
-    "arm_straight": _set(el_r=4),
-    "arm_bent": _set(el_r=115),
-    "arm_high": _set(sf_r=160, sa_r=10),
-    "arm_low": _set(sf_r=10, sa_r=8),
-    "arm_wide": _set(sf_r=25, sa_r=85, el_r=10),
-    "arm_close": _set(sa_r=4),
-    "free_arm_high": _set(sf_l=130, sa_l=20, el_l=20),
-    "free_arm_low": _set(sf_l=0, sa_l=6, el_l=6),
-    "knees_bent": _set(hf_r=62, kn_r=95, hf_l=62, kn_l=95),
-    "knees_straight": _set(hf_r=4, kn_r=4, hf_l=-4, kn_l=4),
-    "chest_up": _set(lean=4),
-    "folded_forward": _set(lean=62),
-    "leaning_back": _set(lean=-38),
-    "leaning_sideways": _set(side=38),
-    "feet_wide": _set(ha_r=34, ha_l=34),
-    "feet_narrow": _set(ha_r=1, ha_l=1),
-    "leg_high": _set(hf_r=105, kn_r=25),
-    "leg_low": _set(hf_r=12, kn_r=10),
+STATES: dict[str, dict[str, float]] = {
+    "arm_straight": dict(el_r=4),
+    "arm_bent": dict(el_r=115),
+    "arm_high": dict(sf_r=160, sa_r=10),
+    "arm_low": dict(sf_r=10, sa_r=8),
+    "arm_wide": dict(sf_r=25, sa_r=85, el_r=10),
+    "arm_close": dict(sa_r=4),
+    "free_arm_high": dict(sf_l=130, sa_l=20, el_l=20),
+    "free_arm_low": dict(sf_l=0, sa_l=6, el_l=6),
+    "knees_bent": dict(hf_r=62, kn_r=95, hf_l=62, kn_l=95),
+    "knees_straight": dict(hf_r=4, kn_r=4, hf_l=-4, kn_l=4),
+    "chest_up": dict(lean=4),
+    "folded_forward": dict(lean=62),
+    "leaning_back": dict(lean=-38),
+    "leaning_sideways": dict(side=38),
+    "feet_wide": dict(ha_r=34, ha_l=34),
+    "feet_narrow": dict(ha_r=1, ha_l=1),
+    "leg_high": dict(hf_r=105, kn_r=25),
+    "leg_low": dict(hf_r=12, kn_r=10),
 }
 TIMINGS = ("full_finish", "short_finish", "full_backswing", "no_backswing")
-SHORT, SKIPPED = 0.42, 0.55
+
+
+def hold_state(keys: np.ndarray, state: str, at: tuple[int, ...] = ALL) -> None:
+    """Put the body into ``state`` in the key poses ``at`` of ``keys`` [5, DOFS]."""
+    for name, value in STATES[state].items():
+        keys[list(at), INDEX[name]] = value
 
 
 def cue_kind(cue: str) -> str:
@@ -60,26 +56,23 @@ def cue_kind(cue: str) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong: ``bad`` in place of ``good`` (names of states or timings), at the key
-    poses ``at``.
+    """What goes wrong: ``name`` in place of ``good`` (both states or timings), at the key poses
+    ``at``.
     """
 
-    name: str
     good: str
-    bad: str
+    name: str
     at: tuple[int, ...] = ALL
 
     def apply(self, motion: BodyMotion) -> BodyMotion:
         """The motion with this fault in it."""
         keys, phases = motion.keys.copy(), motion.phases.copy()
-        if (
-            self.bad == "short_finish"
-        ):  # stops dead at the drive: the last two poses are never reached
-            keys[3], keys[4] = keys[2], keys[2]
-        elif self.bad == "no_backswing":  # begins at the drive: the first two poses are skipped
-            keys[0], keys[1] = keys[2], keys[2]
+        if self.name == "short_finish":  # stops dead at the drive: the last poses are never reached
+            keys[3:] = keys[2]
+        elif self.name == "no_backswing":  # begins at the drive: the first poses are skipped
+            keys[:2] = keys[2]
         else:
-            STATES[self.bad](keys, self.at)
+            hold_state(keys, self.name, self.at)
         return BodyMotion(keys, phases)
 
 
@@ -90,7 +83,6 @@ class Skill:
     sport: str
     name: str
     doing: str  # "hitting a tennis serve"
-    archetype: str
     equipment: str
     motion: BodyMotion
     faults: tuple[Fault, ...]
@@ -115,10 +107,6 @@ class DemoSport:
     skills: tuple[Skill, ...]
 
 
-def _fault(good: str, bad: str, at: tuple[int, ...] = ALL) -> Fault:
-    return Fault(bad, good, bad, at)
-
-
 # Archetype: five key poses, and the faults that make sense for it (more than three: skills of a kind differ).
 _ready = {"hf_r": 25, "kn_r": 40, "hf_l": 25, "kn_l": 40, "lean": 12}
 _bent = {"hf_r": 55, "kn_r": 85, "hf_l": 55, "kn_l": 85}
@@ -132,11 +120,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=45, el_r=8, sf_l=110, lean=28, hf_l=30, kn_l=35),
         ],
         [
-            _fault("arm_straight", "arm_bent", LATE),
-            _fault("free_arm_high", "free_arm_low"),
-            _fault("arm_high", "arm_low", LATE),
-            _fault("chest_up", "leaning_sideways"),
-            _fault("full_finish", "short_finish"),
+            Fault("arm_straight", "arm_bent", LATE),
+            Fault("free_arm_high", "free_arm_low"),
+            Fault("arm_high", "arm_low", LATE),
+            Fault("chest_up", "leaning_sideways"),
+            Fault("full_finish", "short_finish"),
         ],
     ),
     "sidearm": (
@@ -148,11 +136,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=130, sa_r=-10, el_r=60, twist=60, **_ready),
         ],
         [
-            _fault("knees_bent", "knees_straight"),
-            _fault("chest_up", "folded_forward"),
-            _fault("full_finish", "short_finish"),
-            _fault("feet_wide", "feet_narrow"),
-            _fault("arm_straight", "arm_bent", MIDDLE),
+            Fault("knees_bent", "knees_straight"),
+            Fault("chest_up", "folded_forward"),
+            Fault("full_finish", "short_finish"),
+            Fault("feet_wide", "feet_narrow"),
+            Fault("arm_straight", "arm_bent", MIDDLE),
         ],
     ),
     "two_hand_swing": (
@@ -164,11 +152,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=120, el_r=20, sf_l=120, el_l=80, twist=85, lean=4),
         ],
         [
-            _fault("full_backswing", "no_backswing"),
-            _fault("knees_straight", "knees_bent"),
-            _fault("full_finish", "short_finish"),
-            _fault("chest_up", "leaning_back"),
-            _fault("feet_wide", "feet_narrow"),
+            Fault("full_backswing", "no_backswing"),
+            Fault("knees_straight", "knees_bent"),
+            Fault("full_finish", "short_finish"),
+            Fault("chest_up", "leaning_back"),
+            Fault("feet_wide", "feet_narrow"),
         ],
     ),
     "kick": (
@@ -180,11 +168,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(hf_r=115, kn_r=20, sf_l=40, sf_r=-30, lean=-8),
         ],
         [
-            _fault("leg_high", "leg_low", LATE),
-            _fault("chest_up", "leaning_back"),
-            _fault("free_arm_high", "free_arm_low"),
-            _fault("full_backswing", "no_backswing"),
-            _fault("arm_low", "arm_high"),
+            Fault("leg_high", "leg_low", LATE),
+            Fault("chest_up", "leaning_back"),
+            Fault("free_arm_high", "free_arm_low"),
+            Fault("full_backswing", "no_backswing"),
+            Fault("arm_low", "arm_high"),
         ],
     ),
     "squat": (
@@ -196,11 +184,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=85, sf_l=85, ha_r=24, ha_l=24),
         ],
         [
-            _fault("knees_bent", "knees_straight"),
-            _fault("chest_up", "folded_forward"),
-            _fault("feet_wide", "feet_narrow"),
-            _fault("free_arm_high", "free_arm_low"),
-            _fault("arm_straight", "arm_bent"),
+            Fault("knees_bent", "knees_straight"),
+            Fault("chest_up", "folded_forward"),
+            Fault("feet_wide", "feet_narrow"),
+            Fault("free_arm_high", "free_arm_low"),
+            Fault("arm_straight", "arm_bent"),
         ],
     ),
     "jump": (
@@ -212,11 +200,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=60, sf_l=60, lean=14, **_bent),
         ],
         [
-            _fault("arm_high", "arm_low", LATE),
-            _fault("full_backswing", "no_backswing"),
-            _fault("free_arm_high", "free_arm_low", LATE),
-            _fault("feet_narrow", "feet_wide"),
-            _fault("knees_straight", "knees_bent"),
+            Fault("arm_high", "arm_low", LATE),
+            Fault("full_backswing", "no_backswing"),
+            Fault("free_arm_high", "free_arm_low", LATE),
+            Fault("feet_narrow", "feet_wide"),
+            Fault("knees_straight", "knees_bent"),
         ],
     ),
     "lunge": (
@@ -228,11 +216,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=90, el_r=4, sf_l=-40, sa_l=45, hf_r=85, kn_r=85, hf_l=-42, kn_l=8, dx=8),
         ],
         [
-            _fault("arm_straight", "arm_bent", LATE),
-            _fault("chest_up", "folded_forward"),
-            _fault("arm_close", "arm_wide"),
-            _fault("leg_high", "leg_low"),
-            _fault("chest_up", "leaning_back"),
+            Fault("arm_straight", "arm_bent", LATE),
+            Fault("chest_up", "folded_forward"),
+            Fault("arm_close", "arm_wide"),
+            Fault("leg_high", "leg_low"),
+            Fault("chest_up", "leaning_back"),
         ],
     ),
     "push": (
@@ -244,11 +232,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=160, el_r=4, sf_l=140, el_l=25, lift=3),
         ],
         [
-            _fault("arm_straight", "arm_bent", LATE),
-            _fault("arm_close", "arm_wide", ALL),
-            _fault("chest_up", "leaning_back"),
-            _fault("free_arm_high", "free_arm_low"),
-            _fault("knees_straight", "knees_bent", LATE),
+            Fault("arm_straight", "arm_bent", LATE),
+            Fault("arm_close", "arm_wide", ALL),
+            Fault("chest_up", "leaning_back"),
+            Fault("free_arm_high", "free_arm_low"),
+            Fault("knees_straight", "knees_bent", LATE),
         ],
     ),
     "pull": (
@@ -264,11 +252,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             ),
         ],
         [
-            _fault("chest_up", "folded_forward"),
-            _fault("arm_close", "arm_wide"),
-            _fault("full_finish", "short_finish"),
-            _fault("knees_bent", "knees_straight"),
-            _fault("feet_narrow", "feet_wide"),
+            Fault("chest_up", "folded_forward"),
+            Fault("arm_close", "arm_wide"),
+            Fault("full_finish", "short_finish"),
+            Fault("knees_bent", "knees_straight"),
+            Fault("feet_narrow", "feet_wide"),
         ],
     ),
     "stride": (
@@ -302,11 +290,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             ),
         ],
         [
-            _fault("leg_high", "leg_low"),
-            _fault("arm_bent", "arm_straight"),
-            _fault("chest_up", "leaning_back"),
-            _fault("arm_close", "arm_wide"),
-            _fault("chest_up", "folded_forward"),
+            Fault("leg_high", "leg_low"),
+            Fault("arm_bent", "arm_straight"),
+            Fault("chest_up", "leaning_back"),
+            Fault("arm_close", "arm_wide"),
+            Fault("chest_up", "folded_forward"),
         ],
     ),
     "balance": (
@@ -318,11 +306,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=90, sa_r=55, sf_l=120, sa_l=40, hf_r=95, kn_r=15),
         ],
         [
-            _fault("leg_high", "leg_low"),
-            _fault("free_arm_high", "free_arm_low"),
-            _fault("chest_up", "leaning_sideways"),
-            _fault("arm_straight", "arm_bent"),
-            _fault("chest_up", "folded_forward"),
+            Fault("leg_high", "leg_low"),
+            Fault("free_arm_high", "free_arm_low"),
+            Fault("chest_up", "leaning_sideways"),
+            Fault("arm_straight", "arm_bent"),
+            Fault("chest_up", "folded_forward"),
         ],
     ),
     "hinge": (
@@ -334,11 +322,11 @@ ARCHETYPES: dict[str, tuple[list[np.ndarray], list[Fault]]] = {
             pose(sf_r=10, sf_l=10, lean=0, ha_r=20, ha_l=20),
         ],
         [
-            _fault("knees_straight", "knees_bent"),
-            _fault("arm_straight", "arm_bent"),
-            _fault("feet_wide", "feet_narrow"),
-            _fault("full_finish", "short_finish"),
-            _fault("arm_close", "arm_wide"),
+            Fault("knees_straight", "knees_bent"),
+            Fault("arm_straight", "arm_bent"),
+            Fault("feet_wide", "feet_narrow"),
+            Fault("full_finish", "short_finish"),
+            Fault("arm_close", "arm_wide"),
         ],
     ),
 }
@@ -372,38 +360,23 @@ _WORLD: dict[str, list[tuple[str, str, str, str]]] = {
 }  # fmt: skip
 
 
-def _article(word: str) -> str:
-    return ("an " if word[0] in "aeiou" else "a ") + word
-
-
 def _skill(sport: str, name: str, verb: str, archetype: str, equipment: str) -> Skill:
     rng = np.random.default_rng([7, zlib.crc32(f"{sport}/{name}".encode())])
     poses, options = ARCHETYPES[archetype]
-    keys: np.ndarray = np.stack(poses)
-    used = np.abs(keys).max(axis=0) > 0
-    keys = keys + rng.normal(0, 9, keys.shape[1]) * used
-    keys[:, [INDEX["lift"], INDEX["dx"]]] = np.stack(poses)[:, [INDEX["lift"], INDEX["dx"]]]
+    drawn: np.ndarray = np.stack(poses)
+    keys = drawn + rng.normal(0, 9, drawn.shape[1]) * drawn.any(axis=0)
+    keys[:, [INDEX["lift"], INDEX["dx"]]] = drawn[:, [INDEX["lift"], INDEX["dx"]]]
     shuffled = [options[i] for i in rng.permutation(len(options))]
-    chosen = tuple({fault.good: fault for fault in shuffled}.values())[
+    faults = tuple({fault.good: fault for fault in shuffled}.values())[
         :3
-    ]  # three faults, three different cues
-    for fault in (
-        chosen
-    ):  # the skill done well shows the good state: a fault is then visible by construction
+    ]  # of three different cues
+    for fault in faults:  # the skill done well shows the good state: so the fault is visible
         if fault.good in STATES:
-            STATES[fault.good](
-                keys, tuple(at for at in fault.at if fault.good != "leg_high" or at in LATE)
-            )
+            hold_state(keys, fault.good, LATE if fault.good == "leg_high" else fault.at)
     phases = np.sort(np.clip(PHASES + np.r_[0, rng.normal(0, 0.04, 3), 0], 0, 1))
-    return Skill(
-        sport,
-        name,
-        f"{verb} {_article(sport + ' ' + name)}",
-        archetype,
-        equipment,
-        BodyMotion(keys, phases),
-        chosen,
-    )
+    article = "an" if sport[0] in "aeiou" else "a"
+    doing = f"{verb} {article} {sport} {name}"
+    return Skill(sport, name, doing, equipment, BodyMotion(keys, phases), faults)
 
 
 SPORTS: tuple[DemoSport, ...] = tuple(

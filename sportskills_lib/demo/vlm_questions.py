@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 
 from sportskills_lib.demo import generic
-from sportskills_lib.demo.phrases import LITERAL
 from sportskills_lib.models import quoted
 from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
 from sportskills_lib.retrieval.relevance.prefix_sharing import Row, Segment, shared_rows
@@ -63,16 +62,9 @@ def draw_questions(
     found: list[Question] = [(WHAT, generic.caption(held[:2], rng), ())]
     for _ in range(PAIRS):
         state = held[int(rng.integers(len(held)))]
-        rivals = [
-            rival
-            for group in generic.GROUPS.values()
-            if state in group
-            for rival in group
-            if rival != state
-        ]
+        rivals = [rival for rival in generic.group_of(state) if rival != state]
         for said, answer in ((state, "yes"), (str(rng.choice(rivals)), "no")):
-            text = LITERAL[said][int(rng.integers(2))][int(rng.integers(3))]
-            found.append((f'"{quoted(text)}" {DESCRIBES}', answer, ()))
+            found.append((f'"{quoted(generic.describe(said, rng))}" {DESCRIBES}', answer, ()))
     twin = scene ^ 1
     places = rng.integers(0, len(states) // 2 - 1, alike - 1) * 2 + rng.integers(0, 2, alike - 1)
     others = [int(place) if place < min(scene, twin) else int(place) + 2 for place in places]

@@ -9,7 +9,7 @@ from learner_files import write_video
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.retrieval.relevance import model as relevance_model
 
-TINY = base_vlm.Recipe(
+TINY = dict(
     scenes=6,
     vision_steps=2,
     language_steps=2,
@@ -33,7 +33,7 @@ def tiny_recipe():
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
     """A complete stand-in checkpoint, as small as the code allows."""
-    return base_vlm.build_base_vlm(tmp_path_factory.mktemp("vlm") / "base_vlm", seed=3, recipe=TINY)
+    return base_vlm.make_base_vlm(tmp_path_factory.mktemp("vlm") / "base_vlm", seed=3, **TINY)
 
 
 @pytest.fixture

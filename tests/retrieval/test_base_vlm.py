@@ -8,7 +8,7 @@ import re
 import numpy as np
 import torch
 
-from sportskills_lib.demo import base_vlm, vlm_questions
+from sportskills_lib.demo import base_vlm, generic, vlm_questions
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.retrieval.relevance import model as relevance_model
 
@@ -26,8 +26,8 @@ def test_it_loads_through_the_public_classes(tiny_folder):
 
 
 def test_the_same_seed_gives_the_same_weights(tiny_folder, tiny_recipe, tmp_path):
-    again = base_vlm.build_base_vlm(tmp_path / "again", seed=3, recipe=tiny_recipe)
-    other = base_vlm.build_base_vlm(tmp_path / "other", seed=4, recipe=tiny_recipe)
+    again = base_vlm.make_base_vlm(tmp_path / "again", seed=3, **tiny_recipe)
+    other = base_vlm.make_base_vlm(tmp_path / "other", seed=4, **tiny_recipe)
     weights = (tiny_folder / "model.safetensors").read_bytes()
     assert (again / "model.safetensors").read_bytes() == weights
     assert (other / "model.safetensors").read_bytes() != weights
@@ -37,11 +37,11 @@ def test_a_complete_folder_is_left_alone_and_a_half_one_is_built(
     tiny_folder, tiny_recipe, tmp_path
 ):
     before = (tiny_folder / "model.safetensors").stat().st_mtime_ns
-    base_vlm.build_base_vlm(tiny_folder, seed=9, recipe=tiny_recipe)
+    base_vlm.make_base_vlm(tiny_folder, seed=9, **tiny_recipe)
     assert (tiny_folder / "model.safetensors").stat().st_mtime_ns == before
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "tokenizer.json").write_text("{}")
-    base_vlm.build_base_vlm(tmp_path / "half", seed=3, recipe=tiny_recipe)
+    base_vlm.make_base_vlm(tmp_path / "half", seed=3, **tiny_recipe)
     assert json.loads((tmp_path / "half" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
 
 
@@ -51,7 +51,7 @@ def test_its_first_training_names_no_sport_and_no_skill():
     for sport in SPORTS:
         for name in (sport.name, *(skill.name for skill in sport.skills if " " in skill.name)):
             assert not re.search(rf"\b{re.escape(name)}\b", texts), name
-    scenes = base_vlm.make_scenes(5, rng, size_px=32)
+    scenes = generic.make_scenes(5, rng, people=2, size_px=32)
     asked = [
         question
         for i in range(5)
@@ -65,13 +65,13 @@ def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    base_vlm.build_base_vlm(tmp_path / "vlm", seed=3, recipe=tiny_recipe)
+    base_vlm.make_base_vlm(tmp_path / "vlm", seed=3, **tiny_recipe)
     torch.testing.assert_close(torch.rand(3), expected)
 
 
 def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
     rng = np.random.default_rng(1)
-    scenes = base_vlm.make_scenes(8, rng, size_px=32)
+    scenes = generic.make_scenes(8, rng, people=2, size_px=32)
     for scene in range(8):
         asked = vlm_questions.draw_questions(scenes.states, scene, rng, alike=6)
         compared = [(answer, shown) for text, answer, shown in asked if text == vlm_questions.SAME]
@@ -86,7 +86,7 @@ def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
 def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
     """Its parts are read off the answers' places: pushing them there lowers it."""
     rng = np.random.default_rng(2)
-    scenes = base_vlm.make_scenes(6, rng, size_px=32)
+    scenes = generic.make_scenes(6, rng, people=2, size_px=32)
     visual = relevance_model.encode_videos(tiny_vlm, scenes.frames)
     questions = vlm_questions.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
     rows = [

@@ -25,7 +25,7 @@ from sportskills_lib.runs import artifacts
 
 LESSONS = "data/raw/mine"
 DEPTH = 3
-TINY = base_vlm.Recipe(
+TINY = dict(
     scenes=6, vision_steps=2, language_steps=2, batch=2, size_px=32, width=32, layers=2,
     vision_width=32, vision_layers=2, patch_px=8, merge=2, vocabulary=400,
 )  # fmt: skip
@@ -35,7 +35,7 @@ TINY = base_vlm.Recipe(
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = make_library(tmp_path / "ws")
     monkeypatch.setenv("SPORTSKILLS_HOME", str(home))
-    base_vlm.build_base_vlm(home / "data/models/tiny", seed=3, recipe=TINY)
+    base_vlm.make_base_vlm(home / "data/models/tiny", seed=3, **TINY)
     return home
 
 
