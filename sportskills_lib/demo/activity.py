@@ -8,6 +8,7 @@ lessons (one in three correct, the rest faults) and written down nowhere. As in 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from sportskills_lib.demo.lessons import find_skill, random_id
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.formats.files import write_whole
-from sportskills_lib.runs.worker_pool import Value, map_shards
+from sportskills_lib.runs.worker_pool import Value
 
 DEMONSTRATIONS = 9  # of a lesson
 CORRECT_SHARE = 1 / 3
@@ -47,12 +48,8 @@ def plan_activity(config: DemoConfig) -> pl.DataFrame:
                 rows.append(
                     (skill.doing, random_id(rng), *times, sport.name, skill.name, execution)
                 )
-    schema = ROW | {
-        "length_s": pl.Int64,
-        "sport": pl.String,
-        "skill": pl.String,
-        "execution": pl.String,
-    }
+    own = dict.fromkeys(("sport", "skill", "execution"), pl.String)
+    schema = ROW | {"length_s": pl.Int64} | own
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -62,52 +59,27 @@ def make_activity(folder: Path, config: DemoConfig | None = None) -> Path:
     The list comes last. RuntimeError when a film could not be written.
     """
     config = config or DemoConfig()
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
     plan = plan_activity(config)
-    tasks = [(folder, row, config) for row in plan.iter_rows(named=True)]
-    for result in map_shards(
-        _film, tasks, workers=config.workers, describe=_name, label="activity films"
-    ):
-        if result.value is None:
-            raise RuntimeError(
-                f"the film {result.name} of the activity data set {result.reason}: {result.detail}"
-            )
+    videos = folder / "videos"
+    tasks = [
+        (videos / f"{row['youtube_id']}.mp4", row, config) for row in plan.iter_rows(named=True)
+    ]
+    film.film_all(_film, tasks, "activity films")
     listed = pl.concat([plan.select(list(ROW)), _bad_rows(plan, config)])
     order = generator(config.seed, "activity", "order").permutation(listed.height)
     write_whole(folder / "train.csv", listed[order].write_csv())
     return folder
 
 
-def _name(task: tuple[Path, dict[str, object], DemoConfig]) -> str:
-    return str(task[1]["youtube_id"])
-
-
-def _film(task: tuple[Path, dict[str, object], DemoConfig]) -> Value:
-    import cv2
-
-    cv2.setNumThreads(1)
-    folder, row, config = task
-    name, target = str(row["youtube_id"]), folder / "videos" / f"{row['youtube_id']}.mp4"
-    skill, rng = (
-        find_skill(str(row["sport"]), str(row["skill"])),
-        generator(config.seed, "activity size", name),
-    )
-    seconds = (
-        row["time_start"],
-        PERFORMANCE_S,
-        int(str(row["length_s"])) - int(str(row["time_end"])),
-    )
-    parts = [
-        (execution, int(str(s)) * config.fps)
-        for execution, s in zip((None, str(row["execution"]), None), seconds, strict=True)
-        if s
-    ]
-    shots = film.take_shots(skill.sport, skill.name, f"activity/{name}", parts, config)
-    partial = target.with_suffix(".partial")
-    crf, padding = int(rng.integers(*film.CRF)), float(rng.uniform(1.0, 1.5))
-    film.write_video(partial, shots, config=config, crf=crf, padding=padding, name=name)
-    partial.replace(target)
-    return {"made": pl.DataFrame({"youtube_id": [name]})}
+def _film(task: tuple[Path, dict[str, Any], DemoConfig]) -> Value:
+    path, row, config = task
+    after_s = row["length_s"] - row["time_end"]
+    shown = [(None, row["time_start"]), (row["execution"], PERFORMANCE_S), (None, after_s)]
+    parts = [(execution, seconds * config.fps) for execution, seconds in shown if seconds]
+    skill, name = find_skill(row["sport"], row["skill"]), row["youtube_id"]
+    rng = generator(config.seed, "activity size", name)
+    film.write_take(path, skill, parts, config, name=name, look=f"activity/{name}", rng=rng)
+    return {}
 
 
 def _bad_rows(plan: pl.DataFrame, config: DemoConfig) -> pl.DataFrame:

@@ -18,107 +18,95 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from sportskills_lib.demo.learners import Attempt, DemoTake
-from sportskills_lib.demo.lessons import Channel, DemoLesson, DemoSegment, expected_splits
+from sportskills_lib.demo.lessons import DemoLesson, DemoSegment
 from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.group_splits import assign_splits
 
 RATERS = (("simulated-coach-a", +1), ("simulated-coach-b", 0), ("simulated-coach-c", -1))
 LEANING_P, SLIP_P = 0.08, 0.10
-WANTED = ("cue", "fault", "other_cue", "same_skill")  # what each pool holds, as far as there is any
-SHARES = (1 / 6, 1 / 6, 1 / 5, 1 / 5)  # of the pool; the rest is of the sport's other skills
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A span that may stand in a pool: one demonstration of one lesson."""
-
-    lesson: DemoLesson
-    segment: DemoSegment
+SHARES = {  # of a pool, as far as there is any; the rest is of the sport's other skills
+    "cue": 1 / 6,
+    "fault": 1 / 6,
+    "other_cue": 1 / 5,
+    "same_skill": 1 / 5,
+}
+KIND_OF_GRADE = {3: "cue", 2: "fault", 1: "other_cue"}
 
 
 @dataclass(frozen=True)
 class GradedSpan:
-    """A span in a learner's pool, with its true grade."""
+    """One demonstration of one lesson in a learner's pool, with its true grade."""
 
     take: DemoTake
     attempt: Attempt
-    candidate: Candidate
+    lesson: DemoLesson
+    segment: DemoSegment
     grade: int
 
 
-def true_grade(take: DemoTake, attempt: Attempt, candidate: Candidate) -> int:
-    """0 … 3, as the module says."""
-    if attempt.fault is None:
-        raise ValueError(
-            f"take {take.take_uid} at {attempt.video_time} s is done well: there is nothing to help with"
-        )
-    segment, fault = candidate.segment, attempt.fault.name
-    if candidate.lesson.skill != take.skill.name or candidate.lesson.sport != take.skill.sport:
+def true_grade(take: DemoTake, fault: str, lesson: DemoLesson, segment: DemoSegment) -> int:
+    """0 … 3, as the module says, for the ``fault`` that the take shows."""
+    if (lesson.sport, lesson.skill) != (take.skill.sport, take.skill.name):
         return 0
     if segment.demonstration == "correct":
         return 3 if segment.cue == fault else 1
     return 2 if segment.demonstration == "incorrect" and segment.execution == fault else 0
 
 
-def _kind(take: DemoTake, attempt: Attempt, candidate: Candidate) -> str:
-    grade = true_grade(take, attempt, candidate)
-    if grade:
-        return {3: "cue", 2: "fault", 1: "other_cue"}[grade]
-    return "same_skill" if candidate.lesson.skill == take.skill.name else "other_skill"
-
-
 def pools(
-    takes: Iterable[DemoTake],
-    lessons: Iterable[DemoLesson],
-    channels: dict[str, tuple[Channel, ...]],
-    config: DemoConfig,
+    takes: Iterable[DemoTake], videos: Iterable[DemoLesson], config: DemoConfig
 ) -> Iterator[GradedSpan]:
     """The spans that coaches grade for every mistake of a val or test take.
 
-    Spans come from the channels that the public rule of 02_pairing puts in the take's split (``expected_splits``), so
-    that a learner of the test split is rated against test clips only.
+    Spans come from the channels that the public rule of 02_pairing puts in the take's split, so that a learner of the
+    test split is rated against test clips only.
     """
-    spans: dict[tuple[str, str], list[Candidate]] = {}
+    lessons = [video for video in videos if video.kind == "lesson"]
+    channels = pl.DataFrame(
+        {
+            "sport": [lesson.sport for lesson in lessons],
+            "channel": [lesson.channel.channel_id for lesson in lessons],
+        }
+    )
+    splits, _ = assign_splits(
+        channels, test_fraction=config.test_fraction, val_fraction=config.val_fraction
+    )
+    spans: dict[tuple[str, str], list[tuple[DemoLesson, DemoSegment]]] = {}
     for lesson in lessons:
-        if lesson.kind == "lesson":
-            split = expected_splits(channels[lesson.sport], config)[lesson.channel.channel_id]
-            shown = [
-                Candidate(lesson, segment)
-                for segment in lesson.segments
-                if segment.demonstration != "none"
-            ]
-            spans.setdefault((lesson.sport, split), []).extend(shown)
+        shown = [(lesson, shot) for shot in lesson.segments if shot.demonstration != "none"]
+        spans.setdefault((lesson.sport, splits[lesson.channel.channel_id]), []).extend(shown)
     for take in takes:
-        if take.split == "train" or not take.has_video:
-            continue
-        for attempt in take.attempts:
-            if attempt.fault is not None:
-                for candidate in _pool(
-                    take, attempt, spans.get((take.skill.sport, take.split), []), config
-                ):
-                    yield GradedSpan(take, attempt, candidate, true_grade(take, attempt, candidate))
+        if take.split != "train" and take.has_video:
+            for attempt in take.attempts:
+                if attempt.fault is not None:
+                    candidates = spans.get((take.skill.sport, take.split), [])
+                    yield from _pool(take, attempt, attempt.fault.name, candidates, config)
 
 
 def _pool(
-    take: DemoTake, attempt: Attempt, candidates: list[Candidate], config: DemoConfig
-) -> list[Candidate]:
+    take: DemoTake,
+    attempt: Attempt,
+    fault: str,
+    candidates: list[tuple[DemoLesson, DemoSegment]],
+    config: DemoConfig,
+) -> list[GradedSpan]:
     rng = generator(config.seed, "pool", take.take_uid, attempt.video_time)
     shuffled = [candidates[i] for i in rng.permutation(len(candidates))]
+    spans = [GradedSpan(take, attempt, *at, true_grade(take, fault, *at)) for at in shuffled]
+    kinds: dict[str, list[int]] = {}
+    for i, span in enumerate(spans):
+        same = "same_skill" if span.lesson.skill == take.skill.name else "other_skill"
+        kinds.setdefault(KIND_OF_GRADE.get(span.grade, same), []).append(i)
     chosen: list[int] = []
-    for kind, share in zip(WANTED, SHARES, strict=True):
-        fitting = [
-            i for i, candidate in enumerate(shuffled) if _kind(take, attempt, candidate) == kind
-        ]
-        chosen += fitting[: round(share * config.pool)]
-    others = [
-        i
-        for i, candidate in enumerate(shuffled)
-        if _kind(take, attempt, candidate) == "other_skill"
-    ]
-    rest = [i for i in range(len(shuffled)) if i not in chosen and i not in others]
+    for kind, share in SHARES.items():
+        chosen += kinds.get(kind, [])[: round(share * config.pool)]
+    others = kinds.get("other_skill", [])
+    rest = [i for i in range(len(spans)) if i not in chosen and i not in others]
     chosen += (others + rest)[: config.pool - len(chosen)]
-    return [shuffled[i] for i in sorted(chosen)]
+    return [spans[i] for i in sorted(chosen)]
 
 
 def grade_with_noise(grade: int, leaning: int, rng: np.random.Generator) -> int:
@@ -130,22 +118,25 @@ def grade_with_noise(grade: int, leaning: int, rng: np.random.Generator) -> int:
     return int(np.clip(grade, 0, 3))
 
 
+def span_key(span: GradedSpan) -> dict[str, object]:
+    """Which moment of which take is graded against which start of which video."""
+    return {
+        "take_uid": span.take.take_uid,
+        "video_time": span.attempt.video_time,
+        "video_id": span.lesson.video_id,
+        "start_s": span.segment.start_s,
+    }
+
+
 def rating_rows(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
     """The rows of ``ratings.csv``: every coach on every span of every pool."""
-    for one in judged:
-        segment = one.candidate.segment
+    for span in judged:
         for rater, leaning in RATERS:
-            rng = generator(
-                config.seed, rater, one.take.take_uid, one.attempt.video_time, one.candidate.lesson.video_id,
-                segment.start_s,
-            )  # fmt: skip
-            yield {
-                "take_uid": one.take.take_uid,
-                "video_time": one.attempt.video_time,
-                "video_id": one.candidate.lesson.video_id,
-                "start_s": segment.start_s,
-                "end_s": segment.end_s(config.fps),
+            key = span_key(span)
+            rng = generator(config.seed, rater, *key.values())
+            yield key | {
+                "end_s": span.segment.end_s(config.fps),
                 "rater": rater,
-                "grade": grade_with_noise(one.grade, leaning, rng),
+                "grade": grade_with_noise(span.grade, leaning, rng),
                 "simulated": True,
             }

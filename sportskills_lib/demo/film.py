@@ -4,9 +4,11 @@ of its content.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -15,9 +17,35 @@ import numpy as np
 from sportskills_lib.demo.lessons import DemoLesson, DemoSegment, find_skill
 from sportskills_lib.demo.render import Appearance, render_execution, render_idle
 from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.demo.skills import Skill
+from sportskills_lib.runs.worker_pool import Value, map_shards
 
 PRESET, CRF = "ultrafast", (26, 31)
 BYTES_PER_PIXEL = 0.044  # above what these films need a frame at 128 px, at the finest quality they are drawn with
+PADDING = (1.0, 1.5)
+ERROR_PAGE = "<html><body>429 Too Many Requests</body></html>\n"
+
+
+def film_all(
+    film: Callable[[Any], Value], tasks: Sequence[tuple[Path, Any, DemoConfig]], label: str
+) -> None:
+    """Call ``film`` for every task (target, item, config) in the config's worker processes;
+    RuntimeError names a film that could not be written.
+    """
+    workers = tasks[0][2].workers if tasks else 0
+    for result in map_shards(
+        film, tasks, workers=workers, describe=_name, prepare=_draw_with_one_thread, label=label
+    ):
+        if result.reason:
+            raise RuntimeError(f"{label}: {result.name} {result.reason}: {result.detail}")
+
+
+def _name(task: tuple[Path, Any, DemoConfig]) -> str:
+    return task[0].name
+
+
+def _draw_with_one_thread() -> None:
+    cv2.setNumThreads(1)
 
 
 def write_video(
@@ -28,25 +56,37 @@ def write_video(
     crf: int,
     padding: float,
     name: str,
+    defect: str | None = None,
 ) -> None:
-    """Encode shots (uint8 [T, H, W, 3], RGB) one after another into ``path``.
+    """Encode shots (uint8 [T, H, W, 3], RGB) one after another into ``path``; damage the file as
+    ``defect`` says (``lessons.DEFECTS``).
 
     The file is filled up with an empty box to ``padding`` times the bytes that any film of its length may take: busy
     movements would else make larger files, and a file's size would tell the skill. One encoder thread: the same frames
     give the same bytes on any number of cores.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    frames = _encode(partial, shots, config, crf)
+    bound = BYTES_PER_PIXEL * (128 / config.size_px) ** 0.7
+    _pad(partial, round(frames * config.size_px**2 * bound * padding), name)
+    if defect == "truncated":
+        os.truncate(partial, partial.stat().st_size // 3)
+    elif defect in ("empty", "text"):
+        partial.write_text(ERROR_PAGE if defect == "text" else "")
+    partial.replace(path)
+
+
+def _encode(path: Path, shots: Iterable[np.ndarray], config: DemoConfig, crf: int) -> int:
+    """Write the film; returns the number of its frames."""
     frames = 0
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=config.fps)
         stream.width = stream.height = config.size_px
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         stream.codec_context.time_base = Fraction(1, config.fps)
-        stream.options = {
-            "preset": PRESET,
-            "crf": str(crf),
-            "g": str(config.fps * 5),
-            "threads": "1",
-        }
+        quality = {"preset": PRESET, "crf": str(crf), "g": str(config.fps * 5), "threads": "1"}
+        stream.options = quality
         for shot in shots:
             for image in shot:
                 planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
@@ -55,61 +95,49 @@ def write_video(
                 container.mux(stream.encode(frame))
                 frames += 1
         container.mux(stream.encode())
-    bound = BYTES_PER_PIXEL * (128 / config.size_px) ** 0.7
-    _pad(path, round(frames * config.size_px**2 * bound * padding), name)
+    return frames
 
 
 def _pad(path: Path, size: int, name: str) -> None:
     """Grow an mp4 to ``size`` bytes with a ``free`` box, which every reader skips."""
     missing = size - path.stat().st_size
     if missing >= 8:
-        filler = generator(0, "padding", name).bytes(16)
+        filler = generator(0, "padding", name).bytes(16) * (missing // 16 + 1)
         with path.open("ab") as file:
-            file.write(
-                missing.to_bytes(4, "big") + b"free" + (filler * (missing // 16 + 1))[: missing - 8]
-            )
+            file.write(missing.to_bytes(4, "big") + b"free" + filler[: missing - 8])
 
 
 def render_segment(
     segment: DemoSegment, lesson: DemoLesson, number: int, config: DemoConfig
 ) -> np.ndarray:
     """What one shot shows: uint8 [T, H, W, 3]. A re-upload shows what its original shows."""
-    rng = generator(config.seed, "render", lesson.render_id, number)
+    shown = lesson.duplicate_of or lesson.video_id
+    rng = generator(config.seed, "render", shown, number)
     size = {"frames": segment.frames, "fps": config.fps, "size_px": config.size_px}
     appearance = Appearance.draw(rng)
     if segment.execution is None:
         return render_idle(segment.picture, appearance, rng, **size)
-    return render_execution(
-        find_skill(lesson.sport, lesson.skill), segment.execution, appearance, rng, **size
-    )
+    skill = find_skill(lesson.sport, lesson.skill)
+    return render_execution(skill, segment.execution, appearance, rng, **size)
 
 
-def reupload_effect(lesson: DemoLesson, config: DemoConfig) -> Callable[[np.ndarray], np.ndarray]:
+def _altered(shot: np.ndarray, lesson: DemoLesson, size_px: int) -> np.ndarray:
     """What a re-upload does to the pictures: nothing, for an original."""
-
-    def alter(shot: np.ndarray) -> np.ndarray:
-        if lesson.mirrored:
-            shot = np.ascontiguousarray(shot[:, :, ::-1])
-        if lesson.brightness != 1.0:
-            shot = np.clip(shot * np.float32(lesson.brightness), 0, 255).astype(np.uint8)
-        if lesson.scale_px:
-            small, full = (lesson.scale_px,) * 2, (config.size_px,) * 2
-            shot = np.stack(
-                [
-                    cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), full)
-                    for image in shot
-                ]
-            )
-        return shot
-
-    return alter
+    if lesson.mirrored:
+        shot = np.ascontiguousarray(shot[:, :, ::-1])
+    if lesson.brightness != 1.0:
+        shot = np.clip(shot * np.float32(lesson.brightness), 0, 255).astype(np.uint8)
+    if lesson.scale_px:
+        side, full = (lesson.scale_px,) * 2, (size_px,) * 2
+        small = [cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in shot]
+        shot = np.stack([cv2.resize(image, full) for image in small])
+    return shot
 
 
 def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
     """A lesson's shots, one after another, with hard cuts or with each shot fading in from the
     one before.
     """
-    alter = reupload_effect(lesson, config)
     before: np.ndarray | None = None
     for number, segment in enumerate(lesson.segments):
         shot = render_segment(segment, lesson, number, config)
@@ -118,20 +146,35 @@ def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]
                 share = (frame + 1) / (lesson.dissolve + 1)
                 shot[frame] = cv2.addWeighted(shot[frame], share, before, 1 - share, 0)
         before = shot[-1].copy()
-        yield alter(shot)
+        yield _altered(shot, lesson, config.size_px)
 
 
-def take_shots(
-    sport: str, skill: str, name: str, parts: Sequence[tuple[str | None, int]], config: DemoConfig
-) -> Iterable[np.ndarray]:
-    """One learner, start to end: standing about (execution None) and trying the skill, in the
-    same clothes and place.
+def write_take(
+    path: Path,
+    skill: Skill,
+    parts: Sequence[tuple[str | None, int]],
+    config: DemoConfig,
+    *,
+    name: str,
+    look: str,
+    rng: np.random.Generator,
+) -> None:
+    """Film somebody standing about (execution None) and trying the skill, in the same clothes and
+    place: those of ``look``; the file's quality and size come from ``rng`` and ``name``.
     """
-    appearance = Appearance.draw(generator(config.seed, "take", name))
+    crf, padding = int(rng.integers(*CRF)), float(rng.uniform(*PADDING))
+    shots = _take_shots(skill, parts, config, look)
+    write_video(path, shots, config=config, crf=crf, padding=padding, name=name)
+
+
+def _take_shots(
+    skill: Skill, parts: Sequence[tuple[str | None, int]], config: DemoConfig, look: str
+) -> Iterator[np.ndarray]:
+    appearance = Appearance.draw(generator(config.seed, "take", look))
     for number, (execution, frames) in enumerate(parts):
-        rng = generator(config.seed, "take", name, number)
+        rng = generator(config.seed, "take", look, number)
         size = {"frames": frames, "fps": config.fps, "size_px": config.size_px}
         if execution is None:
             yield render_idle("talk", appearance, rng, **size)
         else:
-            yield render_execution(find_skill(sport, skill), execution, appearance, rng, **size)
+            yield render_execution(skill, execution, appearance, rng, **size)

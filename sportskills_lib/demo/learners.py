@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sportskills_lib.demo import phrases
-from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
 from sportskills_lib.demo.skills import SPORTS, Fault, Skill
 
 SPLITS = ("train", "val", "test")
@@ -23,11 +23,7 @@ CAMERA = "cam01"
 PLACES = "north harbour campus riverside hilltop".split()  # noqa: SIM905
 TAKES_A_PARTICIPANT = 3
 TWO_FAULTS_SHARE, GOOD_SHARE = 0.25, 0.2
-LOST_VIEWS = {
-    "train": 2,
-    "val": 0,
-    "test": 0,
-}  # takes beside the others whose video file is not there
+LOST_VIEWS = 2  # takes for training, beside the others, whose video file is not there
 ERRORS = (
     "audio was cut off",
     "commentary does not belong to this take",
@@ -69,7 +65,7 @@ class DemoTake:
 
 
 def plan_takes(config: DemoConfig) -> list[DemoTake]:
-    """Every take of the world, in the order of split, sport and skill."""
+    """Every take of the world, in the order of split, sport and skill; lost ones end their split."""
     takes: list[DemoTake] = []
     for split in SPLITS:
         for sport in SPORTS[: config.sports]:
@@ -80,43 +76,27 @@ def plan_takes(config: DemoConfig) -> list[DemoTake]:
             ]
             rng = generator(config.seed, "participants", split, sport.name)
             for number, index in enumerate(rng.permutation(len(rows))):
-                skill, faults = rows[index]
-                person = _person(split, sport.name, number // TAKES_A_PARTICIPANT, config)
-                takes.append(
-                    _take(f"{split}/{sport.name}/{number}", person, split, skill, faults, config)
-                )
-        for number in range(LOST_VIEWS[split]):
+                name, person = f"{split}/{sport.name}/{number}", number // TAKES_A_PARTICIPANT
+                takes.append(_take(name, person, split, *rows[index], config))
+        for number in range(LOST_VIEWS if split == "train" else 0):
             skill = SPORTS[number % config.sports].skills[0]
-            person = _person(split, skill.sport, 99, config)
-            takes.append(
-                _take(
-                    f"{split}/lost/{number}",
-                    person,
-                    split,
-                    skill,
-                    [skill.faults[0]],
-                    config,
-                    has_video=False,
-                )
-            )
+            lost = _take(f"{split}/lost/{number}", 99, split, skill, [skill.faults[0]], config)
+            takes.append(replace(lost, has_video=False))
     return takes
 
 
-def _faults(skill: Skill, split: str, config: DemoConfig) -> list[Fault]:
-    """The faults to be shown in a split, each as often as the config says, in random order."""
+def _groups(skill: Skill, split: str, config: DemoConfig) -> Iterator[list[Fault]]:
+    """Deal a split's faults, each as often as the config says, to takes: one or two different ones
+    to each.
+    """
     rng = generator(config.seed, "faults", split, skill.sport, skill.name)
     if split == "val":
-        return [skill.faults[rng.integers(len(skill.faults))] for _ in range(config.val_learners)]
-    faults = list(skill.faults) * (
-        config.train_learners if split == "train" else config.test_learners
-    )
-    return [faults[i] for i in rng.permutation(len(faults))]
-
-
-def _groups(skill: Skill, split: str, config: DemoConfig) -> Iterator[list[Fault]]:
-    """Deal faults to takes, one or two different ones to each."""
+        rest = [skill.faults[rng.integers(len(skill.faults))] for _ in range(config.val_learners)]
+    else:
+        times = config.train_learners if split == "train" else config.test_learners
+        faults = skill.faults * times
+        rest = [faults[i] for i in rng.permutation(len(faults))]
     rng = generator(config.seed, "groups", split, skill.sport, skill.name)
-    rest = _faults(skill, split, config)
     while rest:
         group = [rest.pop()]
         if rest and rest[-1].name != group[0].name and rng.random() < TWO_FAULTS_SHARE:
@@ -124,44 +104,31 @@ def _groups(skill: Skill, split: str, config: DemoConfig) -> Iterator[list[Fault
         yield group
 
 
-def _person(split: str, sport: str, number: int, config: DemoConfig) -> int:
-    """A participant's number; the split has a range of its own, as different people stand in
-    each.
-    """
-    rng = generator(config.seed, "person", split, sport, number)
-    return 100_000 * (1 + SPLITS.index(split)) + int(rng.integers(100_000))
-
-
 def _take(
-    name: str,
-    person: int,
-    split: str,
-    skill: Skill,
-    faults: list[Fault],
-    config: DemoConfig,
-    *,
-    has_video: bool = True,
+    name: str, person: int, split: str, skill: Skill, faults: list[Fault], config: DemoConfig
 ) -> DemoTake:
+    """A take of the split's and the sport's participant number ``person``. Each split has a range
+    of ids of its own, as different people stand in each.
+    """
+    rng = generator(config.seed, "person", split, skill.sport, person)
+    participant = 100_000 * (1 + SPLITS.index(split)) + int(rng.integers(100_000))
     rng = generator(config.seed, "attempts", name)
     tries: list[Fault | None] = list(faults)
     if len(tries) == 1 and rng.random() < GOOD_SHARE:
         tries.insert(int(rng.integers(2)), None)
-    parts: list[tuple[str | None, int]] = [(None, _frames(rng, config, 0.8, 2.2))]
+    parts: list[tuple[str | None, int]] = [(None, draw_frames(rng, config, 0.8, 2.2))]
     attempts = []
     for fault in tries:
         start_s = sum(frames for _, frames in parts) / config.fps
-        parts.append(("correct" if fault is None else fault.name, _frames(rng, config, 2.5, 3.4)))
+        parts.append((fault.name if fault else "correct", draw_frames(rng, config, 2.5, 3.4)))
         end_s = sum(frames for _, frames in parts) / config.fps
         moment = (start_s + end_s) / 2 + rng.uniform(-0.4, 0.4)
         attempts.append(Attempt(fault, round(start_s, 3), round(end_s, 3), round(float(moment), 3)))
-        parts.append((None, _frames(rng, config, 0.5, 1.3)))
+        parts.append((None, draw_frames(rng, config, 0.5, 1.3)))
     uid = str(uuid.UUID(bytes=rng.bytes(16), version=4))
-    take_name = f"{rng.choice(PLACES)}_{skill.sport.replace(' ', '')}_{uid[:4]}_{rng.integers(1, 10)}_{uid[-4:]}"
-    return DemoTake(uid, take_name, person, split, skill, tuple(parts), tuple(attempts), has_video)
-
-
-def _frames(rng: np.random.Generator, config: DemoConfig, low_s: float, high_s: float) -> int:
-    return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))
+    place, sport = rng.choice(PLACES), skill.sport.replace(" ", "")
+    take_name = f"{place}_{sport}_{uid[:4]}_{rng.integers(1, 10)}_{uid[-4:]}"
+    return DemoTake(uid, take_name, participant, split, skill, tuple(parts), tuple(attempts))
 
 
 # --------------------------------------------------------------------------------------------------- annotations
@@ -189,10 +156,9 @@ def takes_json(takes: Iterable[DemoTake], config: DemoConfig) -> list[dict[str, 
 def comment(take: DemoTake, attempt: Attempt, config: DemoConfig) -> str:
     """What the expert says of one try: its fault, or praise."""
     rng = generator(config.seed, "comment", take.take_uid, attempt.video_time)
+    faults = take.skill.faults
     if attempt.fault is None:
-        return phrases.expert_praise(
-            take.skill, take.skill.faults[rng.integers(len(take.skill.faults))], rng
-        )
+        return phrases.expert_praise(take.skill, faults[rng.integers(len(faults))], rng)
     return phrases.expert_comment(take.skill, attempt.fault, rng)
 
 
@@ -211,14 +177,16 @@ def commentary_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) -
             late = round(take.duration_s(config.fps) * float(rng.uniform(0.2, 0.9)), 3)
             failed = _remark(str(len(rows)), late, "and then uh", rng)
             rows.append(failed | {"error": True, "_error_desc": str(rng.choice(ERRORS))})
-        head = {
+        sport = take.skill.sport.title()
+        entry = {
             "take_name": take.take_name,
             "take_uid": take.take_uid,
             "task_id": 1000 + take.participant_uid % 89,
+            "task_name": f"{sport} - {take.skill.name}",
+            "commentary": f"{sport.replace(' ', '')}_Expert{rng.integers(1, 9)}_{take.take_uid[:8]}",
+            "commentary_data": rows,
         }
-        task = {"task_name": f"{take.skill.sport.title()} - {take.skill.name}"}
-        folder = f"{take.skill.sport.title().replace(' ', '')}_Expert{rng.integers(1, 9)}_{take.take_uid[:8]}"
-        annotations[take.take_uid] = [head | task | {"commentary": folder, "commentary_data": rows}]
+        annotations[take.take_uid] = [entry]
     return {"annotations": annotations, "ds": f"demo_{split}"}
 
 

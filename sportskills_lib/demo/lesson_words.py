@@ -64,16 +64,13 @@ def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWor
         draw -= LOST_SHARE
         if 0 <= draw < MISHEARD_SHARE:
             plain = SOUNDS_LIKE.get(plain, plain)
+        draw -= MISHEARD_SHARE
         middle = round((word.start_s + word.end_s) / 2, 3)
-        if 0 <= draw - MISHEARD_SHARE < DOUBLED_SHARE:
-            heard += [DemoWord(plain, word.start_s, middle), DemoWord(plain, middle, word.end_s)]
-        elif 0 <= draw - MISHEARD_SHARE - DOUBLED_SHARE < FILLER_SHARE:
-            heard += [
-                DemoWord(str(rng.choice(FILLERS)), word.start_s, middle),
-                DemoWord(plain, middle, word.end_s),
-            ]
-        else:
-            heard.append(replace(word, text=plain))
+        if 0 <= draw < DOUBLED_SHARE + FILLER_SHARE:
+            first = plain if draw < DOUBLED_SHARE else str(rng.choice(FILLERS))
+            heard.append(DemoWord(first, word.start_s, middle))
+            word = replace(word, start_s=middle)
+        heard.append(replace(word, text=plain))
     return heard
 
 
@@ -84,16 +81,17 @@ def manual_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") ->
         tokens = [word.text for word in words]
         text = " ".join(tokens)
         if len(text) > 72:
-            text = (
-                " ".join(tokens[: len(tokens) // 2]) + "\n" + " ".join(tokens[len(tokens) // 2 :])
-            )
-        blocks.append(
-            f"{format_stamp(words[0].start_s)} --> {format_stamp(words[-1].end_s)}\n{text}"
-        )
+            half = len(tokens) // 2
+            text = " ".join(tokens[:half]) + "\n" + " ".join(tokens[half:])
+        blocks.append(f"{_span(words[0].start_s, words[-1].end_s)}\n{text}")
     return _file(blocks, language)
 
 
-def rolling_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -> str:
+def _span(start_s: float, end_s: float) -> str:
+    return f"{format_stamp(start_s)} --> {format_stamp(end_s)}"
+
+
+def rolling_vtt(sentences: Iterable[Sequence[DemoWord]]) -> str:
     """YouTube's automatic form: each line with inline time tags under the line before, then a 10
     ms repeat.
     """
@@ -107,18 +105,17 @@ def rolling_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -
         start, end = line[0].start_s, line[-1].end_s
         if after:
             end = min(end, after[0].start_s - REPEAT_S)
+        plain = " ".join(word.text for word in line)
         tagged = line[0].text + "".join(
             f"<{format_stamp(word.start_s)}><c> {word.text}</c>" for word in line[1:]
         )
-        plain = " ".join(word.text for word in line)
-        blocks.append(
-            f"{format_stamp(start)} --> {format_stamp(end)} align:start position:0%\n{above}\n{tagged}"
-        )
-        blocks.append(
-            f"{format_stamp(end)} --> {format_stamp(end + REPEAT_S)} align:start position:0%\n{plain}\n "
-        )
+        for span, text in (
+            (_span(start, end), f"{above}\n{tagged}"),
+            (_span(end, end + REPEAT_S), f"{plain}\n "),
+        ):
+            blocks.append(f"{span} align:start position:0%\n{text}")
         above = plain
-    return _file(blocks, language)
+    return _file(blocks, "en")
 
 
 def _file(blocks: list[str], language: str) -> str:

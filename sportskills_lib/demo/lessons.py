@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sportskills_lib.demo import phrases
-from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
 from sportskills_lib.demo.skills import SPORTS, DemoSport, Fault, Skill
 
 ID_LETTERS = string.ascii_letters + string.digits + "-_"
@@ -39,6 +39,22 @@ TOPICS = (
     "tomato plants",
     "guitar strings",
 )
+TITLES = (  # they name sport and skill, as uploads do, and no fault
+    "{0}: the {1} explained", "How to {1}, step by step", "{1} basics for everyone", "My best {1} advice",
+    "{0} lesson: {1}", "Learn the {1} in minutes", "Fix your {1} today", "{1} masterclass ({0})",
+)  # fmt: skip
+FOREIGN_SENTENCES = (  # instruction, but about no sport
+    "Wipe it gently with a soft cloth and let the {0} rest.", "Take your time with the {0} and never rush the middle.",
+    "Cut the tape first, then turn the {0} over.", "Add a little water before you go on with the {0}.",
+    "Press the edges of the {0} down until they hold.",
+)  # fmt: skip
+OTHER_TITLES = (
+    "my story",
+    "a day in my life",
+    "unboxing the new gear",
+    "road trip vlog",
+    "q and a",
+)
 FIRST_NAMES = "Mara Theo Ines Jonas Aiko Pavel Lina Omar Greta Silas Noor Felix Anya Hugo Zoe Kofi Ruth Emil".split()  # noqa: SIM905
 LAST_NAMES = "Linden Okoye Brandt Castell Moreau Iwata Novak Silva Hale Petrov Quist Ferro Adler Tanaka".split()  # noqa: SIM905
 
@@ -49,7 +65,6 @@ class Channel:
 
     channel_id: str
     name: str
-    sport: str
     style: int
 
 
@@ -92,18 +107,12 @@ class DemoLesson:
     crf: int
     upload_date: str
     view_count: int
-    render_id: str  # whose draws make the pictures: a re-upload's are its original's
     dissolve: int = 0  # frames over which one shot fades into the next; 0: hard cuts
-    duplicate_of: str | None = None
+    duplicate_of: str | None = None  # whose pictures a re-upload shows
     mirrored: bool = False
     brightness: float = 1.0
     scale_px: int | None = None  # the side that a re-upload was scaled to and back
     defect: str | None = None
-
-    @property
-    def style(self) -> int:
-        """Whose phrasings are used: 0 … 8."""
-        return self.channel.style
 
     def duration_s(self, fps: int) -> float:
         """The video's length."""
@@ -122,17 +131,6 @@ def split_rank(channel_id: str) -> str:
     return hashlib.sha256(channel_id.encode()).hexdigest()
 
 
-def expected_splits(channels: tuple[Channel, ...], config: DemoConfig) -> dict[str, str]:
-    """The split that the public rule gives each channel of a sport: test first, then val, then
-    train.
-    """
-    ranked = sorted((channel.channel_id for channel in channels), key=split_rank)
-    tests = round(config.test_fraction * len(ranked))
-    vals = max(1, round(config.val_fraction * len(ranked)))
-    names = ["test"] * tests + ["val"] * vals + ["train"] * len(ranked)
-    return dict(zip(ranked, names, strict=False))
-
-
 def sport_channels(sport: DemoSport, config: DemoConfig) -> tuple[Channel, ...]:
     """The sport's channels in the order of :func:`split_rank`, styles 0, 1, 2 … in that order.
 
@@ -146,64 +144,59 @@ def sport_channels(sport: DemoSport, config: DemoConfig) -> tuple[Channel, ...]:
     for _ in ids:
         first, last = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)
         names.append(str(rng.choice(patterns)).format(first, last, sport.name.title()))
-    return tuple(
-        Channel(id_, name, sport.name, style)
-        for style, (id_, name) in enumerate(zip(ids, names, strict=True))
-    )
+    return tuple(Channel(*named, style) for style, named in enumerate(zip(ids, names, strict=True)))
 
 
-def stray_channel(name: str, sport: str, config: DemoConfig) -> Channel:
+def stray_channel(name: str, style: int, config: DemoConfig) -> Channel:
     """A channel with no lessons of its own. Its id stands last in the order of splits, so that
     it displaces none.
     """
     rng = generator(config.seed, "stray", name)
     best = max((f"UC{random_id(rng, 22)}" for _ in range(400)), key=split_rank)
-    return Channel(best, f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}", sport, 8)
+    return Channel(best, f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}", style)
 
 
 # ------------------------------------------------------------------------------------------------------ segments
 
 
-def _length(
-    rng: np.random.Generator, config: DemoConfig, low_s: float = 2.4, high_s: float = 3.4
-) -> int:
-    """Frames of a shot. Never from the words or the movement: a length must not tell what is
-    shown.
-    """
-    return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))
+def _length(rng: np.random.Generator, config: DemoConfig) -> int:
+    return draw_frames(rng, config, 2.4, 3.4)
 
 
-def _cue(
-    skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator
+def _demonstration(
+    skill: Skill,
+    fault: Fault,
+    style: int,
+    config: DemoConfig,
+    rng: np.random.Generator,
+    *,
+    correct: bool,
 ) -> DemoSegment:
-    text = phrases.cue_sentence(skill, fault, style, rng)
+    """The cue against ``fault`` over a correct performance, or the fault shown and named."""
+    frames = _length(rng, config)
+    text = phrases.lesson_sentence(skill, fault, style, rng, correct=correct)
     return DemoSegment(
-        "demonstration", "demonstration", frames, text, "correct", fault.name, "correct", True
-    )
-
-
-def _mistake(
-    skill: Skill, fault: Fault, style: int, frames: int, rng: np.random.Generator
-) -> DemoSegment:
-    text = phrases.mistake_sentence(skill, fault, style, rng)
-    return DemoSegment(
-        "demonstration", "demonstration", frames, text, fault.name, fault.name, "incorrect", True
-    )
+        "demonstration", "demonstration", frames, text,
+        execution="correct" if correct else fault.name, cue=fault.name,
+        demonstration="correct" if correct else "incorrect", actionable=True,
+    )  # fmt: skip
 
 
 def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> DemoSegment:
     """A shot that shows no skill; b-roll is often silent."""
-    text = "" if kind == "broll" and rng.random() < 0.6 else phrases.idle_sentence(kind, rng)
+    is_silent = kind == "broll" and rng.random() < 0.6
+    text = "" if is_silent else phrases.pick(phrases.IDLE[kind], rng)
     return DemoSegment(kind, kind, _length(rng, config), text)
 
 
 def _teaching(
     skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
 ) -> list[DemoSegment]:
-    shots = []
-    for fault in skill.faults:
-        shots.append(_cue(skill, fault, style, _length(rng, config), rng))
-        shots.extend(_mistake(skill, fault, style, _length(rng, config), rng) for _ in range(2))
+    shots = [
+        _demonstration(skill, fault, style, config, rng, correct=correct)
+        for fault in skill.faults
+        for correct in (True, False, False)
+    ]
     return [shots[i] for i in rng.permutation(len(shots))]
 
 
@@ -212,15 +205,14 @@ def _trap_words(
 ) -> DemoSegment:
     """Advice, said by a coach who only talks, or over a view that moves, or over a card."""
     fault = skill.faults[rng.integers(len(skill.faults))]
-    make = _cue if rng.random() < 0.5 else _mistake
-    said = make(skill, fault, style, _length(rng, config), rng)
+    said = _demonstration(skill, fault, style, config, rng, correct=rng.random() < 0.5)
     picture = str(rng.choice(["talk", "broll", "sponsor"], p=[0.6, 0.3, 0.1]))
     return replace(said, kind="trap_words", picture=picture, execution=None, demonstration="none")
 
 
 def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -> DemoSegment:
     """A performance, while the words are about something else."""
-    text = phrases.idle_sentence(str(rng.choice(["talk", "broll"])), rng)
+    text = phrases.pick(phrases.IDLE[str(rng.choice(["talk", "broll"]))], rng)
     execution = str(rng.choice(skill.executions))
     return DemoSegment("trap_pictures", "demonstration", _length(rng, config), text, execution)
 
@@ -241,24 +233,19 @@ def _timed(
     duration_s = sum(shot.frames for shot in shots) / config.fps
     timed, frame, free_s = [], 0, 0.05
     for shot in shots:
-        start_s, length_s = frame / config.fps, shot.frames / config.fps
+        start_s, end_s = frame / config.fps, frame / config.fps + shot.frames / config.fps
         frame += shot.frames
-        said: tuple[float | None, float | None] = (None, None)
-        lead_s, tail_s, jitter_s = (
-            rng.uniform(0.15, 0.3),
-            rng.uniform(0.3, 0.45),
-            rng.normal(0, 0.05),
-        )
+        lead_s, tail_s = rng.uniform(0.15, 0.3), rng.uniform(0.3, 0.45)
+        jitter_s = rng.normal(0, 0.05)
         if shot.text:
             first = max(free_s, start_s + lead_s + lag_s + jitter_s)
-            last = min(
-                duration_s - 0.05, max(start_s + length_s - tail_s + lag_s + jitter_s, first + 1.2)
+            last = max(end_s - tail_s + lag_s + jitter_s, first + 1.2)
+            last = min(duration_s - 0.05, last)
+            shot = replace(
+                shot, said_start_s=round(min(first, last - 0.8), 3), said_end_s=round(last, 3)
             )
-            said = (round(min(first, last - 0.8), 3), round(last, 3))
             free_s = last + 0.35
-        timed.append(
-            replace(shot, start_s=round(start_s, 3), said_start_s=said[0], said_end_s=said[1])
-        )
+        timed.append(replace(shot, start_s=round(start_s, 3)))
     return tuple(timed)
 
 
@@ -281,24 +268,15 @@ def _video(
     form = str(rng.choice(["manual", "automatic"]))
     video_id = random_id(rng)
     timed = _timed(shots, form, config, rng)
-    title = _title(skill, rng)
+    title = str(rng.choice(TITLES)).format(skill.sport.title(), skill.name)
     term = f"{skill.sport} {skill.name} {rng.choice(CONNECTING_WORDS)}".lower()
     date = f"20{rng.integers(19, 26)}{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}"
     dissolve = int(rng.choice([0, 2, 3], p=[0.75, 0.15, 0.1]))
     lesson = DemoLesson(
         video_id, kind, channel, skill.sport, skill.name, title, term, timed, form, int(rng.integers(26, 31)), date,
-        int(10 ** rng.uniform(2, 6)), video_id, dissolve,
+        int(10 ** rng.uniform(2, 6)), dissolve,
     )  # fmt: skip
     return replace(lesson, **more)  # type: ignore[arg-type]
-
-
-def _title(skill: Skill, rng: np.random.Generator) -> str:
-    """A title that names sport and skill, as uploads do, and no fault."""
-    patterns = (
-        "{0}: the {1} explained", "How to {1}, step by step", "{1} basics for everyone", "My best {1} advice",
-        "{0} lesson: {1}", "Learn the {1} in minutes", "Fix your {1} today", "{1} masterclass ({0})",
-    )  # fmt: skip
-    return str(rng.choice(patterns)).format(skill.sport.title(), skill.name)
 
 
 def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> DemoLesson:
@@ -306,10 +284,7 @@ def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> DemoLesso
     name = f"{channel.channel_id}/{skill.name}"
     rng = generator(config.seed, "shots", name)
     shots = _teaching(skill, channel.style, config, rng)
-    extras = []
-    for kind in ("sponsor", "broll"):
-        if rng.random() < 0.4:
-            extras.append(_idle(kind, config, rng))
+    extras = [_idle(kind, config, rng) for kind in ("sponsor", "broll") if rng.random() < 0.4]
     if rng.random() < 0.45:
         extras.append(_trap_words(skill, channel.style, config, rng))
     if rng.random() < 0.4:
@@ -327,13 +302,11 @@ def _reupload(original: DemoLesson, number: int, config: DemoConfig) -> DemoLess
     All copies of a sport stand on one channel: more would change how many of its channels go to each split.
     """
     rng = generator(config.seed, "reupload", number)
-    channel = replace(
-        stray_channel(f"reupload/{original.sport}", original.sport, config), style=original.style
-    )
+    channel = stray_channel(f"reupload/{original.sport}", original.channel.style, config)
     skill = find_skill(original.sport, original.skill)
     copy = _video(
         f"{number}", "reupload", channel, skill, list(original.segments), config,
-        render_id=original.render_id, dissolve=original.dissolve, duplicate_of=original.video_id, crf=int(rng.integers(31, 34)),
+        dissolve=original.dissolve, duplicate_of=original.video_id, crf=int(rng.integers(31, 34)),
         mirrored=bool(rng.random() < 0.25), brightness=float(rng.choice([1.0, 0.85, 1.15])),
         scale_px=int(config.size_px * 0.75) if rng.random() < 0.4 else None,
     )  # fmt: skip
@@ -346,45 +319,26 @@ def _other(number: int, sport: DemoSport, channel: Channel, config: DemoConfig) 
     """
     rng = generator(config.seed, "other", number)
     skill = sport.skills[rng.integers(min(config.skills, len(sport.skills)))]
-    kind = ("noninstructional", "foreign")[number % 2]
     shots = [
         _idle(str(rng.choice(["talk", "broll"])), config, rng) for _ in range(rng.integers(3, 6))
     ]
     topic = str(rng.choice(TOPICS))
-    if kind == "foreign":
-        said = [foreign_sentence(topic, rng) for _ in shots]
+    if number % 2:
+        said = [str(rng.choice(FOREIGN_SENTENCES)).format(topic) for _ in shots]
         shots = [
             replace(shot, text=text, actionable=None)
             for shot, text in zip(shots, said, strict=True)
         ]
-        channel = stray_channel(f"foreign/{number}", sport.name, config)
-        return _video(f"{number}", kind, channel, skill, shots, config, title=f"All about {topic}")
-    if rng.random() < 0.5:
-        shots.insert(1, _trap_pictures(skill, config, rng))
-    title = str(
-        rng.choice(
-            ["My story", "A day in my life", "Unboxing the new gear", "Road trip vlog", "Q and A"]
+        channel, kind, title = (
+            stray_channel(f"foreign/{number}", 8, config),
+            "foreign",
+            f"All about {topic}",
         )
-    )
-    return _video(
-        f"{number}",
-        kind,
-        channel,
-        skill,
-        shots,
-        config,
-        title=f"{sport.name.title()}: {title.lower()}",
-    )
-
-
-def foreign_sentence(topic: str, rng: np.random.Generator) -> str:
-    """Instruction, but about no sport."""
-    patterns = (
-        "Wipe it gently with a soft cloth and let the {0} rest.", "Take your time with the {0} and never rush the middle.",
-        "Cut the tape first, then turn the {0} over.", "Add a little water before you go on with the {0}.",
-        "Press the edges of the {0} down until they hold.",
-    )  # fmt: skip
-    return str(rng.choice(patterns)).format(topic)
+    else:
+        if rng.random() < 0.5:
+            shots.insert(1, _trap_pictures(skill, config, rng))
+        kind, title = "noninstructional", f"{sport.name.title()}: {rng.choice(OTHER_TITLES)}"
+    return _video(f"{number}", kind, channel, skill, shots, config, title=title)
 
 
 def _broken(
@@ -428,9 +382,9 @@ def plan_videos(config: DemoConfig) -> Iterator[DemoLesson]:
         yield _reupload(lessons[index], number, config)
     for number in range(max(2, round(config.other_share * len(lessons)))):
         sport = sports[number % len(sports)]
-        yield _other(number, sport, channels[sport.name][rng.integers(config.channels)], config)
+        channel = channels[sport.name][rng.integers(config.channels)]
+        yield _other(number, sport, channel, config)
     for number, defect in enumerate(DEFECTS):
         sport = sports[number % len(sports)]
-        yield _broken(
-            defect, number, sport, channels[sport.name][rng.integers(config.channels)], config
-        )
+        channel = channels[sport.name][rng.integers(config.channels)]
+        yield _broken(defect, number, sport, channel, config)

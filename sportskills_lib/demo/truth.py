@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from sportskills_lib.demo.coaches import GradedSpan
+from sportskills_lib.demo.coaches import GradedSpan, span_key
 from sportskills_lib.demo.learners import DemoTake, comment
 from sportskills_lib.demo.lessons import DemoLesson
 from sportskills_lib.demo.settings import DemoConfig
@@ -27,7 +27,7 @@ def segments_table(lessons: Iterable[DemoLesson], config: DemoConfig) -> pl.Data
             "video_id": lesson.video_id,
             "video_kind": lesson.kind,
             "channel": lesson.channel.channel_id,
-            "style": lesson.style,
+            "style": lesson.channel.style,
             "sport": lesson.sport,
             "skill": lesson.skill,
             "segment": number,
@@ -59,7 +59,7 @@ def videos_table(lessons: Iterable[DemoLesson], config: DemoConfig) -> pl.DataFr
             "video_id": lesson.video_id,
             "kind": lesson.kind,
             "channel": lesson.channel.channel_id,
-            "style": lesson.style,
+            "style": lesson.channel.style,
             "sport": lesson.sport,
             "skill": lesson.skill,
             "duration_s": round(lesson.duration_s(config.fps), 3),
@@ -103,23 +103,22 @@ def learners_table(takes: Iterable[DemoTake], config: DemoConfig) -> pl.DataFram
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def relevance_table(judged: Iterable[GradedSpan], config: DemoConfig) -> pl.DataFrame:
-    """The grade without noise of every span in every pool."""
-    rows = [
-        {
-            "take_uid": one.take.take_uid,
-            "video_time": one.attempt.video_time,
-            "video_id": one.candidate.lesson.video_id,
-            "start_s": one.candidate.segment.start_s,
-            "end_s": one.candidate.segment.end_s(config.fps),
-            "grade": one.grade,
-        }
-        for one in judged
+def truth_tables(
+    videos: list[DemoLesson],
+    takes: list[DemoTake],
+    judged: Iterable[GradedSpan],
+    config: DemoConfig,
+) -> dict[str, pl.DataFrame]:
+    """The tables above by name, and ``relevance``: the grade without noise of every span in every
+    pool.
+    """
+    relevance = [
+        span_key(span) | {"end_s": span.segment.end_s(config.fps), "grade": span.grade}
+        for span in judged
     ]
-    schema = {
-        "take_uid": pl.String,
-        "video_time": pl.Float64,
-        "video_id": pl.String,
-        "start_s": pl.Float64,
+    return {
+        "segments": segments_table(videos, config),
+        "videos": videos_table(videos, config),
+        "learners": learners_table(takes, config),
+        "relevance": pl.DataFrame(relevance, infer_schema_length=None),
     }
-    return pl.DataFrame(rows, schema=schema | {"end_s": pl.Float64, "grade": pl.Int64})

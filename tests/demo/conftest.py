@@ -16,7 +16,7 @@ TINY = {
     "size_px": 32,
     "train_learners": 1,
     "pool": 8,
-    "workers": 1,
+    "workers": 0,
 }
 
 

@@ -51,7 +51,7 @@ def shots(full_config: DemoConfig) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
     """Two sports with all nine channels, filmed small; the taught demonstrations in them."""
-    config = DemoConfig.smoke(sports=2, channels=9, workers=1, train_learners=4)
+    config = DemoConfig.smoke(sports=2, channels=9, workers=0, train_learners=4)
     folder = make_world(tmp_path_factory.mktemp("filmed"), config)
     table = pl.read_parquet(folder / "truth" / "segments.parquet")
     return folder, table.filter(pl.col("demonstration") != "none", video_kind="lesson")

@@ -24,7 +24,7 @@ from sportskills_lib.encoder.training import ClipData
 from sportskills_lib.formats.files import sha256_file
 from sportskills_lib.runs import worker_pool
 
-CONFIG = DemoConfig.smoke(sports=2, channels=3, skills=2, size_px=32, workers=1)
+CONFIG = DemoConfig.smoke(sports=2, channels=3, skills=2, size_px=32, workers=0)
 COPIES = "copies"
 
 
