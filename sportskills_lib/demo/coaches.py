@@ -65,12 +65,8 @@ def pools(
     test split is rated against test clips only.
     """
     lessons = [video for video in videos if video.kind == "lesson"]
-    channels = pl.DataFrame(
-        {
-            "sport": [lesson.sport for lesson in lessons],
-            "channel": [lesson.channel.channel_id for lesson in lessons],
-        }
-    )
+    taught = [(lesson.sport, lesson.channel.channel_id) for lesson in lessons]
+    channels = pl.DataFrame(taught, schema=["sport", "channel"], orient="row")
     splits, _ = assign_splits(
         channels, test_fraction=config.test_fraction, val_fraction=config.val_fraction
     )
@@ -128,13 +124,21 @@ def span_key(span: GradedSpan) -> dict[str, object]:
     }
 
 
+def relevance_table(judged: Iterable[GradedSpan], config: DemoConfig) -> pl.DataFrame:
+    """The grade without noise of every span in every pool."""
+    rows = [
+        span_key(span) | {"end_s": span.segment.end_s(config.fps), "grade": span.grade}
+        for span in judged
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def rating_rows(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
     """The rows of ``ratings.csv``: every coach on every span of every pool."""
     for span in judged:
         for rater, leaning in RATERS:
-            key = span_key(span)
-            rng = generator(config.seed, rater, *key.values())
-            yield key | {
+            rng = generator(config.seed, rater, *span_key(span).values())
+            yield span_key(span) | {
                 "end_s": span.segment.end_s(config.fps),
                 "rater": rater,
                 "grade": grade_with_noise(span.grade, leaning, rng),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import av
 import cv2
 import numpy as np
 
-from sportskills_lib.demo.lessons import DemoLesson, DemoSegment, find_skill
-from sportskills_lib.demo.render import Appearance, render_execution, render_idle
+from sportskills_lib.demo.lessons import DemoLesson, find_skill
+from sportskills_lib.demo.render import Appearance, render_shot
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.demo.skills import Skill
 from sportskills_lib.runs.worker_pool import Value, map_shards
@@ -33,19 +34,12 @@ def film_all(
     RuntimeError names a film that could not be written.
     """
     workers = tasks[0][2].workers if tasks else 0
+    one_thread = partial(cv2.setNumThreads, 1)
     for result in map_shards(
-        film, tasks, workers=workers, describe=_name, prepare=_draw_with_one_thread, label=label
+        film, tasks, workers=workers, describe=str, prepare=one_thread, label=label
     ):
         if result.reason:
             raise RuntimeError(f"{label}: {result.name} {result.reason}: {result.detail}")
-
-
-def _name(task: tuple[Path, Any, DemoConfig]) -> str:
-    return task[0].name
-
-
-def _draw_with_one_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def write_video(
@@ -107,20 +101,6 @@ def _pad(path: Path, size: int, name: str) -> None:
             file.write(missing.to_bytes(4, "big") + b"free" + filler[: missing - 8])
 
 
-def render_segment(
-    segment: DemoSegment, lesson: DemoLesson, number: int, config: DemoConfig
-) -> np.ndarray:
-    """What one shot shows: uint8 [T, H, W, 3]. A re-upload shows what its original shows."""
-    shown = lesson.duplicate_of or lesson.video_id
-    rng = generator(config.seed, "render", shown, number)
-    size = {"frames": segment.frames, "fps": config.fps, "size_px": config.size_px}
-    appearance = Appearance.draw(rng)
-    if segment.execution is None:
-        return render_idle(segment.picture, appearance, rng, **size)
-    skill = find_skill(lesson.sport, lesson.skill)
-    return render_execution(skill, segment.execution, appearance, rng, **size)
-
-
 def _altered(shot: np.ndarray, lesson: DemoLesson, size_px: int) -> np.ndarray:
     """What a re-upload does to the pictures: nothing, for an original."""
     if lesson.mirrored:
@@ -134,13 +114,23 @@ def _altered(shot: np.ndarray, lesson: DemoLesson, size_px: int) -> np.ndarray:
     return shot
 
 
-def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
-    """A lesson's shots, one after another, with hard cuts or with each shot fading in from the
-    one before.
+def write_lesson(path: Path, lesson: DemoLesson, config: DemoConfig) -> None:
+    """Film a lesson, with hard cuts or with each shot fading in from the one before. A re-upload shows what its
+    original shows.
     """
+    padding = float(generator(config.seed, "size", lesson.video_id).uniform(*PADDING))
+    names = {"name": lesson.video_id, "defect": lesson.defect}
+    shots = _lesson_shots(lesson, config)
+    write_video(path, shots, config=config, crf=lesson.crf, padding=padding, **names)
+
+
+def _lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
+    skill, look = find_skill(lesson.sport, lesson.skill), lesson.duplicate_of or lesson.video_id
     before: np.ndarray | None = None
     for number, segment in enumerate(lesson.segments):
-        shot = render_segment(segment, lesson, number, config)
+        rng = generator(config.seed, "render", look, number)
+        shown, appearance = segment.execution or segment.picture, Appearance.draw(rng)
+        shot = _shot(shown, skill, appearance, rng, segment.frames, config)
         if before is not None:
             for frame in range(lesson.dissolve):
                 share = (frame + 1) / (lesson.dissolve + 1)
@@ -163,18 +153,23 @@ def write_take(
     place: those of ``look``; the file's quality and size come from ``rng`` and ``name``.
     """
     crf, padding = int(rng.integers(*CRF)), float(rng.uniform(*PADDING))
-    shots = _take_shots(skill, parts, config, look)
+    appearance = Appearance.draw(generator(config.seed, "take", look))
+    shots = (
+        _shot(
+            shown or "talk", skill, appearance, generator(config.seed, "take", look, i), n, config
+        )
+        for i, (shown, n) in enumerate(parts)
+    )
     write_video(path, shots, config=config, crf=crf, padding=padding, name=name)
 
 
-def _take_shots(
-    skill: Skill, parts: Sequence[tuple[str | None, int]], config: DemoConfig, look: str
-) -> Iterator[np.ndarray]:
-    appearance = Appearance.draw(generator(config.seed, "take", look))
-    for number, (execution, frames) in enumerate(parts):
-        rng = generator(config.seed, "take", look, number)
-        size = {"frames": frames, "fps": config.fps, "size_px": config.size_px}
-        if execution is None:
-            yield render_idle("talk", appearance, rng, **size)
-        else:
-            yield render_execution(skill, execution, appearance, rng, **size)
+def _shot(
+    shown: str,
+    skill: Skill,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    frames: int,
+    config: DemoConfig,
+) -> np.ndarray:
+    size = {"fps": config.fps, "size_px": config.size_px}
+    return render_shot(shown, skill, appearance, rng, frames=frames, **size)

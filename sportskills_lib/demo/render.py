@@ -26,6 +26,14 @@ LIMBS = (  # (from, to, thickness, what covers it)
     ("sh_r", "el_r", 0.85, "shirt"),
     ("el_r", "ha_r", 0.75, "shirt"),
 )
+RODS = {  # a line from the hand: its length in body heights, and how much thicker it is
+    "racket": (0.1, 0),
+    "club": (0.38, 0),
+    "bat": (0.3, 2),
+    "pole": (0.4, 0),
+    "foil": (0.34, 0),
+    "stick": (0.38, 1),
+}
 SKINS = ((255, 224, 196), (234, 192, 150), (198, 145, 100), (141, 92, 58), (92, 58, 36))
 
 
@@ -64,12 +72,15 @@ class Appearance:
         )
 
 
+def _rgb(hue: float, saturation: float, light: float) -> tuple[int, int, int]:
+    hsv = np.array([[[hue, saturation, light]]], np.uint8)
+    red, green, blue = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    return red, green, blue
+
+
 def _vivid(rng: np.random.Generator) -> tuple[int, int, int]:
     hue, light = rng.uniform(0, 180), rng.choice([70, 255])
-    colour = cv2.cvtColor(
-        np.array([[[hue, rng.uniform(120, 255), light]]], np.uint8), cv2.COLOR_HSV2RGB
-    )[0, 0]
-    return int(colour[0]), int(colour[1]), int(colour[2])
+    return _rgb(hue, rng.uniform(120, 255), light)
 
 
 def backdrop(seed: int, size_px: int) -> np.ndarray:
@@ -91,9 +102,7 @@ def backdrop(seed: int, size_px: int) -> np.ndarray:
 
 
 def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
-    hsv = np.array([[[rng.uniform(0, 180), rng.uniform(15, 60), rng.uniform(130, 185)]]], np.uint8)
-    colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
-    return int(colour[0]), int(colour[1]), int(colour[2])
+    return _rgb(rng.uniform(0, 180), rng.uniform(15, 60), rng.uniform(130, 185))
 
 
 def render_with_joints(
@@ -115,17 +124,14 @@ def render_with_joints(
     length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
     phase_T = (np.linspace(0, 1, frames) - wait) / length
     angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
-    points = joints(angles_TD)
-    pictures = _draw(
-        points, appearance, backdrop(appearance.backdrop_seed, size_px), equipment, size_px
-    )
-    screen = _project(points, appearance, 1)
-    return pictures, np.stack([screen[name][:, :2] for name in POINTS], 1).astype(np.float32)
+    screen = _project(joints(angles_TD), appearance, 1)
+    places = np.stack([screen[name][:, :2] for name in POINTS], 1).astype(np.float32)
+    return _draw(angles_TD, appearance, equipment, size_px), places
 
 
-def render_execution(
+def render_shot(
+    shown: str,
     skill: Skill,
-    execution: str,
     appearance: Appearance,
     rng: np.random.Generator,
     *,
@@ -133,24 +139,23 @@ def render_execution(
     fps: float,
     size_px: int,
 ) -> np.ndarray:
-    """Somebody doing ``skill``, correctly or with one of its faults: uint8 [T, H, W, 3].
+    """Pictures uint8 [T, H, W, 3] of somebody who does ``skill`` as ``shown`` (correct, or the name of a fault), or
+    of no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card), ``broll`` (a moving camera).
 
     ``fps`` only sets how much of the clip a performance of about three seconds fills: longer clips hold the last pose.
     """
+    if shown == "sponsor":
+        return _card(rng, frames, size_px)
+    if shown == "broll":
+        return _pan(appearance, rng, frames, size_px)
+    if shown in ("talk", "outro"):
+        return _draw(_gestures(appearance, rng, frames, fps), appearance, "none", size_px)
     active = min(frames, round(3.4 * fps))
+    motion, equipment = skill.execute(shown), skill.equipment
     clip, _ = render_with_joints(
-        skill.execute(execution),
-        appearance,
-        rng,
-        equipment=skill.equipment,
-        frames=active,
-        size_px=size_px,
+        motion, appearance, rng, equipment=equipment, frames=active, size_px=size_px
     )
-    return (
-        np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)])
-        if frames > active
-        else clip
-    )
+    return np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)])
 
 
 def _project(
@@ -177,13 +182,10 @@ def _shade(colour: tuple[int, int, int], depth: float) -> tuple[int, int, int]:
 
 
 def _draw(
-    points: dict[str, np.ndarray],
-    appearance: Appearance,
-    scene: np.ndarray,
-    equipment: str,
-    size_px: int,
+    angles_TD: np.ndarray, appearance: Appearance, equipment: str, size_px: int
 ) -> np.ndarray:
-    screen = _project(points, appearance, size_px)
+    screen = _project(joints(angles_TD), appearance, size_px)
+    scene = backdrop(appearance.backdrop_seed, size_px)
     colours = {"skin": appearance.skin, "shirt": appearance.shirt, "trousers": appearance.trousers}
     base = size_px * appearance.height * 0.052 * appearance.build
     out = np.empty((len(screen["head"]), size_px, size_px, 3), np.uint8)
@@ -241,77 +243,31 @@ def _draw_equipment(
     def point(xy: np.ndarray) -> tuple[int, int]:
         return int(xy[0]), int(xy[1])
 
-    if equipment == "ball":
-        cv2.circle(
-            image,
-            point(hand + along * height_px * 0.05),
-            round(height_px * 0.045),
-            (250, 170, 60),
-            -1,
-            cv2.LINE_AA,
-        )
-    elif equipment == "bar":
+    if equipment == "bar":
         reach = (other - hand) * 0.35
         cv2.line(image, point(hand - reach), point(other + reach), grey, thick + 1, cv2.LINE_AA)
-    elif equipment == "racket":
-        cv2.line(
-            image, point(hand), point(hand + along * height_px * 0.1), grey, thick, cv2.LINE_AA
-        )
-        cv2.circle(
-            image,
-            point(hand + along * height_px * 0.16),
-            round(height_px * 0.06),
-            grey,
-            thick,
-            cv2.LINE_AA,
-        )
-    else:  # club, bat, pole, foil, stick: a line of its own length and weight
-        length, heavy = {
-            "club": (0.38, 0),
-            "bat": (0.3, 2),
-            "pole": (0.4, 0),
-            "foil": (0.34, 0),
-            "stick": (0.38, 1),
-        }[equipment]
-        cv2.line(
-            image,
-            point(hand),
-            point(hand + along * height_px * length),
-            grey,
-            thick + heavy,
-            cv2.LINE_AA,
-        )
+    if equipment in RODS:
+        length, heavy = RODS[equipment]
+        tip = point(hand + along * height_px * length)
+        cv2.line(image, point(hand), tip, grey, thick + heavy, cv2.LINE_AA)
+    if equipment in ("ball", "racket"):
+        far, radius = (0.05, 0.045) if equipment == "ball" else (0.16, 0.06)
+        colour, border = ((250, 170, 60), -1) if equipment == "ball" else (grey, thick)
+        centre = point(hand + along * height_px * far)
+        cv2.circle(image, centre, round(height_px * radius), colour, border, cv2.LINE_AA)
 
 
-def render_idle(
-    kind: str,
-    appearance: Appearance,
-    rng: np.random.Generator,
-    *,
-    frames: int,
-    fps: float,
-    size_px: int,
+def _gestures(
+    appearance: Appearance, rng: np.random.Generator, frames: int, fps: float
 ) -> np.ndarray:
-    """What is no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card),
-    ``broll`` (a moving camera).
-    """
-    if kind == "sponsor":
-        return _card(rng, frames, size_px)
-    if kind == "broll":
-        return _pan(appearance, rng, frames, size_px)
-    if kind not in ("talk", "outro"):
-        raise ValueError(f"render_idle draws talk, sponsor, broll and outro, not {kind!r}")
+    """Angles [T, DOFS] of somebody who stands and talks."""
     t = np.arange(frames) / fps
-    angles_TD = np.repeat(
-        pose(sf_r=18, el_r=40, sf_l=12, el_l=30)[None] + appearance.offset * 0.5, frames, 0
-    )
+    rest = pose(sf_r=18, el_r=40, sf_l=12, el_l=30) + appearance.offset * 0.5
+    angles_TD = np.tile(rest, (frames, 1))
     for name, size in (("el_r", 11.0), ("sf_r", 5.0), ("el_l", 7.0), ("head", 3.0)):
-        angles_TD[:, INDEX[name]] += size * np.sin(
-            2 * np.pi * rng.uniform(0.3, 0.6) * t + rng.uniform(0, 6.3)
-        )
-    return _draw(
-        joints(angles_TD), appearance, backdrop(appearance.backdrop_seed, size_px), "none", size_px
-    )
+        wave = np.sin(2 * np.pi * rng.uniform(0.3, 0.6) * t + rng.uniform(0, 6.3))
+        angles_TD[:, INDEX[name]] += size * wave
+    return angles_TD
 
 
 def _card(rng: np.random.Generator, frames: int, size_px: int) -> np.ndarray:
