@@ -4,7 +4,7 @@ It is the public architecture (stock classes, byte-level tokenizer, chat templat
 layout and loaded by the same code, only small. Its first training is on generic motions. First the vision tower learns
 where the joints are (a head that is thrown away reads them off the visual tokens); then, with the tower fixed, the
 language model learns to say what a person does, which of two sentences describes a person, and who of a list moves
-alike (:mod:`vlm_questions`). It sees no sport, skill, learner or fault of the study, and no question about help.
+alike. It sees no sport, skill, learner or fault of the study, and no question about help.
 Deterministic under a seed (one thread); a complete folder is left as it is.
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,17 @@ import numpy as np
 from sportskills_lib.demo import generic
 from sportskills_lib.demo.generic import Scenes
 from sportskills_lib.demo.phrases import ADVICE, COMMENTS, MISTAKES, TIPS
-from sportskills_lib.demo.vlm_questions import (
-    DESCRIBES,
-    PAIRS,
-    SAME,
-    WATCH,
-    WHAT,
-    Questions,
-    Row,
-    draw_questions,
-)
+from sportskills_lib.models import quoted
 from sportskills_lib.retrieval.relevance import model as relevance_model
 from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
-from sportskills_lib.retrieval.relevance.prefix_sharing import hidden_states, pack
+from sportskills_lib.retrieval.relevance.prefix_sharing import (
+    Row,
+    Segment,
+    hidden_states,
+    pack,
+    shared_rows,
+)
+from sportskills_lib.retrieval.relevance.visual_tokens import Grid
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +55,12 @@ CHAT_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+WATCH = "Watch:"
+WHAT = "What does the person do?"
+DESCRIBES = "Does this describe the person?"
+SAME = "Do both move alike?"
+PAIRS = 2  # of sentences, one true and one not, that a scene is asked about
+Question = tuple[str, str, tuple[int, ...]]  # question, answer, other scenes shown
 STEPS = 4  # pairs of frames of a scene: the model sees frames in pairs
 LANGUAGE_BATCH, ALIKE = 16, 8  # scenes of a step; people in a list that is asked about
 PEAK_RATE = 2e-3
@@ -97,9 +102,8 @@ def build_tokenizer(texts: Sequence[str], *, vocabulary: int) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(
-        [*texts, *(["yes", "no"] * len(texts))], trainer
-    )  # answers: one token each
+    answers = ["yes", "no"] * len(texts)  # so that each is one token
+    tokenizer.train_from_iterator([*texts, *answers], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -125,8 +129,8 @@ def build_model(tokenizer: Any, recipe: Recipe) -> VisionLanguageModel:
             "num_hidden_layers": recipe.layers,
             "num_attention_heads": recipe.width // 32,
             "num_key_value_heads": recipe.width // 32,
-            "initializer_range": recipe.width
-            ** -0.5,  # the public 0.02 suits wide models; narrow ones hardly start
+            # The public 0.02 suits wide models; narrow ones hardly start.
+            "initializer_range": recipe.width**-0.5,
             "max_position_embeddings": 4096,
             "rope_parameters": {
                 "rope_type": "default",
@@ -183,6 +187,52 @@ def _processor(tokenizer: Any, recipe: Recipe) -> Any:
         video_processor=Qwen2VLVideoProcessor(**patches, do_sample_frames=False),
         chat_template=CHAT_TEMPLATE,
     )
+
+
+# ------------------------------------------------------------------------------------------------------ questions
+
+
+class Questions:
+    """Prompts about one or two scenes, cut after the first video so that all questions share it."""
+
+    def __init__(self, vlm: VisionLanguageModel, grid: Grid):
+        self.vlm, self.grid = vlm, grid
+        self._ask = lru_cache(maxsize=None)(self._cut)
+
+    def _cut(self, text: str, answer: str, videos: int) -> tuple[Segment, Segment]:
+        shown = [{"type": "text", "text": WATCH}, *[{"type": "video"}] * videos]
+        messages = [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
+        return self.vlm.split_prompt(messages, self.grid, after=1, answer=answer)
+
+    def rows(self, asked: list[Question], scene: int) -> list[Row]:
+        """A scene's prefix and its questions, a few to a row."""
+        cut = [(self._ask(text, answer, 1 + len(others)), others) for text, answer, others in asked]
+        return shared_rows(
+            [
+                (replace(prefix, videos=(scene,)), replace(suffix, videos=others))
+                for (prefix, suffix), others in cut
+            ]
+        )
+
+
+def draw_questions(
+    states: list[list[str]], scene: int, rng: np.random.Generator, *, alike: int = 8
+) -> list[Question]:
+    """A caption to write, sentences to judge in pairs (one true, one not), and a list of people to compare.
+
+    The first of the list moves alike, the others do not.
+    """
+    held = states[scene]
+    found: list[Question] = [(WHAT, generic.caption(held[:2], rng), ())]
+    for _ in range(PAIRS):
+        state = held[int(rng.integers(len(held)))]
+        rivals = [rival for rival in generic.group_of(state) if rival != state]
+        for said, answer in ((state, "yes"), (str(rng.choice(rivals)), "no")):
+            found.append((f'"{quoted(generic.describe(said, rng))}" {DESCRIBES}', answer, ()))
+    twin = scene ^ 1
+    places = rng.integers(0, len(states) // 2 - 1, alike - 1) * 2 + rng.integers(0, 2, alike - 1)
+    others = [int(place) if place < min(scene, twin) else int(place) + 2 for place in places]
+    return [*found, (SAME, "yes", (twin,)), *[(SAME, "no", (other,)) for other in others]]
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -291,19 +341,12 @@ def language_loss(
     row, column = np.nonzero(packed.answer_BL)
     logits = vlm.stock.lm_head(hidden[torch.from_numpy(row), torch.from_numpy(column - 1)])
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(packed.ids_BL[row, column]))
-    first = np.flatnonzero(
-        ~packed.answer_BL[row, column - 1]
-    )  # the first token of each answer, in order of questions
-    asked = (logits[first, vlm.yes_id] - logits[first, vlm.no_id]).view(scenes, -1)[
-        :, 1:
-    ]  # without the caption
-    said, alike = asked[:, : 2 * PAIRS], asked[:, 2 * PAIRS :]
+    first = np.flatnonzero(~packed.answer_BL[row, column - 1])  # of each answer's tokens
+    asked = (logits[first, vlm.yes_id] - logits[first, vlm.no_id]).view(scenes, -1)
+    said, alike = asked[:, 1 : 1 + 2 * PAIRS], asked[:, 1 + 2 * PAIRS :]  # 0: the caption
     told = torch.nn.functional.softplus(said[:, 1::2] - said[:, ::2]).mean()
-    return (
-        loss
-        + told
-        + torch.nn.functional.cross_entropy(alike, torch.zeros(scenes, dtype=torch.long))
-    )
+    twins = torch.zeros(scenes, dtype=torch.long)
+    return loss + told + torch.nn.functional.cross_entropy(alike, twins)
 
 
 def make_base_vlm(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
@@ -331,16 +374,8 @@ def _corpus(rng: np.random.Generator) -> list[str]:
     without what they say.
     """
     chat = "<|im_start|>user\n <|im_end|>\n<|im_start|>assistant\n"
-    prompts = [
-        WATCH,
-        WHAT,
-        DESCRIBES,
-        SAME,
-        relevance_model.INSTRUCTION,
-        relevance_model.CANDIDATE,
-        relevance_model.QUESTION,
-        chat,
-    ]
+    public = (relevance_model.INSTRUCTION, relevance_model.CANDIDATE, relevance_model.QUESTION)
+    prompts = [WATCH, WHAT, DESCRIBES, SAME, *public, chat]
     frames = [frame for frames in (*ADVICE, *MISTAKES, COMMENTS, TIPS) for frame in frames]
     empty = [frame.format(skill="it", cue="do it", clause="it is") for frame in frames]
     return [

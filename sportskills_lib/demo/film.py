@@ -130,7 +130,7 @@ def _lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray
     for number, segment in enumerate(lesson.segments):
         rng = generator(config.seed, "render", look, number)
         shown, appearance = segment.execution or segment.picture, Appearance.draw(rng)
-        shot = _shot(shown, skill, appearance, rng, segment.frames, config)
+        shot = render_shot(shown, skill, appearance, rng, segment.frames, config)
         if before is not None:
             for frame in range(lesson.dissolve):
                 share = (frame + 1) / (lesson.dissolve + 1)
@@ -155,21 +155,9 @@ def write_take(
     crf, padding = int(rng.integers(*CRF)), float(rng.uniform(*PADDING))
     appearance = Appearance.draw(generator(config.seed, "take", look))
     shots = (
-        _shot(
+        render_shot(
             shown or "talk", skill, appearance, generator(config.seed, "take", look, i), n, config
         )
         for i, (shown, n) in enumerate(parts)
     )
     write_video(path, shots, config=config, crf=crf, padding=padding, name=name)
-
-
-def _shot(
-    shown: str,
-    skill: Skill,
-    appearance: Appearance,
-    rng: np.random.Generator,
-    frames: int,
-    config: DemoConfig,
-) -> np.ndarray:
-    size = {"fps": config.fps, "size_px": config.size_px}
-    return render_shot(shown, skill, appearance, rng, frames=frames, **size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -42,13 +43,9 @@ def speak(text: str, start_s: float, end_s: float) -> list[DemoWord]:
     """The words of ``text``, spread over the span: a word's share grows with its letters."""
     tokens = text.split()
     weights = np.array([2.0 + len(token) for token in tokens])
-    edges = start_s + (end_s - start_s) * np.concatenate(
-        [[0.0], np.cumsum(weights) / weights.sum()]
-    )
-    return [
-        DemoWord(token, round(float(edges[i]), 3), round(float(edges[i + 1]), 3))
-        for i, token in enumerate(tokens)
-    ]
+    shares = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
+    edges = [round(edge, 3) for edge in (start_s + (end_s - start_s) * shares).tolist()]
+    return [DemoWord(*word) for word in zip(tokens, edges, edges[1:], strict=False)]
 
 
 def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWord]:
@@ -76,19 +73,14 @@ def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWor
 
 def manual_vtt(sentences: Iterable[Sequence[DemoWord]], language: str = "en") -> str:
     """One cue a sentence, over two lines where it is long."""
-    blocks = []
+    cues = []
     for words in sentences:
         tokens = [word.text for word in words]
-        text = " ".join(tokens)
+        text, half = " ".join(tokens), len(tokens) // 2
         if len(text) > 72:
-            half = len(tokens) // 2
             text = " ".join(tokens[:half]) + "\n" + " ".join(tokens[half:])
-        blocks.append(f"{_span(words[0].start_s, words[-1].end_s)}\n{text}")
-    return _file(blocks, language)
-
-
-def _span(start_s: float, end_s: float) -> str:
-    return f"{format_stamp(start_s)} --> {format_stamp(end_s)}"
+        cues.append((words[0].start_s, words[-1].end_s, text))
+    return _vtt(cues, language)
 
 
 def rolling_vtt(sentences: Iterable[Sequence[DemoWord]]) -> str:
@@ -96,43 +88,36 @@ def rolling_vtt(sentences: Iterable[Sequence[DemoWord]]) -> str:
     ms repeat.
     """
     lines = [
-        list(words[first : first + WORDS_PER_LINE])
+        words[first : first + WORDS_PER_LINE]
         for words in sentences
         for first in range(0, len(words), WORDS_PER_LINE)
     ]
-    blocks, above = [], " "
-    for line, after in zip(lines, [*lines[1:], None], strict=True):
-        start, end = line[0].start_s, line[-1].end_s
+    cues, above = [], " "
+    for line, after in zip_longest(lines, lines[1:]):
+        end_s = line[-1].end_s
         if after:
-            end = min(end, after[0].start_s - REPEAT_S)
+            end_s = min(end_s, after[0].start_s - REPEAT_S)
         plain = " ".join(word.text for word in line)
-        tagged = line[0].text + "".join(
-            f"<{format_stamp(word.start_s)}><c> {word.text}</c>" for word in line[1:]
-        )
-        for span, text in (
-            (_span(start, end), f"{above}\n{tagged}"),
-            (_span(end, end + REPEAT_S), f"{plain}\n "),
-        ):
-            blocks.append(f"{span} align:start position:0%\n{text}")
+        tagged = "".join(f"<{format_stamp(word.start_s)}><c> {word.text}</c>" for word in line[1:])
+        cues.append((line[0].start_s, end_s, f"{above}\n{line[0].text}{tagged}"))
+        cues.append((end_s, end_s + REPEAT_S, f"{plain}\n "))
         above = plain
-    return _file(blocks, "en")
+    return _vtt(cues, "en", " align:start position:0%")
 
 
-def _file(blocks: list[str], language: str) -> str:
-    return f"WEBVTT\nKind: captions\nLanguage: {language}\n\n" + "".join(
-        f"{block}\n\n" for block in blocks
-    )
+def _vtt(cues: list[tuple[float, float, str]], language: str, placing: str = "") -> str:
+    blocks = [
+        f"{format_stamp(start_s)} --> {format_stamp(end_s)}{placing}\n{text}\n\n"
+        for start_s, end_s, text in cues
+    ]
+    return f"WEBVTT\nKind: captions\nLanguage: {language}\n\n" + "".join(blocks)
 
 
 def spoil_times(vtt: str) -> str:
     """The same captions with impossible times: one cue that ends before it starts, one far
     behind the video's end.
     """
-    blocks = vtt.split("\n\n")
-    timed = [i for i, block in enumerate(blocks) if " --> " in block]
-    first, _, rest = blocks[timed[0]].partition("\n")
-    start, _, end = first.partition(" --> ")
-    blocks[timed[0]] = f"{end} --> {start}\n{rest}"
-    _, _, rest = blocks[timed[-1]].partition("\n")
-    blocks[timed[-1]] = f"09:59:58.000 --> 09:59:59.000\n{rest}"
-    return "\n\n".join(blocks)
+    spans = re.findall(r"\S+ --> \S+", vtt)
+    start, end = spans[0].split(" --> ")
+    turned = vtt.replace(spans[0], f"{end} --> {start}")
+    return turned.replace(spans[-1], "09:59:58.000 --> 09:59:59.000")

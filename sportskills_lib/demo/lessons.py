@@ -159,10 +159,6 @@ def stray_channel(name: str, style: int, config: DemoConfig) -> Channel:
 # ------------------------------------------------------------------------------------------------------ segments
 
 
-def _length(rng: np.random.Generator, config: DemoConfig) -> int:
-    return draw_frames(rng, config, 2.4, 3.4)
-
-
 def _demonstration(
     skill: Skill,
     fault: Fault,
@@ -173,7 +169,7 @@ def _demonstration(
     correct: bool,
 ) -> DemoSegment:
     """The cue against ``fault`` over a correct performance, or the fault shown and named."""
-    frames = _length(rng, config)
+    frames = draw_frames(rng, config)
     text = phrases.lesson_sentence(skill, fault, style, rng, correct=correct)
     return DemoSegment(
         "demonstration", "demonstration", frames, text,
@@ -186,7 +182,7 @@ def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> DemoSegmen
     """A shot that shows no skill; b-roll is often silent."""
     is_silent = kind == "broll" and rng.random() < 0.6
     text = "" if is_silent else phrases.pick(phrases.IDLE[kind], rng)
-    return DemoSegment(kind, kind, _length(rng, config), text)
+    return DemoSegment(kind, kind, draw_frames(rng, config), text)
 
 
 def _teaching(
@@ -214,7 +210,7 @@ def _trap_pictures(skill: Skill, config: DemoConfig, rng: np.random.Generator) -
     """A performance, while the words are about something else."""
     text = phrases.pick(phrases.IDLE[str(rng.choice(["talk", "broll"]))], rng)
     execution = str(rng.choice(skill.executions))
-    return DemoSegment("trap_pictures", "demonstration", _length(rng, config), text, execution)
+    return DemoSegment("trap_pictures", "demonstration", draw_frames(rng, config), text, execution)
 
 
 def _timed(

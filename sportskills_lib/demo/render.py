@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from sportskills_lib.demo.body_motion import INDEX, POINTS, BodyMotion, joints, pose
+from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import Skill
 
 SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
@@ -134,23 +135,23 @@ def render_shot(
     skill: Skill,
     appearance: Appearance,
     rng: np.random.Generator,
-    *,
     frames: int,
-    fps: float,
-    size_px: int,
+    config: DemoConfig,
 ) -> np.ndarray:
     """Pictures uint8 [T, H, W, 3] of somebody who does ``skill`` as ``shown`` (correct, or the name of a fault), or
     of no demonstration: ``talk`` and ``outro`` (small gestures), ``sponsor`` (a card), ``broll`` (a moving camera).
 
-    ``fps`` only sets how much of the clip a performance of about three seconds fills: longer clips hold the last pose.
+    A performance takes about three seconds: longer clips hold the last pose.
     """
+    size_px = config.size_px
     if shown == "sponsor":
         return _card(rng, frames, size_px)
     if shown == "broll":
         return _pan(appearance, rng, frames, size_px)
     if shown in ("talk", "outro"):
-        return _draw(_gestures(appearance, rng, frames, fps), appearance, "none", size_px)
-    active = min(frames, round(3.4 * fps))
+        gestures = _gestures(appearance, rng, frames, config.fps)
+        return _draw(gestures, appearance, "none", size_px)
+    active = min(frames, round(3.4 * config.fps))
     motion, equipment = skill.execute(shown), skill.equipment
     clip, _ = render_with_joints(
         motion, appearance, rng, equipment=equipment, frames=active, size_px=size_px

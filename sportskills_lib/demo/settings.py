@@ -79,6 +79,8 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest)])
 
 
-def draw_frames(rng: np.random.Generator, config: DemoConfig, low_s: float, high_s: float) -> int:
+def draw_frames(
+    rng: np.random.Generator, config: DemoConfig, low_s: float = 2.4, high_s: float = 3.4
+) -> int:
     """Frames of a shot. Never from its words or its movement: a length must not tell what is shown."""
     return int(rng.integers(round(low_s * config.fps), round(high_s * config.fps) + 1))

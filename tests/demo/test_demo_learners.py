@@ -15,7 +15,7 @@ from sportskills_lib.demo.learners import Attempt, DemoTake
 from sportskills_lib.demo.lessons import DemoSegment
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import SPORTS
-from sportskills_lib.demo.truth import learners_table
+from sportskills_lib.demo.world import learners_table
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sportskills_lib.demo import learners, lessons, phrases
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import SPORTS
-from sportskills_lib.demo.truth import segments_table
-from sportskills_lib.demo.world import make_world
+from sportskills_lib.demo.world import make_world, segments_table
 
 CUE_WORDS = phrases.cue_words()
 LETTERS = {letter: i for i, letter in enumerate(lessons.ID_LETTERS)}

@@ -9,7 +9,7 @@ import pytest
 from sportskills_lib.demo import lessons
 from sportskills_lib.demo.lessons import DemoLesson
 from sportskills_lib.demo.settings import DemoConfig, generator
-from sportskills_lib.demo.truth import segments_table
+from sportskills_lib.demo.world import segments_table
 from sportskills_lib.group_splits import assign_splits
 from sportskills_lib.tables import ID_PATTERN
 

@@ -14,7 +14,8 @@ from films import shot, write_film
 
 from sportskills_lib import video
 from sportskills_lib.demo.lessons import find_skill
-from sportskills_lib.demo.render import Appearance, render_execution
+from sportskills_lib.demo.render import Appearance, render_shot
+from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.pairing import duplicates, signatures
 
 RNG = np.random.default_rng(0)
@@ -79,9 +80,7 @@ def performance(take: int, *, look: int = 5, count: int = 150) -> np.ndarray:
     """A serve at 25 frames a second by an athlete, in clothes and a place given by ``look``."""
     rng = np.random.default_rng
     skill, appearance = find_skill("tennis", "serve"), Appearance.draw(rng(look))
-    return render_execution(
-        skill, "correct", appearance, rng(take), frames=count, fps=25, size_px=128
-    )
+    return render_shot("correct", skill, appearance, rng(take), count, DemoConfig(fps=25))
 
 
 def resized(film: np.ndarray, size_px: int) -> np.ndarray:

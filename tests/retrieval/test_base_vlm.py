@@ -8,7 +8,7 @@ import re
 import numpy as np
 import torch
 
-from sportskills_lib.demo import base_vlm, generic, vlm_questions
+from sportskills_lib.demo import base_vlm, generic
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.retrieval.relevance import model as relevance_model
 
@@ -53,12 +53,10 @@ def test_its_first_training_names_no_sport_and_no_skill():
             assert not re.search(rf"\b{re.escape(name)}\b", texts), name
     scenes = generic.make_scenes(5, rng, people=2, size_px=32)
     asked = [
-        question
-        for i in range(5)
-        for question in vlm_questions.draw_questions(scenes.states, i, rng)
+        question for i in range(5) for question in base_vlm.draw_questions(scenes.states, i, rng)
     ]
     assert not any("help" in text for text, _, _ in asked)
-    assert {answer for text, answer, _ in asked if text != vlm_questions.WHAT} <= {"yes", "no"}
+    assert {answer for text, answer, _ in asked if text != base_vlm.WHAT} <= {"yes", "no"}
 
 
 def test_the_callers_random_state_is_left_alone(tiny_recipe, tmp_path):
@@ -73,14 +71,14 @@ def test_every_list_holds_one_twin_first_and_every_pair_one_truth():
     rng = np.random.default_rng(1)
     scenes = generic.make_scenes(8, rng, people=2, size_px=32)
     for scene in range(8):
-        asked = vlm_questions.draw_questions(scenes.states, scene, rng, alike=6)
-        compared = [(answer, shown) for text, answer, shown in asked if text == vlm_questions.SAME]
+        asked = base_vlm.draw_questions(scenes.states, scene, rng, alike=6)
+        compared = [(answer, shown) for text, answer, shown in asked if text == base_vlm.SAME]
         assert compared[0] == ("yes", (scene ^ 1,)) and {answer for answer, _ in compared[1:]} == {
             "no"
         }
         assert all(other // 2 != scene // 2 for _, (other,) in compared[1:]) and len(compared) == 6
-        judged = [answer for text, answer, _ in asked if vlm_questions.DESCRIBES in text]
-        assert judged == ["yes", "no"] * vlm_questions.PAIRS
+        judged = [answer for text, answer, _ in asked if base_vlm.DESCRIBES in text]
+        assert judged == ["yes", "no"] * base_vlm.PAIRS
 
 
 def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
@@ -88,12 +86,12 @@ def test_the_loss_falls_when_the_right_answers_are_given(tiny_vlm):
     rng = np.random.default_rng(2)
     scenes = generic.make_scenes(6, rng, people=2, size_px=32)
     visual = relevance_model.encode_videos(tiny_vlm, scenes.frames)
-    questions = vlm_questions.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
+    questions = base_vlm.Questions(tiny_vlm, tiny_vlm.grid(scenes.frames.shape[1:]))
     rows = [
         row
         for scene in (0, 3)
         for row in questions.rows(
-            vlm_questions.draw_questions(scenes.states, scene, rng, alike=4), scene
+            base_vlm.draw_questions(scenes.states, scene, rng, alike=4), scene
         )
     ]
     model = tiny_vlm.stock.model.language_model
