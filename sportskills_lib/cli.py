@@ -126,7 +126,7 @@ def demo(
         *(demo_worlds.DEFAULT if part == "all" else [part]),
         *(["activity"] if activity else []),
     ]
-    parts = [demo_worlds.demo_part(name, "smoke" if smoke else "demo") for name in names]
+    parts = [demo_worlds.DemoPart(name, "smoke" if smoke else "demo") for name in names]
     progress = Progress(print)
     progress.expect(demo_worlds.planned([each for each in parts if again or each.reasons()]))
     with full_disk_named(parts[0].folder), failures_named():

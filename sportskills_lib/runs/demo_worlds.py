@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,17 +29,23 @@ PLANNED_S = {  # on two cores
     "smoke": {"world": 5, "base_clip": 15, "base_vlm": 15, "base_xclip": 15, "activity": 5},
 }
 PARTS = tuple(PLANNED_S["demo"])
-FILES = ("world", "activity")  # parts that are files; the others are models
+FILES = {"world": "demo world", "activity": "demo activity"}  # with their steps; others: models
 DEFAULT = ("world", "base_clip", "base_vlm")  # what `sportskills demo` makes without options
 POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class DemoPart:
-    """One part of a demo world: what makes it, where its files are, whether it is complete."""
+    """One part of a demo world: what makes it, where its files are, whether it is complete.
+    ValueError for a name that is none of PARTS.
+    """
 
-    name: str  # world, base_clip, base_vlm, base_xclip, activity
+    name: str
     world: str = "demo"
+
+    def __post_init__(self) -> None:
+        if self.name not in PARTS:
+            raise ValueError(f"the demo world has no part {self.name!r}; it has {', '.join(PARTS)}")
 
     @property
     def folder(self) -> Path:
@@ -74,16 +79,7 @@ class DemoPart:
         if not (self.marker.is_file() and self.target.is_dir()):
             return ["not made yet"]
         old, new = json.loads(self.marker.read_text()), self.code()
-        if not any(name.startswith("code ") for name in old):
-            return [artifacts.EARLIER_CODE]
         return [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-
-
-def demo_part(name: str, world: str = "demo") -> DemoPart:
-    """The part of that name; ValueError when there is none."""
-    if name not in PARTS:
-        raise ValueError(f"the demo world has no part {name!r}; it has {', '.join(PARTS)}")
-    return DemoPart(name, world)
 
 
 def demo_parts(configs: Mapping[str, StageConfig]) -> list[DemoPart]:
@@ -94,7 +90,7 @@ def demo_parts(configs: Mapping[str, StageConfig]) -> list[DemoPart]:
             folders = Path(value).parts if isinstance(value, str) else ()
             if folders[:2] == ("data", "raw") and len(folders) > 3 and folders[2] in WORLDS:
                 name = folders[4] if folders[3] == "models" and len(folders) > 4 else "world"
-                parts.add(demo_part("activity" if folders[3] == "activity" else name, folders[2]))
+                parts.add(DemoPart("activity" if folders[3] == "activity" else name, folders[2]))
     return sorted(parts, key=lambda part: (part.world, PARTS.index(part.name)))
 
 
@@ -102,21 +98,18 @@ def planned(parts: Sequence[DemoPart]) -> dict[str, float]:
     """Seconds to expect, by step."""
     return {
         name: float(max(PLANNED_S[part.world][part.name] for part in group))
-        for name, group in _steps(parts)
-        if group
+        for name, group in _steps(parts).items()
     }
 
 
-def _steps(parts: Sequence[DemoPart]) -> list[tuple[str, list[DemoPart]]]:
-    """Files are made by several processes; models, of one thread each on two cores, side by
-    side.
+def _steps(parts: Sequence[DemoPart]) -> dict[str, list[DemoPart]]:
+    """The parts by step. Files are made by several processes; models, of one thread each on two
+    cores, side by side.
     """
-    steps = [("demo world", "world"), ("demo activity", "activity")]
-    models = [p for p in parts if p.name not in FILES]
-    return [
-        *((step, [p for p in parts if p.name == name]) for step, name in steps),
-        ("demo models", models),
-    ]
+    steps: dict[str, list[DemoPart]] = {}
+    for part in sorted(parts, key=lambda part: (part.name not in FILES, part.name == "activity")):
+        steps.setdefault(FILES.get(part.name, "demo models"), []).append(part)
+    return steps
 
 
 def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) -> None:
@@ -127,17 +120,17 @@ def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) 
         return
     parts[0].notes.mkdir(parents=True, exist_ok=True)
     with FileLock(parts[0].notes / "lock"):
-        for name, group in _steps(parts):
+        for name, group in _steps(parts).items():
             whys = {part: part.reasons() or (["requested"] if again else []) for part in group}
             if due := [part for part in group if whys[part]]:
                 why = list(dict.fromkeys(text for part in due for text in whys[part]))
                 with progress.step(name, why, planned_s=planned(due)[name]):
-                    _make_now(due, again=again)
-            elif group:
+                    _make_now(due)
+            else:
                 progress.skip(name, "up to date")
 
 
-def _make_now(parts: Sequence[DemoPart], *, again: bool) -> None:
+def _make_now(parts: Sequence[DemoPart]) -> None:
     calls = []
     for part in parts:
         if artifacts.workspace().resolve() not in part.target.resolve().parents:
@@ -146,10 +139,7 @@ def _make_now(parts: Sequence[DemoPart], *, again: bool) -> None:
                 "removed first: remove the link, or use the workspace that it points into"
             )
         part.marker.unlink(missing_ok=True)
-        # The world itself keeps what still fits, by its own marker <folder>/world.json.
-        if again or part.name != "world" or not part.target.is_dir():
-            shutil.rmtree(part.target, ignore_errors=True)
-            (part.folder / f"{part.name}.json").unlink(missing_ok=True)
+        shutil.rmtree(part.target, ignore_errors=True)
         words = [part.name, str(part.folder), *(["smoke"] if part.world == "smoke" else [])]
         calls.append(Call("sportskills_lib.demo", words, part.notes / f"{part.name}.log"))
     codes = {part: part.code() for part in parts}
@@ -171,40 +161,23 @@ def run_guarded(calls: Sequence[Call]) -> None:
     others then end.
     """
     environment = notebooks.kernel_environment(artifacts.workspace())
-    environment |= process_guard.watched_environment()
     # A model's threads do not depend on whether it is made alone: its weights would differ.
     if len(calls) > 1 or calls[0].words[0] not in FILES:
         threads = str(max(1, notebooks.cores() // 2))
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", threads)
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for call in calls:
-            processes.append(_start(call, environment))
+        for module, words, log in calls:
+            processes.append(process_guard.start(module, words, log, environment))
         while None in (codes := [process.poll() for process in processes]) and not any(codes):
             time.sleep(POLL_S)
     finally:
         for process in processes:
-            if process.poll() is None:
-                process.kill()  # its watchdog takes its workers with it
+            process.kill()  # its watchdog takes its workers with it
             process.wait()
-    for call, process in zip(calls, processes, strict=True):
-        if process.returncode > 0 or (
-            process.returncode < 0 and not any(p.returncode > 0 for p in processes)
-        ):
-            last = (call.log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
-            raise NotebookError(
-                f"{call.module} {call.words[0]}", f"exit code {process.returncode}", last, call.log
-            )
-
-
-def _start(call: Call, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    call.log.write_bytes(b"")
-    guard = [sys.executable, "-m", "sportskills_lib.runs.process_guard"]
-    return subprocess.Popen(
-        [*guard, call.module, *call.words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**environment, process_guard.LOG_VARIABLE: str(call.log)},
-        start_new_session=True,
-    )
+    ended = [(process.returncode, call) for process, call in zip(processes, calls, strict=True)]
+    code, failed = max(ended, key=lambda pair: (pair[0] > 0, pair[0] < 0))  # before those it ended
+    if code:
+        last = (failed.log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
+        name = f"{failed.module} {failed.words[0]}"
+        raise NotebookError(name, f"exit code {code}", last, failed.log)

@@ -10,7 +10,6 @@ only read.
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 import os
@@ -84,11 +83,8 @@ def notebook_parameters(path: Path) -> list[str]:
             "add the tag to the cell "
             "that sets `run` (otherwise it would run with its defaults, whatever it is told)"
         )
-    names = []
-    for node in ast.parse("".join(tagged[0]["source"])).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+    source = "".join(tagged[0]["source"])
+    return re.findall(r"^(\w+)(?:\s*:[^=]+)?\s*=", source, re.MULTILINE)
 
 
 def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
@@ -117,54 +113,19 @@ def guarded_kernel(home: Path, log: Path) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="sportskills-") as folder:
         place = Path(folder) / "kernels" / KERNEL
         place.mkdir(parents=True)
-        argv = [
-            sys.executable,
-            "-m",
-            "sportskills_lib.runs.process_guard",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-        ]
+        guard = [sys.executable, "-m", "sportskills_lib.runs.process_guard"]
+        argv = [*guard, "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": argv, "display_name": "SportSkills", "language": "python"}
         write_json(place / "kernel.json", spec)
-        added = (
-            kernel_environment(home)
-            | process_guard.watched_environment()
-            | {process_guard.LOG_VARIABLE: str(log)}
-        )
-        added["JUPYTER_PATH"] = os.pathsep.join(
-            filter(None, (folder, os.environ.get("JUPYTER_PATH")))
-        )
+        paths = os.pathsep.join(filter(None, (folder, os.environ.get("JUPYTER_PATH"))))
         before = dict(os.environ)
-        os.environ.update(added)
+        os.environ.update(kernel_environment(home) | process_guard.watched_environment(log))
+        os.environ["JUPYTER_PATH"] = paths
         try:
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
-
-
-@contextmanager
-def _logging_to(log: Path) -> Iterator[None]:
-    """Send papermill's account of the run, with everything that cells print, to ``log``."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
-    logger, handler = (
-        logging.getLogger("papermill"),
-        logging.FileHandler(log, mode="a", encoding="utf-8"),
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
-        handler.close()
 
 
 def execute(
@@ -178,9 +139,11 @@ def execute(
     """
     import papermill
 
-    check_parameters(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
-    with _logging_to(log), guarded_kernel(home, log):
+    logging.getLogger("papermill").setLevel(
+        logging.ERROR
+    )  # of settings that the cell does not show
+    with guarded_kernel(home, log), log.open("a", encoding="utf-8") as said:
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -190,120 +153,60 @@ def execute(
                 language="python",
                 cwd=str(notebook.parent),
                 progress_bar=False,
-                log_output=True,
+                stdout_file=said,
+                stderr_file=said,
                 start_timeout=START_TIMEOUT_S,
             )
         except OSError:
             raise
         except Exception as error:
             raise _notebook_error(notebook, executed, error, log) from error
-    _restore_kernel_name(executed)
+    result = json.loads(executed.read_text())
+    kernel = {"name": "sportskills", "display_name": "SportSkills", "language": "python"}
+    result["metadata"]["kernelspec"] = kernel
+    write_json(executed, result)
 
 
 def _notebook_error(notebook: Path, executed: Path, error: Exception, log: Path) -> NotebookError:
     """Say which cell of the source notebook failed, and put the whole traceback at the end of the
     log.
     """
-    name, trace = getattr(error, "ename", None), getattr(error, "traceback", None)
-    if name:
-        text = f"{name}: {getattr(error, 'evalue', '')}"
-    elif type(error).__name__ == "DeadKernelError":
+    text = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
+    if type(error).__name__ == "DeadKernelError":
         text = "the kernel died (was it killed, or out of memory?)"
-    else:
-        text = f"{type(error).__name__}: {error}"
+    trace = "\n".join(getattr(error, "traceback", None) or [str(error)])
     with log.open("a", encoding="utf-8") as file:
-        file.write("\n" + _COLOUR.sub("", "\n".join(trace or [str(error)])) + "\n")
-    return NotebookError(
-        f"notebooks/{notebook.name}", _failed_cell(notebook, executed), _COLOUR.sub("", text), log
-    )
+        file.write(f"\n{_COLOUR.sub('', trace)}\n")
+    where = _failed_cell(notebook, executed)
+    return NotebookError(f"notebooks/{notebook.name}", where, _COLOUR.sub("", text), log)
 
 
 def _failed_cell(notebook: Path, executed: Path) -> str:
-    """``cell 7 (first line of it)``, counted in the source notebook from 1."""
-    try:
-        cells = json.loads(executed.read_text())["cells"]
-    except (OSError, ValueError):
+    """``cell 7 (first line of it)``, counted in the source notebook from 1: the last one that
+    papermill began.
+    """
+    cells = json.loads(executed.read_text())["cells"] if executed.is_file() else []
+    begun = [cell for cell in cells if cell["metadata"].get("papermill", {}).get("start_time")]
+    if not begun:
         return "before its first cell"
-    at = next((i for i, cell in enumerate(cells) if _has_failed(cell)), None)
-    if at is None:
-        return "before its first cell"
-    source = "".join(cells[at]["source"])
     originals = ["".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"]]
-    number = originals.index(source) + 1 if source in originals else at + 1
-    first = next(
-        (line for line in source.splitlines() if line.strip() and not line.startswith("#")), ""
-    )
-    return f"cell {number} ({first.strip()[:60]})"
-
-
-def _has_failed(cell: dict[str, Any]) -> bool:
-    """Whether papermill says so, or the cell was begun and never answered: its kernel died."""
-    noted = cell["metadata"].get("papermill", {})
-    answered = "shell.execute_reply" in cell["metadata"].get("execution", {})
-    begun = cell["cell_type"] == "code" and noted.get("start_time") is not None
-    return noted.get("status") == "failed" or (begun and not answered)
-
-
-def _restore_kernel_name(executed: Path) -> None:
-    notebook = json.loads(executed.read_text())
-    notebook["metadata"]["kernelspec"] = {
-        "name": "sportskills",
-        "display_name": "SportSkills",
-        "language": "python",
-    }
-    write_json(executed, notebook)
+    source = "".join(begun[-1]["source"])
+    number = originals.index(source) + 1 if source in originals else len(begun)
+    code = [line for line in source.splitlines() if line.strip() and not line.startswith("#")]
+    return f"cell {number} ({''.join(code[:1]).strip()[:60]})"
 
 
 # --------------------------------------------------------------------------------------------- HTML
 
 
 def write_html(executed: Path, html: Path) -> None:
-    """Write an executed notebook as one HTML page that loads nothing from elsewhere.
-
-    Of the parameters that papermill set, only those are shown that differ from the cell that
-    explains them.
-    """
+    """Write an executed notebook as one HTML page that loads nothing from elsewhere."""
     import nbformat
     from nbconvert import HTMLExporter
 
-    notebook = _without_repeats(nbformat.read(executed, as_version=4), html.stem)
     exporter = HTMLExporter(
         require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="", mermaid_js_url=""
     )
-    body, _ = exporter.from_notebook_node(notebook)
+    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))
     html.parent.mkdir(parents=True, exist_ok=True)
     write_whole(html, body)
-
-
-def _without_repeats(notebook: Any, stage: str = "") -> Any:
-    """The notebook with no value shown twice: the cell of injected parameters keeps those that
-    differ from the parameters cell or, where it does not show them, from the stage's defaults.
-    """
-    tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
-    told, injected = tagged.get("parameters"), tagged.get("injected-parameters")
-    if told is None or injected is None:
-        return notebook
-    defaults = {
-        name: ("", repr(field.get_default(call_default_factory=True)))
-        for name, field in (CONFIGS[stage].model_fields if stage in CONFIGS else {}).items()
-    }
-    known = defaults | _assigned(told.source)
-    changed = [
-        line
-        for name, (line, value) in _assigned(injected.source).items()
-        if known.get(name, ("", ""))[1] != value
-    ]
-    injected.source = "\n".join(["# set for this run, in place of the values above", *changed])
-    if not changed:
-        notebook.cells.remove(injected)
-    return notebook
-
-
-def _assigned(source: str) -> dict[str, tuple[str, str]]:
-    """Name: its line and its value, of a cell that holds literal assignments and comments."""
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            found[ast.unparse(target)] = (ast.unparse(node), ast.unparse(node.value))
-    return found

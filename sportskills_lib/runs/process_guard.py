@@ -4,13 +4,11 @@ its parent does.
     python -m sportskills_lib.runs.process_guard <module> <arguments …>
 
 runs ``<module>`` as ``python -m <module>`` would, in a process group of its own, beside a small
-watchdog process. The watchdog sleeps until the parent or the process itself is gone, and then kills
-the whole group. Reason: a notebook's kernel runs in a session of its own, so SIGKILL of the runner
-(or of the runner's group) leaves it, and the worker processes that it started, writing into a run
-that a new runner may already have begun to repair.
-
-Linux wakes the watchdog at once (a pid file descriptor); elsewhere it looks every fifth of a
-second.
+watchdog process. The watchdog looks every fifth of a second whether the parent or the process
+itself is gone, and then kills the whole group. Reason: a notebook's kernel runs in a session of its
+own, so SIGKILL of the runner (or of the runner's group) leaves it, and the worker processes that it
+started, writing into a run that a new runner may already have begun to repair. On Linux the process
+itself, though not its workers, is killed at once.
 """
 
 from __future__ import annotations
@@ -18,24 +16,45 @@ from __future__ import annotations
 import ctypes
 import os
 import runpy
-import select
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-PARENT_VARIABLE = (
-    "SPORTSKILLS_RUNNER_PID"  # the parent that the starter meant, should it be gone before we look
-)
-# a file that takes what the process and its libraries write to stdout, stderr
+import psutil
+
+# The parent that the starter meant, should it be gone before we look.
+PARENT_VARIABLE = "SPORTSKILLS_RUNNER_PID"
+# A file that takes what the process and its libraries write to stdout, stderr.
 LOG_VARIABLE = "SPORTSKILLS_GUARD_LOG"
 POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
 
 
-def watched_environment() -> dict[str, str]:
-    """What a starter adds to the environment of a process that it starts through this module."""
-    return {PARENT_VARIABLE: str(os.getpid())}
+def watched_environment(log: Path) -> dict[str, str]:
+    """What a starter adds to the environment of a process that it starts through this module; the
+    process prints into ``log``, which is emptied.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    return {PARENT_VARIABLE: str(os.getpid()), LOG_VARIABLE: str(log)}
+
+
+def start(
+    module: str, words: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m module words…`` through this module, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sportskills_lib.runs.process_guard", module, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**environment, **watched_environment(log)},
+        start_new_session=True,
+    )
 
 
 def die_with_parent() -> None:
@@ -55,7 +74,7 @@ def start_watchdog(parent: int) -> None:
     """
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
-    here = os.getpid()
+    watched = [psutil.Process(pid) for pid in (parent, os.getpid())]
     if first := os.fork():
         os.waitpid(first, 0)
         return
@@ -64,8 +83,10 @@ def start_watchdog(parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):  # an interrupted cell is the kernel's affair
         signal.signal(number, signal.SIG_IGN)
     _close_files()
-    _wait_for_an_end(parent, here)
-    os.killpg(here, signal.SIGKILL)
+    with suppress(psutil.NoSuchProcess):
+        while all(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in watched):
+            time.sleep(POLL_S)
+    os.killpg(watched[1].pid, signal.SIGKILL)
 
 
 def _close_files() -> None:
@@ -78,53 +99,20 @@ def _close_files() -> None:
     os.closerange(3, 1024)
 
 
-def _wait_for_an_end(parent: int, child: int) -> None:
-    """Return when one of the two processes has ended."""
-    descriptors = []
-    try:
-        descriptors = [os.pidfd_open(pid) for pid in (parent, child)]
-    except ProcessLookupError:
-        return
-    except (AttributeError, OSError):
-        while _alive(parent) and _alive(child):
-            time.sleep(POLL_S)
-        return
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
-    poller.poll()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def main() -> None:
     """Start the watchdog, then run the module named on the command line."""
-    if len(sys.argv) < 2:
-        raise SystemExit(
-            "usage: python -m sportskills_lib.runs.process_guard <module> <arguments …>"
-        )
     parent = os.getppid()
-    if int(os.environ.get(PARENT_VARIABLE, parent)) != parent:
+    if int(os.environ.pop(PARENT_VARIABLE, parent)) != parent:
         raise SystemExit("the process that started this one is gone")
     die_with_parent()
     start_watchdog(parent)
-    os.environ.pop(PARENT_VARIABLE, None)
     if log := os.environ.pop(LOG_VARIABLE, None):
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         for number in (1, 2):
             os.dup2(descriptor, number)
         os.close(descriptor)
-    module = sys.argv[1]
     sys.argv = sys.argv[1:]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
