@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -227,25 +226,14 @@ def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> MemberProcess:
     them).
     """
     log = sweep.folder / "logs" / f"{member.run}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
     cores = core_shares(jobs)[slot]
-    environment = (
-        notebooks.kernel_environment(artifacts.workspace()) | process_guard.watched_environment()
-    )
-    environment |= {process_guard.LOG_VARIABLE: str(log)}
+    environment = notebooks.kernel_environment(artifacts.workspace())
     if "OMP_NUM_THREADS" not in os.environ:  # what the user has set wins, as everywhere
         environment["OMP_NUM_THREADS"] = str(min(len(cores), notebooks.THREADS_CAP))
     if jobs > 1 and len(found := gpus()) > 1:
         environment["CUDA_VISIBLE_DEVICES"] = found[slot % len(found)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sportskills_lib.runs.process_guard", *member_command(member)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        start_new_session=True,
-    )
+    module, *words = member_command(member)
+    process = process_guard.start(module, words, log, environment)
     if hasattr(os, "sched_setaffinity"):
         with suppress(ProcessLookupError):
             os.sched_setaffinity(
