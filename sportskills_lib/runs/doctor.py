@@ -9,27 +9,21 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from typing import NamedTuple
 
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.notebooks import cores, kernel_environment
 
-LEAST_DISK_GB = 3.0
-LEAST_MEMORY_GB = 4.0
+LEAST_DISK_GB, LEAST_MEMORY_GB = 3.0, 4.0
 CHAT_PATIENCE_S = 3.0
-DECODERS = {  # package → name
-    "decord2": "decord2",
-    "av": "PyAV",
-    "opencv-python-headless": "OpenCV",
-    "torchcodec": "torchcodec",
-}
+DECODERS = ("decord2", "av", "opencv-python-headless", "torchcodec")
 _ASK_TORCH = """
 import json, torch
 gpu = torch.cuda.is_available()
@@ -49,142 +43,88 @@ class Fact(NamedTuple):
 
 def examine() -> list[Fact]:
     """Every fact, in the order in which they are read."""
+    python = platform.python_version()
+    wrong = "" if python.startswith("3.11.") else "SportSkills is locked to Python 3.11: run make"
+    decoders = [f"{name} {_installed()[name]}" for name in DECODERS if name in _installed()]
     return [
-        _python(),
+        Fact("python", python, wrong),
         _packages(),
         *_threads(),
-        _memory(),
-        _disk(),
+        *_room(),
         *_torch(),
-        _decoders(),
-        _browser(),
+        Fact("decoders", ", ".join(decoders), "" if decoders else "run make in a new shell"),
         _chat(),
         _workspace(),
     ]
 
 
-def _python() -> Fact:
-    wanted = sys.version_info[:2] == (3, 11)
-    return Fact(
-        "python",
-        platform.python_version(),
-        "" if wanted else "SportSkills is locked to Python 3.11: run make",
-    )
+@cache
+def _installed() -> dict[str, str]:
+    """The version of every package, by the name that a lock gives it."""
+    found = {each.name: each.version for each in metadata.distributions()}
+    return {re.sub("[-_.]+", "-", name).lower(): version for name, version in found.items()}
 
 
 def _packages() -> Fact:
     lock = artifacts.workspace() / "requirements.lock"
     if not lock.is_file():
         return Fact("packages", "no requirements.lock here", "run this in a workspace")
-    pins = [
-        line.split()[0].split("==")
-        for line in lock.read_text().splitlines()
-        if "==" in line and line[0].isalnum()
+    pins = re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE)
+    wrong = [
+        f"{name} {_installed().get(name, 'absent')} (locked {version})"
+        for name, version in pins
+        if _installed().get(name) != version
     ]
-    wrong = []
-    for name, version in pins:
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found = "absent"
-        if found != version:
-            wrong.append(f"{name} {found} (locked {version})")
-    if wrong:
-        shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-        return Fact(
-            "packages",
-            f"{len(pins) - len(wrong)} of {len(pins)} as locked; {shown}",
-            "run make in a new shell",
-        )
-    return Fact("packages", f"all {len(pins)} as locked")
+    if not wrong:
+        return Fact("packages", f"all {len(pins)} as locked")
+    shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+    fitting = f"{len(pins) - len(wrong)} of {len(pins)} as locked; {shown}"
+    return Fact("packages", fitting, "run make in a new shell")
 
 
 def _threads() -> list[Fact]:
     environment = kernel_environment(artifacts.workspace())
-    facts = []
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        facts.append(
-            Fact(
-                name,
-                f"{environment[name]} (in stages){' set by you' if name in os.environ else ''}",
-            )
-        )
-    if (
-        environment["OMP_WAIT_POLICY"].upper() != "PASSIVE"
-        and environment["OMP_NUM_THREADS"] != "1"
-    ):
-        facts[1] = facts[1]._replace(
-            remedy="waiting threads spin: training takes 4 to 20 times longer; unset it"
-        )
-    return facts
+    count, policy = (
+        Fact(name, f"{environment[name]} (in stages){' set by you' if name in os.environ else ''}")
+        for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    )
+    if not (count.value.startswith("1 ") or policy.value.upper().startswith("PASSIVE ")):
+        remedy = "waiting threads spin: training takes 4 to 20 times longer; unset it"
+        policy = policy._replace(remedy=remedy)
+    return [count, policy]
 
 
-def _memory() -> Fact:
+def _room() -> list[Fact]:
+    """Memory and disk."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    free_gb, total_gb = memory.available / 2**30, memory.total / 2**30
-    remedy = (
-        ""
-        if free_gb >= LEAST_MEMORY_GB
-        else f"under {LEAST_MEMORY_GB:.0f} GB free: training may be killed"
-    )
-    return Fact(
-        "machine", f"{cores()} cores, {free_gb:.1f} of {total_gb:.1f} GB memory free", remedy
-    )
-
-
-def _disk() -> Fact:
-    usage = shutil.disk_usage(artifacts.workspace())
-    free_gb = usage.free / 2**30
-    remedy = (
-        ""
-        if free_gb >= LEAST_DISK_GB
-        else f"under {LEAST_DISK_GB:.0f} GB: make room, or move data/ and link to it"
-    )
-    return Fact("disk", f"{free_gb:.1f} GB free", remedy)
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(artifacts.workspace()))
+    memory_gb, disk_gb = memory.available / 2**30, disk.free / 2**30
+    killed = f"under {LEAST_MEMORY_GB:.0f} GB free: training may be killed"
+    full = f"under {LEAST_DISK_GB:.0f} GB: make room, or move data/ and link to it"
+    machine = f"{cores()} cores, {memory_gb:.1f} of {memory.total / 2**30:.1f} GB memory free"
+    return [
+        Fact("machine", machine, killed if memory_gb < LEAST_MEMORY_GB else ""),
+        Fact("disk", f"{disk_gb:.1f} GB free", full if disk_gb < LEAST_DISK_GB else ""),
+    ]
 
 
 def _torch() -> list[Fact]:
+    command = [sys.executable, "-c", _ASK_TORCH]
     environment = kernel_environment(artifacts.workspace())
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _ASK_TORCH],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=environment,
+        said = subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=120, env=environment
         )
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-        return [
-            Fact(
-                "torch",
-                "cannot be imported",
-                "run make in a new shell, or look at `python -c 'import torch'`",
-            )
-        ]
-    gpu = (
-        f"{answer['gpu']}, {answer['memory_gb']:.0f} GB"
-        if answer["gpu"]
-        else "none (the demo needs none)"
-    )
-    return [Fact("torch", f"{answer['version']}, {answer['threads']} threads"), Fact("gpu", gpu)]
-
-
-def _decoders() -> Fact:
-    versions = []
-    for package, name in DECODERS.items():
-        with suppress(metadata.PackageNotFoundError):
-            versions.append(f"{name} {metadata.version(package)}")
-    remedy = "" if versions else "run make in a new shell"
-    return Fact("decoders", ", ".join(versions) or "none", remedy)
-
-
-def _browser() -> Fact:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    return Fact("browser", "chromium" if found else "no chromium (only browser tests want one)")
+        answer = json.loads(said.strip().splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        remedy = "run make in a new shell, or look at `python -c 'import torch'`"
+        return [Fact("torch", "cannot be imported", remedy)]
+    gpu = f"{answer['gpu']}, {answer['memory_gb']:.0f} GB"
+    return [
+        Fact("torch", f"{answer['version']}, {answer['threads']} threads"),
+        Fact("gpu", gpu if answer["gpu"] else "none (the demo needs none)"),
+    ]
 
 
 def _chat() -> Fact:
@@ -200,21 +140,14 @@ def _chat() -> Fact:
     except urllib.error.HTTPError:
         pass  # it wants a key, or lists no models: it is there
     except (OSError, ValueError) as error:
-        return Fact(
-            "chat server",
-            f"{url} does not answer ({error})",
-            ("start it, or unset OPENAI_BASE_URL"),
-        )
+        silent = f"{url} does not answer ({error})"
+        return Fact("chat server", silent, "start it, or unset OPENAI_BASE_URL")
     return Fact("chat server", f"{url} answers")
 
 
 def _workspace() -> Fact:
     home = artifacts.workspace()
-    missing = [
-        name for name in ("notebooks", "data", "requirements.lock") if not (home / name).exists()
-    ]
-    return Fact(
-        "workspace",
-        str(home),
-        f"has no {', '.join(missing)}: set SPORTSKILLS_HOME" if missing else "",
-    )
+    needed = ("notebooks", "data", "requirements.lock")
+    missing = ", ".join(name for name in needed if not (home / name).exists())
+    remedy = f"has no {missing}: set SPORTSKILLS_HOME" if missing else ""
+    return Fact("workspace", str(home), remedy)

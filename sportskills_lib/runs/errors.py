@@ -72,14 +72,10 @@ def one_line(text: str) -> str:
     error it ends with.
     """
     line = " ".join(text.split())
-    if len(line) <= LONGEST_LINE:
-        return line
-    lines = [each.strip() for each in text.splitlines() if each.strip()]
-    causes = [
-        each for each in lines[1:] if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", each)
-    ]
-    short = f"{lines[0]} … {causes[-1]}" if causes else line
-    return short if len(short) <= LONGEST_LINE else short[:LONGEST_LINE] + " …"
+    causes = re.findall(r"^\s*([\w.]+(?:Error|Exception|Interrupt|Exit)\b.*)", text, re.MULTILINE)
+    if len(line) > LONGEST_LINE and causes:
+        line = f"{text.strip().splitlines()[0]} … {causes[-1]}"
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " …"
 
 
 @contextmanager
@@ -106,8 +102,7 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not is_full_disk(error):
             raise
-        while not folder.exists():
-            folder = folder.parent
+        folder = next(each for each in (folder, *folder.parents) if each.exists())
         free_mb = shutil.disk_usage(folder).free / 2**20
         raise DiskFull(
             f"the disk is full: {short_path(folder)} has {free_mb:.0f} MB free ({error.strerror}). "

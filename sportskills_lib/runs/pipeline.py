@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import (
@@ -31,7 +31,6 @@ from sportskills_lib.config import (
 from sportskills_lib.presets import PRESETS
 from sportskills_lib.runs import artifacts, demo_worlds
 from sportskills_lib.runs.artifacts import (
-    INSPECTION,
     NOTEBOOKS,
     STAGES,
     run_folder,
@@ -143,12 +142,7 @@ def report_folder(run: str) -> Path:
 def load_settings(run: str) -> tuple[str, Settings] | None:
     """The preset and settings that this run was last made with; None for a new run."""
     stored = artifacts.run_notes(run)
-    if not stored:
-        return None
-    settings = dict(stored["settings"])
-    if "06_inspection" in settings:  # runs made before 06_analysis
-        settings[INSPECTION] = settings.pop("06_inspection")
-    return stored["preset"], settings
+    return (stored["preset"], stored["settings"]) if stored else None
 
 
 def save_settings(run: str, preset: str, settings: Settings, **notes: Any) -> None:
@@ -164,28 +158,21 @@ def planned_seconds(run: str, stage: str, preset: str) -> float | None:
     """Seconds that the stage took in this run, else those that the preset is known to take; None
     where nothing is.
     """
-    try:
-        manifest = json.loads((run_folder(run) / stage / "manifest.json").read_text())
-        return float(manifest["seconds"])
-    except (OSError, ValueError, KeyError):
-        return PLANNED_S.get(preset, {}).get(stage)
+    if artifacts.is_complete(run, stage):
+        return float(artifacts.StageReader(run_folder(run) / stage).manifest["seconds"])
+    return PLANNED_S.get(preset, {}).get(stage)
 
 
-@contextmanager
-def _only_runner(run: str) -> Iterator[None]:
+def _lock_run(run: str) -> AcquireReturnProxy:
+    """Become the run's only runner, until the block ends; RunLocked while another is at work."""
     folder = run_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".runner.lock", thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        return FileLock(folder / ".runner.lock", thread_local=False).acquire(timeout=0)
     except Timeout:
         raise RunLocked(
             f"another process is running {run!r}: wait for it, or stop it, or use another --run"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release(force=True)
 
 
 # ---------------------------------------------------------------------------------------- reproduce
@@ -219,7 +206,7 @@ def reproduce(
         check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
     for stage in NOTEBOOKS[: NOTEBOOKS.index(stages[0])]:
         artifacts.open_stage(run, stage)
-    with full_disk_named(run_folder(run)), _only_runner(run):
+    with full_disk_named(run_folder(run)), _lock_run(run):
         save_settings(run, preset, chosen)
         progress = Progress(say)
         executed = [stage for stage in stages if stage not in left_out(run)]
@@ -257,14 +244,12 @@ def _stages_to_run(
     last = stage_name(only or until or known[-1])
     if NOTEBOOKS.index(last) < NOTEBOOKS.index(first):
         raise ValueError(f"--until {until} comes before --from {from_stage}")
-    if (only or from_stage) and (owner := artifacts.holder(run, first)) != run:
-        raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
     named = NOTEBOOKS[NOTEBOOKS.index(first) : NOTEBOOKS.index(last) + 1]
-    if own := [stage for stage in named if artifacts.holder(run, stage) == run]:
-        return own
-    raise ValueError(
-        f"run {run!r} reads {', '.join(named)} of its base: there is nothing to run here"
-    )
+    own = [stage for stage in named if artifacts.holder(run, stage) == run]
+    if not own or ((only or from_stage) and own[0] != first):
+        owner = artifacts.holder(run, first)
+        raise ValueError(f"run {run!r} reads {first} of its base {owner!r}: run it there")
+    return own
 
 
 def notebooks(run: str) -> tuple[str, ...]:
@@ -283,11 +268,6 @@ def leave_out(run: str, stage: str, config: StageConfig) -> None:
     """Write the empty tables that 05 reads of a retrieval stage which was not run; its headline
     says so.
     """
-    if stage != "04_retrieval":
-        raise ValueError(
-            f"{stage} cannot be left out of a run: only 04_retrieval can, for nothing but 05 "
-            "reads it"
-        )
     writer = artifacts.begin(run, stage, config)
     writer.save("learners", tables.Learners.create_empty(), tables.Learners)
     for name in ("rankings", "library_rankings", "variants"):
@@ -349,20 +329,15 @@ def _keep_executed_notebook(run: str, stage: str) -> None:
     """
     folder = run_folder(run)
     work, executed = folder / "work" / f"{stage}.ipynb", folder / stage / "executed.ipynb"
-    if not executed.is_file() and _readable(work):
-        work.replace(executed)
+    if not executed.is_file() and work.is_file():
+        with suppress(ValueError):  # a kill while it was being written
+            json.loads(work.read_text())
+            work.replace(executed)
     html = report_folder(run) / "nb" / f"{stage}.html"
     if executed.is_file() and (
         not html.is_file() or html.stat().st_mtime_ns < executed.stat().st_mtime_ns
     ):
         write_html(executed, html)
-
-
-def _readable(notebook: Path) -> bool:
-    try:
-        return bool(json.loads(notebook.read_text())["cells"])
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def headline(run: str, stage: str) -> str:
@@ -433,30 +408,25 @@ def earlier_version_note(run: str, rows: Sequence[StageRow]) -> str:
 
 def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> StageRow:
     owner = artifacts.holder(run, stage)
+    is_partial = (run_folder(run) / f".{stage}.partial").is_dir()
     if owner == run and not artifacts.is_complete(run, stage):
-        partial = (run_folder(run) / f".{stage}.partial").is_dir()
         unfinished = "running" if running else "interrupted"
-        return StageRow(stage, unfinished if partial else "not run yet")
+        return StageRow(stage, unfinished if is_partial else "not run yet")
     try:
         manifest = artifacts.open_stage(run, stage).manifest
     except ValueError as error:
         return StageRow(stage, f"of {owner}", why=str(error))
-    when = manifest["finished"][:16].replace("T", " ")
+    when, facts = manifest["finished"][:16].replace("T", " "), _facts(manifest)
     if owner != run:
-        return StageRow(stage, f"of {owner}", when, facts=_facts(manifest))
-    state, why = _state(run, stage, config, running=running)
-    return StageRow(stage, state, when, Progress.clock(manifest["seconds"]), _facts(manifest), why)
-
-
-def _state(run: str, stage: str, config: StageConfig, *, running: bool) -> tuple[str, str]:
-    """The state of a complete stage, and what differs or its headline."""
-    differs = reasons(run, stage, config)
+        return StageRow(stage, f"of {owner}", when, facts=facts)
+    took, differs = Progress.clock(manifest["seconds"]), reasons(run, stage, config)
+    state = "running" if running and is_partial else "changed" if differs else "complete"
+    if state == "changed" and differs == [artifacts.EARLIER_CODE]:
+        state = EARLIER
     why = f"differs: {', '.join(differs[:4])}" + (" …" if differs[4:] else "")
-    if running and (run_folder(run) / f".{stage}.partial").is_dir():
-        return "running", why
-    if differs in ([], [artifacts.EARLIER_CODE]):
-        return EARLIER if differs else "complete", headline(run, stage).removeprefix(" · ")
-    return "changed", why
+    if state in ("complete", EARLIER):
+        why = headline(run, stage).removeprefix(" · ")
+    return StageRow(stage, state, when, took, facts, why)
 
 
 def _facts(manifest: dict[str, Any]) -> str:
@@ -474,7 +444,7 @@ def _facts(manifest: dict[str, Any]) -> str:
 
 def _is_running(run: str) -> bool:
     try:
-        with _only_runner(run):
+        with _lock_run(run):
             return False
     except RunLocked:
         return True
