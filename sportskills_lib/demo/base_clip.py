@@ -41,10 +41,8 @@ def make_base_clip(
 ) -> Path:
     """Train the base model and save it in open_clip's folder form. The same seed gives the same weights.
 
-    ``steps`` of ``batch`` clips with two frames each, out of ``corpus`` rendered movements. A complete folder is kept.
+    ``steps`` of ``batch`` clips with two frames each, out of ``corpus`` rendered movements.
     """
-    if (folder / "open_clip_config.json").is_file():
-        return folder
     from sportskills_lib import models
 
     tower = models.new_tower(CONFIG, seed=seed)
@@ -53,8 +51,10 @@ def make_base_clip(
         frame_BTD = tower.frame_features(frames_BTHWC)
         return frame_BTD.flatten(0, 1), tower.pool(frame_BTD)
 
-    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "peak": 2e-3}
-    train_base(tower, features, name="base_clip", frames=2, width=tower.width, **recipe)
+    train_base(
+        tower, features, name="base_clip", frames=2, width=tower.width, peak=2e-3,
+        steps=steps, corpus=corpus, batch=batch, seed=seed,
+    )  # fmt: skip
     tower.save(folder)
     return folder
 

@@ -5,12 +5,11 @@ layout and loaded by the same code, only small. Its first training is on generic
 where the joints are (a head that is thrown away reads them off the visual tokens); then, with the tower fixed, the
 language model learns to say what a person does, which of two sentences describes a person, and who of a list moves
 alike. It sees no sport, skill, learner or fault of the study, and no question about help.
-Deterministic under a seed (one thread); a complete folder is left as it is.
+Deterministic under a seed (one thread).
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -350,13 +349,9 @@ def language_loss(
 
 
 def make_base_vlm(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
-    """Build, train and save the stand-in in the public layout; a complete folder is left alone.
-    ``sizes``: fields of :class:`Recipe`.
-    """
+    """Build, train and save the stand-in in the public layout. ``sizes``: fields of :class:`Recipe`."""
     import torch
 
-    if (folder / "config.json").is_file():
-        return folder
     recipe, rng = Recipe(**sizes), np.random.default_rng([seed, 41])
     scenes = generic.make_scenes(recipe.scenes, rng, people=2, size_px=recipe.size_px)
     with torch.random.fork_rng(devices=[]):
@@ -365,7 +360,8 @@ def make_base_vlm(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
         train_vision(vlm, scenes, recipe, rng)
         match_scale(vlm, scenes)
         train_language(vlm, scenes, recipe, rng)
-    save(vlm, folder)
+    vlm.processor.save_pretrained(folder)
+    vlm.stock.save_pretrained(folder)
     return folder
 
 
@@ -383,12 +379,3 @@ def _corpus(rng: np.random.Generator) -> list[str]:
         *empty * 10,
         *[generic.caption([state], rng) for state in rng.choice(generic.HELD, 3000)],
     ]
-
-
-def save(vlm: VisionLanguageModel, folder: Path) -> None:
-    """Write the public layout, whole or not at all: safetensors, processor and tokenizer files."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    vlm.processor.save_pretrained(partial)
-    vlm.stock.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)

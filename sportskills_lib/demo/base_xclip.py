@@ -25,21 +25,17 @@ SIZES: dict[str, Any] = {
 def make_base_xclip(
     folder: Path, *, steps: int = 150, corpus: int = 1500, batch: int = 32, seed: int = 0
 ) -> Path:
-    """Build, train for ``steps`` of ``batch`` clips and save the stand-in. A complete folder is
-    kept.
-    """
-    if (folder / "config.json").is_file():
-        return folder
+    """Build, train for ``steps`` of ``batch`` clips and save the stand-in."""
     tower = new_xclip(**SIZES, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"], seed=seed)
 
     def features(frames_BTHWC: Any) -> tuple[Any, Any]:
         seen = tower.model.vision_model(tower.pixels(frames_BTHWC)).pooler_output
         return seen, tower.clip_features(frames_BTHWC)
 
-    recipe: Any = {"steps": steps, "corpus": corpus, "batch": batch, "seed": seed, "peak": 1e-3}
     train_base(
-        tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], **recipe
-    )
+        tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], peak=1e-3,
+        steps=steps, corpus=corpus, batch=batch, seed=seed,
+    )  # fmt: skip
     tower.save(folder)
     return folder
 

@@ -87,14 +87,12 @@ def joints(angles_TD: np.ndarray) -> dict[str, np.ndarray]:
         upper = _tilt(_limb(a[f"sf_{name}"], a[f"sa_{name}"], side), a["lean"], a["side"])
         lower = _limb(a[f"sf_{name}"] + a[f"el_{name}"], a[f"sa_{name}"] * 0.6, side)
         elbow = shoulder + UPPER_ARM * upper
-        points[f"sh_{name}"], points[f"el_{name}"] = shoulder, elbow
-        points[f"ha_{name}"] = elbow + FOREARM * _tilt(lower, a["lean"], a["side"])
+        hand = elbow + FOREARM * _tilt(lower, a["lean"], a["side"])
         hip = np.stack([zero, zero, zero + side * HIP_HALF], -1)
         knee = hip + THIGH * _limb(a[f"hf_{name}"], a[f"ha_{name}"], side)
-        points[f"hip_{name}"], points[f"kn_{name}"] = hip, knee
-        points[f"ft_{name}"] = knee + SHIN * _limb(
-            a[f"hf_{name}"] - a[f"kn_{name}"], a[f"ha_{name}"] * 0.8, side
-        )
+        shin = _limb(a[f"hf_{name}"] - a[f"kn_{name}"], a[f"ha_{name}"] * 0.8, side)
+        points |= {f"sh_{name}": shoulder, f"el_{name}": elbow, f"ha_{name}": hand}
+        points |= {f"hip_{name}": hip, f"kn_{name}": knee, f"ft_{name}": knee + SHIN * shin}
     ground = np.minimum(points["ft_r"][:, 1], points["ft_l"][:, 1])
     shift = np.stack([a["dx"] / 100, a["lift"] / 100 - ground, zero], -1)
     return {name: point + shift for name, point in points.items()}

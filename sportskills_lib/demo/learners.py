@@ -209,30 +209,25 @@ def proficiency_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) 
     """
     annotations = []
     for take in takes:
-        good: list[dict[str, Any]] = []
-        tips: list[dict[str, Any]] = []
-        for attempt in take.attempts:
-            rng = generator(config.seed, "proficiency", take.take_uid, attempt.video_time)
-            moment = round(
-                min(attempt.end_s, max(attempt.start_s, attempt.video_time + rng.normal(0, 0.1))), 3
-            )
+        found: dict[str, list[Any]] = {"good_executions": [], "tips_for_improvement": []}
+        for at in take.attempts:
+            rng = generator(config.seed, "proficiency", take.take_uid, at.video_time)
+            moment = np.clip(at.video_time + rng.normal(0, 0.1), at.start_s, at.end_s)
             item = {
                 "video_name": take.take_name,
-                "video_time": float(moment),
+                "video_time": round(float(moment), 3),
                 "user_id": int(rng.integers(1, 30)),
             }
-            if attempt.fault is None:
-                good.append(item | {"text": comment(take, attempt, config)})
+            if at.fault is None:
+                item["text"] = comment(take, at, config)
             else:
-                tips.append(item | {"text": phrases.expert_tip(take.skill, attempt.fault, rng)})
-        annotations.append(
-            {
-                "take_uid": take.take_uid,
-                "take_name": take.take_name,
-                "video_paths": {"ego": None, "exo1": take.view},
-                "scenario_name": take.skill.sport.title(),
-                "good_executions": good,
-                "tips_for_improvement": tips,
-            }
-        )
+                item["text"] = phrases.expert_tip(take.skill, at.fault, rng)
+            found["tips_for_improvement" if at.fault else "good_executions"].append(item)
+        entry = {
+            "take_uid": take.take_uid,
+            "take_name": take.take_name,
+            "video_paths": {"ego": None, "exo1": take.view},
+            "scenario_name": take.skill.sport.title(),
+        }
+        annotations.append(entry | found)
     return {"annotations": annotations, "ds": f"demo_{split}", "split": split}

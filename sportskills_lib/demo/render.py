@@ -177,84 +177,54 @@ def _project(
     return screen
 
 
-def _shade(colour: tuple[int, int, int], depth: float) -> tuple[int, int, int]:
-    factor = float(np.clip(0.84 + 0.9 * depth, 0.62, 1.06))
-    return tuple(int(min(255, c * factor)) for c in colour)  # type: ignore[return-value]
-
-
 def _draw(
     angles_TD: np.ndarray, appearance: Appearance, equipment: str, size_px: int
 ) -> np.ndarray:
     screen = _project(joints(angles_TD), appearance, size_px)
-    scene = backdrop(appearance.backdrop_seed, size_px)
-    colours = {"skin": appearance.skin, "shirt": appearance.shirt, "trousers": appearance.trousers}
-    base = size_px * appearance.height * 0.052 * appearance.build
-    out = np.empty((len(screen["head"]), size_px, size_px, 3), np.uint8)
     fixed = {name: np.round(xy[:, :2] * 2**SHIFT).astype(int) for name, xy in screen.items()}
-    for t in range(len(out)):
-        image = scene.copy()
-        feet = ((screen["ft_r"][t] + screen["ft_l"][t]) / 2)[:2]
-        cv2.ellipse(
-            image,
-            (int(feet[0]), int(size_px * 0.89)),
-            (int(size_px * 0.12), int(size_px * 0.025)),
-            0,
-            0,
-            360,
-            (70, 70, 70),
-            -1,
-            cv2.LINE_AA,
-        )
-        order = sorted(LIMBS, key=lambda limb: screen[limb[0]][t, 2] + screen[limb[1]][t, 2])
-        for start, stop, thick, cover in order:
+    scene = backdrop(appearance.backdrop_seed, size_px)
+    height_px = size_px * appearance.height
+    limb_px, head_px = height_px * 0.052 * appearance.build, size_px * appearance.height * 0.075
+    shadow = (int(size_px * 0.12), int(size_px * 0.025))
+    out = np.empty((len(angles_TD), size_px, size_px, 3), np.uint8)
+    for t, image in enumerate(out):
+        image[:] = scene
+        feet = (screen["ft_r"][t] + screen["ft_l"][t]) / 2
+        ground = (int(feet[0]), int(size_px * 0.89))
+        cv2.ellipse(image, ground, shadow, 0, 0, 360, (70, 70, 70), -1, cv2.LINE_AA)
+        for start, stop, thick, cover in sorted(
+            LIMBS, key=lambda limb: screen[limb[0]][t, 2] + screen[limb[1]][t, 2]
+        ):
             depth = (screen[start][t, 2] + screen[stop][t, 2]) / 2
-            colour = _shade(colours[cover], depth)
-            cv2.line(
-                image,
-                tuple(fixed[start][t]),
-                tuple(fixed[stop][t]),
-                colour,
-                max(1, round(base * thick)),
-                cv2.LINE_AA,
-                SHIFT,
-            )
-        head = tuple(fixed["head"][t])
-        cv2.circle(
-            image,
-            head,
-            round(size_px * appearance.height * 0.075 * 2**SHIFT),
-            appearance.skin,
-            -1,
-            cv2.LINE_AA,
-            SHIFT,
-        )
+            light = float(np.clip(0.84 + 0.9 * depth, 0.62, 1.06))
+            colour = [int(min(255, value * light)) for value in getattr(appearance, cover)]
+            ends, width = (fixed[start][t], fixed[stop][t]), max(1, round(limb_px * thick))
+            cv2.line(image, *ends, colour, width, cv2.LINE_AA, SHIFT)
+        radius = round(head_px * 2**SHIFT)
+        cv2.circle(image, fixed["head"][t], radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
         if equipment != "none":
-            _draw_equipment(image, screen, t, equipment, size_px * appearance.height)
-        out[t] = image
+            _draw_equipment(image, screen, t, equipment, height_px)
     return out
 
 
 def _draw_equipment(
     image: np.ndarray, screen: dict[str, np.ndarray], t: int, equipment: str, height_px: float
 ) -> None:
-    hand, elbow, other = screen["ha_r"][t, :2], screen["el_r"][t, :2], screen["ha_l"][t, :2]
-    along = (hand - elbow) / max(1e-6, float(np.linalg.norm(hand - elbow)))
+    hand, elbow, other = (screen[name][t, :2] for name in ("ha_r", "el_r", "ha_l"))
+    along = (hand - elbow) / max(1e-6, float(np.linalg.norm(hand - elbow))) * height_px
     grey, thick = (40, 40, 45), max(1, round(height_px * 0.02))
-
-    def point(xy: np.ndarray) -> tuple[int, int]:
-        return int(xy[0]), int(xy[1])
-
     if equipment == "bar":
         reach = (other - hand) * 0.35
-        cv2.line(image, point(hand - reach), point(other + reach), grey, thick + 1, cv2.LINE_AA)
+        ends = (hand - reach).astype(int), (other + reach).astype(int)
+        cv2.line(image, *ends, grey, thick + 1, cv2.LINE_AA)
     if equipment in RODS:
         length, heavy = RODS[equipment]
-        tip = point(hand + along * height_px * length)
-        cv2.line(image, point(hand), tip, grey, thick + heavy, cv2.LINE_AA)
+        ends = hand.astype(int), (hand + along * length).astype(int)
+        cv2.line(image, *ends, grey, thick + heavy, cv2.LINE_AA)
     if equipment in ("ball", "racket"):
         far, radius = (0.05, 0.045) if equipment == "ball" else (0.16, 0.06)
         colour, border = ((250, 170, 60), -1) if equipment == "ball" else (grey, thick)
-        centre = point(hand + along * height_px * far)
+        centre = (hand + along * far).astype(int)
         cv2.circle(image, centre, round(height_px * radius), colour, border, cv2.LINE_AA)
 
 

@@ -48,7 +48,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model")
     recipe = base_vlm.Recipe()
     tokenizer = base_vlm.build_tokenizer(SAID * 20, vocabulary=400)
-    base_vlm.save(base_vlm.build_model(tokenizer, recipe), folder)
+    vlm = base_vlm.build_model(tokenizer, recipe)
+    vlm.processor.save_pretrained(folder)
+    vlm.stock.save_pretrained(folder)
     return str(folder)
 
 

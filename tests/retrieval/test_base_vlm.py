@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -31,18 +30,6 @@ def test_the_same_seed_gives_the_same_weights(tiny_folder, tiny_recipe, tmp_path
     weights = (tiny_folder / "model.safetensors").read_bytes()
     assert (again / "model.safetensors").read_bytes() == weights
     assert (other / "model.safetensors").read_bytes() != weights
-
-
-def test_a_complete_folder_is_left_alone_and_a_half_one_is_built(
-    tiny_folder, tiny_recipe, tmp_path
-):
-    before = (tiny_folder / "model.safetensors").stat().st_mtime_ns
-    base_vlm.make_base_vlm(tiny_folder, seed=9, **tiny_recipe)
-    assert (tiny_folder / "model.safetensors").stat().st_mtime_ns == before
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "tokenizer.json").write_text("{}")
-    base_vlm.make_base_vlm(tmp_path / "half", seed=3, **tiny_recipe)
-    assert json.loads((tmp_path / "half" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
 
 
 def test_its_first_training_names_no_sport_and_no_skill():
