@@ -14,7 +14,7 @@ import polars as pl
 
 from sportskills_lib.demo import film
 from sportskills_lib.demo.lessons import find_skill, random_id
-from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.demo.settings import TEST_FRACTION, VAL_FRACTION, DemoConfig, generator
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs.worker_pool import Value
@@ -33,8 +33,8 @@ def plan_activity(config: DemoConfig) -> pl.DataFrame:
 
     The last three columns are the maker's own and are never written.
     """
-    tests = round(config.test_fraction * config.channels)
-    channels = config.channels - tests - max(1, round(config.val_fraction * config.channels))
+    tests = round(TEST_FRACTION * config.channels)
+    channels = config.channels - tests - max(1, round(VAL_FRACTION * config.channels))
     rows = []
     for sport in SPORTS[: config.sports]:
         for skill in sport.skills[: config.skills]:

@@ -22,7 +22,7 @@ import polars as pl
 
 from sportskills_lib.demo.learners import Attempt, DemoTake
 from sportskills_lib.demo.lessons import DemoLesson, DemoSegment
-from sportskills_lib.demo.settings import DemoConfig, generator
+from sportskills_lib.demo.settings import TEST_FRACTION, VAL_FRACTION, DemoConfig, generator
 from sportskills_lib.group_splits import assign_splits
 
 RATERS = (("simulated-coach-a", +1), ("simulated-coach-b", 0), ("simulated-coach-c", -1))
@@ -67,9 +67,7 @@ def pools(
     lessons = [video for video in videos if video.kind == "lesson"]
     taught = [(lesson.sport, lesson.channel.channel_id) for lesson in lessons]
     channels = pl.DataFrame(taught, schema=["sport", "channel"], orient="row")
-    splits, _ = assign_splits(
-        channels, test_fraction=config.test_fraction, val_fraction=config.val_fraction
-    )
+    splits, _ = assign_splits(channels, test_fraction=TEST_FRACTION, val_fraction=VAL_FRACTION)
     spans: dict[tuple[str, str], list[tuple[DemoLesson, DemoSegment]]] = {}
     for lesson in lessons:
         shown = [(lesson, shot) for shot in lesson.segments if shot.demonstration != "none"]

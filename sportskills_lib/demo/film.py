@@ -4,10 +4,11 @@ of its content.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def film_all(
     RuntimeError names a film that could not be written.
     """
     workers = tasks[0][2].workers if tasks else 0
-    one_thread = partial(cv2.setNumThreads, 1)
+    one_thread = functools.partial(cv2.setNumThreads, 1)
     for result in map_shards(
         film, tasks, workers=workers, describe=str, prepare=one_thread, label=label
     ):
@@ -60,8 +61,21 @@ def write_video(
     give the same bytes on any number of cores.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    frames = _encode(partial, shots, config, crf)
+    partial, frames = path.with_suffix(".partial"), 0
+    with av.open(str(partial), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=config.fps)
+        stream.width = stream.height = config.size_px
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        stream.codec_context.time_base = Fraction(1, config.fps)
+        quality = {"preset": PRESET, "crf": str(crf), "g": str(config.fps * 5), "threads": "1"}
+        stream.options = quality
+        for image in chain.from_iterable(shots):
+            planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = frames, Fraction(1, config.fps)
+            container.mux(stream.encode(frame))
+            frames += 1
+        container.mux(stream.encode())
     bound = BYTES_PER_PIXEL * (128 / config.size_px) ** 0.7
     _pad(partial, round(frames * config.size_px**2 * bound * padding), name)
     if defect == "truncated":
@@ -69,27 +83,6 @@ def write_video(
     elif defect in ("empty", "text"):
         partial.write_text(ERROR_PAGE if defect == "text" else "")
     partial.replace(path)
-
-
-def _encode(path: Path, shots: Iterable[np.ndarray], config: DemoConfig, crf: int) -> int:
-    """Write the film; returns the number of its frames."""
-    frames = 0
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=config.fps)
-        stream.width = stream.height = config.size_px
-        stream.pix_fmt, stream.thread_count = "yuv420p", 1
-        stream.codec_context.time_base = Fraction(1, config.fps)
-        quality = {"preset": PRESET, "crf": str(crf), "g": str(config.fps * 5), "threads": "1"}
-        stream.options = quality
-        for shot in shots:
-            for image in shot:
-                planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-                frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                frame.pts, frame.time_base = frames, Fraction(1, config.fps)
-                container.mux(stream.encode(frame))
-                frames += 1
-        container.mux(stream.encode())
-    return frames
 
 
 def _pad(path: Path, size: int, name: str) -> None:
@@ -114,17 +107,10 @@ def _altered(shot: np.ndarray, lesson: DemoLesson, size_px: int) -> np.ndarray:
     return shot
 
 
-def write_lesson(path: Path, lesson: DemoLesson, config: DemoConfig) -> None:
-    """Film a lesson, with hard cuts or with each shot fading in from the one before. A re-upload shows what its
+def lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
+    """A lesson's shots, with hard cuts or with each shot fading in from the one before. A re-upload shows what its
     original shows.
     """
-    padding = float(generator(config.seed, "size", lesson.video_id).uniform(*PADDING))
-    names = {"name": lesson.video_id, "defect": lesson.defect}
-    shots = _lesson_shots(lesson, config)
-    write_video(path, shots, config=config, crf=lesson.crf, padding=padding, **names)
-
-
-def _lesson_shots(lesson: DemoLesson, config: DemoConfig) -> Iterator[np.ndarray]:
     skill, look = find_skill(lesson.sport, lesson.skill), lesson.duplicate_of or lesson.video_id
     before: np.ndarray | None = None
     for number, segment in enumerate(lesson.segments):

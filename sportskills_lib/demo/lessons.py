@@ -20,6 +20,7 @@ from sportskills_lib.demo import phrases
 from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
 from sportskills_lib.demo.skills import SPORTS, DemoSport, Fault, Skill
 
+REUPLOAD_SHARE, OTHER_SHARE = 0.02, 0.05  # copies, and videos that teach nothing, of the lessons
 ID_LETTERS = string.ascii_letters + string.digits + "-_"
 CONNECTING_WORDS = ("tutorial", "drills", "tips", "for beginners", "technique", "lesson", "basics")
 DEFECTS = (
@@ -373,10 +374,10 @@ def plan_videos(config: DemoConfig) -> Iterator[DemoLesson]:
     ]
     yield from lessons
     rng = generator(config.seed, "selection")
-    copies = max(1, round(config.reupload_share * len(lessons)))
+    copies = max(1, round(REUPLOAD_SHARE * len(lessons)))
     for number, index in enumerate(sorted(rng.permutation(len(lessons))[:copies])):
         yield _reupload(lessons[index], number, config)
-    for number in range(max(2, round(config.other_share * len(lessons)))):
+    for number in range(max(2, round(OTHER_SHARE * len(lessons)))):
         sport = sports[number % len(sports)]
         channel = channels[sport.name][rng.integers(config.channels)]
         yield _other(number, sport, channel, config)

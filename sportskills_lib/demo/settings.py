@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+TEST_FRACTION, VAL_FRACTION = 0.44, 0.11  # of a sport's channels: 02's fractions in the presets
+
 
 class DemoConfig(BaseModel):
     """The demo world's size and seed. The same config makes the same world, whatever ``workers``
@@ -46,21 +48,6 @@ class DemoConfig(BaseModel):
         default=24,
         ge=1,
         description="spans that the simulated coaches grade for a val or test learner",
-    )
-    test_fraction: float = Field(
-        default=0.44, description="share of channels that coaches rate for test learners"
-    )
-    val_fraction: float = Field(
-        default=0.11, description="share of channels that coaches rate for val learners"
-    )
-    reupload_share: float = Field(
-        default=0.02, ge=0, le=0.5, description="re-uploads, as a share of the lessons"
-    )
-    other_share: float = Field(
-        default=0.05,
-        ge=0,
-        le=0.5,
-        description="videos that teach nothing, as a share of the lessons",
     )
 
     @classmethod

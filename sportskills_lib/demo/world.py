@@ -60,7 +60,15 @@ def _film(task: tuple[Path, DemoLesson | DemoTake, DemoConfig]) -> Value:
         name = item.take_uid
         film.write_take(path, item.skill, item.parts, config, name=name, look=name, rng=rng)
         return {}
-    film.write_lesson(path, item, config)
+    film.write_video(
+        path,
+        film.lesson_shots(item, config),
+        config=config,
+        crf=item.crf,
+        padding=float(generator(config.seed, "size", item.video_id).uniform(*film.PADDING)),
+        name=item.video_id,
+        defect=item.defect,
+    )
     language = "es" if item.defect == "foreign_language" else "en"
     if item.defect != "no_captions":
         path.with_suffix(f".{language}.vtt").write_text(captions(item, config))
