@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SHIPPED = Path(__file__).with_name("taxonomy.toml")
 FEWEST_SKILLS = 10
 _REMEDY = (
-    'it needs [[sport]], name = "judo", [sport.skills] and lines such as "hip throw" = ["hip toss"]'
+    f'it needs [[sport]], name = "judo", [sport.skills] and at least {FEWEST_SKILLS} lines such as '
+    '"hip throw" = ["hip toss"], in lower-case letters, digits, spaces and hyphens'
 )
-_NAME = re.compile(r"[a-z0-9][a-z0-9 '.-]*")
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 '.-]{0,59}$")]
 
 
 class TaxonomyError(ValueError):
@@ -36,13 +39,16 @@ def plain(spelling: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Sport:
+class Sport(BaseModel):
     """``skills`` maps each skill's name to its other spellings."""
 
-    name: str
-    synonyms: tuple[str, ...]
-    skills: dict[str, tuple[str, ...]]
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: _Name
+    synonyms: tuple[_Name, ...] = ()
+    skills: dict[_Name, Annotated[tuple[_Name, ...], Field(min_length=1)]] = Field(
+        min_length=FEWEST_SKILLS
+    )
 
     def spellings(self) -> tuple[str, ...]:
         """The sport's name, then its synonyms."""
@@ -78,16 +84,15 @@ class Taxonomy:
     """All sports, in the file's order."""
 
     sports: tuple[Sport, ...]
-    _known: dict[str, Sport] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._known.update(
-            {plain(each): sport for sport in self.sports for each in sport.spellings()}
-        )
+    @cached_property
+    def by_spelling(self) -> dict[str, Sport]:
+        """The sport for every plain spelling of it."""
+        return {plain(each): sport for sport in self.sports for each in sport.spellings()}
 
     def sport(self, spelling: str) -> Sport | None:
         """The sport that the spelling means, or None."""
-        return self._known.get(plain(spelling))
+        return self.by_spelling.get(plain(spelling))
 
     def canonical(self, sport: str, skill: str) -> tuple[str, str]:
         """Our names for a sport and its skill; what is not in the taxonomy stays as it is spelt."""
@@ -102,7 +107,7 @@ class Taxonomy:
         """
         said = plain(text).split()
         for count in range(len(said), 0, -1):
-            if found := self._known.get(" ".join(said[:count])):
+            if found := self.by_spelling.get(" ".join(said[:count])):
                 return found, " ".join(said[count:])
         return None
 
@@ -122,114 +127,59 @@ class Taxonomy:
 @cache
 def shipped_taxonomy() -> Taxonomy:
     """The taxonomy that comes with the library."""
-    return read_taxonomy(SHIPPED)
+    return read_taxonomy()
 
 
-def read_taxonomy(path: Path) -> Taxonomy:
-    """The taxonomy in a file. TaxonomyError when it cannot be read or breaks a rule; ValueError
-    when it is missing.
+def read_taxonomy(path: Path | None = None) -> Taxonomy:
+    """The taxonomy in a file; default: the shipped one. TaxonomyError when it cannot be read or
+    breaks a rule; ValueError when it is missing.
     """
+    path = path or SHIPPED
     return parse_taxonomy(taxonomy_text(path), name=path.name)
 
 
 def taxonomy_text(path: Path) -> str:
-    """The file's text without a byte order mark; TaxonomyError names the first line that is no
-    UTF-8.
-    """
+    """The file's text without a byte order mark; TaxonomyError where it is not UTF-8."""
     if not path.is_file():
         raise ValueError(
             f"taxonomy {path} is not an existing file: name an existing file with --taxonomy"
         )
-    raw = path.read_bytes()
     try:
-        return raw.decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise TaxonomyError(
-            f"{path.name}, line {line}: byte {raw[error.start]:#04x} is not UTF-8: save the "
-            "file as UTF-8"
-        ) from None
+        raise TaxonomyError(f"{path.name}: {error}: save the file as UTF-8") from None
 
 
 def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
-    """The taxonomy that ``text`` (TOML) holds; all that is wrong with it is in one TaxonomyError, a
-    line each.
+    """The taxonomy that ``text`` (TOML) holds; TaxonomyError names all that is wrong with it, sport
+    by sport.
     """
     try:
         entries = tomllib.loads(text).get("sport")
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        line = text.split("\n")[int(found[1]) - 1].strip()[:60] if found else ""
-        shown = f", which reads {line!r}" if line else ""
-        raise TaxonomyError(f"{name} is not valid TOML: {error}{shown}: {_REMEDY}") from None
+        raise TaxonomyError(f"{name} is not valid TOML: {error}: {_REMEDY}") from None
     if not isinstance(entries, list) or not entries:
-        raise TaxonomyError(f"{name} contains no sport: it needs [[sport]] tables")
-    sports, wrong = [], list[str]()
+        raise TaxonomyError(f"{name} contains no sport: {_REMEDY}")
+    sports, wrong = list[Sport](), list[str]()
     for number, entry in enumerate(entries, start=1):
-        problems = list(_shape(entry, number))
-        wrong += problems
-        if not problems:
-            skills = {skill: tuple(others) for skill, others in entry["skills"].items()}
-            sport = Sport(entry["name"], tuple(entry.get("synonyms", ())), skills)
-            sports.append(sport)
-            wrong += _sport_problems(sport)
+        try:
+            sports.append(Sport.model_validate(entry))
+        except ValidationError as error:
+            label = entry.get("name", number) if isinstance(entry, dict) else number
+            for each in error.errors():
+                place = ", ".join(map(str, each["loc"]))
+                wrong.append(f"sport {label!r}, {place}: {each['msg']}")
     wrong += _repeats(
-        "sport {!r}", [(sport.name, name) for sport in sports for name in sport.spellings()]
+        "sport {!r}", ((sport.name, name) for sport in sports for name in sport.spellings())
     )
+    for sport in sports:
+        skills = (
+            (skill, each) for skill, others in sport.skills.items() for each in (skill, *others)
+        )
+        wrong += _repeats(f"sport {sport.name!r}, skill {{!r}}", skills)
     if wrong:
-        raise TaxonomyError(f"{name}: " + "; ".join(wrong))
+        raise TaxonomyError(f"{name}: {'; '.join(wrong)}: {_REMEDY}")
     return Taxonomy(tuple(sports))
-
-
-def _shape(entry: Any, number: int) -> Iterator[str]:
-    """What is missing or of the wrong type in one [[sport]] table."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        yield f'sport number {number} has no name: give it name = "…"'
-        return
-    label = f"sport {entry['name']!r}"
-    if unknown := sorted(set(entry) - {"name", "synonyms", "skills"}):
-        yield f"{label} has the unknown key {unknown[0]!r}: it may have name, synonyms, skills"
-    if not _is_texts(entry.get("synonyms", [])):
-        yield f"{label}: synonyms must be a list of texts"
-    skills = entry.get("skills")
-    if not isinstance(skills, dict):
-        yield f"{label} has no skills: add a [sport.skills] table below it"
-        return
-    for skill, others in skills.items():
-        if not _is_texts(others):
-            yield (
-                f"{label}, skill {skill!r}: its other spellings must be a list of texts, "
-                'such as ["hip toss"]'
-            )
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def _sport_problems(sport: Sport) -> Iterator[str]:
-    """Broken rules within one sport."""
-    label = f"sport {sport.name!r}"
-    for spelling in sport.spellings():
-        if not _NAME.fullmatch(spelling):
-            yield (
-                f"{label}: {spelling!r} is not a valid name: use lower-case letters, digits, "
-                "spaces and hyphens"
-            )
-    if len(sport.skills) < FEWEST_SKILLS:
-        yield f"{label} has {len(sport.skills)} skills: it needs at least {FEWEST_SKILLS}"
-    spellings = [
-        (skill, name) for skill, others in sport.skills.items() for name in (skill, *others)
-    ]
-    for skill, name in spellings:
-        if name == skill and not sport.skills[skill]:
-            yield f"{label}, skill {skill!r} has no other spelling: add one"
-        if not _NAME.fullmatch(name):
-            yield (
-                f"{label}, skill {skill!r}: {name!r} is not a valid name: use lower-case letters, "
-                "digits and spaces"
-            )
-    yield from _repeats(f"{label}, skill {{!r}}", spellings)
 
 
 def _repeats(label: str, spellings: Iterable[tuple[str, str]]) -> Iterator[str]:

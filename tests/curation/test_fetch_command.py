@@ -34,7 +34,10 @@ def ended(words: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
             "--to {folder}/file.txt/below cannot be written (Not a directory)",
         ),
         (["--to", "{folder}/file.txt"], "--to {folder}/file.txt cannot be written"),
-        (["--cookies", "{folder}/none.txt"], "--cookies {folder}/none.txt is not a file"),
+        (
+            ["--cookies", "{folder}/none.txt"],
+            "--cookies {folder}/none.txt is not a file",
+        ),
         (["--cookies", "{folder}/file.txt"], "does not look like a Netscape format cookies file"),
         (["--cookies-from-browser", "lynx"], 'unsupported browser: "lynx"'),
         (["--extractor", "("], "Wrong regex for allowed_extractors"),
@@ -96,4 +99,4 @@ def test_a_full_disk_ends_with_4(
     monkeypatch.setattr(Asker, "search", lambda *_: [])
     monkeypatch.setattr(FetchLedger, "keep_search", full)
     assert ended(["--term", "judo throw", "--to", tmp_path], monkeypatch) == 4
-    assert "make room and run the same command again" in capsys.readouterr().err
+    assert "Make room and run the same command again" in capsys.readouterr().err

@@ -23,6 +23,8 @@ from sportskills_lib.curation.taxonomy import (
     shipped_taxonomy,
 )
 from sportskills_lib.demo.skills import SPORTS
+from sportskills_lib.language.client import Answer
+from sportskills_lib.language.prompts import Prompt
 
 SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' + "".join(
     f'"throw {i}" = ["nage {i}"]\n' for i in range(10)
@@ -98,15 +100,24 @@ def test_a_term_of_many_words_names_the_longest_sport() -> None:
             ('"nage 3"', '"nage 4"'),
             "sport 'judo', skill 'throw 4': 'nage 4' already means 'throw 3'",
         ),
-        (('["nage 3"]', "[]"), "sport 'judo', skill 'throw 3' has no other spelling: add one"),
+        (('["nage 3"]', "[]"), "sport 'judo', skills, throw 3: Tuple should have at least 1 item"),
         (
             ('["nage 3"]', '"nage 3"'),
-            "sport 'judo', skill 'throw 3': its other spellings must be a list",
+            "sport 'judo', skills, throw 3: Input should be a valid tuple",
         ),
-        (('"throw 3" = ["nage 3"]\n', ""), "sport 'judo' has 9 skills: it needs at least 10"),
-        (('"nage 3"', '"Nage 3"'), "skill 'throw 3': 'Nage 3' is not a valid name: use lower-case"),
-        (('name = "judo"', 'label = "judo"'), "sport number 1 has no name"),
-        (("[sport.skills]", "[sport.moves]"), "sport 'judo' has the unknown key 'moves'"),
+        (
+            ('"throw 3" = ["nage 3"]\n', ""),
+            "sport 'judo', skills: Dictionary should have at least 10 items",
+        ),
+        (
+            ('"nage 3"', '"Nage 3"'),
+            "skills, throw 3, 0: String should match pattern .*: it needs .*lower-case",
+        ),
+        (('name = "judo"', 'label = "judo"'), "sport 1, name: Field required"),
+        (
+            ("[sport.skills]", "[sport.moves]"),
+            "sport 'judo', moves: Extra inputs are not permitted",
+        ),
         (('"ju-do kwai"', '"judo"'), "'judo' already means 'judo'"),
         (('"throw 4"', '"throw 3"'), "is not valid TOML: .*line 9"),
         ((SMALL, ""), "contains no sport"),
@@ -125,7 +136,8 @@ def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
     assert read_taxonomy(path) == parse_taxonomy(SMALL)
     path.write_text(SMALL.replace("nage 3", "jeté"), encoding="latin-1")
     with pytest.raises(
-        TaxonomyError, match=r"mine.toml, line 8: byte 0xe9 is not UTF-8: save the file as UTF-8"
+        TaxonomyError,
+        match=r"mine.toml: 'utf-8' codec can't decode byte 0xe9 .*: save the file as UTF-8",
     ):
         read_taxonomy(path)
     with pytest.raises(ValueError, match="is not an existing file"):
@@ -133,7 +145,7 @@ def test_a_file_that_an_editor_saved_otherwise(tmp_path: Path) -> None:
     path.write_text("sports:\n  - name: judo\n")
     with pytest.raises(
         TaxonomyError,
-        match=r"is not valid TOML: .*line 1, .* reads 'sports:': it needs \[\[sport\]\]",
+        match=r"is not valid TOML: .*line 1, .*: it needs \[\[sport\]\]",
     ):
         read_taxonomy(path)
 
@@ -167,16 +179,22 @@ def test_a_searchs_words_lead_back_to_its_skill() -> None:
 # ---------------------------------------------------------------------------------------- proposals
 
 
-def answers(**named: list[str]):
-    """A model that proposes the same skills for every sport."""
+class Model:
+    """A model that proposes the same skills for every sport, or gives no usable answer."""
 
-    def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills:
-        assert "Known skills:" in prompt
-        return schema(
-            skills=[ProposedSkill(name=name, synonyms=others) for name, others in named.items()]
-        )
+    def __init__(self, **named: list[str]):
+        self.named = named
 
-    return ask
+    def ask_many(self, prompts: list[Prompt], schema: type[ProposedSkills]) -> list[Answer]:
+        assert all("Known skills:" in prompt.user for prompt in prompts)
+        skills = [ProposedSkill(name=name, synonyms=others) for name, others in self.named.items()]
+        value = schema(skills=skills) if skills else None
+        return [Answer(value, "answered" if skills else "refused")] * len(prompts)
+
+
+def propose(path: Path, model: Model) -> propose_skills.Proposal:
+    sports = read_taxonomy(path).sports[:1]
+    return propose_skills.propose(path, sports, model)  # type: ignore[arg-type]
 
 
 def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -184,21 +202,18 @@ def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
     sumo = SMALL.replace('"judo"', '"sumo"').replace('"ju-do kwai"', "")
     path.write_text(f"# note\n{SMALL}\n# the next sport\n{sumo}")
     before = path.read_text()
-    sports = parse_taxonomy(before).sports[:1]
-    model = answers(
-        sweep=["Foot  Sweep"], **{"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []}
-    )
-    proposal = propose_skills.propose(before, sports, model)
+    bad = {"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []}
+    proposal = propose(path, Model(sweep=["Foot  Sweep"], **bad))
     assert proposal.added == (("judo", "sweep"),)
     assert [skill[:7] for _, skill, _ in proposal.refused] == ["throw 1", 'a"] = 1', "bare"]
-    diff = propose_skills.difference(before, proposal.text, path.name)
     changed = [
-        line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")
+        line
+        for line in proposal.difference.splitlines()
+        if line[0] in "+-" and line[:3] not in ("+++", "---")
     ]
     assert changed == ['+"sweep" = ["foot sweep"]']
-    propose_skills.keep(path, before, proposal)
     assert path.read_text() == before
-    assert propose_skills.accept(path) == diff
+    assert propose_skills.accept(path) == proposal.difference
     assert "sweep" in parse_taxonomy(path.read_text()).sports[0].skills
     with pytest.raises(ValueError, match="there is no proposal beside"):
         propose_skills.accept(path)
@@ -207,22 +222,19 @@ def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
 def test_an_old_proposal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SMALL)
-    propose_skills.keep(
-        path,
-        SMALL,
-        propose_skills.propose(SMALL, parse_taxonomy(SMALL).sports, answers(sweep=["foot sweep"])),
-    )
+    propose(path, Model(sweep=["foot sweep"]))
     path.write_text(SMALL + "# edited\n")
     with pytest.raises(ValueError, match="has changed since the proposal was made"):
         propose_skills.accept(path)
 
 
-def test_a_model_without_an_answer_adds_nothing() -> None:
-    proposal = propose_skills.propose(
-        SMALL, parse_taxonomy(SMALL).sports, lambda prompt, schema: None
-    )
-    assert (proposal.text, proposal.added) == (SMALL, ())
+def test_a_model_without_an_answer_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALL)
+    proposal = propose(path, Model())
+    assert (proposal.difference, proposal.added) == ("", ())
     assert proposal.refused == (("judo", "", "the model gave no usable answer"),)
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.toml"]
 
 
 def test_every_shipped_sport_can_be_added_to() -> None:

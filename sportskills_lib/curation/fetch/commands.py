@@ -9,10 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sportskills_lib.curation.fetch.fetcher import FetchItem
-    from sportskills_lib.curation.fetch.propose_skills import Ask
     from sportskills_lib.curation.fetch.search_terms import SearchTerm
-    from sportskills_lib.curation.fetch.youtube import FetchSettings
-    from sportskills_lib.language.client import ChatClient
 
 taxonomy_app = typer.Typer(
     help=(
@@ -29,23 +26,17 @@ Sports = Annotated[
 ]
 
 
-def _path(taxonomy: Path | None) -> Path:
-    from sportskills_lib.curation.taxonomy import SHIPPED
-
-    return taxonomy or SHIPPED
-
-
 @taxonomy_app.command(epilog="Example: sportskills taxonomy show --sport judo")
 def show(taxonomy: TaxonomyFile = None, sport: Sports = None) -> None:
     """Check the file and count skills, spellings and searches of each sport."""
     from sportskills_lib.curation.fetch.search_terms import counts_by_sport
     from sportskills_lib.curation.taxonomy import read_taxonomy
 
-    rows = counts_by_sport(read_taxonomy(_path(taxonomy)).select_sports(sport or []))
-    typer.echo(f"{'sport':<22} {'skills':>7} {'spellings':>10} {'searches':>9}")
-    totals = [sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)]
-    for name, *numbers in [*rows, (f"{len(rows)} sports", *totals)]:
-        typer.echo(f"{name:<22} {numbers[0]:>7} {numbers[1]:>10} {numbers[2]:>9}")
+    rows = counts_by_sport(read_taxonomy(taxonomy).select_sports(sport or []))
+    _, *columns = zip(*rows, strict=True)
+    total = (f"{len(rows)} sports", *map(sum, columns))
+    for row in [("sport", "skills", "spellings", "searches"), *rows, total]:
+        typer.echo("{:<22} {:>7} {:>10} {:>9}".format(*row))
 
 
 @taxonomy_app.command(
@@ -62,9 +53,8 @@ def terms(
     from sportskills_lib.curation.fetch.search_terms import search_terms
     from sportskills_lib.curation.taxonomy import read_taxonomy
 
-    for each in search_terms(
-        read_taxonomy(_path(taxonomy)).select_sports(sport or []), synonyms=synonyms
-    ):
+    sports = read_taxonomy(taxonomy).select_sports(sport or [])
+    for each in search_terms(sports, synonyms=synonyms):
         typer.echo(f"{each.term}\t{each.sport}\t{each.skill}")
 
 
@@ -91,52 +81,29 @@ def propose(
     ] = False,
 ) -> None:
     """Show what a chat model would add to the taxonomy, as a diff; --accept writes just that."""
-    from sportskills_lib.curation.fetch import propose_skills as proposing
-    from sportskills_lib.curation.taxonomy import read_taxonomy, taxonomy_text
+    from sportskills_lib.config import ChatConfig
+    from sportskills_lib.curation.fetch import propose_skills
+    from sportskills_lib.curation.taxonomy import SHIPPED, read_taxonomy
+    from sportskills_lib.language.client import open_client
 
-    path = _path(taxonomy)
+    path = taxonomy or SHIPPED
     if accept:
-        typer.echo(proposing.accept(path), nl=False)
+        typer.echo(propose_skills.accept(path), nl=False)
         typer.echo(f"written to {path.name}")
         return
     sports = read_taxonomy(path).select_sports(sport or [])
-    before = taxonomy_text(path)
-    with _chat(url, model) as client:
-        proposal = proposing.propose(before, sports, chat_asker(client), count=count)
-    typer.echo(proposing.difference(before, proposal.text, path.name), nl=False)
+    config = ChatConfig.from_parameters({"chat_url": url, "chat_model": model})
+    with open_client(config, account="taxonomy") as client:
+        proposal = propose_skills.propose(path, sports, client, count=count)
+    typer.echo(proposal.difference, nl=False)
     for name, skill, why in proposal.refused:
         typer.echo(f"refused: {name}, {skill or 'no answer'}: {why}", err=True)
     if proposal.added:
-        proposing.keep(path, before, proposal)
         typer.echo(
             f"{len(proposal.added)} skills proposed; `sportskills taxonomy propose --accept` "
             "writes them",
             err=True,
         )
-
-
-def _chat(url: str, model: str) -> ChatClient:
-    from sportskills_lib.config import ChatConfig
-    from sportskills_lib.language.client import open_client
-
-    return open_client(
-        ChatConfig.from_parameters({"chat_url": url, "chat_model": model}), account="taxonomy"
-    )
-
-
-def chat_asker(client: ChatClient) -> Ask:
-    """Asks through the library's chat client, one prompt at a time."""
-    from sportskills_lib.curation.fetch.propose_skills import PROMPT_VERSION, ProposedSkills
-    from sportskills_lib.language.prompts import Prompt
-
-    def ask(prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills | None:
-        system = (
-            "You help to list the physical skills of sports. Answer in JSON of the given "
-            "schema only."
-        )
-        return client.ask_many([Prompt(PROMPT_VERSION, system, prompt)], schema)[0].value
-
-    return ask
 
 
 def fetch(
@@ -211,7 +178,10 @@ def fetch(
     """Fetch lessons: captions first, then the video where they teach; the same command goes on
     after a kill.
     """
-    from sportskills_lib.curation.fetch.youtube import FetchSettings
+    from sportskills_lib.curation.fetch import fetcher
+    from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
+    from sportskills_lib.curation.fetch.youtube import Asker, FetchSettings
+    from sportskills_lib.runs.errors import RunError
 
     given = locals()
     settings = FetchSettings(
@@ -224,23 +194,6 @@ def fetch(
         raise ValueError(
             "nothing to fetch: name ids or addresses, --from-file, --term, or --search with --sport"
         )
-    _fetched(to, settings, named, searches, each=each, retry=retry)
-
-
-def _fetched(
-    to: Path,
-    settings: FetchSettings,
-    named: list[FetchItem],
-    searches: list[SearchTerm],
-    *,
-    each: int,
-    retry: bool,
-) -> None:
-    """Search and fetch into ``to``. SearchFailed at the end where a search failed."""
-    from sportskills_lib.curation.fetch import fetcher
-    from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger
-    from sportskills_lib.curation.fetch.youtube import Asker
-
     store = FetchLedger(to)
     with store.opened(), Asker(settings, store.work) as asker:
         found, lost = fetcher.searched_items(searches, store, asker, each=each)
@@ -248,11 +201,10 @@ def _fetched(
             typer.echo(f"search {name!r} failed: {why}", err=True)
         wanted = {item.name: item for item in (*named, *found)}
         table = fetcher.fetch(list(wanted.values()), store, asker, retry=retry, report=typer.echo)
-    typer.echo(
-        f"{to}: " + ", ".join(f"{status} {number}" for status, number in fetcher.counts(table))
-    )
+    counts = table.group_by("status").len().sort("len", "status", descending=[True, False]).rows()
+    typer.echo(f"{to}: " + ", ".join(f"{status} {number}" for status, number in counts))
     if lost:
-        raise fetcher.SearchFailed(
+        raise RunError(
             f"{len(lost)} of {len(searches)} searches ({next(iter(lost.values()))}): run the "
             "same command again, which "
             "asks only those"
@@ -273,32 +225,26 @@ def _items_of(
     from sportskills_lib.formats.files import decode_bytes
 
     sport = sports[0] if len(sports) == 1 else None
-    found = [named_item(each, sport=sport, skill=skill or None) for each in items]
-    if from_file:
-        if not from_file.is_file():
-            raise ValueError(f"--from-file {from_file} does not exist: name an existing file")
-        for number, line in enumerate(
-            decode_bytes(from_file.read_bytes())[0].splitlines(), start=1
-        ):
-            words = [word.strip() for word in line.split("\t")]
-            if not words[0] or words[0].startswith("#"):
-                continue
+    if from_file and not from_file.is_file():
+        raise ValueError(f"--from-file {from_file} does not exist: name an existing file")
+    lines = decode_bytes(from_file.read_bytes())[0].splitlines() if from_file else []
+    found = []
+    for number, line in enumerate([*items, *lines], start=1 - len(items)):
+        address, own_sport, own_skill = [*(word.strip() for word in line.split("\t")), "", ""][:3]
+        if address and not address.startswith("#"):
             try:
-                _, own_sport, own_skill = [*words, "", ""][:3]
-                found.append(
-                    named_item(words[0], sport=own_sport or sport, skill=own_skill or skill or None)
+                item = named_item(
+                    address, sport=own_sport or sport, skill=own_skill or skill or None
                 )
             except ValueError as error:
-                raise ValueError(f"{from_file.name}, line {number}: {error}") from None
-    if (
-        other := ""
-        if elsewhere
-        else next((item.url for item in found if not item.url.startswith(WATCH)), "")
-    ):
-        raise ValueError(
-            f"{other} is not a YouTube address: name yt-dlp's extractor for that site with "
-            "--extractor"
-        )
+                place = f"{from_file.name}, line {number}: " if from_file and number > 0 else ""
+                raise ValueError(f"{place}{error}") from None
+            if not (elsewhere or item.url.startswith(WATCH)):
+                raise ValueError(
+                    f"{item.url} is not a YouTube address: name yt-dlp's extractor for that site "
+                    "with --extractor"
+                )
+            found.append(item)
     return found
 
 
@@ -312,7 +258,6 @@ def _searches(
     from sportskills_lib.curation.sources import sport_and_skill
     from sportskills_lib.curation.taxonomy import plain, read_taxonomy
 
-    known = read_taxonomy(_path(taxonomy))
     found = []
     for text in given:
         sport, named = sport_and_skill({"playlist_title": text})
@@ -320,7 +265,7 @@ def _searches(
             SearchTerm(text, sports[0] if len(sports) == 1 else sport or "", skill or named or "")
         )
     if most:
-        chosen = known.select_sports(sports)
+        chosen = read_taxonomy(taxonomy).select_sports(sports)
         every = [*search_terms(chosen, synonyms=False), *search_terms(chosen)]
         matching = [
             each for each in dict.fromkeys(every) if not skill or plain(each.skill) == plain(skill)

@@ -20,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,51 @@ import dataframely as dy
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sportskills_lib.curation.fetch.status import STATUSES, raise_if_disk_is_full
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.runs.errors import RunLocked, full_disk_named, is_full_disk
 from sportskills_lib.tables import ID_PATTERN
 
 TABLE = "fetch.parquet"
+# Ended for good. What a chat of strangers, an uploader or a country decides is not asked for again.
+FINAL = {
+    "ok": "the video and its captions are in the folder",
+    "not_likely": (
+        "captions hold too little instruction, so the video was not asked for; they are kept"
+    ),
+    "no_captions": "no captions in the language that is wanted",
+    "foreign_language": "spoken in another language",
+    "too_long": "longer than wanted",
+    "live": "a live stream, or one that is still to come",
+    "archived": "the archive file names it",
+    "duplicate_id": "another item of this fetch had this id",
+    "bad_id": "its id is not safe as a file name",
+    "gone": "deleted, made unavailable, or never there",
+    "private": "only its owner's guests may see it",
+    "members_only": "only paying members may see it",
+    "age_restricted": "wants a login that proves an age",
+    "geo_blocked": "not shown in this country",
+    "drm": "encrypted",
+    "no_format": "offers no file of the size and kind that is wanted",
+    "unsupported": "no page that yt-dlp can read, or a whole list of videos",
+}
+# Perhaps otherwise at another time: tried again in the run, and by `sportskills fetch --retry`.
+TRANSIENT = {
+    "rate_limited": "the server says: too many requests",
+    "timed_out": "the server was too slow",
+    "truncated": "the server sent less than it announced",
+    "failed": "anything else; the detail has yt-dlp's words",
+}
+# Wants a person: cookies, another address, or a day's wait. Not tried again in the run, but by
+# --retry.
+BLOCKED = {
+    "blocked": "the server forbids it (403)",
+    "bot_check": "the server wants proof that no robot asks",
+}
+STATUSES = tuple(FINAL | TRANSIENT | BLOCKED)
+ASKED_TOO_MUCH = ("rate_limited", "bot_check")
+
+
+Record = dict[str, Any]  # a row of FetchTable, filled while its item is worked on
 
 
 class FetchTable(dy.Schema):
@@ -60,34 +100,6 @@ class FetchTable(dy.Schema):
     )  # video files, relative to the folder
 
 
-@dataclass
-class Record:
-    """A row of :class:`FetchTable`, filled while its item is worked on."""
-
-    item: str
-    url: str
-    video_id: str | None = None
-    status: str = "failed"
-    detail: str = ""
-    sport: str | None = None
-    skill: str | None = None
-    search_term: str | None = None
-    title: str | None = None
-    channel: str | None = None
-    duration_s: float | None = None
-    captions: str | None = None
-    sentences: int | None = None
-    actionable: int | None = None
-    wanted_s: float | None = None
-    files: list[str] = field(default_factory=list)
-
-
-class FetchLocked(Exception):
-    """Another process fetches into this folder."""
-
-    exit_code = 3
-
-
 @dataclass(frozen=True)
 class FetchLedger:
     """The folder of a fetch."""
@@ -110,37 +122,33 @@ class FetchLedger:
         not to be written.
         """
         lock = FileLock(self.hidden / "lock")
-        try:
-            for name in ("done", "searches", "work", "said"):
-                (self.hidden / name).mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise FetchLocked(
-                f"another process fetches into {self.folder}: wait for it, or name another --to"
-            ) from None
-        except OSError as error:
-            raise_if_disk_is_full(error)
-            raise ValueError(
-                f"--to {self.folder} cannot be written ({error.strerror}): name another folder"
-            ) from None
-        try:
-            yield
-        except OSError as error:
-            raise_if_disk_is_full(error)
-            raise
-        finally:
-            lock.release()
+        with full_disk_named(self.folder):
+            try:
+                for name in ("done", "searches", "work", "said"):
+                    (self.hidden / name).mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RunLocked(
+                    f"another process fetches into {self.folder}: wait for it, or name another --to"
+                ) from None
+            except OSError as error:
+                if is_full_disk(error):
+                    raise
+                raise ValueError(
+                    f"--to {self.folder} cannot be written ({error.strerror}): name another folder"
+                ) from None
+            try:
+                yield
+            finally:
+                lock.release()
 
     def record(self, item: str) -> Record | None:
         """The item's record, or None when it is not done (or its file is damaged: then it is done
         again).
         """
-        try:
-            values = json.loads((self.hidden / "done" / f"{item}.json").read_text(encoding="utf-8"))
-            record = Record(**values)
-        except (OSError, ValueError, TypeError):
-            return None
-        return record if record.item == item and record.status in STATUSES else None
+        record = _read_json(self.hidden / "done" / f"{item}.json")
+        whole = record.keys() == set(FetchTable.column_names()) and record["item"] == item
+        return record if whole and record["status"] in STATUSES else None
 
     def records(self) -> list[Record]:
         """All records, by item."""
@@ -149,17 +157,14 @@ class FetchLedger:
 
     def finish(self, record: Record) -> None:
         """Put the item's record on disk; the item is done when this returns."""
-        write_json(self.hidden / "done" / f"{record.item}.json", asdict(record))
+        write_json(self.hidden / "done" / f"{record['item']}.json", record)
         for path in self.work.iterdir():
             path.unlink()
 
     def search(self, term: str) -> list[dict[str, Any]] | None:
         """What an earlier search found, or None."""
-        try:
-            found = json.loads(self._search_file(term).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found["found"] if isinstance(found, dict) and found.get("term") == term else None
+        found = _read_json(self._search_file(term))
+        return found["found"] if found.get("term") == term else None
 
     def keep_search(self, term: str, found: list[dict[str, Any]]) -> None:
         """Keep what a search found, so that a resumed fetch has the same items."""
@@ -170,16 +175,22 @@ class FetchLedger:
 
     def write_table(self) -> dy.DataFrame[FetchTable]:
         """Make the table again from the records, by item."""
-        names = [each.name for each in fields(Record)]
-        rows = [asdict(record) for record in self.records()]
-        frame = pl.DataFrame(rows, schema=FetchTable.create_empty().schema, orient="row").select(
-            names
-        )
+        schema = FetchTable.create_empty().schema
+        frame = pl.DataFrame(self.records(), schema=schema, orient="row")
         table = FetchTable.validate(frame.sort("item"), cast=True)
         partial = self.hidden / f"{TABLE}.partial"
         table.write_parquet(partial)
         partial.replace(self.folder / TABLE)
         return table
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one where there is no such file, or it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,60 +24,47 @@ import dataframely as dy
 
 from sportskills_lib import tables
 from sportskills_lib.curation.captions.caption_reader import read_captions, same_language
-from sportskills_lib.curation.fetch.fetch_ledger import FetchLedger, FetchTable, Record, write_json
+from sportskills_lib.curation.fetch.fetch_ledger import (
+    ASKED_TOO_MUCH,
+    FINAL,
+    TRANSIENT,
+    FetchLedger,
+    FetchTable,
+    Record,
+    write_json,
+)
 from sportskills_lib.curation.fetch.instruction_spans import (
-    Judge,
     Span,
     cut_webvtt,
     find_instruction_spans,
-    judge_by_rules,
 )
 from sportskills_lib.curation.fetch.search_terms import SearchTerm
-from sportskills_lib.curation.fetch.status import ASKED_TOO_MUCH, FINAL, TRANSIENT
 from sportskills_lib.curation.fetch.youtube import (
     WATCH,
     YOUTUBE_ID,
     Asker,
     FetchSettings,
     Refused,
-    youtube_id,
 )
+from sportskills_lib.curation.rules_judge import judge_sentence
 from sportskills_lib.curation.sentences import build_sentences
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.formats.untrusted_json import seconds, text
+from sportskills_lib.runs.errors import RunError
 from sportskills_lib.video import SUFFIXES, UnreadableVideo, probe
 
 LONGEST_ID = 100
 LONGEST_PAUSE_S = 600.0
 MAX_GAP_S = 1.0  # as in 01
 WHOLE = "the whole video, since no ffmpeg is installed to cut its wanted spans out"
+LIVE = ("is_live", "is_upcoming")
 # What the sidecar keeps of yt-dlp's metadata: addresses in the rest expire, and name whoever asked.
 KEPT = (
-    *(
-        "id",
-        "title",
-        "channel",
-        "channel_id",
-        "uploader_id",
-        "duration",
-        "language",
-        "license",
-        "upload_date",
-        "tags",
-    ),
-    *("categories", "ext", "webpage_url", "extractor_key", "live_status", "view_count"),
+    *("id", "title", "channel", "channel_id", "uploader_id", "duration", "language", "license"),
+    *("upload_date", "tags", "categories", "ext", "webpage_url", "extractor_key", "live_status"),
+    "view_count",
 )
-
-
-class AskedTooMuch(Exception):
-    """The servers refuse us time after time; going on would make it worse."""
-
-    exit_code = 1
-
-
-class SearchFailed(Exception):
-    """Some searches failed; what the others found was fetched."""
-
-    exit_code = 1
+_YOUTUBE = re.compile(r"(?:https?://)?(?:\w+\.)?(?:youtube|youtube-nocookie|youtu)\.(?:com|be)/")
 
 
 @dataclass(frozen=True)
@@ -95,31 +82,30 @@ class FetchItem:
     live: bool = False
 
 
-def named_item(text: str, *, sport: str | None = None, skill: str | None = None) -> FetchItem:
+def named_item(address: str, *, sport: str | None = None, skill: str | None = None) -> FetchItem:
     """An item from a YouTube id or an address. ValueError when it is neither, or an address of many
     videos.
     """
-    text = text.strip()
-    found = text if YOUTUBE_ID.fullmatch(text) else None
-    if not found and re.match(r"https?://|[\w.-]+\.\w+/", text):
-        found = youtube_id(text)
+    from yt_dlp.extractor.youtube import YoutubeIE
+
+    address = address.strip()
+    found = YoutubeIE.get_temp_id(address) or YoutubeIE.get_temp_id(f"https://{address}")
     if found:
         return FetchItem(f"yt_{found}", f"{WATCH}{found}", sport, skill)
-    if not re.fullmatch(r"https?://[^\s/]+/\S*", text):
-        raise ValueError(f"{text!r} is neither a YouTube id nor an http address: correct it")
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(text).path).stem)[:40]
-    return FetchItem(
-        f"{stem or 'page'}_{sha256(text.encode()).hexdigest()[:10]}", text, sport, skill
-    )
+    if _YOUTUBE.match(address):
+        raise ValueError(
+            f"{address!r} does not name one YouTube video: its address looks like {WATCH}<11 "
+            "letters and digits>; of a list, write the ids with `yt-dlp --flat-playlist --print id "
+            f"{address} > ids.txt`, then give --from-file ids.txt"
+        )
+    if not re.fullmatch(r"https?://[^\s/]+/\S*", address):
+        raise ValueError(f"{address!r} is neither a YouTube id nor an http address: correct it")
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(urlsplit(address).path).stem)[:40] or "page"
+    return FetchItem(f"{stem}_{sha256(address.encode()).hexdigest()[:10]}", address, sport, skill)
 
 
 def searched_items(
-    terms: Iterable[SearchTerm],
-    store: FetchLedger,
-    asker: Asker,
-    *,
-    each: int,
-    pause: Callable[[float], None] = time.sleep,
+    terms: Iterable[SearchTerm], store: FetchLedger, asker: Asker, *, each: int
 ) -> tuple[list[FetchItem], dict[str, str]]:
     """Items that the searches find, each video once, for the first search that finds it; and why
     searches failed.
@@ -137,8 +123,7 @@ def searched_items(
             continue
         if found is None:
             try:
-                search = partial(asker.search, term.term, each)
-                found = _tried(search, asker.settings, pause)
+                found = _tried(partial(asker.search, term.term, each), asker.settings)
             except Refused as refused:
                 lost[term.term] = str(refused)
                 refusals = refusals + 1 if refused.status in ASKED_TOO_MUCH else 0
@@ -146,15 +131,18 @@ def searched_items(
             refusals = 0
             store.keep_search(term.term, found)
         for entry in found[:each]:
-            if isinstance(entry.get("id"), str) and YOUTUBE_ID.fullmatch(entry["id"]):
-                bare = named_item(entry["id"], sport=term.sport, skill=term.skill)
-                duration = entry.get("duration")
-                values = asdict(bare) | {
-                    "search_term": term.term,
-                    "duration_s": float(duration) if isinstance(duration, int | float) else None,
-                    "live": entry.get("live_status") in ("is_live", "is_upcoming"),
-                }
-                items.setdefault(bare.name, FetchItem(**values))
+            video_id = text(entry.get("id")) or ""
+            if YOUTUBE_ID.fullmatch(video_id):
+                item = FetchItem(
+                    name=f"yt_{video_id}",
+                    url=f"{WATCH}{video_id}",
+                    sport=term.sport,
+                    skill=term.skill,
+                    search_term=term.term,
+                    duration_s=seconds(entry.get("duration")),
+                    live=entry.get("live_status") in LIVE,
+                )
+                items.setdefault(video_id, item)
     return list(items.values()), lost
 
 
@@ -164,31 +152,34 @@ def fetch(
     asker: Asker,
     *,
     retry: bool = False,
-    judge: Judge = judge_by_rules,
-    pause: Callable[[float], None] = time.sleep,
     report: Callable[[str], None] = print,
 ) -> dy.DataFrame[FetchTable]:
     """Fetch what has no record yet (``retry``: what ended for a passing reason, too), and make the
     table again.
 
-    Call it within ``store.opened()``. AskedTooMuch after ``most_refusals`` items in a row that
+    Call it within ``store.opened()``. RunError after ``most_refusals`` items in a row that
     servers refused because we ask too much; OSError when the disk is full. The table is written in
     either case.
     """
-    owners = {record.video_id: record.item for record in store.records() if record.status == "ok"}
+    owners = {each["video_id"]: each["item"] for each in store.records() if each["status"] == "ok"}
     refusals = 0
     try:
         for number, item in enumerate(items, start=1):
             before = store.record(item.name)
-            if before and not (retry and before.status not in FINAL):
+            if before and not (retry and before["status"] not in FINAL):
                 continue
-            record = _one(item, store, asker, owners, judge, pause)
+            record = _record(item)
+            try:
+                _tried(partial(_steps, item, record, store, asker, owners), asker.settings)
+            except Refused as refused:
+                record |= {"status": refused.status, "detail": refused.detail}
             store.finish(record)
-            report(f"{number}/{len(items)} {item.name}: {record.status} {record.detail}".rstrip())
-            refusals = refusals + 1 if record.status in ASKED_TOO_MUCH else 0
+            status, detail = record["status"], record["detail"]
+            report(f"{number}/{len(items)} {item.name}: {status} {detail}".rstrip())
+            refusals = refusals + 1 if status in ASKED_TOO_MUCH else 0
             if refusals >= asker.settings.most_refusals:
-                raise AskedTooMuch(
-                    f"{refusals} items in a row were refused ({record.detail}): wait some "
+                raise RunError(
+                    f"{refusals} items in a row were refused ({detail}): wait some "
                     "hours or pass cookies, then "
                     "run the same command with --retry"
                 )
@@ -197,26 +188,14 @@ def fetch(
     return table
 
 
-def _one(
-    item: FetchItem,
-    store: FetchLedger,
-    asker: Asker,
-    owners: dict[str | None, str],
-    judge: Judge,
-    pause: Callable[[float], None],
-) -> Record:
-    """The item's record, whatever happens to it."""
-    record = Record(
-        item.name, item.url, sport=item.sport, skill=item.skill, search_term=item.search_term
-    )
-    try:
-        _tried(lambda: _steps(item, record, store, asker, owners, judge), asker.settings, pause)
-    except Refused as refused:
-        record.status, record.detail = refused.status, refused.detail
-    return record
+def _record(item: FetchItem) -> Record:
+    """The item's record before anything is known of its video."""
+    record: Record = dict.fromkeys(FetchTable.column_names())
+    record |= {"item": item.name, "url": item.url, "status": "failed", "detail": "", "files": []}
+    return record | {"sport": item.sport, "skill": item.skill, "search_term": item.search_term}
 
 
-def _tried(ask: Callable[[], Any], settings: FetchSettings, pause: Callable[[float], None]) -> Any:
+def _tried(ask: Callable[[], Any], settings: FetchSettings) -> Any:
     """What ``ask`` returns; asked again, after longer and longer pauses, when it is refused for a
     passing reason.
     """
@@ -226,7 +205,8 @@ def _tried(ask: Callable[[], Any], settings: FetchSettings, pause: Callable[[flo
         except Refused as refused:
             if refused.status not in TRANSIENT or attempt + 1 >= settings.attempts:
                 raise
-            pause(min(max(settings.back_off_s * 2**attempt, refused.wait_s), LONGEST_PAUSE_S))
+            pause_s = max(settings.back_off_s * 2**attempt, refused.wait_s)
+            time.sleep(min(pause_s, LONGEST_PAUSE_S))
     raise AssertionError("attempts must be at least 1")
 
 
@@ -235,47 +215,38 @@ def _steps(
     record: Record,
     store: FetchLedger,
     asker: Asker,
-    owners: dict[str | None, str],
-    judge: Judge,
+    owners: dict[str, str],
 ) -> None:
     """Fill the record and the folder. Refused at the first step that shows that the video is not
     wanted.
     """
     settings = asker.settings
-    record.files.clear()
+    record["files"] = []
     _check_length(item.duration_s, item.live, settings)
     info = asker.metadata(item.url)
     name = _checked_id(info, record, owners)
-    if asker.archived(info):
-        raise Refused(
-            "archived", f"named in {settings.archive.name if settings.archive else 'the archive'}"
-        )
-    spoken = info.get("language")
-    if isinstance(spoken, str) and spoken and not same_language(spoken, settings.language):
+    spoken = text(info.get("language"))
+    if spoken and not same_language(spoken, settings.language):
         raise Refused("foreign_language", f"spoken in {spoken!r}; {settings.language!r} is wanted")
-    _check_length(
-        record.duration_s, info.get("live_status") in ("is_live", "is_upcoming"), settings
-    )
+    _check_length(record["duration_s"], info.get("live_status") in LIVE, settings)
     said, manual = asker.captions(info, name)
-    record.captions = "manual" if manual else "automatic"
-    spans = _judged(said, record, item, judge)
+    record["captions"] = "manual" if manual else "automatic"
+    spans = _judged(said, record, item)
     sidecar = _sidecar(info, item, said, manual)
-    if (record.actionable or 0) < settings.min_actionable:
+    if record["actionable"] < settings.min_actionable:
         write_json(store.hidden / "said" / f"{name}.info.json", sidecar)
         said.replace(store.hidden / "said" / said.name)
         detail = (
-            f"{record.actionable} of {record.sentences} sentences instruct; "
+            f"{record['actionable']} of {record['sentences']} sentences instruct; "
             f"{settings.min_actionable} are wanted"
         )
         raise Refused("not_likely", detail)
-    short = (record.wanted_s or 0) < settings.spans_below * (record.duration_s or 0)
+    short = record["wanted_s"] < settings.spans_below * (record["duration_s"] or 0)
     files = asker.video(info, spans if short and asker.cuts else ())
-    for path, span in files:
-        record.files.append(_installed(path, span, name, said, sidecar, store.folder))
-    record.files = sorted(set(record.files))
-    asker.archive(info)
-    record.status, record.detail = "ok", WHOLE if short and not asker.cuts else ""
-    owners[record.video_id] = item.name
+    installed = {_installed(path, span, name, said, sidecar, store.folder) for path, span in files}
+    record |= {"files": sorted(installed), "status": "ok"}
+    record["detail"] = WHOLE if short and not asker.cuts else ""
+    owners[name] = item.name
 
 
 def _check_length(duration_s: float | None, live: bool, settings: FetchSettings) -> None:
@@ -288,63 +259,44 @@ def _check_length(duration_s: float | None, live: bool, settings: FetchSettings)
         )
 
 
-def _checked_id(info: dict[str, Any], record: Record, owners: dict[str | None, str]) -> str:
+def _checked_id(info: dict[str, Any], record: Record, owners: dict[str, str]) -> str:
     """The video's id, safe as a file name, after what the metadata says is in the record."""
-    video_id = info.get("id")
-    if (
-        not isinstance(video_id, str)
-        or not re.fullmatch(tables.ID_PATTERN, video_id)
-        or len(video_id) > LONGEST_ID
-    ):
-        raise Refused("bad_id", f"{str(video_id)[:80]!r} is not safe as a file name")
-    duration = info.get("duration")
-    record.video_id = video_id
-    record.title = info.get("title") if isinstance(info.get("title"), str) else None
-    record.channel = next(
-        (info[key] for key in ("channel_id", "uploader_id") if isinstance(info.get(key), str)), None
-    )
-    record.duration_s = (
-        float(duration) if isinstance(duration, int | float) and duration > 0 else None
-    )
-    if owners.get(video_id, record.item) != record.item:
-        raise Refused("duplicate_id", f"{video_id} came with {owners[video_id]}")
-    return video_id
+    name = info.get("id")
+    fits = isinstance(name, str) and len(name) <= LONGEST_ID
+    if not fits or not re.fullmatch(tables.ID_PATTERN, name):
+        raise Refused("bad_id", f"{str(name)[:80]!r} is not safe as a file name")
+    channel = text(info.get("channel_id")) or text(info.get("uploader_id"))
+    record |= {"video_id": name, "title": text(info.get("title")), "channel": channel}
+    record["duration_s"] = seconds(info.get("duration")) or None
+    if owners.get(name, record["item"]) != record["item"]:
+        raise Refused("duplicate_id", f"{name} came with {owners[name]}")
+    return name
 
 
-def _judged(said: Path, record: Record, item: FetchItem, judge: Judge) -> list[Span]:
+def _judged(said: Path, record: Record, item: FetchItem) -> list[Span]:
     """Spans around instruction; how much of it there is goes into the record."""
-    read = read_captions(said, duration_s=record.duration_s)
+    read = read_captions(said, duration_s=record["duration_s"])
     sentences = build_sentences(read.words, max_gap_s=MAX_GAP_S)
-    topic = f"{item.sport} {item.skill}" if item.sport and item.skill else record.title or ""
-    verdicts = judge([sentence.text for sentence in sentences], topic)
-    last_s = record.duration_s or (sentences[-1].end_s if sentences else 0.0)
+    named = item.sport and item.skill
+    topic = f"{item.sport} {item.skill}" if named else record["title"] or ""
+    verdicts = [judge_sentence(each.text, topic=topic).actionable for each in sentences]
+    last_s = record["duration_s"] or (sentences[-1].end_s if sentences else 0.0)
     spans = find_instruction_spans(sentences, verdicts, duration_s=last_s)
-    record.sentences, record.actionable = (
-        len(sentences),
-        sum(verdict is True for verdict in verdicts),
-    )
-    record.wanted_s = round(sum(end_s - start_s for start_s, end_s in spans), 3)
+    record |= {"sentences": len(sentences), "actionable": sum(each is True for each in verdicts)}
+    record["wanted_s"] = round(sum(end_s - start_s for start_s, end_s in spans), 3)
     return spans
 
 
 def _sidecar(info: dict[str, Any], item: FetchItem, said: Path, manual: bool) -> dict[str, Any]:
     """What 01 reads beside a video: part of yt-dlp's metadata, and for what it was fetched."""
     track = {said.with_suffix("").suffix.removeprefix("."): [{"ext": "vtt"}]}
-    noted = {
-        name: getattr(item, name)
-        for name in ("sport", "skill", "search_term")
-        if getattr(item, name)
-    }
-    tags = info.get("tags") if isinstance(info.get("tags"), list) else []
-    return {key: info[key] for key in KEPT if info.get(key) is not None and key != "tags"} | {
-        "tags": [tag for tag in tags or [] if isinstance(tag, str)],
-        "channel_id": info.get("channel_id")
-        or info.get("uploader_id")
-        or f"channel of {info['id']}",
+    own_channel = f"channel of {info['id']}"
+    return {key: info[key] for key in KEPT if info.get(key) is not None} | {
+        "channel_id": info.get("channel_id") or info.get("uploader_id") or own_channel,
         "playlist_title": item.search_term,
         "subtitles": track if manual else {},
         "automatic_captions": {} if manual else track,
-        "sportskills": noted,
+        "sportskills": {name: getattr(item, name) for name in ("sport", "skill", "search_term")},
     }
 
 
@@ -362,11 +314,11 @@ def _installed(
         raise Refused(
             "no_format", f"the file ends in {path.suffix!r}: no kind of video that is read here"
         )
-    text, stem = said.read_text(encoding="utf-8", errors="replace"), name
+    captions, stem = said.read_text(encoding="utf-8", errors="replace"), name
     if span:
         stem = f"{name}_{round(span[0] * 1000):06d}-{round(span[1] * 1000):06d}"
         start_s = round(span[0] + _begins_s(path), 3)
-        text = cut_webvtt(text, start_s, span[1])
+        captions = cut_webvtt(captions, start_s, span[1])
         noted = sidecar["sportskills"] | {"source_id": name, "start_s": start_s, "end_s": span[1]}
         sidecar = sidecar | {
             "id": stem,
@@ -375,7 +327,7 @@ def _installed(
         }
     write_json(folder / f"{stem}.info.json", sidecar)
     track = said.with_suffix("").suffix
-    write_whole(folder / f"{stem}{track}.vtt", text)
+    write_whole(folder / f"{stem}{track}.vtt", captions)
     path.replace(folder / f"{stem}{path.suffix.lower()}")
     return f"{stem}{path.suffix.lower()}"
 
@@ -388,11 +340,3 @@ def _begins_s(path: Path) -> float:
         return max(0.0, probe(path, reader="pyav").start_s)
     except UnreadableVideo as error:
         raise Refused("truncated", f"what ffmpeg cut out cannot be read: {error}") from error
-
-
-def counts(table: dy.DataFrame[FetchTable]) -> list[tuple[str, int]]:
-    """(status, items), most frequent first."""
-    numbered = (
-        table.group_by("status").len("items").sort("items", "status", descending=[True, False])
-    )
-    return [(str(status), int(number)) for status, number in numbered.iter_rows()]

@@ -9,59 +9,52 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-from pydantic import BaseModel, ConfigDict
 
 from sportskills_lib.curation.taxonomy import Sport, TaxonomyError, parse_taxonomy, taxonomy_text
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.language.client import ChatClient
+from sportskills_lib.language.prompts import AnswerShape, Prompt
 
 PROMPT_VERSION = "taxonomy-1"
+SYSTEM = "You help to list the physical skills of sports. Answer in JSON of the given schema only."
 MOST_SPELLINGS = 4
 
 
-class ProposedSkill(BaseModel):
+class ProposedSkill(AnswerShape):
     """A skill and how else people call it."""
 
-    model_config = ConfigDict(extra="forbid")
     name: str
     synonyms: list[str]
 
 
-class ProposedSkills(BaseModel):
+class ProposedSkills(AnswerShape):
     """What the model is to answer."""
 
-    model_config = ConfigDict(extra="forbid")
     skills: list[ProposedSkill]
-
-
-class Ask(Protocol):
-    """Put one prompt to a chat model; None where there is no usable answer."""
-
-    def __call__(self, prompt: str, schema: type[ProposedSkills], /) -> ProposedSkills | None: ...
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """``text`` is the taxonomy with the additions; ``refused`` holds (sport, skill or empty,
-    why).
+    """``difference`` is a unified diff of the taxonomy, empty when nothing is ``added`` (sport,
+    skill); ``refused`` holds (sport, skill or empty, why).
     """
 
-    text: str
+    difference: str
     added: tuple[tuple[str, str], ...]
     refused: tuple[tuple[str, str, str], ...]
 
 
-def prompt_for(sport: Sport, count: int) -> str:
+def prompt_for(sport: Sport, count: int) -> Prompt:
     """The question for one sport; our words, since the paper's prompt is not public."""
     known = "\n".join(
         f"- {name} (also: {', '.join(others)})" for name, others in sport.skills.items()
     )
-    return (
+    user = (
         f"Sport: {sport.name}. We collect videos that teach its physical skills: movements of "
         "the body that a coach "
         f"can show and correct. Known skills:\n{known}\n\nName up to {count} more that people "
@@ -71,52 +64,44 @@ def prompt_for(sport: Sport, count: int) -> str:
         f"to {MOST_SPELLINGS} other spellings that people use; none may be a known skill or "
         "its spelling."
     )
+    return Prompt(PROMPT_VERSION, SYSTEM, user)
 
 
-def propose(text: str, sports: Sequence[Sport], ask: Ask, *, count: int = 5) -> Proposal:
-    """Ask about each sport and add what passes the taxonomy's rules to ``text``."""
+def propose(path: Path, sports: Sequence[Sport], client: ChatClient, *, count: int = 5) -> Proposal:
+    """Ask about each sport, and keep the taxonomy with what passes its rules beside ``path``, to be
+    accepted or not, with the digest of what it was made from.
+    """
+    before = longer = taxonomy_text(path)
     added: list[tuple[str, str]] = []
     refused: list[tuple[str, str, str]] = []
-    for sport in sports:
-        answer = ask(prompt_for(sport, count), ProposedSkills)
-        if answer is None:
+    answers = client.ask_many([prompt_for(sport, count) for sport in sports], ProposedSkills)
+    for sport, answer in zip(sports, answers, strict=True):
+        if answer.value is None:
             refused.append((sport.name, "", "the model gave no usable answer"))
             continue
-        for skill in answer.skills[:count]:
-            name, *others = (
-                " ".join(each.lower().split())
-                for each in (skill.name, *skill.synonyms[:MOST_SPELLINGS])
-            )
+        for skill in answer.value.skills[:count]:
+            spellings = skill.name, *skill.synonyms[:MOST_SPELLINGS]
+            name, *others = (" ".join(each.lower().split()) for each in spellings)
             try:
-                longer = add_skill(text, sport.name, name, list(dict.fromkeys(others)))
-                parse_taxonomy(longer, name="the proposal")
+                text = add_skill(longer, sport.name, name, list(dict.fromkeys(others)))
+                parse_taxonomy(text, name="the proposal")
             except TaxonomyError as error:
                 refused.append((sport.name, name[:60], str(error)[:300]))
             else:
-                text = longer
+                longer = text
                 added.append((sport.name, name))
-    return Proposal(text, tuple(added), tuple(refused))
+    if added:
+        _kept(path).write_text(f"{_made_from(before)}\n{longer}", encoding="utf-8")
+    return Proposal(_difference(before, longer, path.name), tuple(added), tuple(refused))
 
 
 def add_skill(text: str, sport: str, skill: str, synonyms: Sequence[str]) -> str:
-    """The file's text with one more line at the end of the sport's skills. TaxonomyError for what
-    is no name.
+    """The file's text with one more line at the end of the sport's skills. TaxonomyError where the
+    file spells the sport otherwise.
     """
-    for spelling in (skill, *synonyms):
-        if not re.fullmatch(r"[a-z0-9][a-z0-9 '.-]{0,59}", spelling):
-            raise TaxonomyError(
-                f"{spelling[:60]!r} is not a valid name: use lower-case letters, "
-                "digits, spaces and hyphens"
-            )
     lines = text.split("\n")
-    at = next(
-        (
-            i
-            for i, line in enumerate(lines)
-            if re.match(rf'name\s*=\s*"{re.escape(sport)}"\s*(#|$)', line)
-        ),
-        None,
-    )
+    named = re.compile(rf'name\s*=\s*"{re.escape(sport)}"\s*(#|$)')
+    at = next((i for i, line in enumerate(lines) if named.match(line)), None)
     if at is None:
         raise TaxonomyError(
             f'no line name = "{sport}": the file spells it otherwise; add the skill by hand'
@@ -124,36 +109,15 @@ def add_skill(text: str, sport: str, skill: str, synonyms: Sequence[str]) -> str
     end = next((i for i in range(at, len(lines)) if lines[i].startswith("[[")), len(lines))
     while not lines[end - 1].strip() or lines[end - 1].startswith("#"):
         end -= 1
-    others = ", ".join(f'"{each}"' for each in synonyms)
-    return "\n".join([*lines[:end], f'"{skill}" = [{others}]', *lines[end:]])
-
-
-def difference(before: str, after: str, name: str) -> str:
-    """A unified diff; empty when nothing is added."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        f"a/{name}",
-        f"b/{name}",
-        n=2,
-    )
-    return "".join(lines)
-
-
-def keep(path: Path, before: str, proposal: Proposal) -> Path:
-    """Keep the proposal beside the taxonomy, with the digest of what it was made from, to be
-    accepted or not.
-    """
-    kept = path.with_name(f"{path.name}.proposed")
-    kept.write_text(f"# made from {_digest(before)}\n{proposal.text}", encoding="utf-8")
-    return kept
+    own, others = json.dumps(skill), json.dumps(list(synonyms))  # TOML quotes texts as JSON does
+    return "\n".join([*lines[:end], f"{own} = {others}", *lines[end:]])
 
 
 def accept(path: Path) -> str:
     """Write the kept proposal into the taxonomy and return the diff. ValueError when there is none,
     or an old one.
     """
-    kept = path.with_name(f"{path.name}.proposed")
+    kept = _kept(path)
     if not kept.is_file():
         raise ValueError(
             f"there is no proposal beside {path.name}: make one with `sportskills taxonomy "
@@ -161,13 +125,22 @@ def accept(path: Path) -> str:
         )
     first, _, text = kept.read_text(encoding="utf-8").partition("\n")
     before = taxonomy_text(path)
-    if first != f"# made from {_digest(before)}":
+    if first != _made_from(before):
         raise ValueError(f"{path.name} has changed since the proposal was made: make it again")
     parse_taxonomy(text, name=kept.name)
     write_whole(path, text)
     kept.unlink()
-    return difference(before, text, path.name)
+    return _difference(before, text, path.name)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _kept(path: Path) -> Path:
+    return path.with_name(f"{path.name}.proposed")
+
+
+def _made_from(text: str) -> str:
+    return f"# made from {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _difference(before: str, after: str, name: str) -> str:
+    lines = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(*lines, f"a/{name}", f"b/{name}", n=2))

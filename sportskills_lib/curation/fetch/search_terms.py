@@ -6,6 +6,7 @@ The connecting words are our choice, since the paper gives only examples of its 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -58,16 +59,12 @@ def search_terms(
     return list(found.values())
 
 
-def counts_by_sport(
-    sports: Iterable[Sport], *, synonyms: bool = True
-) -> list[tuple[str, int, int, int]]:
+def counts_by_sport(sports: Iterable[Sport]) -> list[tuple[str, int, int, int]]:
     """(sport, skills, spellings of skills, searches) for each sport, in order. A search belongs to
     one sport only.
     """
     chosen = list(sports)
-    made: dict[str, int] = {}
-    for each in search_terms(chosen, synonyms=synonyms):
-        made[each.sport] = made.get(each.sport, 0) + 1
+    made = Counter(each.sport for each in search_terms(chosen))
     return [
         (
             sport.name,

@@ -8,6 +8,7 @@ files, and a limit on the rate.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -15,21 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from sportskills_lib.curation.captions.caption_reader import same_language
 from sportskills_lib.curation.fetch.instruction_spans import Span
-from sportskills_lib.curation.fetch.status import raise_if_disk_is_full, status_of
+from sportskills_lib.runs.errors import is_full_disk
 
 log = logging.getLogger("sportskills")
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 WATCH = "https://www.youtube.com/watch?v="
 LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
-_HOST = re.compile(
-    r"(?:(?:www|m|music)\.)?(?:youtube\.com|youtube-nocookie\.com|youtu\.be)", re.IGNORECASE
-)
-LONGEST_WAIT_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,38 +69,8 @@ class FetchSettings:
             )
 
 
-def youtube_id(address: str) -> str | None:
-    """The id of the video at an address of YouTube, with or without ``https://``; None for an
-    address of another host.
-
-    ValueError where the address is YouTube's and names no one video.
-    """
-    parts = urlsplit(address if "://" in address else f"https://{address}")
-    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
-        return None
-    first, second = [*parts.path.split("/")[1:], "", ""][:2]
-    if (parts.hostname or "").lower().endswith("youtu.be"):
-        found = first
-    elif first in ("shorts", "live", "embed", "v"):
-        found = second
-    else:
-        found = parse_qs(parts.query).get("v", [""])[0] if first == "watch" else ""
-    if YOUTUBE_ID.fullmatch(found):
-        return found
-    if first in ("playlist", "channel", "c", "user", "results", "feed") or first.startswith("@"):
-        raise ValueError(
-            f"{address!r} is a list of videos: write their ids with `yt-dlp --flat-playlist "
-            f"--print id {address} > "
-            "ids.txt`, then give --from-file ids.txt"
-        )
-    raise ValueError(
-        f"{address!r} does not name a YouTube video: its address looks like {WATCH}<11 letters and "
-        "digits>"
-    )
-
-
 class Refused(Exception):
-    """No answer: ``status`` is one of :data:`fetch_status.STATUSES`; ``wait_s`` is what the server
+    """No answer: ``status`` is one of :data:`fetch_ledger.STATUSES`; ``wait_s`` is what the server
     asked for, or 0.
     """
 
@@ -113,40 +79,109 @@ class Refused(Exception):
         self.status, self.detail, self.wait_s = status, detail, wait_s
 
 
+# In order: the first pattern that is found decides.
+_PATTERNS = (
+    ("bot_check", r"not a bot|captcha|unusual traffic|po token"),
+    ("rate_limited", r"HTTP Error 429|too many requests|rate-limited by YouTube|try again later"),
+    ("age_restricted", r"confirm your age|age[- ]restricted|inappropriate for some users"),
+    (
+        "members_only",
+        (
+            r"members[- ]only|join this channel|available to this channel's members|requires "
+            r"payment|rental"
+        ),
+    ),
+    (
+        "private",
+        (
+            r"private video|video is private|is private\b|granted access|only available for "
+            r"registered users"
+        ),
+    ),
+    (
+        "geo_blocked",
+        r"in your country|geo.?restrict|from your location|not available in your (?:region|area)",
+    ),
+    (
+        "live",
+        (
+            r"premieres? in|live event will begin|live event has ended|is_upcoming|is not "
+            r"currently live"
+        ),
+    ),
+    ("drm", r"\bDRM\b"),
+    ("blocked", r"HTTP Error (?:401|403|451)|blocked it|copyright|sign in\b|login required"),
+    (
+        "gone",
+        r"HTTP Error (?:404|410)|video unavailable|is unavailable|not available|no longer "
+        r"(?:available|exists?)"
+        r"|has been (?:removed|deleted|terminated)|(?:was|been) removed|does not exist|account "
+        r".*(?:terminated|closed)"
+        r"|incomplete youtube id|truncated.{0,20} id",
+    ),
+    (
+        "unsupported",
+        r"unsupported url|is not a valid url|no suitable extractor|unable to find a suitable",
+    ),
+    ("no_format", r"no video formats|no formats found|only images are available"),
+    ("timed_out", r"timed? ?out\b"),
+    (
+        "truncated",
+        (
+            r"bytes read|more expected|incompleteread|did not get any data blocks|downloaded "
+            r"file "
+            r"is empty"
+        ),
+    ),
+)
+_NO_FORMAT = re.compile(r"requested format is not available", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LONGEST_DETAIL = 300
+
+
+def status_of(text: str) -> tuple[str, str]:
+    """(status, detail) of an error's text. The detail is one line, without colours and without
+    counts that vary.
+    """
+    line = " ".join(_COLOUR.sub("", text).removeprefix("ERROR: ").split())
+    if _NO_FORMAT.search(line):
+        return "no_format", line[:LONGEST_DETAIL]
+    status = next(
+        (name for name, pattern in _PATTERNS if re.search(pattern, line, re.IGNORECASE)), "failed"
+    )
+    if status in ("truncated", "timed_out"):
+        line = re.sub(r"\d+(?:\.\d+)?", "N", line)
+    return status, line[:LONGEST_DETAIL]
+
+
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Whatever yt-dlp raises becomes Refused; a full disk stays an OSError."""
+    """Whatever yt-dlp raises becomes Refused; a full disk, which is no video's fault, an
+    OSError.
+    """
     try:
         yield
     except Refused:
         raise
     except Exception as error:
-        raise_if_disk_is_full(error)
+        if is_full_disk(error):
+            raise OSError(errno.ENOSPC, "No space left on device") from error
         status, detail = status_of(str(error) or type(error).__name__)
         raise Refused(status, detail, _wait_s(error)) from error
 
 
 def _wait_s(error: BaseException) -> float:
-    """Seconds that the server asks for (Retry-After), wherever yt-dlp keeps its answer; 0 where it
-    asks for none.
+    """Seconds that the server asks for (Retry-After), in the answer that yt-dlp's errors hold; 0
+    where it asks for none.
     """
-    seen: list[BaseException] = []
-    todo: list[Any] = [error]
-    while todo:
-        each = todo.pop()
-        if not isinstance(each, BaseException) or any(each is other for other in seen):
-            continue
-        seen.append(each)
+    each: Any = error
+    for _ in range(8):  # a DownloadError holds an ExtractorError, which holds an HTTPError
         response = getattr(each, "response", None)
-        asked = response.headers.get("Retry-After", "") if response is not None else ""
-        if str(asked).strip().isdigit():
-            return min(float(asked), LONGEST_WAIT_S)
-        inner = getattr(each, "exc_info", None)
-        todo += [
-            getattr(each, "cause", None),
-            each.__cause__,
-            inner[1] if isinstance(inner, tuple) else None,
-        ]
+        if response is not None:
+            asked = str(response.headers.get("Retry-After", "")).strip()
+            return float(asked) if asked.isdigit() else 0.0
+        inner = (getattr(each, "exc_info", None) or (None, None))[1]
+        each = inner or getattr(each, "cause", None) or getattr(each, "__cause__", None)
     return 0.0
 
 
@@ -175,7 +210,6 @@ class Asker:
             self._ydl = YoutubeDL(_options(settings, work))  # type: ignore[arg-type]
             _ = self._ydl.cookiejar  # read now, not within the first item
         except (YoutubeDLError, OSError, ValueError) as error:
-            raise_if_disk_is_full(error)
             said = " ".join(str(error).removeprefix("ERROR: ").split())
             raise ValueError(
                 f"{said}: correct --cookies, --cookies-from-browser, --archive or --extractor"
@@ -204,21 +238,14 @@ class Asker:
         ]
 
     def metadata(self, url: str) -> dict[str, Any]:
-        """What yt-dlp knows of one video."""
+        """What yt-dlp knows of one video. Refused where the archive file names it."""
         with _asking():
-            info = self._ydl.extract_info(url, download=False)
+            info: Any = self._ydl.extract_info(url, download=False)
+        if self.settings.archive and (info is None or self._ydl.in_download_archive(info)):
+            raise Refused("archived", f"named in {self.settings.archive.name}")
         if not isinstance(info, dict) or info.get("entries") is not None:
             raise Refused("unsupported", f"{url} is a list of videos: name the videos, or search")
         return info
-
-    def archived(self, info: dict[str, Any]) -> bool:
-        """The archive file names the video."""
-        return bool(self._ydl.in_download_archive(info))
-
-    def archive(self, info: dict[str, Any]) -> None:
-        """Name the video in the archive file, where there is one."""
-        if self.settings.archive and not self.archived(info):
-            self._ydl.record_download_archive(info)
 
     def captions(self, info: dict[str, Any], name: str) -> tuple[Path, bool]:
         """The captions' file ``<name>.<language>.vtt``, and whether a person made it. Refused:
@@ -249,34 +276,27 @@ class Asker:
         from yt_dlp.utils import download_range_func
 
         if spans:
-            for left in self.work.glob(
-                "*.part"
-            ):  # an ffmpeg that outlived a kill may still write there
+            for left in self.work.glob("*.part"):  # an ffmpeg that outlived a kill may still write
                 left.unlink()
-            self._ydl.params["download_ranges"] = download_range_func(
-                None, [list(span) for span in spans]
-            )
+            ranges = download_range_func(None, [list(span) for span in spans])
+            self._ydl.params["download_ranges"] = ranges
         try:
             with _asking():
                 known = self._ydl.sanitize_info(info, remove_private_keys=True)
                 done = self._ydl.process_ie_result(known, download=True)
         finally:
             self._ydl.params.pop("download_ranges", None)
-        files = []
-        for number, each in enumerate((done or {}).get("requested_downloads") or []):
-            path = Path(each.get("filepath") or "")
-            if not each.get("filepath") or not path.is_file() or not path.stat().st_size:
-                raise Refused("truncated", "yt-dlp ended without a file")
-            files.append((path, spans[number] if spans else None))
-        if len(files) != max(1, len(spans)):
-            raise Refused(
-                "no_format",
-                (
-                    f"{len(files)} of {max(1, len(spans))} files came: none of the kind that is "
-                    "wanted"
-                ),
-            )
-        return files
+        parts: list[Span | None] = [*spans] or [None]
+        paths = [
+            Path(each.get("filepath") or ".")
+            for each in (done or {}).get("requested_downloads") or []
+        ]
+        if not all(path.is_file() and path.stat().st_size for path in paths):
+            raise Refused("truncated", "yt-dlp ended without a file")
+        if len(paths) != len(parts):
+            came = f"{len(paths)} of {len(parts)} files came"
+            raise Refused("no_format", f"{came}: none of the kind that is wanted")
+        return list(zip(paths, parts, strict=True))
 
 
 def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
@@ -331,28 +351,17 @@ def choose_track(info: dict[str, Any], language: str) -> tuple[str, dict[str, An
     """
     tracks = []
     for kind, manual in (("subtitles", True), ("automatic_captions", False)):
-        offered = info.get(kind) if isinstance(info.get(kind), dict) else {}
-        heard = [code.removesuffix("-orig") for code in offered or {} if code.endswith("-orig")]
+        offered = info.get(kind) or {}
+        heard = [code for code in offered if code.endswith("-orig")]
         if not manual and heard and not any(same_language(code, language) for code in heard):
             continue
-        for code, entries in (offered or {}).items():
-            if not re.fullmatch(r"[A-Za-z0-9_-]{2,20}", code) or not same_language(code, language):
-                continue
-            vtt = [
-                entry
-                for entry in entries or []
-                if isinstance(entry, dict) and entry.get("ext") == "vtt"
-            ]
-            if vtt:
-                tracks.append((not manual, code != language, code, vtt[-1], manual))
+        for code, entries in offered.items():
+            vtt = [entry for entry in entries or [] if entry.get("ext") == "vtt"]
+            if vtt and LANGUAGE.fullmatch(code) and same_language(code, language):
+                tracks.append((not manual, code != language, code, vtt[-1]))
     if not tracks:
-        offered_codes = sorted(
-            {*(info.get("subtitles") or {}), *(info.get("automatic_captions") or {})}
-            - {"live_chat"}
-        )
-        raise Refused(
-            "no_captions",
-            f"no WebVTT in {language!r}; offered: {', '.join(offered_codes[:8]) or 'none'}",
-        )
-    best = min(tracks, key=lambda track: track[:3])
-    return best[2], best[3], best[4]
+        codes = {*(info.get("subtitles") or {}), *(info.get("automatic_captions") or {})}
+        shown = ", ".join(sorted(codes - {"live_chat"})[:8]) or "none"
+        raise Refused("no_captions", f"no WebVTT in {language!r}; offered: {shown}")
+    recognised, _, code, entry = min(tracks, key=lambda track: track[:3])
+    return code, entry, not recognised
