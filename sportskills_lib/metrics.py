@@ -15,7 +15,6 @@ expectation over galleries of one size that are drawn from a larger one.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -142,47 +141,13 @@ def chance_of_room(
     most ``room`` of them stand in a gallery drawn at random. Arrays broadcast; NaN where more are
     drawn than there are; 0 for room < 0.
     """
-    better, others, drawn, room = np.broadcast_arrays(
-        *(np.asarray(number, np.int64) for number in (better, others, drawn, room))
-    )
-    chance = np.where((drawn > others) | (drawn < 0), np.nan, 0.0)
-    asked = (room >= 0) & ~np.isnan(chance)
-    deep = int(room.max(initial=0)) + 1
-    sizes = others * (int(drawn.max(initial=0)) + 1) + drawn
-    for size in np.unique(sizes[asked]):  # few: sports have few sizes
-        at = asked & (sizes == size)
-        table = _room_table(int(others[at][0]), int(drawn[at][0]), deep)
-        chance[at] = table[better[at], room[at]]
-    return chance
+    from scipy.stats import hypergeom
 
-
-@lru_cache(maxsize=256)
-def _room_table(others: int, drawn: int, rooms: int) -> Floats:
-    """P(X ≤ room) for every number of better items and every room, [others + 1, rooms]."""
-    better = np.arange(others + 1)
-    each = [
-        _hypergeometric(x, better, np.full_like(better, others), np.full_like(better, drawn))
-        for x in range(rooms)
-    ]
-    found: Floats = np.minimum(np.cumsum(each, axis=0).T, 1.0)
-    return np.round(found, 12)
-
-
-def _hypergeometric(x: int, better: Ints, others: Ints, drawn: Ints) -> Floats:
-    """P(X = x), from logarithms of factorials."""
-    log_factorial = np.concatenate(
-        [[0.0], np.cumsum(np.log(np.arange(1, int(others.max(initial=1)) + 1)))]
-    )
-
-    def log_choose(n: Ints, k: Ints) -> Floats:
-        possible = (k >= 0) & (k <= n)
-        n, k = np.where(possible, n, 0), np.where(possible, k, 0)
-        return np.where(
-            possible, log_factorial[n] - log_factorial[k] - log_factorial[n - k], -np.inf
-        )
-
-    ways = log_choose(better, np.full_like(better, x)) + log_choose(others - better, drawn - x)
-    return np.exp(ways - np.where((drawn >= 0) & (drawn <= others), log_choose(others, drawn), 0.0))
+    others, drawn = np.broadcast_arrays(np.asarray(others), np.asarray(drawn))
+    possible = (drawn >= 0) & (drawn <= others)
+    # of none, nothing is drawn: scipy asks for at least one
+    chance = hypergeom.cdf(room, np.maximum(others, 1), better, np.where(possible, drawn, 0))
+    return np.where(possible, np.round(chance, 12), np.nan)
 
 
 def fixed_gallery_recall(
@@ -248,15 +213,13 @@ def fixed_gallery_guess(
     E min(1, k / (1 + X)), X: how many of the alike − 1 others stand in a gallery of ``size`` drawn
     as above.
     """
-    alike, n_gallery = np.broadcast_arrays(
-        np.asarray(alike, np.int64), np.asarray(n_gallery, np.int64)
-    )
-    expected = np.zeros(alike.shape)
-    drawn = np.full_like(alike, size - 1)
-    for x in range(int(alike.max(initial=1))):
-        expected += min(1.0, k / (1 + x)) * _hypergeometric(
-            x, alike - 1, np.maximum(n_gallery - 1, drawn), drawn
-        )
+    from scipy.stats import hypergeom
+
+    n_gallery, companions = np.asarray(n_gallery), np.asarray(alike) - 1
+    x = np.arange(min(companions.max(initial=0), size - 1) + 1)[:, None]
+    others = np.maximum(n_gallery - 1, max(size - 1, 1))
+    chance = hypergeom.pmf(x, others, companions, size - 1)
+    expected = (np.minimum(1.0, k / (1 + x)) * chance).sum(axis=0)
     return np.where(n_gallery >= size, np.round(expected, 12), np.nan)
 
 
@@ -286,14 +249,11 @@ def chance_hit(n_relevant: ArrayLike, n_gallery: ArrayLike, *, k: int = HEADLINE
     """1 − C(N − |P|, k) / C(N, k): the hypergeometric chance that k draws without replacement meet
     P.
     """
-    n_relevant, n_gallery = np.broadcast_arrays(
-        np.asarray(n_relevant, dtype=np.float64), np.asarray(n_gallery, dtype=np.float64)
-    )
-    miss = np.ones(n_relevant.shape)
-    for drawn in range(k):
-        left = np.maximum(n_gallery - drawn, 1.0)
-        miss = miss * np.clip((n_gallery - n_relevant - drawn) / left, 0.0, 1.0)
-    return np.where((n_relevant > 0) & (n_relevant <= n_gallery), 1.0 - miss, np.nan)
+    from scipy.stats import hypergeom
+
+    n_relevant = np.asarray(n_relevant)
+    hit = hypergeom.sf(0, n_gallery, n_relevant, np.minimum(k, n_gallery))
+    return np.where(n_relevant > 0, hit, np.nan)
 
 
 def chance_reciprocal_rank(n_relevant: ArrayLike, n_gallery: ArrayLike) -> Floats:
