@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -31,41 +32,37 @@ def grade_colour(grade: float | None) -> str:
     return style.GREY if grade is None else GRADE_COLOURS[min(int(grade + 0.5), 3)]
 
 
-def filmstrips(
-    found: list[dict], clips: pl.DataFrame, frames: np.ndarray, *, top: int = 5
-) -> Figure:
-    """A row for each case: the narration, its own clip, and the retrieved clips with a frame that
-    says how right.
+Picture = tuple[np.ndarray, str, str]  # frames [T, H, W, 3], colour of its border, caption
+
+
+def filmstrips(shown: pl.DataFrame, clips: pl.DataFrame, frames: np.ndarray) -> Figure:
+    """A row for each query (``shown``: from cases.gather_queries): the narration, its own clip, and
+    the retrieved clips with a border that says how right.
 
     A picture is four moments of the clip, read like text. ``frames`` [N, T, H, W, 3], row i is row
     i of ``clips``.
     """
-    row_of = {clip: row for row, clip in enumerate(clips["clip_id"])}
-    height = max(1.06 * len(found), 1.0)
-    figure, axes = style.figure(
-        style.PAGE_IN, height, nrows=max(len(found), 1), ncols=top + 2, squeeze=False,
-        gridspec_kw={"width_ratios": [1.25] + [1] * (top + 1)},
-    )  # fmt: skip
-    for panel in axes.ravel():
-        panel.set_axis_off()
-    for line, case in zip(axes, found, strict=False):
-        line[0].text(
-            0, 0.98, _case_text(case), va="top", ha="left", transform=line[0].transAxes, fontsize=6
-        )
-        _picture(line[1], frames[row_of[case["own_clip"]]], "black", "its own clip")
-        for rank, (panel, hit) in enumerate(zip(line[2:], case["hits"], strict=False), start=1):
-            sign = f"{rank}  {MARK_SIGNS[hit['mark']]} {hit['mark'].removesuffix(' and execution')}"
-            _picture(panel, frames[row_of[hit["clip_id"]]], MARK_COLOURS[hit["mark"]], sign)
-    return figure
+    by_clip = dict(zip(clips["clip_id"], frames, strict=True))
+    lines: list[list[str | Picture]] = []
+    for part in shown.partition_by("query_id", maintain_order=True):
+        first = part.row(0, named=True)
+        head = f"{first['kind'].upper()} · {style.plain(first['sport'], limit=18)}"
+        rank = f"own clip at rank {first['own_rank']:.0f}"
+        if first["baseline_rank"] is not None:
+            rank += f"\n(skill labels: {first['baseline_rank']:.0f})"
+        hits = [_retrieved(row, by_clip) for row in part.iter_rows(named=True)]
+        lines.append([f"{head}\n{_quote(first['text'], 110, 27)}\n{rank}", *hits])
+    return _draw_lines(lines, [1.25] + [1] * (max(map(len, lines)) - 1))[0]
 
 
-def case_pages(found: list[dict], clips: pl.DataFrame, frames: np.ndarray) -> dict[str, Page]:
-    """:func:`filmstrips` and the rows that it draws, by name; nothing without a query."""
-    return (
-        {"filmstrips": Page(filmstrips(found, clips, frames), cases.rows(found))} if found else {}
-    )
+def _retrieved(row: dict[str, Any], by_clip: dict[str, np.ndarray]) -> Picture:
+    if row["rank"] == 0:
+        return by_clip[row["clip_id"]], "black", "its own clip"
+    caption = f"{row['rank']}  {MARK_SIGNS[row['mark']]} {row['mark']}"
+    return by_clip[row["clip_id"]], MARK_COLOURS[row["mark"]], caption.removesuffix(EXECUTION)
 
 
+EXECUTION = " and execution"  # left out of a mark over a picture
 EACH = {1: 5, 2: 3, 3: 2}  # retrievals of each system in a row, by the number of systems
 
 
@@ -85,81 +82,67 @@ def feedback_pages(
     """
     if offered.is_empty():
         return {}
-    people, systems = (list(dict.fromkeys(offered[name])) for name in ("learner_id", "system"))
+    systems = offered["system"].unique(maintain_order=True)
     each = EACH.get(len(systems), 2)
-    figure, axes = style.figure(
-        style.PAGE_IN,
-        0.2 + 0.98 * len(people),
-        nrows=1 + len(people),
-        ncols=2 + each * len(systems),
-        squeeze=False,
-        gridspec_kw={
-            "width_ratios": [1, 1.2] + [1] * each * len(systems),
-            "height_ratios": [0.1] + [1] * len(people),
-        },
-    )
-    for panel in axes.ravel():
-        panel.set_axis_off()
-    row_of = {clip: row for row, clip in enumerate(clips["clip_id"])}
-    learner_row = {learner: row for row, learner in enumerate(learners["learner_id"])}
-    for line, person in zip(axes[1:], people, strict=True):
-        own = offered.filter(pl.col("learner_id") == person)
-        _picture(line[0], learner_frames[learner_row[person]], "black", own["kind"][0])
-        colour = style.VERMILION if own["kind"][0] == "failure" else "black"
-        words = _learner_text(own.row(0, named=True))
-        line[1].text(
-            0, 0.98, words, va="top", transform=line[1].transAxes, fontsize=5.6, color=colour
-        )
-        for index, system in enumerate(systems):
-            hits = own.filter(pl.col("system") == system).sort("rank").head(each)
-            for place, (clip, grade) in enumerate(hits.select("clip_id", "grade").rows()):
-                told = "not graded" if grade is None else f"grade {grade:.1f}"
-                _picture(
-                    line[2 + each * index + place],
-                    frames[row_of[clip]],
-                    grade_colour(grade),
-                    f"{place + 1}   {told}",
-                )
-    for at, name in (
-        (0, "learner"),
-        (1, "expert's words"),
-        *((2 + each * i, x) for i, x in enumerate(systems)),
-    ):
-        head = axes[0][at].text(
-            0, 0, style.plain(name, limit=26).replace("_", " "), fontsize=6.5, fontweight="bold"
-        )
-        head.set_in_layout(False)  # a long name may reach over its neighbours, and moves nothing
     data = offered.filter(pl.col("rank") <= each)
+    by_clip = dict(zip(clips["clip_id"], frames, strict=True))
+    by_learner = dict(zip(learners["learner_id"], learner_frames, strict=True))
+    places = list(itertools.product(systems, range(1, each + 1)))
+    names = [style.plain(name, limit=26).replace("_", " ") for name in systems]
+    heads = [name if place == 0 else "" for name in names for place in range(each)]
+    lines: list[list[str | Picture]] = [["learner", "expert's words", *heads]]
+    for part in data.partition_by("learner_id", maintain_order=True):
+        first = part.row(0, named=True)
+        own = (by_learner[first["learner_id"]], "black", first["kind"])
+        words = _quote(first["comment"] or "", 120, 22)
+        hits = {(row["system"], row["rank"]): row for row in part.iter_rows(named=True)}
+        pictures = [_offered(hits[at], by_clip) if at in hits else "" for at in places]
+        lines.append([own, f"{style.plain(first['sport'], limit=18)}\n{words}", *pictures])
+    figure, axes = _draw_lines(lines, [1, 1.2] + [1] * len(places), [0.1] + [1] * (len(lines) - 1))
+    for panel in axes[0]:
+        panel.texts[0].set(weight="bold")
     return {"feedback_filmstrips": Page(figure, data)}
 
 
-def _learner_text(row: dict) -> str:
-    words = textwrap.fill("“" + style.plain(row["comment"] or "", limit=120) + "”", 22)
-    return f"{style.plain(row['sport'], limit=18)}\n{words}"
+def _offered(row: dict[str, Any], by_clip: dict[str, np.ndarray]) -> Picture:
+    grade = "not graded" if row["grade"] is None else f"grade {row['grade']:.1f}"
+    return by_clip[row["clip_id"]], grade_colour(row["grade"]), f"{row['rank']}   {grade}"
 
 
-def _case_text(case: dict) -> str:
-    words = textwrap.fill("“" + style.plain(case["text"], limit=110) + "”", 27)
-    rank = f"own clip at rank {case['own_rank']:.0f}"
-    if case.get("baseline_rank") is not None:
-        rank += f"\n(skill labels: {case['baseline_rank']:.0f})"
-    return f"{case['kind'].upper()} · {style.plain(case['sport'], limit=18)}\n{words}\n{rank}"
+def _quote(text: str, letters: int, width: int) -> str:
+    return textwrap.fill(f"“{style.plain(text, limit=letters)}”", width)
 
 
-def _picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> None:
-    """Four moments of a clip [T, H, W, 3] as a 2 × 2 picture with a coloured frame."""
+def _draw_lines(
+    lines: list[list[str | Picture]], widths: list[float], heights: list[float] | None = None
+) -> tuple[Figure, np.ndarray]:
+    """A row for each line, of texts and pictures; the figure and its axes."""
+    heights = heights or [1] * len(lines)
+    figure, axes = style.figure(
+        style.PAGE_IN,
+        1.03 * sum(heights),
+        nrows=len(lines),
+        ncols=len(widths),
+        squeeze=False,
+        gridspec_kw={"width_ratios": widths, "height_ratios": heights},
+    )
+    for row, line in zip(axes, lines, strict=True):
+        for panel, cell in itertools.zip_longest(row, line, fillvalue=""):
+            if isinstance(cell, str):
+                panel.set_axis_off()
+                text = panel.text(0, 0.98, cell, va="top", transform=panel.transAxes, fontsize=5.8)
+                text.set_in_layout(False)  # a long one may reach over its neighbours
+            else:
+                _draw_picture(panel, *cell)
+    return figure, axes
+
+
+def _draw_picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> None:
+    """Four moments of a clip [T, H, W, 3] as a 2 × 2 picture with a coloured border."""
     four = clip[np.linspace(0, len(clip) - 1, 4).round().astype(int)]
-    height_px, width_px = four.shape[1:3]
-    picture = np.full(
-        (2 * height_px + 1, 2 * width_px + 1, 3), 255, dtype=np.uint8
-    )  # a white line between moments
-    for moment, frame in enumerate(four):
-        top, left = (moment // 2) * (height_px + 1), (moment % 2) * (width_px + 1)
-        picture[top : top + height_px, left : left + width_px] = frame
-    panel.set_axis_on()
+    white = np.pad(four, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=255)  # between moments
+    picture = np.vstack([np.hstack(white[:2]), np.hstack(white[2:])])[:-1, :-1]
     panel.imshow(picture, interpolation="bilinear")
-    panel.set_xticks([])
-    panel.set_yticks([])
-    for spine in panel.spines.values():
-        spine.set(visible=True, color=colour, linewidth=2.2)
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set(visible=True, color=colour, linewidth=2.2)
     panel.set_title(caption, fontsize=5.8, pad=2.5)

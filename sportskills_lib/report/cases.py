@@ -7,20 +7,16 @@ there are sports.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import polars as pl
 
 from sportskills_lib import metrics
 from sportskills_lib.evaluation import feedback, recall
 from sportskills_lib.evaluation.demo_truth import relevant_clips
 
-OWN, SAME_CUE, SAME_SKILL, OTHER = (
-    "own clip",
-    "same cue and execution",
-    "same skill",
-    ("other skill"),
-)
-MARKS = (OWN, SAME_CUE, SAME_SKILL, OTHER)
+MARKS = ("own clip", "same cue and execution", "same skill", "other skill")
+OWN, SAME_CUE, SAME_SKILL, OTHER = MARKS
 SHOWN_SYSTEMS = (
     "vlm_lora",
     "encoder_narrations",
@@ -36,33 +32,22 @@ def retrieved(
 
     ``same cue and execution`` is known only with the demo's truth (``groups``, which may be empty).
     """
-    own = (
-        queries.select("query_id", clip_id="own")
-        .explode("clip_id")
-        .with_columns(is_own=pl.lit(True))
+    own = queries.select("query_id", clip_id="own").explode("clip_id")
+    same = relevant_clips(queries, groups).select("query_id", "clip_id")
+    known = pl.concat(
+        [own.with_columns(mark=pl.lit(OWN)), same.with_columns(mark=pl.lit(SAME_CUE))]
     )
-    same = relevant_clips(queries, groups).with_columns(is_same=pl.lit(True))
+    known = known.unique(["query_id", "clip_id"], keep="first", maintain_order=True)
     skills = clips.select("clip_id", clip_skill="skill", clip_sport="sport")
-    asked = queries.select("query_id", "sport", "skill")
-    full = rankings.join(asked, on="query_id").join(skills, on="clip_id", how="left")
-    full = full.join(own, on=["query_id", "clip_id"], how="left").join(
-        same, on=["query_id", "clip_id"], how="left"
+    full = (
+        rankings.join(queries.select("query_id", "sport", "skill"), on="query_id")
+        .join(skills, on="clip_id", how="left")
+        .join(known, on=["query_id", "clip_id"], how="left")
     )
     alike = (pl.col("skill") == pl.col("clip_skill")) & (pl.col("sport") == pl.col("clip_sport"))
-    mark = (
-        pl.when(pl.col("is_own").fill_null(False))
-        .then(pl.lit(OWN))
-        .when(pl.col("is_same").fill_null(False))
-        .then(pl.lit(SAME_CUE))
-        .when(alike.fill_null(False))
-        .then(pl.lit(SAME_SKILL))
-        .otherwise(pl.lit(OTHER))
-    )
-    return (
-        full.with_columns(mark=mark)
-        .select(*rankings.columns, "mark")
-        .sort("system", "query_id", "rank")
-    )
+    by_skill = pl.when(alike).then(pl.lit(SAME_SKILL)).otherwise(pl.lit(OTHER))
+    marked = full.with_columns(mark=pl.coalesce("mark", by_skill))
+    return marked.select(*rankings.columns, "mark").sort("system", "query_id", "rank")
 
 
 def ranks(scores: pl.DataFrame, system: str) -> pl.DataFrame:
@@ -81,18 +66,13 @@ def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str
     """The system whose retrievals are shown first: within sport if any sport is evaluable there,
     else across sports.
     """
-    single = recall.split_system(
-        scores.filter((pl.col("metric") == recall.SINGLE) & pl.col("value").is_not_null())
-    )
-    text = single.filter(pl.col("direction") == "text_to_video")
-    within = text.filter((pl.col("scope") == "within_sport") & (pl.col("training") == training))
-    scope = "within_sport" if within.height else "across_sports"
-    known = sorted(
-        recall.split_system(scores.select("system").unique()).select("encoder", "training").rows()
-    )
-    arms = [arm for arm in known if arm[1] == training] or known or [("image", training)]
-    encoder, chosen = arms[0]
-    return recall.system_name(encoder, chosen, "text_to_video", scope)
+    evaluable = scores.filter(pl.col("value").is_not_null(), metric=recall.SINGLE)
+    asked = recall.split_system(evaluable).filter(training=training, direction="text_to_video")
+    scope = recall.WITHIN if recall.WITHIN in asked["scope"] else recall.ACROSS
+    known = recall.split_system(scores.select("system").unique()).sort("encoder", "training")
+    own = known.filter(training=training)
+    arms = [*own.select("encoder", "training").rows(), *known.select("encoder", "training").rows()]
+    return recall.system_name(*(arms or [("image", training)])[0], "text_to_video", scope)
 
 
 def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int = 2) -> pl.DataFrame:
@@ -100,83 +80,58 @@ def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int =
     baseline_rank.
     """
     mine = ranks(scores, system)
-    theirs = (
-        ranks(scores, baseline).select("query_id", baseline_rank="own_rank") if baseline else None
+    theirs = ranks(scores, baseline or "").select("query_id", baseline_rank="own_rank")
+    table = mine.join(theirs, on="query_id", how="left")
+    rank, middle = pl.col("own_rank"), mine["own_rank"].median()
+    gain = pl.col("baseline_rank").fill_null(0) - rank
+    orders = (
+        ("good", each, (rank > metrics.HEADLINE_K, -gain)),
+        ("typical", each, ((rank - middle).abs(),)),
+        ("bad", each, (-rank,)),
     )
-    table = (
-        mine.join(theirs, on="query_id", how="left")
-        if theirs is not None and theirs.height
-        else mine
-    )
-    if "baseline_rank" not in table.columns:
-        table = table.with_columns(baseline_rank=pl.lit(None, dtype=pl.Float64))
-    middle = float(np.median(mine["own_rank"].to_numpy())) if mine.height else 0.0
-    orders = {
-        "good": [
-            pl.col("own_rank") > metrics.HEADLINE_K,
-            -(pl.col("baseline_rank").fill_null(0) - pl.col("own_rank")),
-        ],
-        "typical": [(pl.col("own_rank") - middle).abs()],
-        "bad": [-pl.col("own_rank")],
-    }
-    picked: list[pl.DataFrame] = []
-    for kind, order in orders.items():
-        taken = pl.concat(picked) if picked else None
-        left = (
-            table
-            if taken is None
-            else table.filter(~pl.col("query_id").is_in(taken["query_id"].implode()))
-        )
-        used = [] if taken is None else taken["sport"].to_list()
-        ordered = left.sort(pl.col("sport").is_in(used), *order, "query_id")
-        fresh = ordered.unique("sport", keep="first", maintain_order=True).head(each)
-        picked.append(
-            fresh.select(
-                pl.lit(kind).alias("kind"), "query_id", "sport", "own_rank", "baseline_rank"
-            )
-        )
-    return pl.concat(picked)
+    columns = ("kind", "query_id", "sport", "own_rank", "baseline_rank")
+    return _from_many_sports(table, orders).select(columns)
 
 
-def gather(
+def _from_many_sports(
+    table: pl.DataFrame, orders: Iterable[tuple[str, int, tuple[pl.Expr, ...]]]
+) -> pl.DataFrame:
+    """So many rows of each kind (``kind``), the first in its order, each from another sport as far
+    as there are sports.
+    """
+    picked = table.head(0).with_columns(kind=pl.lit(""))
+    for kind, number, order in orders:
+        left = table.join(picked, on="query_id", how="anti")
+        used = pl.col("sport").is_in(picked["sport"].implode())
+        best = left.sort(used, *order, "query_id")
+        fresh = best.unique("sport", keep="first", maintain_order=True).head(number)
+        picked = picked.vstack(fresh.with_columns(kind=pl.lit(kind)))
+    return picked
+
+
+def gather_queries(
     picked: pl.DataFrame, queries: pl.DataFrame, marked: pl.DataFrame, system: str, *, top: int = 5
-) -> list[dict]:
-    """Each picked query with its text, own clip and ``top`` retrieved clips with marks, ready to be
-    drawn.
+) -> pl.DataFrame:
+    """The picked queries, a row a clip: a query's own clip stands at rank 0, what was retrieved
+    from 1 on.
+
+    kind, query_id, sport, text, system, own_rank, baseline_rank, rank, clip_id, mark, score.
     """
-    found = marked.filter((pl.col("system") == system) & (pl.col("rank") <= top))
-    cases = []
-    for row in picked.join(queries, on="query_id", maintain_order="left").iter_rows(named=True):
-        hits = found.filter(pl.col("query_id") == row["query_id"]).sort("rank")
-        named = {"system": system, "own_clip": row["own"][0]}
-        cases.append(row | named | {"hits": hits.select("clip_id", "score", "mark").to_dicts()})
-    return cases
+    texts = queries.select("query_id", "text", clip_id=pl.col("own").list.first())
+    asked = picked.with_row_index("place").join(texts, on="query_id")
+    own = asked.with_columns(
+        system=pl.lit(system), rank=0, mark=pl.lit(OWN), score=pl.lit(None, dtype=pl.Float64)
+    )
+    found = marked.filter(pl.col("rank") <= top, system=system)
+    hits = asked.drop("clip_id").join(found, on="query_id")
+    columns = ["place", *_QUERIES]
+    rows = pl.concat([own.select(columns), hits.select(columns)], how="vertical_relaxed")
+    return rows.sort("place", "rank").drop("place").cast(_QUERIES)  # type: ignore[arg-type]
 
 
-def rows(found: list[dict]) -> pl.DataFrame:
-    """The picked queries as a table: kind, query_id, sport, text, system, own_rank, baseline_rank,
-    rank, clip_id, mark, score. A query's own clip stands at rank 0, what was retrieved from 1 on.
-    """
-    told = []
-    for case in found:
-        named = [
-            case[name]
-            for name in ("kind", "query_id", "sport", "text", "system", "own_rank", "baseline_rank")
-        ]
-        told.append((*named, 0, case["own_clip"], OWN, None))
-        hits = enumerate(case["hits"], start=1)
-        told += [(*named, rank, hit["clip_id"], hit["mark"], hit["score"]) for rank, hit in hits]
-    return pl.DataFrame(told, schema=_CASES, orient="row")
-
-
-_CASES = {
-    "kind": pl.String,
-    "query_id": pl.String,
-    "sport": pl.String,
-    "text": pl.String,
-    "system": pl.String,
-    "own_rank": pl.Float64,
-    "baseline_rank": pl.Float64,
+_QUERIES = {
+    **dict.fromkeys(("kind", "query_id", "sport", "text", "system"), pl.String),
+    **dict.fromkeys(("own_rank", "baseline_rank"), pl.Float64),
     "rank": pl.Int64,
     "clip_id": pl.String,
     "mark": pl.String,
@@ -185,12 +140,9 @@ _CASES = {
 
 
 def items(shown: pl.DataFrame, offered: pl.DataFrame) -> list[str]:
-    """The clips and learners of :func:`rows` and :func:`gather_learners`, each once, in order."""
+    """The clips and learners of gather_queries and gather_learners, each once, in order."""
     found = [*shown["clip_id"], *offered["learner_id"], *offered["clip_id"]]
     return list(dict.fromkeys(found))
-
-
-LEARNER_KINDS = ("good", "good", "typical", "failure")  # the last row of the figure is a failure
 
 
 def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
@@ -199,25 +151,12 @@ def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
 
     Each is from another sport as far as there are sports.
     """
-    own = scores.filter(
-        (pl.col("system") == system)
-        & (pl.col("metric") == feedback.NDCG)
-        & pl.col("value").is_not_null()
-    ).select("query_id", "sport", "value")
-    middle = own["value"].median() or 0.0
-    orders = {
-        "good": -pl.col("value"),
-        "typical": (pl.col("value") - middle).abs(),
-        "failure": pl.col("value"),
-    }
-    picked = own.head(0).with_columns(kind=pl.lit(""))
-    for kind in LEARNER_KINDS:
-        left = own.filter(~pl.col("query_id").is_in(picked["query_id"].implode()))
-        best = left.sort(
-            pl.col("sport").is_in(picked["sport"].implode()), orders[kind], "query_id"
-        ).head(1)
-        picked = picked.vstack(best.with_columns(kind=pl.lit(kind)))
-    return picked.select("kind", learner_id="query_id", sport="sport", value="value")
+    own = scores.filter(pl.col("value").is_not_null(), system=system, metric=feedback.NDCG)
+    value, middle = pl.col("value"), own["value"].median()
+    good = ("good", 1, (-value,))
+    orders = (good, good, ("typical", 1, ((value - middle).abs(),)), ("failure", 1, (value,)))
+    picked = _from_many_sports(own, orders)
+    return picked.select("kind", "sport", "value", learner_id="query_id")
 
 
 def gather_learners(

@@ -183,16 +183,20 @@ def test_hostile_names_are_drawn_as_they_stand():
     interval_figures.sport_differences(gaps, title="x").savefig(io.BytesIO())
     clips = pl.DataFrame({"clip_id": ["a", "b"]})
     frames = np.zeros((2, 4, 16, 16, 3), dtype=np.uint8)
-    case = {
-        "kind": "good",
-        "sport": HOSTILE[0],
-        "text": HOSTILE[3],
-        "own_rank": 3.0,
-        "baseline_rank": None,
-        "own_clip": "a",
-        "hits": [{"clip_id": "b", "score": 0.1, "mark": "other skill"}],
-    }
-    case_figures.filmstrips([case], clips, frames).savefig(io.BytesIO())
+    shown = pl.DataFrame(
+        {
+            "kind": "good",
+            "query_id": "q",
+            "sport": HOSTILE[0],
+            "text": HOSTILE[3],
+            "own_rank": 3.0,
+            "baseline_rank": None,
+            "rank": [0, 1],
+            "clip_id": ["a", "b"],
+            "mark": ["own clip", "other skill"],
+        }
+    )
+    assert "✗ other skill" in texts(case_figures.filmstrips(shown, clips, frames))
     offered = pl.DataFrame(
         {
             "kind": "failure",
