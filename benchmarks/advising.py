@@ -68,7 +68,7 @@ def refusals(
     library: AdviceLibrary, check: fit_check.FitCheck, learners: pl.DataFrame, vectors: np.ndarray
 ) -> None:
     """Who is refused under the own sport, and stopped under another's."""
-    sports = sorted(library.sports())
+    sports = library.sports
     of = library.clips["sport"].to_numpy()
     alike = vectors @ library.clip_ND.T
     margins = fit_check.margins_of(
@@ -124,7 +124,6 @@ def sureness(
             row["start_s"],
             row["end_s"],
             row["end_s"],
-            1.0,
             frames[row["row"]],
         )
         ranked = ranking.rank(

@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from sportskills_lib.apps.advise import fit_check, ranking
 from sportskills_lib.apps.advise.learner_clip import (
-    ClipShape,
     LearnerClip,
-    NoMotion,
-    check_file,
+    NothingFits,
     check_span,
     read_learner,
 )
 from sportskills_lib.apps.advise.ranking import RankedClips
 from sportskills_lib.apps.advise.run_library import (
     AdviceLibrary,
-    NothingFits,
     choose_clips,
     open_library,
     source_of,
@@ -67,76 +63,39 @@ def advise(request: AdviceRequest, log: Callable[[str], None]) -> AdviceView:
     What is wrong with the file, the span, the sport or the run is a ValueError that names the
     remedy, raised before a model is loaded.
     """
-    check_file(request.path)
+    if not request.path.is_file():
+        raise ValueError(f"{plain(str(request.path))} is no file: name one video of the learner")
     library = open_library(request.run, encoder=request.encoder)
-    shape = ClipShape.of(library.shape_config)
-    check_span(request.start_s, request.end_s, shape)
+    span = check_span(request.start_s, request.end_s, library.config)
     cache = ContentStore(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
-    learner: LearnerClip | None = None
+    learner, ranked, notes, why = None, None, list[str](), ""
     try:
         clips = choose_clips(library, request.sport, request.skill, request.split)
-        learner = _read(request, clips, shape, cache, log)
-        ranked, notes = _rank(request, library, clips, learner, cache, log)
-        why = ""
-    except (NothingFits, NoMotion) as nothing:
-        why, notes, ranked = str(nothing), [], None
+        log(f"reading {plain(request.path.name)}")
+        learner = read_learner(
+            request.path, library.config, cache=cache, span=span,
+            usual_s=(clips["end_s"] - clips["start_s"]).median(),  # type: ignore[arg-type]
+            workers=min(request.workers, 1),
+        )  # fmt: skip
+        how = "as requested" if span else f"where most of its {clock(learner.duration_s)} moves"
+        log(f"the action: {clock(learner.start_s)} to {clock(learner.end_s)}, {how}")
+        vector = ranking.embed(library, learner, cache, log)
+        sport = clips["sport"][0] if request.sport else None
+        note = _check_fit(library, vector, sport, cache, log)
+        among = f"{clips.height} clips of {sport or 'all sports'}"
+        log(f"ranking {among}")
+        config = library.retrieval.manifest["config"] if library.retrieval else {}
+        ranked = ranking.rank(
+            library, learner, vector, clips["row"].to_numpy(), cache=cache, log=log,
+            depth=max(request.top, request.shortlist or config.get("shortlist", SHORTLIST)),
+            server=Server(*request.served) if request.served else None,
+        )  # fmt: skip
+        count = f"{among} in run {library.run}, ranked by {ranked.how}."
+        notes = [count, note, _probability_note(library, ranked)]
+    except NothingFits as nothing:
+        why = str(nothing)
     log(f"cutting {min(request.top, len(ranked.rows)) + 1 if ranked else 1} previews")
     return _view(request, library, learner, ranked, why, notes)
-
-
-def _read(
-    request: AdviceRequest,
-    clips: pl.DataFrame,
-    shape: ClipShape,
-    cache: ContentStore,
-    log: Callable[[str], None],
-) -> LearnerClip:
-    log(f"reading {plain(request.path.name)}")
-    usual_s = float((clips["end_s"] - clips["start_s"]).median())  # type: ignore[arg-type]
-    learner = read_learner(
-        request.path,
-        shape,
-        start_s=request.start_s,
-        end_s=request.end_s,
-        usual_s=usual_s,
-        cache=cache,
-        workers=min(request.workers, 1),
-    )
-    how = f"where most of its {clock(learner.duration_s)} moves"
-    how = how if request.start_s is None else "as requested"
-    log(f"the action: {clock(learner.start_s)} to {clock(learner.end_s)}, {how}")
-    return learner
-
-
-def _rank(
-    request: AdviceRequest,
-    library: AdviceLibrary,
-    clips: pl.DataFrame,
-    learner: LearnerClip,
-    cache: ContentStore,
-    log: Callable[[str], None],
-) -> tuple[RankedClips, list[str]]:
-    """The whole ranking, and notes on how it came about. NothingFits below the threshold."""
-    vector = ranking.embed(library, learner, cache, log)
-    name = clips["sport"][0] if request.sport else None
-    note = _check_fit(library, vector, name, cache, log)
-    log(f"ranking {clips.height} clips of {name or 'all sports'}")
-    config = library.retrieval.manifest["config"] if library.retrieval else {}
-    ranked = ranking.rank(
-        library,
-        learner,
-        vector,
-        clips["row"].to_numpy(),
-        depth=max(request.top, request.shortlist or config.get("shortlist", SHORTLIST)),
-        cache=cache,
-        log=log,
-        server=Server(*request.served) if request.served else None,
-    )
-    count = (
-        f"{clips.height} clips of {name or 'all sports'} in run {library.run}, ranked by "
-        f"{ranked.how}."
-    )
-    return ranked, [count, note, _probability_note(library, ranked)]
 
 
 def _check_fit(
@@ -195,40 +154,31 @@ def _view(
     notes: list[str],
 ) -> AdviceView:
     """The page's content, with a film of each clip."""
-    rows = ranked.rows[: request.top].tolist() if ranked else []
-    clips = [library.clips.row(row, named=True) for row in rows]
-    sources = [source_of(library, clip["video_id"], clip["start_s"]) for clip in clips]
-    start_s = learner.start_s if learner else request.start_s or 0.0
-    end_s = request.end_s or start_s + previews.MOST_S
+    start_s, end_s = request.start_s or 0.0, request.end_s or previews.MOST_S
     if learner:
-        end_s = min(learner.end_s, learner.duration_s)
-    spans = [previews.Span(YOU, request.path, start_s, end_s)] + [
-        previews.Span(clip["clip_id"], source.path, clip["start_s"], clip["end_s"])
-        for clip, source in zip(clips, sources, strict=True)
-        if source.path is not None
-    ]
+        start_s, end_s = learner.start_s, min(learner.end_s, learner.duration_s)
+    clips = library.clips[ranked.rows[: request.top]].to_dicts() if ranked else []
+    nowhere = Path("gone")  # a preview of it says that it is missing
+    spans = [previews.Span(YOU, request.path, start_s, end_s)]
+    for clip in clips:
+        path = library.files.get(clip["video_id"], nowhere)
+        spans.append(previews.Span(clip["clip_id"], path, clip["start_s"], clip["end_s"]))
     films = previews.make_previews(spans, cache=previews.preview_cache(), workers=request.workers)
-    no_film = previews.Preview(reason="its source is not in the library's folder")
-    probability = ranked.probability if ranked else None
+    kept = ("demonstration", "skill", "video_id", "start_s", "end_s")
+    probability = None if ranked is None else ranked.probability
     suggestions = [
         Suggestion(
             rank=place + 1,
             narration=clip["text"],
-            demonstration=str(clip["demonstration"]),
-            skill=clip["skill"],
-            title=source.title,
-            channel=source.channel,
-            video_id=clip["video_id"],
-            start_s=clip["start_s"],
-            end_s=clip["end_s"],
-            link=source.link,
             similarity=float(ranked.similarity[place]),  # type: ignore[union-attr]
             probability=None if probability is None else float(probability[place]),
-            preview=films.get(clip["clip_id"], no_film),
+            preview=films[clip["clip_id"]],
+            **{name: clip[name] for name in kept},
+            **source_of(library, clip["video_id"], clip["start_s"]),
         )
-        for place, (clip, source) in enumerate(zip(clips, sources, strict=True))
+        for place, clip in enumerate(clips)
     ]
-    topic = ", ".join(part for part in (request.sport or "all sports", request.skill) if part)
+    topic = ", ".join(filter(None, (request.sport or "all sports", request.skill)))
     return AdviceView(request.path.name, topic, start_s, end_s, films[YOU], suggestions, why, notes)
 
 

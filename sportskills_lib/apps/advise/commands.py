@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,58 +76,38 @@ def advise(
     The page opens without a network: your clip beside the suggested ones, each with what its coach
     says, where it is from, and how likely it is to help, where the run's 04 was calibrated.
     """
-    _check_targets(video, to, json_)
     from sportskills_lib.apps.advise.advise import AdviceRequest, advise, as_rows
-    from sportskills_lib.formats.files import write_whole
-    from sportskills_lib.runs.artifacts import write_json
+    from sportskills_lib.formats.files import room_for_file, write_whole
     from sportskills_lib.runs.errors import full_disk_named
 
+    room_for_file(to, "--to", others=[video])
+    listed = Path(json_) if json_ not in (None, "-") else None
+    if listed:
+        room_for_file(listed, "--json", others=[video, to])
     request = AdviceRequest(video, run, sport, skill, start, end, top, shortlist, encoder, served)
     with full_disk_named(to.parent):
         view = advise(request, lambda line: typer.echo(line, err=True))
-        page = view.page()
-        to.parent.mkdir(parents=True, exist_ok=True)
+        page, rows = view.page(), as_rows(view)
+        text = json.dumps(rows, indent=2) + "\n"
         write_whole(to, page)
-        if json_ not in (None, "-"):
-            Path(str(json_)).parent.mkdir(parents=True, exist_ok=True)
-            write_json(Path(str(json_)), as_rows(view))
+        if listed:
+            write_whole(listed, text)
     if json_ == "-":
-        sys.stdout.write(json.dumps(as_rows(view), indent=2) + "\n")
+        sys.stdout.write(text)
     else:
-        _show(as_rows(view), to, len(page))
+        _show(rows, to, len(page))
     if view.why:
         typer.echo(f"nothing fits: {view.why}", err=True)
         raise typer.Exit(NOTHING_FITS)
 
 
-def _check_targets(video: Path, to: Path, json_: str | None) -> None:
-    """ValueError where the page or the list would fall on something that is not ours to write."""
-    for option, path in (
-        ("--to", to),
-        ("--json", Path(json_) if json_ not in (None, "-") else None),
-    ):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ValueError(f"{option} {path} is a folder: name the file to write")
-        folder = next(each for each in path.absolute().parents if each.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ValueError(
-                f"{option} {path} cannot be written: {folder} is no folder of yours, name another"
-            )
-        if path.exists() and video.exists() and path.samefile(video):
-            raise ValueError(f"{option} {path} is the video itself: name another file")
-    if json_ not in (None, "-") and Path(str(json_)).absolute() == to.absolute():
-        raise ValueError(f"--to and --json both name {to}: the page and the list are two files")
-
-
-def _show(rows: list[dict[str, object]], to: Path, size: int) -> None:
+def _show(rows: list[dict[str, Any]], to: Path, size: int) -> None:
     from sportskills_lib.plots.style import plain
 
     for row in rows:
-        probability = row["probability"]
-        percent = "" if probability is None else f"{100 * float(str(probability)):3.0f} %  "
+        sure = row["probability"]
+        percent = "" if sure is None else f"{100 * sure:3.0f} %  "
         span = f"{row['start_s']} to {row['end_s']} s"
-        narration = plain(str(row["narration"]), limit=100)
+        narration = plain(row["narration"], limit=100)
         typer.echo(f"{row['rank']:>2}  {percent}{row['video_id']} {span}  {narration}")
     typer.echo(f"{to} ({size / 1000:.0f} kB)")

@@ -52,34 +52,31 @@ class FitCheck:
 
 
 def measure_fit(
-    library: AdviceLibrary, cache: ContentStore | None, log: Callable[[str], None]
+    library: AdviceLibrary, cache: ContentStore, log: Callable[[str], None]
 ) -> FitCheck:
     """The margins of 04's validation learners; without them of the run's validation clips, against
     other channels.
     """
-    sports = sorted(set(library.clips["sport"]))
+    sports, clips = library.sports, library.clips
     if len(sports) < 2:
         return FitCheck(None, reason="the library has one sport, so there is none to compare with")
-    sport_N = np.array([sports.index(name) for name in library.clips["sport"]])
-    learners, vectors_VD = validation_learners(library, cache, log)
-    population = "validation learners"
-    own_V = np.array([sports.index(name) for name in learners["sport"]], int)
-    alike_VN = vectors_VD @ library.clip_ND.T
-    if not learners.height:
-        population, channels = "validation clips", library.clips["channel"].to_numpy()
-        is_val = (library.clips["split"].cast(pl.String) == "val").to_numpy()
+    population, learners = "validation learners", _validation_learners(library, cache, log)
+    if learners is not None:
+        sport_V, alike_VN = learners[0], learners[1] @ library.clip_ND.T
+    else:
+        population, channels = "validation clips", clips["channel"].to_numpy()
+        is_val = (clips["split"].cast(pl.String) == "val").to_numpy()
         rows = _spread_evenly(np.flatnonzero(is_val), MOST_CLIPS)
         if len(rows) < FEWEST:
             reason = f"the run has {len(rows)} validation clips; it takes {FEWEST}"
             return FitCheck(None, reason=reason)
-        own_V, alike_VN = sport_N[rows], library.clip_ND[rows] @ library.clip_ND.T
+        sport_V, alike_VN = clips["sport"].gather(rows), library.clip_ND[rows] @ library.clip_ND.T
         alike_VN[channels[rows][:, None] == channels[None]] = -1.0
-    nearest_VS = np.stack([alike_VN[:, sport_N == i].max(1) for i in range(len(sports))], axis=1)
+    sport_N, own = clips["sport"].to_numpy(), np.array(sports) == sport_V.to_numpy()[:, None]
+    nearest_VS = np.stack([alike_VN[:, sport_N == sport].max(1) for sport in sports], axis=1)
     margins = margins_of(nearest_VS)
-    own = np.eye(len(sports), dtype=bool)[own_V]
     threshold = least_margin(margins[own])
-    stopped = float((margins[~own] < threshold).mean())
-    return FitCheck(threshold, stopped, len(own_V), population)
+    return FitCheck(threshold, float((margins[~own] < threshold).mean()), len(own), population)
 
 
 def least_margin(margins: np.ndarray) -> float:
@@ -93,24 +90,21 @@ def least_margin(margins: np.ndarray) -> float:
     return float(np.sort(margins)[int(REFUSED * (len(margins) + 1)) - 1])
 
 
-def validation_learners(
-    library: AdviceLibrary, cache: ContentStore | None, log: Callable[[str], None]
-) -> tuple[pl.DataFrame, np.ndarray]:
-    """Rows (learner_id, sport) and vectors [V, D] of 04's validation learners whose sport has
-    clips; none if too few.
+def _validation_learners(
+    library: AdviceLibrary, cache: ContentStore, log: Callable[[str], None]
+) -> tuple[pl.Series, np.ndarray] | None:
+    """Sports [V] and vectors [V, D] of 04's validation learners whose sport has clips; None if too
+    few.
 
     Their vectors are kept: they are embedded once for a run's models.
     """
-    nobody = pl.DataFrame(schema={"learner_id": pl.String, "sport": pl.String})
-    nothing = np.zeros((0, library.clip_ND.shape[1]), np.float32)
     if library.retrieval is None:
-        return nobody, nothing
-    learners = library.retrieval.table("learners").with_row_index("row")
+        return None
+    everyone = library.retrieval.table("learners").with_row_index("row").sort("learner_id")
     is_val = pl.col("split").cast(pl.String) == "val"
-    has_clips = pl.col("sport").is_in(list(library.sports()))
-    learners = learners.filter(is_val & has_clips).sort("learner_id")
+    learners = everyone.filter(is_val & pl.col("sport").is_in(library.sports))
     if learners.height < FEWEST:
-        return nobody, nothing
+        return None
     learners = learners[_spread_evenly(np.arange(learners.height), MOST_LEARNERS)]
     path = library.retrieval.path("learner_frames.npy")
 
@@ -119,19 +113,14 @@ def validation_learners(
         frames = np.load(path, mmap_mode="r")[learners["row"].to_numpy()]
         return models.load_tower(library.tower).encode_frames(frames)
 
-    facts = (library.encoder, library.digests, learners["learner_id"].to_list())
-    return learners.select("learner_id", "sport"), cached(cache, path, ("check-1", *facts), embed)
+    facts = ("check-1", library.encoder, library.digests, learners["learner_id"].to_list())
+    return learners["sport"], cached(cache, path, facts, embed)
 
 
 def cached(
-    cache: ContentStore | None,
-    path: Path,
-    facts: tuple[Any, ...],
-    compute: Callable[[], np.ndarray],
+    cache: ContentStore, path: Path, facts: tuple[Any, ...], compute: Callable[[], np.ndarray]
 ) -> np.ndarray:
     """What the cache has for this file and these facts, else what ``compute`` gives."""
-    if cache is None:
-        return compute()
     key = cache.key(path, *facts)
     array = cache.get(key)
     if array is None:
@@ -141,8 +130,7 @@ def cached(
 
 
 def _spread_evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    count = min(len(rows), most)
-    return rows[np.linspace(0, len(rows) - 1, count).astype(int)] if count else rows
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
 
 
 def margins_of(nearest_VS: np.ndarray) -> np.ndarray:

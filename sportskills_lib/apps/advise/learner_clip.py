@@ -8,23 +8,22 @@ crashes or hangs costs a line with the reason.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib import video
+from sportskills_lib.config import PairingConfig
 from sportskills_lib.pairing import camera_motion, windows
 from sportskills_lib.plots.style import plain
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value, map_shards
 from sportskills_lib.video.frame_reader import read_spans
 
-VERSION = "learner-2"
+VERSION = "learner-3"
 LOOK_S = 0.5  # motion is measured over so long …
 STEP_S = 0.2  # … and so often
 # an end is left off where less moves than this share of what moves in the liveliest half second
@@ -33,211 +32,142 @@ STILL = 0.004  # of the picture moved across: below it nothing happens; ours
 LONGEST_FILE_S = (
     1800.0  # a longer film would not fit in memory at the rate at which motion is looked at
 )
-FACTS = {
-    "start_s": pl.Float64,
-    "end_s": pl.Float64,
-    "duration_s": pl.Float64,
-    "moved": pl.Float64,
-    "reason": pl.String,
-    "detail": pl.String,
-}
+Seconds = tuple[float, float]  # start and end
 
 
-class NoMotion(Exception):
-    """Nothing moves in the learner's video; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class ClipShape:
-    """How 02 read the run's clips: ``frames`` of ``size_px`` a side; motion is measured on a film
-    at ``signal_hz``.
-    """
-
-    frames: int
-    size_px: int
-    signal_hz: float
-    min_s: float
-    max_s: float
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> ClipShape:
-        """From the config in 02's manifest."""
-        return cls(
-            int(config["frames"]),
-            int(config["size_px"]),
-            float(config["signal_hz"]),
-            float(config["min_clip_s"]),
-            float(config["max_clip_s"]),
-        )
+class NothingFits(Exception):
+    """There is nothing to advise this learner; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class LearnerClip:
-    """The stretch of the file in which the skill is tried. ``moved``: share of the picture moved
-    across.
-    """
+    """The stretch of the file in which the skill is tried."""
 
     path: Path
     start_s: float
     end_s: float
-    duration_s: float
-    moved: float
+    duration_s: float  # of the whole file
     frames: np.ndarray  # uint8 [T, S, S, 3]
 
     @property
-    def span(self) -> tuple[float, float]:
+    def span(self) -> Seconds:
         """Start and end, in seconds."""
         return self.start_s, self.end_s
 
 
-@dataclass(frozen=True)
-class _Task:
-    path: Path
-    start_s: float | None
-    end_s: float | None
-    usual_s: float
-    shape: ClipShape
-
-
-def check_file(path: Path) -> None:
-    """ValueError when there is no such file, before anything is loaded."""
-    name = plain(str(path))
-    if not path.exists():
-        raise ValueError(f"{name} is not there: name the video of the learner")
-    if not path.is_file():
-        raise ValueError(f"{name} is no file: name one video of the learner")
-    if not os.access(path, os.R_OK):
-        raise ValueError(f"{name} may not be read by you: change its permissions, or copy it")
-    if not path.stat().st_size:
-        raise ValueError(f"{name} is empty: copy the video again")
-
-
-def check_span(start_s: float | None, end_s: float | None, shape: ClipShape) -> None:
-    """ValueError when the span that was asked for cannot be one of the run's clips."""
-    if (start_s is None) != (end_s is None):
+def check_span(start_s: float | None, end_s: float | None, config: PairingConfig) -> Seconds | None:
+    """The span that was asked for, if any; ValueError when it cannot be one of the run's clips."""
+    if start_s is None and end_s is None:
+        return None
+    if start_s is None or end_s is None:
         raise ValueError(
             "--start and --end go together: give both, or neither to have the action found"
         )
-    if start_s is None or end_s is None:
-        return
+    asked, least_s, most_s = (
+        f"--start {start_s:g} --end {end_s:g}",
+        config.min_clip_s,
+        config.max_clip_s,
+    )
     if not 0 <= start_s < end_s < float("inf"):
+        raise ValueError(f"{asked} is no span: seconds from 0, the end after the start")
+    if not least_s - 1e-6 <= end_s - start_s <= most_s + 1e-6:
         raise ValueError(
-            f"--start {start_s:g} --end {end_s:g} is no span: seconds from 0, the end after "
-            "the start"
-        )
-    if not shape.min_s - 1e-6 <= end_s - start_s <= shape.max_s + 1e-6:
-        raise ValueError(
-            f"--start {start_s:g} --end {end_s:g} is {end_s - start_s:.1f} s long, this run's "
-            f"clips {shape.min_s:g} to "
-            f"{shape.max_s:g} s: name the seconds in which the skill is tried, or leave both "
+            f"{asked} is {end_s - start_s:.1f} s long, this run's clips {least_s:g} to "
+            f"{most_s:g} s: name the seconds in which the skill is tried, or leave both "
             "out to have them found"
         )
+    return start_s, end_s
 
 
 def read_learner(
     path: Path,
-    shape: ClipShape,
+    config: PairingConfig,
     *,
-    start_s: float | None = None,
-    end_s: float | None = None,
+    cache: ContentStore,
+    span: Seconds | None = None,
     usual_s: float = 3.0,
-    cache: ContentStore | None = None,
     workers: int = 1,
     timeout_s: float = 600.0,
 ) -> LearnerClip:
-    """The learner's clip: of the span given, or of the ``usual_s`` seconds in which most moves.
+    """The learner's clip: of the span given, or of the ``usual_s`` seconds in which most moves,
+    with frames as ``config`` (of 02) asks for them. With a cache the file is decoded once.
 
-    ValueError for a file that is no video, too short, or without that span; NoMotion where none was
-    given and nothing moves. With a cache the file is decoded once.
+    ValueError for a file that is no video, too short, or without that span; NothingFits where none
+    was given and nothing moves.
     """
-    task = _Task(path, start_s, end_s, min(max(usual_s, shape.min_s), shape.max_s), shape)
-    key = cache.key(path, "learner", start_s, end_s, task.usual_s, shape, VERSION) if cache else ""
-    if (
-        cache
-        and (facts := cache.get(key)) is not None
-        and (frames := cache.get(key[::-1])) is not None
-    ):
-        return _learner(path, facts, frames)
-    (result,) = map_shards(
-        _look, [task], workers=workers, timeout_s=timeout_s, describe=_name, label="videos"
-    )
-    if result.value is None:
-        raise ValueError(
-            f"{plain(path.name)} cannot be read as video (its reader: {result.reason}, "
-            f"{result.detail}): name another"
+    usual_s = min(max(usual_s, config.min_clip_s), config.max_clip_s)
+    shape = (config.frames, config.size_px, config.signal_hz, config.min_clip_s)
+    keys = {
+        name: cache.key(path, name, span, usual_s, shape, VERSION) for name in ("times", "frames")
+    }
+    found = {name: cache.get(key) for name, key in keys.items()}
+    if found["times"] is None or found["frames"] is None:
+        look = partial(_look, span=span, usual_s=usual_s, config=config)
+        (result,) = map_shards(
+            look, [path], workers=workers, timeout_s=timeout_s, describe=_name, label="videos"
         )
-    row = result.table("facts").row(0, named=True)
-    if row["reason"] == "still":
-        raise NoMotion(row["detail"])
-    if row["reason"]:
-        raise ValueError(row["detail"])
-    facts, frames = (
-        np.array([row[name] for name in list(FACTS)[:4]]),
-        np.array(result.array("frames")),
-    )
-    if cache:
-        cache.put(key, facts)
-        cache.put(key[::-1], frames)
-    return _learner(path, facts, frames)
+        if result.value is None:
+            raise ValueError(
+                f"{plain(path.name)} cannot be read as video (its reader: {result.reason}, "
+                f"{result.detail}): name another"
+            )
+        if "failure" in result.value:
+            kind, words = result.table("failure").row(0)
+            raise NothingFits(words) if kind == NothingFits.__name__ else ValueError(words)
+        found = {name: np.array(result.array(name)) for name in keys}
+        for name, key in keys.items():
+            cache.put(key, found[name])
+    start_s, end_s, duration_s = found["times"].tolist()
+    return LearnerClip(path, start_s, end_s, duration_s, found["frames"])
 
 
-def _learner(path: Path, facts: np.ndarray, frames: np.ndarray) -> LearnerClip:
-    start_s, end_s, duration_s, moved = map(float, facts)
-    return LearnerClip(path, start_s, end_s, duration_s, moved, frames)
+def _name(path: Path) -> str:
+    return path.name
 
 
-def _name(task: _Task) -> str:
-    return task.path.name
-
-
-def _look(task: _Task) -> Value:
-    """In a worker: ``frames`` [T, S, S, 3] and one row ``facts``, whose reason is empty where all
-    is well.
+def _look(path: Path, *, span: Seconds | None, usual_s: float, config: PairingConfig) -> Value:
+    """In a worker: ``times`` (start, end, the file's length) and ``frames`` [T, S, S, 3], or
+    ``failure``, one row with the error's kind and words.
     """
-    shape = task.shape
-    facts: dict[str, Any] = dict.fromkeys(FACTS, 0.0) | {"reason": "", "detail": ""}
-    frames = np.empty((0, shape.size_px, shape.size_px, 3), np.uint8)
     try:
-        info = video.probe(task.path)
-        facts |= _span(info, task)
-        if not facts["reason"]:
-            span = (facts["start_s"], facts["end_s"])
-            (frames,) = read_spans(info, [span], shape.frames, shape.size_px)
-    except ValueError as error:
-        facts |= {"reason": "unreadable", "detail": f"{error}: name a video that plays"}
-    facts["detail"] = plain(facts["detail"], limit=500)  # a file's name may hold anything
-    return {"frames": frames, "facts": pl.DataFrame([facts], schema=FACTS)}
+        info = video.probe(path)
+        start_s, end_s = _span(info, span, usual_s, config)
+        (frames,) = read_spans(info, [(start_s, end_s)], config.frames, config.size_px)
+        return {"times": np.array([start_s, end_s, info.duration_s]), "frames": frames}
+    except video.UnreadableVideo as error:
+        failure = ("unreadable", plain(f"{error}: name a video that plays", limit=500))
+    except (ValueError, NothingFits) as error:
+        failure = (type(error).__name__, str(error))
+    return {"failure": pl.DataFrame([failure], schema=["kind", "words"], orient="row")}
 
 
-def _span(info: video.VideoInfo, task: _Task) -> dict[str, Any]:
-    """Start, end, length and motion, or the reason why there are none."""
-    name, length_s, shape = info.path.name, info.duration_s, task.shape
-    if length_s < shape.min_s:
-        detail = f"{name} lasts {length_s:.2f} s: a clip needs {shape.min_s:g} s at least"
-        return {"reason": "short", "detail": detail}
-    if task.start_s is not None and task.end_s is not None:
-        if task.end_s > length_s + 0.05:
-            detail = f"--end {task.end_s:g} is outside {name}, which lasts {length_s:.2f} s"
-            return {"reason": "outside", "detail": detail}
-        return {"start_s": task.start_s, "end_s": task.end_s, "duration_s": length_s}
+def _span(
+    info: video.VideoInfo, span: Seconds | None, usual_s: float, config: PairingConfig
+) -> Seconds:
+    """The span asked for, else that of the action; ValueError or NothingFits if there is none."""
+    name, length_s, least_s = plain(info.path.name), info.duration_s, config.min_clip_s
+    if length_s < least_s:
+        raise ValueError(f"{name} lasts {length_s:.2f} s: a clip needs {least_s:g} s at least")
+    if span is not None:
+        if span[1] > length_s + 0.05:
+            raise ValueError(f"--end {span[1]:g} is outside {name}, which lasts {length_s:.2f} s")
+        return span
     if length_s > LONGEST_FILE_S:
-        detail = (
+        raise ValueError(
             f"{name} lasts {length_s / 60:.0f} min: say with --start and --end where the "
             "skill is tried"
         )
-        return {"reason": "long", "detail": detail}
-    rate_hz = min(shape.signal_hz, info.fps)
+    rate_hz = min(config.signal_hz, info.fps)
     film = np.concatenate(list(video.stream_frames(info, rate_hz, camera_motion.SIDE_PX)))
-    start_s, end_s = find_action(film, rate_hz, info, usual_s=task.usual_s, min_s=shape.min_s)
+    start_s, end_s = find_action(film, rate_hz, info, usual_s=usual_s, min_s=least_s)
     moved = camera_motion.measure(film[round(start_s * rate_hz) : round(end_s * rate_hz) + 1]).moved
     if moved < STILL:
-        detail = (
+        raise NothingFits(
             f"nothing moves in {name} (the liveliest {end_s - start_s:.1f} s change "
             f"{100 * moved:.1f} % of the picture)"
             ": film the skill, or say with --start and --end where it is tried"
         )
-        return {"reason": "still", "detail": detail}
-    return {"start_s": start_s, "end_s": end_s, "duration_s": length_s, "moved": moved}
+    return start_s, end_s
 
 
 def find_action(

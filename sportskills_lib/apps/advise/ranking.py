@@ -9,7 +9,7 @@ encoder alone decides, and no probability is given; nor is one without 04's cali
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from sportskills_lib.apps.advise.fit_check import cached
 from sportskills_lib.apps.advise.learner_clip import LearnerClip
 from sportskills_lib.apps.advise.run_library import AdviceLibrary
 from sportskills_lib.formats.files import digest
-from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN, EncoderVectors
+from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN
 from sportskills_lib.retrieval.ranking.two_stage import (
     FIRST,
     FUSED,
@@ -52,7 +52,7 @@ class RankedClips:
 
 
 def embed(
-    library: AdviceLibrary, learner: LearnerClip, cache: ContentStore | None, log: Log
+    library: AdviceLibrary, learner: LearnerClip, cache: ContentStore, log: Log
 ) -> np.ndarray:
     """float32 [D]: the learner's clip by the run's encoder; kept, so that the model is loaded once
     per clip.
@@ -73,7 +73,7 @@ def rank(
     rows: np.ndarray,
     *,
     depth: int,
-    cache: ContentStore | None,
+    cache: ContentStore,
     log: Log,
     server: Server | None = None,
 ) -> RankedClips:
@@ -82,59 +82,40 @@ def rank(
     With a ``server`` the relevance model is asked there instead of being loaded. One that 04 gave
     no weight is not asked at all.
     """
-    stages = _stages(library, learner, learner_D, rows, cache, log, server)
-    row_of = {library.clips["clip_id"][row]: row for row in rows.tolist()}
-    rankings = stages.rankings(stages.shortlist([LEARNER], list(row_of), depth=depth))
-    system = FIRST if stages.second is None else FUSED
-    order = rankings.filter(pl.col("system") == system)["clip_id"]
-    best = np.array([row_of[clip_id] for clip_id in order], np.int64)
-    # a fused score is relative to its shortlist: the model's own says how likely a clip is to help
-    scored, calibration = (
-        (FIRST, library.encoder_calibration)
-        if stages.second is None
-        else (SECOND, library.relevance_calibration)
-    )
-    by_clip = dict(rankings.filter(system=scored).select("clip_id", "score").iter_rows())
-    probability = None
-    if calibration is not None:
-        probability = calibration.probability([by_clip[clip_id] for clip_id in order])
-    return RankedClips(
-        best,
-        library.clip_ND[best] @ learner_D,
-        probability,
-        _explain(library, stages, len(best)),
-        rankings,
-    )
-
-
-def _stages(
-    library: AdviceLibrary,
-    learner: LearnerClip,
-    learner_D: np.ndarray,
-    rows: np.ndarray,
-    cache: ContentStore | None,
-    log: Log,
-    server: Server | None,
-) -> TwoStage:
-    """Both stages for one learner; the second is None where it has no part in the order."""
-    vectors = EncoderVectors(
-        {LEARNER: learner_D}, library.vectors.clips, library.vectors.narrations
-    )
-    blend, choices = library.blend, library.choices
+    vectors, choices = replace(library.vectors, learners={LEARNER: learner_D}), library.choices
+    ids = library.clips["clip_id"].gather(rows)
+    blend = library.blend
     if blend is None:  # in units of the spread among the clips that may be suggested
-        ids = library.clips["clip_id"].gather(rows)
         blend, _ = vectors.blend(pl.DataFrame({"learner_id": LEARNER, "clip_id": ids}), UNCHOSEN)
     first = vectors.first_stage(blend)
     if choices is None or not choices.relevance_weight:
-        return TwoStage(first, None, 0.0)
-    score = partial(_score_shortlist, library, learner, cache, log, server)
-    return TwoStage(first, score, choices.relevance_weight)
+        stages, scored, calibration = TwoStage(first, None, 0.0), FIRST, library.encoder_calibration
+    else:
+        score = partial(_score_shortlist, library, learner, cache, log, server)
+        stages = TwoStage(first, score, choices.relevance_weight)
+        # a fused score is relative to its shortlist: the model's own says how likely a clip helps
+        scored, calibration = SECOND, library.relevance_calibration
+    rankings = stages.rankings(stages.shortlist([LEARNER], ids.to_list(), depth=depth))
+    order = rankings.filter(system=FIRST if stages.second is None else FUSED)["clip_id"]
+    best = _rows_of(library, order)
+    probability = None
+    if calibration is not None:
+        by_clip = dict(rankings.filter(system=scored).select("clip_id", "score").iter_rows())
+        probability = calibration.probability([by_clip[clip_id] for clip_id in order])
+    how = _explain(library, stages, len(best))
+    return RankedClips(best, library.clip_ND[best] @ learner_D, probability, how, rankings)
+
+
+def _rows_of(library: AdviceLibrary, clip_ids: pl.Series) -> np.ndarray:
+    """Rows of the library, int64 [K]."""
+    places = {clip_id: row for row, clip_id in enumerate(library.clips["clip_id"])}
+    return np.array([places[clip_id] for clip_id in clip_ids], np.int64)
 
 
 def _score_shortlist(
     library: AdviceLibrary,
     learner: LearnerClip,
-    cache: ContentStore | None,
+    cache: ContentStore,
     log: Log,
     server: Server | None,
     pairs: pl.DataFrame,
@@ -142,9 +123,7 @@ def _score_shortlist(
     """The relevance model's score of each clip of ``pairs`` [K], by a server or kept in the
     cache.
     """
-    rows = pairs.join(
-        library.clips.with_row_index("row"), on="clip_id", how="left", maintain_order="left"
-    )["row"].to_numpy()
+    rows = _rows_of(library, pairs["clip_id"])
     if server:
         return served_scores(library, learner, rows, log, server)
     clips = digest(pairs["clip_id"].to_list())
@@ -155,17 +134,14 @@ def _score_shortlist(
 
 def _explain(library: AdviceLibrary, stages: TwoStage, count: int) -> str:
     words = library.blend.narration_weight if library.blend else UNCHOSEN
-    text = f"the {library.encoder} encoder: {_percent(1 - words)} pictures, {_percent(words)} words"
+    shares = f"{100 * (1 - words):.0f} % pictures, {100 * words:.0f} % words"
+    text = f"the {library.encoder} encoder: {shares}"
     if library.choices is None:
         return text
     if stages.second is None:
         return f"{text}; 04's validation gave its relevance model no weight"
-    weight = _percent(stages.relevance_weight)
+    weight = f"{100 * stages.relevance_weight:.0f} %"
     return f"{text}; of the nearest {count}, {weight} the relevance model of 04"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def served_scores(
@@ -180,11 +156,10 @@ def served_scores(
     assert library.retrieval is not None
     config = library.retrieval.manifest["config"]
     log(f"comparing with {len(rows)} clips by {server.model} at {server.url}")
-    seen = seen_frames(learner.frames.shape[0], config["frames"])
-    own, texts = learner.frames[seen], library.clips["text"].to_list()
+    seen, texts = seen_frames(learner.frames.shape[0], config["frames"]), library.clips["text"]
     pairs = [
         (
-            own,
+            learner.frames[seen],
             np.asarray(library.frames[row])[seen],
             texts[row] if config["with_narration"] else None,
         )

@@ -33,7 +33,7 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
 
 ROOT = Path(cli.__file__).resolve().parents[1]
-SHAPE = learner_clip.ClipShape.of(PairingConfig().model_dump())
+SHAPE = PairingConfig()
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,14 @@ def serve(home: Path, tmp_path: Path) -> Path:
     path = tmp_path / "my 'serve' <b> & co.mp4"
     path.write_bytes((home / "data/raw/mine/lesson1.mp4").read_bytes())
     return path
+
+
+def keep(folder: Path) -> ContentStore:
+    return ContentStore(folder / "cache", limit_bytes=10**7)
+
+
+def read(path: Path, span: tuple[float, float] | None = None) -> learner_clip.LearnerClip:
+    return learner_clip.read_learner(path, SHAPE, span=span, cache=keep(path.parent), workers=0)
 
 
 def ask(path: Path, said: list[str] | None = None, **asked) -> advise_module.AdviceView:
@@ -75,11 +83,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 # ------------------------------------------------------------------------------------------ learner
 
 
-def test_a_clip_is_read_exactly_as_04_reads_a_learner(home: Path) -> None:
+def test_a_clip_is_read_exactly_as_04_reads_a_learner(home: Path, tmp_path: Path) -> None:
     path = home / "data/raw/mine/lesson1.mp4"
-    read = learner_clip.read_learner(path, SHAPE, start_s=0.3, end_s=2.8, workers=0)
+    found = learner_clip.read_learner(path, SHAPE, span=(0.3, 2.8), cache=keep(tmp_path), workers=0)
     item = ("take", str(path), ((0.3, 2.8),), SHAPE.frames, SHAPE.size_px)
-    assert np.array_equal(read.frames, read_take(item)["frames"][0])
+    assert np.array_equal(found.frames, read_take(item)["frames"][0])
 
 
 def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> N
     path = write_film(
         tmp_path / "a.mp4", np.concatenate([still, swing, still])
     )  # it moves from 6.0 to 8.5 s
-    found = learner_clip.read_learner(path, SHAPE, workers=0)
+    found = read(path)
     assert found.start_s == pytest.approx(6.0, abs=0.5) and found.end_s == pytest.approx(
         8.5, abs=0.5
     )
@@ -95,7 +103,7 @@ def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> N
         14.5, abs=0.05
     )
     two = np.concatenate([shot(5, 20, moves=True), shot(6, 40, moves=True)])  # a cut at 2.0 s
-    found = learner_clip.read_learner(write_film(tmp_path / "b.mp4", two), SHAPE, workers=0)
+    found = read(write_film(tmp_path / "b.mp4", two))
     assert (found.start_s >= 1.95 or found.end_s <= 2.05) and found.end_s - found.start_s <= 3.01
 
 
@@ -105,16 +113,14 @@ def test_what_cannot_be_a_learner_is_said_with_its_remedy(tmp_path: Path) -> Non
     short = write_film(tmp_path / "s.mp4", shot(1, 5, moves=True))
     still = write_film(tmp_path / "i.mp4", shot(1, 40, moves=False))
     with pytest.raises(ValueError, match="name a video that plays"):
-        learner_clip.read_learner(tmp_path / "t.mp4", SHAPE, workers=0)
+        read(tmp_path / "t.mp4")
     with pytest.raises(ValueError, match=r"lasts 0\.50 s"):
-        learner_clip.read_learner(short, SHAPE, workers=0)
+        read(short)
     with pytest.raises(ValueError, match=r"outside a\.mp4, which lasts 4\.00 s"):
-        learner_clip.read_learner(film, SHAPE, start_s=2.0, end_s=9.0, workers=0)
-    with pytest.raises(learner_clip.NoMotion, match="--start"):
-        learner_clip.read_learner(still, SHAPE, workers=0)
-    assert (
-        learner_clip.read_learner(still, SHAPE, start_s=0, end_s=2, workers=0).end_s == 2
-    )  # who says where, is believed
+        read(film, (2.0, 9.0))
+    with pytest.raises(learner_clip.NothingFits, match="--start"):
+        read(still)
+    assert read(still, (0, 2)).end_s == 2  # who says where, is believed
 
 
 # ------------------------------------------------------------------------------------------ library
@@ -122,7 +128,7 @@ def test_what_cannot_be_a_learner_is_said_with_its_remedy(tmp_path: Path) -> Non
 
 def test_sports_and_skills_are_found_however_they_are_spelt() -> None:
     made = run_library.open_library("t")
-    assert made.encoder == "image" and made.sports() == {"golf": 6, "tennis": 6}
+    assert made.encoder == "image" and made.sports == ["golf", "tennis"]
     assert set(run_library.choose_clips(made, "Tennis", None)["sport"]) == {"tennis"}
     assert run_library.choose_clips(made, "tennis", "Serve").height == 6
     assert run_library.choose_clips(made, None, None).height == 12
@@ -187,18 +193,18 @@ def toy_library(
     nothing = np.zeros((0, 0))
     return run_library.AdviceLibrary(
         "t", clips, nothing, clip_ND.astype(np.float32), EncoderVectors({}, {}, {}), Path(), "image",
-        {}, clips, Path(), None, (),
+        PairingConfig(), clips, {}, None, (),
     )  # fmt: skip
 
 
-def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
+def test_the_threshold_passes_19_of_20_and_tells_what_it_stops(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     centres = np.linalg.qr(rng.normal(size=(32, 32)))[0][:3]
     sports = [name for name in ("golf", "judo", "tennis") for _ in range(60)]
     vectors = np.repeat(centres, 60, axis=0) + 0.1 * rng.normal(size=(180, 32))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     made = toy_library(vectors, sports, ["val", "train", "test"] * 60)
-    check = fit_check.measure_fit(made, None, print)
+    check = fit_check.measure_fit(made, keep(tmp_path), print)
     assert check.count == 60 and check.threshold is not None and check.stopped > 0.95
     assert (
         fit_check.margin(made, vectors[0], "golf")
@@ -207,18 +213,20 @@ def test_the_threshold_passes_19_of_20_and_tells_what_it_stops() -> None:
     )
     noise = rng.normal(size=(180, 32))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    blind = fit_check.measure_fit(toy_library(noise, sports, ["val"] * 180), None, print)
+    blind = fit_check.measure_fit(toy_library(noise, sports, ["val"] * 180), keep(tmp_path), print)
     assert (
         blind.stopped < 0.2
     )  # where pictures tell nothing of the sport, it says that it stops next to nothing
     assert (
         "20"
-        in fit_check.measure_fit(toy_library(vectors, sports, ["train"] * 180), None, print).reason
+        in fit_check.measure_fit(
+            toy_library(vectors, sports, ["train"] * 180), keep(tmp_path), print
+        ).reason
     )
     assert (
         "one sport"
         in fit_check.measure_fit(
-            toy_library(vectors, ["golf"] * 180, ["val"] * 180), None, print
+            toy_library(vectors, ["golf"] * 180, ["val"] * 180), keep(tmp_path), print
         ).reason
     )
 
@@ -244,7 +252,7 @@ def test_learners_set_the_threshold_for_learners(
     seen: list[np.ndarray] = []
     tower = SimpleNamespace(encode_frames=lambda frames: seen.append(frames) or np.asarray(frames))
     monkeypatch.setattr(fit_check.models, "load_tower", lambda path: tower)
-    cache = ContentStore(tmp_path / "cache", limit_bytes=10**7)
+    cache = keep(tmp_path)
     by_clips, with_04 = fit_check.measure_fit(made, cache, print), replace(made, retrieval=stage)
     check = fit_check.measure_fit(with_04, cache, print)
     assert (check.count, check.population, by_clips.population) == (
@@ -284,17 +292,18 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
     )
     logistic = SimpleNamespace(probability=lambda scores: 1 / (1 + np.exp(-np.array(scores))))
     made = run_library.AdviceLibrary(
-        "t", clips, np.zeros((0, 0)), pictures, vectors, Path(), "image", {}, clips, Path(), None,
+        "t", clips, np.zeros((0, 0)), pictures, vectors, Path(), "image", PairingConfig(), clips, {}, None,
         ("x",), RankingChoices("image", Blend(0.0), 0.75), logistic,
     )  # fmt: skip
-    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((1, 8, 8, 3)))
+    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, np.zeros((1, 8, 8, 3)))
+    you.path.touch()
     scores = {"a": -1.0, "b": 2.0, "c": 0.5}  # the far one is not asked about
     monkeypatch.setattr(
         ranking,
         "relevance_scores",
         lambda made, you, pairs, *_: np.array([scores[x] for x in pairs["clip_id"]]),
     )
-    options = {"depth": 3, "cache": None, "log": print}
+    options = {"depth": 3, "cache": keep(tmp_path), "log": print}
     ranked = ranking.rank(made, you, np.ones(1), np.arange(4), **options)
     assert ranked.rows.tolist() == [1, 2, 0]  # the relevance model's weight is 0.75
     assert ranked.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)
@@ -332,9 +341,7 @@ def test_a_server_scores_and_what_it_does_not_answer_stands_last(
         np.arange(3 * 4 * 8 * 8 * 3, dtype=np.uint8),
     )
     made = SimpleNamespace(retrieval=stage, clips=clips, frames=frames.reshape(3, 4, 8, 8, 3))
-    you = learner_clip.LearnerClip(
-        tmp_path / "you.mp4", 0, 1, 1, 1, np.zeros((4, 8, 8, 3), np.uint8)
-    )
+    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, np.zeros((4, 8, 8, 3), np.uint8))
     server, told = served.Server("http://127.0.0.1:1/v1", "coach"), list[str]()
 
     def answers(self, pairs):
@@ -462,15 +469,15 @@ def test_a_clip_of_another_sport_is_not_advised(
 def test_errors_name_the_remedy_and_load_no_torch(serve: Path, tmp_path: Path, home: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     cases = [
-        (["nowhere.mp4"], "is not there"),
+        (["nowhere.mp4"], "is no file"),
         ([str(tmp_path)], "is no file"),
-        ([str(serve), "--run", "none"], "there are: t"),
+        ([str(serve), "--run", "none"], "reproduce --run none"),
         ([str(serve), "--run", "t", "--sport", "quidditch"], "it has golf, tennis"),
         ([str(serve), "--run", "t", "--start", "2"], "go together"),
         ([str(serve), "--run", "t", "--start", "5", "--end", "2"], "is no span"),
         ([str(serve), "--run", "t", "--start", "0", "--end", "12"], "1 to 10 s"),
         ([str(serve), "--run", "t", "--to", str(tmp_path)], "is a folder"),
-        ([str(serve), "--run", "t", "--to", str(serve)], "the video itself"),
+        ([str(serve), "--run", "t", "--to", str(serve)], "another file of this command"),
         ([str(tmp_path / "text.mp4"), "--run", "t"], "name a video that plays"),
     ]
     script = (
