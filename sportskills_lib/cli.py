@@ -63,22 +63,27 @@ app = typer.Typer(
 )
 
 app.add_typer(audit_commands.app, name="audit")
-app.command(
-    "export",
-    epilog="Example: sportskills export --run mine --to shards --format webdataset --split train",
-)(export_commands.export)
-app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.add_typer(fetch_commands.taxonomy_app, name="taxonomy")
-app.command("advise", epilog=advise_commands.EPILOG)(advise_commands.advise)
-app.command(epilog=sweep_commands.SWEEP_EPILOG)(sweep_commands.sweep)
-app.command(epilog=sweep_commands.STUDY_EPILOG)(sweep_commands.study)
-app.command(epilog=sweep_commands.PLAN_EPILOG)(sweep_commands.plan)
 app.add_typer(rate_commands.app, name="rate")
-app.command("inspect", epilog=rate_commands.INSPECT_EPILOG)(rate_commands.inspect)
-app.command(epilog="Example: sportskills fetch --sport judo --search --to data/raw/judo")(
-    fetch_commands.fetch
-)
+EXPORT = "Example: sportskills export --run mine --to shards --format webdataset --split train"
+FETCH = "Example: sportskills fetch --sport judo --search --to data/raw/judo"
+for command, epilog in {
+    export_commands.export: EXPORT,
+    compare.compare: compare.EPILOG,
+    advise_commands.advise: advise_commands.EPILOG,
+    sweep_commands.sweep: sweep_commands.SWEEP_EPILOG,
+    sweep_commands.study: sweep_commands.STUDY_EPILOG,
+    sweep_commands.plan: sweep_commands.PLAN_EPILOG,
+    rate_commands.inspect: rate_commands.INSPECT_EPILOG,
+    fetch_commands.fetch: FETCH,
+}.items():
+    app.command(epilog=epilog)(command)
 
+# files that stand for a folder
+LISTS = {
+    "--source": (".csv", ".tsv", ".parquet"),
+    "--learners": (".csv", ".parquet", ".jsonl", ".json"),
+}
 Run = Annotated[
     str, typer.Option("--run", help="Name of the run: a folder below data/runs and reports.")
 ]
@@ -181,10 +186,10 @@ def reproduce(
     )
     if plan:
         sweep_commands.show_plan(run, preset, settings, only or from_stage, only or until)
-        return
-    pipeline.reproduce(
-        run, preset, settings=settings, from_stage=from_stage, only=only, until=until
-    )
+    else:
+        pipeline.reproduce(
+            run, preset, settings=settings, from_stage=from_stage, only=only, until=until
+        )
 
 
 @app.command(epilog="Example: sportskills status --run mine")
@@ -194,19 +199,11 @@ def status(run: Run = "demo") -> None:
     """
     from sportskills_lib.runs.pipeline import earlier_version_note, overview
 
-    rows, entries = overview(run), list[tuple[str, list[str]]]()
-    if sys.stdout.isatty():
-        for row in rows:
-            state = " · ".join(filter(None, (row.state, row.finished, row.took)))
-            entries.append((row.stage, [state, row.facts, row.why]))
-        _print_grid(entries)
-        return
+    rows = overview(run)
     width = max(len(row.state) for row in rows)
     for row in rows:
-        head = f"{row.stage:<14} {row.state:<{width}}  {row.finished:<16} {row.took:>9}"
-        typer.echo(f"{head}  {row.facts}".rstrip())
-        if row.why:
-            typer.echo(f"{'':<14} {row.why}")
+        head = f"{row.state:<{width}}  {row.finished:<16} {row.took:>9}  {row.facts}"
+        _print_lines(row.stage, head.rstrip(), row.why)
     if note := earlier_version_note(run, rows):
         typer.echo(note)
 
@@ -241,16 +238,11 @@ def doctor() -> None:
     from sportskills_lib.runs.doctor import examine
 
     facts = examine()
-    if sys.stdout.isatty():
-        marked = [(f"{'!' if fact.remedy else ' '} {fact.name}", fact) for fact in facts]
-        _print_grid(
-            [(name, [fact.value, fact.remedy and f"→ {fact.remedy}"]) for name, fact in marked]
-        )
-    else:
-        for fact in facts:
-            typer.echo(f"{'!' if fact.remedy else ' '} {fact.name:<16} {fact.value}")
-            if fact.remedy:
-                typer.echo(f"  {'':<16} → {fact.remedy}")
+    for fact in facts:
+        if fact.remedy:
+            _print_lines(f"! {fact.name}", fact.value, f"→ {fact.remedy}")
+        else:
+            _print_lines(f"  {fact.name}", fact.value)
     if any(fact.remedy for fact in facts):
         raise typer.Exit(1)
 
@@ -276,43 +268,25 @@ def probe(
         )
 
 
-def _print_grid(rows: list[tuple[str, list[str]]]) -> None:
-    """Names, and their lines beside them, wrapped to the terminal: whole at any width.
-
-    For terminals alone; pipes get one plain line per row. Nothing in a text is taken for markup or
-    for a terminal's commands.
-    """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_lines(name: str, *lines: str) -> None:
+    """A name and the lines beside it, less empty ones; none can command the terminal."""
     from sportskills_lib.formats.files import escape_unprintable
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, lines in rows:
-        text = "\n".join(escape_unprintable(line) for line in lines if line)
-        grid.add_row(Text(escape_unprintable(name), style="bold"), Text(text))
-    Console().print(grid)
+    for place, line in enumerate(filter(None, lines)):
+        typer.echo(f"{'' if place else name:<18} {escape_unprintable(line)}")
 
 
 def _existing(path: Path, option: str) -> str:
-    """The folder as the notebooks name it: relative to the workspace where it lies in it, absolute
-    otherwise.
+    """The folder (or list) as the notebooks name it: relative to the workspace where it lies in it,
+    absolute otherwise.
     """
     from sportskills_lib.runs.artifacts import workspace
 
     folder, home = path.expanduser().resolve(), workspace().resolve()
-    lists = {
-        "--source": (".csv", ".tsv", ".parquet"),
-        "--learners": (".csv", ".parquet", ".jsonl", ".json"),
-    }
-    if folder.suffix.lower() in lists.get(option, ()) and folder.is_file():
-        return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
-    if not folder.is_dir():
+    is_list = folder.is_file() and folder.suffix.lower() in LISTS[option]
+    if not (is_list or folder.is_dir()):
         raise ValueError(f"{option} {path} is no folder: name an existing one")
-    if not any(folder.iterdir()):
+    if not (is_list or any(folder.iterdir())):
         raise ValueError(f"{option} {path} is empty: nothing can be read from it")
     return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
 

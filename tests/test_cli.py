@@ -314,14 +314,10 @@ def test_doctor_names_facts_and_remedies(call, monkeypatch: pytest.MonkeyPatch) 
     assert ended.code == 1 and re.search(r"! packages +1 of 2 as locked\n +→ run make", ended.out)
 
 
-def test_a_grid_is_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    facts = "clips 4, dropped: " + "video_of_some_stranger[bold]\x1b[31m" * 3
-    cli._print_grid([("02_pairing", ["complete · 2026-11-30", facts]), ("03_encoder", ["not run"])])
+def test_lines_stand_beside_their_name_and_command_no_terminal(capsys) -> None:
+    cli._print_lines("02_pairing", "complete", "", "dropped: some_stranger[bold]\x1b[31m")
     out = capsys.readouterr().out
-    assert max(map(len, out.splitlines())) <= 40 and "\x1b" not in out
-    whole = "".join(line[12:].rstrip() for line in out.splitlines())
-    assert whole.count("video_of_some_stranger[bold]") == 3 and "03_encoder" in out
+    assert out == f"02_pairing{' ' * 9}complete\n{' ' * 19}dropped: some_stranger[bold]\\x1b[31m\n"
 
 
 def test_doctor_compares_packages_with_the_lock(toy_workspace: Path) -> None:
