@@ -83,6 +83,18 @@ class Sweep(BaseModel):
         return [name for name in STAGES[STAGES.index(self.stage) :] if name not in self.left_out]
 
     @property
+    def judged(self) -> bool:
+        """Whether members differ in 04, so that what is compared are its rankings, by coaches'
+        grades.
+        """
+        return self.stage == RETRIEVAL
+
+    @property
+    def labels(self) -> list[str]:
+        """The points of the sweep, in order; the first is what the others are compared with."""
+        return list(dict.fromkeys(member.label for member in self.members))
+
+    @property
     def folder(self) -> Path:
         """data/sweeps/<name>: the list of members, what became of them, their logs, the tables."""
         return sweep_folder(self.name)

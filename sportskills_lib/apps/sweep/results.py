@@ -7,14 +7,13 @@ intervals are 05's (videos resampled within sport), with seeds averaged per quer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.apps.sweep.grid import RETRIEVAL, Member, Sweep, sweep_folder
+from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
 from sportskills_lib.apps.sweep.members import DONE, WAITING, states
 from sportskills_lib.evaluation import comparisons, feedback, recall, summary
 from sportskills_lib.formats.files import digest
@@ -32,87 +31,65 @@ JUDGED = "judged"
 ARM = ["encoder", "training"]
 
 
-class SweepView(Sweep):
-    """A sweep on disk, and the number that is looked at: a metric of 05's scores in one direction
-    and scope.
-    """
-
-    metric: str
-    direction: str
-    scope: str
-
-    @property
-    def judged(self) -> bool:
-        """Whether members differ in 04, so that what is compared are its rankings, by coaches'
-        grades.
-        """
-        return self.stage == RETRIEVAL
-
-    @property
-    def labels(self) -> list[str]:
-        """The points of the sweep, in order; the first is what the others are compared with."""
-        return list(dict.fromkeys(member.label for member in self.members))
-
-    def done(self, label: str | None = None) -> list[Member]:
-        """The members (of one point) that have numbers."""
-        known = states(self.name)
-        return [
-            member
-            for member in self.members
-            if label in (None, member.label)
-            and known.get(member.run, {}).get("state") == DONE
-            and artifacts.is_complete(member.run, EVALUATION)
-        ]
-
-
-def open_sweep(
-    name: str,
-    *,
-    metric: str = recall.SINGLE,
-    direction: str = "text_to_video",
-    scope: str = "within_sport",
-) -> SweepView:
-    """The sweep of that name; ValueError when none was begun. One of 04 is looked at by nDCG."""
+def open_sweep(name: str) -> Sweep:
+    """The sweep of that name; ValueError when none was begun."""
     path = sweep_folder(name) / "sweep.json"
     if not path.is_file():
         raise ValueError(
             f"there is no sweep {name!r}: `sportskills sweep --help` shows how one is made"
         )
-    notes = json.loads(path.read_text())
-    if notes["stage"] == RETRIEVAL:
-        metric, direction, scope = feedback.NDCG, "learner_to_clip", "pools"
-    number = {"metric": metric, "direction": direction, "scope": scope}
-    return SweepView.model_validate(notes | number)
+    return Sweep.model_validate_json(path.read_text())
 
 
-def describe(found: SweepView) -> str:
+def done(found: Sweep, label: str | None = None) -> list[Member]:
+    """The members (of one point) that have numbers."""
+    known = states(found.name)
+    return [
+        member
+        for member in found.members
+        if label in (None, member.label)
+        and known.get(member.run, {}).get("state") == DONE
+        and artifacts.is_complete(member.run, EVALUATION)
+    ]
+
+
+def describe(found: Sweep) -> str:
     """What was swept, over which base, and how many members have numbers."""
     return (
-        f"{found.title or found.name}: {len(found.done())} of {len(found.members)} members have "
+        f"{found.title or found.name}: {len(done(found))} of {len(found.members)} members have "
         f"numbers; base run {found.base}, preset {found.preset}; members ran "
         f"{', '.join(found.stages)}."
+    )
+
+
+def metric_shown(found: Sweep) -> str:
+    """The number that the tables and the figure are about."""
+    return (
+        f"{feedback.NDCG} over the test learners, each system ranking the candidates that coaches "
+        "judged"
+        if found.judged
+        else f"{recall.SINGLE} over sports (macro), text → video, within sport"
     )
 
 
 # ------------------------------------------------------------------------------------------- tables
 
 
-def recalls(found: SweepView) -> pl.DataFrame:
+def recalls(found: Sweep) -> pl.DataFrame:
     """A row for each member with numbers, encoder and training: the macro mean over sports with its
     interval; of a sweep of 04 the mean of every system over the test learners.
     """
     parts = [pl.DataFrame(schema=_RECALLS)]
-    for member in found.done():
+    for member in done(found):
         stage = artifacts.open_stage(member.run, EVALUATION)
         if found.judged:
-            grades = stage.table("feedback").filter(metric=found.metric)
-            rows = stage.table("feedback_retrieval").filter(metric=found.metric)
+            grades = stage.table("feedback").filter(metric=feedback.NDCG)
+            rows = stage.table("feedback_retrieval").filter(metric=feedback.NDCG)
             rows = rows.with_columns(
                 encoder=pl.lit(JUDGED), training="system", chance=grades["chance"].mean()
             )
         else:
-            number = {"metric": found.metric, "direction": found.direction, "scope": found.scope}
-            rows = stage.table("per_sport_recall").filter(sport=summary.MEAN, **number)
+            rows = summary.of_figure(stage.table("per_sport_recall")).filter(sport=summary.MEAN)
         parts.append(_add_member(rows, member).select(list(_RECALLS)).cast(_RECALLS))  # type: ignore[arg-type]
     return pl.concat(parts)
 
@@ -137,12 +114,12 @@ def _add_member(rows: pl.DataFrame, member: Member) -> pl.DataFrame:
     return rows.with_columns(**names, seed=pl.lit(member.seed or 0, pl.Int64))
 
 
-def shortlists(found: SweepView) -> pl.DataFrame:
+def shortlists(found: Sweep) -> pl.DataFrame:
     """05's table over depth and weight of every member with its run, label and seed; empty where
     nothing is judged.
     """
     parts = [pl.DataFrame(schema=_SHORTLISTS)]
-    for member in found.done() if found.judged else []:
+    for member in done(found) if found.judged else []:
         table = artifacts.open_stage(member.run, EVALUATION).table("shortlist_depth")
         parts.append(_add_member(table, member))
     return pl.concat(parts, how="diagonal")
@@ -151,7 +128,7 @@ def shortlists(found: SweepView) -> pl.DataFrame:
 _SHORTLISTS = {"run": pl.String, "label": pl.String, "seed": pl.Int64, "varied": pl.String}
 
 
-def member_table(found: SweepView, measured: pl.DataFrame) -> pl.DataFrame:
+def member_table(found: Sweep, measured: pl.DataFrame) -> pl.DataFrame:
     """One row a member: its parameters, state, each arm's mean recall with its interval, seconds,
     error and log.
     """
@@ -172,7 +149,7 @@ def member_table(found: SweepView, measured: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _manifest_facts(found: SweepView, run: str) -> dict[str, Any]:
+def _manifest_facts(found: Sweep, run: str) -> dict[str, Any]:
     """Seconds of each stage that the member executed, and the commit of the last of them (+: with
     changes on top).
     """
@@ -234,7 +211,7 @@ def failures(table: pl.DataFrame) -> pl.DataFrame:
 # -------------------------------------------------------------------------------------- differences
 
 
-def _scores(found: SweepView, members: Sequence[Member]) -> pl.DataFrame:
+def _scores(found: Sweep, members: Sequence[Member]) -> pl.DataFrame:
     """05's scores of these members' queries, ``seed`` that of the member, with run and label."""
     name = "feedback" if found.judged else "recall"
     parts = [
@@ -244,43 +221,42 @@ def _scores(found: SweepView, members: Sequence[Member]) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def arm_differences(found: SweepView, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+def arm_differences(found: Sweep, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """The comparisons of 05 within each point, its seeds averaged per query: those of
     :func:`comparisons.headline`, or of a sweep of 04 those of :func:`feedback.differences`.
     """
     parts = []
     for label in found.labels:
-        if members := found.done(label):
+        if members := done(found, label):
             scores = _scores(found, members).drop("run", "label")
-            if found.judged:
-                scores = scores.filter(metric=found.metric)
-                gaps = feedback.differences(scores, draws=draws, seed=seed)
-            else:
-                gaps = comparisons.headline(scores, draws=draws, seed=seed)
+            gaps = (
+                feedback.differences(scores, draws=draws, seed=seed)
+                if found.judged
+                else comparisons.headline(scores, draws=draws, seed=seed)
+            )
             names = {"label": pl.lit(label), "seeds": pl.lit(len(members))}
             parts.append(gaps.with_columns(**names).select("label", *gaps.columns, "seeds"))
     return pl.concat(parts) if parts else pl.DataFrame(schema={"label": pl.String})
 
 
-def point_differences(found: SweepView, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+def point_differences(found: Sweep, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
     """Every point minus the first one, for each arm that both trained: paired over queries, on the
     seeds both have.
     """
     rows = []
     first, *others = found.labels
     for label in others:
-        points = found.done(first), found.done(label)
+        points = done(found, first), done(found, label)
         seeds = set.intersection(*({member.seed for member in point} for point in points))
         members = [member for member in (*points[0], *points[1]) if member.seed in seeds]
         if not members:
             continue
-        scores = _scores(found, members).filter(metric=found.metric)
+        scores = _scores(found, members)
         if found.judged:
             scores = scores.with_columns(encoder=pl.lit(JUDGED), training="system")
+            scores = scores.filter(metric=feedback.NDCG)
         else:
-            scores = recall.split_system(scores).filter(
-                direction=found.direction, scope=found.scope
-            )
+            scores = summary.of_figure(recall.split_system(scores))
         for arm, part in sorted(scores.partition_by(ARM, as_dict=True).items()):
             part = part.with_columns(system="label").select(tables.Scores.column_names())
             stratum = None if found.judged else "sport"  # every learner counts once
@@ -310,14 +286,14 @@ _POINTS = {
 # --------------------------------------------------------------------------------------------- keep
 
 
-def keep_tables(found: SweepView, **frames: pl.DataFrame) -> None:
+def keep_tables(found: Sweep, **frames: pl.DataFrame) -> None:
     """Each table as Parquet and CSV in data/sweeps/<sweep>."""
     for name, frame in frames.items():
         frame.write_csv(found.folder / f"{name}.csv")
         frame.write_parquet(found.folder / f"{name}.parquet")
 
 
-def keep_figure(found: SweepView, name: str, figure: Figure | None) -> Figure | str:
+def keep_figure(found: Sweep, name: str, figure: Figure | None) -> Figure | str:
     """The figure as PNG, SVG and PDF beside the tables; returns it to be shown, or a sentence where
     there is none.
     """

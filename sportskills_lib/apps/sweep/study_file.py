@@ -228,14 +228,9 @@ source videos within sport; ± is the standard deviation over seeds.
 """
 
 
-def _section(listed: StudySweep, found: results.SweepView, place: Path) -> Iterator[str]:
+def _section(listed: StudySweep, found: Sweep, place: Path) -> Iterator[str]:
     """The sweep's heading, table over seeds, paired differences, figures and settings."""
-    how = (
-        "the test learners, each system ranking the candidates that coaches judged"
-        if found.judged
-        else f"sports (macro), {found.direction}, {found.scope}"
-    )
-    yield f"\n## {found.title}\n\nMean of {found.metric} over {how}.\n"
+    yield f"\n## {found.title}\n\nMean of {results.metric_shown(found)}.\n"
     yield markdown(results.spoken(results.over_seeds(results.recalls(found))))
     if len(found.labels) == 1:
         differences, title = results.arm_differences(found), "Arms against each other"
@@ -260,11 +255,11 @@ def _words(settings: Settings) -> str:
     return " ".join(f"`{number}.{name}={value!r}`" for number, name, value in pairs) or "none"
 
 
-def _write_figures(listed: StudySweep, found: results.SweepView, place: Path) -> None:
+def _write_figures(listed: StudySweep, found: Sweep, place: Path) -> None:
     """05's figures and tables over several runs, where the list asks for them; none while a member
     has no numbers.
     """
-    runs = [member.run for member in found.done()]
+    runs = [member.run for member in results.done(found)]
     if len(runs) < len(found.members):
         return
     if listed.together:

@@ -247,7 +247,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base: str, toy_worksp
 
 
 @pytest.fixture
-def found(base: str, monkeypatch: pytest.MonkeyPatch) -> results.SweepView:
+def found(base: str, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """A sweep whose four members are complete, made in this process."""
     sweep = sweep_of(base, "loss=info_nce,siglip", seeds=2)
     members.prepare(sweep)
@@ -258,7 +258,7 @@ def found(base: str, monkeypatch: pytest.MonkeyPatch) -> results.SweepView:
     return results.open_sweep("s")
 
 
-def test_seeds_are_taken_together_with_their_spread(found: results.SweepView) -> None:
+def test_seeds_are_taken_together_with_their_spread(found: Sweep) -> None:
     over = results.over_seeds(results.recalls(found))
     row = over.filter(
         (pl.col("label") == "loss=info_nce") & (pl.col("training") == "narrations")
@@ -272,7 +272,7 @@ def test_seeds_are_taken_together_with_their_spread(found: results.SweepView) ->
     assert words["image:narrations"][0] == "0.708 ± 0.059 (n = 2)"
 
 
-def test_differences_are_paired_between_arms_and_between_points(found: results.SweepView) -> None:
+def test_differences_are_paired_between_arms_and_between_points(found: Sweep) -> None:
     arms = results.arm_differences(found, draws=50)
     row = arms.filter(baseline="activity_skill", training="narrations", encoder="image")
     assert row["kind"].to_list() == ["difference", "ratio"] * 2 and set(row["seeds"]) == {2}
@@ -287,7 +287,7 @@ def test_differences_are_paired_between_arms_and_between_points(found: results.S
     assert set(points["baseline"]) == {"loss=info_nce"} and set(points["seeds"]) == {2}
 
 
-def test_only_seeds_that_both_points_have_are_compared(found: results.SweepView) -> None:
+def test_only_seeds_that_both_points_have_are_compared(found: Sweep) -> None:
     lost = next(m.run for m in found.members if m.label == "loss=siglip" and m.seed == 1)
     shutil.rmtree(artifacts.run_folder(lost) / STAGES[4])
     points = results.point_differences(found, draws=50)
@@ -295,7 +295,7 @@ def test_only_seeds_that_both_points_have_are_compared(found: results.SweepView)
     assert results.member_table(found, results.recalls(found)).height == 4
 
 
-def test_the_figure_shows_every_point_and_tables_are_kept(found: results.SweepView) -> None:
+def test_the_figure_shows_every_point_and_tables_are_kept(found: Sweep) -> None:
     measured = results.recalls(found)
     figure = figures.points_figure(found, measured)
     assert figure is not None
@@ -325,7 +325,7 @@ def test_shortlists_are_drawn_a_line_a_point() -> None:
 
 
 def test_the_sweeps_notebook_makes_the_page(
-    found: results.SweepView, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+    found: Sweep, toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("SPORTSKILLS_HOME", str(toy_workspace))
