@@ -27,16 +27,6 @@ from sportskills_lib.runs.artifacts import STAGES
 from sportskills_lib.runs.errors import RunError, short_path
 from sportskills_lib.runs.pipeline import Say, Settings
 
-COPIED = (
-    "members.csv",
-    "over_seeds.csv",
-    "arm_differences.csv",
-    "point_differences.csv",
-    "sweep.png",
-    "shortlist_depth.csv",
-    "shortlist_depth.png",
-)
-
 
 def settings_by_stage(values: dict[str, Any]) -> Settings:
     """``{"03.loss": "siglip"}`` by stage; ValueError for a setting that the stage does not have."""
@@ -98,11 +88,11 @@ def read(
     path = file or artifacts.workspace() / "notebooks" / "study.toml"
     if not path.is_file():
         raise ValueError(f"there is no list of sweeps {short_path(path)}: name one with --file")
-    chosen = {"base": base, "preset": preset}
-    chosen = {name: value for name, value in chosen.items() if value}
+    given = {"base": base, "preset": preset}
     try:
         text = tomllib.loads(path.read_text(encoding="utf-8"))
-        study = StudyList.model_validate({"name": path.stem} | text | chosen)
+        text |= {name: value for name, value in given.items() if value}
+        study = StudyList.model_validate({"name": path.stem} | text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{short_path(path)}: {error}") from None
     except ValidationError as error:
@@ -115,8 +105,7 @@ def read(
     for name in wanted:
         if name not in names:
             raise ValueError(f"the study has no sweep {name}: {did_you_mean(name, names)}")
-    sweeps = [each for name, each in names.items() if name in wanted]
-    return study.model_copy(update={"sweep": sweeps})
+    return study.model_copy(update={"sweep": [names[name] for name in wanted]})
 
 
 # --------------------------------------------------------------------------------------------- plan
@@ -205,71 +194,57 @@ def copy(study: StudyList, sweeps: list[Sweep], folder: Path) -> None:
     ``reports/`` and data/sweeps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    page = [_HEAD.format(base=study.base)]
+    page = [_HEAD.format(base=study.base, name=study.name)]
     for listed, sweep in zip(study.sweep, sweeps, strict=True):
         place = folder / sweep.name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        for name in COPIED:
-            if (sweep.folder / name).is_file():
-                shutil.copyfile(sweep.folder / name, place / name)
-        found = results.open_sweep(sweep.name)
-        _write_figures(listed, found, place)
-        page += _section(listed, found, place)
+        for path in (*sweep.folder.glob("*.csv"), *sweep.folder.glob("*.png")):
+            shutil.copyfile(path, place / path.name)
+        _write_figures(listed, sweep, place)
+        page += _section(sweep, place)
     write_whole(folder / "README.md", "\n".join(page).rstrip() + "\n")
 
 
 _HEAD = """# The study, as it was run
 
 Written by `make study` over run `{base}`; do not edit it. Demo figures are demo figures, never results about sport.
-Every number comes from the CSV files beside it: `members.csv` names runs, seeds, seconds and commits; a member's
-settings are in `data/runs/<run>/run.json` and in the manifests of its stages. Intervals are 95 %, from resampling
+Every number comes from the CSV files beside it: `members.csv` names runs, seeds, seconds and commits. What a sweep
+varies is in `{name}.toml`; a member's whole settings are in `data/runs/<run>/run.json`. Intervals are 95 %, from resampling
 source videos within sport; ± is the standard deviation over seeds.
 """
 
 
-def _section(listed: StudySweep, found: Sweep, place: Path) -> Iterator[str]:
-    """The sweep's heading, table over seeds, paired differences, figures and settings."""
-    yield f"\n## {found.title}\n\nMean of {results.metric_shown(found)}.\n"
-    yield markdown(results.spoken(results.over_seeds(results.recalls(found))))
-    if len(found.labels) == 1:
-        differences, title = results.arm_differences(found), "Arms against each other"
+def _section(sweep: Sweep, place: Path) -> Iterator[str]:
+    """The sweep's heading, table over seeds, paired differences and figures."""
+    yield f"\n## {sweep.title}\n\nMean of {results.metric_shown(sweep)}.\n"
+    yield markdown(results.spoken(results.over_seeds(results.recalls(sweep))))
+    if len(sweep.labels) == 1:
+        differences, title = results.arm_differences(sweep), "Arms against each other"
     else:
-        differences, title = results.point_differences(found), "Every point minus the first"
+        differences, title = results.point_differences(sweep), "Every point minus the first"
     if differences.height:
         yield f"\n{title}, paired over queries, seeds averaged per query first:\n"
         yield markdown(differences)
     for path in sorted(place.rglob("*.png")):
         name = path.stem.replace("_", " ")
         yield f"\n![{name}]({place.name}/{path.relative_to(place).as_posix()})"
-    yield f"\nSettings over the preset `{found.preset}`, of all members, then of each point:\n"
-    for label, settings in {"all": listed.settings, **listed.points}.items():
-        yield f"- {label}: {_words(settings)}"
 
 
-def _words(settings: Settings) -> str:
-    """Settings as --set takes them."""
-    pairs = [
-        (stage[:2], name, value) for stage in settings for name, value in settings[stage].items()
-    ]
-    return " ".join(f"`{number}.{name}={value!r}`" for number, name, value in pairs) or "none"
-
-
-def _write_figures(listed: StudySweep, found: Sweep, place: Path) -> None:
+def _write_figures(listed: StudySweep, sweep: Sweep, place: Path) -> None:
     """05's figures and tables over several runs, where the list asks for them; none while a member
     has no numbers.
     """
-    runs = [member.run for member in results.done(found)]
-    if len(runs) < len(found.members):
+    runs = [member.run for member in results.done(sweep)]
+    if len(runs) < len(sweep.members):
         return
     if listed.together:
         several_seeds.write(runs, place, for_docs=True)
     if listed.transfer:
-        groups = {
-            label: settings.get(STAGES[2], {}).get("train_sports", [])
+        names = {
+            tuple(sorted(settings.get(STAGES[2], {}).get("train_sports", []))): label
             for label, settings in listed.points.items()
         }
-        names = {tuple(sorted(sports)): label for label, sports in groups.items()}
         transfer.write(runs, place, for_docs=True, names=names)
 
 

@@ -133,7 +133,7 @@ def test_the_study_runs_copies_and_stands_the_second_time(
     assert any(line.startswith("4 members, 0 complete, 4 to run") for line in said)
     page = (folder / "README.md").read_text()
     assert "0.708 ± 0.059 (n = 2)" in page and "![sweep](study-seeds/sweep.png)" in page
-    assert "- sigmoid loss: `03.loss='siglip'`" in page and "- all: `03.steps=5`" in page
+    assert "What a sweep\nvaries is in `study.toml`" in page
     assert str(toy_workspace) not in page
     assert page.count("| difference | image | narrations | activity_skill | 0.250 |") == 1
     copied = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
