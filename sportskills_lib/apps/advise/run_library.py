@@ -77,7 +77,7 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
     :data:`ENCODERS` that 03 trained on narrations.
     """
     curation, pairing, trained = (artifacts.open_stage(run, name) for name in artifacts.STAGES[:3])
-    made = stage.open_library(run)
+    made, videos = stage.open_library(run), curation.table("videos", tables.Videos)
     if made.clips.is_empty():
         raise ValueError(f"run {run!r} has no clip at all: give 01 lessons with captions")
     retrieval = _retrieval(run)
@@ -105,8 +105,10 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         tower=made.encoder / "models" / name / ARM,
         encoder=name,
         config=PairingConfig.model_validate(pairing.manifest["config"]),
-        videos=curation.table("videos", tables.Videos),
-        files=retrieved_queries.video_files(run),
+        videos=videos,
+        files=retrieved_queries.below(
+            curation.manifest["config"]["source"], videos.select("video_id", "path")
+        ),
         retrieval=retrieval,
         digests=tuple(reader.digest for reader in (pairing, trained, retrieval) if reader),
         choices=choices,

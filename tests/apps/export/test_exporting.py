@@ -11,14 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import polars as pl
 import pytest
 from films import write_film
 from smoke_runs import make_run
 
 from sportskills_lib import video
-from sportskills_lib.apps.export import items, shard_writer
+from sportskills_lib.apps.export import shard_writer
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.worker_pool import map_shards
+from sportskills_lib.viewing import retrieved_queries
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +113,7 @@ def test_an_export_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(
         with pytest.raises(KeyboardInterrupt):
             export(tmp_path / "cut", "webdataset")
     assert len(list((tmp_path / "cut").glob("*.tar"))) == 3
-    half = next((tmp_path / "cut/.parts").glob("*.partial"))
-    (half / "rest.tar").write_bytes(b"half")
+    (tmp_path / "cut/.parts/test-000001.partial").write_bytes(b"half")
     assert export(tmp_path / "cut", "webdataset").new_parts == 3
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     assert export(tmp_path / "cut", "webdataset").new_parts == 0
@@ -164,7 +165,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     export(tmp_path / "out", "webdataset", splits=("val",))
     with pytest.raises(ValueError, match="holds another export"):
         export(tmp_path / "out", "webdataset", side_px=64)
-    with pytest.raises(ValueError, match="no split 'dev'"):
+    with pytest.raises(ValueError, match="no split or format 'dev'"):
         export(tmp_path / "new", "webdataset", splits=("dev",))
 
 
@@ -184,19 +185,17 @@ def test_a_video_that_is_gone_is_listed(home: Path, tmp_path: Path) -> None:
 
 def test_names_are_safe_and_different() -> None:
     ids = ["-a:1-2", "a.b:1-2", "A:1-2", "a:1-2", "a:1_2"]
-    names = items.file_names(ids)
+    names = shard_writer.file_names(ids)
     assert len({name.lower() for name in names.values()}) == 5
     assert all(
         name.startswith("clip_") and name.replace("_", "").replace("-", "").isalnum()
         for name in names.values()
     )
     assert names["-a:1-2"] == "clip_-a_1-2"
-    assert items.file_names(reversed(ids)) == names
+    assert shard_writer.file_names(reversed(ids)) == names
     for bad in ("../x", ".hidden", "a/b", "a\nb", ""):
         with pytest.raises(ValueError, match="not safe as a file name"):
-            items.file_names([bad])
-    with pytest.raises(ValueError, match="leaves the source folder"):
-        items.source_file(Path("a"), "../../etc/passwd")
+            shard_writer.file_names([bad])
 
 
 def test_a_cut_film_is_upright_whole_and_the_same_each_time(tmp_path: Path) -> None:
@@ -205,14 +204,14 @@ def test_a_cut_film_is_upright_whole_and_the_same_each_time(tmp_path: Path) -> N
     frames = np.zeros((60, 90, 160, 3), np.uint8)
     frames[30:, :, 80:] = 255
     source = write_film(tmp_path / "wide.mp4", frames, fps=25)
-    item = items.Item("x", source, 0.8, 2.0, "", {"clip_id": "x"}, side_px=120)
-    film = items.cut(item)["film"]
+    item = shard_writer.Item("x", source, {"clip_id": "x", "start_s": 0.8, "end_s": 2.0}, 120)
+    film = shard_writer.cut(item)["film"]
     (tmp_path / "x.mp4").write_bytes(film.tobytes())  # type: ignore[union-attr]
     info = video.probe(tmp_path / "x.mp4")
     assert (info.width_px, info.height_px, len(info.times_s)) == (120, 68, 30)
     seen = video.read_frames(info, [0.1, 0.7], 120)[:, 60]
     assert seen[0].mean() < 20 and seen[1, :40].mean() < 20 and seen[1, 80:].mean() > 230
-    assert np.array_equal(film, items.cut(item)["film"])
+    assert np.array_equal(film, shard_writer.cut(item)["film"])
 
 
 def test_videos_of_a_list_are_exported_from_where_they_lie(home: Path, tmp_path: Path) -> None:
@@ -220,6 +219,6 @@ def test_videos_of_a_list_are_exported_from_where_they_lie(home: Path, tmp_path:
     named = tmp_path / "films.csv"
     named.write_text("path,sport,skill\n")
     outside = str(tmp_path / "elsewhere" / "a.mp4")
-    assert items.source_file(named, outside) == Path(outside)
-    with pytest.raises(ValueError, match="leaves the source folder"):
-        items.source_file(tmp_path, outside)
+    paths = pl.DataFrame({"video_id": ["a", "b"], "path": [outside, "../../etc/passwd"]})
+    assert retrieved_queries.below(str(named), paths.head(1)) == {"a": Path(outside)}
+    assert retrieved_queries.below(str(tmp_path), paths) == {}
