@@ -7,10 +7,11 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from sportskills_lib.config import CONFIGS, RENAMED, parse_list, stage_config
+from sportskills_lib.config import CONFIGS, stage_config
 from sportskills_lib.presets import PRESETS, PresetName
 from sportskills_lib.runs.artifacts import NOTEBOOKS as STAGES
 from sportskills_lib.runs.pipeline import merged
+from sportskills_lib.stage_config import RENAMED, parse_list
 
 PRESET_NAMES = get_args(PresetName)
 FLAT = (str, int, float, bool, list[str], list[int], list[float])

@@ -32,7 +32,7 @@ MOST_PARAMETERS = 10  # settings that a parameters cell shows
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")
 FLOORS = (  # imports point up in this list, never down
-    ("tables", "config", "presets", "metrics", "span_matching", "group_splits"),
+    ("tables", "config", "stage_config", "presets", "metrics", "span_matching", "group_splits"),
     ("formats", "statistics", "runs"),
     ("video", "language", "models", "training", "plots", "learner_data"),
     (*STAGE_PACKAGES, "demo"),

@@ -27,10 +27,11 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
-from sportskills_lib.config import CONFIGS, RENAMED, StageConfig, did_you_mean
+from sportskills_lib.config import CONFIGS
 from sportskills_lib.formats.files import digest, fingerprint_folder, sha256_file, write_whole
 from sportskills_lib.runs import stage_code
 from sportskills_lib.runs.provenance import figure_facts, record
+from sportskills_lib.stage_config import RENAMED, StageConfig, did_you_mean
 
 FORMAT = 2  # 1: code by files' bytes and the whole lock
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")

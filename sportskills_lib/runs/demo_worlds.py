@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from sportskills_lib.config import StageConfig
 from sportskills_lib.runs import artifacts, notebooks, process_guard, stage_code
 from sportskills_lib.runs.errors import NotebookError
 from sportskills_lib.runs.progress import Progress
+from sportskills_lib.stage_config import StageConfig
 
 WORLDS = ("demo", "smoke")  # folders of data/raw
 PLANNED_S = {  # on two cores

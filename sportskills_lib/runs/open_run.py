@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from sportskills_lib.config import CONFIGS, RENAMED, StageConfig
+from sportskills_lib.config import CONFIGS
 from sportskills_lib.runs.artifacts import (
     NOTEBOOKS,
     StageReader,
@@ -25,6 +25,7 @@ from sportskills_lib.runs.artifacts import (
     stage_name,
     workspace,
 )
+from sportskills_lib.stage_config import RENAMED, StageConfig
 
 
 class Run:

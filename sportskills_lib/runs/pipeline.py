@@ -21,13 +21,7 @@ import polars as pl
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from sportskills_lib import tables
-from sportskills_lib.config import (
-    CONFIGS,
-    StageConfig,
-    current_name,
-    did_you_mean,
-    stage_config,
-)
+from sportskills_lib.config import CONFIGS, stage_config
 from sportskills_lib.presets import PRESETS
 from sportskills_lib.runs import artifacts, demo_worlds
 from sportskills_lib.runs.artifacts import (
@@ -47,6 +41,7 @@ from sportskills_lib.runs.errors import (
 from sportskills_lib.runs.notebooks import check_parameters, execute, write_html
 from sportskills_lib.runs.progress import Progress
 from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
+from sportskills_lib.stage_config import StageConfig, current_name, did_you_mean
 
 EARLIER = "earlier version"  # the state of a stage whose code cannot be compared
 Say = Callable[[str], None]

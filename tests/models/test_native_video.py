@@ -10,9 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from sportskills_lib import models
-from sportskills_lib.config import EncoderConfig, StageConfig
+from sportskills_lib.config import EncoderConfig
 from sportskills_lib.demo.base_xclip import clip_tokenizer, make_base_xclip, new_xclip
 from sportskills_lib.runs import demo_worlds
+from sportskills_lib.stage_config import StageConfig
 
 TEXTS = [
     "Bend your knees.",

@@ -19,13 +19,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sportskills_lib.apps.sweep import members as members_module
 from sportskills_lib.apps.sweep import results
 from sportskills_lib.apps.sweep.grid import Point, Sweep, plan_sweep
-from sportskills_lib.config import did_you_mean, setting_name
+from sportskills_lib.config import setting_name
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.report import several_seeds, transfer
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
 from sportskills_lib.runs.errors import RunError, short_path
 from sportskills_lib.runs.pipeline import Say, Settings
+from sportskills_lib.stage_config import did_you_mean
 
 
 def settings_by_stage(values: dict[str, Any]) -> Settings:
