@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from sportskills_lib.formats.files import write_whole
+from sportskills_lib.formats.untrusted_json import UnusableRow
 
 RATE_HZ = 16_000  # what Whisper was trained on
 WINDOW_S, SEARCH_S, QUIET_S = (
@@ -31,18 +32,8 @@ SUFFIX = ".recognised.json"  # of transcripts made here; segments, as :mod:`.cap
 Recogniser = Callable[[np.ndarray], list[dict[str, Any]]]
 
 
-class NoSpeech(ValueError):
-    """A video from which nothing can be heard; ``reason`` is a short name for the table of what was
-    dropped.
-    """
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(detail)
-        self.reason = reason
-
-
 def read_sound(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """(start in seconds, mono float32 samples at 16 kHz) of each window. NoSpeech without sound
+    """(start in seconds, mono float32 samples at 16 kHz) of each window. UnusableRow without sound
     that can be decoded.
     """
     longest = round(WINDOW_S * RATE_HZ)
@@ -57,7 +48,7 @@ def read_sound(path: Path) -> Iterator[tuple[float, np.ndarray]]:
             yield at, held[:cut]
             at, pieces, count = at + cut / RATE_HZ, [held[cut:]], count - cut
     if at is None:
-        raise NoSpeech("no_sound", f"{path.name}: its sound track is empty")
+        raise UnusableRow("no_sound", f"{path.name}: its sound track is empty")
     if count:
         yield at, np.concatenate(pieces)
 
@@ -68,13 +59,13 @@ def _decoded(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
-                raise NoSpeech("no_sound", f"{path.name} has no sound track and no captions")
+                raise UnusableRow("no_sound", f"{path.name} has no sound track and no captions")
             for frame in container.decode(container.streams.audio[0]):
                 start_s = max(float(frame.time or 0.0), 0.0)
                 for piece in resampler.resample(frame):
                     yield start_s, piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)
     except (av.FFmpegError, OSError) as error:
-        raise NoSpeech("unreadable_sound", f"{path.name}: {error}") from None
+        raise UnusableRow("unreadable_sound", f"{path.name}: {error}") from None
 
 
 def _quietest(window: np.ndarray) -> int:
@@ -124,7 +115,7 @@ def load_recogniser(model: str, *, language: str = "en") -> Recogniser:
 
 
 def transcribe(path: Path, recognise: Recogniser, target: Path) -> None:
-    """Write what is said in the video ``path`` to ``target``, as JSON segments. NoSpeech when
+    """Write what is said in the video ``path`` to ``target``, as JSON segments. UnusableRow when
     nothing is heard.
     """
     segments = []
@@ -140,7 +131,7 @@ def transcribe(path: Path, recognise: Recogniser, target: Path) -> None:
                     {"start": start_s + begin, "end": start_s + until, "text": heard["text"]}
                 )
     if not segments:
-        raise NoSpeech(
+        raise UnusableRow(
             "no_speech", f"nothing is said in {path.name}, as far as the recogniser hears"
         )
     write_whole(target, json.dumps({"segments": segments}))

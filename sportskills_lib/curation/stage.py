@@ -10,8 +10,9 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from sportskills_lib.curation import (
 )
 from sportskills_lib.curation.captions.caption_reader import read_captions
 from sportskills_lib.curation.sources import Lesson, find_lessons
+from sportskills_lib.formats.untrusted_json import UnusableRow
 from sportskills_lib.runs.artifacts import sha256_file
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, Value, map_shards
 from sportskills_lib.tables import DroppedRow
 
 PART = 1000  # videos whose narrations are held in memory and written together
 MANY = 10_000  # from so many videos on, shards are larger: a folder for every 32 would be thousands
+MEASURED = ("duration_s", "fps", "width_px", "height_px")  # columns that a probe tells
 SHORTEST_SHARE = 0.8  # a file with less of its announced length was cut short
 
 
@@ -68,14 +71,6 @@ class CurationTables:
         }
 
 
-@dataclass(frozen=True)
-class _Task:
-    lesson: Lesson
-    folder: Path
-    max_gap_s: float
-    min_words: int
-
-
 def curate(
     folder: Path, config: CurationConfig, *, shards: Path | None = None, account: str = ""
 ) -> CurationTables:
@@ -90,19 +85,20 @@ def curate(
     lessons, dropped = find_lessons(
         folder, language=config.language, silent=bool(config.speech_model)
     )
-    target = shards or _temporary()
+    target = shards or Path(tempfile.mkdtemp(prefix="narrations-"))
+    if not shards:
+        atexit.register(shutil.rmtree, target, ignore_errors=True)
     heard, unheard = _listen(lessons, config, target / "speech")
     dropped += unheard
-    tasks = [_Task(lesson, folder, config.max_gap_s, config.min_words) for lesson in heard]
     results = map_shards(
-        read_lesson,
-        tasks,
+        partial(read_lesson, folder=folder, max_gap_s=config.max_gap_s, min_words=config.min_words),
+        heard,
         workers=config.workers,
         timeout_s=config.timeout_s,
-        describe=lambda task: task.lesson.video_id,
+        describe=lambda lesson: lesson.video_id,
         prepare=video.load_decoders,
         shards=shards,
-        chunk=32 if len(tasks) < MANY else 500,
+        chunk=32 if len(heard) < MANY else 500,
         label="lessons opened",
     )
     target = target / "narrations"
@@ -144,117 +140,82 @@ def _listen(
             if not target.is_file():
                 speech_recognition.transcribe(lesson.path, recognise, target)
             found[lesson.video_id] = replace(lesson, captions=target)
-        except speech_recognition.NoSpeech as error:
-            dropped.append(("video", lesson.video_id, error.reason, str(error)))
+        except UnusableRow as error:
+            dropped.append(("video", lesson.video_id, error.reason, error.detail))
             del found[lesson.video_id]
     return list(found.values()), dropped
 
 
-def read_lesson(task: _Task) -> Value:
+def read_lesson(lesson: Lesson, *, folder: Path, max_gap_s: float, min_words: int) -> Value:
     """One lesson's row of videos (none if it cannot be used), its narrations and what was
     dropped.
     """
-    lesson, dropped = task.lesson, list[DroppedRow]()
-    try:
-        info = video.probe(
-            lesson.path, reader="pyav"
-        )  # nothing is decoded here but the first frame
-    except video.UnreadableVideo as error:
-        return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", str(error))])
-    if lesson.duration_s and info.duration_s < SHORTEST_SHARE * lesson.duration_s:
-        detail = (
-            f"{info.duration_s:.1f} s can be read of {lesson.duration_s:.1f} s: the "
-            "download was cut short"
-        )
-        return _lesson_value(dropped=[("video", lesson.video_id, "unreadable", detail)])
     assert lesson.captions is not None
+    name = lesson.video_id
+    try:
+        info = video.probe(lesson.path, reader="pyav")  # but the first frame, nothing is decoded
+        if lesson.duration_s and info.duration_s < SHORTEST_SHARE * lesson.duration_s:
+            raise video.UnreadableVideo(
+                f"{info.duration_s:.1f} s can be read of {lesson.duration_s:.1f} s: the "
+                "download was cut short"
+            )
+    except video.UnreadableVideo as error:
+        return _lesson_value(dropped=[("video", name, "unreadable", str(error))])
     said = read_captions(lesson.captions, duration_s=info.duration_s)
-    dropped += [
-        ("cue", f"{lesson.video_id}:line{line}", reason, detail)
-        for line, reason, detail in said.dropped
-    ]
-    dropped += [
-        ("mended", f"{lesson.video_id}:line{line}", reason, detail)
-        for line, reason, detail in said.mended
+    dropped: list[DroppedRow] = [
+        (kind, f"{name}:line{line}", reason, detail)
+        for kind, found in (("cue", said.dropped), ("mended", said.mended))
+        for line, reason, detail in found
     ]
     if not said.words:
-        dropped.append(
-            (
-                "video",
-                lesson.video_id,
-                "no_captions",
-                f"{lesson.captions.name} contains no usable words",
-            )
-        )
-        return _lesson_value(dropped=dropped)
+        detail = f"{lesson.captions.name} contains no usable words"
+        return _lesson_value(dropped=[*dropped, ("video", name, "no_captions", detail)])
+    transcription = "automatic" if said.automatic or not lesson.manual else "manual"
+    if lesson.captions.name.endswith(speech_recognition.SUFFIX):
+        transcription = "recognised"
     rows: dict[str, dict[str, Any]] = {}
-    for sentence in sentences.build_sentences(said.words, max_gap_s=task.max_gap_s):
-        narration_id = tables.span_id(lesson.video_id, sentence.start_s, sentence.end_s)
-        if len(sentence.text.split()) < task.min_words:
+    for sentence in sentences.build_sentences(said.words, max_gap_s=max_gap_s):
+        narration_id = tables.span_id(name, sentence.start_s, sentence.end_s)
+        if len(sentence.text.split()) < min_words:
             dropped.append(("narration", narration_id, "too_short", sentence.text))
         elif narration_id in rows:
             dropped.append(("narration", narration_id, "same_span", sentence.text))
         else:
-            rows[narration_id] = _narration(lesson, said.automatic, narration_id, sentence)
-    return _lesson_value(_video_row(lesson, info, task.folder), list(rows.values()), dropped)
-
-
-def _narration(
-    lesson: Lesson, automatic: bool, narration_id: str, sentence: sentences.Sentence
-) -> dict[str, Any]:
-    verdict = rules_judge.judge_sentence(sentence.text, topic=f"{lesson.sport} {lesson.skill}")
-    return {
-        "start_s": sentence.start_s,
-        "end_s": sentence.end_s,
-        "text": sentence.text,
-        "narration_id": narration_id,
-        "video_id": lesson.video_id,
-        "transcription": _transcription(lesson, automatic),
-        "actionable": verdict.actionable,
-        "judge": rules_judge.JUDGE,
-        "reason": verdict.reason,
-    }
-
-
-def _transcription(lesson: Lesson, automatic: bool) -> str:
-    if lesson.captions and lesson.captions.name.endswith(speech_recognition.SUFFIX):
-        return "recognised"
-    return "automatic" if automatic or not lesson.manual else "manual"
+            verdict = rules_judge.judge_sentence(
+                sentence.text, topic=f"{lesson.sport} {lesson.skill}"
+            )
+            rows[narration_id] = asdict(sentence) | {
+                "narration_id": narration_id,
+                "video_id": name,
+                "transcription": transcription,
+                "actionable": verdict.actionable,
+                "judge": rules_judge.JUDGE,
+                "reason": verdict.reason,
+            }
+    return _lesson_value(_video_row(lesson, info, folder), list(rows.values()), dropped)
 
 
 def _video_row(lesson: Lesson, info: video.VideoInfo, folder: Path) -> dict[str, Any]:
-    kept = (
-        "video_id",
-        "title",
-        "channel",
-        "sport",
-        "skill",
-        "search_term",
-        "language",
-        "licence",
-        "upload_date",
-    )
-    return {name: getattr(lesson, name) for name in kept} | {
-        "path": (
-            lesson.path.relative_to(folder) if lesson.path.is_relative_to(folder) else lesson.path
-        ).as_posix(),
-        "duration_s": info.duration_s,
-        "fps": info.fps,
-        "width_px": info.width_px,
-        "height_px": info.height_px,
+    inside = lesson.path.is_relative_to(folder)
+    path = lesson.path.relative_to(folder) if inside else lesson.path
+    measured = {name: getattr(info, name) for name in MEASURED}
+    return {
+        **asdict(lesson),
+        **measured,
+        "path": path.as_posix(),
         "sha256": sha256_file(lesson.path),
     }
 
 
 def _lesson_value(
     row: dict[str, Any] | None = None,
-    rows: list[dict[str, Any]] | None = None,
-    dropped: list[DroppedRow] | None = None,
+    rows: Sequence[dict[str, Any]] = (),
+    dropped: Sequence[DroppedRow] = (),
 ) -> Value:
     return {
         "videos": _table(tables.Videos, [row] if row else []),
-        "narrations": _table(tables.Narrations, rows or []),
-        "dropped": _table(tables.Dropped, dropped or []),
+        "narrations": _table(tables.Narrations, rows),
+        "dropped": _table(tables.Dropped, dropped),
     }
 
 
@@ -289,18 +250,11 @@ def _write_part(
     return videos, pl.concat([dropped, *(result.table("dropped") for result in read)], rechunk=True)
 
 
-def _temporary() -> Path:
-    """A folder that is gone when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="narrations-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
 @cache
 def _columns(schema: type[dy.Schema]) -> pl.Schema:
     return schema.create_empty().schema
 
 
-def _table(schema: type[dy.Schema], rows: list[dict[str, Any]] | list[DroppedRow]) -> pl.DataFrame:
+def _table(schema: type[dy.Schema], rows: Sequence[Any]) -> pl.DataFrame:
     """Rows as a table of the schema's columns, to be checked once all lessons are together."""
     return pl.DataFrame(rows, schema=_columns(schema), orient="row")

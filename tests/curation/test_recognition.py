@@ -16,6 +16,7 @@ from sportskills_lib.config import CurationConfig
 from sportskills_lib.curation import speech_recognition
 from sportskills_lib.curation.captions.caption_reader import read_captions
 from sportskills_lib.curation.stage import curate
+from sportskills_lib.formats.untrusted_json import UnusableRow
 
 
 def write_sound(path: Path, samples: np.ndarray, *, rate_hz: int = 16_000) -> Path:
@@ -132,11 +133,11 @@ def test_sound_at_another_rate_is_resampled(tmp_path: Path) -> None:
 
 
 def test_a_video_without_sound_says_so(tmp_path: Path) -> None:
-    with pytest.raises(speech_recognition.NoSpeech, match="no sound track") as raised:
+    with pytest.raises(UnusableRow, match="no sound track") as raised:
         list(speech_recognition.read_sound(write_film(tmp_path / "mute.mp4", grey_steps(5))))
     assert raised.value.reason == "no_sound"
     (tmp_path / "torn.mp4").write_bytes(b"no film")
-    with pytest.raises(speech_recognition.NoSpeech) as raised:
+    with pytest.raises(UnusableRow) as raised:
         list(speech_recognition.read_sound(tmp_path / "torn.mp4"))
     assert raised.value.reason == "unreadable_sound"
 
@@ -156,7 +157,7 @@ def test_what_is_heard_is_read_as_captions_at_its_times(tmp_path: Path) -> None:
     assert [word.text for word in words] == ["bend", "low", "bend", "low"]
     assert words[0].start_s == pytest.approx(0.5, abs=0.1)
     assert words[2].start_s == pytest.approx(28.0, abs=0.7)
-    with pytest.raises(speech_recognition.NoSpeech) as raised:
+    with pytest.raises(UnusableRow) as raised:
         speech_recognition.transcribe(film, lambda samples: [], tmp_path / "nothing.json")
     assert raised.value.reason == "no_speech"
 
