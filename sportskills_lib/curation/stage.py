@@ -128,22 +128,20 @@ def _listen(
     """Lessons with captions, those without one recognised into ``folder``; what is there from
     before is kept.
     """
-    silent = [lesson for lesson in lessons if lesson.captions is None]
-    if not silent:
+    if all(lesson.captions for lesson in lessons):
         return lessons, []
     folder.mkdir(parents=True, exist_ok=True)
     recognise = speech_recognition.load_recogniser(config.speech_model, language=config.language)
-    found, dropped = {lesson.video_id: lesson for lesson in lessons}, list[DroppedRow]()
-    for lesson in silent:
-        target = folder / f"{lesson.video_id}{speech_recognition.SUFFIX}"
+    heard, dropped = list[Lesson](), list[DroppedRow]()
+    for lesson in lessons:
+        target = lesson.captions or folder / f"{lesson.video_id}{speech_recognition.SUFFIX}"
         try:
             if not target.is_file():
                 speech_recognition.transcribe(lesson.path, recognise, target)
-            found[lesson.video_id] = replace(lesson, captions=target)
+            heard.append(replace(lesson, captions=target))
         except UnusableRow as error:
             dropped.append(("video", lesson.video_id, error.reason, error.detail))
-            del found[lesson.video_id]
-    return list(found.values()), dropped
+    return heard, dropped
 
 
 def read_lesson(lesson: Lesson, *, folder: Path, max_gap_s: float, min_words: int) -> Value:

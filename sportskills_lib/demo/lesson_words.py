@@ -14,8 +14,6 @@ from itertools import zip_longest
 
 import numpy as np
 
-from sportskills_lib.curation.captions.cues import format_stamp
-
 MISHEARD_SHARE, LOST_SHARE, DOUBLED_SHARE, FILLER_SHARE = 0.02, 0.02, 0.01, 0.01
 WORDS_PER_LINE = 6
 REPEAT_S = 0.01
@@ -111,6 +109,15 @@ def _vtt(cues: list[tuple[float, float, str]], language: str, placing: str = "")
         for start_s, end_s, text in cues
     ]
     return f"WEBVTT\nKind: captions\nLanguage: {language}\n\n" + "".join(blocks)
+
+
+def format_stamp(seconds: float) -> str:
+    """``00:01:02.345``, as WebVTT writes it."""
+    thousandths = round(seconds * 1000)
+    return (
+        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
+        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
+    )
 
 
 def spoil_times(vtt: str) -> str:

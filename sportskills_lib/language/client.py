@@ -63,38 +63,35 @@ class Answer(Generic[Shape]):
 
 @dataclass
 class ChatClient:
-    """A model behind an OpenAI-compatible server. Prices are dollars for a million tokens;
-    ``budget_usd`` 0: no limit.
+    """The model and the server that ``config`` names, with its prices and the budget.
 
     ``account`` names what the budget belongs to (a run's stage): its spending is summed over
-    processes and reruns. The key comes from OPENAI_API_KEY; servers that want none are content
-    without. Close it, or use it in ``with``.
+    processes and reruns; ``cache`` is the file of answers. The key comes from OPENAI_API_KEY;
+    servers that want none are content without. Close it, or use it in ``with``.
     """
 
-    url: str
-    model: str
+    config: ChatConfig
     cache: Path
     account: str = ""
-    concurrency: int = 4
-    timeout_s: float = 60.0
     attempts: int = 5
     max_tokens: int = 2048
-    budget_usd: float = 0.0
-    usd_in: float = 0.0
-    usd_out: float = 0.0
     answers: AnswerCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.url = self.url or os.environ.get(URL_VARIABLE, "")
+        config = self.config
+        self.url, self.model = (
+            config.chat_url or os.environ.get(URL_VARIABLE, ""),
+            config.chat_model,
+        )
         if not self.url or not self.model:
             missing = (
                 "address (chat_url, or OPENAI_BASE_URL)" if not self.url else "name (chat_model)"
             )
             raise ValueError(f"the chat model has no {missing}: give one, or judge by rules")
-        if self.budget_usd and not (self.usd_in or self.usd_out):
+        if config.chat_budget_usd and not (config.chat_usd_in or config.chat_usd_out):
             raise ValueError(
-                f"a budget of {self.budget_usd} dollars without prices limits nothing: set the "
-                "prices too"
+                f"a budget of {config.chat_budget_usd} dollars without prices limits nothing: set "
+                "the prices too"
             )
         self.answers = AnswerCache(self.cache)
         self._options: dict[str, Any] = {
@@ -137,12 +134,12 @@ class ChatClient:
         answers: dict[str, Answer[Shape]] = {}
         logged = time.monotonic()
         with (
-            ThreadPoolExecutor(max(1, self.concurrency)) as pool,
+            ThreadPoolExecutor(self.config.chat_concurrency) as pool,
             OpenAI(
                 base_url=self.url,
                 api_key=os.environ.get(KEY_VARIABLE) or "none",
                 max_retries=self.attempts - 1,
-                timeout=self.timeout_s,
+                timeout=self.config.chat_timeout_s,
                 http_client=DefaultHttpxClient(follow_redirects=False),
             ) as api,
         ):
@@ -187,7 +184,9 @@ class _Round(Generic[Shape]):
             return Answer(None, "given_up", detail)
         most_usd = self._most_usd(prompt)
         if not self._reserve(most_usd):
-            detail = f"{self.spent_usd:.4f} of {client.budget_usd:.4f} dollars are spent"
+            detail = (
+                f"{self.spent_usd:.4f} of {client.config.chat_budget_usd:.4f} dollars are spent"
+            )
             return Answer(None, "budget", detail)
         try:
             return self._ask(key, number, most_usd)
@@ -206,13 +205,14 @@ class _Round(Generic[Shape]):
         return self._usd(tokens, self.client.max_tokens)
 
     def _usd(self, tokens_in: int, tokens_out: int) -> float:
-        return (tokens_in * self.client.usd_in + tokens_out * self.client.usd_out) / 1e6
+        prices = self.client.config
+        return (tokens_in * prices.chat_usd_in + tokens_out * prices.chat_usd_out) / 1e6
 
     def _reserve(self, most_usd: float) -> bool:
         """Whether the budget has room; what is under way may cost less than feared, so it is waited
         for.
         """
-        budget_usd = self.client.budget_usd
+        budget_usd = self.client.config.chat_budget_usd
         with self.changed:
             while budget_usd and self.spent_usd + self.reserved_usd + most_usd > budget_usd:
                 if self.reserved_usd <= 1e-12:
@@ -371,14 +371,5 @@ def open_client(config: ChatConfig, *, account: str) -> ChatClient:
     """The client that a stage's config names; answers are kept in data/cache, for all runs of the
     workspace.
     """
-    return ChatClient(
-        url=config.chat_url,
-        model=config.chat_model,
-        cache=artifacts.workspace() / "data" / "cache" / "chat.sqlite",
-        account=account,
-        concurrency=config.chat_concurrency,
-        timeout_s=config.chat_timeout_s,
-        budget_usd=config.chat_budget_usd,
-        usd_in=config.chat_usd_in,
-        usd_out=config.chat_usd_out,
-    )
+    cache = artifacts.workspace() / "data" / "cache" / "chat.sqlite"
+    return ChatClient(config, cache, account)

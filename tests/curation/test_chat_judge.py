@@ -39,8 +39,8 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
-def client(url: str, folder: Path, **options) -> ChatClient:
-    return ChatClient(url=url, model="m", cache=folder / "chat.sqlite", **options)
+def client(url: str, folder: Path) -> ChatClient:
+    return ChatClient(CurationConfig(chat_url=url, chat_model="m"), folder / "chat.sqlite")
 
 
 def right(text: str) -> bool:

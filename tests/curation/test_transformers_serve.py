@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sportskills_lib.config import ChatConfig
 from sportskills_lib.curation.chat_judge import Verdicts, judge_videos
 from sportskills_lib.language.client import ChatClient
 from sportskills_lib.language.prompts import Prompt
@@ -92,8 +93,8 @@ def url(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_nonsense_is_undecided_and_nothing_is_lost(url: str, model: str, tmp_path: Path) -> None:
-    options = {"url": url, "model": model, "max_tokens": 24, "concurrency": 2, "timeout_s": 120.0}
-    with ChatClient(cache=tmp_path / "chat.sqlite", **options) as chat:
+    config = ChatConfig(chat_url=url, chat_model=model, chat_concurrency=2)
+    with ChatClient(config, tmp_path / "chat.sqlite", max_tokens=24) as chat:
         found = judge_videos(chat, [("golf swing", SAID)])[0]
         spent = chat.spent()
     assert [verdict.actionable for verdict in found] == [None] * len(SAID)
@@ -108,7 +109,8 @@ def test_it_takes_pictures(url: str, model: str, tmp_path: Path) -> None:
     import cv2
 
     picture = cv2.imencode(".jpg", np.full((112, 112, 3), 128, np.uint8))[1].tobytes()
-    with ChatClient(url=url, model=model, cache=tmp_path / "chat.sqlite", max_tokens=8) as chat:
+    config = ChatConfig(chat_url=url, chat_model=model)
+    with ChatClient(config, tmp_path / "chat.sqlite", max_tokens=8) as chat:
         answer = chat.ask_many(
             [Prompt("v", "Answer.", "What is it?", images=(picture,))], Verdicts
         )[0]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.curation.captions.cues import format_stamp
 from sportskills_lib.demo import lesson_words
 
 SENTENCE = "Keep the right arm straight, and remember to hold the finish with your belt buckle up."
@@ -119,4 +118,4 @@ def test_spoilt_times_are_impossible() -> None:
 
 @given(st.floats(0, 90_000, allow_nan=False))
 def test_stamps_read_back(value: float) -> None:
-    assert abs(seconds(format_stamp(value)) - value) <= 0.0005 + 1e-9
+    assert abs(seconds(lesson_words.format_stamp(value)) - value) <= 0.0005 + 1e-9

@@ -20,6 +20,7 @@ import pytest
 from chat_server import Reply, chat_server, user_text
 from pydantic import BaseModel, ConfigDict
 
+from sportskills_lib.config import ChatConfig
 from sportskills_lib.language.cache import AnswerCache, Spent
 from sportskills_lib.language.client import GIVE_UP, ChatClient, relaxed
 from sportskills_lib.language.prompts import Prompt
@@ -57,7 +58,12 @@ def echo(request: dict, number: int) -> Reply:
 
 
 def client(url: str, folder: Path, **options) -> ChatClient:
-    return ChatClient(url=url, model="m", cache=folder / "chat.sqlite", **options)
+    """A client of the server; ``options`` are the client's own, and settings without ``chat_``."""
+    own = {name: options.pop(name) for name in ("account", "attempts") if name in options}
+    own |= {"max_tokens": options.pop("max_tokens", 2048)}
+    settings = {"model": "m", "url": url} | options
+    config = ChatConfig.from_parameters({f"chat_{name}": settings[name] for name in settings})
+    return ChatClient(config, folder / "chat.sqlite", **own)
 
 
 def test_answers_come_in_order_and_are_never_asked_for_again(tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_the_key_names_model_prompt_schema_and_text(tmp_path: Path) -> None:
 
     one, two = (
         client("http://x", tmp_path),
-        ChatClient(url="http://x", model="n", cache=tmp_path / "c"),
+        client("http://x", tmp_path, model="n"),
     )
     words = Prompt("v", "a", "b")
     keys = [one.key(words, Echo), two.key(words, Echo), one.key(words, Other)]
@@ -281,7 +287,7 @@ def test_settings_that_cannot_work_are_refused(
     with pytest.raises(ValueError, match="address"):
         client("", tmp_path)
     with pytest.raises(ValueError, match="chat_model"):
-        ChatClient(url="http://x", model="", cache=tmp_path / "c")
+        client("http://x", tmp_path, model="")
     with pytest.raises(ValueError, match="set the prices"):
         client("http://x", tmp_path, budget_usd=1)
     (tmp_path / "chat.sqlite").write_bytes(b"this is no data base, whatever its name says" * 100)

@@ -58,13 +58,14 @@ def reply(request: Request, number: int) -> Reply:
     return Reply(json.dumps({"corrects": "the wing", "mends": "wall" in said, "probability": sure}))
 
 
-def ask(table, tmp_path, *, most=100, answer=reply, **options):
+def ask(table, tmp_path, *, most=100, answer=reply, max_tokens=2048, **settings):
     with chat_server(answer) as server:
-        client = ChatClient(
-            server.url, "m", tmp_path / "chat.sqlite", account="r/04", attempts=1, **options
+        config = RetrievalConfig(
+            chat_pairs=most, chat_url=server.url, chat_model="m", chat_timeout_s=60, **settings
         )
-        with client:
-            return judge_pairs(table, RetrievalConfig(chat_pairs=most), client=client), server
+        cache = tmp_path / "chat.sqlite"
+        with ChatClient(config, cache, "r/04", attempts=1, max_tokens=max_tokens) as client:
+            return judge_pairs(table, config, client=client), server
 
 
 def test_yes_no_unsure_and_no_answer(tmp_path):
@@ -132,8 +133,8 @@ def test_the_budget_is_kept_and_what_it_cannot_pay_stays_with_the_similarity(tmp
     most_usd = (
         len((asked.system + asked.user).encode()) + 64 + 100
     ) / 1e6  # an answer costs 110 tokens
-    prices = {"usd_in": 1.0, "usd_out": 1.0, "max_tokens": 100, "concurrency": 1}
-    said, server = ask(table, tmp_path, budget_usd=most_usd + 250e-6, **prices)
+    prices = {"chat_usd_in": 1.0, "chat_usd_out": 1.0, "chat_concurrency": 1, "max_tokens": 100}
+    said, server = ask(table, tmp_path, chat_budget_usd=most_usd + 250e-6, **prices)
     assert len(server.requests) == said["mends"].count() == 3
 
 

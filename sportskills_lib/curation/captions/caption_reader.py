@@ -151,9 +151,7 @@ def _parse(text: str, suffix: str) -> Parsed:
 def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
     """Words of the parsed cues, after their times are checked."""
     dropped, mended = list(parsed.dropped), list(parsed.mended)
-    limit_s = duration_s
-    if limit_s is None and parsed.duration_s is not None:
-        limit_s = parsed.duration_s + SLACK_S
+    limit_s = parsed.duration_s + SLACK_S if duration_s is None else duration_s
     kept: list[Cue] = []
     for cue in parsed.cues:
         row = _problem(cue, limit_s)
@@ -169,8 +167,7 @@ def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
     rolling, spoken = parsed.may_roll and is_rolling(kept), False
     if not rolling:
         kept, spoken = _untangle(kept, dropped, mended)
-    if limit_s is not None:
-        kept = [cue._replace(end_s=min(cue.end_s, limit_s)) for cue in kept]
+    kept = [cue._replace(end_s=min(cue.end_s, limit_s)) for cue in kept]
     words = to_words(kept, rolling=rolling, spoken=spoken)
     if not words and not dropped:
         dropped.append((1, "no_words", "the file contains no caption text"))
@@ -178,11 +175,11 @@ def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
     return Captions(tuple(words), tuple(dropped), tuple(mended), rolling or parsed.automatic)
 
 
-def _problem(cue: Cue, limit_s: float | None) -> Row | None:
+def _problem(cue: Cue, limit_s: float) -> Row | None:
     span = f"{cue.start_s:.3f} s to {cue.end_s:.3f} s"
     if cue.end_s <= cue.start_s:
         return cue.line, "impossible_times", f"the cue runs from {span}"
-    if limit_s is not None and cue.start_s >= limit_s:
+    if cue.start_s >= limit_s:
         return (
             cue.line,
             "outside_video",

@@ -36,15 +36,16 @@ class Cue(NamedTuple):
 class Parsed:
     """The cues of a file, in its order, and what was dropped or mended on the way.
 
-    ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length, where
-    the file tells it. ``may_roll``: the format is one in which captions roll over the screen.
+    ``automatic``: the file says that a machine heard it. ``duration_s``: the video's length,
+    infinite where the file does not tell it. ``may_roll``: the format is one in which captions
+    roll over the screen.
     """
 
     cues: list[Cue] = field(default_factory=list)
     dropped: list[Row] = field(default_factory=list)
     mended: list[Row] = field(default_factory=list)
     automatic: bool = False
-    duration_s: float | None = None
+    duration_s: float = math.inf
     may_roll: bool = False
 
 
@@ -61,15 +62,6 @@ def stamp_s(stamp: str) -> float | None:
         return None
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
     return whole + int(fraction.ljust(3, "0")) / 1000 if fraction else float(whole)
-
-
-def format_stamp(seconds: float) -> str:
-    """``00:01:02.345``, as WebVTT writes it."""
-    thousandths = round(seconds * 1000)
-    return (
-        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
-        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
-    )
 
 
 def decode(raw: bytes) -> tuple[str, list[Row]]:

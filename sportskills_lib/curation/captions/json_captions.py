@@ -5,6 +5,7 @@ recognisers write them.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed
@@ -32,7 +33,7 @@ def parse_json(text: str) -> Parsed:
     elif isinstance(value, dict) and not is_json3:
         about = value.get("transcript")
         parsed.automatic = isinstance(about, dict) and str(about.get("type")).startswith("auto")
-        parsed.duration_s = _number(value.get("duration")) or None
+        parsed.duration_s = _number(value.get("duration")) or math.inf
     for number, item in enumerate(items or [], start=1):
         (_event if is_json3 else _segment)(parsed, number, item)
     return parsed
@@ -111,10 +112,8 @@ def _event(parsed: Parsed, number: int, event: Any) -> None:
         return
     heard = any(offset is not None for _, offset in pieces)
     parsed.automatic |= heard
-    timed = tuple((piece, _offset_s(start, offset)) for piece, offset in pieces) if heard else ()
+    offsets = [(piece, _number(offset)) for piece, offset in pieces] if heard else []
+    timed = tuple(
+        (piece, None if after is None else (start + after) / 1000) for piece, after in offsets
+    )
     parsed.cues.append(Cue(start / 1000, (start + length) / 1000, text, number, timed))
-
-
-def _offset_s(start_ms: float, offset: Any) -> float | None:
-    after = _number(offset)
-    return None if after is None else (start_ms + after) / 1000

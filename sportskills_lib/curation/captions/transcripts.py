@@ -9,6 +9,7 @@ whole text said again, say) is a dropped row.
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from typing import NamedTuple
@@ -100,7 +101,7 @@ def _seconds(stamp: str, *, hundredths: bool = False) -> float | None:
     return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
 
 
-def _colon_means_point(stamped: list[_Stamped], duration_s: float | None) -> bool:
+def _colon_means_point(stamped: list[_Stamped], duration_s: float) -> bool:
     """Some stamps are no minutes and seconds, and read as seconds and hundredths all of them rise,
     inside the video.
     """
@@ -109,15 +110,16 @@ def _colon_means_point(stamped: list[_Stamped], duration_s: float | None) -> boo
     starts = [_seconds(item.start, hundredths=True) for item in stamped]
     sound = [start for start in starts if start is not None]
     rising = all(a <= b for a, b in pairwise(sound))
-    return len(sound) == len(starts) > 1 and rising and sound[-1] <= (duration_s or UNTIL_NEXT)
+    return len(sound) == len(starts) > 1 and rising and sound[-1] <= duration_s
 
 
-def _announced_s(text: str) -> float | None:
-    """The duration that the head of the text tells, as ``659.44 seconds`` or ``10:46``."""
+def _announced_s(text: str) -> float:
+    """The duration that the head of the text tells, as ``659.44 seconds`` or ``10:46``; infinite
+    where it tells none.
+    """
     found = _DURATION.search(text[:2000])
-    if not found:
-        return None
-    if seconds := re.search(r"(\d{1,6}(?:\.\d{1,3})?)\s*s(?:ec|\b)", found[1]):
+    said = found[1] if found else ""
+    if seconds := re.search(r"(\d{1,6}(?:\.\d{1,3})?)\s*s(?:ec|\b)", said):
         return float(seconds[1])
-    clock = re.search(_CLOCK, found[1])
-    return _seconds(clock[0]) if clock else None
+    clock = re.search(_CLOCK, said)
+    return (clock and _seconds(clock[0])) or math.inf

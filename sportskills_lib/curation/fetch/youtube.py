@@ -20,7 +20,8 @@ from typing import Any
 from sportskills_lib.curation.captions.caption_reader import same_language
 from sportskills_lib.runs.errors import is_full_disk
 
-log = logging.getLogger("sportskills")
+_said = logging.getLogger("sportskills.yt_dlp")
+_said.setLevel(logging.CRITICAL)  # what matters of it stands in the records
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 WATCH = "https://www.youtube.com/watch?v="
@@ -181,15 +182,6 @@ def _wait_s(error: BaseException) -> float:
     return 0.0
 
 
-class _Quiet:
-    """Takes what yt-dlp says; only debugging wants it."""
-
-    def debug(self, text: str) -> None:
-        log.debug(text)
-
-    warning = error = info = debug
-
-
 class Asker:
     """One yt-dlp with our settings, writing below ``work``. Close it, or use it in ``with``.
 
@@ -303,7 +295,7 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
         "quiet": True,
         "noprogress": True,
         "no_color": True,
-        "logger": _Quiet(),
+        "logger": _said,
     }
     if settings.cookies_from_browser:
         options["cookiesfrombrowser"] = (settings.cookies_from_browser,)
