@@ -97,7 +97,7 @@ def main(count: int) -> None:
     films = {item: bytes(FILM_BYTES) for item in kinds[0].items.rows}
     for told, playing in (("small pictures", False), ("films of 90 kB", True)):
         widget.playing = playing
-        widget.films.have, widget.films.want = lambda: films, lambda items: None  # type: ignore[method-assign]
+        widget.films.loaded, widget.films.want = films, lambda items: None  # type: ignore[method-assign]
         times, amounts = [], []
         for key in STEPS.replace("v", "j"):
             sent.clear()

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -33,14 +32,13 @@ HTML = template("funnel.jinja")
 
 @dataclass(frozen=True)
 class FunnelPosition:
-    """What is looked at: the reason by its number, a page of its examples, or a video ("": none), a
-    page of its own.
+    """What is looked at: the reason by its number or a video ("": none), and a page of its examples
+    or sentences.
     """
 
     reason: int = 0
     page: int = 0
     video: str = ""
-    sentences: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,20 +66,18 @@ class Funnel:
 
     def paged(self, place: FunnelPosition, by: int) -> FunnelPosition:
         """Another page of examples, or of a video's sentences; the ends hold."""
-        if place.video:
-            last = max(0, self._narrations(place.video).height - 1) // SENTENCES
-            return replace(place, sentences=max(0, min(place.sentences + by, last)))
-        last = max(0, (self._reason(place) or {"count": 0})["count"] - 1) // EXAMPLES
+        rows, size = self._listed(place)
+        last = max(0, rows.height - 1) // size
         return replace(place, page=max(0, min(place.page + by, last)))
 
     def opened(self, place: FunnelPosition, example: int) -> FunnelPosition:
         """The video of an example of the page, counted from 1; the same place where there is
         none.
         """
-        items = self.examples(place)["item_id"].to_list()
-        if example > len(items):
+        rows = self.shown_rows(place)
+        if place.video or example > rows.height:
             return place
-        return FunnelPosition(place.reason, place.page, self.video_of(items[example - 1]))
+        return FunnelPosition(place.reason, video=self.video_of(rows["item_id"][example - 1]))
 
     def video_of(self, item_id: str) -> str:
         """The video that an item's id names: the id itself where a video has it, or what stands
@@ -94,19 +90,18 @@ class Funnel:
                 return name
         return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
 
-    def _narrations(self, video: str) -> pl.DataFrame:
-        return self.sentences.filter(pl.col("video_id") == video).sort("start_s")
+    def _listed(self, place: FunnelPosition) -> tuple[pl.DataFrame, int]:
+        """All sentences of the place's video, or all losses of its reason; how many a page has."""
+        if place.video:
+            said = self.sentences.filter(pl.col("video_id") == place.video)
+            return said.sort("start_s"), SENTENCES
+        reason, key = self.reasons.slice(place.reason, 1), ["stage", "item_kind", "reason"]
+        return self.losses.join(reason, on=key, how="semi", maintain_order="left"), EXAMPLES
 
-    def _reason(self, place: FunnelPosition) -> dict[str, Any] | None:
-        return self.reasons.row(place.reason, named=True) if self.reasons.height else None
-
-    def examples(self, place: FunnelPosition) -> pl.DataFrame:
-        """The losses of a reason that the page shows."""
-        reason = self.reasons.slice(place.reason, 1)
-        same = self.losses.join(
-            reason, on=["stage", "item_kind", "reason"], how="semi", maintain_order="left"
-        )
-        return same.slice(place.page * EXAMPLES, EXAMPLES)
+    def shown_rows(self, place: FunnelPosition) -> pl.DataFrame:
+        """The sentences or losses of the page."""
+        rows, size = self._listed(place)
+        return rows.slice(place.page * size, size)
 
     def cases(self, video: str = "") -> list[FunnelPosition]:
         """What a page shows: examples of every reason for which 02 dropped clips, and the way of a
@@ -133,12 +128,10 @@ class Funnel:
 
     def spans(self, place: FunnelPosition) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
-        if place.video:
-            page = self._narrations(place.video).slice(place.sentences * SENTENCES, SENTENCES)
-            ids = {*page["window"].drop_nulls()}
-        else:
-            shown = self.examples(place)
-            ids = {*shown["item_id"], *(told.removeprefix("copy of ") for told in shown["detail"])}
+        shown = self.shown_rows(place)
+        ids = {*shown["window" if place.video else "item_id"].drop_nulls()}
+        if not place.video:
+            ids |= {told.removeprefix("copy of ") for told in shown["detail"]}
         parsed = [(item, SPAN_ID.fullmatch(item)) for item in sorted(ids)]
         return [
             Span(item, self.files[span[1]], int(span[2]) / 1000, int(span[3]) / 1000)
@@ -169,29 +162,29 @@ class Funnel:
         """Examples of a reason; or why clips of a video are here or not: its way through 01 and 02,
         sentence by sentence.
         """
+        (every, size), shown = self._listed(place), self.shown_rows(place).to_dicts()
+        first = place.page * size
         if not place.video:
-            rows = self.examples(place).to_dicts()
-            return HTML.examples(self._reason(place), place.page * EXAMPLES, rows, strips)
-        name, ids, said = place.video, pl.col("item_id"), self._narrations(place.video)
+            reason = self.reasons.slice(place.reason, 1).to_dicts()
+            return HTML.examples(reason, first, shown, strips)
+        name, ids, known = place.video, pl.col("item_id"), self.videos["video_id"]
         begins = [ids.str.starts_with(f"{name}{mark}") for mark in (":", "@")]
         own = self.losses.filter((ids == name) | begins[0] | begins[1])
-        known = self.videos["video_id"]
-        first = place.sentences * SENTENCES
+        windows = every["window"].drop_nulls()
+        others = own.filter(~ids.is_in([*every["narration_id"], *windows]))
         return HTML.path(
             name=name,
-            video=next(self.videos.filter(known == name).iter_rows(named=True), None),
+            videos=self.videos.filter(known == name).to_dicts(),
             read="01_curation" in own["stage"],
-            losses=own.filter(~ids.is_in([*said["narration_id"], *said["window"].drop_nulls()]))
-            .head(50)
-            .to_dicts(),
+            losses=others.head(50).to_dicts(),
             near=get_close_matches(name[:100], known.to_list(), n=3, cutoff=0.5),
             said={
-                "sentences": said.height,
-                "windows": said["window"].drop_nulls().n_unique(),
-                "clips": said.filter(pl.col("kept"))["window"].n_unique(),
+                "sentences": every.height,
+                "windows": windows.n_unique(),
+                "clips": every.filter(pl.col("kept"))["window"].n_unique(),
             },
             first=first,
-            shown=said.slice(first, SENTENCES).to_dicts(),
+            shown=shown,
             strips=strips,
         )
 

@@ -39,13 +39,14 @@ class FunnelWidget:
             continuous_update=False,
             layout={"width": "32em", "max_width": "100%"},
         )
-        self.video.observe(self.keyboard.guard(self._find_video), "value")
+        self.video.observe(self.keyboard.guard()(self._find_video), "value")
         self.widget = self.keyboard.box(self.video, self.keyboard, self.output)
-        self.go(FunnelPosition())
+        self.examples = FunnelPosition()  # those that were looked at last
+        self.go(self.examples)
 
     def go(self, place: FunnelPosition) -> None:
         """Show this place; strips follow when they are made."""
-        self.place = place
+        self.place, self.examples = place, self.examples if place.video else place
         self.video.value = place.video
         self._draw()
         if self.films:
@@ -55,16 +56,13 @@ class FunnelWidget:
     def _find_video(self, change: Any) -> None:
         if change["new"] != self.place.video:  # typed: the id of a video, a clip or a sentence
             video = self.funnel.video_of(change["new"].strip())
-            self.go(FunnelPosition(self.place.reason, self.place.page, video))
+            self.go(FunnelPosition(self.place.reason, video=video))
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the strips' thread may draw at the same time
-            self.output.value = self.funnel.html(self.place, self.strips.have())
+            self.output.value = self.funnel.html(self.place, self.strips.loaded)
 
     def _keys(self) -> dict[str, tuple[str, Action]]:
-        def back() -> None:
-            self.go(FunnelPosition(self.place.reason, self.place.page))
-
         def open_example(number: int) -> Action:
             return lambda: self.go(self.funnel.opened(self.place, number))
 
@@ -73,7 +71,7 @@ class FunnelWidget:
             "k": ("previous reason", lambda: self.go(self.funnel.moved(self.place, -1))),
             "n": ("next examples", lambda: self.go(self.funnel.paged(self.place, 1))),
             "p": ("previous examples", lambda: self.go(self.funnel.paged(self.place, -1))),
-            "Escape": ("back", back),
+            "Escape": ("back", lambda: self.go(self.examples)),
             **{str(at): ("open video", open_example(at)) for at in range(1, EXAMPLES + 1)},
         }
 

@@ -7,7 +7,7 @@ at; each step makes a new one, so that a test presses keys without a browser. Al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -75,21 +75,23 @@ class Inspector:
         """The state that is shown first: narrations against labels of skills, or the relevance
         model against 03.
         """
-        systems = self.results.systems()
+        systems = sorted(self.results.hits)
         ends = SHOWN_FIRST[self.results.kind]
         named = (next((name for name in systems if name.endswith(end)), "") for end in ends)
-        return InspectorState(*([name for name in named if name] or systems)[:2])
+        system, other, *_ = [*filter(None, named), "", ""]
+        return InspectorState(system or systems[0], other)
 
-    def choices(self, state: InspectorState) -> dict[str, list[str]]:
-        """What each setting of a state may be; "" is none, or all."""
-        queries, systems = self.results.queries, self.results.systems()
+    def choices(self, state: InspectorState) -> dict[str, list[tuple[str, str]]]:
+        """What each setting of a state may be, as (label, value); "" is none, or all."""
+        queries = self.results.queries
+        systems = [(arm_name(name), name) for name in sorted(self.results.hits)]
         skills = queries.filter(pl.lit(not state.sport) | (pl.col("sport") == state.sport))["skill"]
         return {
             "system": systems,
-            "other": ["", *systems],
-            "sport": ["", *sorted(queries["sport"].unique())],
-            "skill": ["", *sorted(skills.drop_nulls().unique())],
-            "show": list(SHOWS),
+            "other": [("none", ""), *systems],
+            "sport": _options(queries["sport"]),
+            "skill": _options(skills),
+            "show": [(show, show) for show in SHOWS],
         }
 
     def matching_queries(self, state: InspectorState) -> pl.DataFrame:
@@ -130,15 +132,14 @@ class Inspector:
 
     def cycled(self, state: InspectorState, name: str) -> InspectorState:
         """The next system, other, sport, skill or show, around the end; the list begins anew."""
-        values, now = self.choices(state)[name], getattr(state, name)
+        values, now = [value for _, value in self.choices(state)[name]], getattr(state, name)
         after = values.index(now) + 1 if now in values else 0
         return self.choose(state, **{name: values[after % len(values)]})
 
-    def choose(self, state: InspectorState, **values: str) -> InspectorState:
+    def choose(self, state: InspectorState, **values: Any) -> InspectorState:
         """A state with other values; another sport forgets the skill, and the list begins anew."""
-        if values.get("sport", state.sport) != state.sport:
-            values = {"skill": ""} | values
-        return replace(state, number=0, **values)  # type: ignore[arg-type]
+        kept = values.get("sport", state.sport) == state.sport
+        return replace(state, **{"number": 0, "skill": state.skill if kept else "", **values})
 
     def swapped(self, state: InspectorState) -> InspectorState:
         """Both systems in each other's place, at the same query where the list holds it."""
@@ -207,12 +208,10 @@ class Inspector:
         number = min(state.number + 1, count)
         return str(HTML.view(HTML.query(where, number, count, query, shown, answers)))
 
-    def page(
-        self, states: Iterable[InspectorState], films: Mapping[str, bytes] | None = None
-    ) -> str:
-        """Several states below each other with their style, for where no widget can run."""
-        parts = "".join(f"<h4>{state.show}</h4>{self.html(state, films)}" for state in states)
-        return f"{style_tag()}{self.legend()}{parts}"
+    def page(self) -> str:
+        """Its cases below each other with their style, for where no widget can run."""
+        parts = [f"<h4>{state.show}</h4>{self.html(state)}" for state in self.cases()]
+        return f"<h3>{self.results.kind}</h3>{style_tag()}{self.legend()}{''.join(parts)}"
 
     def cases(self) -> list[InspectorState]:
         """The states that a page shows: the first of every filter that lets something through."""
@@ -222,13 +221,8 @@ class Inspector:
 
     def legend(self) -> str:
         """What marks and filters mean, as a fragment."""
-        results = self.results
-        marks = "; ".join(f"{LOOKS[mark][1]} {mark}" for mark in cases.MARKS)
-        if results.kind == "learners":
-            who = " of simulated raters" if results.simulated else ""
-            marks = f"✓ mean grade{who} of 2 or more (it helps); ○ 1 or more; ✗ less; – {UNJUDGED}"
-        legend = HTML.legend(marks, results.goal, results.near, metrics.HEADLINE_K)
-        return str(HTML.view(legend))
+        marks = [f"{LOOKS[mark][1]} {mark}" for mark in cases.MARKS]
+        return str(HTML.view(HTML.legend(self.results, marks, metrics.HEADLINE_K)))
 
     def _read_hits(self, system: str, query_id: str) -> list[dict[str, Any]]:
         """All that is known of the system's answer, in order of rank."""
@@ -289,17 +283,20 @@ class Inspector:
         chosen, spent = {}, 0
         for item in self.clip_ids(state):
             spent += shows * 4 * len(films.get(item, b"")) // 3
-            if item in films and spent <= BUDGET_BYTES:
+            if films.get(item) and spent <= BUDGET_BYTES:
                 chosen[item] = films[item]
         return chosen
 
 
 def arm_name(system: str) -> str:
     """``image/narrations/text_to_video/within_sport`` → ``image, narrations, within sport``."""
-    if system.count("/") != 3:
-        return system.replace("_", " ")
-    encoder, training, _, scope = system.split("/")
-    return f"{encoder}, {training}, {scope}".replace("_", " ")
+    parts = [part for part in system.split("/") if part != "text_to_video"]
+    return ", ".join(parts).replace("_", " ")
+
+
+def _options(names: pl.Series) -> list[tuple[str, str]]:
+    found = sorted(names.drop_nulls().unique())
+    return [("all", ""), *((plain(name, limit=80), name) for name in found)]
 
 
 def _rank(place: float | None) -> str:

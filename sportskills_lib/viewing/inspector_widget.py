@@ -68,7 +68,7 @@ class InspectorWidget:
         self.query = ipywidgets.Dropdown(description="query", layout={"width": "auto"})
         for name, control in {**self.controls, "number": self.query}.items():
             control.observe(
-                self.keyboard.guard(lambda change, name=name: self._choose(name, change["new"])),
+                self.keyboard.guard()(lambda change, name=name: self._choose(name, change["new"])),
                 "value",
             )
         self.widget = self.keyboard.box(
@@ -80,8 +80,8 @@ class InspectorWidget:
         """Show this state; the controls follow."""
         self.state, self._filling = state, True
         try:
-            for name, values in self.view.choices(state).items():
-                self.controls[name].options = [(_label(name, value), value) for value in values]
+            for name, options in self.view.choices(state).items():
+                self.controls[name].options = options
             self.query.options = self.view.query_options(state)
             for name, control in self.controls.items():
                 control.value = getattr(state, name)
@@ -95,7 +95,7 @@ class InspectorWidget:
 
     def _draw(self) -> None:
         with self._drawing:  # a key and the films' thread may draw at the same time
-            films = self.films.have() if self.playing else None
+            films = self.films.loaded if self.playing else None
             self.output.value = self.view.html(self.state, films)
             self.legend.value = self.view.legend()
 
@@ -104,10 +104,8 @@ class InspectorWidget:
         return next(filter(None, spans), None)
 
     def _choose(self, name: str, value: Any) -> None:
-        if name == "number" and not self._filling and value is not None:
-            self.go(replace(self.state, number=value))
-        elif not self._filling:
-            self.go(self.view.choose(self.state, **{name: value or ""}))
+        if not self._filling:
+            self.go(self.view.choose(self.state, **{name: value}))
 
     def _keys(self) -> dict[str, tuple[str, Action]]:
         def cycle(name: str) -> Action:
@@ -123,15 +121,16 @@ class InspectorWidget:
             "a": ("next system", cycle("system")),
             "b": ("next second system", cycle("other")),
             "x": ("swap systems", lambda: self.go(self.view.swapped(self.state))),
-            "t": (f"top {short} or {long}", self._show_more),
+            "t": (
+                f"top {short} or {long}",
+                lambda: self.go(
+                    replace(self.state, top=long if self.state.top == short else short)
+                ),
+            ),
             "v": ("films on or off", self._toggle),
             "g": ("first query", lambda: self.go(replace(self.state, number=0))),
             **({"m": ("narrations or learners", self._turn)} if len(self.views) > 1 else {}),
         }
-
-    def _show_more(self) -> None:
-        short, long = inspector_view.TOP, metrics.HEADLINE_K
-        self.go(replace(self.state, top=long if self.state.top == short else short))
 
     def _toggle(self) -> None:
         self.playing = not self.playing
@@ -140,12 +139,6 @@ class InspectorWidget:
     def _turn(self) -> None:
         self.view = self.views[self.views.index(self.view) - 1]
         self.go(self.view.start())
-
-
-def _label(setting: str, value: str) -> str:
-    if not value:
-        return "none" if setting == "other" else "all"
-    return arm_name(value) if setting in ("system", "other") else plain(value, limit=80)
 
 
 def inspect_here(kinds: Sequence[QueryResults], *, keep: Path, about: str = "") -> Any:
@@ -169,8 +162,7 @@ def browse(*runs: str) -> Any:
 
 def pages(kinds: Sequence[QueryResults]) -> str:
     """The cases of every kind of questions below each other, as one fragment."""
-    views = [Inspector(asked) for asked in kinds]
-    return "".join(f"<h3>{view.results.kind}</h3>{view.page(view.cases())}" for view in views)
+    return "".join(Inspector(asked).page() for asked in kinds)
 
 
 def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
@@ -179,7 +171,7 @@ def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
     """
     rows = []
     for view in map(Inspector, kinds):
-        for system in view.results.systems():
+        for system in sorted(view.results.hits):
             state = InspectorState(system)
             whole, near, failed = (
                 view.matching_queries(replace(state, show=show)).height
@@ -214,10 +206,3 @@ def finding(kinds: Sequence[QueryResults], counted: pl.DataFrame) -> str:
             text += f"; most often in {plain(sport, limit=40)} ({lost_there} of {asked_there})"
         told.append(f"{text}.")
     return "\n\n".join(told) or "Nothing was asked in this run."
-
-
-def facts(kinds: Sequence[QueryResults], reasons: pl.DataFrame) -> dict[str, int]:
-    """What the stage's line says: how many queries of each kind can be looked at, and how many
-    reasons.
-    """
-    return {asked.kind: asked.queries.height for asked in kinds} | {"reasons": reasons.height}

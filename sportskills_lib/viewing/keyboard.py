@@ -14,7 +14,8 @@ restarted: each answer raises the trait ``answers`` by one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,14 @@ class Keyboard(anywidget.AnyWidget):
         after: Action = lambda: None,
         player: bool = False,
         comment_label: str = "",
-        on_comment: Callable[[str], None] | None = None,
+        on_comment: Callable[[str], None] = lambda text: None,
     ):
         buttons = [
             {"key": key, "name": NAMES.get(key, key), "label": label}
             for key, (label, _) in keys.items()
         ]
         super().__init__(buttons=buttons, player=player, comment_label=comment_label)
-        self._actions = {key: self.guard(action, after) for key, (_, action) in keys.items()}
-        self._take_comment = self.guard(on_comment) if on_comment else None
+        self._keys, self._after, self._on_comment = keys, after, on_comment
         self.on_msg(self._receive)
 
     def box(self, *children: ipywidgets.Widget) -> ipywidgets.VBox:
@@ -80,42 +80,39 @@ class Keyboard(anywidget.AnyWidget):
 
     def press(self, key: str) -> None:
         """Do what the key does; KeyError for a key that has no function."""
-        self._actions[key]()
+        with self.guard():
+            try:
+                self._keys[key][1]()
+            finally:
+                self._after()
 
     def write(self, text: str) -> None:
         """Do what typing in the comment field does; ``text`` is all that the field then holds."""
         self.comment = {**self.comment, "text": text}
-        if self._take_comment:
-            self._take_comment(text)
+        with self.guard():
+            self._on_comment(text)
 
     def show_comment(self, text: str) -> None:
         """Put another text into the comment field; what is still on its way from it is dropped."""
         self.comment = {"turn": self.comment["turn"] + 1, "text": text}
 
-    def guard(
-        self, action: Callable[..., Any], after: Action = lambda: None
-    ) -> Callable[..., None]:
-        """``action`` for a callback: an error is shown with its type and message, and raised.
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Around what a callback does, or as its decorator: an error is shown with its type and
+        message, and raised.
 
-        ``after`` is called then, also if it raised. A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its
+        A raised error alone would be out of sight: JupyterLab keeps what callbacks raise in its
         log. The next action that succeeds removes the message.
         """
-
-        def run(*arguments: Any) -> None:
-            try:
-                try:
-                    action(*arguments)
-                finally:
-                    after()
-            except Exception as error:
-                self.show_error(error)
-                raise
-            else:
-                self.error = ""
-            finally:
-                self.answers += 1
-
-        return run
+        try:
+            yield
+        except Exception as error:
+            self.show_error(error)
+            raise
+        else:
+            self.error = ""
+        finally:
+            self.answers += 1
 
     def show_error(self, error: Exception) -> None:
         """Show the type and the message of an error in red."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -162,19 +162,14 @@ def film_strip(info: video.VideoInfo, start_s: float, end_s: float) -> bytes:
     """MOMENTS pictures spread evenly over the span, without black bars, side by side, as WebP.
     Errors: as film.
     """
+    from PIL import Image
+
     start_s, end_s = _within(info, start_s, end_s)
     times_s = start_s + (end_s - start_s) * (np.arange(MOMENTS) + 0.5) / MOMENTS
     size = video.inner_size(info.width_px, info.height_px, STRIP_PX)
-    squares = sample(info, times_s, STRIP_PX)
-    return side_by_side([_middle(square, *size) for square in squares])
-
-
-def side_by_side(frames: Sequence[np.ndarray] | np.ndarray) -> bytes:
-    """A still WebP of frames [H, W, 3] of one size, from left to right."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate(list(frames), axis=1)).save(file, "WEBP", quality=70, method=4)
+    squares, file = sample(info, times_s, STRIP_PX), io.BytesIO()
+    row = np.concatenate([_middle(square, *size) for square in squares], axis=1)
+    Image.fromarray(row).save(file, "WEBP", quality=70, method=4)
     return file.getvalue()
 
 
@@ -219,7 +214,7 @@ def _kept(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Pre
         return None
     found = {kind: cache.get(key) for kind, key in _keys(span, cache, film_px).items()}
     kept = {kind: array.tobytes() for kind, array in found.items() if array is not None}
-    return Preview(**kept) if len(kept) == len(found) else None
+    return Preview(kept.get("film", b""), kept["strip"]) if len(kept) == len(found) else None
 
 
 def _make(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Value:
@@ -248,9 +243,9 @@ class PreviewLoader:
     """Films by item, or with ``strips`` film strips, for a widget: made in the background, so that
     a step never waits for a decoder.
 
-    :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are there.
-    Only the latest wish counts: who steps fast asks for the films of the step where the stepping
-    ends. What cannot be made is left out. ``failed`` is called with what the thread raised,
+    :meth:`want` asks for some and returns at once; ``ready`` is called when new ones are
+    ``loaded``, b"" for one that cannot be made. Only the latest wish counts: who steps fast asks
+    for the films of the step where the stepping ends. ``failed`` is called with what the thread raised,
     ``ready`` included.
     """
 
@@ -265,33 +260,24 @@ class PreviewLoader:
     ):
         self._span, self._ready, self._failed, self._strips = span, ready, failed, strips
         self._how: dict[str, Any] = {"cache": cache, "films": not strips, "side_px": CARD_PX}
-        self._loaded: dict[str, bytes] = {}  # in order of arrival; b"" for one that cannot be made
+        self.loaded: dict[str, bytes] = {}  # in order of arrival
         self._wanted: list[str] = []
-        self._turn, self._thread = threading.Lock(), threading.Thread()
-
-    def have(self) -> Mapping[str, bytes]:
-        """The films that are there."""
-        return {item: film for item, film in self._loaded.items() if film}
+        self._turn = threading.Lock()
 
     def want(self, items: Sequence[str]) -> None:
         """Make films of these, in this order, instead of those that were wanted before."""
         self._wanted = list(dict.fromkeys(items))
-        arguments = (self._wanted,)
-        self._thread = threading.Thread(target=self._work, args=arguments, daemon=True)
-        self._thread.start()
-
-    def wait(self, timeout_s: float = 60.0) -> None:
-        """Wait until nothing is wanted: for tests, and for pages that are made once."""
-        self._thread.join(timeout_s)
+        self.thread = threading.Thread(target=self._work, args=(self._wanted,), daemon=True)
+        self.thread.start()
 
     def _work(self, wanted: list[str]) -> None:
         try:
             with self._turn:  # the films of the wish before are made to the end of one go
-                todo = [item for item in wanted if item not in self._loaded]
-                while todo and wanted is self._wanted:
-                    self._load(todo[:AT_ONCE])
-                    todo = todo[AT_ONCE:]
-                    self._ready()
+                todo = [item for item in wanted if item not in self.loaded]
+                for first in range(0, len(todo), AT_ONCE):
+                    if wanted is self._wanted:
+                        self._load(todo[first : first + AT_ONCE])
+                        self._ready()
         except Exception as error:
             self._failed(error)
 
@@ -299,7 +285,7 @@ class PreviewLoader:
         spans = [span for item in items if (span := self._span(item))]
         made = make_previews(spans, **self._how)
         found = {name: each.strip if self._strips else each.film for name, each in made.items()}
-        loaded = self._loaded | dict.fromkeys(items, b"") | found
+        loaded = self.loaded | dict.fromkeys(items, b"") | found
         while sum(map(len, loaded.values())) > KEPT_BYTES:
             del loaded[next(iter(loaded))]
-        self._loaded = loaded  # in one go: others read it meanwhile
+        self.loaded = loaded  # in one go: others read it meanwhile

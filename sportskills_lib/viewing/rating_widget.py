@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import ipywidgets
+
+from sportskills_lib.viewing.keyboard import Action, Keyboard
 from sportskills_lib.viewing.markup import style_tag, template
 from sportskills_lib.viewing.previews import Preview
-
-if TYPE_CHECKING:
-    from IPython.display import HTML
 
 SCALE = {
     3: ("shows the fix", "shows exactly what this learner has to do instead"),
@@ -53,8 +53,6 @@ class RatingItem:
 
 
 PairFilms = Callable[[RatingItem], tuple[Preview, Preview]]  # of the learner and of the clip
-# item, grade, comment, unix time at which it was shown → revision
-SaveGrade = Callable[[RatingItem, int, str, float], int]
 
 
 @dataclass
@@ -62,12 +60,13 @@ class RatingSession:
     """What one rater does: the current pair, and one step per key."""
 
     items: list[RatingItem]
-    save: SaveGrade
+    # item, grade, comment, unix time at which it was shown → revision
+    save: Callable[[RatingItem, int, str, float], int]
     draft: Callable[[RatingItem, str], Any] = lambda item, comment: None
     clock: Callable[[], float] = time.time
     place: int = 0
     shown_at: float = 0.0  # unix time
-    notice: str = ""
+    notice: str = ""  # for the next look alone
     comment: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -87,9 +86,7 @@ class RatingSession:
         """Save the grade with the comment, then go to the next pair without one. Errors of saving
         are raised.
         """
-        self.notice = ""
-        item = self.item
-        if item is None:
+        if (item := self.item) is None:
             return
         if self.clock() - self.shown_at < MIN_LOOK_S:
             self.notice = "Key ignored: this pair had only just appeared. Look at it first."
@@ -104,9 +101,7 @@ class RatingSession:
         """Go to another pair, graded or not; a changed comment of a graded pair is saved with its
         grade.
         """
-        self.notice = ""
-        item = self.item
-        if item is None:
+        if (item := self.item) is None:
             return
         if item.grade is not None and self.comment != item.comment:
             item.revision = self.save(item, item.grade, self.comment, self.shown_at)
@@ -124,7 +119,7 @@ class RatingSession:
         self.comment = self.items[place].comment if self.items else ""
 
 
-def static(items: Sequence[RatingItem], films: PairFilms) -> HTML:
+def static(items: Sequence[RatingItem], films: PairFilms) -> Any:
     """What the widget shows, without keys, of the first pairs: for where no widget can run."""
     from IPython.display import HTML
 
@@ -139,13 +134,9 @@ class RatingWidget:
     """
 
     def __init__(self, session: RatingSession, films: PairFilms):
-        import ipywidgets
-
-        from sportskills_lib.viewing.keyboard import Keyboard
-
         self.session, self.films = session, films
         self.head, self.learner, self.clip = (ipywidgets.HTML() for _ in range(3))
-        actions = {
+        actions: dict[str, tuple[str, Action]] = {
             str(grade): (short, partial(session.grade, grade))
             for grade, (short, _) in sorted(SCALE.items())
         }
@@ -173,5 +164,5 @@ class RatingWidget:
             learner, clip = self.films(item)
             self.learner.value = str(VIEWS.learner(item, learner))
             self.clip.value = str(VIEWS.clip(item, clip))
-        self.head.value = str(VIEWS.heading(self.session, SCALE))
+        self.head.value, self.session.notice = str(VIEWS.heading(self.session, SCALE)), ""
         self.session.shown_at = self.session.clock()

@@ -76,10 +76,6 @@ class QueryResults:
     grades: dict[tuple[str, str], float] = field(default_factory=dict)
     simulated: bool = False  # whether grades are of simulated raters
 
-    def systems(self) -> list[str]:
-        """The systems that answered, in order of name."""
-        return sorted(self.hits)
-
     def mark(self, query: dict[str, Any], clip_id: str) -> str:
         """How right a clip is for a query: one of cases.MARKS (for a learner the own clip is one
         that helps, and the same skill one that shows it), or UNJUDGED.

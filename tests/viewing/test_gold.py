@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from sportskills_lib.plots import notebook_tables
-from sportskills_lib.viewing import labelling_view
-from sportskills_lib.viewing.labelling_widget import LabellingWidget
+from sportskills_lib.viewing import pair_auditor
+from sportskills_lib.viewing.pair_auditor import PairAuditor
 from sportskills_lib.viewing.previews import Preview
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> \u202e' + "long " * 500
@@ -50,8 +50,8 @@ class Tags(HTMLParser):
 def test_hostile_text_stays_text() -> None:
     frame = rows(HOSTILE)
     strips = {frame["item_id"][0]: b"strip"}
-    page = labelling_view.sheet("What?", frame, strips, labels=("yes", "no"))
-    page += labelling_view.item(frame.row(0, named=True), strips, verdicts=True)
+    page = pair_auditor.sheet("What?", frame, strips, labels=("yes", "no"))
+    page += pair_auditor.item(frame.row(0, named=True), strips, verdicts=True)
     scores = pl.DataFrame(
         [(HOSTILE, "yes", "recall", 0.5, 0.1, 0.9, 3), ("all", "yes", "x", None, None, None, 0)],
         orient="row",
@@ -67,20 +67,20 @@ def test_hostile_text_stays_text() -> None:
 
 def test_the_page_does_not_tell_what_the_judge_said() -> None:
     frame = rows().with_columns(verdict=pl.lit("secret"))
-    assert "secret" not in labelling_view.sheet("What?", frame, {}, labels=("yes", "no"))
-    assert "secret" in labelling_view.item(frame.row(0, named=True), {}, verdicts=True)
+    assert "secret" not in pair_auditor.sheet("What?", frame, {}, labels=("yes", "no"))
+    assert "secret" in pair_auditor.item(frame.row(0, named=True), {}, verdicts=True)
 
 
 def labeller(
     saved: list[tuple[str, str, str]], frame: pl.DataFrame | None = None, **changes
-) -> LabellingWidget:
+) -> PairAuditor:
     options: dict[str, Any] = {
         "ask": "What?",
         "keys": {"y": "yes", "n": "no"},
         "films": lambda row: (),
         "save": lambda *all: saved.append(all),
     }
-    return LabellingWidget(rows() if frame is None else frame, **(options | changes))
+    return PairAuditor(rows() if frame is None else frame, **(options | changes))
 
 
 def test_keys_and_buttons_label_one_after_another() -> None:

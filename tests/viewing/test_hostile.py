@@ -17,8 +17,8 @@ from sportskills_lib.viewing import (
     advice_page,
     funnel_view,
     inspector_widget,
-    labelling_view,
     markup,
+    pair_auditor,
     retrieved_queries,
 )
 from sportskills_lib.viewing.inspector_view import Inspector
@@ -93,7 +93,7 @@ def inspected(bad: str) -> str:
 def without_pictures(bad: str) -> str:
     made = _asked(bad)
     view = Inspector(replace(made, items=retrieved_queries.ItemSources({}, {}, {})))
-    return view.page([view.start()])
+    return view.page()
 
 
 def explored(bad: str) -> str:
@@ -166,7 +166,7 @@ def labelled(bad: str) -> str:
         "label": bad,
     }
     frame = pl.DataFrame({"class": [bad]})
-    return labelling_view.item(row, {}, verdicts=True) + notebook_tables.html(frame)
+    return pair_auditor.item(row, {}, verdicts=True) + notebook_tables.html(frame)
 
 
 def whole_page(bad: str) -> str:

@@ -151,11 +151,11 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
         lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1),
     )
     widget = inspector_widget.InspectorWidget(kinds)
-    widget.films.wait()
+    widget.films.thread.join(60)
     assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
     monkeypatch.setattr(previews, "make_previews", lambda *_, **__: 1 / 0)
     widget.go(widget.view.choose(widget.state, show=APART))
-    widget.films.wait()
+    widget.films.thread.join(60)
     assert "ZeroDivisionError" in widget.keyboard.error
 
 
@@ -175,7 +175,6 @@ def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch,
     assert isinstance(inspector_widget.inspect_here([], keep=tmp_path / "page.html"), HTML)
     counted = inspector_widget.counts(kinds)
     assert (counted["hits"] + counted["failures"] == counted["queries"]).all()
-    assert inspector_widget.facts(kinds, pl.DataFrame({"a": [1]}))["reasons"] == 1
     view, (said, of_learners) = (
         Inspector(kinds[0]),
         inspector_widget.finding(kinds, counted).split("\n\n"),
@@ -190,7 +189,7 @@ def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch,
 def test_two_runs_stand_side_by_side(inspected, monkeypatch):
     monkeypatch.setenv("SPORTSKILLS_HOME", str(inspected))
     both = retrieved_queries.read(stage_outputs.RUN, stage_outputs.RUN)
-    assert all(name.startswith("synthetic: ") for name in both[0].systems())
+    assert all(name.startswith("synthetic: ") for name in both[0].hits)
     view = Inspector(both[0])
     assert view.html(view.start()).count('class="system"') == 2
     known = retrieved_queries._of_run
@@ -212,7 +211,7 @@ def test_two_runs_stand_side_by_side(inspected, monkeypatch):
 
 def test_a_clip_is_right_for_the_run_that_cut_it(kinds):
     one = kinds[0]
-    name, query = one.systems()[0], one.queries.row(0, named=True)
+    name, query = min(one.hits), one.queries.row(0, named=True)
     recut = one.queries.with_columns(own=pl.lit(["cut otherwise"]).cast(pl.List(pl.String)))
     both = retrieved_queries._joined(
         [one, replace(one, queries=recut, hits={f"other: {name}": one.hits[name]})]

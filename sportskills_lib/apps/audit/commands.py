@@ -47,7 +47,7 @@ def sample(
 ) -> None:
     """Draw a stratified sample of a filter's decisions: a CSV to label, and a page to look at."""
     from sportskills_lib.apps.audit import gold_sample, labels, questions
-    from sportskills_lib.viewing import labelling_view
+    from sportskills_lib.viewing import pair_auditor
 
     page = to.with_suffix(".html")
     if page == to:
@@ -61,7 +61,7 @@ def sample(
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
     strips = labels.film_strips(drawn.frame, run, workers=workers)
     answers = (*drawn.question.labels, questions.UNSURE)
-    content = labelling_view.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
+    content = pair_auditor.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
     page.write_text(content, encoding="utf-8")
     gold_sample.write(to, drawn)
     typer.echo(f"{drawn.frame.height} items in {to}; look at {page}; label: {', '.join(answers)}")
@@ -103,7 +103,7 @@ def score(
     """
     from sportskills_lib.apps.audit import gold_sample, judge_scores, labels
     from sportskills_lib.plots import notebook_tables
-    from sportskills_lib.viewing import labelling_view, markup
+    from sportskills_lib.viewing import markup, pair_auditor
 
     if to:
         room_for_file(to, "--to", others=files)
@@ -123,7 +123,7 @@ def score(
         _print_scores(scores)
         worst = scores.worst()
         strips = labels.film_strips(worst, sheet.run, workers=workers) if to else {}
-        items = [labelling_view.item(row, strips, verdicts=True) for row in worst.to_dicts()]
+        items = [pair_auditor.item(row, strips, verdicts=True) for row in worst.to_dicts()]
         title = markup.text(f"{scores.filter}: {scores.judge}")
         body.append(f"<h2>{title}</h2>{notebook_tables.html(scores.scores)}")
         body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
@@ -135,7 +135,7 @@ def score(
             title = markup.text(f"{one.filter}: {one.judge} minus {other.judge}")
             body.append(f"<h2>{title}</h2>{notebook_tables.html(table)}")
     if to:
-        to.write_text(labelling_view.page("Audit", "".join(body)), encoding="utf-8")
+        to.write_text(pair_auditor.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")
 
 

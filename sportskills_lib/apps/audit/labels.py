@@ -13,17 +13,17 @@ import polars as pl
 from sportskills_lib.apps.audit import gold_sample, judge_scores, questions
 from sportskills_lib.plots import notebook_tables
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import labelling_view, retrieved_queries
+from sportskills_lib.viewing import pair_auditor, retrieved_queries
 from sportskills_lib.viewing.keyboard import is_interactive
-from sportskills_lib.viewing.labelling_widget import ItemFilms, LabellingWidget
 from sportskills_lib.viewing.markup import style_tag, text
+from sportskills_lib.viewing.pair_auditor import ItemFilms, PairAuditor
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 
 SHOWN = 4  # items of the sample in a headless run
 AT_ONCE = 6  # items whose films are made together, and ahead of those that are looked at
 
 
-def labeller(path: Path, *, pictures: bool = True) -> LabellingWidget:
+def labeller(path: Path, *, pictures: bool = True) -> PairAuditor:
     """The pair auditor over a sample's CSV; every answer is in the file before the next item is
     shown.
 
@@ -35,7 +35,7 @@ def labeller(path: Path, *, pictures: bool = True) -> LabellingWidget:
     def save(item_id: str, label: str, note: str) -> None:
         gold_sample.write(path, gold_sample.read(path).labelled(item_id, label, note))
 
-    return LabellingWidget(
+    return PairAuditor(
         sheet.frame,
         ask=sheet.question.ask,
         keys=sheet.question.keys,
@@ -123,7 +123,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
         return _page(_first_items(sheet, pictures=pictures) + standing)
     import ipywidgets
 
-    below = ipywidgets.HTML(labelling_view.view(standing))
+    below = ipywidgets.HTML(pair_auditor.view(standing))
     return ipywidgets.VBox([labeller(path, pictures=pictures).widget, below])
 
 
@@ -133,7 +133,7 @@ def _first_items(sheet: gold_sample.Sheet, *, pictures: bool) -> str:
     """
     few = sheet.frame.head(SHOWN)
     shown = film_strips(few, sheet.run, workers=0) if pictures else {}
-    items = "".join(labelling_view.item(row, shown) for row in few.iter_rows(named=True))
+    items = "".join(pair_auditor.item(row, shown) for row in few.iter_rows(named=True))
     ask = f"{sheet.question.ask} ({', '.join((*sheet.question.labels, questions.UNSURE))})"
     done = (sheet.frame["label"] != "").sum()
     return f"<p>{text(ask)}</p>{items}<p>{done} of {sheet.frame.height} labelled.</p>"
@@ -142,4 +142,4 @@ def _first_items(sheet: gold_sample.Sheet, *, pictures: bool) -> str:
 def _page(body: str) -> Any:
     from IPython.display import HTML
 
-    return HTML(style_tag() + labelling_view.view(body))
+    return HTML(style_tag() + pair_auditor.view(body))

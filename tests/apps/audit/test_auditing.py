@@ -615,7 +615,7 @@ def test_another_runs_judge_is_found_by_id_and_by_span(run: str) -> None:
     )
 
 
-def test_the_labelling_widget_saves_each_key(run: str, tmp_path: Path) -> None:
+def test_the_pair_auditor_saves_each_key(run: str, tmp_path: Path) -> None:
     path = tmp_path / "gold.csv"
     gold_sample.write(path, gold_sample.draw(run, "actionability", n=3, seed=0))
     made = labels.labeller(path)

@@ -1,10 +1,11 @@
-"""The pair auditor: one item at a time, its films and its text, one key per label, each saved at
-once.
+"""The pair auditor and its pages: items of a gold sample with their pictures, and a widget that
+shows one at a time, its films and its text, one key per label, each saved at once.
 
 Blind: the judge's verdict is not shown before the item has a label, since people copy what they
 see. Afterwards a key shows it; that it was seen, and after which label, is noted with the item, so
-that labels changed afterwards can be separated. The widget knows neither files nor filters: it is
-given items, their films, the possible answers, and what to call with an answer.
+that labels changed afterwards can be separated. Nothing here knows files or filters: it is given
+items, their films, the possible answers, and what to call with an answer. Texts and ids come from
+strangers: ``auditor.jinja`` escapes all.
 """
 
 from __future__ import annotations
@@ -13,24 +14,52 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import ipywidgets
 import polars as pl
 
-from sportskills_lib.viewing.labelling_view import HTML
+from sportskills_lib.viewing.keyboard import Action, Keyboard
+from sportskills_lib.viewing.markup import Html, document, template
 from sportskills_lib.viewing.previews import Preview
 
-BACK, NEXT, VERDICT = "z", "x", "v"
 SEEN = "verdict seen after "  # begins the note
+HTML = template("auditor.jinja")
+Strips = Mapping[str, bytes]  # WebP by item_id, and by "<item_id> other"
 # an item's films, each with its title
 ItemFilms = Callable[[Mapping[str, Any]], Sequence[tuple[str, Preview]]]
-SaveLabel = Callable[[str, str, str], Any]  # item_id, label, note
 
 
-class LabellingWidget:
+def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> str:
+    """One item: its text, where it is from, its strip or strips; with ``verdicts`` also judge,
+    confidence and label.
+    """
+    names = row["item_id"], f"{row['item_id']} other"
+    return str(HTML.item(row, [strips[name] for name in names if name in strips], verdicts))
+
+
+def sheet(ask: str, frame: pl.DataFrame, strips: Strips, *, labels: tuple[str, ...]) -> str:
+    """The contact sheet of a sample, as a page of its own: what is asked, then every item by its
+    number.
+    """
+    items = [Html(item(row, strips)) for row in frame.iter_rows(named=True)]
+    return page("Gold sample", str(HTML.sheet(ask, labels, items)))
+
+
+def view(body: str) -> str:
+    """``body``, which is HTML, in the style of gold samples."""
+    return str(HTML.view(Html(body)))
+
+
+def page(title: str, body: str) -> str:
+    """A whole page that loads nothing from anywhere."""
+    return document(title, view(body))
+
+
+class PairAuditor:
     """``widget`` is what a notebook displays; the keys are ``keyboard``'s; ``place`` is the current
     item's among the ``rows``.
 
-    ``frame`` has item_id, label, note, verdict, confidence and what labelling_view.item shows;
-    ``keys`` gives each key's label.
+    ``frame`` has item_id, label, note, verdict, confidence and what :func:`item` shows; ``keys``
+    gives each key's label.
     """
 
     def __init__(
@@ -40,20 +69,18 @@ class LabellingWidget:
         ask: str,
         keys: Mapping[str, str],
         films: ItemFilms,
-        save: SaveLabel,
+        save: Callable[[str, str, str], Any],  # item_id, label, note
     ):
-        import ipywidgets
-
-        from sportskills_lib.viewing.keyboard import Keyboard
-
         self.rows, self.films, self.save = frame.to_dicts(), films, save
         self.place = next((at for at, row in enumerate(self.rows) if not row["label"]), 0)
         self.notice, self.verdict_visible = "", False
         self.state, self.view = ipywidgets.HTML(), ipywidgets.HTML()
-        actions = {key: (label, partial(self._label, label)) for key, label in keys.items()}
-        actions[BACK] = ("previous", partial(self._go, -1))
-        actions[NEXT] = ("next, no label", partial(self._go, 1))
-        actions[VERDICT] = ("the judge's verdict", self._show_verdict)
+        actions: dict[str, tuple[str, Action]] = {
+            key: (label, partial(self._label, label)) for key, label in keys.items()
+        }
+        actions["z"] = ("previous", partial(self._go, -1))
+        actions["x"] = ("next, no label", partial(self._go, 1))
+        actions["v"] = ("the judge's verdict", self._show_verdict)
         self.keyboard = Keyboard(actions, after=self._show, player=True)
         question = ipywidgets.HTML(str(HTML.view(ask)))
         self.widget = self.keyboard.box(question, self.state, self.view, self.keyboard)
