@@ -121,8 +121,7 @@ def sureness(
         rows = choose_clips(library, row["sport"], None)["row"].to_numpy()
         own = LearnerClip(
             folder / row["path"],
-            row["start_s"],
-            row["end_s"],
+            (row["start_s"], row["end_s"]),
             row["end_s"],
             frames[row["row"]],
         )

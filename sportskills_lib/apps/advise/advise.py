@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sportskills_lib.apps.advise import fit_check, ranking
-from sportskills_lib.apps.advise.learner_clip import (
-    LearnerClip,
-    NothingFits,
-    check_span,
-    read_learner,
-)
+from sportskills_lib.apps.advise.learner_clip import NothingFits, check_span, read_learner
 from sportskills_lib.apps.advise.ranking import RankedClips
 from sportskills_lib.apps.advise.run_library import (
     AdviceLibrary,
@@ -36,66 +30,73 @@ SHORTLIST = 20
 YOU = ""  # the learner's name among the previews: no clip id is empty
 
 
-@dataclass(frozen=True)
-class AdviceRequest:
-    """What a learner wants advice on: the file, its sport and skill, where the action is, how many
-    clips.
+def advise(
+    path: Path,
+    run: str,
+    log: Callable[[str], None],
+    *,
+    sport: str | None = None,
+    skill: str | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    top: int = 5,
+    shortlist: int | None = None,
+    encoder: str | None = None,
+    served: tuple[str, str] | None = None,
+    split: str | None = None,
+    workers: int = 2,
+) -> AdviceView:
+    """The clips of the run's library that may help who is filmed in ``path``; none, and why, where
+    nothing fits. ``log`` gets a line for each step.
+
+    ``sport`` and ``skill`` as people spell them; the action lies from ``start_s`` to ``end_s``, by
+    default where most moves. ``shortlist``: by default as many as 04 looked at, or SHORTLIST.
+    ``served``: address and name of 04's model, by default loaded here. ``split``: only clips of one
+    split, as 04 ranks for its learners. ``workers``: processes that read videos; 0: none, for
+    tests. What is wrong with the file, the span, the sport or the run is a ValueError that names
+    the remedy, raised before a model is loaded.
     """
-
-    path: Path
-    run: str
-    sport: str | None = None
-    skill: str | None = None
-    start_s: float | None = None
-    end_s: float | None = None
-    top: int = 5
-    shortlist: int | None = None  # None: as many as 04 looked at, or SHORTLIST
-    encoder: str | None = None
-    served: tuple[str, str] | None = None  # address and name of 04's model; None: loaded here
-    workers: int = 2  # processes that read videos; 0: none, for tests
-    split: str | None = None  # only clips of one split, as 04 ranks for its learners; None: all
-
-
-def advise(request: AdviceRequest, log: Callable[[str], None]) -> AdviceView:
-    """The clips of the run's library that may help; none, and why, where nothing fits. ``log`` gets
-    a line for each step.
-
-    What is wrong with the file, the span, the sport or the run is a ValueError that names the
-    remedy, raised before a model is loaded.
-    """
-    if not request.path.is_file():
-        raise ValueError(f"{plain(str(request.path))} is no file: name one video of the learner")
-    library = open_library(request.run, encoder=request.encoder)
-    span = check_span(request.start_s, request.end_s, library.config)
+    if not path.is_file():
+        raise ValueError(f"{plain(str(path))} is no file: name one video of the learner")
+    library = open_library(run, encoder=encoder)
+    asked = check_span(start_s, end_s, library.config)
     cache = ContentStore(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
-    learner, ranked, notes, why = None, None, list[str](), ""
+    span, ranked, notes, why = asked or (0.0, previews.MOST_S), None, list[str](), ""
     try:
-        clips = choose_clips(library, request.sport, request.skill, request.split)
-        log(f"reading {plain(request.path.name)}")
+        clips = choose_clips(library, sport, skill, split)
+        log(f"reading {plain(path.name)}")
+        usual_s = (clips["end_s"] - clips["start_s"]).median()
         learner = read_learner(
-            request.path, library.config, cache=cache, span=span,
-            usual_s=(clips["end_s"] - clips["start_s"]).median(),  # type: ignore[arg-type]
-            workers=min(request.workers, 1),
-        )  # fmt: skip
-        how = "as requested" if span else f"where most of its {clock(learner.duration_s)} moves"
-        log(f"the action: {clock(learner.start_s)} to {clock(learner.end_s)}, {how}")
+            path,
+            library.config,
+            cache=cache,
+            span=asked,
+            usual_s=usual_s,
+            workers=min(workers, 1),  # type: ignore[arg-type]
+        )
+        span = learner.span
+        how = "as requested" if asked else f"where most of its {clock(learner.duration_s)} moves"
+        log(f"the action: {clock(span[0])} to {clock(span[1])}, {how}")
         vector = ranking.embed(library, learner, cache, log)
-        sport = clips["sport"][0] if request.sport else None
-        note = _check_fit(library, vector, sport, cache, log)
-        among = f"{clips.height} clips of {sport or 'all sports'}"
+        known = clips["sport"][0] if sport else None
+        note = _check_fit(library, vector, known, cache, log)
+        among = f"{clips.height} clips of {known or 'all sports'}"
         log(f"ranking {among}")
         config = library.retrieval.manifest["config"] if library.retrieval else {}
         ranked = ranking.rank(
             library, learner, vector, clips["row"].to_numpy(), cache=cache, log=log,
-            depth=max(request.top, request.shortlist or config.get("shortlist", SHORTLIST)),
-            server=Server(*request.served) if request.served else None,
+            depth=max(top, shortlist or config.get("shortlist", SHORTLIST)),
+            server=Server(*served) if served else None,
         )  # fmt: skip
         count = f"{among} in run {library.run}, ranked by {ranked.how}."
         notes = [count, note, _probability_note(library, ranked)]
     except NothingFits as nothing:
         why = str(nothing)
-    log(f"cutting {min(request.top, len(ranked.rows)) + 1 if ranked else 1} previews")
-    return _view(request, library, learner, ranked, why, notes)
+    log(f"cutting {min(top, len(ranked.rows)) + 1 if ranked else 1} previews")
+    own = previews.Span(YOU, path, *span)
+    suggestions, film = _suggest(library, ranked, top, own, workers)
+    topic = ", ".join(filter(None, (sport or "all sports", skill)))
+    return AdviceView(path.name, topic, *span, film, suggestions, why, notes)
 
 
 def _check_fit(
@@ -145,25 +146,16 @@ def _probability_note(library: AdviceLibrary, ranked: RankedClips) -> str:
     )
 
 
-def _view(
-    request: AdviceRequest,
-    library: AdviceLibrary,
-    learner: LearnerClip | None,
-    ranked: RankedClips | None,
-    why: str,
-    notes: list[str],
-) -> AdviceView:
-    """The page's content, with a film of each clip."""
-    start_s, end_s = request.start_s or 0.0, request.end_s or previews.MOST_S
-    if learner:
-        start_s, end_s = learner.start_s, min(learner.end_s, learner.duration_s)
-    clips = library.clips[ranked.rows[: request.top]].to_dicts() if ranked else []
-    nowhere = Path("gone")  # a preview of it says that it is missing
-    spans = [previews.Span(YOU, request.path, start_s, end_s)]
+def _suggest(
+    library: AdviceLibrary, ranked: RankedClips | None, top: int, own: previews.Span, workers: int
+) -> tuple[list[Suggestion], previews.Preview]:
+    """The first clips with their films, and the film of the learner's ``own`` span."""
+    clips = library.clips[ranked.rows[:top]].to_dicts() if ranked else []
+    spans, nowhere = [own], Path("gone")  # a preview of it says that it is missing
     for clip in clips:
         path = library.files.get(clip["video_id"], nowhere)
         spans.append(previews.Span(clip["clip_id"], path, clip["start_s"], clip["end_s"]))
-    films = previews.make_previews(spans, cache=previews.preview_cache(), workers=request.workers)
+    films = previews.make_previews(spans, cache=previews.preview_cache(), workers=workers)
     kept = ("demonstration", "skill", "video_id", "start_s", "end_s")
     probability = None if ranked is None else ranked.probability
     suggestions = [
@@ -178,8 +170,7 @@ def _view(
         )
         for place, clip in enumerate(clips)
     ]
-    topic = ", ".join(filter(None, (request.sport or "all sports", request.skill)))
-    return AdviceView(request.path.name, topic, start_s, end_s, films[YOU], suggestions, why, notes)
+    return suggestions, films[YOU]
 
 
 def as_rows(view: AdviceView) -> list[dict[str, Any]]:

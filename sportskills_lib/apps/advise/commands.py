@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,7 +77,7 @@ def advise(
     The page opens without a network: your clip beside the suggested ones, each with what its coach
     says, where it is from, and how likely it is to help, where the run's 04 was calibrated.
     """
-    from sportskills_lib.apps.advise.advise import AdviceRequest, advise, as_rows
+    from sportskills_lib.apps.advise.advise import advise, as_rows
     from sportskills_lib.formats.files import room_for_file, write_whole
     from sportskills_lib.runs.errors import full_disk_named
 
@@ -84,9 +85,11 @@ def advise(
     listed = Path(json_) if json_ not in (None, "-") else None
     if listed:
         room_for_file(listed, "--json", others=[video, to])
-    request = AdviceRequest(video, run, sport, skill, start, end, top, shortlist, encoder, served)
     with full_disk_named(to.parent):
-        view = advise(request, lambda line: typer.echo(line, err=True))
+        view = advise(
+            video, run, partial(typer.echo, err=True), sport=sport, skill=skill, start_s=start,
+            end_s=end, top=top, shortlist=shortlist, encoder=encoder, served=served,
+        )  # fmt: skip
         page, rows = view.page(), as_rows(view)
         text = json.dumps(rows, indent=2) + "\n"
         write_whole(to, page)

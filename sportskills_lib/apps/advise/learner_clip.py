@@ -44,15 +44,9 @@ class LearnerClip:
     """The stretch of the file in which the skill is tried."""
 
     path: Path
-    start_s: float
-    end_s: float
+    span: Seconds
     duration_s: float  # of the whole file
     frames: np.ndarray  # uint8 [T, S, S, 3]
-
-    @property
-    def span(self) -> Seconds:
-        """Start and end, in seconds."""
-        return self.start_s, self.end_s
 
 
 def check_span(start_s: float | None, end_s: float | None, config: PairingConfig) -> Seconds | None:
@@ -63,18 +57,12 @@ def check_span(start_s: float | None, end_s: float | None, config: PairingConfig
         raise ValueError(
             "--start and --end go together: give both, or neither to have the action found"
         )
-    asked, least_s, most_s = (
-        f"--start {start_s:g} --end {end_s:g}",
-        config.min_clip_s,
-        config.max_clip_s,
-    )
-    if not 0 <= start_s < end_s < float("inf"):
-        raise ValueError(f"{asked} is no span: seconds from 0, the end after the start")
-    if not least_s - 1e-6 <= end_s - start_s <= most_s + 1e-6:
+    least_s, most_s = config.min_clip_s, config.max_clip_s
+    if start_s < 0 or not least_s - 1e-6 <= end_s - start_s <= most_s + 1e-6:
         raise ValueError(
-            f"{asked} is {end_s - start_s:.1f} s long, this run's clips {least_s:g} to "
-            f"{most_s:g} s: name the seconds in which the skill is tried, or leave both "
-            "out to have them found"
+            f"--start {start_s:g} --end {end_s:g} is no span of {least_s:g} to {most_s:g} s, as "
+            "this run's clips are: name the seconds in which the skill is tried, or leave both out "
+            "to have them found"
         )
     return start_s, end_s
 
@@ -102,9 +90,13 @@ def read_learner(
     }
     found = {name: cache.get(key) for name, key in keys.items()}
     if found["times"] is None or found["frames"] is None:
-        look = partial(_look, span=span, usual_s=usual_s, config=config)
         (result,) = map_shards(
-            look, [path], workers=workers, timeout_s=timeout_s, describe=_name, label="videos"
+            partial(_look, span=span, usual_s=usual_s, config=config),
+            [path],
+            workers=workers,
+            timeout_s=timeout_s,
+            describe=lambda path: path.name,
+            label="videos",
         )
         if result.value is None:
             raise ValueError(
@@ -118,11 +110,7 @@ def read_learner(
         for name, key in keys.items():
             cache.put(key, found[name])
     start_s, end_s, duration_s = found["times"].tolist()
-    return LearnerClip(path, start_s, end_s, duration_s, found["frames"])
-
-
-def _name(path: Path) -> str:
-    return path.name
+    return LearnerClip(path, (start_s, end_s), duration_s, found["frames"])
 
 
 def _look(path: Path, *, span: Seconds | None, usual_s: float, config: PairingConfig) -> Value:

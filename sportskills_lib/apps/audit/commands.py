@@ -145,16 +145,13 @@ def spans(
         Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")
     ],
     run: Run = "demo",
-    videos: Annotated[
-        str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")
-    ] = "*",
 ) -> None:
     """Compare a run's clips with spans whose truth is known: which were found, how they were
     classified, and how far off their edges are.
     """
     from sportskills_lib.apps.audit import judge_vs_spans
 
-    matches = judge_vs_spans.audit_run(run, judge_vs_spans.read_truth(known), videos=videos)
+    matches = judge_vs_spans.audit_run(run, judge_vs_spans.read_truth(known))
     _print_table(matches.confusion())
     _print_table(matches.scores())
     f1 = matches.macro_f1()
@@ -184,9 +181,6 @@ def evidence(
         str | None, typer.Option(help="The model of judge vlm or chat. Default: the run's.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where judge vlm runs: cpu or cuda.")] = None,
-    lessons: Annotated[
-        int, typer.Option(min=0, help="Lessons to draw; 0: all with a known truth.")
-    ] = 0,
     to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
 ) -> None:
     """Measure which evidence the demonstration judge uses: words, pictures or both, and again with
@@ -201,7 +195,6 @@ def evidence(
         run,
         judge_vs_spans.read_truth(truth),
         model=model,
-        lessons=lessons,
         **{name: value for name, value in changes.items() if value is not None},
     )
     _print_table(scores)

@@ -110,42 +110,23 @@ def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
     if n < 1:
         raise ValueError(f"--n must be at least 1, got {n}")
     key = ["verdict", "sport"]
-    known = items.group_by(key).len().collect(engine="streaming")
-    if known.is_empty():
-        return items.collect()
+    sizes = items.group_by(key).len("size").collect(engine="streaming")
     mixed = items.with_columns(order=pl.col("item_id").hash(seed)).sort("order", "item_id")
     first = mixed.group_by(key, maintain_order=True).head(n).collect(engine="streaming")
-    by_verdict = dict(known.group_by("verdict").agg(pl.col("len").sum()).iter_rows())
-    shares = even_shares(by_verdict, n)
-    share = pl.col("verdict").replace_strict(shares, default=0, return_dtype=pl.Int64)
+    # one item of each verdict in turn, then one of each stratum in turn: even as far as there are
+    turn = first.sort(_place("verdict"), "verdict").head(n)
+    shares = sizes.join(turn.group_by("verdict").agg(share=pl.len()), on="verdict")
     name = pl.concat_str("verdict", pl.col("sport").fill_null("no sport"), separator=", ")
-    fits = pl.len().over("verdict") <= share  # else the verdict is one stratum
-    known = known.with_columns(stratum=pl.when(fits).then(name).otherwise("verdict"))
-    known = known.with_columns(stratum_size=pl.col("len").sum().over("stratum").cast(pl.Int64))
-    quotas = dict[str, int]()
-    for (verdict,), part in known.group_by("verdict", maintain_order=True):
-        sizes = dict(part.select("stratum", "stratum_size").iter_rows())
-        quotas |= even_shares(sizes, shares[str(verdict)])
-    strata = known.select(*key, "stratum", "stratum_size")
-    drawn = first.join(strata, on=key, nulls_equal=True).sort("order", "item_id")
-    quota = pl.col("stratum").replace_strict(quotas, default=0, return_dtype=pl.Int64)
-    return drawn.filter(pl.int_range(pl.len()).over("stratum") < quota)
+    fits = pl.len().over("verdict") <= pl.col("share")  # else the verdict is one stratum
+    strata = shares.with_columns(stratum=pl.when(fits).then(name).otherwise("verdict"))
+    size = pl.col("size").sum().over("stratum").cast(pl.Int64)
+    drawn = first.join(strata.with_columns(stratum_size=size), on=key, nulls_equal=True)
+    turn = drawn.sort("order", "item_id").sort(_place("stratum"), "stratum")
+    return turn.filter(_place("verdict") < pl.col("share")).sort("order", "item_id")
 
 
-def even_shares(sizes: dict[str, int], n: int) -> dict[str, int]:
-    """How many of each to take so that ``n`` are taken in all, as evenly as sizes allow; the
-    remainder goes by name.
-    """
-    given = dict.fromkeys(sizes, 0)
-    left = min(n, sum(sizes.values()))
-    while left:
-        open_ = sorted(name for name in sizes if given[name] < sizes[name])
-        each = max(1, left // len(open_))
-        for name in open_:
-            more = min(each, sizes[name] - given[name], left)
-            given[name] += more
-            left -= more
-    return given
+def _place(group: str) -> pl.Expr:
+    return pl.int_range(pl.len()).over(group)
 
 
 # ------------------------------------------------------------------------------------------ the CSV

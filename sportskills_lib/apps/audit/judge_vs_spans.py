@@ -13,7 +13,6 @@ sample of the filter demonstration.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,19 +191,13 @@ def _overlap(suffix: str) -> pl.Expr:
     return pl.min_horizontal("end_s", end_s) - pl.max_horizontal("start_s", start_s)
 
 
-def audit_run(run: str, truth: pl.DataFrame, *, videos: str = "*") -> SpanMatches:
-    """How the run judged the spans of ``truth``, in its videos whose id matches the pattern
-    ``videos``.
-    """
-    judged = artifacts.open_stage(run, "02_pairing").table("judged")
-    known = artifacts.open_stage(run, "01_curation").table("videos")["video_id"].to_list()
-    chosen = pl.col("video_id").is_in(fnmatch.filter(known, videos))
-    if truth.filter(chosen).is_empty():
-        raise ValueError(
-            f"no video of run {run!r} that matches --videos {videos!r} is in the table of spans: "
-            "name other --videos"
-        )
-    return audit_demonstrations(judged.filter(chosen), truth.filter(chosen))
+def audit_run(run: str, truth: pl.DataFrame) -> SpanMatches:
+    """How the run judged the spans of ``truth`` in its videos."""
+    videos = artifacts.open_stage(run, "01_curation").table("videos")
+    mine = truth.join(videos, on="video_id", how="semi", maintain_order="left")
+    if mine.is_empty():
+        raise ValueError(f"no video of run {run!r} is in the table of spans: name another --run")
+    return audit_demonstrations(artifacts.open_stage(run, "02_pairing").table("judged"), mine)
 
 
 # -------------------------------------------------------------------------------------- evidence
@@ -215,32 +208,25 @@ def audit_evidence(
     truth: pl.DataFrame,
     *,
     model: str | None = None,
-    lessons: int = 0,
-    seed: int = 0,
     **changes: Any,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores of the judge by words, pictures and both, with the lessons' own words and with
     others'; and reliability.
 
-    ``lessons`` draws so many of the run's lessons with a known truth (0: all); ``changes`` are
-    settings of stage 02 (judge, device, chat_url …) in place of the run's, ``model`` the one that
-    judge vlm or chat asks. A model sees as many frames as stage 02 would show it; a window whose
-    video cannot be read is left out.
+    ``changes`` are settings of stage 02 (judge, device, chat_url …) in place of the run's,
+    ``model`` the one that judge vlm or chat asks. A model sees as many frames as stage 02 would
+    show it; a window whose video cannot be read is left out.
     """
     pairing = artifacts.open_stage(run, "02_pairing")
     config = PairingConfig.model_validate(pairing.manifest["config"] | changes)
     if model:
         setting = "chat_model" if config.judge == "chat" else "judge_model"
         config = config.model_copy(update={setting: model})
-    windows = pairing.table("judged").join(truth, on="video_id", how="semi")
-    names = windows["video_id"].unique().sort()
-    if names.is_empty():
+    windows = pairing.table("judged").join(truth, on="video_id", how="semi", maintain_order="left")
+    if windows.is_empty():
         raise ValueError(
             f"run {run!r} has no window in the videos of the table of spans: name another --run"
         )
-    if lessons:
-        chosen = np.random.default_rng(seed).permutation(len(names))[:lessons]
-        windows = windows.filter(pl.col("video_id").is_in(names[chosen].to_list()))
     frames = None
     if config.judge != "rules":
         files = {name: str(path) for name, path in retrieved_queries.video_files(run).items()}

@@ -143,19 +143,9 @@ class Part:
     """Consecutive clips of one split, and where they go."""
 
     split: str
-    number: int
+    name: str  # train-000000
+    place: str  # of its tar or folder in that of the export
     items: Sequence[Item]
-
-    @property
-    def name(self) -> str:
-        """``train-000000``."""
-        return f"{self.split}-{self.number:06d}"
-
-    def place(self, kind: Format) -> Path:
-        """Its tar or folder, within that of the export."""
-        if kind == "webdataset":
-            return Path(f"{self.name}.tar")
-        return Path(self.split) / f"{self.number:06d}"
 
 
 @dataclass(frozen=True)
@@ -189,11 +179,13 @@ def export(
         known = ", ".join((*tables.SPLITS, *FORMATS))
         raise ValueError(f"there is no split or format {unknown[0]!r}; there are {known}")
     by_split = load_items(run, side_px=side_px)
-    parts = [
-        Part(split, number, by_split[split][first : first + clips_a_part])
-        for split in splits
-        for number, first in enumerate(range(0, len(by_split.get(split, [])), clips_a_part))
-    ]
+    parts = []
+    for split in splits:
+        found = by_split.get(split, [])
+        for number, first in enumerate(range(0, len(found), clips_a_part)):
+            name = f"{split}-{number:06d}"
+            place = f"{name}.tar" if kind == "webdataset" else f"{split}/{number:06d}"
+            parts.append(Part(split, name, place, found[first : first + clips_a_part]))
     stages = ("01_curation", "02_pairing")
     inputs = {stage: artifacts.open_stage(run, stage).digest for stage in stages}
     key = {"run": run, "format": kind, "clips_a_part": clips_a_part, "side_px": side_px}
@@ -248,7 +240,7 @@ def _stands(folder: Path, part: Part) -> bool:
 
 def _write_part(folder: Path, kind: Format, part: Part, films: Iterator[Result]) -> None:
     """Films of the part's clips, in order, into their place; the record last."""
-    place, partial = folder / part.place(kind), folder / RECORDS / f"{part.name}.partial"
+    place, partial = folder / part.place, folder / RECORDS / f"{part.name}.partial"
     kept, dropped = list[tuple[Item, bytes]](), []
     for item in part.items:
         result = next(films)
@@ -300,7 +292,7 @@ def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, new_part
         record = json.loads(_record(folder, part).read_text())
         kept.setdefault(part.split, []).extend(record["clips"])
         dropped += [{"split": part.split} | row for row in record["dropped"]]
-        shards.append({"name": f"{part.name}.tar", "clips": len(record["clips"])})
+        shards.append({"name": part.place, "clips": len(record["clips"])})
     clips = {split: len(rows) for split, rows in kept.items()}
     pairing = artifacts.open_stage(run, "02_pairing")
     page = pairing.path("card.md").read_text() if "card.md" in pairing.manifest["outputs"] else ""

@@ -23,7 +23,7 @@ from films import shot, write_film
 from sportskills_lib import cli
 from sportskills_lib.apps.advise import advise as advise_module
 from sportskills_lib.apps.advise import fit_check, learner_clip, ranking, run_library
-from sportskills_lib.apps.advise.advise import AdviceRequest, advise
+from sportskills_lib.apps.advise.advise import advise
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.learner_data.frames import read_take
 from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors
@@ -63,9 +63,7 @@ def read(path: Path, span: tuple[float, float] | None = None) -> learner_clip.Le
 
 
 def ask(path: Path, said: list[str] | None = None, **asked) -> advise_module.AdviceView:
-    return advise(
-        AdviceRequest(path, "t", workers=0, **asked), (said if said is not None else []).append
-    )
+    return advise(path, "t", (said if said is not None else []).append, workers=0, **asked)
 
 
 @pytest.fixture
@@ -96,7 +94,7 @@ def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> N
         tmp_path / "a.mp4", np.concatenate([still, swing, still])
     )  # it moves from 6.0 to 8.5 s
     found = read(path)
-    assert found.start_s == pytest.approx(6.0, abs=0.5) and found.end_s == pytest.approx(
+    assert found.span[0] == pytest.approx(6.0, abs=0.5) and found.span[1] == pytest.approx(
         8.5, abs=0.5
     )
     assert found.frames.shape == (8, 64, 64, 3) and found.duration_s == pytest.approx(
@@ -104,7 +102,9 @@ def test_the_action_is_where_most_moves_and_inside_one_shot(tmp_path: Path) -> N
     )
     two = np.concatenate([shot(5, 20, moves=True), shot(6, 40, moves=True)])  # a cut at 2.0 s
     found = read(write_film(tmp_path / "b.mp4", two))
-    assert (found.start_s >= 1.95 or found.end_s <= 2.05) and found.end_s - found.start_s <= 3.01
+    assert (found.span[0] >= 1.95 or found.span[1] <= 2.05) and found.span[1] - found.span[
+        0
+    ] <= 3.01
 
 
 def test_what_cannot_be_a_learner_is_said_with_its_remedy(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_cannot_be_a_learner_is_said_with_its_remedy(tmp_path: Path) -> Non
         read(film, (2.0, 9.0))
     with pytest.raises(learner_clip.NothingFits, match="--start"):
         read(still)
-    assert read(still, (0, 2)).end_s == 2  # who says where, is believed
+    assert read(still, (0, 2)).span == (0, 2)  # who says where, is believed
 
 
 # ------------------------------------------------------------------------------------------ library
@@ -295,7 +295,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
         "t", clips, np.zeros((0, 0)), pictures, vectors, Path(), "image", PairingConfig(), clips, {}, None,
         ("x",), RankingChoices("image", Blend(0.0), 0.75), logistic,
     )  # fmt: skip
-    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, np.zeros((1, 8, 8, 3)))
+    you = learner_clip.LearnerClip(tmp_path / "you.mp4", (0, 1), 1, np.zeros((1, 8, 8, 3)))
     you.path.touch()
     scores = {"a": -1.0, "b": 2.0, "c": 0.5}  # the far one is not asked about
     monkeypatch.setattr(
@@ -341,7 +341,9 @@ def test_a_server_scores_and_what_it_does_not_answer_stands_last(
         np.arange(3 * 4 * 8 * 8 * 3, dtype=np.uint8),
     )
     made = SimpleNamespace(retrieval=stage, clips=clips, frames=frames.reshape(3, 4, 8, 8, 3))
-    you = learner_clip.LearnerClip(tmp_path / "you.mp4", 0, 1, 1, np.zeros((4, 8, 8, 3), np.uint8))
+    you = learner_clip.LearnerClip(
+        tmp_path / "you.mp4", (0, 1), 1, np.zeros((4, 8, 8, 3), np.uint8)
+    )
     server, told = served.Server("http://127.0.0.1:1/v1", "coach"), list[str]()
 
     def answers(self, pairs):

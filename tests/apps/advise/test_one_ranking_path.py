@@ -15,7 +15,7 @@ from advice_runs import make_library
 
 from sportskills_lib import tables
 from sportskills_lib.apps.advise import ranking
-from sportskills_lib.apps.advise.advise import AdviceRequest, advise
+from sportskills_lib.apps.advise.advise import advise
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.learner_data import read_learner_frames
@@ -105,11 +105,10 @@ def test_advice_is_the_library_ranking_of_that_learner(
     monkeypatch.setattr(ranking, "rank", lambda *a, **k: ranked.append(rank(*a, **k)) or ranked[-1])
     systems = ["encoder_narrations", "fused", "vlm_lora"][: 3 if relevance_weight else 1]
     for learner in make_learners("test", 3):
-        request = AdviceRequest(
-            home / LESSONS / learner["path"], "t", sport="tennis", split="test", top=2, workers=0,
-            start_s=learner["start_s"], end_s=learner["end_s"],
+        view = advise(
+            home / LESSONS / learner["path"], "t", print, sport="tennis", split="test", top=2,
+            workers=0, start_s=learner["start_s"], end_s=learner["end_s"],
         )  # fmt: skip
-        view = advise(request, print)
         own = expected.filter(query_id=learner["learner_id"])
         for system in systems:
             want, found = own.filter(system=system), ranked[-1].rankings.filter(system=system)
