@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sportskills_lib.learner_data import exact_questions
+from sportskills_lib.learner_data import exact
 
 Floats = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(
@@ -74,7 +74,7 @@ def chosen_right(similarities_IA: ArrayLike, answers_I: ArrayLike) -> Floats:
 
 def read_exact(
     path: str | Path, *, split: str | None = None, takes: Path | None = None
-) -> list[exact_questions.ExActItem]:
+) -> list[exact.ExActItem]:
     """The items of ExAct's metadata.jsonl, all or those of a ``split``; ValueError names the first
     that is no question.
 
@@ -84,19 +84,14 @@ def read_exact(
     takes.json and splits.json lie in ``takes`` or beside the file, else by participant.
     """
     path = Path(path)
-    items, drops = exact_questions.read_items(path)
+    items, drops = exact.read_items(path)
     for item in items:
-        if len(item.negatives) != exact_questions.WRONG:
-            detail = (
-                f"line {item.line}: {len(item.negatives)} negative_comments, not "
-                f"{exact_questions.WRONG}"
-            )
+        if len(item.negatives) != exact.WRONG:
+            detail = f"line {item.line}: {len(item.negatives)} negative_comments, not {exact.WRONG}"
             drops.append(("learner", item.item_id, "no_choice", detail))
     if drops:
         raise ValueError(f"{path}, {drops[0][3]}: give ExAct's metadata.jsonl as it was published")
     if split is None:
         return items
-    splits = exact_questions.item_splits(
-        items, exact_questions.known_takes([takes] if takes else exact_questions.beside(path))
-    )
+    splits = exact.item_splits(items, path, takes)
     return [item for item in items if splits.get(item.item_id, ("", ""))[1] == split]

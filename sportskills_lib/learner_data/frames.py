@@ -1,4 +1,7 @@
-"""The frames of learners' spans, read in worker processes."""
+"""Learners' videos, read in worker processes: how long they are, and the frames of spans.
+
+Lengths are asked of the files: tables of strangers say them wrongly, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +24,63 @@ LEAST_INSIDE = (
 )
 
 
+def look_at(item: tuple[str, str]) -> dict[str, pl.DataFrame | np.ndarray]:
+    """Worker: a video's length in seconds, or why it has none."""
+    try:
+        lasts_s, why = video.probe(item[1], reader="pyav").duration_s, ""
+    except video.UnreadableVideo as error:
+        lasts_s, why = 0.0, str(error)
+    return {"length": pl.DataFrame({"lasts_s": [lasts_s], "why": [why]})}
+
+
+def lengths_of(
+    folder: Path, paths: Iterable[str], *, workers: int, timeout_s: float = 60.0
+) -> dict[str, float | str]:
+    """Seconds of each video, or why it cannot be read. ``workers`` 0: in this process."""
+    found: dict[str, float | str] = {}
+    if not (names := sorted(set(paths))):
+        return found
+    items = [(name, str(folder / name)) for name in names]
+    for name, result in zip(
+        names,
+        worker_pool.map_shards(
+            look_at,
+            items,
+            workers=workers,
+            timeout_s=timeout_s,
+            prepare=video.load_decoders,
+            label="videos of learners",
+        ),
+        strict=True,
+    ):
+        lasts_s, why = (
+            result.table("length").row(0) if result.value is not None else (0.0, result.detail)
+        )
+        found[name] = lasts_s if lasts_s > 0 and not why else why or "it has no length"
+    return found
+
+
 def read_take(item: Item) -> dict[str, pl.DataFrame | np.ndarray]:
     """Worker: frames uint8 [spans, T, H, W, 3] of one video's spans, and for each the reason why it
     has none, or "".
     """
     _, path, spans, frames, size_px = item
     pictures = np.zeros((len(spans), frames, size_px, size_px, 3), np.uint8)
-    reasons, details = [""] * len(spans), [""] * len(spans)
     try:
         info = video.probe(path)
+        lasts_s, inside, told = info.duration_s, list[int](), [("", "")] * len(spans)
         for at, (start_s, end_s) in enumerate(spans):
-            if info.duration_s - start_s < LEAST_INSIDE * (end_s - start_s):
-                reasons[at] = "outside_video"
-                details[at] = (
-                    f"the span {start_s:.2f} to {end_s:.2f} s; the video lasts "
-                    f"{info.duration_s:.2f} s"
-                )
-        inside = [at for at, reason in enumerate(reasons) if not reason]
+            if lasts_s - start_s >= LEAST_INSIDE * (end_s - start_s):
+                inside.append(at)
+            else:
+                detail = f"the span {start_s:.2f} to {end_s:.2f} s; the video lasts {lasts_s:.2f} s"
+                told[at] = "outside_video", detail
         if inside:
             pictures[inside] = read_spans(info, [spans[at] for at in inside], frames, size_px)
     except video.UnreadableVideo as error:
-        reasons, details = ["unreadable"] * len(spans), [str(error)] * len(spans)
-    return {"frames": pictures, "reason": pl.DataFrame({"reason": reasons, "detail": details})}
+        told = [("unreadable", str(error))] * len(spans)
+    why = pl.DataFrame(told, schema=["reason", "detail"], orient="row")
+    return {"frames": pictures, "reason": why}
 
 
 def read_learner_frames(
@@ -105,8 +143,3 @@ def read_learner_frames(
         else blank
     )
     return kept, stacked, tables.dropped_rows(drops)
-
-
-def concat_dropped(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Several tables.Dropped one below the other."""
-    return tables.Dropped.validate(pl.concat(list(parts)), cast=True)

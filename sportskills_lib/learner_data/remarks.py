@@ -1,5 +1,5 @@
-"""From experts' remarks to learners: doubled and contradictory ones, and splits that hold whole
-participants.
+"""What the readers of all formats share, and from experts' remarks to learners: doubled and
+contradictory ones, and splits that hold whole participants.
 
 Every reader gives :class:`Remark`s; what makes a learner of them is the same for all formats.
 """
@@ -7,15 +7,28 @@ Every reader gives :class:`Remark`s; what makes a learner of them is the same fo
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import polars as pl
 
 from sportskills_lib import group_splits, tables
-from sportskills_lib.learner_data.exact_questions import TEST_SHARE, VAL_SHARE
+from sportskills_lib.formats import untrusted_json
+from sportskills_lib.formats.untrusted_json import UnusableRow
+from sportskills_lib.learner_data.frames import lengths_of
 from sportskills_lib.tables import DroppedRow
+
+Value = TypeVar("Value")
+TEST_SHARE, VAL_SHARE = 0.3, 0.1  # of a sport's participants, where no file says the split; ours
+SHORTEST_S = 0.1  # of a learner's span
+# a span may end so much after its video, and ends with it: people round, and so do containers
+SLACK_S = 0.5
+SAME_MOMENT_S = 0.1  # nearer than this, a tip and a good execution speak of the same; ours
 
 HELD_OUT = ("test", "val", "train")  # whoever stands in two splits stays in the first of these
 
@@ -51,24 +64,25 @@ class Sports:
     def __init__(self, sports: Iterable[str] | None):
         self._known = None if sports is None else {_plain(sport): sport for sport in sports}
 
-    def choose(self, *names: str | None) -> str | None:
-        """The first name that is a sport of the library, as the library spells it; else None."""
+    def find(self, *names: str | None) -> str:
+        """The first name that is a sport of the library, as the library spells it; UnusableRow
+        where none is.
+        """
         given = [name.lower() for name in names if name]
+        if not given:
+            raise UnusableRow("unknown_sport", "the sport is empty: fill it in")
         if self._known is None:
-            return given[0] if given else None
-        return next(
-            (self._known[_plain(name)] for name in given if _plain(name) in self._known), None
-        )
-
-    def refusal(self, *names: str | None) -> str:
-        """Why none of the names is a sport of the library."""
-        known = sorted((self._known or {}).values())
-        first = next((name for name in names if name), "")
-        near = difflib.get_close_matches(first.lower(), known, n=1)
+            return given[0]
+        for name in given:
+            if _plain(name) in self._known:
+                return self._known[_plain(name)]
+        known = sorted(self._known.values())
+        near = difflib.get_close_matches(given[0], known, n=1)
         meant = f"; is {near[0]!r} meant?" if near else ""
-        return (
-            f"the library has no sport {first!r} (it has "
-            f"{', '.join(known[:5])}{' …' if known[5:] else ''}){meant}"
+        raise UnusableRow(
+            "unknown_sport",
+            f"the library has no sport {given[0]!r} (it has {', '.join(known[:5])}"
+            f"{' …' if known[5:] else ''}){meant}",
         )
 
 
@@ -84,6 +98,93 @@ class ReaderSettings:
     tip_gap_s: float
     sports: Sports
     workers: int
+
+
+# ------------------------------------------------------------------------- what the readers share
+
+
+@contextmanager
+def dropping(drops: list[DroppedRow], kind: str, item_id: str, where: str = "") -> Iterator[None]:
+    """Add the row to ``drops`` where the block finds it unusable."""
+    try:
+        yield
+    except UnusableRow as why:
+        drops.append((kind, item_id, why.reason, where + why.detail))
+
+
+def require(value: Value | None, reason: str, detail: str) -> Value:
+    """The value; UnusableRow where there is none."""
+    if value is None:
+        raise UnusableRow(reason, detail)
+    return value
+
+
+def video_inside(folder: Path, name: Any, field: str) -> str:
+    """The video's path relative to the folder; UnusableRow where it is not there, or outside."""
+    path, why = untrusted_json.find_inside(folder, name)
+    if why == "outside":
+        detail = f"{field} {untrusted_json.preview(name)} leaves its folder: link the whole folder"
+        raise UnusableRow("view_outside_folder", detail)
+    return require(path, "missing_video", f"{field} {untrusted_json.preview(name)} does not exist")
+
+
+def within_videos(
+    folder: Path, remarks: list[Remark], workers: int, drops: list[DroppedRow]
+) -> list[Remark]:
+    """The remarks whose spans their videos have; a span ends with its video at the latest."""
+    lengths = lengths_of(folder, [remark.path for remark in remarks], workers=workers)
+    kept = []
+    for remark in remarks:
+        lasts, ends = lengths[remark.path], remark.end_s
+        with dropping(drops, "learner", remark.item_id):
+            if isinstance(lasts, str):
+                raise UnusableRow("unreadable", lasts)
+            if remark.start_s > lasts - SHORTEST_S or lasts + SLACK_S < ends < math.inf:
+                detail = f"{remark.start_s:g} to {ends:g} s; the video lasts {lasts:.2f} s"
+                raise UnusableRow("outside_video", detail)
+            kept.append(replace(remark, end_s=min(ends, lasts)))
+    return kept
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A usable annotation. ``is_good``: a good execution (True), a tip (False), a remark (None)."""
+
+    item_id: str
+    take_id: str
+    time_s: float
+    text: str
+    is_good: bool | None
+
+
+def undisputed(kind: str, moments: Sequence[Moment], drops: list[DroppedRow]) -> list[Moment]:
+    """The moments that nobody calls good and bad at once, each of them once."""
+    by_take: dict[str, list[Moment]] = {}
+    for moment in moments:
+        by_take.setdefault(moment.take_id, []).append(moment)
+    kept: dict[tuple[str, float, str], Moment] = {}
+    for moment in moments:
+        against = [
+            other.item_id
+            for other in by_take[moment.take_id]
+            if other.is_good != moment.is_good
+            and abs(other.time_s - moment.time_s) <= SAME_MOMENT_S
+        ]
+        said = (moment.take_id, moment.time_s, moment.text)
+        with dropping(drops, kind, moment.item_id):
+            if against:
+                good, bad = "a good execution", "a tip"
+                here, there = (good, bad) if moment.is_good else (bad, good)
+                detail = f"{here} here, {there} in {against[0]}: the same moment"
+                raise UnusableRow("contradictory", detail)
+            if said in kept:
+                detail = f"says the same of the same moment as {kept[said].item_id}"
+                raise UnusableRow("doubled", detail)
+            kept[said] = moment
+    return list(kept.values())
+
+
+# ---------------------------------------------------------------------------------------- learners
 
 
 def learners_of(remarks: list[Remark], drops: list[DroppedRow]) -> pl.DataFrame:
@@ -104,9 +205,6 @@ def learners_of(remarks: list[Remark], drops: list[DroppedRow]) -> pl.DataFrame:
     return tables.Learners.validate(
         pl.DataFrame(rows, schema=schema, orient="row").sort("learner_id"), cast=True
     )
-
-
-# --------------------------------------------------------------------------------- doubled and torn
 
 
 def _distinct(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark]:
@@ -140,18 +238,13 @@ def _contradiction(one: Remark, other: Remark) -> str:
         return (
             f"{one.learner_id} is called well done ({good.item_id}) and a mistake ({bad.item_id})"
         )
-    for field in ("participant", "path", "sport", "skill"):
+    for field in ("participant", "path", "sport", "skill", "split"):
         said = getattr(one, field), getattr(other, field)
-        if said[0] != said[1]:
+        if said[0] != said[1] and (field != "split" or None not in said):
             return (
                 f"{one.learner_id} has the {field} {said[0]!r} ({one.item_id}) and "
                 f"{said[1]!r} ({other.item_id})"
             )
-    if one.split and other.split and one.split != other.split:
-        return (
-            f"{one.learner_id} is in {one.split} ({one.item_id}) and {other.split} "
-            f"({other.item_id})"
-        )
     return ""
 
 
@@ -201,19 +294,14 @@ def _whole_groups(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark
         splits: dict[str, set[str | None]] = {}
         for remark in remarks:
             splits.setdefault(getattr(remark, field), set()).add(remark.split)
-        stays = {
-            name: next(each for each in HELD_OUT if each in found) for name, found in splits.items()
-        }
         kept = []
         for remark in remarks:
             name = getattr(remark, field)
-            if remark.split == stays[name]:
+            stays = next(each for each in HELD_OUT if each in splits[name])
+            if remark.split == stays:
                 kept.append(remark)
             else:
-                detail = (
-                    f"{called} {name!r} is in {remark.split} and {stays[name]}; only "
-                    f"{stays[name]} is kept"
-                )
+                detail = f"{called} {name!r} is in {remark.split} and {stays}; only {stays} is kept"
                 drops.append(("learner", remark.item_id, f"{called}_in_two_splits", detail))
         remarks = kept
     return remarks

@@ -28,7 +28,7 @@ from learner_files import (
     write_exact,
 )
 
-from sportskills_lib.learner_data import read_learners, video_lengths
+from sportskills_lib.learner_data import frames, read_learners
 
 CASES = 100  # of each format
 
@@ -36,7 +36,7 @@ CASES = 100  # of each format
 @pytest.fixture(autouse=True)
 def looked_at_once(monkeypatch):
     """The videos are the same in all cases: each is looked at once."""
-    monkeypatch.setattr(video_lengths, "look_at", functools.cache(video_lengths.look_at))
+    monkeypatch.setattr(frames, "look_at", functools.cache(frames.look_at))
 
 
 NASTY = [
