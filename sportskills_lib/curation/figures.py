@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sportskills_lib.curation.stage import CurationTables
-from sportskills_lib.plots.funnel import Step, draw_funnel
+from sportskills_lib.plots.charts import Step, draw_funnel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

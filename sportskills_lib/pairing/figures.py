@@ -13,7 +13,7 @@ from sportskills_lib.pairing import dataset_card
 from sportskills_lib.pairing.rules_judge import HALF_MOVED
 from sportskills_lib.pairing.stage import IS_DEMONSTRATED, PairingTables
 from sportskills_lib.plots import style
-from sportskills_lib.plots.funnel import Step, draw_funnel
+from sportskills_lib.plots.charts import Step, draw_funnel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

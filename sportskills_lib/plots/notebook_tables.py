@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sportskills_lib.plots import style
@@ -23,7 +23,7 @@ MOST_ROWS = 60  # a longer table is cut in the middle, and says so
 LONGEST = 240  # characters of a cell
 DIGITS = 3  # decimals of a column whose values need more
 NOTHING = 1e-6  # smaller values are shown as 0
-CELL = "vertical-align:top;max-width:none;white-space:normal;overflow-wrap:break-word"
+TEMPLATE = "notebook_table.jinja"  # beside this module
 
 
 def install() -> None:
@@ -42,33 +42,20 @@ def install() -> None:
 
 def html(frame: pl.DataFrame) -> str:
     """The table as HTML that can be nothing but text; names may break at their underscores."""
-    first = frame.height if frame.height <= MOST_ROWS else MOST_ROWS * 3 // 4
-    last = 0 if frame.height <= MOST_ROWS else MOST_ROWS - first
-    shown = frame.head(first).vstack(frame.tail(last)) if last else frame
+    from jinja2 import Environment
+
+    left_out = frame.height - MOST_ROWS if frame.height > MOST_ROWS else 0
+    last = MOST_ROWS // 4 if left_out else 0
+    shown = frame.head(MOST_ROWS - last).vstack(frame.tail(last))
     sides = ["right" if kind.is_numeric() else "left" for kind in frame.dtypes]
-    names = [escape(name).replace("_", "_<wbr>").replace(":", ":<wbr>") for name in frame.columns]
-    columns = [cells(column.to_list()) for column in shown.get_columns()]
-    lines = ["".join(map(_cell, row, sides)) for row in zip(*columns, strict=True)]
-    if last:
-        note = (
-            f"… {frame.height - first - last:,} rows are left out here; the saved table has "
-            f"all {frame.height:,} …"
-        )
-        lines.insert(
-            first, f'<td colspan="{frame.width}" style="text-align:left"><i>{note}</i></td>'
-        )
-    head = "".join(
-        f'<th style="text-align:{side};{CELL}">{name}</th>'
-        for name, side in zip(names, sides, strict=True)
-    )
-    body = (
-        "".join(f"<tr>{line}</tr>" for line in lines)
-        or f'<tr><td colspan="{max(frame.width, 1)}">no rows</td></tr>'
-    )
-    return (
-        '<div style="overflow-x:auto"><table class="dataframe" '
-        'style="table-layout:auto;margin-left:0">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    text = Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8")
+    template = Environment(autoescape=True).from_string(text)
+    return template.render(
+        columns=list(zip(frame.columns, sides, strict=True)),
+        rows=text_rows(shown),
+        first=MOST_ROWS - last,
+        left_out=left_out,
+        height=frame.height,
     )
 
 
@@ -124,7 +111,3 @@ def _text(value: Any, digits: int) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_text(one, digits) for one in value)
     return style.plain(str(value)[: LONGEST + 1], limit=LONGEST)
-
-
-def _cell(shown: str, side: str) -> str:
-    return f'<td style="text-align:{side};{CELL}"><bdi>{escape(shown)}</bdi></td>'

@@ -8,6 +8,7 @@ arms differ in lightness and hatch too, so that a black-and-white print can be r
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sportskills_lib.runs.artifacts import Stage
+
 COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of a column and of a page in a two-column paper
-SUFFIXES = (
-    "png",
-    "svg",
-    "pdf",
-)  # what every figure is saved as: a picture, and vectors for pages and for LaTeX
+# What every figure is saved as: a picture, and vectors for pages and for LaTeX.
+SUFFIXES = ("png", "svg", "pdf")
 
 BLACK, GREY = "#000000", "#8C8C8C"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -104,19 +104,18 @@ def figure(
     class HouseFigure(NewFigure):
         def _repr_png_(self) -> bytes:
             """What a notebook shows, whether or not pyplot was imported."""
-            return png(self)
+            file = io.BytesIO()
+            self.savefig(file, format="png", dpi=150)
+            return file.getvalue()
 
     made = HouseFigure(figsize=(width_in, height_in), layout="constrained")
     return made, made.subplots(**subplots)
 
 
-def png(figure: Figure, *, dpi: int = 150) -> bytes:
-    """The figure as a PNG for a screen."""
-    import io
-
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
-    return file.getvalue()
+def save_figure(stage: Stage, name: str, figure: Figure) -> None:
+    """Write ``figures/<name>`` as PNG, SVG and PDF, each with the stage's facts in its metadata."""
+    for suffix in SUFFIXES:
+        save(figure, stage.path(f"figures/{name}.{suffix}"), stage.facts)
 
 
 def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> Path:
@@ -129,30 +128,21 @@ def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> 
     kept, so that the same figure and facts give the same bytes. The fact ``data`` (a generated
     world) is printed below the figure too: pictures travel without their captions.
     """
-    if (facts or {}).get("data") and not any(text.get_gid() == "data" for text in figure.texts):
-        inside = 1 - 0.042 / figure.get_size_inches()[0]  # where the layout's margin begins
-        note = figure.text(
-            inside,
-            0,
-            plain(dict(facts or {})["data"]),
-            ha="right",
-            va="top",
-            fontsize=5,
-            color=GREY,
-        )
-        note.set_gid("data")
     known, suffix = dict(facts or {}), path.suffix.lower()
-    told = json.dumps(known, sort_keys=True)
-    common: dict[str, Any] = {"Title": path.stem}
-    by_suffix: dict[str, dict[str, Any]] = {
-        ".png": {"Software": MAKER, "Description": told}
+    description = json.dumps(known, sort_keys=True)
+    metadata: dict[str, dict[str, Any]] = {
+        ".png": {"Software": MAKER, "Description": description}
         | {name.capitalize(): text for name, text in known.items()},
-        ".svg": {"Creator": MAKER, "Description": told, "Date": None},
-        ".pdf": {"Creator": MAKER, "Subject": told, "CreationDate": None},
+        ".svg": {"Creator": MAKER, "Description": description, "Date": None},
+        ".pdf": {"Creator": MAKER, "Subject": description, "CreationDate": None},
     }
-    if suffix not in by_suffix:
+    if suffix not in metadata:
         raise ValueError(f"{path.name}: a figure is saved as {', '.join(SUFFIXES)}")
-    figure.savefig(path, metadata=common | by_suffix[suffix])
+    if known.get("data") and not any(text.get_gid() == "data" for text in figure.texts):
+        inside = 1 - 0.042 / figure.get_size_inches()[0]  # where the layout's margin begins
+        look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 5, "color": GREY}
+        figure.text(inside, 0, plain(known["data"]), gid="data", **look)
+    figure.savefig(path, metadata={"Title": path.stem} | metadata[suffix])
     return path
 
 
@@ -164,7 +154,7 @@ def told_apart(names: Sequence[str], *, limit: int = 24) -> list[str]:
     shown = [plain(name, limit=10_000) for name in names]
     if len(set(shown)) > 1 and max(map(len, shown)) > limit:
         same = [len(set(letters)) == 1 for letters in zip(*shown, strict=False)]
-        common = same.index(False) if False in same else len(same)
+        common = [*same, False].index(False)
         word = max(shown[0].rfind(sign, 0, common) for sign in " .-_/") + 1
         cut = word if common - word < limit // 2 else common
         shown = ["…" * (cut > 0) + name[cut:] for name in shown]

@@ -17,7 +17,6 @@ import polars as pl
 from sportskills_lib.evaluation import summary
 from sportskills_lib.formats.files import write_csv
 from sportskills_lib.plots import style
-from sportskills_lib.plots.save import save_figure
 from sportskills_lib.runs.artifacts import Stage
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HT
         write_data(stage.path(f"figures/{name}.csv").parent, name, page.data)
         page.figure.draw_without_rendering()
         page.figure.set_layout_engine("none")  # laid out once: each file would do it again
-        save_figure(stage, name, page.figure)
+        style.save_figure(stage, name, page.figure)
         data = base64.b64encode(halved(stage.path(f"figures/{name}.png"))).decode()
         picture = (
             f'<img alt="{escape(name)}" src="data:image/png;base64,{data}" style="max-width:100%">'

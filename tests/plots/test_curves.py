@@ -1,6 +1,6 @@
 import polars as pl
 
-from sportskills_lib.plots.learning_curves import learning_curves
+from sportskills_lib.plots.charts import learning_curves
 
 
 def test_curves_leave_out_the_trials_and_missing_values():

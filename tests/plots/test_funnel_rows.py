@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from sportskills_lib.plots import funnel
+from sportskills_lib.plots import charts
 
 
 def test_every_reason_has_its_count_and_a_few_examples() -> None:
@@ -15,10 +15,10 @@ def test_every_reason_has_its_count_and_a_few_examples() -> None:
             "detail": list("1234"),
         }
     )
-    shown = funnel.dropped_examples(dropped)
+    shown = charts.dropped_examples(dropped)
     assert shown.select("reason", "count", "item_id").rows() == [
         ("x", 3, "a"),
         ("x", 3, "c"),
         ("y", 1, "b"),
     ]
-    assert funnel.dropped_examples(dropped.clear()).is_empty()
+    assert charts.dropped_examples(dropped.clear()).is_empty()

@@ -19,7 +19,7 @@ from toys import toy_notebook
 from sportskills_lib import tables
 from sportskills_lib.config import CurationConfig, PairingConfig
 from sportskills_lib.formats import files
-from sportskills_lib.plots.save import save_figure
+from sportskills_lib.plots.style import save_figure
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.artifacts import Stage
 
