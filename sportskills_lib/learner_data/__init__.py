@@ -72,23 +72,18 @@ def _read(
     source: Path, settings: ReaderSettings, takes: Path | None, drops: list[DroppedRow]
 ) -> list[Remark]:
     """The remarks of whatever ``source`` is."""
-    if source.is_dir():
-        if (source / "takes.json").is_file():
-            return egoexo.read(source, settings, drops)
-        for lines in (source / "metadata.jsonl", source / "data" / "metadata.jsonl"):
-            if lines.is_file():
-                return exact.read(source, lines, settings, takes, drops)
-        lists = sorted(
-            path.name for path in source.iterdir() if path.suffix.lower() in plain_table.SUFFIXES
-        )
-        hint = f"; it has {', '.join(lists[:3])}: name the table itself" if lists else ""
-        raise ValueError(
-            f"learners {source} contains no readable learners{hint or f': give {FORMATS}'}"
-        )
-    if source.name == "takes.json":
-        return egoexo.read(source.parent, settings, drops)
-    if source.suffix.lower() == ".jsonl":
-        return exact.read(source.parent, source, settings, takes, drops)
+    folder = source if source.is_dir() else source.parent
+    if source.name == "takes.json" or (source / "takes.json").is_file():
+        return egoexo.read(folder, settings, drops)
+    for lines in (source, source / "metadata.jsonl", source / "data" / "metadata.jsonl"):
+        if lines.suffix.lower() == ".jsonl" and lines.is_file():
+            return exact.read(folder, lines, settings, takes, drops)
     if source.suffix.lower() in plain_table.SUFFIXES:
         return plain_table.read(source, settings, drops)
-    raise ValueError(f"learners {source} ends in {source.suffix!r}: give {FORMATS}")
+    if source.is_file():
+        raise ValueError(f"learners {source} ends in {source.suffix!r}: give {FORMATS}")
+    listed = sorted(path.name for path in folder.iterdir() if path.suffix in plain_table.SUFFIXES)
+    hint = f"; it has {', '.join(listed[:3])}: name the table itself" if listed else ""
+    raise ValueError(
+        f"learners {source} contains no readable learners{hint or f': give {FORMATS}'}"
+    )

@@ -184,7 +184,6 @@ def _remark(
     )
     return Remark(
         item_id=item.item_id,
-        owner=item.item_id,
         take_id=item.item_id,
         participant=participant.lower(),
         path=path,

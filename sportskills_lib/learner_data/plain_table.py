@@ -67,7 +67,6 @@ def _remark(folder: Path, label: str, row: dict[str, Any], settings: ReaderSetti
     person, take_id = untrusted_json.name(row.get("participant")), _take_id(path)
     return Remark(
         item_id=label,
-        owner=take_id,
         take_id=take_id,
         participant=person.lower() if person else f"video {path}",
         path=path,

@@ -38,8 +38,7 @@ class Remark:
     """What an expert said of one span of one video. ``item_id`` is how a dropped row calls it."""
 
     item_id: str
-    owner: str  # learner_id is this and the span
-    take_id: str
+    take_id: str  # learner_id is this and the span
     participant: str
     path: str  # relative to the source's folder
     sport: str
@@ -52,8 +51,8 @@ class Remark:
 
     @property
     def learner_id(self) -> str:
-        """The id from the owner and the span."""
-        return tables.span_id(self.owner, self.start_s, self.end_s)
+        """The id from the take and the span."""
+        return tables.span_id(self.take_id, self.start_s, self.end_s)
 
 
 class Sports:
@@ -258,8 +257,6 @@ def _with_splits(remarks: list[Remark]) -> list[Remark]:
     of a group say a split, the others follow (the most held out, if they say several); other groups
     are dealt out by sport.
     """
-    if all(remark.split for remark in remarks):
-        return remarks
     people, videos = (
         [f"p {remark.participant}" for remark in remarks],
         [f"v {remark.path}" for remark in remarks],

@@ -89,7 +89,6 @@ def _take(folder: Path, entry: Any, sports: Sports) -> Remark:
     person = untrusted_json.name(entry.get("participant_uid"))
     return Remark(
         item_id=uid,
-        owner=uid,
         take_id=uid,
         participant=person.lower() if person else f"take {uid}",
         path=view,

@@ -79,10 +79,6 @@ def open_library(run: str) -> Library:
     clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
     narrations = curation.table("narrations", tables.Narrations)
     frames = np.load(pairing.path("frames.npy"), mmap_mode="r")
-    if len(frames) != clips.height:
-        raise ValueError(
-            f"frames.npy holds {len(frames)} clips, clips.parquet {clips.height}: rerun 02_pairing"
-        )
     embeddings = encoder.table("embeddings", tables.Embeddings)
     return Library(
         clips, pairs, clip_texts(clips, pairs, narrations), frames, embeddings, encoder.folder
@@ -107,13 +103,11 @@ def rows_per_learner(supervision: pl.DataFrame, learner_ids: pl.Series) -> pl.Da
 
     ``kind`` is the reason; a masked row's label is null.
     """
-    kinds = supervision.group_by("reason").agg(pl.col("label").max()).rename({"reason": "kind"})
-    everyone = kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
-    counts = supervision.group_by(kind="reason", learner_id="learner_id").agg(
-        rows=pl.len().cast(pl.Int64)
-    )
+    kinds = supervision.group_by(kind="reason").agg(pl.col("label").max())
+    counts = supervision.group_by("learner_id", kind="reason").agg(rows=pl.len().cast(pl.Int64))
     return (
-        everyone.join(counts, on=["kind", "learner_id"], how="left")
+        kinds.join(pl.DataFrame({"learner_id": learner_ids.unique().sort()}), how="cross")
+        .join(counts, on=["kind", "learner_id"], how="left")
         .with_columns(pl.col("rows").fill_null(0))
         .sort(pl.col("label").fill_null(-1), "kind", "learner_id", descending=[True, False, False])
     )
@@ -134,14 +128,11 @@ def candidates(
 ) -> Candidates:
     """Pools of the test learners only, and the weak labels of the validation learners."""
 
-    def of(split: str) -> Any:
-        return learners.filter(pl.col("split").cast(pl.String) == split)["learner_id"].implode()
-
+    test, val = (learners.filter(pl.col("split") == split) for split in ("test", "val"))
+    people = val.select("learner_id", "participant")
     return Candidates(
-        pools.filter(pl.col("learner_id").is_in(of("test"))),
-        supervision.filter(pl.col("learner_id").is_in(of("val"))).join(
-            learners.select("learner_id", "participant"), on="learner_id", maintain_order="left"
-        ),
+        pools.join(test, on="learner_id", how="semi", maintain_order="left"),
+        supervision.join(people, on="learner_id", maintain_order="left"),
     )
 
 

@@ -48,9 +48,7 @@ def test_a_token_sees_its_prefix_and_its_own_past_only(lengths, prefix):
                 assert seen[b, i, j] == expected
 
 
-def test_nothing_to_pack_and_missing_tokens_are_errors(tiny_vlm):
-    with pytest.raises(ValueError, match="nothing to pack"):
-        pack([], pad_id=0)
+def test_missing_tokens_are_errors(tiny_vlm):
     place = tiny_vlm.stock.config.video_token_id
     packed = pack([(segment(place, place, videos=(0,)), [segment(1)])], pad_id=0)
     with pytest.raises(ValueError, match="2 video placeholders, but 3 visual tokens"):

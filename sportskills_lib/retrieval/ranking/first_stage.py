@@ -56,13 +56,11 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
     """The weight of ``second`` (the rest goes to ``first``) that ranks the validation lists best;
     ties: the smaller.
 
-    Without validation lists it is UNCHOSEN. :func:`chosen` reads the same from the table of
-    choices.
+    Without validation lists it is UNCHOSEN.
     """
     values = {weight: weak_ndcg(lists, blend(lists, first, second, weight)) for weight in WEIGHTS}
-    if not lists.height or np.isnan(values[UNCHOSEN]):
-        return Choice(UNCHOSEN, values)
-    return Choice(max(WEIGHTS, key=lambda weight: (values[weight], -weight)), values)
+    tried = pl.DataFrame({"choice": "", "weight": WEIGHTS, WEAK_NDCG: [*values.values()]})
+    return Choice(weights_on_validation(tried).filter("chosen")["weight"].item(), values)
 
 
 def weights_on_validation(choices: pl.DataFrame) -> pl.DataFrame:

@@ -4,8 +4,8 @@ two logits.
 One prompt holds two videos, the learner's and the candidate's, and (a setting) what the coach says
 in the candidate, quoted as data. The vision tower never changes, so each video's visual tokens are
 computed once and kept; a learner's part of the prompt is run once for its candidates
-(:mod:`packing`). Scores equal those of the stock processor and model, one pair at a time, for
-Qwen2.5-VL and Qwen3-VL (tested). An expert's comment on the learner is never an input here.
+(:mod:`prefix_sharing`). Scores equal those of the stock processor and model, one pair at a time,
+for Qwen2.5-VL and Qwen3-VL (tested). An expert's comment on the learner is never an input here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ class VisionLanguageModel:
     # how its adapters were trained
     training: dict[str, Any] = field(default_factory=dict, repr=False)
     _segments: dict[Any, tuple[Segment, Segment]] = field(default_factory=dict, repr=False)
-    _placeholders: dict[Grid, str] = field(default_factory=dict, repr=False)
 
     @property
     def stock(self) -> Any:
@@ -114,16 +113,13 @@ class VisionLanguageModel:
         text = self.processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-        if grid not in self._placeholders:
-            self._placeholders[grid] = visual_tokens.placeholder(
-                self.processor, grid, fps=NOMINAL_FPS
-            )
-        return self.processor.tokenizer(
-            text.replace(self.processor.video_token, self._placeholders[grid])
-        )["input_ids"]
+        video = visual_tokens.placeholder(self.processor, grid, fps=NOMINAL_FPS)
+        return self.processor.tokenizer(text.replace(self.processor.video_token, video))[
+            "input_ids"
+        ]
 
     def positions(self, ids: Sequence[int], grid: Grid) -> np.ndarray:
-        """int64 [3, n]: the model's own rotary positions of one prompt with any number of videos of
+        """int64 [3, n]: the model's own rotary positions of one prompt with one or more videos of
         this grid.
         """
         import torch
@@ -132,8 +128,6 @@ class VisionLanguageModel:
         ids_1n = torch.tensor([list(ids)])
         kinds = (ids_1n == inner.config.video_token_id).int() * 2
         videos = int((kinds > 0).sum()) // visual_tokens.tokens_a_video(self.processor, grid)
-        if videos == 0:
-            return np.tile(np.arange(len(ids)), (3, 1))
         seconds = self.processor.video_processor.temporal_patch_size / NOMINAL_FPS
         positions, _ = inner.get_rope_index(
             ids_1n,

@@ -53,37 +53,26 @@ class Packed:
     positions_3BL: np.ndarray
     segment_BL: np.ndarray  # 0: prefix, 1…: suffixes, -1: padding
     answer_BL: np.ndarray  # bool: token is part of an answer
-    videos: (
-        np.ndarray
-    )  # int64: rows of the visual tokens in the order in which they fill placeholders
+    videos: np.ndarray  # int64: rows of the visual tokens in the order of the placeholders
     ends: np.ndarray  # int64 [S, 2]: row and column of each suffix's last token
 
 
 def pack(rows: Sequence[tuple[Segment, Sequence[Segment]]], *, pad_id: int) -> Packed:
     """Lay the rows out side by side, padded on the right."""
-    if not rows:
-        raise ValueError("nothing to pack: the batch holds no rows")
-    lengths = [
-        len(prefix.ids) + sum(len(suffix.ids) for suffix in suffixes) for prefix, suffixes in rows
-    ]
-    shape = (len(rows), max(lengths))
+    whole = [(prefix, *suffixes) for prefix, suffixes in rows]
+    shape = (len(rows), max(sum(len(part.ids) for part in parts) for parts in whole))
     ids, segment = np.full(shape, pad_id, np.int64), np.full(shape, -1, np.int64)
     positions, answer = np.zeros((3, *shape), np.int64), np.zeros(shape, bool)
     videos: list[int] = []
     ends: list[tuple[int, int]] = []
-    for row, (prefix, suffixes) in enumerate(rows):
-        start = 0
-        for number, part in enumerate((prefix, *suffixes)):
-            stop = start + len(part.ids)
-            ids[row, start:stop], positions[:, row, start:stop] = part.ids, part.positions
-            segment[row, start:stop], answer[row, stop - part.answer : stop] = (
-                number,
-                part.answer > 0,
-            )
+    for row, parts in enumerate(whole):
+        stops = np.cumsum([len(part.ids) for part in parts]).tolist()
+        for number, (part, stop) in enumerate(zip(parts, stops, strict=True)):
+            place = slice(stop - len(part.ids), stop)
+            ids[row, place], positions[:, row, place] = part.ids, part.positions
+            segment[row, place], answer[row, stop - part.answer : stop] = number, True
             videos.extend(part.videos)
-            if number:
-                ends.append((row, stop - 1))
-            start = stop
+        ends += [(row, stop - 1) for stop in stops[1:]]
     return Packed(
         ids, positions, segment, answer, np.asarray(videos, np.int64), np.asarray(ends, np.int64)
     )

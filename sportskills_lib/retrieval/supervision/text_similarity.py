@@ -98,20 +98,15 @@ def encoded_similarity(
     in common is near 0, and shares of the largest similarity mean something.
     """
     distinct = sorted(set(corpus))
-    plain = encode_texts(distinct) if distinct else np.zeros((0, 1), np.float32)
-    centre = plain.mean(0) if distinct else np.zeros(1, np.float32)
-
-    def centred(rows: np.ndarray) -> np.ndarray:
-        away = rows - centre
-        return away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
-
     asked: dict[str, np.ndarray] = {}
-    said = dict(zip(distinct, centred(plain), strict=True))
+    said = dict(zip(distinct, encode_texts(distinct), strict=True)) if distinct else {}
+    centre = np.mean([*said.values()], axis=0) if said else 0.0
 
     def vectors(texts: Sequence[str], encode: Encode, memory: dict[str, np.ndarray]) -> np.ndarray:
         if new := sorted(set(texts) - memory.keys()):
-            memory.update(zip(new, centred(encode(new)), strict=True))
-        return np.stack([memory[text] for text in texts])
+            memory.update(zip(new, encode(new), strict=True))
+        away = np.stack([memory[text] for text in texts]) - centre
+        return away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
 
     def similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
         if not len(queries) or not len(texts):
