@@ -209,9 +209,8 @@ def known_takes(folders: Iterable[Path]) -> tuple[dict[str, str], dict[str, str]
         if not splits and not listed:
             continue
         people: dict[str, str] = {}
-        for take in list_takes(folder) if listed else ():
-            if not isinstance(take, dict):
-                continue
+        entries = list_takes(folder) if listed else []
+        for take in [entry for entry in entries if isinstance(entry, dict)]:
             uid, called = (untrusted_json.name(take.get(key)) for key in ("take_uid", "take_name"))
             person = untrusted_json.name(take.get("participant_uid"))
             names = list(filter(None, (uid, called)))

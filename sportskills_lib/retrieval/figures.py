@@ -87,10 +87,9 @@ def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl
 def positives_figure(table: pl.DataFrame) -> Figure:
     """Rows per learner as a histogram for each kind: positives, negatives and masked rows."""
     kinds = table["kind"].unique(maintain_order=True).to_list()
-    columns = 3
-    lines = max(1, -(-len(kinds) // columns))
+    lines = max(1, -(-len(kinds) // 3))
     figure, axes = style.figure(
-        style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=columns, squeeze=False, sharey=True
+        style.PAGE_IN, 0.3 + 1.25 * lines, nrows=lines, ncols=3, squeeze=False, sharey=True
     )
     for panel in axes.ravel()[len(kinds) :]:
         panel.set_axis_off()
@@ -120,12 +119,9 @@ def supervision_examples(
     rows: int = 8,
 ) -> pl.DataFrame:
     """Random rows of supervision with both texts, as many of each reason as possible."""
-    rng = np.random.default_rng(seed)
-    shuffled = supervision.with_columns(
-        turn=pl.Series(rng.random(supervision.height), dtype=pl.Float64)
-    ).sort("turn")
     chosen = (
-        shuffled.with_columns(place=pl.int_range(pl.len()).over("reason"))
+        supervision.sample(fraction=1.0, shuffle=True, seed=seed)
+        .with_columns(place=pl.int_range(pl.len()).over("reason"))
         .sort("place", "reason")
         .head(rows)
     )
@@ -152,24 +148,17 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     if not told.height or not choices.height:
         return "Nothing was ranked."
     reached = told.sort("step")[VALIDATION_NDCG].to_list()
-    start, best = reached[0], max(reached)
     picked = first_stage.weights_on_validation(choices).filter("chosen")
-    fused = picked.filter(pl.col("choice").str.starts_with("fused"))
-    first = max(
-        picked.filter(~pl.col("choice").str.starts_with("fused"))[first_stage.WEAK_NDCG].to_list()
-    )
-    text = (
+    is_fused = pl.col("choice").str.starts_with("fused")
+    first = max(picked.filter(~is_fused)[first_stage.WEAK_NDCG].to_list())
+    weight = picked.filter(is_fused)["weight"].item()
+    taken = "" if weight else ": nothing, so `fused` is the first stage under another name"
+    return (
         f"**By the validation learners' weak labels, {metrics.at_k('nDCG')} of the relevance "
-        f"model goes from {start:.2f} before "
-        f"finetuning to {best:.2f}; the best first stage reaches {first:.2f}.**"
+        f"model goes from {reached[0]:.2f} before finetuning to {max(reached):.2f}; the best first "
+        f"stage reaches {first:.2f}.** The fused score takes weight {weight:g} from the relevance "
+        f"model{taken}."
     )
-    if fused.height:
-        weight = fused["weight"][0]
-        text += f" The fused score takes weight {weight:g} from the relevance model"
-        text += (
-            ": nothing, so `fused` is the first stage under another name." if weight == 0 else "."
-        )
-    return text
 
 
 def top_overlap(rankings: pl.DataFrame) -> pl.DataFrame:

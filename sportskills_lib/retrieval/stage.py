@@ -85,11 +85,6 @@ def open_library(run: str) -> Library:
     )
 
 
-def frame_shape(library: Library) -> tuple[int, int]:
-    """Frames a clip and pixels a side: learners are read like the clips."""
-    return int(library.frames.shape[1]), int(library.frames.shape[2])
-
-
 def ratings_file(config: RetrievalConfig) -> Path | None:
     """The file that names the judged candidates; None when the setting is empty or the file is not
     there.

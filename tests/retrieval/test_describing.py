@@ -15,7 +15,10 @@ def test_likelihoods_equal_the_stock_models(tiny_vlm, videos):
     """The oracle: one prompt and its answer through the stock model, nothing shared."""
     visual, grid = encode_videos(tiny_vlm, videos), tiny_vlm.grid(videos.shape[1:])
     texts = ["reach for the far wall", "light the torch", "a", "b c", "d e f", "g", "h i j k"]
-    found = pair_scorer.sentence_logprobs(tiny_vlm, visual, grid, [(0, texts), (1, texts[:2])])
+    found = [
+        pair_scorer.sentence_logprobs(tiny_vlm, visual, grid, 0, texts),
+        pair_scorer.sentence_logprobs(tiny_vlm, visual, grid, 1, texts[:2]),
+    ]
     assert [len(part) for part in found] == [7, 2]
     for learner, text, score in [
         (0, texts[0], found[0][0]),

@@ -29,7 +29,6 @@ from sportskills_lib.retrieval.supervision.labelling import (
 )
 from sportskills_lib.retrieval.supervision.text_similarity import (
     expanded_similarity,
-    tfidf_similarity,
 )
 
 
@@ -356,7 +355,6 @@ def test_phrases_that_experts_say_together_lend_each_other_clips():
     assert expanded_similarity(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [
         [0.0]
     ]  # no two words in a row
-    assert tfidf_similarity([], ["a text"]).shape == (0, 1)
 
 
 def test_texts_of_a_clip_are_joined_in_order_of_time():

@@ -85,13 +85,12 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[tables.DroppedRow]]:
         pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items()
     )
     usable = pl.all_horizontal(
-        pl.col("video_time", "start_s", "end_s").is_finite().fill_null(False)
+        pl.col("video_time", "start_s", "end_s").is_finite().fill_null(False),
+        pl.col("take_uid", "video_id").is_not_null(),
     )
-    usable &= pl.all_horizontal(pl.col("take_uid", "video_id").is_not_null())
-    detail = "video_time, start_s or end_s is no number, or an id is empty"
     bad = named.filter(~judged.select(usable).to_series())
-    drops = [
+    detail = "video_time, start_s or end_s is no number, or an id is empty"
+    return judged.filter(usable), [
         ("judgement", f"{row[0]}@{row[1]}", "bad_row", f"{row[2]} {row[3]}-{row[4]} s: {detail}")
         for row in bad.rows()
     ]
-    return judged.filter(usable), drops

@@ -101,8 +101,10 @@ class PairScorer:
         for learner_id, rows, clip_ids in _by_learner(pairs).iter_rows():
             texts = [self.narrations[self.places[clip_id]] for clip_id in clip_ids]
             others = firsts.filter(pl.col("sport") == sports[learner_id])["learner_id"]
-            speakers = [(self.places[name], texts) for name in (learner_id, *others)]
-            own, *rest = sentence_logprobs(self.vlm, self.visual_NKD, self.grid, speakers)
+            own, *rest = [
+                sentence_logprobs(self.vlm, self.visual_NKD, self.grid, self.places[name], texts)
+                for name in (learner_id, *others)
+            ]
             scores[rows] = surprise(own, rest)
         return scores
 
@@ -190,29 +192,18 @@ def sentence_logprobs(
     vlm: VisionLanguageModel,
     visual_NKD: torch.Tensor,
     grid: Grid,
-    queries: Sequence[tuple[int, Sequence[str]]],
-    *,
-    queries_a_batch: int = 4,
-) -> list[np.ndarray]:
-    """For every (learner row, sentences): float64 log-likelihood of each sentence given the
-    learner's video.
+    learner: int,
+    texts: Sequence[str],
+) -> np.ndarray:
+    """float64 [N]: log-likelihood of each sentence given the video of the learner (a row of the
+    visual tokens).
     """
     import torch
 
-    found: list[np.ndarray] = []
     with torch.inference_mode():
-        for start in range(0, len(queries), queries_a_batch):
-            batch = queries[start : start + queries_a_batch]
-            rows = [
-                row for learner, texts in batch for row in speaking_rows(vlm, grid, learner, texts)
-            ]
-            words, sentence = word_logprobs(vlm, rows, visual_NKD)
-            counts = [len(texts) for _, texts in batch]
-            total = np.bincount(
-                sentence, weights=words.double().cpu().numpy(), minlength=sum(counts)
-            )
-            found.extend(np.split(total, np.cumsum(counts)[:-1]))
-    return found
+        rows = speaking_rows(vlm, grid, learner, texts)
+        words, sentence = word_logprobs(vlm, rows, visual_NKD)
+    return np.bincount(sentence, weights=words.double().cpu().numpy(), minlength=len(texts))
 
 
 def surprise(own: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:

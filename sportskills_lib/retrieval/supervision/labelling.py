@@ -117,7 +117,7 @@ def build_supervision(
         readings = _read(block, drawn, similarity, masking, first_stage)
         for place, learner_id in enumerate(block.people["learner_id"]):
             own = decided.get((learner_id,), near.clear())
-            rows += _learner(block, place, own, drawn[place], readings, config)
+            rows += _learner(block, place, own, drawn[place], readings[place], config)
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     table = table.unique(["learner_id", "clip_id"], keep="first", maintain_order=True)
     check_splits(table, heard, clips)
@@ -262,35 +262,30 @@ def _draw(block: _Block, config: RetrievalConfig, rng: np.random.Generator) -> l
     ]
 
 
-@dataclass(frozen=True)
-class _Readings:
-    """What is known of a block's learners [Q] and clips: of the pool [N], and of the drawn clips of
-    other sports.
-    """
-
-    second: np.ndarray  # [Q, N]: the reading that masks
-    ranked: np.ndarray | None  # [Q, N]: the first stage
-    # for each learner: similarity and second reading of its random clips
-    random: list[tuple[np.ndarray, np.ndarray]]
+# of one learner: the reading that masks and the first stage, of the pool [N] (None: no mining), and
+# the similarity and the reading that masks, of the drawn clips of other sports
+Reading = tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]
 
 
 def _read(
     block: _Block, drawn: list[Drawn], similarity: Similarity, masking: Similarity | None,
     first_stage: FirstStage | None,
-) -> _Readings:  # fmt: skip
-    comments = block.people["comment"].to_list()
+) -> list[Reading]:  # fmt: skip
+    comments, ids = block.people["comment"].to_list(), block.people["learner_id"].to_list()
     places = np.unique(np.concatenate([random for _, random in drawn]))
     texts = block.others["text"].gather(places).to_list()
     alike = similarity(comments, texts)
-    also = alike if masking is None else masking(comments, texts)
+    also, second, ranked = alike, block.scores, None
+    if masking is not None:
+        also = masking(comments, texts)
+        second = masking(comments, block.pool["text"].to_list())
+    if first_stage is not None:
+        ranked = first_stage(ids, block.pool["clip_id"].to_list())
     found = [np.searchsorted(places, random) for _, random in drawn]
-    return _Readings(
-        block.scores if masking is None else masking(comments, block.pool["text"].to_list()),
-        first_stage(block.people["learner_id"].to_list(), block.pool["clip_id"].to_list())
-        if first_stage
-        else None,
-        [(alike[row, at], also[row, at]) for row, at in enumerate(found)],
-    )
+    return [
+        (second[row], None if ranked is None else ranked[row], alike[row, at], also[row, at])
+        for row, at in enumerate(found)
+    ]
 
 
 def _learner(
@@ -298,12 +293,12 @@ def _learner(
     place: int,
     own: pl.DataFrame,
     drawn: Drawn,
-    readings: _Readings,
+    reading: Reading,
     config: RetrievalConfig,
 ) -> list[Row]:
     """One learner's rows; where a clip comes twice, the first row counts."""
     learner_id, ids = block.people["learner_id"][place], block.pool["clip_id"]
-    scores, second = block.scores[place], readings.second[place]
+    scores, (second, ranked, alike, also) = block.scores[place], reading
     at = ids.search_sorted(own["clip_id"]).to_numpy()  # the pool is sorted
     label = own["label"].to_numpy()
     positive, closed = np.zeros(len(ids), bool), (ids == learner_id).to_numpy()
@@ -319,9 +314,9 @@ def _learner(
             for i, label, why in chosen
         ]
 
-    (far, random), (alike, also), found = drawn, readings.random[place], list[Row]()
-    if readings.ranked is not None:
-        mined = mine(readings.ranked[place], second, positive, closed, config)
+    (far, random), found = drawn, list[Row]()
+    if ranked is not None:
+        mined = mine(ranked, second, positive, closed, config)
         found += rows(MINED, mined, ids, scores)
         far = far[~np.isin(far, [i for i, label, _ in mined if label is not None])]
     masked = (pl.col("label") == 0) & (pl.col("reason") != SAID_NO)

@@ -40,8 +40,6 @@ def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not len(queries) or not len(texts):
-        return np.zeros((len(queries), len(texts)))
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     vectors.fit([*queries, *texts])
     return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
