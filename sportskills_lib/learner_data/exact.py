@@ -95,12 +95,11 @@ def read_items(path: Path) -> tuple[list[ExActItem], list[DroppedRow]]:
         )
     items = []
     for item_id, (first, *others) in listed.items():
-        reason, verb, dropped = "doubled", "repeats", others
-        if any(replace(other, line=first.line) != first for other in others):
-            reason, verb, dropped = "contradictory", "contradicts", [first, *others]
-        else:
+        same = all(replace(other, line=first.line) == first for other in others)
+        reason, verb = ("doubled", "repeats") if same else ("contradictory", "contradicts")
+        if same:
             items.append(first)
-        for item in dropped:
+        for item in others if same else (first, *others):
             line = first.line if item is not first else others[0].line
             detail = f"line {item.line}: {verb} line {line}, which has the same id"
             drops.append(("learner", item_id, reason, detail))

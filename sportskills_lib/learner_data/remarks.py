@@ -190,20 +190,19 @@ def learners_of(remarks: list[Remark], drops: list[DroppedRow]) -> pl.DataFrame:
     """tables.Learners in order of id; doubled, contradictory and leaking remarks go to
     ``drops``.
     """
-    kept = _whole_groups(_with_splits(_distinct(remarks, drops)), drops)
     kinds = {"start_s": pl.Float64, "end_s": pl.Float64, "is_mistake": pl.Boolean}
-    schema = {name: kinds.get(name, pl.String) for name in tables.Learners.column_names()}
+    names = ("item_id", *tables.Learners.column_names())
+    schema = {name: kinds.get(name, pl.String) for name in names}
     rows = [
         {
             **{name: getattr(remark, name) for name in schema if hasattr(remark, name)},
             "comment": remark.text,
             "is_mistake": not remark.is_good,
         }
-        for remark in kept
+        for remark in _with_splits(_distinct(remarks, drops))
     ]
-    return tables.Learners.validate(
-        pl.DataFrame(rows, schema=schema, orient="row").sort("learner_id"), cast=True
-    )
+    table = _whole_groups(pl.DataFrame(rows, schema=schema, orient="row"), drops)
+    return tables.Learners.validate(table.drop("item_id").sort("learner_id"), cast=True)
 
 
 def _distinct(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark]:
@@ -281,24 +280,19 @@ def _with_splits(remarks: list[Remark]) -> list[Remark]:
     ]
 
 
-def _whole_groups(remarks: list[Remark], drops: list[DroppedRow]) -> list[Remark]:
-    """The remarks without a leak: of a participant, take or video in two splits the most held-out
-    part stays.
+def _whole_groups(table: pl.DataFrame, drops: list[DroppedRow]) -> pl.DataFrame:
+    """The rows without a leak: of a participant, take or video in two splits the most held-out part
+    stays.
 
     Dropping training rows costs a model little; a test that was trained on is worth nothing.
     """
+    place = pl.col("split").replace_strict(HELD_OUT, range(len(HELD_OUT)), return_dtype=pl.Int64)
     for field, called in (("participant", "participant"), ("take_id", "take"), ("path", "video")):
-        splits: dict[str, set[str | None]] = {}
-        for remark in remarks:
-            splits.setdefault(getattr(remark, field), set()).add(remark.split)
-        kept = []
-        for remark in remarks:
-            name = getattr(remark, field)
-            stays = next(each for each in HELD_OUT if each in splits[name])
-            if remark.split == stays:
-                kept.append(remark)
-            else:
-                detail = f"{called} {name!r} is in {remark.split} and {stays}; only {stays} is kept"
-                drops.append(("learner", remark.item_id, f"{called}_in_two_splits", detail))
-        remarks = kept
-    return remarks
+        stays = pl.col("split").sort_by(place).first().over(field)
+        marked = table.with_columns(stays=stays)
+        lost = marked.filter(pl.col("split") != pl.col("stays"))
+        for item_id, name, split, kept in lost.select("item_id", field, "split", "stays").rows():
+            detail = f"{called} {name!r} is in {split} and {kept}; only {kept} is kept"
+            drops.append(("learner", item_id, f"{called}_in_two_splits", detail))
+        table = marked.filter(pl.col("split") == pl.col("stays")).drop("stays")
+    return table

@@ -181,20 +181,15 @@ def top_overlap(rankings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def reliability(found: Calibration | None) -> Figure:
-    """The reliability curve before and after calibration; a sentence where there was nothing to
-    calibrate on.
+def reliability(calibration: Calibration | None) -> Figure:
+    """What was said against what helped, before and after calibration; below, how many pairs said
+    it. A sentence where there was nothing to calibrate on.
     """
-    if found is not None:
-        return _reliability_curves(found)
-    figure, panel = style.figure(style.COLUMN_IN, 0.6)
-    panel.set_axis_off()
-    panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
-    return figure
-
-
-def _reliability_curves(calibration: Calibration) -> Figure:
-    """What was said against what helped, before and after; below, how many pairs said it."""
+    if calibration is None:
+        figure, panel = style.figure(style.COLUMN_IN, 0.6)
+        panel.set_axis_off()
+        panel.text(0, 0.5, "No validation pairs of both kinds: scores stay without a probability.")
+        return figure
     figure, axes = style.figure(style.COLUMN_IN, 2.9, nrows=2, sharex=True, height_ratios=[3, 1])
     curve, counts = axes
     curve.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle="--")

@@ -172,12 +172,14 @@ def reranked(
     The fused score is taken within the shortlist, as it would be where nothing else has been
     scored.
     """
-    table = pools.select("learner_id", "clip_id").with_row_index("row")
-    table = table.with_columns(
+    scored = pools.select("learner_id", "clip_id").with_columns(
         first=pl.Series(first, dtype=pl.Float64), second=pl.Series(second, dtype=pl.Float64)
     )
-    table = table.sort("learner_id", "first", "clip_id", descending=[False, True, False])
-    table = table.with_columns(place=pl.int_range(pl.len()).over("learner_id"))
+    table = (
+        scored.with_row_index("row")
+        .sort("learner_id", "first", "clip_id", descending=[False, True, False])
+        .with_columns(place=pl.int_range(pl.len()).over("learner_id"))
+    )
     head, tail = table.filter(pl.col("place") < depth), table.filter(pl.col("place") >= depth)
     fused = blend(head, head["first"].to_numpy(), head["second"].to_numpy(), weight)
     scores = np.zeros(pools.height)

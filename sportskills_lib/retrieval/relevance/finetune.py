@@ -320,7 +320,7 @@ def write_job(
     supervision.write_parquet(folder / "supervision.parquet")
     save_file({"visual": scorer.visual_NKD.cpu().contiguous()}, folder / "visual.safetensors")
     scorer.vlm.model.save_pretrained(folder / "start", safe_serialization=True)
-    spec: dict[str, Any] = {
+    spec = {
         "model": scorer.vlm.name,
         "config": config.model_dump(mode="json"),
         "grid": scorer.grid,
@@ -337,9 +337,8 @@ def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
 
     spec = distributed_job.read_spec(folder)
     config = RetrievalConfig(**spec["config"])
-    device = config.device
-    if device != "cpu":
-        device = f"{device}:{os.environ.get('LOCAL_RANK', 0)}"
+    rank = os.environ.get("LOCAL_RANK", 0)
+    device = config.device if config.device == "cpu" else f"{config.device}:{rank}"
     vlm = load_vlm(
         spec["model"],
         device=device,
