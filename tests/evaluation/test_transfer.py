@@ -118,8 +118,9 @@ def test_seeds_of_a_group_are_averaged_groups_named_and_the_rest_is_a_column(run
     ]
     assert cell(table, "rackets", "rackets")["value"] == pytest.approx(0.75)
     assert cell(table, "judo", "other sports")["value"] == pytest.approx(0.4)
-    assert transfer.trained_groups(["j", "a0"]) == {"j": "judo", "a0": "golf, tennis"}
-    assert transfer.trained_groups(["a0"], {RACKETS: "r"}) == {"a0": "r"}
+    groups = {"j": ("judo", ("judo",)), "a0": ("golf, tennis", RACKETS)}
+    assert transfer.trained_groups(["j", "a0"]) == groups
+    assert transfer.trained_groups(["a0"], {RACKETS: "r"}) == {"a0": ("r", RACKETS)}
 
 
 def test_every_group_of_many(runs):
