@@ -37,7 +37,12 @@ def film_all(
     workers = tasks[0][2].workers if tasks else 0
     one_thread = functools.partial(cv2.setNumThreads, 1)
     for result in map_shards(
-        film, tasks, workers=workers, describe=str, prepare=one_thread, label=label
+        film,
+        tasks,
+        workers=workers,
+        describe=lambda task: task[0].name,
+        prepare=one_thread,
+        label=label,
     ):
         if result.reason:
             raise RuntimeError(f"{label}: {result.name} {result.reason}: {result.detail}")

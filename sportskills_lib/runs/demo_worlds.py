@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -32,6 +31,7 @@ PARTS = tuple(PLANNED_S["demo"])
 FILES = {"world": "demo world", "activity": "demo activity"}  # with their steps; others: models
 DEFAULT = ("world", "base_clip", "base_vlm")  # what `sportskills demo` makes without options
 POLL_S = 0.1
+Call = tuple[str, list[str], Path]  # ``python -m module words…``, with what it prints in the file
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,11 @@ class DemoPart:
         )
 
     @property
-    def notes(self) -> Path:
-        """The folder of markers, logs and the lock, which are no part of the world."""
-        return self.folder.with_name(f".{self.world}")
-
-    @property
     def marker(self) -> Path:
-        """Written when the part is complete: the code that made it."""
-        return self.notes / f"{self.name}.json"
+        """Written when the part is complete: the code that made it. Markers, logs and the lock stand
+        beside the world, since they are no part of it.
+        """
+        return self.folder.with_name(f".{self.world}") / f"{self.name}.json"
 
     def code(self) -> dict[str, str]:
         """The modules that make this part, each with a digest."""
@@ -118,8 +115,9 @@ def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) 
     """
     if not parts:
         return
-    parts[0].notes.mkdir(parents=True, exist_ok=True)
-    with FileLock(parts[0].notes / "lock"):
+    notes = parts[0].marker.parent
+    notes.mkdir(parents=True, exist_ok=True)
+    with FileLock(notes / "lock"):
         for name, group in _steps(parts).items():
             whys = {part: part.reasons() or (["requested"] if again else []) for part in group}
             if due := [part for part in group if whys[part]]:
@@ -131,7 +129,7 @@ def make(parts: Sequence[DemoPart], progress: Progress, *, again: bool = False) 
 
 
 def _make_now(parts: Sequence[DemoPart]) -> None:
-    calls = []
+    calls: list[Call] = []
     for part in parts:
         if artifacts.workspace().resolve() not in part.target.resolve().parents:
             raise ValueError(
@@ -141,19 +139,11 @@ def _make_now(parts: Sequence[DemoPart]) -> None:
         part.marker.unlink(missing_ok=True)
         shutil.rmtree(part.target, ignore_errors=True)
         words = [part.name, str(part.folder), *(["smoke"] if part.world == "smoke" else [])]
-        calls.append(Call("sportskills_lib.demo", words, part.notes / f"{part.name}.log"))
+        calls.append(("sportskills_lib.demo", words, part.marker.with_suffix(".log")))
     codes = {part: part.code() for part in parts}
     run_guarded(calls)
     for part, code in codes.items():
         artifacts.write_json(part.marker, code)
-
-
-class Call(NamedTuple):
-    """``python -m module words…``, with what it prints in ``log``."""
-
-    module: str
-    words: list[str]
-    log: Path
 
 
 def run_guarded(calls: Sequence[Call]) -> None:
@@ -162,7 +152,7 @@ def run_guarded(calls: Sequence[Call]) -> None:
     """
     environment = notebooks.kernel_environment(artifacts.workspace())
     # A model's threads do not depend on whether it is made alone: its weights would differ.
-    if len(calls) > 1 or calls[0].words[0] not in FILES:
+    if len(calls) > 1 or calls[0][1][0] not in FILES:
         threads = str(max(1, notebooks.cores() // 2))
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", threads)
     processes: list[subprocess.Popen[bytes]] = []
@@ -175,9 +165,7 @@ def run_guarded(calls: Sequence[Call]) -> None:
         for process in processes:
             process.kill()  # its watchdog takes its workers with it
             process.wait()
-    ended = [(process.returncode, call) for process, call in zip(processes, calls, strict=True)]
-    code, failed = max(ended, key=lambda pair: (pair[0] > 0, pair[0] < 0))  # before those it ended
-    if code:
-        last = (failed.log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
-        name = f"{failed.module} {failed.words[0]}"
-        raise NotebookError(name, f"exit code {code}", last, failed.log)
+    for code, (module, words, log) in zip(codes, calls, strict=True):
+        if code:
+            last = (log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
+            raise NotebookError(f"{module} {words[0]}", f"exit code {code}", last, log)

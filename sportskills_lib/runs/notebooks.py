@@ -1,11 +1,8 @@
-"""One notebook, run without a screen: parameters checked, executed by papermill in a guarded
-kernel, shown as HTML.
+"""One notebook, run without a screen: executed by papermill in a guarded kernel, shown as HTML.
 
-papermill alone only warns of a parameter that the notebook does not have, runs the notebook's own
-defaults when the
-``parameters`` tag is gone, uses whatever kernel a machine calls ``python3``, and leaves the kernel
-running when it is killed. Here each of these is an error or cannot happen. The source notebook is
-only read.
+papermill alone runs the notebook's own defaults when the ``parameters`` tag is gone, uses whatever
+kernel a machine calls ``python3``, and leaves the kernel running when it is killed. Here each of
+these is an error or cannot happen. The source notebook is only read.
 """
 
 from __future__ import annotations
@@ -21,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sportskills_lib.config import CONFIGS
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import process_guard
 from sportskills_lib.runs.artifacts import write_json
@@ -62,46 +58,23 @@ def kernel_environment(home: Path) -> dict[str, str]:
     return defaults | dict(os.environ) | {"SPORTSKILLS_HOME": str(home), "PYTHONPATH": path}
 
 
-# --------------------------------------------------------------------------------------- parameters
+def check_tag(path: Path) -> None:
+    """ValueError unless the notebook has one cell tagged ``parameters``. Without it papermill would
+    run the notebook's own defaults.
 
-
-def notebook_parameters(path: Path) -> list[str]:
-    """The names that the notebook's one ``parameters`` cell sets; ValueError when there is no such
-    cell, or two.
+    That cell shows the settings that people change; papermill injects the others too, and the
+    notebook reads them with ``from_parameters(globals())``.
     """
     if not path.is_file():
         raise ValueError(
             f"there is no notebook {path}: run this in a workspace, or set SPORTSKILLS_HOME to one"
         )
-    tagged = [
-        cell
-        for cell in json.loads(path.read_text())["cells"]
-        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", [])
-    ]
-    if len(tagged) != 1:
+    cells = json.loads(path.read_text())["cells"]
+    tagged = sum("parameters" in cell["metadata"].get("tags", []) for cell in cells)
+    if tagged != 1:
         raise ValueError(
-            f"notebooks/{path.name} has {len(tagged)} cells tagged `parameters`, it needs one: "
-            "add the tag to the cell "
-            "that sets `run` (otherwise it would run with its defaults, whatever it is told)"
-        )
-    source = "".join(tagged[0]["source"])
-    return re.findall(r"^(\w+)(?:\s*:[^=]+)?\s*=", source, re.MULTILINE)
-
-
-def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
-    """ValueError when a stage's config does not have one of ``parameters``, naming those it has.
-
-    The parameters cell shows the settings that people change; papermill injects the others too,
-    and the notebook reads them with ``from_parameters(globals())``. A notebook that is no stage has
-    the parameters of its cell.
-    """
-    shown = notebook_parameters(path)
-    config = CONFIGS.get(path.stem)
-    known = shown if config is None else ["run", *config.model_fields]
-    if unknown := [name for name in parameters if name not in known]:
-        raise ValueError(
-            f"notebooks/{path.name} has no parameter {unknown[0]}: "
-            f"{did_you_mean(unknown[0], known)}"
+            f"notebooks/{path.name} has {tagged} cells tagged `parameters`, it needs one: add the "
+            "tag to the cell that sets `run`"
         )
 
 

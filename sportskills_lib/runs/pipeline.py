@@ -38,7 +38,7 @@ from sportskills_lib.runs.errors import (
     full_disk_named,
     short_path,
 )
-from sportskills_lib.runs.notebooks import check_parameters, execute, write_html
+from sportskills_lib.runs.notebooks import check_tag, execute, write_html
 from sportskills_lib.runs.progress import Progress
 from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
 from sportskills_lib.stage_config import StageConfig, current_name, did_you_mean
@@ -83,11 +83,6 @@ def stage_configs(preset: str, settings: Settings) -> dict[str, StageConfig]:
         stage: stage_config(stage, preset, **settings.get(stage, {}))  # type: ignore[arg-type]
         for stage in NOTEBOOKS
     }
-
-
-def parameters(run: str, config: StageConfig) -> dict[str, Any]:
-    """What papermill gives the stage's notebook."""
-    return {"run": run} | config.model_dump(mode="python")
 
 
 def everywhere(parameter: str, value: Any) -> Settings:
@@ -198,7 +193,7 @@ def reproduce(
     stages = _stages_to_run(run, only=only, from_stage=from_stage, until=until)
     forced = bool(only or from_stage)
     for stage in stages:
-        check_parameters(artifacts.notebook_path(stage), parameters(run, configs[stage]))
+        check_tag(artifacts.notebook_path(stage))
     for stage in NOTEBOOKS[: NOTEBOOKS.index(stages[0])]:
         artifacts.open_stage(run, stage)
     with full_disk_named(run_folder(run)), _lock_run(run):
@@ -310,7 +305,7 @@ def run_stage(run: str, stage: str, config: StageConfig) -> None:
     source = artifacts.notebook_path(stage)
     before = folder / stage / "manifest.json"
     stamp = before.stat().st_mtime_ns if before.is_file() else None
-    execute(source, work, parameters(run, config), home=workspace(), log=log)
+    execute(source, work, {"run": run} | config.model_dump(), home=workspace(), log=log)
     if not before.is_file() or before.stat().st_mtime_ns == stamp:
         raise NotebookError(
             f"notebooks/{source.name}", "its end", "it never called stage.finish()", log
@@ -385,7 +380,9 @@ def overview(run: str) -> list[StageRow]:
         raise ValueError(f"there is no run {run!r}: `sportskills reproduce --run {run}` makes it")
     preset, settings = load_settings(run) or ("demo", {})
     configs = stage_configs(preset, settings)
-    running = _is_running(run)
+    running = True
+    with suppress(RunLocked), _lock_run(run):
+        running = False
     return [_stage_row(run, stage, configs[stage], running) for stage in notebooks(run)]
 
 
@@ -435,11 +432,3 @@ def _facts(manifest: dict[str, Any]) -> str:
     return "; ".join(
         filter(None, (", ".join(rows), f"dropped: {', '.join(dropped)}" if dropped else ""))
     )
-
-
-def _is_running(run: str) -> bool:
-    try:
-        with _lock_run(run):
-            return False
-    except RunLocked:
-        return True
