@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -30,6 +31,8 @@ PLANNED_S = {  # on two cores
 PARTS = tuple(PLANNED_S["demo"])
 FILES = {"world": "demo world", "activity": "demo activity"}  # with their steps; others: models
 DEFAULT = ("world", "base_clip", "base_vlm")  # what `sportskills demo` makes without options
+# What a setting names, below the world's folder: a model, the activity data set, or else the world.
+READ = re.compile(r"data/raw/(?P<world>demo|smoke)/(models/(?P<part>\w+)|(?P<file>\w+))")
 POLL_S = 0.1
 Call = tuple[str, list[str], Path]  # ``python -m module words…``, with what it prints in the file
 
@@ -61,8 +64,8 @@ class DemoPart:
 
     @property
     def marker(self) -> Path:
-        """Written when the part is complete: the code that made it. Markers, logs and the lock stand
-        beside the world, since they are no part of it.
+        """Written when the part is complete: the code that made it. Markers, logs and the lock
+        stand beside the world, since they are no part of it.
         """
         return self.folder.with_name(f".{self.world}") / f"{self.name}.json"
 
@@ -81,13 +84,13 @@ class DemoPart:
 
 def demo_parts(configs: Mapping[str, StageConfig]) -> list[DemoPart]:
     """The parts that these configs read: every path below data/raw/demo or data/raw/smoke."""
-    parts = set()
-    for config in configs.values():
-        for value in config.model_dump().values():
-            folders = Path(value).parts if isinstance(value, str) else ()
-            if folders[:2] == ("data", "raw") and len(folders) > 3 and folders[2] in WORLDS:
-                name = folders[4] if folders[3] == "models" and len(folders) > 4 else "world"
-                parts.add(DemoPart("activity" if folders[3] == "activity" else name, folders[2]))
+    values = [value for config in configs.values() for value in config.model_dump().values()]
+    found = [READ.match(value) for value in values if isinstance(value, str)]
+    parts = {
+        DemoPart(at["part"] or ("activity" if at["file"] == "activity" else "world"), at["world"])
+        for at in found
+        if at
+    }
     return sorted(parts, key=lambda part: (part.world, PARTS.index(part.name)))
 
 

@@ -12,8 +12,6 @@ import platform
 import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from functools import cache
 from importlib import metadata
 from typing import NamedTuple
@@ -22,7 +20,6 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.notebooks import cores, kernel_environment
 
 LEAST_DISK_GB, LEAST_MEMORY_GB = 3.0, 4.0
-CHAT_PATIENCE_S = 3.0
 DECODERS = ("decord2", "av", "opencv-python-headless", "torchcodec")
 _ASK_TORCH = """
 import json, torch
@@ -53,7 +50,6 @@ def examine() -> list[Fact]:
         *_room(),
         *_torch(),
         Fact("decoders", ", ".join(decoders), "" if decoders else "run make in a new shell"),
-        _chat(),
         _workspace(),
     ]
 
@@ -125,24 +121,6 @@ def _torch() -> list[Fact]:
         Fact("torch", f"{answer['version']}, {answer['threads']} threads"),
         Fact("gpu", gpu if answer["gpu"] else "none (the demo needs none)"),
     ]
-
-
-def _chat() -> Fact:
-    """Whether the server that the chat judges would ask by default is there; any answer of its own
-    counts.
-    """
-    if not (url := os.environ.get("OPENAI_BASE_URL", "")):
-        return Fact("chat server", "OPENAI_BASE_URL is not set (only chat judges want one)")
-    if not url.startswith(("http://", "https://")):
-        return Fact("chat server", url, "OPENAI_BASE_URL is no http address: mend or unset it")
-    try:
-        urllib.request.urlopen(f"{url.rstrip('/')}/models", timeout=CHAT_PATIENCE_S).close()
-    except urllib.error.HTTPError:
-        pass  # it wants a key, or lists no models: it is there
-    except (OSError, ValueError) as error:
-        silent = f"{url} does not answer ({error})"
-        return Fact("chat server", silent, "start it, or unset OPENAI_BASE_URL")
-    return Fact("chat server", f"{url} answers")
 
 
 def _workspace() -> Fact:

@@ -22,7 +22,6 @@ from sportskills_lib.formats.files import write_whole
 from sportskills_lib.runs import process_guard
 from sportskills_lib.runs.artifacts import write_json
 from sportskills_lib.runs.errors import NotebookError
-from sportskills_lib.stage_config import did_you_mean
 
 KERNEL = "sportskills-headless"
 THREADS_CAP = 8

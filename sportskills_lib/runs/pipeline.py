@@ -10,6 +10,7 @@ resumes from the shards, with the same rows in the end.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,21 +24,8 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, stage_config
 from sportskills_lib.presets import PRESETS
-from sportskills_lib.runs import artifacts, demo_worlds
-from sportskills_lib.runs.artifacts import (
-    NOTEBOOKS,
-    STAGES,
-    run_folder,
-    stage_name,
-    workspace,
-)
-from sportskills_lib.runs.errors import (
-    NotebookError,
-    RunLocked,
-    failures_named,
-    full_disk_named,
-    short_path,
-)
+from sportskills_lib.runs import artifacts, demo_worlds, errors
+from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
 from sportskills_lib.runs.notebooks import check_tag, execute, write_html
 from sportskills_lib.runs.progress import Progress
 from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
@@ -63,13 +51,13 @@ def parse_settings(texts: list[str]) -> Settings:
     """
     settings: Settings = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        stage, dot, parameter = name.partition(".")
-        if not (equals and dot and parameter):
+        found = re.fullmatch(r"([^.=]+)\.([^=]+)=(.*)", text)
+        if not found:
             raise ValueError(
                 f"--set {text!r} is not <stage>.<parameter>=<value>, for example 03.seed=1"
             )
-        settings.setdefault(stage_name(stage.strip()), {})[parameter.strip()] = value.strip()
+        stage, parameter, value = (part.strip() for part in found.groups())
+        settings.setdefault(stage_name(stage), {})[parameter] = value
     return settings
 
 
@@ -107,11 +95,7 @@ def reasons(run: str, stage: str, config: StageConfig) -> list[str]:
     artifacts.finish_renaming(run, stage)
     if not artifacts.is_complete(run, stage):
         shards = run_folder(run) / f".{stage}.partial" / "shards"
-        return (
-            ["resumes from its shards"]
-            if shards.is_dir() and any(shards.iterdir())
-            else ["not run yet"]
-        )
+        return ["resumes from its shards" if any(shards.glob("*")) else "not run yet"]
     try:
         differs = artifacts.changes(run, stage, config)
     except (KeyError, ValueError, OSError) as error:
@@ -154,13 +138,13 @@ def planned_seconds(run: str, stage: str, preset: str) -> float | None:
 
 
 def _lock_run(run: str) -> AcquireReturnProxy:
-    """Become the run's only runner, until the block ends; RunLocked while another is at work."""
+    """Become the run's only runner, until the block ends; RunLocked while another works."""
     folder = run_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(folder / ".runner.lock", thread_local=False).acquire(timeout=0)
     except Timeout:
-        raise RunLocked(
+        raise errors.RunLocked(
             f"another process is running {run!r}: wait for it, or stop it, or use another --run"
         ) from None
 
@@ -196,26 +180,23 @@ def reproduce(
         check_tag(artifacts.notebook_path(stage))
     for stage in NOTEBOOKS[: NOTEBOOKS.index(stages[0])]:
         artifacts.open_stage(run, stage)
-    with full_disk_named(run_folder(run)), _lock_run(run):
+    with errors.full_disk_named(run_folder(run)), _lock_run(run):
         save_settings(run, preset, chosen)
         progress = Progress(say)
         executed = [stage for stage in stages if stage not in left_out(run)]
         pending = {stage: planned_seconds(run, stage, preset) for stage in executed}
         needed = demo_worlds.demo_parts({stage: configs[stage] for stage in executed})
         progress.expect(demo_worlds.planned([part for part in needed if part.reasons()]) | pending)
-        with failures_named():
+        with errors.failures_named():
             for world in demo_worlds.WORLDS:
                 demo_worlds.make([part for part in needed if part.world == world], progress)
         for stage in stages:
             why = reasons(run, stage, configs[stage]) or (["requested"] if forced else [])
             _stage_or_error(run, stage, configs[stage], why, progress)
     page = report_folder(run) / "index.html"
-    where = (
-        f"report: {short_path(page)}"
-        if page.is_file()
-        else f"no report yet: {short_path(run_folder(run))}"
-    )
-    say(f"{where}  ({progress.clock(time.monotonic() - started)} in all)")
+    said, path = ("report", page) if page.is_file() else ("no report yet", run_folder(run))
+    took = progress.clock(time.monotonic() - started)
+    say(f"{said}: {errors.short_path(path)}  ({took} in all)")
     return report_folder(run)
 
 
@@ -291,7 +272,7 @@ def _stage_or_error(
         progress.skip(stage, f"skipped, nothing changed{facts}")
         return
     with progress.step(stage, why) as result:
-        with failures_named():
+        with errors.failures_named():
             (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
         result.append(headline(run, stage) + lost_items(run, stage))
 
@@ -303,13 +284,12 @@ def run_stage(run: str, stage: str, config: StageConfig) -> None:
     folder = run_folder(run)
     work, log = folder / "work" / f"{stage}.ipynb", folder / "logs" / f"{stage}.log"
     source = artifacts.notebook_path(stage)
-    before = folder / stage / "manifest.json"
-    stamp = before.stat().st_mtime_ns if before.is_file() else None
+    manifest = folder / stage / "manifest.json"
+    before = manifest.stat().st_mtime_ns if manifest.is_file() else None
     execute(source, work, {"run": run} | config.model_dump(), home=workspace(), log=log)
-    if not before.is_file() or before.stat().st_mtime_ns == stamp:
-        raise NotebookError(
-            f"notebooks/{source.name}", "its end", "it never called stage.finish()", log
-        )
+    if not manifest.is_file() or manifest.stat().st_mtime_ns == before:
+        name, why = f"notebooks/{source.name}", "it never called stage.finish()"
+        raise errors.NotebookError(name, "its end", why, log)
     _keep_executed_notebook(run, stage)
 
 
@@ -332,11 +312,8 @@ def _keep_executed_notebook(run: str, stage: str) -> None:
 
 def headline(run: str, stage: str) -> str:
     """The stage's headline metrics as the end of a line."""
-    manifest = artifacts.open_stage(run, stage).manifest
-    facts = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in manifest["headline"].items()
-    ]
+    values = artifacts.open_stage(run, stage).manifest["headline"]
+    facts = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
     return f" · {', '.join(facts)}" if facts else ""
 
 
@@ -346,14 +323,10 @@ def lost_items(run: str, stage: str) -> str:
 
     Skipped stages report it, too: a rerun does not retry these items, --from does.
     """
-    reader = artifacts.open_stage(run, stage)
-    if not set(reader.manifest["dropped"]) & set(LOST_READER.values()):
+    reader, lost = artifacts.open_stage(run, stage), list(LOST_READER.values())
+    if not set(reader.manifest["dropped"]) & set(lost):
         return ""
-    rows = (
-        reader.table("dropped")
-        .filter(pl.col("reason").is_in(list(LOST_READER.values())))
-        .sort("item_id")
-    )
+    rows = reader.table("dropped").filter(pl.col("reason").is_in(lost)).sort("item_id")
     named = [f"{name} {reason}" for name, reason in rows.select("item_id", "reason").iter_rows()]
     return f"\n  {lost_line(stage, named)}"
 
@@ -381,7 +354,7 @@ def overview(run: str) -> list[StageRow]:
     preset, settings = load_settings(run) or ("demo", {})
     configs = stage_configs(preset, settings)
     running = True
-    with suppress(RunLocked), _lock_run(run):
+    with suppress(errors.RunLocked), _lock_run(run):
         running = False
     return [_stage_row(run, stage, configs[stage], running) for stage in notebooks(run)]
 
@@ -390,12 +363,11 @@ def earlier_version_note(run: str, rows: Sequence[StageRow]) -> str:
     """What the state ``earlier version`` means, and the command that ends it; "" where no stage has
     it.
     """
-    if not any(row.state == EARLIER for row in rows):
-        return ""
-    return (
+    note = (
         "Stages of an earlier version can be read, reported and compared. Whether code has changed "
         f"since cannot be told: `sportskills reproduce --run {run}` runs them again."
     )
+    return note if any(row.state == EARLIER for row in rows) else ""
 
 
 def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> StageRow:
@@ -423,12 +395,7 @@ def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> Stag
 
 def _facts(manifest: dict[str, Any]) -> str:
     """How many rows each table has, and what was dropped for which reason."""
-    rows = [
-        f"{name.removesuffix('.parquet')} {entry['rows']}"
-        for name, entry in manifest["outputs"].items()
-        if "rows" in entry
-    ]
-    dropped = [f"{reason} {count}" for reason, count in manifest["dropped"].items()]
-    return "; ".join(
-        filter(None, (", ".join(rows), f"dropped: {', '.join(dropped)}" if dropped else ""))
-    )
+    outputs = {Path(name).stem: entry for name, entry in manifest["outputs"].items()}
+    rows = ", ".join(f"{k} {entry['rows']}" for k, entry in outputs.items() if "rows" in entry)
+    dropped = ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items())
+    return "; ".join(filter(None, (rows, dropped and f"dropped: {dropped}")))

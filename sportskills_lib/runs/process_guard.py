@@ -57,14 +57,6 @@ def start(
     )
 
 
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) for SIGKILL when the thread that started this process ends; elsewhere
-    do nothing.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 def start_watchdog(parent: int) -> None:
     """Fork the watchdog of this process group. Call it before any thread is started.
 
@@ -104,7 +96,8 @@ def main() -> None:
     parent = os.getppid()
     if int(os.environ.pop(PARENT_VARIABLE, parent)) != parent:
         raise SystemExit("the process that started this one is gone")
-    die_with_parent()
+    with suppress(OSError, AttributeError):  # on Linux: SIGKILL when the starting thread ends
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     start_watchdog(parent)
     if log := os.environ.pop(LOG_VARIABLE, None):
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
