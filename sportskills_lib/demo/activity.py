@@ -26,6 +26,7 @@ DEAD_SHARE = 0.02
 ROW = {
     "label": pl.String, "youtube_id": pl.String, "time_start": pl.Int64, "time_end": pl.Int64, "split": pl.String,
 }  # fmt: skip
+OWN = {"length_s": pl.Int64, "sport": pl.String, "skill": pl.String, "execution": pl.String}
 
 
 def plan_activity(config: DemoConfig) -> pl.DataFrame:
@@ -44,13 +45,13 @@ def plan_activity(config: DemoConfig) -> pl.DataFrame:
                 correct = rng.random() < CORRECT_SHARE
                 execution = "correct" if correct else str(rng.choice(skill.executions[1:]))
                 end_s = before_s + PERFORMANCE_S
-                times = (before_s, end_s, "train", end_s + after_s)
                 rows.append(
-                    (skill.doing, random_id(rng), *times, sport.name, skill.name, execution)
-                )
-    own = dict.fromkeys(("sport", "skill", "execution"), pl.String)
-    schema = ROW | {"length_s": pl.Int64} | own
-    return pl.DataFrame(rows, schema=schema, orient="row")
+                    (
+                        skill.doing, random_id(rng), before_s, end_s, "train",
+                        end_s + after_s, sport.name, skill.name, execution,
+                    )
+                )  # fmt: skip
+    return pl.DataFrame(rows, schema=ROW | OWN, orient="row")
 
 
 def make_activity(folder: Path, config: DemoConfig | None = None) -> Path:
@@ -60,9 +61,9 @@ def make_activity(folder: Path, config: DemoConfig | None = None) -> Path:
     """
     config = config or DemoConfig()
     plan = plan_activity(config)
-    videos = folder / "videos"
     tasks = [
-        (videos / f"{row['youtube_id']}.mp4", row, config) for row in plan.iter_rows(named=True)
+        (folder / "videos" / f"{row['youtube_id']}.mp4", row, config)
+        for row in plan.iter_rows(named=True)
     ]
     film.film_all(_film, tasks, "activity films")
     listed = pl.concat([plan.select(list(ROW)), _bad_rows(plan, config)])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.demo.generic import Scenes, caption, make_scenes, minimise
+from sportskills_lib.demo.generic import caption, make_scenes, minimise
 
 # open_clip's ModifiedResNet learns poses faster, for its cost on a CPU, than a ViT with patches of 16 or timm's smallest.
 CONFIG: dict[str, Any] = {
@@ -30,9 +30,8 @@ CONFIG: dict[str, Any] = {
     },
     "preprocess_cfg": {"mean": [0.55, 0.55, 0.55], "std": [0.2, 0.2, 0.2]},
 }
-Features = Callable[
-    [Any], tuple[Any, Any]
-]  # frames [B, T, H, W, 3] → of frames [B * T, width], of clips [B, D]
+# Frames [B, T, H, W, 3] → features of frames [B * T, width] and of clips [B, D].
+Features = Callable[[Any], tuple[Any, Any]]
 JOINT_SCALE = 0.1  # joints are predicted as offsets from their mean, in tenths of the frame
 
 
@@ -51,15 +50,14 @@ def make_base_clip(
         frame_BTD = tower.frame_features(frames_BTHWC)
         return frame_BTD.flatten(0, 1), tower.pool(frame_BTD)
 
-    train_base(
-        tower, features, name="base_clip", frames=2, width=tower.width, peak=2e-3,
+    return train_base(
+        folder, tower, features, name="base_clip", frames=2, width=tower.width, peak=2e-3,
         steps=steps, corpus=corpus, batch=batch, seed=seed,
     )  # fmt: skip
-    tower.save(folder)
-    return folder
 
 
 def train_base(
+    folder: Path,
     tower: Any,
     features: Features,
     *,
@@ -71,16 +69,22 @@ def train_base(
     batch: int,
     seed: int,
     peak: float,
-) -> None:
-    """Train a stand-in on generic motions, ``frames`` random frames a clip; ``features`` of
-    frames have ``width``. The learning rate rises to ``peak`` and falls as a cosine does.
+) -> Path:
+    """Train a stand-in on generic motions and save it; ``features`` of frames have ``width``. The learning rate rises
+    to ``peak`` and falls as a cosine does.
+
+    The loss: captions against clips, plus ten times the joints' error, on ``frames`` random frames of each movement.
     """
     import torch
 
+    from sportskills_lib.encoder.losses import info_nce
+
     rng = np.random.default_rng([seed, 23])
-    scenes = make_scenes(corpus, rng, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"])
+    size_px = CONFIG["model_cfg"]["vision_cfg"]["image_size"]
+    pictures, joints, states = make_scenes(corpus, rng, size_px=size_px)
+    offsets = (joints - joints.mean((0, 1))) / JOINT_SCALE
     torch.manual_seed(seed)
-    head = torch.nn.Linear(width, scenes.joints[0, 0].size)
+    head = torch.nn.Linear(width, joints[0, 0].size)
     parameters = [*(p for p in tower.model.parameters() if p.requires_grad), *head.parameters()]
     tower.model.train()
 
@@ -89,42 +93,19 @@ def train_base(
 
     def loss_of() -> Any:
         rows = rng.choice(corpus, batch, replace=False)
-        return _loss(tower, features, head, scenes, rows, frames, rng)
+        chosen = [rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]
+        at = rows[:, None], np.sort(np.stack(chosen), axis=1)
+        texts = [
+            caption(rng.permutation(states[row])[: int(rng.integers(1, 3))].tolist(), rng)
+            for row in rows
+        ]
+        frame_features, clip_BD = features(torch.from_numpy(pictures[at]))
+        wanted = torch.from_numpy(offsets[at]).reshape(len(frame_features), -1)
+        pose = torch.nn.functional.smooth_l1_loss(head(frame_features), wanted)
+        group_B = torch.from_numpy(np.unique(texts, return_inverse=True)[1])
+        scale = tower.model.logit_scale.exp().clamp(max=100)
+        return info_nce(clip_BD, tower.text_features(texts), scale, group_B) + 10 * pose
 
     minimise(loss_of, parameters, steps=steps, rate=rate, name=name, fused=True)
-
-
-def _loss(
-    tower: Any,
-    features: Features,
-    head: Any,
-    scenes: Scenes,
-    rows: np.ndarray,
-    frames: int,
-    rng: np.random.Generator,
-) -> Any:
-    """Captions against clips, plus ten times the joints' error, on some random frames of each
-    row's movement.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    from sportskills_lib.encoder.losses import info_nce
-
-    pictures, joints, states = scenes
-    moments = np.sort(
-        np.stack([rng.choice(pictures.shape[1], frames, replace=False) for _ in rows]), axis=1
-    )
-    frames_BTHWC = torch.from_numpy(pictures[rows[:, None], moments])
-    wanted = (joints[rows[:, None], moments] - joints.mean((0, 1))) / JOINT_SCALE
-    texts = [
-        caption([str(s) for s in rng.permutation(states[i])[: int(rng.integers(1, 3))]], rng)
-        for i in rows
-    ]
-    frame_features, clip_BD = features(frames_BTHWC)
-    pose = F.smooth_l1_loss(
-        head(frame_features), torch.from_numpy(wanted).reshape(len(frame_features), -1)
-    )
-    group_B = torch.from_numpy(np.unique(texts, return_inverse=True)[1])
-    scale = tower.model.logit_scale.exp().clamp(max=100)
-    return info_nce(clip_BD, tower.text_features(texts), scale, group_B) + 10 * pose
+    tower.save(folder)
+    return folder

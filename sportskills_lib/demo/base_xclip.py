@@ -32,12 +32,10 @@ def make_base_xclip(
         seen = tower.model.vision_model(tower.pixels(frames_BTHWC)).pooler_output
         return seen, tower.clip_features(frames_BTHWC)
 
-    train_base(
-        tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], peak=1e-3,
+    return train_base(
+        folder, tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], peak=1e-3,
         steps=steps, corpus=corpus, batch=batch, seed=seed,
     )  # fmt: skip
-    tower.save(folder)
-    return folder
 
 
 def new_xclip(

@@ -395,7 +395,7 @@ def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> Stag
 
 def _facts(manifest: dict[str, Any]) -> str:
     """How many rows each table has, and what was dropped for which reason."""
-    outputs = {Path(name).stem: entry for name, entry in manifest["outputs"].items()}
+    outputs = {n.removesuffix(".parquet"): entry for n, entry in manifest["outputs"].items()}
     rows = ", ".join(f"{k} {entry['rows']}" for k, entry in outputs.items() if "rows" in entry)
     dropped = ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items())
     return "; ".join(filter(None, (rows, dropped and f"dropped: {dropped}")))

@@ -200,11 +200,7 @@ def test_the_stand_in_is_a_part_of_the_demo_only_where_a_config_names_it() -> No
     assert [part.name for part in demo_worlds.demo_parts(configs)] == ["base_xclip"]
 
 
-def test_the_stand_in_is_made_once_and_loads(tmp_path) -> None:
+def test_the_stand_in_loads(tmp_path) -> None:
     made = make_base_xclip(tmp_path / "base_xclip", steps=1, corpus=8, batch=4)
-    stamp = (made / "model.safetensors").stat().st_mtime_ns
-    assert (
-        make_base_xclip(made) == made and (made / "model.safetensors").stat().st_mtime_ns == stamp
-    )
     tower = models.load_tower(made)
     assert tower.encode_frames(_frames(2, 8, size_px=64)).shape == (2, 128)
