@@ -301,12 +301,12 @@ def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:
 
 def _state_labels(states: list[list[str]]) -> np.ndarray:
     """float32 [N, generic.HELD]: 1 held, 0 excluded by a held one, -1 not known."""
-    labels = np.full((len(states), len(generic.HELD)), -1, np.float32)
-    for row, held in enumerate(states):
-        for state in held:
-            for other in generic.group_of(state):
-                labels[row, generic.HELD.index(other)] = float(other == state)
-    return labels
+    known = [{other for state in held for other in generic.group_of(state)} for held in states]
+    rows = [
+        [float(name in held) if name in told else -1 for name in generic.HELD]
+        for held, told in zip(states, known, strict=True)
+    ]
+    return np.array(rows, np.float32)
 
 
 def train_language(

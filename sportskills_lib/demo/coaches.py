@@ -14,8 +14,7 @@ or down, with ``LEANING_P``), plus a slip by one, up or down, with ``SLIP_P``; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -34,17 +33,7 @@ SHARES = {  # of a pool, as far as there is any; the rest is of the sport's othe
     "same_skill": 1 / 5,
 }
 KIND_OF_GRADE = {3: "cue", 2: "fault", 1: "other_cue"}
-
-
-@dataclass(frozen=True)
-class GradedSpan:
-    """One demonstration of one lesson in a learner's pool, with its true grade."""
-
-    take: DemoTake
-    attempt: Attempt
-    lesson: DemoLesson
-    segment: DemoSegment
-    grade: int
+Candidate = tuple[DemoLesson, DemoSegment]  # a demonstration that may stand in a pool
 
 
 def true_grade(take: DemoTake, fault: str, lesson: DemoLesson, segment: DemoSegment) -> int:
@@ -56,10 +45,10 @@ def true_grade(take: DemoTake, fault: str, lesson: DemoLesson, segment: DemoSegm
     return 2 if segment.demonstration == "incorrect" and segment.execution == fault else 0
 
 
-def pools(
+def relevance_table(
     takes: Iterable[DemoTake], videos: Iterable[DemoLesson], config: DemoConfig
-) -> Iterator[GradedSpan]:
-    """The spans that coaches grade for every mistake of a val or test take.
+) -> pl.DataFrame:
+    """The true grades of the spans that coaches see for every mistake of a val or test take.
 
     Spans come from the channels that the public rule of 02_pairing puts in the take's split, so that a learner of the
     test split is rated against test clips only.
@@ -68,39 +57,47 @@ def pools(
     taught = [(lesson.sport, lesson.channel.channel_id) for lesson in lessons]
     channels = pl.DataFrame(taught, schema=["sport", "channel"], orient="row")
     splits, _ = assign_splits(channels, test_fraction=TEST_FRACTION, val_fraction=VAL_FRACTION)
-    spans: dict[tuple[str, str], list[tuple[DemoLesson, DemoSegment]]] = {}
+    spans: dict[tuple[str, str], list[Candidate]] = {}
     for lesson in lessons:
         shown = [(lesson, shot) for shot in lesson.segments if shot.demonstration != "none"]
         spans.setdefault((lesson.sport, splits[lesson.channel.channel_id]), []).extend(shown)
+    rows = []
     for take in takes:
+        candidates = spans.get((take.skill.sport, take.split), [])
         if take.split != "train" and take.has_video:
             for attempt in take.attempts:
                 if attempt.fault is not None:
-                    candidates = spans.get((take.skill.sport, take.split), [])
-                    yield from _pool(take, attempt, attempt.fault.name, candidates, config)
+                    rows += _pool(take, attempt, attempt.fault.name, candidates, config)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _pool(
-    take: DemoTake,
-    attempt: Attempt,
-    fault: str,
-    candidates: list[tuple[DemoLesson, DemoSegment]],
-    config: DemoConfig,
-) -> list[GradedSpan]:
+    take: DemoTake, attempt: Attempt, fault: str, candidates: list[Candidate], config: DemoConfig
+) -> list[dict[str, object]]:
     rng = generator(config.seed, "pool", take.take_uid, attempt.video_time)
     shuffled = [candidates[i] for i in rng.permutation(len(candidates))]
-    spans = [GradedSpan(take, attempt, *at, true_grade(take, fault, *at)) for at in shuffled]
+    grades = [true_grade(take, fault, *candidate) for candidate in shuffled]
     kinds: dict[str, list[int]] = {}
-    for i, span in enumerate(spans):
-        same = "same_skill" if span.lesson.skill == take.skill.name else "other_skill"
-        kinds.setdefault(KIND_OF_GRADE.get(span.grade, same), []).append(i)
+    for i, (lesson, _) in enumerate(shuffled):
+        same = "same_skill" if lesson.skill == take.skill.name else "other_skill"
+        kinds.setdefault(KIND_OF_GRADE.get(grades[i], same), []).append(i)
     chosen: list[int] = []
     for kind, share in SHARES.items():
         chosen += kinds.get(kind, [])[: round(share * config.pool)]
     others = kinds.get("other_skill", [])
-    rest = [i for i in range(len(spans)) if i not in chosen and i not in others]
+    rest = [i for i in range(len(shuffled)) if i not in chosen and i not in others]
     chosen += (others + rest)[: config.pool - len(chosen)]
-    return [spans[i] for i in sorted(chosen)]
+    return [
+        {
+            "take_uid": take.take_uid,
+            "video_time": attempt.video_time,
+            "video_id": shuffled[i][0].video_id,
+            "start_s": shuffled[i][1].start_s,
+            "end_s": shuffled[i][1].end_s(config.fps),
+            "grade": grades[i],
+        }
+        for i in sorted(chosen)
+    ]
 
 
 def grade_with_noise(grade: int, leaning: int, rng: np.random.Generator) -> int:
@@ -112,33 +109,12 @@ def grade_with_noise(grade: int, leaning: int, rng: np.random.Generator) -> int:
     return int(np.clip(grade, 0, 3))
 
 
-def span_key(span: GradedSpan) -> dict[str, object]:
-    """Which moment of which take is graded against which start of which video."""
-    return {
-        "take_uid": span.take.take_uid,
-        "video_time": span.attempt.video_time,
-        "video_id": span.lesson.video_id,
-        "start_s": span.segment.start_s,
-    }
-
-
-def relevance_table(judged: Iterable[GradedSpan], config: DemoConfig) -> pl.DataFrame:
-    """The grade without noise of every span in every pool."""
-    rows = [
-        span_key(span) | {"end_s": span.segment.end_s(config.fps), "grade": span.grade}
-        for span in judged
-    ]
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def rating_rows(judged: Iterable[GradedSpan], config: DemoConfig) -> Iterator[dict[str, object]]:
+def ratings_table(relevance: pl.DataFrame, config: DemoConfig) -> pl.DataFrame:
     """The rows of ``ratings.csv``: every coach on every span of every pool."""
-    for span in judged:
+    rows = []
+    for *key, end_s, grade in relevance.iter_rows():
         for rater, leaning in RATERS:
-            rng = generator(config.seed, rater, *span_key(span).values())
-            yield span_key(span) | {
-                "end_s": span.segment.end_s(config.fps),
-                "rater": rater,
-                "grade": grade_with_noise(span.grade, leaning, rng),
-                "simulated": True,
-            }
+            noisy = grade_with_noise(grade, leaning, generator(config.seed, rater, *key))
+            rows.append((*key, end_s, rater, noisy, True))
+    columns = [*relevance.columns[:-1], "rater", "grade", "simulated"]
+    return pl.DataFrame(rows, schema=columns, orient="row")

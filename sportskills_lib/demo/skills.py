@@ -64,17 +64,6 @@ class Fault:
     name: str
     at: tuple[int, ...] = ALL
 
-    def apply(self, motion: BodyMotion) -> BodyMotion:
-        """The motion with this fault in it."""
-        keys, phases = motion.keys.copy(), motion.phases.copy()
-        if self.name == "short_finish":  # stops dead at the drive: the last poses are never reached
-            keys[3:] = keys[2]
-        elif self.name == "no_backswing":  # begins at the drive: the first poses are skipped
-            keys[:2] = keys[2]
-        else:
-            hold_state(keys, self.name, self.at)
-        return BodyMotion(keys, phases)
-
 
 @dataclass(frozen=True)
 class Skill:
@@ -94,9 +83,15 @@ class Skill:
 
     def execute(self, execution: str) -> BodyMotion:
         """The motion as it looks in one execution: ``correct`` or the name of a fault."""
-        if execution == "correct":
-            return self.motion
-        return next(fault for fault in self.faults if fault.name == execution).apply(self.motion)
+        keys = self.motion.keys.copy()
+        if execution == "short_finish":  # stops dead at the drive: the last poses are never reached
+            keys[3:] = keys[2]
+        elif execution == "no_backswing":  # begins at the drive: the first poses are skipped
+            keys[:2] = keys[2]
+        elif execution != "correct":
+            shown = next(fault.at for fault in self.faults if fault.name == execution)
+            hold_state(keys, execution, shown)
+        return BodyMotion(keys, self.motion.phases)
 
 
 @dataclass(frozen=True)

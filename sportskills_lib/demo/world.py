@@ -38,15 +38,15 @@ def make_world(folder: Path, config: DemoConfig | None = None) -> Path:
     views = [(folder / "learners" / take.view, take, config) for take in takes if take.has_video]
     film.film_all(_film, [*tasks, *views], "demo world")
     _write_learners(folder / "learners", takes, config)
-    judged = list(coaches.pools(takes, videos, config))
-    ratings = pl.DataFrame(coaches.rating_rows(judged, config), infer_schema_length=None)
+    relevance = coaches.relevance_table(takes, videos, config)
+    ratings = coaches.ratings_table(relevance, config)
     write_whole(folder / "ratings.csv", ratings.write_csv(float_precision=3))
     (folder / "truth").mkdir()
     for name, table in {
         "segments": segments_table(videos, config),
         "videos": videos_table(videos, config),
         "learners": learners_table(takes, config),
-        "relevance": coaches.relevance_table(judged, config),
+        "relevance": relevance,
     }.items():
         table.write_parquet(folder / "truth" / f"{name}.parquet")
     return folder

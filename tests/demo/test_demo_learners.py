@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 from sportskills_lib.demo import coaches, learners, lessons, phrases
-from sportskills_lib.demo.coaches import GradedSpan
 from sportskills_lib.demo.learners import Attempt, DemoTake
-from sportskills_lib.demo.lessons import DemoSegment
+from sportskills_lib.demo.lessons import DemoLesson, DemoSegment
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import SPORTS
 from sportskills_lib.demo.world import learners_table
@@ -24,8 +23,8 @@ def takes(full_config: DemoConfig) -> list[DemoTake]:
 
 
 @pytest.fixture(scope="module")
-def judged(takes: list[DemoTake], full_config: DemoConfig) -> list[GradedSpan]:
-    return list(coaches.pools(takes, lessons.plan_videos(full_config), full_config))
+def videos(full_config: DemoConfig) -> list[DemoLesson]:
+    return list(lessons.plan_videos(full_config))
 
 
 def test_each_fault_is_tried_as_often_as_planned(takes: list[DemoTake]) -> None:
@@ -149,24 +148,27 @@ def test_grades_against_hand_made_cases() -> None:
 
 
 def test_pools_hold_every_grade_and_stay_in_their_split(
-    judged: list[GradedSpan], full_config: DemoConfig
+    takes: list[DemoTake], videos: list[DemoLesson], full_config: DemoConfig
 ) -> None:
-    pools: dict[tuple[str, float], list[GradedSpan]] = {}
-    for one in judged:
-        pools.setdefault((one.take.take_uid, one.attempt.video_time), []).append(one)
-    assert Counter(pool[0].take.split for pool in pools.values()) == {"test": 216, "val": 72}
-    for pool in pools.values():
-        assert len({(one.lesson.video_id, one.segment.start_s) for one in pool}) == 24 == len(pool)
-        sport = next(sport for sport in SPORTS if sport.name == pool[0].take.skill.sport)
+    judged = coaches.relevance_table(takes, videos, full_config)
+    take_of = {take.take_uid: take for take in takes}
+    lesson_of = {video.video_id: video for video in videos}
+    splits = {}
+    for sport in SPORTS:
         names = [channel.channel_id for channel in lessons.sport_channels(sport, full_config)]
-        splits = dict(zip(names, ["test"] * 4 + ["val"] + ["train"] * 4, strict=True))
-        assert {splits[one.lesson.channel.channel_id] for one in pool} == {pool[0].take.split}
-        grades = Counter(one.grade for one in pool)
-        if pool[0].take.split == "test":
+        splits |= zip(names, ["test"] * 4 + ["val"] + ["train"] * 4, strict=True)
+    pools = judged.partition_by("take_uid", "video_time", as_dict=True, include_key=False)
+    assert Counter(take_of[uid].split for uid, _ in pools) == {"test": 216, "val": 72}
+    for (uid, _), pool in pools.items():
+        take = take_of[uid]
+        assert pool.select("video_id", "start_s").is_unique().all() and pool.height == 24
+        rated = [lesson_of[video_id] for video_id in pool["video_id"]]
+        assert {splits[lesson.channel.channel_id] for lesson in rated} == {take.split}
+        grades = Counter(pool["grade"])
+        if take.split == "test":
             assert grades == {3: 4, 2: 4, 1: 5, 0: 11}
-            assert (
-                sum(one.grade == 0 and one.lesson.skill == one.take.skill.name for one in pool) == 5
-            )
+            useless = zip(rated, pool["grade"], strict=True)
+            assert sum(g == 0 and lesson.skill == take.skill.name for lesson, g in useless) == 5
         else:
             assert grades[3] == 1 and grades[2] == 2 and grades[1] == 2
 
