@@ -69,9 +69,9 @@ def _tilt(vector: np.ndarray, lean: np.ndarray, side: np.ndarray) -> np.ndarray:
     return np.stack([x, y * c - z * s, z * c + y * s], axis=-1)
 
 
-def joints(angles_TD: np.ndarray) -> dict[str, np.ndarray]:
-    """Forward kinematics: joint positions [T, 3] in body heights, lowest foot on the ground
-    (plus ``lift``).
+def joints(angles_TD: np.ndarray) -> np.ndarray:
+    """Forward kinematics: the positions of POINTS, [T, 15, 3] in body heights, lowest foot on the
+    ground (plus ``lift``).
     """
     a = {name: angles_TD[:, i] for name, i in INDEX.items()}
     zero = np.zeros(len(angles_TD))
@@ -95,4 +95,4 @@ def joints(angles_TD: np.ndarray) -> dict[str, np.ndarray]:
         points |= {f"hip_{name}": hip, f"kn_{name}": knee, f"ft_{name}": knee + SHIN * shin}
     ground = np.minimum(points["ft_r"][:, 1], points["ft_l"][:, 1])
     shift = np.stack([a["dx"] / 100, a["lift"] / 100 - ground, zero], -1)
-    return {name: point + shift for name, point in points.items()}
+    return np.stack([points[name] + shift for name in POINTS], 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.demo import phrases
+from sportskills_lib.demo.phrases import COMMENTS, TIPS, WORDINGS, pick, sentence
 from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
 from sportskills_lib.demo.skills import SPORTS, Fault, Skill
 
@@ -91,7 +91,7 @@ def _groups(skill: Skill, split: str, config: DemoConfig) -> Iterator[list[Fault
     """
     rng = generator(config.seed, "faults", split, skill.sport, skill.name)
     if split == "val":
-        rest = [skill.faults[rng.integers(len(skill.faults))] for _ in range(config.val_learners)]
+        rest = [pick(skill.faults, rng) for _ in range(config.val_learners)]
     else:
         times = config.train_learners if split == "train" else config.test_learners
         faults = skill.faults * times
@@ -154,12 +154,13 @@ def takes_json(takes: Iterable[DemoTake], config: DemoConfig) -> list[dict[str, 
 
 
 def comment(take: DemoTake, attempt: Attempt, config: DemoConfig) -> str:
-    """What the expert says of one try: its fault, or praise."""
+    """What the expert says of one try: its fault, or praise for not showing one of them."""
     rng = generator(config.seed, "comment", take.take_uid, attempt.video_time)
-    faults = take.skill.faults
     if attempt.fault is None:
-        return phrases.expert_praise(take.skill, faults[rng.integers(len(faults))], rng)
-    return phrases.expert_comment(take.skill, attempt.fault, rng)
+        shown, frame = pick(take.skill.faults, rng).good, "nice {skill}, {clause}."
+    else:
+        shown, frame = attempt.fault.name, pick(COMMENTS, rng)
+    return sentence(frame, take.skill, pick(WORDINGS[shown][0], rng))
 
 
 def commentary_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) -> dict[str, Any]:
@@ -221,7 +222,8 @@ def proficiency_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) 
             if at.fault is None:
                 item["text"] = comment(take, at, config)
             else:
-                item["text"] = phrases.expert_tip(take.skill, at.fault, rng)
+                frame, wordings = pick(TIPS, rng), WORDINGS[at.fault.good][1]
+                item["text"] = sentence(frame, take.skill, pick(wordings, rng))
             found["tips_for_improvement" if at.fault else "good_executions"].append(item)
         entry = {
             "take_uid": take.take_uid,

@@ -201,7 +201,7 @@ def _trap_words(
     skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
 ) -> DemoSegment:
     """Advice, said by a coach who only talks, or over a view that moves, or over a card."""
-    fault = skill.faults[rng.integers(len(skill.faults))]
+    fault = phrases.pick(skill.faults, rng)
     said = _demonstration(skill, fault, style, config, rng, correct=rng.random() < 0.5)
     picture = str(rng.choice(["talk", "broll", "sponsor"], p=[0.6, 0.3, 0.1]))
     return replace(said, kind="trap_words", picture=picture, execution=None, demonstration="none")

@@ -9,9 +9,14 @@ sentence said on one channel is never said on another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from sportskills_lib.demo.skills import Fault, Skill
+
+T = TypeVar("T")
 
 # What a caption says of a state: clauses, imperatives. Only the generic captions of the base models use these.
 LITERAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -276,12 +281,13 @@ IDLE = {
 }
 
 
-def pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
-    """One of the phrases; each is as likely."""
+def pick(options: Sequence[T], rng: np.random.Generator) -> T:
+    """One of the options; each is as likely."""
     return options[int(rng.integers(len(options)))]
 
 
-def _sentence(frame: str, skill: Skill, wording: str) -> str:
+def sentence(frame: str, skill: Skill, wording: str) -> str:
+    """The frame with the skill's name and one of WORDINGS in it."""
     text = frame.format(skill=skill.name, cue=wording, clause=wording)
     return text[0].upper() + text[1:]
 
@@ -293,22 +299,7 @@ def lesson_sentence(
     or what is wrong, while it shows the fault.
     """
     wording = pick(WORDINGS[fault.good][1] if correct else WORDINGS[fault.name][0], rng)
-    return _sentence(pick((ADVICE if correct else MISTAKES)[style], rng), skill, wording)
-
-
-def expert_comment(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
-    """What an expert says of a learner who shows ``fault``."""
-    return _sentence(pick(COMMENTS, rng), skill, pick(WORDINGS[fault.name][0], rng))
-
-
-def expert_tip(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
-    """What an expert advises a learner who shows ``fault``."""
-    return _sentence(pick(TIPS, rng), skill, pick(WORDINGS[fault.good][1], rng))
-
-
-def expert_praise(skill: Skill, fault: Fault, rng: np.random.Generator) -> str:
-    """What an expert says of a learner who does not show ``fault``."""
-    return _sentence("nice {skill}, {clause}.", skill, pick(WORDINGS[fault.good][0], rng))
+    return sentence(pick((ADVICE if correct else MISTAKES)[style], rng), skill, wording)
 
 
 def cue_words() -> set[str]:

@@ -15,6 +15,7 @@ from sportskills_lib.demo.body_motion import INDEX, POINTS, BodyMotion, joints, 
 from sportskills_lib.demo.settings import DemoConfig
 from sportskills_lib.demo.skills import Skill
 
+AT = {name: i for i, name in enumerate(POINTS)}
 SHIFT = 4  # OpenCV's fixed-point bits: lines start and end between pixels
 LIMBS = (  # (from, to, thickness, what covers it)
     ("hip_l", "kn_l", 1.15, "trousers"),
@@ -125,8 +126,7 @@ def render_with_joints(
     length = np.clip(0.86 / appearance.speed, 0.6, 1 - wait)
     phase_T = (np.linspace(0, 1, frames) - wait) / length
     angles_TD = motion.at(phase_T) + appearance.offset + rng.normal(0, 1.5, (frames, len(INDEX)))
-    screen = _project(joints(angles_TD), appearance, 1)
-    places = np.stack([screen[name][:, :2] for name in POINTS], 1).astype(np.float32)
+    places = _project(joints(angles_TD), appearance, 1)[..., :2].astype(np.float32)
     return _draw(angles_TD, appearance, equipment, size_px), places
 
 
@@ -159,29 +159,23 @@ def render_shot(
     return np.concatenate([clip, np.repeat(clip[-1:], frames - active, axis=0)])
 
 
-def _project(
-    points: dict[str, np.ndarray], appearance: Appearance, size_px: int
-) -> dict[str, np.ndarray]:
-    """Screen positions and depth [T, 3]: pixels right, pixels down, distance towards the camera."""
-    yaw = np.radians(appearance.yaw_deg)
-    scale = appearance.height * size_px / 1.0
-    screen = {}
-    for name, xyz in points.items():
-        depth = -xyz[:, 0] * np.sin(yaw) + xyz[:, 2] * np.cos(yaw)
-        near = 1 + 0.12 * depth
-        right = (xyz[:, 0] * np.cos(yaw) + xyz[:, 2] * np.sin(yaw)) * scale * near
-        up = xyz[:, 1] * scale * near
-        x = size_px * (0.5 + appearance.tilt_px[0]) + right
-        y = size_px * (0.88 + appearance.tilt_px[1]) - up
-        screen[name] = np.stack([x, y, depth], -1)
-    return screen
+def _project(points: np.ndarray, appearance: Appearance, size_px: int) -> np.ndarray:
+    """[T, 15, 3]: pixels right, pixels down, distance towards the camera."""
+    ahead, high, aside = np.moveaxis(points, -1, 0)
+    yaw, scale = np.radians(appearance.yaw_deg), appearance.height * size_px
+    depth = -ahead * np.sin(yaw) + aside * np.cos(yaw)
+    near = 1 + 0.12 * depth
+    right = (ahead * np.cos(yaw) + aside * np.sin(yaw)) * scale * near
+    x = size_px * (0.5 + appearance.tilt_px[0]) + right
+    y = size_px * (0.88 + appearance.tilt_px[1]) - high * scale * near
+    return np.stack([x, y, depth], -1)
 
 
 def _draw(
     angles_TD: np.ndarray, appearance: Appearance, equipment: str, size_px: int
 ) -> np.ndarray:
     screen = _project(joints(angles_TD), appearance, size_px)
-    fixed = {name: np.round(xy[:, :2] * 2**SHIFT).astype(int) for name, xy in screen.items()}
+    fixed = np.round(screen[..., :2] * 2**SHIFT).astype(int)
     scene = backdrop(appearance.backdrop_seed, size_px)
     height_px = size_px * appearance.height
     limb_px, head_px = height_px * 0.052 * appearance.build, size_px * appearance.height * 0.075
@@ -189,28 +183,27 @@ def _draw(
     out = np.empty((len(angles_TD), size_px, size_px, 3), np.uint8)
     for t, image in enumerate(out):
         image[:] = scene
-        feet = (screen["ft_r"][t] + screen["ft_l"][t]) / 2
-        ground = (int(feet[0]), int(size_px * 0.89))
+        feet_px = screen[t, [AT["ft_r"], AT["ft_l"]], 0].mean()
+        ground = (int(feet_px), int(size_px * 0.89))
         cv2.ellipse(image, ground, shadow, 0, 0, 360, (70, 70, 70), -1, cv2.LINE_AA)
-        for start, stop, thick, cover in sorted(
-            LIMBS, key=lambda limb: screen[limb[0]][t, 2] + screen[limb[1]][t, 2]
-        ):
-            depth = (screen[start][t, 2] + screen[stop][t, 2]) / 2
-            light = float(np.clip(0.84 + 0.9 * depth, 0.62, 1.06))
+        depth = {limb: screen[t, [AT[name] for name in limb[:2]], 2].mean() for limb in LIMBS}
+        for limb in sorted(LIMBS, key=depth.__getitem__):
+            start, stop, thick, cover = limb
+            light = float(np.clip(0.84 + 0.9 * depth[limb], 0.62, 1.06))
             colour = [int(min(255, value * light)) for value in getattr(appearance, cover)]
-            ends, width = (fixed[start][t], fixed[stop][t]), max(1, round(limb_px * thick))
+            ends, width = fixed[t, [AT[start], AT[stop]]], max(1, round(limb_px * thick))
             cv2.line(image, *ends, colour, width, cv2.LINE_AA, SHIFT)
         radius = round(head_px * 2**SHIFT)
-        cv2.circle(image, fixed["head"][t], radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(image, fixed[t, AT["head"]], radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
         if equipment != "none":
-            _draw_equipment(image, screen, t, equipment, height_px)
+            _draw_equipment(image, screen[t, :, :2], equipment, height_px)
     return out
 
 
 def _draw_equipment(
-    image: np.ndarray, screen: dict[str, np.ndarray], t: int, equipment: str, height_px: float
+    image: np.ndarray, screen: np.ndarray, equipment: str, height_px: float
 ) -> None:
-    hand, elbow, other = (screen[name][t, :2] for name in ("ha_r", "el_r", "ha_l"))
+    hand, elbow, other = (screen[AT[name]] for name in ("ha_r", "el_r", "ha_l"))
     along = (hand - elbow) / max(1e-6, float(np.linalg.norm(hand - elbow))) * height_px
     grey, thick = (40, 40, 45), max(1, round(height_px * 0.02))
     if equipment == "bar":

@@ -56,8 +56,8 @@ def _film(task: tuple[Path, DemoLesson | DemoTake, DemoConfig]) -> Value:
     """Write a take's film, or a lesson's film, captions and info."""
     path, item, config = task
     if isinstance(item, DemoTake):
-        rng = generator(config.seed, "take quality", item.take_uid)
         name = item.take_uid
+        rng = generator(config.seed, "take quality", name)
         film.write_take(path, item.skill, item.parts, config, name=name, look=name, rng=rng)
         return {}
     film.write_video(
