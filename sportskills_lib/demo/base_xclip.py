@@ -13,27 +13,22 @@ from typing import Any
 from sportskills_lib.demo.base_clip import CONFIG, train_base
 from sportskills_lib.models import NativeVideoTower
 
-SIZES: dict[str, Any] = {
-    "width": 96,
-    "vision_layers": 2,
-    "text_layers": 2,
-    "embedding": 128,
-    "frames": 8,
-}
-
 
 def make_base_xclip(
     folder: Path, *, steps: int = 150, corpus: int = 1500, batch: int = 32, seed: int = 0
 ) -> Path:
     """Build, train for ``steps`` of ``batch`` clips and save the stand-in."""
-    tower = new_xclip(**SIZES, size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"], seed=seed)
+    tower = new_xclip(
+        width=96, vision_layers=2, text_layers=2, embedding=128, frames=8,
+        size_px=CONFIG["model_cfg"]["vision_cfg"]["image_size"], seed=seed,
+    )  # fmt: skip
 
     def features(frames_BTHWC: Any) -> tuple[Any, Any]:
         seen = tower.model.vision_model(tower.pixels(frames_BTHWC)).pooler_output
         return seen, tower.clip_features(frames_BTHWC)
 
     return train_base(
-        folder, tower, features, name="base_xclip", frames=tower.frames, width=SIZES["width"], peak=1e-3,
+        folder, tower, features, name="base_xclip", frames=tower.frames, width=96, peak=1e-3,
         steps=steps, corpus=corpus, batch=batch, seed=seed,
     )  # fmt: skip
 

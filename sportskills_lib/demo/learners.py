@@ -77,7 +77,8 @@ def plan_takes(config: DemoConfig) -> list[DemoTake]:
             rng = generator(config.seed, "participants", split, sport.name)
             for number, index in enumerate(rng.permutation(len(rows))):
                 name, person = f"{split}/{sport.name}/{number}", number // TAKES_A_PARTICIPANT
-                takes.append(_take(name, person, split, *rows[index], config))
+                skill, faults = rows[index]
+                takes.append(_take(name, person, split, skill, faults, config))
         for number in range(LOST_VIEWS if split == "train" else 0):
             skill = SPORTS[number % config.sports].skills[0]
             lost = _take(f"{split}/lost/{number}", 99, split, skill, [skill.faults[0]], config)

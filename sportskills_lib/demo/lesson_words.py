@@ -14,7 +14,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-MISHEARD_SHARE, LOST_SHARE, DOUBLED_SHARE, FILLER_SHARE = 0.02, 0.02, 0.01, 0.01
+# What happens to a word whose draw from 0 … 1 is below: lost 2 %, misheard 2 %, 1 % each of the others.
+NOISE = {"lost": 0.02, "misheard": 0.04, "doubled": 0.05, "filler": 0.06}
 WORDS_PER_LINE = 6
 REPEAT_S = 0.01
 FILLERS = ("uh", "um", "so")
@@ -54,15 +55,14 @@ def mishear(words: Sequence[DemoWord], rng: np.random.Generator) -> list[DemoWor
     for word in words:
         plain = re.sub(r"[^a-z0-9' -]", "", word.text.lower().replace("’", "'")).strip("-' ")
         draw = rng.random()
-        if not plain or (draw < LOST_SHARE and len(words) > 3):
+        noise = next((name for name, below in NOISE.items() if draw < below), None)
+        if not plain or (noise == "lost" and len(words) > 3):
             continue
-        draw -= LOST_SHARE
-        if 0 <= draw < MISHEARD_SHARE:
+        if noise == "misheard":
             plain = SOUNDS_LIKE.get(plain, plain)
-        draw -= MISHEARD_SHARE
-        middle = round((word.start_s + word.end_s) / 2, 3)
-        if 0 <= draw < DOUBLED_SHARE + FILLER_SHARE:
-            first = plain if draw < DOUBLED_SHARE else str(rng.choice(FILLERS))
+        if noise in ("doubled", "filler"):
+            middle = round((word.start_s + word.end_s) / 2, 3)
+            first = plain if noise == "doubled" else str(rng.choice(FILLERS))
             heard.append(DemoWord(first, word.start_s, middle))
             word = replace(word, start_s=middle)
         heard.append(replace(word, text=plain))

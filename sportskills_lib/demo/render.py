@@ -191,10 +191,11 @@ def _draw(
             start, stop, thick, cover = limb
             light = float(np.clip(0.84 + 0.9 * depth[limb], 0.62, 1.06))
             colour = [int(min(255, value * light)) for value in getattr(appearance, cover)]
-            ends, width = fixed[t, [AT[start], AT[stop]]], max(1, round(limb_px * thick))
-            cv2.line(image, *ends, colour, width, cv2.LINE_AA, SHIFT)
-        radius = round(head_px * 2**SHIFT)
-        cv2.circle(image, fixed[t, AT["head"]], radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
+            one, other = fixed[t, [AT[start], AT[stop]]].tolist()
+            width = max(1, round(limb_px * thick))
+            cv2.line(image, one, other, colour, width, cv2.LINE_AA, SHIFT)
+        head, radius = fixed[t, AT["head"]].tolist(), round(head_px * 2**SHIFT)
+        cv2.circle(image, head, radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
         if equipment != "none":
             _draw_equipment(image, screen[t, :, :2], equipment, height_px)
     return out

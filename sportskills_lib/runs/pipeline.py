@@ -236,17 +236,13 @@ def left_out(run: str) -> list[str]:
 
 
 def leave_out(run: str, stage: str, config: StageConfig) -> None:
-    """Write the empty tables that 05 reads of a retrieval stage which was not run; its headline
-    says so.
-    """
+    """Write the tables that 05 reads of a retrieval stage which was not run, with no rows."""
     writer = artifacts.begin(run, stage, config)
     writer.save("learners", tables.Learners.create_empty(), tables.Learners)
     for name in ("rankings", "library_rankings", "variants"):
         writer.save(name, tables.Rankings.create_empty(), tables.Rankings)
-    writer.save(
-        "timings",
-        pl.DataFrame(schema={"part": pl.String, "seconds": pl.Float64, "items": pl.Int64}),
-    )
+    schema = pl.Schema({"part": pl.String, "seconds": pl.Float64, "items": pl.Int64})
+    writer.save("timings", schema.to_frame())
     np.save(writer.path("learner_frames.npy"), np.zeros((0, 1, 1, 1, 3), np.uint8))
     writer.finish(dropped=tables.dropped_rows([]), left_out="this run measures recall only")
 
