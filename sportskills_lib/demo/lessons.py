@@ -321,21 +321,16 @@ def _other(number: int, sport: DemoSport, channel: Channel, config: DemoConfig) 
     ]
     topic = str(rng.choice(TOPICS))
     if number % 2:
-        said = [str(rng.choice(FOREIGN_SENTENCES)).format(topic) for _ in shots]
         shots = [
-            replace(shot, text=text, actionable=None)
-            for shot, text in zip(shots, said, strict=True)
+            replace(shot, text=str(rng.choice(FOREIGN_SENTENCES)).format(topic), actionable=None)
+            for shot in shots
         ]
-        channel, kind, title = (
-            stray_channel(f"foreign/{number}", 8, config),
-            "foreign",
-            f"All about {topic}",
-        )
-    else:
-        if rng.random() < 0.5:
-            shots.insert(1, _trap_pictures(skill, config, rng))
-        kind, title = "noninstructional", f"{sport.name.title()}: {rng.choice(OTHER_TITLES)}"
-    return _video(f"{number}", kind, channel, skill, shots, config, title=title)
+        channel, title = stray_channel(f"foreign/{number}", 8, config), f"All about {topic}"
+        return _video(f"{number}", "foreign", channel, skill, shots, config, title=title)
+    if rng.random() < 0.5:
+        shots.insert(1, _trap_pictures(skill, config, rng))
+    title = f"{sport.name.title()}: {rng.choice(OTHER_TITLES)}"
+    return _video(f"{number}", "noninstructional", channel, skill, shots, config, title=title)
 
 
 def _broken(

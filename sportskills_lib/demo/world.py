@@ -173,8 +173,11 @@ def segments_table(videos: Iterable[DemoLesson], config: DemoConfig) -> pl.DataF
         for lesson in videos
         for number, segment in enumerate(lesson.segments)
     ]
-    kinds = {"actionable": pl.Boolean, "cue_kind": pl.String}
-    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides=kinds)
+    return pl.DataFrame(
+        rows,
+        infer_schema_length=None,
+        schema_overrides={"actionable": pl.Boolean, "cue_kind": pl.String},
+    )
 
 
 def videos_table(videos: Iterable[DemoLesson], config: DemoConfig) -> pl.DataFrame:

@@ -113,9 +113,8 @@ def execute(
     import papermill
 
     executed.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("papermill").setLevel(
-        logging.ERROR
-    )  # of settings that the cell does not show
+    # It warns of every setting that the parameters cell does not show.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     with guarded_kernel(home, log), log.open("a", encoding="utf-8") as said:
         try:
             papermill.execute_notebook(

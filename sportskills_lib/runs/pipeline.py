@@ -267,9 +267,8 @@ def _stage_or_error(
         facts = headline(run, stage) + lost_items(run, stage)
         progress.skip(stage, f"skipped, nothing changed{facts}")
         return
-    with progress.step(stage, why) as result:
-        with errors.failures_named():
-            (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
+    with progress.step(stage, why) as result, errors.failures_named():
+        (leave_out if stage in left_out(run) else run_stage)(run, stage, config)
         result.append(headline(run, stage) + lost_items(run, stage))
 
 
