@@ -139,12 +139,6 @@ _QUERIES = {
 }
 
 
-def items(shown: pl.DataFrame, offered: pl.DataFrame) -> list[str]:
-    """The clips and learners of gather_queries and gather_learners, each once, in order."""
-    found = [*shown["clip_id"], *offered["learner_id"], *offered["clip_id"]]
-    return list(dict.fromkeys(found))
-
-
 def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
     """Learners by nDCG@k of ``system``, two good ones, a typical one and the worst: kind,
     learner_id, sport, value.

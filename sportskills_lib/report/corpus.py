@@ -38,39 +38,26 @@ def statistics(
     words_median, words_mean (of a narration that has a clip), sentences (different ones).
     """
     told = _narrated_pairs(clips, pairs, narrations)
-    whole = [
-        (clips, told),
-        (clips.with_columns(sport=pl.lit(ALL)), told.with_columns(sport=pl.lit(ALL))),
-    ]
+    length = pl.col("end_s") - pl.col("start_s")
     parts = []
-    for shown, said in whole:
-        length = pl.col("end_s") - pl.col("start_s")
-        counted = shown.group_by("sport").agg(
-            skills=pl.col("skill").n_unique(),
+    for sport in (pl.col("sport"), pl.lit(ALL)):
+        counted = clips.group_by(sport=sport).agg(
+            skills=pl.struct("sport", "skill").n_unique(),
             videos=pl.col("video_id").n_unique(),
             clips=pl.len(),
-            hours=length.sum() / 3600,
-            clip_s_median=length.median(),
-            clip_s_mean=length.mean(),
+            hours=(length.sum() / 3600).round(4),
+            clip_s_median=length.median().round(2),
+            clip_s_mean=length.mean().round(2),
         )
-        words = said.group_by("sport").agg(
+        words = told.group_by(sport=sport).agg(
             pairs=pl.len(),
-            words_median=pl.col("words").median(),
-            words_mean=pl.col("words").mean(),
+            words_median=pl.col("words").median().round(2),
+            words_mean=pl.col("words").mean().round(2),
             sentences=pl.col("text").str.to_lowercase().n_unique(),
         )
-        parts.append(
-            counted.join(words, on="sport", how="left").sort(
-                "clips", "sport", descending=[True, False]
-            )
-        )
-    skills = clips.select("sport", "skill").n_unique() if clips.height else 0
-    found = pl.concat(parts).filter(pl.col("clips") > 0)
-    found = found.with_columns(
-        skills=pl.when(pl.col("sport") == ALL).then(skills).otherwise(pl.col("skills"))
-    )
-    return found.with_columns(pl.col("hours").round(4), *(pl.col(name).round(2) for name in (
-        "clip_s_median", "clip_s_mean", "words_median", "words_mean")))  # fmt: skip
+        joined = counted.join(words, on="sport", how="left")
+        parts.append(joined.sort("clips", "sport", descending=[True, False]))
+    return pl.concat(parts).filter(pl.col("clips") > 0)
 
 
 def _narrated_pairs(
@@ -141,19 +128,16 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None
 
 def _counts(axes: Axes, table: pl.DataFrame) -> None:
     axes.set_axis_off()
-    whole = table.filter(pl.col("sport") == ALL)
-    if whole.is_empty():
-        return
-    row = whole.row(0, named=True)
-    lines = [
-        (f"{table.height - 1:,}", "sports"),
-        (f"{row['skills']:,}", "skills"),
-        (f"{row['videos']:,}", "videos"),
-        (f"{row['clips']:,}", "clips"),
-        (f"{row['pairs'] or 0:,}", "pairs"),
-        (f"{row['hours']:,.1f}", "hours of clips"),
-    ]
-    for place, (number, what) in enumerate(lines):
-        height = 0.93 - place * 0.165
-        axes.text(0.5, height, number, ha="right", va="center", fontsize=8, fontweight="bold")
-        axes.text(0.54, height, what, ha="left", va="center", fontsize=7)
+    for row in table.filter(sport=ALL).iter_rows(named=True):
+        lines = {
+            "sports": f"{table.height - 1:,}",
+            "skills": f"{row['skills']:,}",
+            "videos": f"{row['videos']:,}",
+            "clips": f"{row['clips']:,}",
+            "pairs": f"{row['pairs'] or 0:,}",
+            "hours of clips": f"{row['hours']:,.1f}",
+        }
+        for place, (what, number) in enumerate(lines.items()):
+            height = 0.93 - place * 0.165
+            axes.text(0.5, height, number, ha="right", va="center", fontsize=8, fontweight="bold")
+            axes.text(0.54, height, what, ha="left", va="center", fontsize=7)

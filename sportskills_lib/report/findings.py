@@ -20,12 +20,12 @@ def verdict(excludes_zero: bool | None, *, few: str = "videos of some sport") ->
     return f"the 95 % interval {'excludes' if excludes_zero else 'includes'} 0"
 
 
-def against(one: str, two: str, value: float, low: float | None, high: float | None) -> str:
+def _gap(one: str, two: str, row: dict[str, Any], value: float) -> str:
     """``a scores 0.08 [0.02, 0.14] below b``."""
-    if value < 0:
-        value, low, high = -value, None if high is None else -high, None if low is None else -low
-        return f"{one} scores {interval(value, low, high)} below {two}"
-    return f"{one} scores {interval(value, low, high)} above {two}"
+    if value >= 0:
+        return f"{one} scores {interval(value, row['low'], row['high'])} above {two}"
+    low, high = (None if row[end] is None else -row[end] for end in ("high", "low"))
+    return f"{one} scores {interval(-value, low, high)} below {two}"
 
 
 def summary_sentences(
@@ -33,13 +33,13 @@ def summary_sentences(
 ) -> list[str]:
     """The headline with its interval and n, the ratio, the control, and the feedback finding."""
     sentences: list[str] = []
-    encoders = headline["encoder"].unique().to_list() if headline.height else []
-    for encoder in summary.ordered(encoders, summary.ENCODERS):
-        own = headline.filter(pl.col("encoder") == encoder)
+    for encoder in summary.ordered(
+        headline["encoder"] if headline.height else (), summary.ENCODERS
+    ):
         full, fixed = (
             {
                 (row["kind"], row["training"], row["baseline"]): row
-                for row in own.filter(pl.col("gallery") == gallery).iter_rows(named=True)
+                for row in headline.filter(encoder=encoder, gallery=gallery).to_dicts()
             }
             for gallery in ("full", "fixed")
         )
@@ -78,12 +78,10 @@ def _main(full: Rows, fixed: Rows, encoder: str) -> str:
 
 
 def _against_first(full: Rows, encoder: str) -> str:
-    rows = [row for key, row in full.items() if key[:2] == ("encoders", "narrations")]
-    if not rows:
+    row = next((full[key] for key in full if key[:2] == ("encoders", "narrations")), None)
+    if row is None:
         return ""
-    row = rows[0]
-    names = (f"the {encoder} encoder", f"the {row['baseline']} encoder")
-    gap = against(*names, row["value"], row["low"], row["high"])
+    gap = _gap(f"the {encoder} encoder", f"the {row['baseline']} encoder", row, row["value"])
     return f"With narration training, {gap}; {verdict(row['ci_excludes_zero'])}."
 
 
@@ -91,27 +89,20 @@ def _control(full: Rows) -> str:
     row = full.get(("difference", "narrations_shuffled", "activity_skill"))
     if row is None:
         return ""
-    meaning = ""
-    if row["ci_excludes_zero"] is not None:
-        meaning = ", as expected"
-        if row["ci_excludes_zero"]:
-            above = row["value"] > 0
-            meaning = ": more than the cue is learnt" if above else ": below the skill labels"
-    gap = against(
-        "narrations shuffled within skill", "skill labels", row["value"], row["low"], row["high"]
-    )
+    meaning = "" if row["ci_excludes_zero"] is None else ", as expected"
+    if row["ci_excludes_zero"]:
+        above = row["value"] > 0
+        meaning = ": more than the cue is learnt" if above else ": below the skill labels"
+    gap = _gap("narrations shuffled within skill", "skill labels", row, row["value"])
     return f"Control: {gap}; {verdict(row['ci_excludes_zero'])}{meaning}."
 
 
 def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
-    if gaps.is_empty():
-        return []
-    own = gaps.filter((pl.col("metric") == feedback.NDCG) & (pl.col("system") == "vlm_lora"))
     parts = []
+    own = gaps.filter(metric=feedback.NDCG, system="vlm_lora") if gaps.height else gaps
     for row in own.iter_rows(named=True):
-        gap = against("vlm_lora", row["baseline"], row["difference"], row["low"], row["high"])
+        gap = _gap("vlm_lora", row["baseline"], row, row["difference"])
         note = verdict(row["ci_excludes_zero"], few="participants")
         parts.append(f"{gap} ({note}, n = {row['n']} learners)")
-    metric = metrics.at_k("nDCG")
-    text = f"Feedback retrieval, {metric} from grades by {summary.graders(raters)}: "
-    return [text + "; ".join(parts) + "."] if parts else []
+    head = f"Feedback retrieval, {metrics.at_k('nDCG')} from grades by {summary.graders(raters)}"
+    return [f"{head}: {'; '.join(parts)}."] if parts else []

@@ -34,6 +34,7 @@ NAMES = {
     "narrations": "narrations",
     "both": "both",
 }
+HEADLINE = f"{metrics.at_k('recall')}: narrations − skill labels"
 SHOWN = 20  # sports in the main figure; the rest go to the appendix
 # What the paper's figure compares: the first of these arms that exists, and narrations.
 ACTIVITY_ARMS = ("activity_dataset", "activity_sport")
@@ -307,17 +308,11 @@ def _lying_bars(
 # ------------------------------------------------------------------------------------------- points
 
 
-def difference_pages(gaps: pl.DataFrame) -> dict[str, Page]:
-    """:func:`sport_differences` of narrations and skill labels, and its rows; nothing without."""
-    title = f"{metrics.at_k('recall')}: narrations − skill labels"
-    return optional("differences", sport_differences, gaps, title=title)
-
-
 def sport_differences(
-    gaps: pl.DataFrame, *, title: str, called: Callable[[str], str] | None = None
+    gaps: pl.DataFrame, *, title: str = HEADLINE, called: Callable[[str], str] | None = None
 ) -> Figure:
-    """A paired difference and its interval for each sport, largest on top; hollow where the
-    interval includes 0.
+    """A paired difference (of narrations and skill labels, if ``title`` does not say otherwise) and
+    its interval for each sport, largest on top; hollow where the interval includes 0.
 
     Encoders side by side in each sport, in their own colour and sign; in order of the first one's
     difference, and below what that one lacks. ``called`` names a line that is no sport.

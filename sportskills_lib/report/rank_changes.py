@@ -17,7 +17,6 @@ import polars as pl
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.report import cases
-from sportskills_lib.report.save import Page, optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,14 +110,9 @@ def bands(moves: pl.DataFrame, *, by: str = "encoder") -> pl.DataFrame:
     )
 
 
-def flow_pages(
-    moves: pl.DataFrame, *, before: str = "skill labels", after: str = "narrations"
-) -> dict[str, Page]:
-    """The figure ``rank_changes`` and its rows; nothing where no query has both ranks."""
-    return optional("rank_changes", figure, bands(moves), before=before, after=after)
-
-
-def figure(table: pl.DataFrame, *, before: str, after: str) -> Figure:
+def figure(
+    table: pl.DataFrame, *, before: str = "skill labels", after: str = "narrations"
+) -> Figure:
     """A panel for each encoder (or arm): bands of ranks before and after, and ribbons for the
     queries between them.
 

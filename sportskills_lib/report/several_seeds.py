@@ -61,16 +61,14 @@ def write(
     }
     if for_docs:
         del written_tables["per_sport_recall_all"]
-    written = [
-        path
-        for name, frame in written_tables.items()
-        for path in save.write_data(folder, name, frame)
-    ]
+    written = []
+    for name, frame in written_tables.items():
+        written += save.write_data(folder, name, frame)
     pages = interval_figures.recall_pages(
         per_sport, first.table("galleries"), by_gallery, size=size
     )
     by_sport = comparisons.differences_by_sport(scores, **how)
-    pages |= interval_figures.difference_pages(by_sport)
+    pages |= save.optional("differences", interval_figures.sport_differences, by_sport)
     pages |= save.optional("understanding", figures.understanding, means)
     pages |= save.optional("cue_kinds", figures.by_kind, by_kind)
     suffixes = ("png",) if for_docs else style.SUFFIXES

@@ -156,8 +156,9 @@ def _pages(pair: RunPair, found: dict[str, pl.DataFrame], training: str) -> dict
         pages |= save.optional(
             name, interval_figures.sport_differences, table, title=f"{title}\n{gap}", called=called
         )
-    first, second = pair.runs
-    return pages | rank_changes.flow_pages(found["moved"], before=first, after=second)
+    how = dict(zip(("before", "after"), pair.runs, strict=True))
+    flows = rank_changes.bands(found["moved"])
+    return pages | save.optional("rank_changes", rank_changes.figure, flows, **how)
 
 
 def summary_sentences(pair: RunPair, found: dict[str, pl.DataFrame]) -> list[str]:
@@ -219,10 +220,8 @@ def _judged_sentences(judged: pl.DataFrame) -> list[str]:
 
 def _warnings(pair: RunPair) -> list[str]:
     """What could not be compared, and the warnings of each run; those of both are said once."""
-    lines: dict[str, list[str]] = {}
-    for run in pair.runs:
-        for line in run_report.warnings_of(run):
-            lines.setdefault(line, []).append(run)
-    common = [line for line, runs in lines.items() if len(runs) == 2]
-    alone = [f"{runs[0]}: {line}" for line, runs in lines.items() if len(runs) == 1]
+    first, second = (run_report.warnings_of(run) for run in pair.runs)
+    common = [line for line in first if line in second]
+    alone = [f"{pair.runs[0]}: {line}" for line in first if line not in common]
+    alone += [f"{pair.runs[1]}: {line}" for line in second if line not in common]
     return [*pair.notes, *common, *alone]

@@ -37,7 +37,6 @@ class RunPair:
     scores: pl.DataFrame
     judged: pl.DataFrame
     queries: pl.DataFrame
-    clips: pl.DataFrame
     notes: list[str]
 
 
@@ -70,7 +69,7 @@ def open_pair(first: str, second: str) -> RunPair:
         )
     if alone := sorted("/".join(arm) for arm in arms[0] ^ arms[1]):
         notes.append("Only one of the runs has " + ", ".join(alone) + ".")
-    return RunPair(runs, scores, _judged(runs, stages, notes), queries[0], clips[0], notes)
+    return RunPair(runs, scores, _judged(runs, stages, notes), queries[0], notes)
 
 
 def _clips_and_queries(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -15,7 +15,7 @@ from PIL import Image
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.plots.notebook_tables import interval
-from sportskills_lib.report import case_figures, interval_figures, rank_changes
+from sportskills_lib.report import case_figures, interval_figures, rank_changes, save
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -303,10 +303,10 @@ def test_which_queries_moved_and_from_which_band_to_which():
         ("31 +", "4–10", 1, "better"), ("4–10", "11–30", 1, "worse"),
     ]  # fmt: skip
     assert table["share"].sum() == pytest.approx(1)
-    page = rank_changes.flow_pages(moves)["rank_changes"]
+    page = save.optional("rank_changes", rank_changes.figure, table)["rank_changes"]
     assert (
         "up 60%, down 20%" in texts(page.figure) and page.figure.get_figwidth() == style.COLUMN_IN
     )
     assert page.data.equals(table)
-    assert rank_changes.flow_pages(moves.clear()) == {}
+    assert rank_changes.bands(moves.clear()).is_empty()
     assert rank_changes.between_arms(ranked({"narrations": [1.0]}), asked).is_empty()
