@@ -150,7 +150,8 @@ def _csv_rows(path: Path, drops: list[DroppedRow]) -> Iterable[tuple[int, dict[s
             f"learners {path} cannot be read ({error.strerror}): name an existing file"
         ) from None
     header, line = _record(lines, 0)
-    places, rows, number = _columns(path, header or []), [], 0
+    places, number = _columns(path, header or []), 0
+    rows: list[tuple[int, dict[str, Any]]] = []
     while line < len(lines):
         first, (values, line) = line, _record(lines, line)
         if values is not None and not "".join(values).strip():

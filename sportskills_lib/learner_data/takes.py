@@ -41,7 +41,9 @@ def read_takes(
     takes: dict[str, Remark] = {}
     lost: dict[str, str] = {}
     for number, entry in enumerate(list_takes(folder), start=1):
-        key = _label(entry) or f"entry{number}"
+        named = _object(entry)
+        name = named.get("take_uid") or named.get("take_name") or f"entry{number}"
+        key = untrusted_json.identity(name) or untrusted_json.preview(name)
         known = listed.setdefault(key, [])
         known.append(None)
         with dropping(drops, "take", key):
@@ -57,13 +59,6 @@ def read_takes(
             detail = f"takes.json has {1 + len(others)} entries that differ: none is taken"
             drops.append(("take", key, "contradictory", detail))
     return takes, lost
-
-
-def _label(entry: Any) -> str:
-    """What a dropped row calls the take: its uid, else its name; "" where it has neither."""
-    names = (entry.get("take_uid"), entry.get("take_name")) if isinstance(entry, dict) else ()
-    name = next(filter(None, names), "")
-    return untrusted_json.identity(name) or (untrusted_json.preview(name) if name else "")
 
 
 def _take(folder: Path, entry: Any, sports: Sports) -> Remark:

@@ -96,16 +96,9 @@ def test_error_and_table_against_hand_counts():
     assert calibration.ece(said, helped) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("scores", "labels", "said"),
-    [
-        ([], [], "0 validation pairs"),
-        ([1, 2], [1, 1], "one kind of label"),
-        ([1, np.nan], [0, 1], "score 1 is not finite"),
-    ],
-)
-def test_what_cannot_be_calibrated_on_is_an_error(scores, labels, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("scores", "labels"), [([], []), ([1, 2], [1, 1]), ([1, np.nan], [0, 1])])
+def test_what_cannot_be_calibrated_on_is_an_error(scores, labels):
+    with pytest.raises(ValueError, match="nothing to calibrate on"):
         calibration.fit(scores, labels)
 
 

@@ -277,10 +277,6 @@ def swapped_learners(learners: pl.DataFrame) -> dict[str, str]:
     """For each learner the next one of its sport, skill and split (itself, if it is alone
     there).
     """
-    swap: dict[str, str] = {}
-    for _, rows in learners.sort("learner_id").group_by(
-        "split", "sport", "skill", maintain_order=True
-    ):
-        ids = rows["learner_id"].to_list()
-        swap |= dict(zip(ids, ids[1:] + ids[:1], strict=True))
-    return swap
+    own = pl.col("learner_id")
+    following = own.shift(-1).fill_null(own.first()).over("split", "sport", "skill")
+    return dict(learners.sort(own).select(own, other=following).iter_rows())

@@ -114,7 +114,9 @@ def shortlists(
     keys = ["split", "sport"] if same_sport else ["split"]
     galleries = clips.partition_by(keys, as_dict=True)
     parts = [
-        stages.shortlist(people["learner_id"], galleries[key]["clip_id"], depth=depth)
+        stages.shortlist(
+            people["learner_id"].to_list(), galleries[key]["clip_id"].to_list(), depth=depth
+        )
         for key, people in learners.group_by(keys, maintain_order=True)
         if key in galleries
     ]

@@ -87,14 +87,10 @@ def fit(
     there is nothing to calibrate on.
     """
     score_N, label_N = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
-    if not np.isfinite(score_N).all():
+    if not np.isfinite(score_N).all() or len(np.unique(label_N)) < 2:
         raise ValueError(
-            f"score {int(np.flatnonzero(~np.isfinite(score_N))[0])} is not finite: drop such "
-            "pairs first"
-        )
-    if not len(label_N) or label_N.min() == label_N.max():
-        raise ValueError(
-            f"{len(label_N)} validation pairs with one kind of label: add helpful and useless ones"
+            f"{len(label_N)} validation pairs, but one kind of label, or a score that is not "
+            "finite: there is nothing to calibrate on"
         )
     temperature, bias = _newton(score_N, label_N)
     logit_N, held = _held_out(score_N, label_N, groups)

@@ -279,10 +279,8 @@ def draw_list(
     """A short list of ``whole``: some positives, then negatives dealt evenly over their kinds."""
     good = rng.permutation(np.flatnonzero(whole.labels > 0))[:positives]
     bad = rng.permutation(np.flatnonzero(whole.labels == 0))
-    kinds = whole.kinds[bad]
-    turn = np.zeros(len(bad), np.int64)
-    for kind in np.unique(kinds):
-        turn[kinds == kind] = np.arange((kinds == kind).sum())
+    dealt = pl.DataFrame({"kind": pl.Series(whole.kinds[bad].tolist(), dtype=pl.String)})
+    turn = dealt.select(pl.int_range(pl.len()).over("kind")).to_series().to_numpy()
     bad = bad[np.argsort(turn, kind="stable")][: size - len(good)]
     rows = np.concatenate([good, bad])
     return CandidateList(whole.learner, whole.clips[rows], whole.labels[rows], whole.kinds[rows])

@@ -183,7 +183,7 @@ def stored_tokens(
     import torch
 
     keys = [token_key(vlm, video, grid) for video in frames_NTHWC]
-    found = {key: store.get(key) for key in keys}
+    found: dict[str, Any] = {key: store.get(key) for key in keys}
     missing = [place for place, key in enumerate(keys) if found[key] is None]
     if missing:
         fresh = vlm.visual_tokens(frames_NTHWC[missing], grid).to("cpu", torch.bfloat16)

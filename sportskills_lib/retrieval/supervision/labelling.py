@@ -275,12 +275,11 @@ def _read(
     places = np.unique(np.concatenate([random for _, random in drawn]))
     texts = block.others["text"].gather(places).to_list()
     alike = similarity(comments, texts)
-    also, second, ranked = alike, block.scores, None
+    also, second = alike, block.scores
     if masking is not None:
         also = masking(comments, texts)
         second = masking(comments, block.pool["text"].to_list())
-    if first_stage is not None:
-        ranked = first_stage(ids, block.pool["clip_id"].to_list())
+    ranked = first_stage(ids, block.pool["clip_id"].to_list()) if first_stage else None
     found = [np.searchsorted(places, random) for _, random in drawn]
     return [
         (second[row], None if ranked is None else ranked[row], alike[row, at], also[row, at])
