@@ -63,8 +63,11 @@ def difference(vision: dict, double: bool, dropout: bool, batch: int = 48) -> di
     import torch
 
     from sportskills_lib.encoder.losses import info_nce
-    from sportskills_lib.encoder.parameter_groups import freeze
-    from sportskills_lib.encoder.train_step import backward_in_chunks, refuse_batch_statistics
+    from sportskills_lib.encoder.train_step import (
+        backward_in_chunks,
+        freeze,
+        refuse_batch_statistics,
+    )
 
     tower = tower_of(vision)
     if vision is RESNET:

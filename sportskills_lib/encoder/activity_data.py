@@ -21,6 +21,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -53,13 +54,6 @@ class LabelledClip:
     end_s: float | None = None
 
 
-@dataclass(frozen=True)
-class _Task:
-    clip: LabelledClip
-    frames: int
-    size_px: int
-
-
 def gather(
     folder: Path, study: ClipData, videos: pl.DataFrame, *, workers: int, shards: Path
 ) -> tuple[ClipData, pl.DataFrame]:
@@ -72,20 +66,20 @@ def gather(
     study's where the label names them, else the label. ``videos``: the study's video_id and sha256.
     Frames are written below ``shards``. ValueError when nothing is left.
     """
-    count, size_px = study.frames().shape[1:3]
     listed, lost = read_lists(folder)
     known, study_files = set(videos["video_id"]), set(videos["sha256"].drop_nulls())
     for clip in listed:
         if clip.video_id in known:
             detail = f"{clip.video_id} is a video of the study"
             lost.append(("clip", clip.clip_id, "study_video", detail))
-    tasks = [_Task(clip, count, size_px) for clip in listed if clip.video_id not in known]
+    foreign = [clip for clip in listed if clip.video_id not in known]
+    read = partial(_results, foreign, study.frames().shape[1:3], workers, shards)
     looks = dict[str, np.ndarray]()
-    for task, result in zip(tasks, _results(tasks, workers, shards), strict=True):
+    for clip, result in zip(foreign, read(), strict=True):
         if why := _why_lost(result, study_files):
-            lost.append(("clip", task.clip.clip_id, *why))
+            lost.append(("clip", clip.clip_id, *why))
         else:
-            looks[task.clip.clip_id] = look(result.array("frames")[0])
+            looks[clip.clip_id] = look(result.array("frames")[0])
     held = np.flatnonzero(study.clips["split"].cast(pl.String).is_in(["val", "test"]))
     twins = same_look([*looks.values()], [look(study.frames()[row]) for row in held])
     for clip_id, twin in zip([*looks], twins, strict=True):
@@ -99,8 +93,7 @@ def gather(
             f"{tables.dropped_rows(lost)['reason'].value_counts()}"
         )
     clips = _clips([clip for clip in listed if clip.clip_id in looks], study)
-    results = zip(tasks, _results(tasks, workers, shards), strict=True)
-    path = _write_frames(shards / "activity.npy", clips, results, study)
+    path = _write_frames(shards / "activity.npy", clips, zip(foreign, read(), strict=True), study)
     return ClipData(clips, str(path), study.sports), tables.dropped_rows(lost)
 
 
@@ -174,27 +167,29 @@ def _listed_clip(
 # ------------------------------------------------------------------------------------------- frames
 
 
-def _results(tasks: list[_Task], workers: int, shards: Path) -> Iterator[worker_pool.Result]:
+def _results(
+    clips: list[LabelledClip], shape: tuple[int, int], workers: int, shards: Path
+) -> Iterator[worker_pool.Result]:
     return worker_pool.map_shards(
-        _read,
-        tasks,
+        partial(_read, shape=shape),
+        clips,
         workers=workers,
         timeout_s=TIMEOUT_S,
-        describe=lambda task: task.clip.clip_id,
+        describe=lambda clip: clip.clip_id,
         prepare=video.load_decoders,
         shards=shards / "activity",
         label="activity clips",
     )
 
 
-def _read(task: _Task) -> worker_pool.Value:
+def _read(clip: LabelledClip, shape: tuple[int, int]) -> worker_pool.Value:
     """In a worker: frames [1, T, S, S, 3] (none where there is a failure), and one row: reason,
-    detail, sha256.
+    detail, sha256. ``shape``: T and S.
 
     A span that outlasts its file ends with it, as the ends in such lists are rounded up.
     """
-    clip, digest, failure = task.clip, "", ("", "")
-    frames = np.empty((0, task.frames, task.size_px, task.size_px, 3), np.uint8)
+    (count, size_px), digest, failure = shape, "", ("", "")
+    frames = np.empty((0, count, size_px, size_px, 3), np.uint8)
     try:
         digest = sha256_file(clip.path)
         info = video.probe(clip.path)
@@ -203,8 +198,8 @@ def _read(task: _Task) -> worker_pool.Value:
             raise video.OutsideVideo(
                 f"begins at {clip.start_s} s; the video lasts {info.duration_s:.2f} s"
             )
-        times_s = clip_times(clip.start_s, end_s, task.frames)
-        frames = video.read_frames(info, times_s, task.size_px)[None]
+        times_s = clip_times(clip.start_s, end_s, count)
+        frames = video.read_frames(info, times_s, size_px)[None]
     except video.OutsideVideo as error:
         failure = ("outside", str(error))
     except (video.UnreadableVideo, OSError) as error:
@@ -227,7 +222,7 @@ def _why_lost(result: worker_pool.Result, study_files: set[str]) -> tuple[str, s
 def _write_frames(
     path: Path,
     clips: pl.DataFrame,
-    results: Iterable[tuple[_Task, worker_pool.Result]],
+    results: Iterable[tuple[LabelledClip, worker_pool.Result]],
     study: ClipData,
 ) -> Path:
     """The clips' frames in the order of ``clips``: from the shards, then the study's, never all in
@@ -236,9 +231,9 @@ def _write_frames(
     shape = (clips.height, *study.frames().shape[1:])
     frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     place = {name: row for row, name in enumerate(clips["clip_id"])}
-    for task, result in results:
-        if task.clip.clip_id in place:
-            frames[place[task.clip.clip_id]] = result.array("frames")[0]
+    for clip, result in results:
+        if clip.clip_id in place:
+            frames[place[clip.clip_id]] = result.array("frames")[0]
     for row in study.rows("val"):
         frames[place[study.clips["clip_id"][int(row)]]] = study.frames()[row]
     frames.flush()

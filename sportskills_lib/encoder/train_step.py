@@ -17,7 +17,6 @@ import numpy as np
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import parameter_groups
 from sportskills_lib.encoder.data_loader import FrameBatch
 from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 from sportskills_lib.training.distributed import ProcessGroup
@@ -38,7 +37,31 @@ def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = Fals
     if config.loss == "siglip":
         models.add_logit_bias(tower)
     frozen = [*config.frozen, "visual."] if features else config.frozen
-    return parameter_groups.freeze(tower.module, frozen)
+    return freeze(tower.module, frozen)
+
+
+def freeze(module: Any, prefixes: list[str]) -> list[Any]:
+    """Take the parameters whose names begin with a prefix out of training; returns the modules that
+    are wholly frozen, which stay in eval mode, their statistics as they are.
+
+    ValueError for a prefix that names no parameter of the model.
+    """
+    for prefix in prefixes:
+        named = [
+            parameter for name, parameter in module.named_parameters() if name.startswith(prefix)
+        ]
+        if not named:
+            known = sorted({".".join(name.split(".")[:2]) for name, _ in module.named_parameters()})
+            raise ValueError(
+                f"frozen={prefix!r} names no parameter of the model; they begin with "
+                f"{', '.join(known)}"
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)
+    held = [(part, list(part.parameters())) for part in module.modules()]
+    return [
+        part for part, own in held if own and not any(parameter.requires_grad for parameter in own)
+    ]
 
 
 def backward(

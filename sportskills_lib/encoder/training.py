@@ -22,7 +22,6 @@ import polars as pl
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder import parameter_groups
 from sportskills_lib.encoder.batch_sampler import Batch, BatchSampler
 from sportskills_lib.encoder.data_loader import FrameBatch, Waiting, ahead, draw_frames
 from sportskills_lib.encoder.texts import text_groups
@@ -161,7 +160,6 @@ class _EncoderTask:
         rows = job.material.rows("train")
         more: Any = {"arm": job.arm, "start": self._start, "frames": frames}
         self.sampler = BatchSampler(job.material.clips, rows, job.texts, job.config, **more)
-        self.groups = parameter_groups.parameter_groups(self.module, job.config.layer_decay)
         self.waiting = Waiting()
 
     def _start(self) -> models.Tower:

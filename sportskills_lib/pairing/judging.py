@@ -16,7 +16,6 @@ from sportskills_lib.pairing.chat_judge import ChatJudge
 from sportskills_lib.pairing.judge_protocol import Evidence, Judge, Mode, decide
 from sportskills_lib.pairing.rules_judge import RulesJudge
 from sportskills_lib.runs.worker_pool import Result, Value, map_shards
-from sportskills_lib.tables import DEMONSTRATIONS
 
 VIDEOS_A_ROUND = 16  # a model is asked about so many videos' windows at once
 
@@ -83,8 +82,8 @@ def judge_windows(
 
 def _ask_about_windows(
     windows: pl.DataFrame, judge: Judge, read: Sequence[Result], shards: Path
-) -> list[tuple[str, tuple[float, float, float]]]:
-    """clip_id and probabilities of every window whose frames are there."""
+) -> list[tuple[str, np.ndarray]]:
+    """clip_id and probabilities [3] of every window whose frames are there."""
     topics = dict(windows.select("clip_id", "topic").iter_rows())
 
     def ask(round_: Sequence[Result]) -> Value:
@@ -93,15 +92,7 @@ def _ask_about_windows(
             shown = framed(result.table("windows"))
             shown = shown.with_columns(topic=pl.col("clip_id").replace_strict(topics, default=None))
             items += evidence(shown, np.asarray(result.array("frames")))
-        answers = judge.probabilities(items, mode="both")
-        answered = pl.DataFrame(
-            answers, schema=[f"p_{name}" for name in DEMONSTRATIONS], orient="row"
-        )
-        return {
-            "answers": answered.with_columns(
-                clip_id=pl.Series([item.clip_id for item in items], dtype=pl.String)
-            )
-        }
+        return {"answers": judge.probabilities(items, mode="both")}
 
     done = [
         result
@@ -109,8 +100,7 @@ def _ask_about_windows(
         if result.value is not None and framed(result.table("windows")).height
     ]
     rounds = [done[first : first + VIDEOS_A_ROUND] for first in range(0, len(done), VIDEOS_A_ROUND)]
-    found: list[tuple[str, tuple[float, float, float]]] = []
-    for answer in map_shards(
+    answered = map_shards(
         ask,
         rounds,
         workers=0,
@@ -118,9 +108,11 @@ def _ask_about_windows(
         shards=shards,
         chunk=1,
         label="judged",
-    ):
-        table = answer.table("answers")
-        found += [(row[-1], row[:3]) for row in table.iter_rows()]
+    )
+    found = list[tuple[str, np.ndarray]]()
+    for part, answer in zip(rounds, answered, strict=True):
+        names = [name for result in part for name in framed(result.table("windows"))["clip_id"]]
+        found += zip(names, answer.array("answers"), strict=True)
     return found
 
 

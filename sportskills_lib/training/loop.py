@@ -51,7 +51,6 @@ class TrainingTask(Protocol):
     name: str  # in log lines
     score: str  # the value of a validation that says which weights are best; higher is better
     module: torch.nn.Module
-    groups: list[dict[str, Any]]  # of the optimiser: params, names, scale of the learning rate
 
     def batches(self, first: int) -> Iterator[Any]:
         """The batches of the steps from ``first`` on; each depends on its step and the seed
@@ -79,12 +78,11 @@ class TrainingRecord:
     done: bool = False
 
 
-def learning_rate_at(
-    step: int, steps: int, highest: float, warmup: int, floor: float = 0.0
-) -> float:
+def learning_rate_at(step: int, plan: TrainingPlan) -> float:
     """Linear warm-up times a half cosine that ends at ``floor`` of the highest rate."""
-    cosine = 0.5 * (1 + float(np.cos(np.pi * step / steps)))
-    return highest * min(1.0, (step + 1) / max(1, warmup)) * (floor + (1 - floor) * cosine)
+    cosine = 0.5 * (1 + float(np.cos(np.pi * step / plan.steps)))
+    warm = min(1.0, (step + 1) / max(1, plan.warmup_steps))
+    return plan.learning_rate * warm * (plan.floor + (1 - plan.floor) * cosine)
 
 
 class Loop:
@@ -103,9 +101,11 @@ class Loop:
         import torch
 
         self.task, self.plan, self.group, self.folder = task, plan, group, folder
-        self.parameters = [weight for part in task.groups for weight in part["params"]]
+        named = task.module.named_parameters()
+        weights = {name: weight for name, weight in named if weight.requires_grad}
+        self.parameters = [*weights.values()]
         self.optimiser = torch.optim.AdamW(
-            task.groups,
+            [{"params": self.parameters, "names": [*weights]}],
             lr=plan.learning_rate,
             weight_decay=plan.weight_decay,
             betas=(0.9, 0.98),
@@ -148,9 +148,7 @@ class Loop:
         plan, step, scaler = self.plan, self.record.step, self.group.scaler
         draws = np.random.default_rng([plan.seed, 43, step, self.group.rank])
         torch.manual_seed(int(draws.integers(2**62)))
-        rate = self._rate(step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
+        self.optimiser.param_groups[0]["lr"] = learning_rate_at(step, plan)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.task.backward(batch)
         self.group.average_gradients(self.parameters)
@@ -161,11 +159,6 @@ class Loop:
         self.record.losses.append(loss)
         self.record.step = step + 1
 
-    def _rate(self, step: int) -> float:
-        plan = self.plan
-        rate, warmup = plan.learning_rate, plan.warmup_steps
-        return learning_rate_at(step, plan.steps, rate, warmup, plan.floor)
-
     def _validate(self) -> None:
         """Add a row to the curve; remember the weights if they are the best so far."""
         record = self.record
@@ -174,7 +167,7 @@ class Loop:
         row = {
             "step": record.step,
             "loss": float(np.mean(record.losses)) if record.losses else None,
-            "learning_rate": self._rate(record.step - 1) if record.step else 0.0,
+            "learning_rate": learning_rate_at(record.step - 1, self.plan) if record.step else 0.0,
             "seconds": record.seconds,
         } | values
         record.curve.append(row)

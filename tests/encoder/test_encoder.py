@@ -13,6 +13,7 @@ from small_training import small_config, small_train
 from sportskills_lib import models
 from sportskills_lib.encoder import stage, texts, training
 from sportskills_lib.encoder.losses import info_nce
+from sportskills_lib.encoder.train_step import freeze
 from sportskills_lib.runs import worker_pool
 
 
@@ -245,3 +246,10 @@ def test_a_sigmoid_loss_learns_its_bias_and_the_arm_is_saved_with_it(
     bias = models.load_tower(tmp_path / "m/image/narrations").model.logit_bias
     assert bias is not None and bias.item() != -10.0
     assert models.load_tower(tmp_path / "m/image/zero_shot").model.logit_bias is None
+
+
+def test_a_frozen_name_that_is_not_there_is_an_error_with_a_remedy(tiny: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"frozen='visual.layer9' names no parameter .* visual.layer1"
+    ):
+        freeze(models.load_tower(tiny).module, ["visual.layer9"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,6 @@ class _Line:
     def __init__(self, scores: list[float]):
         torch.manual_seed(0)
         self.module = torch.nn.Linear(2, 1)
-        weights = dict(self.module.named_parameters())
-        self.groups = [{"params": [*weights.values()], "names": [*weights], "scale": 1.0}]
         self.scores, self.states, self.steps = iter(scores), [], []
 
     def batches(self, first):
@@ -59,11 +58,12 @@ def run(task, folder: Path | None = None, **changes) -> loop.TrainingRecord:
 
 
 def test_learning_rate_warms_up_and_ends_at_its_floor() -> None:
-    rates = [learning_rate_at(step, 100, 1.0, 10) for step in range(101)]
+    plan = replace(PLAN, steps=100, learning_rate=1.0, warmup_steps=10)
+    rates = [learning_rate_at(step, plan) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) <= 1
     assert rates[100] == pytest.approx(0, abs=1e-9)
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
-    floored = [learning_rate_at(step, 100, 1.0, 10, 0.05) for step in range(101)]
+    floored = [learning_rate_at(step, replace(plan, floor=0.05)) for step in range(101)]
     assert floored[100] == pytest.approx(0.05)
     assert floored[50] == pytest.approx(0.05 + 0.95 * rates[50])
 
@@ -84,7 +84,7 @@ def test_the_first_best_weights_are_kept_and_the_last_without_scores(scores, bes
     assert torch.equal(task.module.weight, task.states[best])
     assert [detail["step"] for detail in record.details] == [0, 2, 4, 6]
     assert record.curve[0]["loss"] is None and record.curve[0]["learning_rate"] == 0.0
-    assert record.curve[3]["learning_rate"] == learning_rate_at(5, 6, 0.1, 2)
+    assert record.curve[3]["learning_rate"] == learning_rate_at(5, PLAN)
 
 
 def test_patience_counts_validations_since_the_best() -> None:

@@ -163,10 +163,6 @@ class _RelevanceTask:
         self.vlm: VisionLanguageModel = scorer.vlm  # type: ignore[assignment]
         self.visual_NKD: torch.Tensor = scorer.visual_NKD  # type: ignore[assignment]
         self.module = self.vlm.model
-        adapters = {
-            n: weight for n, weight in self.module.named_parameters() if weight.requires_grad
-        }
-        self.groups = [{"params": [*adapters.values()], "names": [*adapters], "scale": 1.0}]
         self.train, self.val = (
             candidate_lists(supervision.filter(pl.col("split") == name), scorer.places)
             for name in ("train", "val")
