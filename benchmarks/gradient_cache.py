@@ -149,7 +149,7 @@ def one_step(batch: int, chunk: int) -> None:
     tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)
     tower.model.train()
     frames, texts = pairs(batch, LARGE["image_size"])
-    drawn = FrameBatch(np.arange(batch), frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
+    drawn = FrameBatch(frames.numpy(), np.full((batch, FRAMES), 0.5, np.float32))
     group = process_group(config)
     start, base = time.monotonic(), peak_gib()
     backward(tower, drawn, texts, np.arange(batch), np.ones((batch, batch), bool), config, group)

@@ -61,7 +61,6 @@ class FrameBatch:
     and their times.
     """
 
-    rows: np.ndarray  # of the whole batch: row numbers of the material's clips
     clips: np.ndarray
     time_BT: np.ndarray  # when each frame is, as a share of its clip
 
@@ -89,4 +88,4 @@ def draw_frames(
     if clips.ndim == 5:
         down, right = rng.integers(-shift_px, shift_px + 1, 2)
         batch = np.roll(batch, (int(down), int(right)), axis=(2, 3))
-    return FrameBatch(rows, batch, ((moments + 0.5) / total).astype(np.float32))
+    return FrameBatch(batch, ((moments + 0.5) / total).astype(np.float32))

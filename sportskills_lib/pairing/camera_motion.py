@@ -55,8 +55,7 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
     grey = np.empty((len(frames), SIDE_PX, SIDE_PX), np.float32)
     for i, frame in enumerate(frames):
         image = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-        if image.shape != (SIDE_PX, SIDE_PX):
-            image = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
         grey[i] = cv2.GaussianBlur(image, (3, 3), 0)
     return cut_bars(grey, 8) if len(grey) else grey
 
@@ -90,8 +89,6 @@ def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     earlier = np.concatenate([first, small[:-1]])
     change = np.abs(small - earlier).mean(axis=3)
     lit = np.maximum(small, earlier).max(axis=3) > DARK_LEVEL
-    if lit.all():
-        return np.median(change.reshape(len(change), -1), axis=1).astype(np.float32)
     return np.array(
         [np.median(grid[on]) if on.any() else 0.0 for grid, on in zip(change, lit, strict=True)],
         np.float32,

@@ -89,7 +89,11 @@ def pair(
     kept = shown.join(copies, on="clip_id", how="anti").sort("clip_id")
     clips, small = _clips(kept, links, config)
     pairs = kept.select("clip_id", narration_id=pl.col("narration_ids")).explode("narration_id")
-    dropped = pl.concat([unread, tables.dropped_rows([*_not_shown(judged), *_copied(copies)])])
+    lost = _not_shown(judged) + [
+        ("clip", clip, "duplicate", f"copy of {original}" + (" (mirrored)" if turned else ""))
+        for clip, original, _, turned in copies.iter_rows()
+    ]
+    dropped = pl.concat([unread, tables.dropped_rows(lost)])
     paired = PairingTables(
         clips=clips,
         pairs=tables.Pairs.validate(pairs.sort("clip_id", "narration_id"), cast=True),
@@ -239,13 +243,6 @@ def _detail(row: dict[str, Any]) -> str:
         "no answer" if row["score"] is None else (f"{row['demonstration']} at {row['score']:.2f}")
     )
     return f"{said}, {100 * row['moved']:.1f} % of it moves"
-
-
-def _copied(copies: pl.DataFrame) -> list[tuple[str, str, str, str]]:
-    return [
-        ("clip", clip, "duplicate", f"copy of {original}" + (" (mirrored)" if turned else ""))
-        for clip, original, _, turned in copies.iter_rows()
-    ]
 
 
 def _check(paired: PairingTables, videos: pl.DataFrame, narrations: pl.DataFrame) -> None:

@@ -101,11 +101,10 @@ class ProcessGroup:
             return
         import torch
 
-        gradients = [weight.grad for weight in parameters if weight.grad is not None]
-        sums = [torch.distributed.all_reduce(gradient, async_op=True) for gradient in gradients]
-        for gradient, done in zip(gradients, sums, strict=True):
-            done.wait()
-            gradient /= self.size
+        for weight in parameters:
+            if weight.grad is not None:
+                torch.distributed.all_reduce(weight.grad)
+                weight.grad /= self.size
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
