@@ -202,9 +202,7 @@ class EncoderConfig(StageConfig):
     checkpoint_every: int = Field(
         80, ge=1, description="steps between checkpoints, from which a killed arm goes on"
     )
-    precision: Literal["no", "bf16", "fp16"] = Field(
-        "no", description="mixed precision: no, bf16 or fp16"
-    )
+    precision: Literal["no", "bf16"] = Field("no", description="mixed precision: no or bf16")
     processes: int = Field(1, ge=1, description="processes that train one arm together, one a GPU")
     loader_threads: int = Field(
         1,

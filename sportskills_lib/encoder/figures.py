@@ -21,12 +21,13 @@ def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) 
         if len(rows)
         else rows
     )
-    columns: dict[str, pl.Series] = {}
-    for arm in config.arms:
-        if arm != OTHER_DATA:
-            texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
-            columns[arm] = pl.Series([texts[i] for i in rows])
-    return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **columns})
+    texts = {
+        arm: training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
+        for arm in config.arms
+        if arm != OTHER_DATA
+    }
+    examples = {arm: [told[i] for i in rows] for arm, told in texts.items()}
+    return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **examples})
 
 
 def chance(by_sport: pl.DataFrame) -> float | None:

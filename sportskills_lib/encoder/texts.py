@@ -158,12 +158,10 @@ def _carried(
             rf"(?:\b(?:the|a|an|my|your|this) )?\b(?:{re.escape(str(sports[j]))} "
             rf")?{re.escape(str(skills[j]))}\b"
         )
-        found = re.search(named, texts[j], flags=re.IGNORECASE)
-        if found:
-            before, after = texts[j][: found.start()], texts[j][found.end() :]
-        else:
-            before, after = f"{texts[j].rstrip('. ')}, ", "."
-        carried[i] = before + names[i] + after
+        before, *after = re.split(named, texts[j], maxsplit=1, flags=re.IGNORECASE)
+        if not after:
+            before, after = f"{before.rstrip('. ')}, ", ["."]
+        carried[i] = before + names[i] + after[0]
     return carried
 
 

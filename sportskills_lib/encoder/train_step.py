@@ -104,9 +104,6 @@ def backward(
         with group.autocast():
             return tower.text_features(part).float()
 
-    def mean_backward(value: torch.Tensor) -> None:
-        group.backward(value / config.accumulate)
-
     inputs = torch.from_numpy(batch.clips), torch.from_numpy(batch.time_BT)
     if tower.device.startswith("cuda"):
         pinned = inputs[0].pin_memory()
@@ -116,12 +113,12 @@ def backward(
         refuse_batch_statistics(tower.module)
     if size >= len(texts):
         value = loss(clip_features(inputs), text_features(texts))
-        mean_backward(value)
+        (value / config.accumulate).backward()
         return float(value.detach())
     parts = list(zip(*(each.split(size) for each in inputs), strict=True))
     words = [texts[i : i + size] for i in range(0, len(texts), size)]
     sides = (clip_features, parts), (text_features, words)
-    return backward_in_chunks(loss, *sides, backward=mean_backward)
+    return backward_in_chunks(loss, *sides, accumulate=config.accumulate)
 
 
 def clip_embeddings(
@@ -149,22 +146,22 @@ def backward_in_chunks(
     clips: tuple[Encode, Sequence[Any]],
     texts: tuple[Encode, Sequence[Any]],
     *,
-    backward: Callable[[torch.Tensor], Any] | None = None,
+    accumulate: int = 1,
 ) -> float:
-    """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``; returns the loss.
+    """Accumulate in every parameter the gradient of ``loss(clip_BD, text_BD)``, as one of
+    ``accumulate`` batches; returns the loss.
 
     ``clips`` and ``texts``: how to embed a chunk, and the chunks in the batch's order. Memory holds
     one chunk's graph at a time besides all embeddings. Parameters that ``loss`` itself uses (a
     temperature) get their gradient too. Not for layers that mix rows of a batch, as BatchNorm in
     training does: see :func:`refuse_batch_statistics`.
-    ``backward`` is called on the loss in place of its own method, to scale it for fp16, say.
     """
     import torch
 
     passes = [_first_pass(encode, chunks) for encode, chunks in (clips, texts)]
     whole = [torch.cat(embeddings).requires_grad_() for embeddings, _ in passes]
     value = loss(*whole)
-    (backward or torch.Tensor.backward)(value)
+    (value / accumulate).backward()
     for (encode, chunks), (_, states), all_BD in zip((clips, texts), passes, whole, strict=True):
         assert all_BD.grad is not None
         start = 0

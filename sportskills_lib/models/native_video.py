@@ -18,8 +18,6 @@ from sportskills_lib.models.tower import Tower, as_readable_as
 if TYPE_CHECKING:
     import torch
 
-UNUSED = ("prompts_",)  # weights of the prompt generator
-
 
 class NativeVideoTower(Tower):
     """An X-CLIP model with its tokenizer and the statistics of its image processor."""
@@ -28,7 +26,7 @@ class NativeVideoTower(Tower):
         super().__init__(model, tokenizer, _preprocess(image_processor), device)
         self.image_processor = image_processor
         for name, parameter in self.model.named_parameters():
-            if name.startswith(UNUSED):
+            if name.startswith("prompts_"):  # of the prompt generator, which is not used
                 parameter.requires_grad_(False)
 
     @property

@@ -79,16 +79,12 @@ def changes(frames: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     not count, while a new scene changes all of it a little. ``before`` is the frame before the
     first; without it the first value is 0. Letterbox bars do not count.
     """
+    first = frames[0] if before is None else before
     small = np.stack(
-        [cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA) for frame in frames]
+        [cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA) for frame in (first, *frames)]
     ).astype(np.float32)
-    if before is None:
-        first = small[:1]
-    else:
-        first = cv2.resize(before, (16, 16), interpolation=cv2.INTER_AREA)[None].astype(np.float32)
-    earlier = np.concatenate([first, small[:-1]])
-    change = np.abs(small - earlier).mean(axis=3)
-    lit = np.maximum(small, earlier).max(axis=3) > DARK_LEVEL
+    change = np.abs(small[1:] - small[:-1]).mean(axis=3)
+    lit = np.maximum(small[1:], small[:-1]).max(axis=3) > DARK_LEVEL
     return np.array(
         [np.median(grid[on]) if on.any() else 0.0 for grid, on in zip(change, lit, strict=True)],
         np.float32,

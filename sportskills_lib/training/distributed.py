@@ -32,22 +32,19 @@ class ProcessGroup:
         logs: str = "",
         config: Mapping[str, Any] | None = None,
     ):
-        import torch
-
         self.device, self.rank, self.size = device, 0, 1
         self._kind, self._precision = device.partition(":")[0], precision
-        if precision == "fp16" and self._kind == "cpu":
-            raise ValueError(
-                "precision fp16 needs a GPU: set device = 'cuda' or precision = 'bf16'"
-            )
         if launched():
             self._join()
         self.first = self.rank == 0
-        self.scaler = torch.amp.GradScaler(self._kind, enabled=precision == "fp16")
         check_trackers(names := list(trackers))
-        self._tracker = (
-            _open_trackers(names, device, title, logs, config) if logs and names else None
-        )
+        self._tracker: Any = None
+        if logs and names:
+            from accelerate import Accelerator
+
+            self._tracker = Accelerator(cpu=device == "cpu", log_with=names, project_dir=logs)
+            told = {name: str(value) for name, value in (config or {}).items()}
+            self._tracker.init_trackers(title, told)
 
     def _join(self) -> None:
         """Meet the other processes that the launcher started, one a GPU where there are GPUs."""
@@ -65,12 +62,7 @@ class ProcessGroup:
         """A context in which layers compute in the precision of the settings."""
         import torch
 
-        kind = torch.float16 if self._precision == "fp16" else torch.bfloat16
-        return torch.autocast(self._kind, dtype=kind, enabled=self._precision != "no")
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the loss's gradients, scaled for fp16, to the weights."""
-        self.scaler.scale(loss).backward()
+        return torch.autocast(self._kind, torch.bfloat16, enabled=self._precision == "bf16")
 
     def share(self, count: int) -> slice:
         """Which of ``count`` rows are this process's: consecutive ones, sizes differing by one at
@@ -101,10 +93,14 @@ class ProcessGroup:
             return
         import torch
 
-        for weight in parameters:
-            if weight.grad is not None:
-                torch.distributed.all_reduce(weight.grad)
-                weight.grad /= self.size
+        gradients = [weight.grad for weight in parameters if weight.grad is not None]
+        for kind in dict.fromkeys(gradient.dtype for gradient in gradients):
+            alike = [gradient for gradient in gradients if gradient.dtype == kind]
+            flat = torch.cat([gradient.flatten() for gradient in alike])
+            torch.distributed.all_reduce(flat)
+            parts = (flat / self.size).split([gradient.numel() for gradient in alike])
+            for gradient, part in zip(alike, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
@@ -152,17 +148,6 @@ def check_trackers(names: list[str]) -> None:
                 f"trackers: {name!r} is not among those that accelerate finds here "
                 f"({', '.join(ready) or 'none'}): `pip install {name}`, or take it out of trackers"
             )
-
-
-def _open_trackers(
-    names: list[str], device: str, title: str, logs: str, config: Mapping[str, Any] | None
-) -> Any:
-    """accelerate's door to the trackers; nothing else of it is used."""
-    from accelerate import Accelerator
-
-    tracker = Accelerator(cpu=device == "cpu", log_with=names, project_dir=logs)
-    tracker.init_trackers(title, {name: str(value) for name, value in (config or {}).items()})
-    return tracker
 
 
 def _shares(count: int, size: int) -> list[slice]:

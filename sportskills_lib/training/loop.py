@@ -145,17 +145,15 @@ class Loop:
     def _step(self, batch: Any) -> None:
         import torch
 
-        plan, step, scaler = self.plan, self.record.step, self.group.scaler
+        plan, step = self.plan, self.record.step
         draws = np.random.default_rng([plan.seed, 43, step, self.group.rank])
         torch.manual_seed(int(draws.integers(2**62)))
         self.optimiser.param_groups[0]["lr"] = learning_rate_at(step, plan)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.task.backward(batch)
         self.group.average_gradients(self.parameters)
-        scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
-        scaler.step(self.optimiser)
-        scaler.update()
+        self.optimiser.step()
         self.record.losses.append(loss)
         self.record.step = step + 1
 
@@ -199,7 +197,7 @@ class Loop:
     def _save(self) -> None:
         self.record.seconds = time.monotonic() - self._started
         if self.folder and self.group.first:
-            record = asdict(self.record) | {"scaler": self.group.scaler.state_dict()}
+            record = asdict(self.record)
             checkpoints.save(self.folder, self.task.module, self.optimiser, self.best, record)
         self.group.wait()
 
@@ -208,8 +206,6 @@ class Loop:
         if not state:
             return
         self.best, record = state
-        if scaler := record.pop("scaler"):
-            self.group.scaler.load_state_dict(scaler)
         mine, other = self.record.settings, record["settings"]
         if other != mine:
             names = sorted(name for name in other if other[name] != mine.get(name))

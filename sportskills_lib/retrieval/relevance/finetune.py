@@ -195,7 +195,7 @@ class _RelevanceTask:
                 rows = self._speaking_rows(part)
                 logprobs, _ = pair_scorer.word_logprobs(self.vlm, rows, self.visual_NKD)
                 loss = loss - config.speaking_weight * group.size / words * logprobs.sum()
-            group.backward(loss)
+            loss.backward()
         return group.total(loss_sum) / group.size
 
     def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
