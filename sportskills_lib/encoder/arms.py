@@ -94,7 +94,7 @@ def train_arm(
         image = work_folder(shards, System("image", arm))
         while not (image / "tower").is_dir():  # arms are dealt image first: done, or being trained;
             time.sleep(0.2)  # if that fails, the main process ends this one
-        whole = _at(config, image / "tower")
+        whole = config.model_copy(update={"model": str(image / "tower"), "pretrained": ""})
         place = work if arm == OTHER_DATA else image  # those of 02's clips are embedded, too
         features = str(_keep_features(whole, material, place / "features.npy"))
     texts = training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
@@ -175,7 +175,7 @@ def embed_systems(
     kept = work_folder(shards, System("image", first.arm)) / "features.npy"
     reusable = kept.is_file() and first.encoder != "native" and config.video_start == "image_arm"
     if systems[1:] or reusable:
-        start = _at(config, folder.joinpath(*first))
+        start = config.model_copy(update={"model": str(folder.joinpath(*first)), "pretrained": ""})
         clips = np.load(_keep_features(start, material, kept), mmap_mode="r")
     for system in systems:
         tower = models.load_tower(folder.joinpath(*system), device=group.device)
@@ -204,11 +204,6 @@ def _keep_features(config: EncoderConfig, material: ClipData, path: Path) -> Pat
             kept[start : start + 256] = tower.encode_frame_features(frames[start : start + 256])
     kept.flush()
     return temporary.replace(path)
-
-
-def _at(config: EncoderConfig, folder: Path) -> EncoderConfig:
-    """The config whose ``model`` is the tower in a folder."""
-    return config.model_copy(update={"model": str(folder), "pretrained": ""})
 
 
 def _share_cores(config: EncoderConfig) -> None:

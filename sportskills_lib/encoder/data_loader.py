@@ -28,7 +28,7 @@ def ahead(
     items: Iterable[Any],
     *,
     threads: int,
-    waiting: Waiting | None = None,
+    waiting: Waiting,
 ) -> Iterator[Made]:
     """Yield ``make(item)`` for every item, in order, at most two a thread made before they are
     asked for.
@@ -36,7 +36,6 @@ def ahead(
     Threads suffice: reading and copying arrays lets the interpreter go. ``threads=0`` makes each
     when it is asked for. The time between asking and having goes to ``waiting``.
     """
-    waiting = waiting or Waiting()
     stream, made = iter(items), deque[Future[Made]]()
     with ThreadPoolExecutor(max(1, threads)) as pool:
         try:

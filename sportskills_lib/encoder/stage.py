@@ -244,7 +244,13 @@ def embed(
     told: Any = {"material": material, "config": config, "folder": folder, "shards": shards}
     work = partial(embed_systems, texts=said["text"].to_list(), **told)
     groups = systems_by_tower(systems, config)
-    results = _in_processes(work, groups, config, shards, describe=_embedding_name)
+    results = _in_processes(
+        work,
+        groups,
+        config,
+        shards,
+        describe=lambda group: f"embed {' '.join(system.model_id for system in group)}",
+    )
     ids = {"clip": material.clips["clip_id"], "narration": said["narration_id"]}
     parts: dict[System, list[pl.DataFrame]] = {system: [] for system in systems}
     for group, result in zip(groups, results, strict=True):
@@ -259,7 +265,3 @@ def embed(
                 )
     whole = pl.concat(part for system in systems for part in parts[system])
     return whole.select(tables.Embeddings.column_names())
-
-
-def _embedding_name(group: tuple[System, ...]) -> str:
-    return f"embed {' '.join(system.model_id for system in group)}"

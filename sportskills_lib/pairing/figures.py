@@ -146,8 +146,7 @@ def choose(clips: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def _strip(axes: Axes, row: dict[str, Any], frames: np.ndarray) -> None:
-    strip = np.concatenate(list(frames[row["row"]]), axis=1)
-    axes.imshow(strip, interpolation="nearest", aspect="equal")
+    axes.imshow(np.hstack(frames[row["row"]]), interpolation="nearest", aspect="equal")
     text = " ".join(row["text"]) if isinstance(row["text"], list) else ""
     label = style.plain(f"{row['sport']}, {row['skill']}: {row['demonstration']}", limit=60)
     axes.set_title(label, fontsize=6.5, loc="left", pad=2, color=COLOURS[str(row["demonstration"])])

@@ -190,15 +190,17 @@ class Loop:
             record, plan, score = self.record, self.plan, self.task.score
             row = record.curve[-1]
             left_s = self.seconds / (record.step - first) * (plan.steps - record.step)
-            line = "%s: step %d of %d, loss %.2f, %s %.3f, %.0f s left"
-            values = (row["step"], plan.steps, row["loss"], score, row[score], left_s)
-            log.info(line, self.task.name, *values)
+            log.info(
+                "%s: step %d of %d, loss %.2f, %s %.3f, %.0f s left",
+                *(self.task.name, row["step"], plan.steps, row["loss"]),
+                *(score, row[score], left_s),
+            )
 
     def _save(self) -> None:
         self.record.seconds = time.monotonic() - self._started
         if self.folder and self.group.first:
-            record = asdict(self.record)
-            checkpoints.save(self.folder, self.task.module, self.optimiser, self.best, record)
+            state = self.task.module, self.optimiser, self.best
+            checkpoints.save(self.folder, *state, asdict(self.record))
         self.group.wait()
 
     def _resume(self) -> None:

@@ -157,12 +157,13 @@ def test_batches_made_ahead_come_in_order_and_no_more_than_asked_for(threads: in
         made.append(item)
         return item * item
 
-    stream = data_loader.ahead(make, iter(range(50)), threads=threads)
+    options = {"threads": threads, "waiting": data_loader.Waiting()}
+    stream = data_loader.ahead(make, iter(range(50)), **options)
     assert [next(stream) for _ in range(4)] == [0, 1, 4, 9]
     assert len(made) <= 4 + 2 * threads + 1
     assert list(stream) == [i * i for i in range(4, 50)]
     with pytest.raises(ZeroDivisionError):
-        list(data_loader.ahead(lambda i: 1 // i, [1, 0], threads=threads))
+        list(data_loader.ahead(lambda i: 1 // i, [1, 0], **options))
 
 
 def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
