@@ -93,14 +93,10 @@ class ProcessGroup:
             return
         import torch
 
-        gradients = [weight.grad for weight in parameters if weight.grad is not None]
-        for kind in dict.fromkeys(gradient.dtype for gradient in gradients):
-            alike = [gradient for gradient in gradients if gradient.dtype == kind]
-            flat = torch.cat([gradient.flatten() for gradient in alike])
-            torch.distributed.all_reduce(flat)
-            parts = (flat / self.size).split([gradient.numel() for gradient in alike])
-            for gradient, part in zip(alike, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
+        for weight in parameters:
+            if weight.grad is not None:
+                torch.distributed.all_reduce(weight.grad)
+                weight.grad /= self.size
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
