@@ -22,11 +22,8 @@ from sportskills_lib.viewing.markup import Html, style_tag, template
 from sportskills_lib.viewing.previews import Span
 
 EXAMPLES, SENTENCES = 6, 40  # on a page: an hour of talk with all its strips would be megabytes
-NEEDED = ("01_curation", "02_pairing")
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
-Strips = Mapping[str, bytes]  # film strips (WebP) by item
-NO_STRIPS: Strips = {}
 HTML = template("funnel.jinja")
 
 
@@ -122,9 +119,8 @@ class Funnel:
         counted = self.sentences.group_by("video_id").agg(
             pl.col("kept").any(), taught=pl.col("actionable").sum()
         )
-        empty = counted.filter(~pl.col("kept") & (pl.col("taught") > 0))
-        names = empty.sort("taught", "video_id", descending=[True, False])["video_id"]
-        return next(iter(names), "")
+        empty = counted.filter(~pl.col("kept"), pl.col("taught") > 0)
+        return next(iter(empty.sort(-pl.col("taught").cast(int), "video_id")["video_id"]), "")
 
     def spans(self, place: FunnelPosition) -> list[Span]:
         """The stretches of video whose film strips the place shows, by item."""
@@ -141,13 +137,16 @@ class Funnel:
 
     # ----------------------------------------------------------------------------------------- HTML
 
-    def html(self, place: FunnelPosition, strips: Strips = NO_STRIPS) -> str:
-        """The place as a fragment; ``strips``: film strips (WebP) by item."""
+    def html(self, place: FunnelPosition, strips: Mapping[str, bytes]) -> str:
+        """The place as a fragment; ``strips``: film strips (WebP) by item, as far as there are
+        any.
+        """
         shown = self._shown(place, strips)
-        whole = shown if place.video else HTML.columns(self._overview(place), shown)
-        return str(HTML.view(whole))
+        if not place.video:
+            shown = HTML.columns(self._overview(place), shown)
+        return str(HTML.view(shown))
 
-    def page(self, places: list[FunnelPosition], strips: Strips = NO_STRIPS) -> str:
+    def page(self, places: list[FunnelPosition], strips: Mapping[str, bytes]) -> str:
         """Overview, then examples or paths below each other, with their style."""
         parts = [self._shown(place, strips) for place in places]
         return f"{style_tag()}{HTML.view(self._overview(), *parts)}"
@@ -158,7 +157,7 @@ class Funnel:
         """
         return HTML.overview(self.steps, self.reasons.rows(), place and place.reason)
 
-    def _shown(self, place: FunnelPosition, strips: Strips) -> Html:
+    def _shown(self, place: FunnelPosition, strips: Mapping[str, bytes]) -> Html:
         """Examples of a reason; or why clips of a video are here or not: its way through 01 and 02,
         sentence by sentence.
         """
@@ -197,14 +196,14 @@ def read(run: str) -> Funnel:
     complete = {
         name: artifacts.open_stage(run, name)
         for name in artifacts.STAGES
-        if name in NEEDED or artifacts.is_complete(artifacts.holder(run, name), name)
+        if name in artifacts.STAGES[:2] or artifacts.is_complete(artifacts.holder(run, name), name)
     }
     dropped = {
         name: stage.table("dropped")
         for name, stage in complete.items()
         if "dropped.parquet" in stage.manifest["outputs"]
     }
-    curation, pairing = (complete[name] for name in NEEDED)
+    curation, pairing = (complete[name] for name in artifacts.STAGES[:2])
     return funnel(
         curation.table("videos"),
         curation.table("narrations"),

@@ -269,11 +269,11 @@ class Inspector:
         return {"id": item_id, "said": said, "where": where, "line": "", **pictures, **shown}
 
     def _make_still(self, item_id: str) -> bytes | None:
-        frames = self.results.items.pictures(item_id)
-        if frames is None:
+        if item_id not in self.results.items.frames:
             return None
-        step = max(1, len(frames) // STILL_FRAMES)
-        return animation(frames[::step], side_px=STILL_PX, effort=0)
+        array, row = self.results.items.frames[item_id]
+        step = max(1, array.shape[1] // STILL_FRAMES)
+        return animation(array[row, ::step], side_px=STILL_PX, effort=0)
 
     def _within_budget(self, state: InspectorState, films: Mapping[str, bytes]) -> dict[str, bytes]:
         """The films that this step may send: the query's first, then by rank, each counted as often

@@ -16,7 +16,7 @@ from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import inspector_view, retrieved_queries
 from sportskills_lib.viewing.inspector_view import Inspector, InspectorState, arm_name
 from sportskills_lib.viewing.keyboard import Action, Keyboard, is_interactive
-from sportskills_lib.viewing.markup import document, plain
+from sportskills_lib.viewing.markup import document
 from sportskills_lib.viewing.previews import PreviewLoader, Span, preview_cache
 from sportskills_lib.viewing.retrieved_queries import QueryResults
 
@@ -149,20 +149,17 @@ def inspect_here(kinds: Sequence[QueryResults], *, keep: Path, about: str = "") 
     """
     from IPython.display import HTML
 
-    page = pages(kinds) or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
+    pages = "".join(Inspector(asked).page() for asked in kinds)
+    page = pages or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
     keep.write_text(document("Retrieval inspector", page, about=about), encoding="utf-8")
-    live = kinds and is_interactive()
-    return InspectorWidget(kinds, cache=preview_cache()).widget if live else HTML(page)
+    if not kinds or not is_interactive():
+        return HTML(page)
+    return InspectorWidget(kinds, cache=preview_cache()).widget
 
 
 def browse(*runs: str) -> Any:
     """The inspector of complete runs as a widget: for a page that is served."""
     return InspectorWidget(retrieved_queries.read(*runs), cache=preview_cache()).widget
-
-
-def pages(kinds: Sequence[QueryResults]) -> str:
-    """The cases of every kind of questions below each other, as one fragment."""
-    return "".join(Inspector(asked).page() for asked in kinds)
 
 
 def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
@@ -183,26 +180,16 @@ def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
 
 
 def finding(kinds: Sequence[QueryResults], counted: pl.DataFrame) -> str:
-    """Of each kind, the system that is shown first: its failures, those that nearly were none, and
-    in which sport.
+    """Of each kind, the system that is shown first: its failures, and those that nearly were
+    none.
     """
     told = []
     for view in map(Inspector, kinds):
-        state, kind = view.start(), view.results.kind
-        mine = (pl.col("kind") == kind) & (pl.col("system") == state.system)
-        _, _, queries, _, near, failures = counted.row(by_predicate=mine)
-        text = (
-            f"**{kind}, {arm_name(state.system)}: {failures:,} of {queries:,} fail "
-            f"({failures / queries:.0%})**, {near:,} of them nearly not"
+        kind, system = view.results.kind, view.start().system
+        mine = (pl.col("kind") == kind) & (pl.col("system") == system)
+        row = counted.row(by_predicate=mine, named=True)
+        told.append(
+            f"**{kind}, {arm_name(system)}: {row['failures']:,} of {row['queries']:,} fail "
+            f"({row['failures'] / row['queries']:.0%})**, {row['near_misses']:,} of them nearly not."
         )
-        if failures:
-            failed = view.matching_queries(replace(state, show=inspector_view.FAILURES))
-            asked = view.results.queries.group_by("sport").agg(asked=pl.len())
-            lost = failed.group_by("sport").agg(failed=pl.len()).join(asked, on="sport")
-            share = pl.col("failed") / pl.col("asked")
-            sport, lost_there, asked_there = lost.sort(
-                share, "sport", descending=[True, False]
-            ).row(0)
-            text += f"; most often in {plain(sport, limit=40)} ({lost_there} of {asked_there})"
-        told.append(f"{text}.")
     return "\n\n".join(told) or "Nothing was asked in this run."

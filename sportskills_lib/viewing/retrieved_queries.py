@@ -40,11 +40,6 @@ class ItemSources:
     frames: dict[str, tuple[np.ndarray, int]]
     files: dict[str, Path]
 
-    def pictures(self, item_id: str) -> np.ndarray | None:
-        """The kept frames of an item, uint8 [T, H, W, 3]."""
-        array, row = self.frames.get(item_id, (None, 0))
-        return None if array is None else array[row]
-
     def span(self, item_id: str) -> Span | None:
         """Where the item's film lies; None for an item of an unknown video."""
         row = self.rows.get(item_id)

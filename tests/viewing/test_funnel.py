@@ -75,7 +75,7 @@ def lost(tmp_path) -> funnel_view.Funnel:
 
 
 def path_of(funnel: funnel_view.Funnel, video: str) -> str:
-    return funnel.html(FunnelPosition(video=video))
+    return funnel.html(FunnelPosition(video=video), {})
 
 
 def test_everything_that_did_not_go_on_is_counted_once(lost):
@@ -124,7 +124,7 @@ def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
 def test_every_key(lost):
     widget = funnel_widget.FunnelWidget(lost, films=False)
     for key in "jjjknp":
-        assert press(widget, key) == lost.html(widget.place)
+        assert press(widget, key) == lost.html(widget.place, {})
     assert widget.place == FunnelPosition(2)
     press(widget, "j")
     assert "<b>" in press(widget, "1") and widget.place.video == "v2" and widget.video.value == "v2"
@@ -160,7 +160,7 @@ def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
     for _ in range(100):
         press(widget, "n")
     assert "3561 to 3600" in widget.output.value and "3521 to 3560" in press(widget, "p")
-    assert press(widget, "Escape") == lost.html(FunnelPosition())
+    assert press(widget, "Escape") == lost.html(FunnelPosition(), {})
 
 
 def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):

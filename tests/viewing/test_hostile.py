@@ -87,7 +87,7 @@ def _asked(bad: str) -> retrieved_queries.QueryResults:
 
 def inspected(bad: str) -> str:
     widget = inspector_widget.InspectorWidget([_asked(bad)], films=False)
-    return widget.output.value + widget.legend.value + inspector_widget.pages([_asked(bad)])
+    return widget.output.value + widget.legend.value + Inspector(_asked(bad)).page()
 
 
 def without_pictures(bad: str) -> str:
