@@ -10,16 +10,11 @@ is the same scores, used less.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
 from sportskills_lib import metrics
 from sportskills_lib.evaluation import feedback
 from sportskills_lib.statistics import bootstrap
-
-if TYPE_CHECKING:
-    pass
 
 ORDERED = {
     "depth": "by the fused score",

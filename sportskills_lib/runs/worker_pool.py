@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,19 @@ def map_shards(
     done = [folder is not None and folder.is_dir() for folder in folders]
     todo = [i for part, ready in zip(bounds, done, strict=True) if not ready for i in part]
     progress = ItemProgress(label, len(items), resumed=len(items) - len(todo))
-    run = _in_process if workers == 0 else _in_pool
-    plan = _Plan(
-        function, items, names, todo, min(workers, len(todo)), timeout_s, on_crash, prepare
-    )
-    stream, lost = run(plan, progress), list[Result]()
+
+    def attempt(index: int, lost: str | None) -> tuple[Any, float]:
+        """The item and its time limit; ``lost``: why it was lost before, if it was."""
+        if lost == "crashed" and on_crash:
+            return on_crash(items[index]), timeout_s
+        return items[index], timeout_s * (RETRY_TIME_FACTOR if lost == "timeout" else 1)
+
+    if workers == 0:
+        stream = _in_process(function, items, names, todo, progress)
+    else:
+        make_worker, size = partial(_Worker, function, prepare), min(workers, len(todo))
+        stream = _in_pool(make_worker, size, attempt, names, todo, progress)
+    lost = list[Result]()
     try:
         for part, folder, ready in zip(bounds, folders, done, strict=True):
             if ready and folder is not None:
@@ -139,28 +148,6 @@ def lost_line(label: str, lost: Sequence[str], total: int | None = None) -> str:
         "Run it again (a stage with --from, since finished stages are skipped), with a larger "
         "timeout_s, or repair the files"
     )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What one call computes: ``function`` on the items ``todo``, in that order, and its limits."""
-
-    function: Callable[[Any], Value]
-    items: Sequence[Any]
-    names: list[str]
-    todo: list[int]
-    workers: int
-    timeout_s: float
-    on_crash: Callable[[Any], Any] | None
-    prepare: Callable[[], object] | None
-
-    def attempt(self, index: int, lost: str | None) -> tuple[Any, float]:
-        """The item and its time limit, when it was lost before for this reason (None: it was
-        not).
-        """
-        if lost == "crashed" and self.on_crash:
-            return self.on_crash(self.items[index]), self.timeout_s
-        return self.items[index], self.timeout_s * (RETRY_TIME_FACTOR if lost == "timeout" else 1)
 
 
 # ---------------------------------------------------------------------------------------- processes
@@ -224,12 +211,18 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _in_pool(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, None]:
+def _in_pool(
+    make_worker: Callable[[], _Worker],
+    workers: int,
+    attempt: Callable[[int, str | None], tuple[Any, float]],
+    names: list[str],
+    todo: list[int],
+    progress: ItemProgress,
+) -> Generator[Result, None, None]:
     """Results for ``todo`` in that order. At most ``8 * workers`` results wait for their turn, to
     bound memory.
     """
     pool: list[_Worker] = []
-    todo, workers = plan.todo, plan.workers
     waiting, finished, lost = list(reversed(todo)), dict[int, Result](), dict[int, str]()
     try:
         for position, wanted in enumerate(todo):
@@ -238,12 +231,12 @@ def _in_pool(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, Non
                 while len(pool) < min(
                     workers, len(waiting) + sum(w.index is not None for w in pool)
                 ):
-                    pool.append(_Worker(plan.function, plan.prepare))
+                    pool.append(make_worker())
                 for worker in pool:
                     if worker.ready and worker.index is None and waiting and waiting[-1] <= limit:
                         index = waiting.pop()
-                        worker.start(index, *plan.attempt(index, lost.get(index)))
-                for worker, result in _collect(pool, plan.names):
+                        worker.start(index, *attempt(index, lost.get(index)))
+                for worker, result in _collect(pool, names):
                     if result.reason:
                         pool.remove(worker)
                         worker.end()
@@ -300,11 +293,17 @@ def _collect(pool: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
     return outcomes
 
 
-def _in_process(plan: _Plan, progress: ItemProgress) -> Generator[Result, None, None]:
-    for index in plan.todo:
-        value = plan.function(plan.items[index])
+def _in_process(
+    function: Callable[[Any], Value],
+    items: Sequence[Any],
+    names: list[str],
+    todo: list[int],
+    progress: ItemProgress,
+) -> Generator[Result, None, None]:
+    for index in todo:
+        value = function(items[index])
         progress.update()
-        yield Result(index, plan.names[index], value=value)
+        yield Result(index, names[index], value=value)
 
 
 # ------------------------------------------------------------------------------------------- shards
