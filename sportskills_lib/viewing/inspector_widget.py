@@ -54,7 +54,7 @@ class InspectorWidget:
         self.films = PreviewLoader(
             self._span, cache=cache, ready=self._draw, failed=self.keyboard.show_error
         )
-        wide = {"description_width": "6.5em"}
+        wide = {"description_width": "7.5em"}
         self.controls: dict[str, Any] = {
             name: ipywidgets.Dropdown(description=label, style=wide)
             for name, label in SETTINGS.items()
@@ -149,8 +149,9 @@ def inspect_here(kinds: Sequence[QueryResults], *, keep: Path, about: str = "") 
     """
     from IPython.display import HTML
 
-    pages = "".join(Inspector(asked).page() for asked in kinds)
-    page = pages or "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
+    page = "".join(Inspector(asked).page() for asked in kinds) or (
+        "<p>Nothing was asked in this run: there is nothing to inspect.</p>"
+    )
     keep.write_text(document("Retrieval inspector", page, about=about), encoding="utf-8")
     if not kinds or not is_interactive():
         return HTML(page)
@@ -166,7 +167,7 @@ def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
     """Hits, near misses and failures (near misses among them) of every system: kind, system,
     queries and the counts.
     """
-    rows = []
+    names, rows = ["kind", "system", "queries", "hits", "near_misses", "failures"], []
     for view in map(Inspector, kinds):
         for system in sorted(view.results.hits):
             state = InspectorState(system)
@@ -175,7 +176,6 @@ def counts(kinds: Sequence[QueryResults]) -> pl.DataFrame:
                 for show in (inspector_view.ALL, inspector_view.NEAR, inspector_view.FAILURES)
             )
             rows.append((view.results.kind, system, whole, whole - failed, near, failed))
-    names = ["kind", "system", "queries", "hits", "near_misses", "failures"]
     return pl.DataFrame(rows, schema=names, orient="row")
 
 

@@ -123,9 +123,8 @@ def static(items: Sequence[RatingItem], films: PairFilms) -> Any:
     """What the widget shows, without keys, of the first pairs: for where no widget can run."""
     from IPython.display import HTML
 
-    done = sum(item.grade is not None for item in items)
-    pairs = [(item, *films(item)) for item in items[:STATIC_PAIRS]]
-    return HTML(f"{style_tag()}{VIEWS.static(done, len(items), SCALE, pairs)}")
+    first = [(item, *films(item)) for item in items[:STATIC_PAIRS]]
+    return HTML(f"{style_tag()}{VIEWS.static(items, SCALE, first)}")
 
 
 class RatingWidget:

@@ -43,3 +43,5 @@ def test_the_inspector_is_served_to_whoever_has_the_link(inspected: Path) -> Non
         assert "Traceback" not in page and "inspector_widget" not in page  # no error, no code
     finally:
         server.end()
+        assert server.process.stdout
+        server.process.stdout.close()
