@@ -123,7 +123,7 @@ def read_lists(folder: Path) -> tuple[list[LabelledClip], list[tables.DroppedRow
         )
     found, dropped = dict[str, LabelledClip](), list[tables.DroppedRow]()
     for row in rows:
-        clip = _listed_clip(*row, files)
+        clip = _listed_clip(row, files)
         if not isinstance(clip, LabelledClip):
             dropped.append(("clip", *clip))
         elif clip.clip_id in found:
@@ -144,9 +144,10 @@ def _rows(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def _listed_clip(
-    place: str, label: str, name: str, first: str, last: str, split: str, files: dict[str, Path]
+    row: tuple[str, ...], files: dict[str, Path]
 ) -> LabelledClip | tuple[str, str, str]:
     """The clip that a row names, or what is left out, the reason and the detail."""
+    place, label, name, first, last, split = row
     try:
         start_s, end_s = float(first), float(last)
     except ValueError:
