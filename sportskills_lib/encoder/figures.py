@@ -21,12 +21,12 @@ def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) 
         if len(rows)
         else rows
     )
-    texts: dict[str, list[str]] = {
+    texts = {
         arm: training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
         for arm in config.arms
         if arm != OTHER_DATA
     }
-    examples = {arm: [told[i] for i in rows] for arm, told in texts.items()}
+    examples = {arm: pl.Series([told[i] for i in rows]) for arm, told in texts.items()}
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **examples})
 
 
