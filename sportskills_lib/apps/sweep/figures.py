@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics
 from sportskills_lib.apps.sweep.grid import Sweep
 from sportskills_lib.apps.sweep.results import metric_shown, over_seeds
 from sportskills_lib.evaluation import feedback, summary
@@ -42,14 +41,17 @@ def points_figure(found: Sweep, measured: pl.DataFrame) -> Figure | None:
     for axes, encoder in zip(panels[0], encoders, strict=True):
         own, seeds = over.filter(encoder=encoder), measured.filter(encoder=encoder)
         for place, arm in enumerate(arms):
-            look: dict[str, Any] = {"color": style.ARM_COLOURS.get(arm, style.BLACK), "marker": "D"}
+            colour, marker = style.ARM_COLOURS.get(arm, style.BLACK), "D"
             if found.judged:
-                look = _system_look(place)
-            look["label"] = arm.replace("_", " ")
+                colour, marker = (
+                    style.CYCLE[place % len(style.CYCLE)],
+                    MARKERS[place % len(MARKERS)],
+                )
+            look = {"color": colour, "label": arm.replace("_", " ")}
             if arm in still:
-                look.pop("marker")
                 axes.axvline(still[arm], linewidth=0.9, linestyle="--", zorder=1, **look)
             else:
+                look["marker"] = marker
                 shift = 0.8 * ((moving.index(arm) + 0.5) / len(moving) - 0.5)
                 lines = {label: index + shift for index, label in enumerate(labels)}
                 _draw_arm(axes, own.filter(training=arm), seeds.filter(training=arm), lines, look)
@@ -80,10 +82,6 @@ def _still(over: pl.DataFrame) -> dict[str, float]:
     return dict(same.select("training", "mean").iter_rows())
 
 
-def _system_look(place: int) -> dict[str, Any]:
-    return {"color": style.CYCLE[place % len(style.CYCLE)], "marker": MARKERS[place % len(MARKERS)]}
-
-
 def _draw_arm(
     axes: Any,
     over: pl.DataFrame,
@@ -103,31 +101,3 @@ def _draw_arm(
     edge = {"edgecolors": "black", "zorder": 3}
     axes.scatter(seeds["value"], of_seeds, s=7, color=look["color"], linewidths=0.25, **edge)
     axes.scatter(over["mean"], heights, s=20, linewidths=0.4, **edge | look)
-
-
-def shortlists_figure(depths: pl.DataFrame) -> Figure | None:
-    """nDCG@k against seconds a learner over the depth of the shortlist, a line a point; None
-    without any.
-
-    The relevance model alone orders the shortlist: what it is worth where it decides. Thin lines
-    are 95 % intervals over participants. With several seeds, the mean of each.
-    """
-    rows = depths.filter(varied="alone")
-    if rows.is_empty():
-        return None
-    figure, axes = style.figure(style.PAGE_IN, 2.8)
-    columns = pl.col(feedback.NDCG, "low", "high", "seconds_a_learner").mean()
-    means = rows.group_by("label", "value", maintain_order=True).agg(columns).sort("value")
-    for place, label in enumerate(rows["label"].unique(maintain_order=True)):
-        line, look = means.filter(label=label), _system_look(place)
-        seconds, ndcg = line["seconds_a_learner"], line[feedback.NDCG]
-        axes.plot(seconds, ndcg, markersize=4, label=style.plain(label), **look)
-        axes.vlines(seconds, line["low"], line["high"], color=look["color"], lw=0.6, alpha=0.6)
-    for value, *point in zip(line["value"], seconds, ndcg, strict=True):
-        axes.annotate(f"{value:g}", point, xytext=(3, 3), textcoords="offset points", fontsize=6)
-    axes.set(
-        xlabel="seconds a learner (numbers: clips that the relevance model reorders)",
-        ylabel=metrics.at_k("nDCG"),
-    )
-    figure.legend(loc="outside right upper")
-    return figure

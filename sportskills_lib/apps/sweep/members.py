@@ -92,13 +92,9 @@ def expected_seconds(sweep: Sweep, member: Member) -> float | None:
 
 
 def plan_lines(sweep: Sweep) -> list[str]:
-    """The members, a line each with its estimated time."""
-    lines = [f"{sweep.name}: {len(sweep.members)} members over run {sweep.base}"]
-    for member in sweep.members:
-        expected = expected_seconds(sweep, member)
-        about = "time unknown" if expected is None else f"about {Progress.clock(expected)}"
-        lines.append(f"  {member.run:<48} {_label(member)}: {about}")
-    return lines
+    """The members, a line each."""
+    head = f"{sweep.name}: {len(sweep.members)} members over run {sweep.base}"
+    return [head, *(f"{_place(sweep, member)}{member.run}" for member in sweep.members)]
 
 
 def estimate(sweeps: Sequence[Sweep]) -> str:
@@ -154,25 +150,24 @@ def make_page(sweep: Sweep) -> Path:
     """Execute the sweep's notebook over what its members left, and write it as
     reports/<sweep>/index.html.
     """
-    executed = sweep.folder / "executed.ipynb"
+    home, executed = artifacts.workspace(), sweep.folder / "executed.ipynb"
     page = pipeline.report_folder(sweep.name) / "index.html"
-    notebook = artifacts.workspace() / "notebooks" / NOTEBOOK
-    log = sweep.folder / "logs" / "sweep.log"
     with failures_named():
         notebooks.execute(
-            notebook, executed, {"sweep": sweep.name}, home=artifacts.workspace(), log=log
+            home / "notebooks" / NOTEBOOK,
+            executed,
+            {"sweep": sweep.name},
+            home=home,
+            log=sweep.folder / "logs" / "sweep.log",
         )
     notebooks.write_html(executed, page)
     return page
 
 
-def _label(member: Member) -> str:
-    return member.label if member.seed is None else f"{member.label} seed {member.seed}"
-
-
 def _place(sweep: Sweep, member: Member) -> str:
     number, count = sweep.members.index(member) + 1, len(sweep.members)
-    return f"  [{number:>{len(str(count))}}/{count}] {_label(member)}: "
+    seed = "" if member.seed is None else f" seed {member.seed}"
+    return f"  [{number:>{len(str(count))}}/{count}] {member.label}{seed}: "
 
 
 @contextmanager
@@ -211,7 +206,13 @@ def _run_all(
                 running.remove(each)
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
-                say(f"{_place(sweep, each.member)}{_line(each, outcome)}")
+                took = Progress.clock(outcome["seconds"])
+                said = (
+                    f"FAILED after {took}: {outcome['error']}; log: {outcome['log']}"
+                    if outcome["error"]
+                    else f"done in {took}{pipeline.headline(each.member.run, artifacts.STAGES[-1])}"
+                )
+                say(f"{_place(sweep, each.member)}{said}")
                 if each.process.returncode == DiskFull.exit_code:
                     raise DiskFull(outcome["error"])
     finally:
@@ -275,15 +276,6 @@ def _outcome(each: MemberProcess) -> dict[str, Any]:
         return {"state": DONE, "seconds": seconds, "error": "", "log": ""}
     last = (each.log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
     error, named, log = last.removeprefix("FAILED ").rpartition("; log: ")
-    if (
-        code < 0 or not named
-    ):  # no notebook failed: what there is to read is what the member itself printed
+    if code < 0 or not named:  # no notebook failed: the member itself has something to read
         error, log = (f"killed by signal {-code}" if code < 0 else last), short_path(each.log)
     return {"state": FAILED, "seconds": seconds, "error": error, "log": log}
-
-
-def _line(each: MemberProcess, outcome: dict[str, Any]) -> str:
-    took = Progress.clock(outcome["seconds"])
-    if outcome["state"] == FAILED:
-        return f"FAILED after {took}: {outcome['error']}; log: {outcome['log']}"
-    return f"done in {took}{pipeline.headline(each.member.run, artifacts.STAGES[-1])}"

@@ -18,7 +18,6 @@ from sportskills_lib.apps.sweep.members import DONE, WAITING, states
 from sportskills_lib.evaluation import comparisons, feedback, recall, summary
 from sportskills_lib.formats.files import digest
 from sportskills_lib.plots import style
-from sportskills_lib.plots.notebook_tables import interval
 from sportskills_lib.runs import artifacts, provenance
 from sportskills_lib.statistics import bootstrap
 
@@ -129,24 +128,21 @@ _SHORTLISTS = {"run": pl.String, "label": pl.String, "seed": pl.Int64, "varied":
 
 
 def member_table(found: Sweep, measured: pl.DataFrame) -> pl.DataFrame:
-    """One row a member: its parameters, state, each arm's mean recall with its interval, seconds,
-    error and log.
+    """One row a member: its parameters, seconds, commit, state, error and log, and for each arm the
+    mean recall (``value_<encoder>:<training>``) with its interval (``low_``, ``high_``).
     """
     known = states(found.name)
-    arms = measured.select(ARM).unique(maintain_order=True).rows()
     rows = []
     for member in found.members:
         state = {"state": WAITING, "error": "", "log": ""} | known.get(member.run, {})
-        row = {"run": member.run, "label": member.label, **member.values, "seed": member.seed}
-        row["state"] = state["state"]
-        own = measured.filter(run=member.run)
-        for encoder, training in arms:
-            numbers = own.filter(encoder=encoder, training=training)
-            for column, ending in (("value", ""), ("low", " low"), ("high", " high")):
-                row[f"{encoder}:{training}{ending}"] = numbers[column].first()
-        row |= _manifest_facts(found, member.run)
-        rows.append(row | {"error": state["error"], "log": state["log"]})
-    return pl.DataFrame(rows, infer_schema_length=None)
+        names = {"run": member.run, "label": member.label, **member.values, "seed": member.seed}
+        facts = _manifest_facts(found, member.run)
+        rows.append(names | facts | {name: state[name] for name in ("state", "error", "log")})
+    numbers = measured.with_columns(arm=pl.concat_str(ARM, separator=":"))
+    wide = numbers.pivot("arm", index="run", values=["value", "low", "high"])
+    return pl.DataFrame(rows, infer_schema_length=None).join(
+        wide, on="run", how="left", maintain_order="left"
+    )
 
 
 def _manifest_facts(found: Sweep, run: str) -> dict[str, Any]:
@@ -161,16 +157,6 @@ def _manifest_facts(found: Sweep, run: str) -> dict[str, Any]:
         facts[f"seconds_{stage[:2]}"] = manifest.get("seconds")
         commit = (manifest.get("commit") or "")[:10] + ("+" if manifest.get("dirty") else "")
     return facts | {"commit": commit}
-
-
-def with_intervals(table: pl.DataFrame) -> pl.DataFrame:
-    """The table of members as it is shown: an arm's low and high in brackets behind its value."""
-    arms = [name for name in table.columns if f"{name} low" in table.columns]
-    for arm in arms:
-        ends = (arm, f"{arm} low", f"{arm} high")
-        texts = [interval(*numbers) for numbers in table.select(ends).iter_rows()]
-        table = table.with_columns(pl.Series(arm, texts)).drop(ends[1:])
-    return table
 
 
 def over_seeds(measured: pl.DataFrame) -> pl.DataFrame:

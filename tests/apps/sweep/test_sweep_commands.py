@@ -42,7 +42,7 @@ GRID = ("--grid", "learning_rates=1e-3,2e-3", "loss=info_nce,siglip")
 def test_a_sweeps_plan_lists_members_and_makes_nothing(call, toy_workspace: Path) -> None:
     code, out, _ = call("sweep", "03", *GRID, "--seeds", "3", "--plan")
     assert code == 0 and "12 members over run demo" in out
-    assert "learning_rates=2e-3 loss=siglip seed 2: about" in out
+    assert "[12/12] learning_rates=2e-3 loss=siglip seed 2: sweep-03.2e-3-siglip-" in out
     assert "12 members, 0 complete, 12 to run: about" in out and ", estimated from" in out
     assert not (toy_workspace / "data" / "sweeps").exists()
 

@@ -145,7 +145,7 @@ def test_a_sweep_runs_skips_extends_and_survives_a_failure(
     found = results.open_sweep("s")
     table = results.member_table(found, results.recalls(found))
     assert table["state"].to_list() == ["done", "failed"]
-    assert table["image:narrations"].to_list() == [pytest.approx(0.75), None]
+    assert table["value_image:narrations"].to_list() == [pytest.approx(0.75), None]
     assert (
         "cell 4" in table["error"][1]
         and table["log"][1] == f"data/runs/{both.members[1].run}/logs/{ENCODER}.log"
@@ -310,18 +310,8 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: Sweep) -> None:
     assert kept >= {"sweep.png", "sweep.svg", "sweep.pdf", "members.csv", "members.parquet"}
     table = pl.read_parquet(found.folder / "members.parquet")
     assert table["seed"].to_list() == [0, 1, 0, 1]
-    assert results.with_intervals(table)["image:narrations"][0].startswith("0.75 [")
+    assert table["low_image:narrations"][0] < 0.75 < table["high_image:narrations"][0]
     assert figures.points_figure(found, measured.clear()) is None
-
-
-def test_shortlists_are_drawn_a_line_a_point() -> None:
-    points = [(label, depth) for label in ("8 frames", "2 frames") for depth in (0.0, 6.0)]
-    rows = [(label, "alone", depth, 0.6, 0.5, 0.7, depth / 10) for label, depth in points]
-    columns = ["label", "varied", "value", "ndcg@10", "low", "high", "seconds_a_learner"]
-    figure = figures.shortlists_figure(pl.DataFrame(rows, schema=columns, orient="row"))
-    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["8 frames", "2 frames"]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "6"]
-    assert figures.shortlists_figure(pl.DataFrame(schema={"varied": pl.String})) is None
 
 
 def test_the_sweeps_notebook_makes_the_page(
