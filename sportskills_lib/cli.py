@@ -16,7 +16,6 @@ import typer
 import typer.core
 
 from sportskills_lib import __version__
-from sportskills_lib.apps import compare
 from sportskills_lib.apps.advise import commands as advise_commands
 from sportskills_lib.apps.audit import commands as audit_commands
 from sportskills_lib.apps.export import commands as export_commands
@@ -69,7 +68,6 @@ EXPORT = "Example: sportskills export --run mine --to shards --format webdataset
 FETCH = "Example: sportskills fetch --sport judo --search --to data/raw/judo"
 for command, epilog in {
     export_commands.export: EXPORT,
-    compare.compare: compare.EPILOG,
     advise_commands.advise: advise_commands.EPILOG,
     sweep_commands.sweep: sweep_commands.SWEEP_EPILOG,
     sweep_commands.study: sweep_commands.STUDY_EPILOG,
@@ -176,6 +174,7 @@ def reproduce(
     ] = False,
 ) -> None:
     """Run the notebooks; finished stages are skipped, interrupted ones are resumed."""
+    from sportskills_lib.apps.sweep.plans import plan_lines
     from sportskills_lib.runs import pipeline
 
     settings = pipeline.merged(
@@ -185,7 +184,9 @@ def reproduce(
         pipeline.parse_settings(set_ or []),
     )
     if plan:
-        sweep_commands.show_plan(run, preset, settings, only or from_stage, only or until)
+        first, last = only or from_stage, only or until
+        for line in plan_lines(run, preset, settings, first=first, last=last):
+            typer.echo(line)
     else:
         pipeline.reproduce(
             run, preset, settings=settings, from_stage=from_stage, only=only, until=until
@@ -230,6 +231,37 @@ def report(
     typer.echo(short_path(page))
     if open_:
         typer.launch(str(page))
+
+
+@app.command(
+    epilog="Example: sportskills compare demo study-seeds.base-0123.s1. The page is "
+    "reports/<first>-vs-<second>/index.html; runs that answered other queries, or over other "
+    "clips, are refused (exit code 2)."
+)
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="The baseline.")],
+    second: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="The run whose differences from it are shown.")
+    ],
+    draws: Annotated[int, typer.Option(min=10, help="Bootstrap draws over source videos.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+) -> None:
+    """Compare two runs: paired differences by sport, which queries moved, retrievals of both side
+    by side.
+    """
+    from sportskills_lib.report import two_run_report, two_runs
+    from sportskills_lib.runs.errors import short_path
+    from sportskills_lib.viewing import report_films
+
+    pair = two_runs.open_pair(first, second)
+    found = two_run_report.measure(pair, draws=draws, seed=seed)
+    cases = two_run_report.pick(pair, found["moved"])
+    place = two_run_report.folder(pair.runs)
+    filmed = report_films.make(second, two_run_report.items(cases), place / "previews")
+    page = two_run_report.write(pair, found, cases, filmed)
+    for sentence in two_run_report.summary_sentences(pair, found):
+        typer.echo(sentence)
+    typer.echo(short_path(page))
 
 
 @app.command(epilog="Example: sportskills doctor")

@@ -50,18 +50,15 @@ def token_of(path: Path) -> str:
     """The secret in a file that only its owner reads, made when there is none: links outlive a
     restart.
     """
-    if path.is_file():
-        found = path.read_text(encoding="ascii", errors="replace").strip()
-        if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", found):
-            raise ValueError(
-                f"{path} contains no valid token: remove it, a new one is made (links then change)"
-            )
-        return found
-    made = secrets.token_urlsafe(24)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(made + "\n")
-    return made
+    if not path.is_file():
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(secrets.token_urlsafe(24) + "\n")
+    found = path.read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", found):
+        raise ValueError(
+            f"{path} contains no valid token: remove it, a new one is made (links then change)"
+        )
+    return found
 
 
 def key_of(secret: str, name: str) -> str:
@@ -94,15 +91,13 @@ def check_port(ip: str, port: int) -> None:
     """ValueError where the address is none or the port is taken, before anything is prepared."""
     is_loopback(ip)
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ip, port))
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ValueError(
-                f"--port {port} of {ip} is not available ({why}): choose another"
-            ) from None
+    try:
+        socket.create_server((ip, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"--port {port} of {ip} is not available ({why}): choose another"
+        ) from None
 
 
 def write_page(folder: Path, code: str, title: str) -> Path:

@@ -42,18 +42,15 @@ and ties stand in order of clip_id.
 
 def markdown() -> str:
     """The whole page."""
-    parts = [HEAD]
+    page = HEAD
     for name, place in FILES.items():
         schema = getattr(tables, name)
-        lines = [f"\n## {name.lower()}\n", f"{inspect.getdoc(schema)}\n", f"`{place}`\n"]
-        lines += ["| column | type | rule | meaning |", "|---|---|---|---|"]
+        page += f"\n## {name.lower()}\n\n{inspect.getdoc(schema)}\n\n`{place}`\n\n"
+        page += "| column | type | rule | meaning |\n|---|---|---|---|\n"
         said = _comments(schema)
         for column, kind in schema.columns().items():
-            lines.append(
-                f"| `{column}` | {_type(kind)} | {_rules(kind)} | {said.get(column, '')} |"
-            )
-        parts.append("\n".join(lines))
-    return "\n".join(parts) + "\n"
+            page += f"| `{column}` | {_type(kind)} | {_rules(kind)} | {said.get(column, '')} |\n"
+    return page
 
 
 def _comments(schema: type[dy.Schema]) -> dict[str, str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from sportskills_lib.runs.pipeline import Settings
 
 SWEEP_EPILOG = (
     "Examples: sportskills sweep 03 --grid learning_rates=1e-3,2e-3 loss=info_nce,siglip "
@@ -133,22 +130,10 @@ def plan(
     """Show what a run would do, how large its models are and how long it may take, without running
     anything.
     """
+    from sportskills_lib.apps.sweep.plans import plan_lines
     from sportskills_lib.runs import pipeline
 
     settings = pipeline.parse_settings(set_ or [])
-    show_plan(run or preset or "demo", preset, settings, stage, stage, clips=clips, gpu=gpu)
-
-
-def show_plan(
-    run: str,
-    preset: str | None,
-    settings: Settings,
-    first: str | None,
-    last: str | None,
-    **assumed: Any,
-) -> None:
-    """Print the plan of the stages from ``first`` to ``last``."""
-    from sportskills_lib.apps.sweep.plans import plan_lines
-
-    for line in plan_lines(run, preset, settings, first=first, last=last, **assumed):
+    named = run or preset or "demo"
+    for line in plan_lines(named, preset, settings, first=stage, last=stage, clips=clips, gpu=gpu):
         typer.echo(line)

@@ -43,10 +43,8 @@ def points_figure(found: Sweep, measured: pl.DataFrame) -> Figure | None:
         for place, arm in enumerate(arms):
             colour, marker = style.ARM_COLOURS.get(arm, style.BLACK), "D"
             if found.judged:
-                colour, marker = (
-                    style.CYCLE[place % len(style.CYCLE)],
-                    MARKERS[place % len(MARKERS)],
-                )
+                colour = style.CYCLE[place % len(style.CYCLE)]
+                marker = MARKERS[place % len(MARKERS)]
             look = {"color": colour, "label": arm.replace("_", " ")}
             if arm in still:
                 axes.axvline(still[arm], linewidth=0.9, linestyle="--", zorder=1, **look)

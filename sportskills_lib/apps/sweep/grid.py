@@ -32,7 +32,6 @@ RECALL_ONLY: Settings = {
 }
 SLUG_LETTERS = 32
 COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
-Grid = dict[str, list[str]]  # parameter of the swept stage -> its values
 
 
 class Point(NamedTuple):
@@ -109,13 +108,13 @@ def sweep_folder(name: str) -> Path:
 # --------------------------------------------------------------------------------------------- grid
 
 
-def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
+def parse_grid(stage: str, texts: Iterable[str]) -> dict[str, list[str]]:
     """``["loss=info_nce,siglip", "frozen=[a,b],[]"]`` by parameter: commas separate values, and a
     list of several items stands in brackets; a bare value of a list parameter is a list of one.
 
     Values stay text, which the stage's config reads. ValueError for an unknown parameter.
     """
-    grid: Grid = {}
+    grid: dict[str, list[str]] = {}
     for text in texts:
         name, _, values = (part.strip() for part in text.partition("="))
         alternatives = [part.strip() for part in COMMA_OUTSIDE_BRACKETS.split(values)]
@@ -125,10 +124,8 @@ def parse_grid(stage: str, texts: Iterable[str]) -> Grid:
                 "loss=info_nce,siglip or 'frozen=[a,b],[]'"
             )
         name = setting_name(stage, name.removeprefix(f"{stage[:2]}."))
-        if name in grid:
-            raise ValueError(f"--grid names {name} twice: put its values behind one name")
-        if len(set(alternatives)) < len(alternatives):
-            raise ValueError(f"--grid {text!r} names a value twice: remove one")
+        if name in grid or len(set(alternatives)) < len(alternatives):
+            raise ValueError(f"--grid {text!r} names {name} or a value of it twice: remove one")
         grid[name] = alternatives
     return grid
 

@@ -214,11 +214,6 @@ def encoder_lines(
     yield plan.disk(pairing.size_px)
 
 
-def millions(number: float) -> str:
-    """149.6 M, or 0.46 M."""
-    return f"{number / 1e6:.1f} M" if number >= 1e7 else f"{number / 1e6:.2f} M"
-
-
 def arm_steps(config: EncoderConfig, encoder: str) -> tuple[int, int, int]:
     """Optimiser steps of an arm of this encoder, how many trials choose its learning rate (none
     where there is no choice), and the steps of each.
@@ -266,13 +261,13 @@ class Plan:
 
     def sizes(self) -> Iterator[str]:
         """The models."""
-        counts, config = self.counts, self.config
+        config, image, text = self.config, self.counts.image, self.counts.text
         name = f"{config.model} ({config.pretrained})" if config.pretrained else config.model
         yield (
-            f"    model {name}: {millions(counts.parameters)} parameters: image tower "
-            f"{millions(counts.image.parameters)}, text tower {millions(counts.text.parameters)}; "
-            f"trained {millions(counts.image.trained + counts.text.trained)}; {counts.size_px} px, "
-            f"embeddings of {counts.width}"
+            f"    model {name}: {self.counts.parameters / 1e6:.4g} M parameters: image tower "
+            f"{image.parameters / 1e6:.4g} M, text tower {text.parameters / 1e6:.4g} M; trained "
+            f"{(image.trained + text.trained) / 1e6:.4g} M; {self.counts.size_px} px, embeddings "
+            f"of {self.counts.width}"
         )
         if "native" in config.encoders:
             yield (

@@ -113,20 +113,6 @@ def _add_member(rows: pl.DataFrame, member: Member) -> pl.DataFrame:
     return rows.with_columns(**names, seed=pl.lit(member.seed or 0, pl.Int64))
 
 
-def shortlists(found: Sweep) -> pl.DataFrame:
-    """05's table over depth and weight of every member with its run, label and seed; empty where
-    nothing is judged.
-    """
-    parts = [pl.DataFrame(schema=_SHORTLISTS)]
-    for member in done(found) if found.judged else []:
-        table = artifacts.open_stage(member.run, EVALUATION).table("shortlist_depth")
-        parts.append(_add_member(table, member))
-    return pl.concat(parts, how="diagonal")
-
-
-_SHORTLISTS = {"run": pl.String, "label": pl.String, "seed": pl.Int64, "varied": pl.String}
-
-
 def member_table(found: Sweep, measured: pl.DataFrame) -> pl.DataFrame:
     """One row a member: its parameters, seconds, commit, state, error and log, and for each arm the
     mean recall (``value_<encoder>:<training>``) with its interval (``low_``, ``high_``).

@@ -41,8 +41,8 @@ def test_values_and_lists_are_parted(text: str, values: list) -> None:
         (["loss"], "is not <parameter>=<value>"),
         (["loss="], "is not <parameter>=<value>"),
         (["loss=info_nce,"], "is not <parameter>=<value>"),
-        (["loss=siglip,siglip"], "names a value twice"),
-        (["loss=siglip", "loss=info_nce"], "names loss twice"),
+        (["loss=siglip,siglip"], "names loss or a value of it twice"),
+        (["loss=siglip", "loss=info_nce"], "names loss or a value of it twice"),
     ],
 )
 def test_a_wrong_grid_is_refused_by_name(texts: list[str], words: str) -> None:
