@@ -8,7 +8,6 @@ import io
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import click
@@ -323,19 +322,14 @@ def _existing(path: Path, option: str) -> str:
     return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
 
 
-def _terminated(number: int, frame: FrameType | None) -> Any:
-    raise SystemExit(128 + number)
-
-
 def main() -> None:
     """The console script: every failure that we know ends with one line on stderr and its exit
     code.
     """
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            line_buffering=True
-        )  # a line that says what is left is worth nothing when it comes late
+        # a line that says what is left is worth nothing when it comes late
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:

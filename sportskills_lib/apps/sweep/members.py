@@ -54,7 +54,9 @@ class MemberProcess:
 
 
 def states(name: str) -> dict[str, dict[str, Any]]:
-    """What became of each member so far, by its run: state, seconds, error, log."""
+    """What became of each member so far, by its run: state, error, log; nothing of those that were
+    not run.
+    """
     path = sweep_folder(name) / "states.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -124,13 +126,11 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
     with _only_sweeper(sweep), full_disk_named(sweep.folder):
         prepare(sweep)
         pending = [member for member in sweep.members if not is_complete(sweep, member)]
-        earlier, known = states(sweep.name), dict[str, dict[str, Any]]()
+        known: dict[str, dict[str, Any]] = {}
         say(f"sweep {sweep.name}: {len(sweep.members)} members over {sweep.base}, {jobs} at a time")
         for member in sweep.members:
-            state = WAITING if member in pending else DONE
-            facts = {"state": state, "error": "", "log": ""}
-            known[member.run] = earlier.get(member.run, {}) | facts
-            if state == DONE:
+            if member not in pending:
+                known[member.run] = {"state": DONE, "error": "", "log": ""}
                 say(f"{_place(sweep, member)}skipped, nothing changed")
         artifacts.write_json(sweep.folder / "states.json", known)
         _run_all(sweep, pending, jobs, known, say)

@@ -269,10 +269,6 @@ class Plan:
             f"{(image.trained + text.trained) / 1e6:.4g} M; {self.counts.size_px} px, embeddings "
             f"of {self.counts.width}"
         )
-        if "native" in config.encoders:
-            yield (
-                f"    native {config.native_model}: not counted, its shape comes with its weights"
-            )
 
     def times(self) -> Iterator[str]:
         """Steps and operations, and hours on one and on eight GPUs."""
@@ -282,6 +278,7 @@ class Plan:
         seconds = 0.0
         for encoder in config.encoders:
             if encoder == "native":
+                yield f"    native {config.native_model}: not counted, its shape is in its weights"
                 continue
             steps, trials, length = arm_steps(config, encoder)
             tried = f" and {trials} trials of {length}" if trials else ""

@@ -175,11 +175,6 @@ def spoken(over: pl.DataFrame) -> pl.DataFrame:
     return named.pivot("arm", index="label", values="cell")
 
 
-def failures(table: pl.DataFrame) -> pl.DataFrame:
-    """The members without numbers, and why."""
-    return table.filter(pl.col("state") != DONE).select("run", "state", "error", "log")
-
-
 # -------------------------------------------------------------------------------------- differences
 
 

@@ -150,7 +150,6 @@ def test_a_sweep_runs_skips_extends_and_survives_a_failure(
         "cell 4" in table["error"][1]
         and table["log"][1] == f"data/runs/{both.members[1].run}/logs/{ENCODER}.log"
     )
-    assert results.failures(table)["run"].to_list() == [both.members[1].run]
 
     before = stamp(both.members[0])
     monkeypatch.delenv("TOY_FAILS")
