@@ -331,12 +331,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     independence. None is no test and counts for nothing.
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for before, (p, place) in enumerate(tested):
-        highest = max(highest, min(1.0, p * (len(tested) - before)))
-        adjusted[place] = highest
-    return adjusted
+    raised = np.array([p for p, _ in tested]) * np.arange(len(tested), 0, -1)
+    highest = np.minimum(np.maximum.accumulate(raised), 1.0).tolist()
+    adjusted = {place: p for (_, place), p in zip(tested, highest, strict=True)}
+    return [adjusted.get(place) for place in range(len(p_values))]
 
 
 def paired_differences(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:

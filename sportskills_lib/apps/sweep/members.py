@@ -41,11 +41,10 @@ DONE, FAILED, WAITING = "done", "failed", "not run"
 
 @dataclass
 class MemberProcess:
-    """A member's process, its place among the cores and when it began."""
+    """A member's process, when it began, and its log."""
 
     member: Member
     process: subprocess.Popen[bytes]
-    slot: int
     started: float
     log: Path
 
@@ -195,15 +194,15 @@ def _run_all(
     """Keep ``jobs`` members going until none is left; note in ``known`` what became of each, and on
     disk at once.
     """
-    waiting, running = list(pending), list[MemberProcess]()
+    waiting, running = list(pending), dict[int, MemberProcess]()  # by place among the cores
     try:
         while waiting or running:
-            free = [slot for slot in range(jobs) if slot not in {each.slot for each in running}]
+            free = [slot for slot in range(jobs) if slot not in running]
             for slot in free[: len(waiting)]:
-                running.append(_start(sweep, waiting.pop(0), slot, jobs))
+                running[slot] = _start(sweep, waiting.pop(0), slot, jobs)
             time.sleep(POLL_S)
-            for each in [one for one in running if one.process.poll() is not None]:
-                running.remove(each)
+            ended = [slot for slot, each in running.items() if each.process.poll() is not None]
+            for each in [running.pop(slot) for slot in ended]:
                 known[each.member.run] = outcome = _outcome(each)
                 artifacts.write_json(sweep.folder / "states.json", known)
                 took = Progress.clock(outcome["seconds"])
@@ -216,7 +215,7 @@ def _run_all(
                 if each.process.returncode == DiskFull.exit_code:
                     raise DiskFull(outcome["error"])
     finally:
-        for each in running:
+        for each in running.values():
             with suppress(ProcessLookupError):
                 os.killpg(each.process.pid, signal.SIGKILL)  # its kernel's watchdog ends the rest
             each.process.wait()
@@ -240,7 +239,7 @@ def _start(sweep: Sweep, member: Member, slot: int, jobs: int) -> MemberProcess:
             os.sched_setaffinity(
                 process.pid, cores
             )  # 03 counts the cores that it may use, and so do its workers
-    return MemberProcess(member, process, slot, time.monotonic(), log)
+    return MemberProcess(member, process, time.monotonic(), log)
 
 
 def member_command(member: Member) -> list[str]:

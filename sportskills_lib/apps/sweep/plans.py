@@ -5,15 +5,15 @@ Stages that were measured (of this run, or of the demo and smoke presets) show t
 towers on a GPU the time is operations over an assumed share of the GPU's peak, both printed:
 reading, decoding and waiting for data come on top. Parameters and operations are counted on torch's
 meta device, without weights: operations are torch's own count of matrix products (a multiply and an
-add are two), without the pooling over frames, some hundredths of a text tower. Models whose shape
-would need a download are named as not counted.
+add are two), without the pooling over frames, some hundredths of a text tower, and as if nothing
+were frozen. Models whose shape would need a download are named as not counted.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,55 +105,36 @@ def known_clips(run: str, preset: str) -> int | None:
 # ------------------------------------------------------------------------------------------- models
 
 
-class TowerCost(NamedTuple):
-    """The image or the text tower of a model: parameters, those that are trained, and operations
-    forward for one frame or text.
+class Counts(NamedTuple):
+    """Parameters of a model's towers, operations forward for one frame and for one text, and the
+    width of its embeddings.
     """
 
-    parameters: int
-    trained: int
-    flop: float
-
-    def step_flop(self, *, again: bool) -> float:
-        """Operations of a training step for one item: forward (``again``: twice, for chunks), and
-        twice as much backward for what is trained.
-        """
-        return self.flop * (1 + again + 2 * self.trained / max(1, self.parameters))
-
-
-class Counts(NamedTuple):
-    """Of one model: its towers, the width of its embeddings, and the pixels of a frame's side."""
-
-    image: TowerCost
-    text: TowerCost  # and the scale of the logits
+    image: int
+    text: int  # and the scale of the logits
+    frame_flop: float
+    text_flop: float
     width: int
-    size_px: int
-
-    @property
-    def parameters(self) -> int:
-        """All of them."""
-        return self.image.parameters + self.text.parameters
 
 
-def count(model: str, frozen: Sequence[str] = ()) -> Counts:
-    """The counts of an open_clip model, or of a folder in its form; parameters whose names start
-    with one of ``frozen`` are not trained. ValueError where the shape would need a download.
+def count(model: str) -> Counts:
+    """The counts of an open_clip model, or of a folder in its form; ValueError where the shape
+    would need a download.
     """
     import torch
 
     network = _network(model)
     side = network.visual.image_size
-    size_px = int(side if isinstance(side, int) else max(side))
-    frames = torch.zeros(TWO, 3, size_px, size_px, device="meta")
+    height, width = (side, side) if isinstance(side, int) else side
+    frames = torch.zeros(TWO, 3, height, width, device="meta")
     texts = torch.zeros(TWO, network.context_length, dtype=torch.long, device="meta")
-    image, text = dict[str, int](), dict[str, int]()
-    for name, value in network.named_parameters():
-        (image if name.startswith("visual.") else text)[name] = value.numel()
+    image = sum(weight.numel() for weight in network.visual.parameters())
     return Counts(
-        _cost(image, frozen, network.encode_image, frames),
-        _cost(text, frozen, network.encode_text, texts),
+        image=image,
+        text=sum(weight.numel() for weight in network.parameters()) - image,
+        frame_flop=_flop(network.encode_image, frames),
+        text_flop=_flop(network.encode_text, texts),
         width=int(network.encode_text(texts).shape[-1]),
-        size_px=size_px,
     )
 
 
@@ -180,19 +161,13 @@ def _network(model: str) -> Any:
     return network
 
 
-def _cost(
-    sizes: Mapping[str, int],
-    frozen: Sequence[str],
-    encode: Callable[[torch.Tensor], Any],
-    items: torch.Tensor,
-) -> TowerCost:
-    """The tower of these parameters (sizes by name), with the operations of ``encode``."""
+def _flop(encode: Callable[[torch.Tensor], Any], items: torch.Tensor) -> float:
+    """Operations of ``encode`` for one item."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    trained = [size for name, size in sizes.items() if not name.startswith(tuple(frozen))]
     with FlopCounterMode(display=False) as counter:
         encode(items)
-    return TowerCost(sum(sizes.values()), sum(trained), counter.get_total_flops() / len(items))
+    return counter.get_total_flops() / len(items)
 
 
 # ----------------------------------------------------------------------------------------- encoders
@@ -204,7 +179,7 @@ def encoder_lines(
     """Sizes, steps, time and disk of 03."""
     folder = artifacts.workspace() / config.model
     try:
-        counts = count(str(folder) if folder.is_dir() else config.model, config.frozen)
+        counts = count(str(folder) if folder.is_dir() else config.model)
     except ValueError as error:
         yield f"    {error}"
         return
@@ -243,32 +218,33 @@ class Plan:
         return 0 if self.config.video_start == "image_arm" else self.frames
 
     def step_flop(self, encoder: str) -> float:
-        """Operations of one step."""
+        """Operations of one step: forward (twice, if in chunks), and twice as much backward."""
         batch = self.config.sports_per_batch * self.config.clips_per_sport
-        again = 0 < self.config.chunk < batch
-        frames = self.step_frames(encoder) * self.counts.image.step_flop(again=again)
-        return self.config.accumulate * batch * (frames + self.counts.text.step_flop(again=again))
+        passes = 4 if 0 < self.config.chunk < batch else 3
+        frames = self.step_frames(encoder) * self.counts.frame_flop
+        return self.config.accumulate * batch * passes * (frames + self.counts.text_flop)
 
     def arm_flop(self, encoder: str) -> float:
         """Operations of one arm: steps, trials, validations, and embedding every clip at the
         end.
         """
         steps, trials, length = arm_steps(self.config, encoder)
-        encode = self.frames * self.counts.image.flop + TEXTS_A_CLIP * self.counts.text.flop
+        encode = self.frames * self.counts.frame_flop + TEXTS_A_CLIP * self.counts.text_flop
         looks = 1 + steps // self.config.evaluate_every
         embedded = (1 + VAL_SHARE * looks) * (self.clips or 0)
         return (steps + trials * length) * self.step_flop(encoder) + embedded * encode
 
     def sizes(self) -> Iterator[str]:
         """The models."""
-        config, image, text = self.config, self.counts.image, self.counts.text
+        config, counts = self.config, self.counts
         name = f"{config.model} ({config.pretrained})" if config.pretrained else config.model
         yield (
-            f"    model {name}: {self.counts.parameters / 1e6:.4g} M parameters: image tower "
-            f"{image.parameters / 1e6:.4g} M, text tower {text.parameters / 1e6:.4g} M; trained "
-            f"{(image.trained + text.trained) / 1e6:.4g} M; {self.counts.size_px} px, embeddings "
-            f"of {self.counts.width}"
+            f"    model {name}: {(counts.image + counts.text) / 1e6:.4g} M parameters: image tower "
+            f"{counts.image / 1e6:.4g} M, text tower {counts.text / 1e6:.4g} M; embeddings of "
+            f"{counts.width}"
         )
+        if config.frozen:
+            yield "    some weights are frozen: a step costs less than these lines count"
 
     def times(self) -> Iterator[str]:
         """Steps and operations, and hours on one and on eight GPUs."""
@@ -302,7 +278,7 @@ class Plan:
     def disk(self, size_px: int) -> str:
         """Frames of 02, embeddings and towers of 03."""
         models = len(self.config.encoders) * len(self.config.arms) + 1
-        towers = models * 4.0 * self.counts.parameters
+        towers = models * 4.0 * (self.counts.image + self.counts.text)
         if self.clips is None:
             return (
                 f"    disk: towers {towers / GB:.3g} GB; the number of clips is not known yet: "

@@ -164,9 +164,9 @@ def test_the_server_listens_here_alone_and_serves_no_file(tmp_path: Path) -> Non
     assert serve_widget.settings("192.0.2.7", 8866, "s", tmp_path / "x")["Voila"][
         "tornado_settings"
     ]["allow_remote_access"]
-    with pytest.raises(ValueError, match="is not an address"):
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
         serve_widget.is_loopback("evil.example")
-    with pytest.raises(ValueError, match="--ip 'here' is not an address"):
+    with pytest.raises(ValueError, match="'here' does not appear to be an IPv4"):
         serve_widget.check_port("here", 8866)
 
 

@@ -30,9 +30,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to
         return int(end.value.code or 0), captured.out, captured.err
 
     pipeline.save_settings("demo", "demo", toy_settings())
-    tower = plans.TowerCost(1, 1, 1.0)
-    counts = plans.Counts(tower, tower, width=1, size_px=1)
-    monkeypatch.setattr(plans, "count", lambda model, frozen: counts)
+    monkeypatch.setattr(plans, "count", lambda model: plans.Counts(1, 1, 1.0, 1.0, 1))
     return run
 
 

@@ -11,7 +11,7 @@ import pytest
 import sweep_stand_in
 from toys import toy_settings
 
-from sportskills_lib.apps.sweep import figures, members, results, study_file
+from sportskills_lib.apps.sweep import members, results, study_file
 from sportskills_lib.apps.sweep.grid import Sweep
 from sportskills_lib.runs import pipeline
 from sportskills_lib.runs.artifacts import STAGES
@@ -59,7 +59,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         found = results.open_sweep(sweep.name)
         measured = results.recalls(found)
         results.keep_tables(found, members=results.member_table(found, measured))
-        results.keep_figure(found, "sweep", figures.points_figure(found, measured))
+        results.keep_figure(found, "sweep", results.points_figure(found, measured))
         return pipeline.report_folder(sweep.name) / "index.html"
 
     monkeypatch.setattr(members, "_run_all", run_all)

@@ -20,7 +20,7 @@ import sweep_stand_in
 from filelock import FileLock
 from toys import toy_settings
 
-from sportskills_lib.apps.sweep import figures, members, results
+from sportskills_lib.apps.sweep import members, results
 from sportskills_lib.apps.sweep.grid import Member, Sweep, grid_points, parse_grid, plan_sweep
 from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import STAGES
@@ -296,7 +296,7 @@ def test_only_seeds_that_both_points_have_are_compared(found: Sweep) -> None:
 
 def test_the_figure_shows_every_point_and_tables_are_kept(found: Sweep) -> None:
     measured = results.recalls(found)
-    figure = figures.points_figure(found, measured)
+    figure = results.points_figure(found, measured)
     assert figure is not None
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["loss=info_nce", "loss=siglip"]
@@ -310,7 +310,7 @@ def test_the_figure_shows_every_point_and_tables_are_kept(found: Sweep) -> None:
     table = pl.read_parquet(found.folder / "members.parquet")
     assert table["seed"].to_list() == [0, 1, 0, 1]
     assert table["low_image:narrations"][0] < 0.75 < table["high_image:narrations"][0]
-    assert figures.points_figure(found, measured.clear()) is None
+    assert results.points_figure(found, measured.clear()) is None
 
 
 def test_the_sweeps_notebook_makes_the_page(
