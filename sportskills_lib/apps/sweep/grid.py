@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from sportskills_lib.config import CONFIGS, setting_name
 from sportskills_lib.formats.files import digest
-from sportskills_lib.runs import notebooks, pipeline
-from sportskills_lib.runs.artifacts import STAGES, notebook_path, run_folder, workspace
+from sportskills_lib.runs import pipeline
+from sportskills_lib.runs.artifacts import STAGES, run_folder, workspace
 from sportskills_lib.runs.pipeline import Settings
 
 RETRIEVAL = "04_retrieval"
@@ -188,10 +188,13 @@ def plan_sweep(
         own: Settings = {stage: {"seed": seed}} if seed is not None else {}
         whole = pipeline.merged(common, point.settings, own)
         run = _run_name(name, point, seed)
+        try:
+            pipeline.stage_configs(preset, whole)
+        except ValueError as error:
+            raise ValueError(f"{point.label}: {error}") from None
         members.append(
             Member(run=run, label=point.label, values=point.values, seed=seed, settings=whole)
         )
-        _check(sweep, members[-1])
     return sweep.model_copy(update={"members": tuple(members)})
 
 
@@ -201,12 +204,3 @@ def _run_name(sweep: str, point: Point, seed: int | None) -> str:
     slug = re.sub(r"[^A-Za-z0-9_.]+", "-", words).strip("-.")[:SLUG_LETTERS]
     name = f"{sweep}.{slug}-{digest(point.settings)[:4]}"
     return name if seed is None else f"{name}.s{seed}"
-
-
-def _check(sweep: Sweep, member: Member) -> None:
-    try:
-        pipeline.stage_configs(sweep.preset, member.settings)
-    except ValueError as error:
-        raise ValueError(f"{member.label}: {error}") from None
-    for stage in sweep.stages:
-        notebooks.check_tag(notebook_path(stage))

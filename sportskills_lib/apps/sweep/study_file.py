@@ -131,15 +131,9 @@ def plan_study(study: StudyList, fixed: Settings) -> list[Sweep]:
 
 
 def plan_lines(study: StudyList, fixed: Settings) -> list[str]:
-    """What would be run and for how long: an estimate; a base that does not exist is named, not
-    made.
+    """What would be run and for how long: an estimate. ValueError names the command that makes a
+    base which does not exist yet.
     """
-    if pipeline.load_settings(study.base) is None:
-        names = ", ".join(each.name for each in study.sweep)
-        return [
-            f"run {study.base} does not exist yet: it is made up to {study.before} first, then "
-            f"{names}; their time is unknown until then"
-        ]
     sweeps = plan_study(study, fixed)
     lines = [line for sweep in sweeps for line in members_module.plan_lines(sweep)]
     return [*lines, members_module.estimate(sweeps)]

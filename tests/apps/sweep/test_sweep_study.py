@@ -119,8 +119,10 @@ def test_a_part_of_the_list_is_chosen_by_name(file: Path) -> None:
 
 
 def test_a_base_that_does_not_exist_is_named_in_the_plan(file: Path) -> None:
-    lines = study_file.plan_lines(study_file.read(file), toy_settings())
-    assert len(lines) == 1 and "run demo does not exist yet" in lines[0]
+    with pytest.raises(
+        ValueError, match="there is no run 'demo': `sportskills reproduce --run demo"
+    ):
+        study_file.plan_lines(study_file.read(file), toy_settings())
 
 
 def test_the_study_runs_copies_and_stands_the_second_time(
