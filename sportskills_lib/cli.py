@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ app.add_typer(fetch_commands.taxonomy_app, name="taxonomy")
 app.add_typer(rate_commands.app, name="rate")
 EXPORT = "Example: sportskills export --run mine --to shards --format webdataset --split train"
 FETCH = "Example: sportskills fetch --sport judo --search --to data/raw/judo"
-for command, epilog in {
+COMMANDS: dict[Callable[..., None], str] = {  # with the end of their help
     export_commands.export: EXPORT,
     advise_commands.advise: advise_commands.EPILOG,
     sweep_commands.sweep: sweep_commands.SWEEP_EPILOG,
@@ -73,7 +74,8 @@ for command, epilog in {
     sweep_commands.plan: sweep_commands.PLAN_EPILOG,
     rate_commands.inspect: rate_commands.INSPECT_EPILOG,
     fetch_commands.fetch: FETCH,
-}.items():
+}
+for command, epilog in COMMANDS.items():
     app.command(epilog=epilog)(command)
 
 # files that stand for a folder
