@@ -26,7 +26,9 @@ def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) 
         for arm in config.arms
         if arm != OTHER_DATA
     }
-    examples = {arm: pl.Series([told[i] for i in rows]) for arm, told in texts.items()}
+    examples: dict[str, pl.Series] = {
+        arm: pl.Series([told[i] for i in rows]) for arm, told in texts.items()
+    }
     return pl.DataFrame({"clip_id": material.clips["clip_id"][rows], **examples})
 
 
