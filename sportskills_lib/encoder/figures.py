@@ -21,7 +21,7 @@ def text_examples(material: ClipData, config: EncoderConfig, *, count: int = 4) 
         if len(rows)
         else rows
     )
-    texts = {
+    texts: dict[str, list[str]] = {
         arm: training_texts(material.clips, material.clips["text"], arm, seed=config.seed)
         for arm in config.arms
         if arm != OTHER_DATA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -125,7 +125,7 @@ def _draw_lines(panel: Axes, curves: pl.DataFrame, column: str, meaning: str) ->
     known = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
     for (arm,), line in known.sort("arm", "step").group_by("arm", maintain_order=True):
         name = str(arm)
-        look = {"color": style.ARM_COLOURS.get(name, style.BLACK), "label": style.plain(name)}
+        look: Any = {"color": style.ARM_COLOURS.get(name, style.BLACK), "label": style.plain(name)}
         dash = "--" if name in style.ARM_HATCHES else "-"
         panel.plot(line["step"], line[column], dash, marker=".", **look)
     panel.set(xlabel="optimiser step", ylabel=meaning)

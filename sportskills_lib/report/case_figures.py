@@ -127,7 +127,7 @@ def _draw_lines(
         gridspec_kw={"width_ratios": widths, "height_ratios": heights},
     )
     for row, line in zip(axes, lines, strict=True):
-        for panel, cell in itertools.zip_longest(row, line, fillvalue=""):
+        for panel, cell in zip(row, [*line, *[""] * (len(row) - len(line))], strict=True):
             if isinstance(cell, str):
                 panel.set_axis_off()
                 text = panel.text(0, 0.98, cell, va="top", transform=panel.transAxes, fontsize=5.8)
@@ -141,7 +141,7 @@ def _draw_picture(panel: Axes, clip: np.ndarray, colour: str, caption: str) -> N
     """Four moments of a clip [T, H, W, 3] as a 2 × 2 picture with a coloured border."""
     four = clip[np.linspace(0, len(clip) - 1, 4).round().astype(int)]
     white = np.pad(four, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=255)  # between moments
-    picture = np.vstack([np.hstack(white[:2]), np.hstack(white[2:])])[:-1, :-1]
+    picture = np.vstack([np.hstack([*white[:2]]), np.hstack([*white[2:]])])[:-1, :-1]
     panel.imshow(picture, interpolation="bilinear")
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set(visible=True, color=colour, linewidth=2.2)

@@ -72,7 +72,8 @@ def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str
     known = recall.split_system(scores.select("system").unique()).sort("encoder", "training")
     own = known.filter(training=training)
     arms = [*own.select("encoder", "training").rows(), *known.select("encoder", "training").rows()]
-    return recall.system_name(*(arms or [("image", training)])[0], "text_to_video", scope)
+    encoder, training = (arms or [("image", training)])[0]
+    return recall.system_name(encoder, training, "text_to_video", scope)
 
 
 def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int = 2) -> pl.DataFrame:

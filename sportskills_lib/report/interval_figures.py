@@ -98,8 +98,8 @@ def _with_levels(
     """
     clips = sizes.select("sport", test_clips="gallery")
     told = rows.join(clips, on="sport", how="left", maintain_order="left")
-    for oracle in ORACLES if oracles is not None else ():
-        known = oracles.filter(
+    for oracle in () if oracles is None else ORACLES:
+        known = oracles.filter(  # type: ignore[union-attr]
             pl.col("value").is_not_null() & pl.col("sport").is_in(rows["sport"].implode()),
             oracle=oracle,
         )
@@ -206,7 +206,7 @@ def _draw_levels(panel: Axes, groups: pl.DataFrame) -> None:
         if column in groups.columns:
             level = groups.filter(pl.col(column).is_not_null())
             x, label = level["x"].to_numpy(), column.replace("_", " ")
-            how = {"colors": colour, "linestyles": dash, "linewidth": 0.9, "clip_on": False}
+            how: Any = {"colors": colour, "linestyles": dash, "linewidth": 0.9, "clip_on": False}
             panel.hlines(level[column], x - 0.46, x + 0.46, label=label, **how)
 
 

@@ -288,12 +288,12 @@ def _small(per_sport: pl.DataFrame, sizes: pl.DataFrame, config: dict) -> list[s
     few = (pl.col("queries") < FEW_QUERIES) | (pl.col("videos") < FEW_VIDEOS)
     thin = sizes.filter(few & ~pl.col("sport").is_in(out))
     sized = pl.format("{} ({} queries, {} videos)", "sport", "queries", "videos")
-    lines = {
+    lines: dict[str, Sequence[str]] = {
         f"Not evaluable at {metrics.HEADLINE_K} (fewer than {config.get('min_gallery')} test "
         "clips), in no figure and no mean": sorted(out),
         f"Fewer than {config.get('gallery_size')} test clips, so only in the figures of whole "
         "galleries, not in those of one size": sorted(fixed - out),
-        "Small samples; a sport's own interval is rough": thin.select(sized).to_series(),
+        "Small samples; a sport's own interval is rough": thin.select(sized).to_series().to_list(),
     }
     return [f"{text}: {', '.join(names)}." for text, names in lines.items() if len(names)]
 

@@ -146,7 +146,9 @@ def compare(
     covered = list(dict.fromkeys(sport for sports in by_group.values() for sport in sports))
     if rest := tuple(sport for sport in tested if sport not in covered):
         by_group[OTHERS if by_group else ALL_SPORTS] = rest
-    single = {sport: (sport,) for sport in (*covered, *rest) if sport in tested}
+    single: dict[str, tuple[str, ...]] = {
+        sport: (sport,) for sport in (*covered, *rest) if sport in tested
+    }
     how: Any = {"draws": draws, "seed": seed}
     return table(scores, by_group, trained, **how), table(scores, single, trained, **how)
 

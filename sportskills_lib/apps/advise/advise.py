@@ -65,14 +65,14 @@ def advise(
     try:
         clips = choose_clips(library, sport, skill, split)
         log(f"reading {plain(path.name)}")
-        usual_s = (clips["end_s"] - clips["start_s"]).median()
+        usual_s: Any = (clips["end_s"] - clips["start_s"]).median()
         learner = read_learner(
             path,
             library.config,
             cache=cache,
             span=asked,
             usual_s=usual_s,
-            workers=min(workers, 1),  # type: ignore[arg-type]
+            workers=min(workers, 1),
         )
         span = learner.span
         how = "as requested" if asked else f"where most of its {clock(learner.duration_s)} moves"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -88,7 +89,7 @@ def read_learner(
     keys = {
         name: cache.key(path, name, span, usual_s, shape, VERSION) for name in ("times", "frames")
     }
-    found = {name: cache.get(key) for name, key in keys.items()}
+    found: dict[str, Any] = {name: cache.get(key) for name, key in keys.items()}
     if found["times"] is None or found["frames"] is None:
         (result,) = map_shards(
             partial(_look, span=span, usual_s=usual_s, config=config),

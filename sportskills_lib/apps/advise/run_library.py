@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import numpy as np
@@ -161,7 +162,7 @@ def choose_clips(
     return rows
 
 
-def source_of(library: AdviceLibrary, video_id: str, start_s: float) -> dict[str, str | None]:
+def source_of(library: AdviceLibrary, video_id: str, start_s: float) -> dict[str, Any]:
     """``title``, ``channel`` and ``link`` of a video as its sidecar names them; the link leads to
     the moment ``start_s``, and is None without a web address.
     """

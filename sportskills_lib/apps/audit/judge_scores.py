@@ -84,8 +84,8 @@ def score(
         judge=judge or f"run {sheet.run}",
         labelled=weighted,
         scores=scores.filter((pl.col("sport") == "all") | (pl.col("n") >= MIN_N)),
-        unlabelled=(labels == "").sum(),
-        unsure=(labels == questions.UNSURE).sum(),
+        unlabelled=int((labels == "").sum()),
+        unsure=int((labels == questions.UNSURE).sum()),
         empty_strata=sorted(set(sheet.frame["stratum"]) - set(labelled["stratum"])),
     )
 

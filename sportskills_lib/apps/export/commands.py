@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,8 +14,9 @@ def export(
     ],
     run: Annotated[str, typer.Option("--run", help="Name of the run.")] = "demo",
     format_: Annotated[
-        str, typer.Option("--format", help="webdataset (tar shards) or hf (a `datasets` folder).")
-    ] = ("webdataset"),
+        Literal["webdataset", "hf"],
+        typer.Option("--format", help="webdataset (tar shards) or hf (a `datasets` folder)."),
+    ] = "webdataset",
     split: Annotated[
         list[str] | None, typer.Option(help="train, val or test; may be repeated. Default: all.")
     ] = None,

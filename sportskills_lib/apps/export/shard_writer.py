@@ -302,7 +302,7 @@ def _finish(run: str, folder: Path, kind: Format, parts: list[Part], *, new_part
         for split, rows in kept.items():
             _write_lines(folder / split / "metadata.jsonl", rows)
     else:
-        shards = [shard | {"sha256": sha256_file(folder / shard["name"])} for shard in shards]
+        shards = [shard | {"sha256": sha256_file(folder / str(shard["name"]))} for shard in shards]
         artifacts.write_json(folder / "shards.json", {"shards": shards, "clips": clips})
     return Exported(clips, dropped, new_parts)
 

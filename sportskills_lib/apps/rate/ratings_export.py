@@ -62,7 +62,7 @@ def status(store: Store) -> list[str]:
     rows, lines = assignments(store), []
     for rater in store.study.raters:
         mine = rows.filter(rater=rater)
-        last = (mine["saved"].max() or "")[:16].replace("T", " ")  # type: ignore[index]
+        last = str(mine["saved"].max() or "")[:16].replace("T", " ")
         line = f"{rater:<20} {mine['grade'].count():>5} of {mine.height:<5} {last}"
         lines.append(line.rstrip())
     given = rows.group_by("item").agg(count=pl.col("grade").count(), planned=pl.len())

@@ -243,7 +243,7 @@ def _connected(path: Path, *, mode: str = "rw") -> Iterator[sqlite3.Connection]:
             yield base
     except sqlite3.OperationalError as error:
         number, what = next(found for word, *found in FAILURES if word in str(error))
-        raise OSError(number, f"not saved, {what.format(file=file, error=error)}") from error
+        raise OSError(number, f"not saved, {str(what).format(file=file, error=error)}") from error
     except sqlite3.IntegrityError as error:
         raise ValueError(f"this pair was not given to this rater ({error})") from None
     except sqlite3.DatabaseError as error:

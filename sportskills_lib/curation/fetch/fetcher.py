@@ -256,10 +256,9 @@ def _check_length(duration_s: float | None, live: bool, settings: FetchSettings)
 
 def _checked_id(info: dict[str, Any], record: Record, owners: dict[str, str]) -> str:
     """The video's id, safe as a file name, after what the metadata says is in the record."""
-    name = info.get("id")
-    fits = isinstance(name, str) and len(name) <= LONGEST_ID
-    if not fits or not re.fullmatch(tables.ID_PATTERN, name):
-        raise Refused("bad_id", f"{str(name)[:80]!r} is not safe as a file name")
+    name = info["id"] if isinstance(info.get("id"), str) else ""
+    if len(name) > LONGEST_ID or not re.fullmatch(tables.ID_PATTERN, name):
+        raise Refused("bad_id", f"{str(info.get('id'))[:80]!r} is not safe as a file name")
     channel = text(info.get("channel_id")) or text(info.get("uploader_id"))
     record |= {"video_id": name, "title": text(info.get("title")), "channel": channel}
     record["duration_s"] = seconds(info.get("duration")) or None
