@@ -143,7 +143,9 @@ def _rows(path: Path) -> Iterator[tuple[str, ...]]:
                 yield f"{path.name}:{number}", *((row[name] or "").strip() for name in LISTED)
 
 
-def _listed_clip(row: list[str], files: dict[str, Path]) -> LabelledClip | tuple[str, str, str]:
+def _listed_clip(
+    row: tuple[str, ...], files: dict[str, Path]
+) -> LabelledClip | tuple[str, str, str]:
     """The clip that a row names, or what is left out, the reason and the detail."""
     place, label, name, first, last, split = row
     try:

@@ -119,7 +119,7 @@ class BatchSampler:
 _KEPT: dict[str, tuple[object, np.ndarray]] = {}  # the last vectors of each kind, and of what
 
 
-def _kept(kind: str, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+def _cached(kind: str, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
     if kind not in _KEPT or _KEPT[kind][0] != key:
         _KEPT[kind] = key, make()
     return _KEPT[kind][1]
@@ -129,7 +129,7 @@ def _text_vectors(
     start: Callable[[], models.Tower], config: EncoderConfig, texts: list[str]
 ) -> np.ndarray:
     key = (config.model, config.pretrained, tuple(texts))
-    return _kept("texts", key, lambda: start().encode_texts(texts))
+    return _cached("texts", key, lambda: start().encode_texts(texts))
 
 
 def _likeness(
@@ -151,7 +151,7 @@ def _likeness(
             parts.append(tower.encode_frames(frames[rows[first : first + 64]]))
         return np.concatenate(parts)
 
-    seen = _kept("clips", (config.model, config.pretrained, tuple(train["clip_id"])), look)
+    seen = _cached("clips", (config.model, config.pretrained, tuple(train["clip_id"])), look)
     said = _text_vectors(start, config, train["text"].fill_null("").to_list())
     return ClipSimilarity(seen, said, config.text_ceiling, config.hard_negatives)
 

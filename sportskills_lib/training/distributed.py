@@ -11,12 +11,14 @@ batch, b rows of one process, D embedding.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+BUCKET_BYTES = 25 * 2**20  # DistributedDataParallel's default: few calls, little extra memory
 
 
 class ProcessGroup:
@@ -85,7 +87,7 @@ class ProcessGroup:
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes.
+        """Replace every gradient by its mean over the processes, a bucket of gradients at a time.
 
         Every process must have gradients for the same parameters.
         """
@@ -93,10 +95,14 @@ class ProcessGroup:
             return
         import torch
 
-        for weight in parameters:
-            if weight.grad is not None:
-                torch.distributed.all_reduce(weight.grad)
-                weight.grad /= self.size
+        gradients = [weight.grad for weight in parameters if weight.grad is not None]
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            torch.distributed.all_reduce(flat)
+            flat /= self.size
+            parts = flat.split([gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def total(self, value: float) -> float:
         """The sum of every process's ``value``."""
@@ -149,3 +155,17 @@ def check_trackers(names: list[str]) -> None:
 def _shares(count: int, size: int) -> list[slice]:
     bounds = [round(count * i / size) for i in range(size + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def _buckets(gradients: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """The gradients in order, in runs of one type of at most BUCKET_BYTES (or one gradient)."""
+    bucket: list[torch.Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.nbytes > BUCKET_BYTES):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.nbytes
+    if bucket:
+        yield bucket

@@ -63,7 +63,7 @@ class Funnel:
 
     def paged(self, place: FunnelPosition, by: int) -> FunnelPosition:
         """Another page of examples, or of a video's sentences; the ends hold."""
-        rows, size = self._listed(place)
+        rows, size = self._examples(place)
         last = max(0, rows.height - 1) // size
         return replace(place, page=max(0, min(place.page + by, last)))
 
@@ -87,7 +87,7 @@ class Funnel:
                 return name
         return owner.rsplit("@", 1)[0] if item_id in self.losses["item_id"] else item_id
 
-    def _listed(self, place: FunnelPosition) -> tuple[pl.DataFrame, int]:
+    def _examples(self, place: FunnelPosition) -> tuple[pl.DataFrame, int]:
         """All sentences of the place's video, or all losses of its reason; how many a page has."""
         if place.video:
             said = self.sentences.filter(pl.col("video_id") == place.video)
@@ -97,7 +97,7 @@ class Funnel:
 
     def shown_rows(self, place: FunnelPosition) -> pl.DataFrame:
         """The sentences or losses of the page."""
-        rows, size = self._listed(place)
+        rows, size = self._examples(place)
         return rows.slice(place.page * size, size)
 
     def cases(self, video: str = "") -> list[FunnelPosition]:
@@ -141,14 +141,14 @@ class Funnel:
         """The place as a fragment; ``strips``: film strips (WebP) by item, as far as there are
         any.
         """
-        shown = self._shown(place, strips)
+        shown = self._example_page(place, strips)
         if not place.video:
             shown = HTML.columns(self._overview(place), shown)
         return str(HTML.view(shown))
 
     def page(self, places: list[FunnelPosition], strips: Mapping[str, bytes]) -> str:
         """Overview, then examples or paths below each other, with their style."""
-        parts = [self._shown(place, strips) for place in places]
+        parts = [self._example_page(place, strips) for place in places]
         return f"{style_tag()}{HTML.view(self._overview(), *parts)}"
 
     def _overview(self, place: FunnelPosition | None = None) -> Html:
@@ -157,11 +157,11 @@ class Funnel:
         """
         return HTML.overview(self.steps, self.reasons.rows(), place and place.reason)
 
-    def _shown(self, place: FunnelPosition, strips: Mapping[str, bytes]) -> Html:
+    def _example_page(self, place: FunnelPosition, strips: Mapping[str, bytes]) -> Html:
         """Examples of a reason; or why clips of a video are here or not: its way through 01 and 02,
         sentence by sentence.
         """
-        (every, size), shown = self._listed(place), self.shown_rows(place).to_dicts()
+        (every, size), shown = self._examples(place), self.shown_rows(place).to_dicts()
         first = place.page * size
         if not place.video:
             reason = self.reasons.slice(place.reason, 1).to_dicts()

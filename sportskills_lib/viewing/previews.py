@@ -86,7 +86,7 @@ def make_previews(
     if len({span.name for span in spans}) < len(spans):
         raise ValueError(f"two of {len(spans)} spans have one name: names must differ")
     how: dict[str, Any] = {"cache": cache, "film_px": side_px if films else None}
-    done = {span.name: found for span in spans if (found := _kept(span, **how))}
+    done = {span.name: found for span in spans if (found := _from_cache(span, **how))}
     todo = [span for span in spans if span.name not in done]
     results = map_shards(
         partial(_make, **how),
@@ -208,7 +208,7 @@ def _keys(span: Span, cache: ContentStore, film_px: int | None) -> dict[str, str
     return {kind: cache.key(span.path, kind, own, place) for kind, own in facts.items()}
 
 
-def _kept(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Preview | None:
+def _from_cache(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Preview | None:
     """The preview, if the cache has all of it."""
     if cache is None or not span.path.is_file():
         return None

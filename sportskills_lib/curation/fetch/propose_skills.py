@@ -91,7 +91,7 @@ def propose(path: Path, sports: Sequence[Sport], client: ChatClient, *, count: i
                 longer = text
                 added.append((sport.name, name))
     if added:
-        _kept(path).write_text(f"{_made_from(before)}\n{longer}", encoding="utf-8")
+        _proposal_file(path).write_text(f"{_made_from(before)}\n{longer}", encoding="utf-8")
     return Proposal(_difference(before, longer, path.name), tuple(added), tuple(refused))
 
 
@@ -117,7 +117,7 @@ def accept(path: Path) -> str:
     """Write the kept proposal into the taxonomy and return the diff. ValueError when there is none,
     or an old one.
     """
-    kept = _kept(path)
+    kept = _proposal_file(path)
     if not kept.is_file():
         raise ValueError(
             f"there is no proposal beside {path.name}: make one with `sportskills taxonomy "
@@ -133,7 +133,7 @@ def accept(path: Path) -> str:
     return _difference(before, text, path.name)
 
 
-def _kept(path: Path) -> Path:
+def _proposal_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.proposed")
 
 

@@ -89,9 +89,13 @@ class _Prefilter:
     def __init__(self, queries_QD: np.ndarray, k: int) -> None:
         import torch
 
-        self.device, self.k = "cuda" if torch.cuda.is_available() else "cpu", k
+        self.device, self.k, self.multiply = (
+            "cuda" if torch.cuda.is_available() else "cpu",
+            k,
+            torch.mm,
+        )
         self.queries_QD = torch.tensor(queries_QD, device=self.device).float()
-        self.query_lengths = np.linalg.norm(queries_QD, axis=1)
+        self.query_lengths, self.memory = np.linalg.norm(queries_QD, axis=1), torch.empty(0)
         # products may be set to take factors rounded to 8 bits (bfloat16, TF32)
         exact = torch.get_float32_matmul_precision() == "highest"
         self.rounding = 1.1 * (queries_QD.shape[1] + 4) * (2.0**-24 if exact else 2.0**-8)
@@ -110,15 +114,23 @@ class _Prefilter:
         lengths_C = self.query_lengths[chunk]
         if not (lengths_C.max() < LARGEST and self.longest < LARGEST):  # so that NaN is none, too
             return None
-        single_CB = self.queries_QD[chunk] @ self.part_DB
+        chunk_CD = self.queries_QD[chunk]
+        size = len(chunk_CD) * self.part_DB.shape[1]
+        if len(self.memory) < size:  # kept: asking anew for each tile costs a sixth of the time
+            self.memory = chunk_CD.new_empty(size)
+        single_CB = self.memory[:size].view(len(chunk_CD), -1)
+        self.multiply(chunk_CD, self.part_DB, out=single_CB)
         off_C = self.rounding * lengths_C * self.longest + 1e-9
         if least_C[0] == -np.inf:
             least_C = single_CB.topk(self.k).values[:, -1].cpu().numpy() - off_C
         floor_C = np.nextafter((least_C - off_C).astype(np.float32), np.float32(-np.inf))
-        reaching_CB = single_CB >= single_CB.new_tensor(floor_C)[:, None]
-        place_P, column_P = reaching_CB.nonzero(as_tuple=True)
-        dense = len(place_P) > DENSE_SHARE * single_CB.numel() + DENSE_PAIRS
-        return None if dense else (place_P.cpu().numpy(), column_P.cpu().numpy())
+        if self.device == "cpu":  # numpy compares and finds faster there
+            places = np.flatnonzero(single_CB.numpy() >= floor_C[:, None])
+        else:
+            reaching_CB = single_CB >= single_CB.new_tensor(floor_C)[:, None]
+            places = reaching_CB.flatten().nonzero()[:, 0].cpu().numpy()
+        dense = len(places) > DENSE_SHARE * size + DENSE_PAIRS
+        return None if dense else np.divmod(places, self.part_DB.shape[1])
 
 
 def _merge(
