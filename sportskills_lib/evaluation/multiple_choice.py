@@ -9,17 +9,13 @@ with it; ties are decided by lot. Legend: I items, J groups of wrong answers.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sportskills_lib.learner_data import exact
-
 Floats = NDArray[np.float64]
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(
-    8
-)  # exact up to degree 15: for up to 15 wrong answers
+# exact up to degree 15: for up to 15 wrong answers
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 def one_of_each(below_IJ: ArrayLike, level_IJ: ArrayLike) -> Floats:
@@ -56,42 +52,3 @@ def some_of_all(
         found += np.array(ways, dtype=np.float64) / (1 + ties)
     all_ways = np.array([math.comb(int(size), wrong) for size in n], dtype=np.float64)
     return np.divide(found, all_ways, out=np.full(found.shape, np.nan), where=all_ways > 0)
-
-
-def chosen_right(similarities_IA: ArrayLike, answers_I: ArrayLike) -> Floats:
-    """Whether the answer scores highest among the alternatives, [I]; ties by lot: 1 / (number that
-    share the top).
-    """
-    scores, answers = (
-        np.asarray(similarities_IA, dtype=np.float64),
-        np.asarray(answers_I, dtype=np.int64),
-    )
-    if np.isnan(scores).any():
-        raise ValueError("a similarity is NaN: a model that diverged cannot choose")
-    own, top = scores[np.arange(len(scores)), answers], scores.max(axis=1)
-    return np.where(own == top, 1.0 / (scores == top[:, None]).sum(axis=1), 0.0)
-
-
-def read_exact(
-    path: str | Path, *, split: str | None = None, takes: Path | None = None
-) -> list[exact.ExActItem]:
-    """The items of ExAct's metadata.jsonl, all or those of a ``split``; ValueError names the first
-    that is no question.
-
-    To score: embed each clip and its options, and give the similarities to :func:`chosen_right`;
-    group by
-    ``take_name`` for intervals. The splits are those of the learners in 04: Ego-Exo4D's own where
-    takes.json and splits.json lie in ``takes`` or beside the file, else by participant.
-    """
-    path = Path(path)
-    items, drops = exact.read_items(path)
-    for item in items:
-        if len(item.negatives) != exact.WRONG:
-            detail = f"line {item.line}: {len(item.negatives)} negative_comments, not {exact.WRONG}"
-            drops.append(("learner", item.item_id, "no_choice", detail))
-    if drops:
-        raise ValueError(f"{path}, {drops[0][3]}: give ExAct's metadata.jsonl as it was published")
-    if split is None:
-        return items
-    splits = exact.item_splits(items, path, takes)
-    return [item for item in items if splits.get(item.item_id, ("", ""))[1] == split]

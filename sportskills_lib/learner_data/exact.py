@@ -1,18 +1,15 @@
-"""ExAct: which of five expert comments belongs to this clip? Its questions, its clips as learners,
-and the split in which each stands.
+"""ExAct: clips with an expert's comment, as learners, and the split in which each stands.
 
 ``metadata.jsonl`` holds a JSON object a line, the clips lie beside it. They are cut from
-Ego-Exo4D's takes, so that a model trained on a take must not be asked about a clip of it: 04 (clips
-as learners) and 05 (the choice of five) ask :func:`item_splits`, which follows Ego-Exo4D's own
-splits where takes.json and splits.json lie beside metadata.jsonl, in the folder above it, or in the
-folder that ``takes`` names.
+Ego-Exo4D's takes, so that a model trained on a take must not be tested on a clip of it:
+:func:`item_splits` follows Ego-Exo4D's own splits where takes.json and splits.json lie beside
+metadata.jsonl, in the folder above it, or in the folder that ``takes`` names.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,12 +36,11 @@ from sportskills_lib.learner_data.takes import list_takes, read_splits, sport_an
 from sportskills_lib.tables import DroppedRow
 
 FIELDS = ("file_name", "id", "domain", "is_ge", "groundTruth")
-WRONG = 4  # other comments of a question
 
 
 @dataclass(frozen=True)
 class ExActItem:
-    """One question of ExAct, and the learner's clip that it is about."""
+    """A learner's clip of ExAct and what an expert says of it."""
 
     item_id: str
     file_name: str
@@ -52,28 +48,14 @@ class ExActItem:
     take_name: str
     good: bool  # a comment on good execution, else a tip for improvement
     comment: str  # the right one
-    negatives: tuple[str, ...] = ()
     video_time: float | None = None  # the moment in the take, in seconds
     task_name: str | None = None
     line: int = 0
-
-    @property
-    def answer(self) -> int:
-        """Place of the right comment among the options; it follows from the id, so that every run
-        has the same.
-        """
-        return zlib.crc32(self.item_id.encode()) % (len(self.negatives) + 1)
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The five comments, the right one at ``answer``."""
-        return (*self.negatives[: self.answer], self.comment, *self.negatives[self.answer :])
 
 
 def read_items(path: Path) -> tuple[list[ExActItem], list[DroppedRow]]:
     """Every usable line of metadata.jsonl in its order, and a dropped row for each of the others.
 
-    A question without four other comments is no question, but still a learner: it is kept.
     ValueError when no line is an object with ExAct's fields, since it is another file then.
     """
     listed: dict[str, list[ExActItem]] = {}
@@ -107,7 +89,7 @@ def read_items(path: Path) -> tuple[list[ExActItem], list[DroppedRow]]:
 
 
 def _item(row: dict[str, Any], line: int) -> ExActItem:
-    """UnusableRow with the reason where the line gives no question."""
+    """UnusableRow with the reason where the line gives no item."""
     if missing := [field for field in FIELDS if field not in row]:
         raise UnusableRow("missing_field", f"no {', '.join(missing)}")
     untrusted_json.require_distinct_keys(row)
@@ -117,8 +99,6 @@ def _item(row: dict[str, Any], line: int) -> ExActItem:
         raise UnusableRow("bad_time", f"video_time {at_s:g} is before the take's start")
     item_id = untrusted_json.identity(row["id"])
     item_id = require(item_id, "bad_id", f"id {show(row['id'])} is not a usable id")
-    others = row.get("negative_comments")
-    texts = map(text, others if isinstance(others, list) else ())
     return ExActItem(
         item_id=item_id,
         file_name=row["file_name"] if isinstance(row["file_name"], str) else "",
@@ -130,7 +110,6 @@ def _item(row: dict[str, Any], line: int) -> ExActItem:
             f"is_ge {show(row['is_ge'])} is neither true nor false",
         ),
         comment=require(text(row["groundTruth"]), "empty_comment", "groundTruth has no text"),
-        negatives=tuple(other for other in texts if other),
         video_time=at_s,
         task_name=text(row.get("task_name")),
         line=line,

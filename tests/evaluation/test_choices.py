@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -47,65 +46,3 @@ def test_more_groups_than_the_closed_form_bears_are_refused():
     assert multiple_choice.one_of_each(np.zeros((1, 15)), np.ones((1, 15)))[0] == pytest.approx(
         1 / 16
     )
-
-
-def test_the_highest_wins_and_ties_share():
-    scores = [[0.1, 0.9, 0.2], [0.5, 0.5, 0.1], [0.3, 0.2, 0.4]]
-    np.testing.assert_allclose(multiple_choice.chosen_right(scores, [1, 0, 0]), [1.0, 0.5, 0.0])
-    with pytest.raises(ValueError, match="NaN"):
-        multiple_choice.chosen_right([[float("nan"), 1.0]], [0])
-
-
-def exact_row(number: int, **changed) -> dict:
-    row = {
-        "file_name": f"videos/{number}.mp4",
-        "id": number,
-        "domain": "Soccer",
-        "is_ge": number % 2 == 0,
-        "groundTruth": f"right {number}",
-        "negative_comments": [f"wrong {number}-{i}" for i in range(4)],
-        "take_name": f"take {number // 3}",
-        "video_time": 3.2,
-        "task_name": "Dribbling",
-    }
-    return row | changed
-
-
-def test_items_of_exact_are_read_and_scored(tmp_path):
-    path = tmp_path / "metadata.jsonl"
-    path.write_text("".join(json.dumps(exact_row(number)) + "\n" for number in range(60)) + "\n")
-    items = multiple_choice.read_exact(path)
-    assert len(items) == 60
-    assert all(item.options[item.answer] == f"right {item.item_id}" for item in items)
-    assert {item.answer for item in items} == set(range(5))  # no place gives the answer away
-    assert (items[2].good, items[3].good, items[3].domain, items[3].take_name) == (
-        True,
-        False,
-        "Soccer",
-        "take 1",
-    )
-    similar = np.array(
-        [[float(text.startswith("right")) for text in item.options] for item in items]
-    )
-    assert multiple_choice.chosen_right(similar, [item.answer for item in items]).mean() == 1.0
-    assert multiple_choice.chosen_right(
-        np.zeros((60, 5)), [item.answer for item in items]
-    ).mean() == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"negative_comments": ["a"]}, "1 negative_comments, not 4"),
-        ({"groundTruth": None}, "groundTruth has no text"),
-        (None, "no groundTruth"),
-    ],
-)
-def test_a_line_that_is_not_exacts_is_named(tmp_path, changed, told):
-    row = exact_row(0, **(changed or {}))
-    if changed is None:
-        del row["groundTruth"]
-    path = tmp_path / "metadata.jsonl"
-    path.write_text(json.dumps(exact_row(1)) + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(ValueError, match=rf"line 2: {told}"):
-        multiple_choice.read_exact(path)

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from learner_files import copy_video, question, reasons, remark, take, write_egoexo, write_exact
 
-from sportskills_lib.evaluation import multiple_choice
 from sportskills_lib.learner_data import exact, read_learner_frames, read_learners
 
 
@@ -86,10 +85,6 @@ def test_the_official_splits_are_followed_where_they_are_there(tmp_path, six_sec
     assert found == {rows[0]["id"]: "train", rows[1]["id"]: "val", rows[2]["id"]: "test"}
     assert learners["participant"].sort().to_list() == ["0", "1", "2"]
     assert dropped.select("item_id", "reason").rows() == [(rows[3]["id"], "no_split")]
-    asked = multiple_choice.read_exact(
-        source, split="test", takes=folder if where == "named" else None
-    )
-    assert [item.item_id for item in asked] == [rows[2]["id"]]
 
 
 def test_a_participant_whom_the_official_splits_tear_apart_stays_held_out(tmp_path, six_seconds):
@@ -100,18 +95,6 @@ def test_a_participant_whom_the_official_splits_tear_apart_stays_held_out(tmp_pa
     assert learners["split"].to_list() == ["test"] and reasons(dropped) == {
         "participant_in_two_splits": 1
     }
-
-
-def test_learners_and_questions_have_the_same_split(tmp_path, six_seconds):
-    source = write_exact(tmp_path, [question(number) for number in range(12)], six_seconds)
-    learners, _ = read_learners(source, span_s=3.0)
-    for split in ("train", "val", "test"):
-        asked = {item.item_id for item in multiple_choice.read_exact(source, split=split)}
-        assert (
-            asked
-            == set(learners.filter(pl.col("split").cast(pl.String) == split)["take_id"])
-            != set()
-        )
 
 
 def test_clips_and_takes_of_one_person_agree_with_the_other_reader(tmp_path, six_seconds):
