@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sportskills_lib.runs.artifacts import workspace
 
 FULL_DISK_WORDS = ("No space left on device", "os error 28", "Errno 28", "Disk quota exceeded")
@@ -76,6 +78,19 @@ def one_line(text: str) -> str:
     if len(line) > LONGEST_LINE and causes:
         line = f"{text.strip().splitlines()[0]} … {causes[-1]}"
     return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " …"
+
+
+@contextmanager
+def only_process(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold the file ``lock`` until the block ends; RunLocked with the message ``otherwise`` while
+    another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0, thread_local=False):
+            yield
+    except Timeout:
+        raise RunLocked(otherwise) from None
 
 
 @contextmanager

@@ -13,13 +13,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, stage_config
@@ -137,16 +136,12 @@ def planned_seconds(run: str, stage: str, preset: str) -> float | None:
     return PLANNED_S.get(preset, {}).get(stage)
 
 
-def _lock_run(run: str) -> AcquireReturnProxy:
+def _lock_run(run: str) -> AbstractContextManager[None]:
     """Become the run's only runner, until the block ends; RunLocked while another works."""
-    folder = run_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return FileLock(folder / ".runner.lock", thread_local=False).acquire(timeout=0)
-    except Timeout:
-        raise errors.RunLocked(
-            f"another process is running {run!r}: wait for it, or stop it, or use another --run"
-        ) from None
+    return errors.only_process(
+        run_folder(run) / ".runner.lock",
+        f"another process is running {run!r}: wait for it, or stop it, or use another --run",
+    )
 
 
 # ---------------------------------------------------------------------------------------- reproduce

@@ -13,22 +13,20 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
 from sportskills_lib.runs import artifacts, notebooks, pipeline, process_guard
 from sportskills_lib.runs.errors import (
     DiskFull,
     RunError,
-    RunLocked,
     failures_named,
     full_disk_named,
+    only_process,
     short_path,
 )
 from sportskills_lib.runs.pipeline import Say
@@ -122,7 +120,8 @@ def run(sweep: Sweep, *, jobs: int = 1, say: Say = print) -> Path:
     this sweep is being run by another process; DiskFull at once.
     """
     began = time.monotonic()
-    with _only_sweeper(sweep), full_disk_named(sweep.folder):
+    locked = f"sweep {sweep.name!r} is being run by another process: wait for it, or stop it"
+    with only_process(sweep.folder / ".lock", locked), full_disk_named(sweep.folder):
         prepare(sweep)
         pending = [member for member in sweep.members if not is_complete(sweep, member)]
         known: dict[str, dict[str, Any]] = {}
@@ -167,18 +166,6 @@ def _place(sweep: Sweep, member: Member) -> str:
     number, count = sweep.members.index(member) + 1, len(sweep.members)
     seed = "" if member.seed is None else f" seed {member.seed}"
     return f"  [{number:>{len(str(count))}}/{count}] {member.label}{seed}: "
-
-
-@contextmanager
-def _only_sweeper(sweep: Sweep) -> Iterator[None]:
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(sweep.folder / ".lock", timeout=0, thread_local=False):
-            yield
-    except Timeout:
-        raise RunLocked(
-            f"sweep {sweep.name!r} is being run by another process: wait for it, or stop it"
-        ) from None
 
 
 # ---------------------------------------------------------------------------------------- processes
