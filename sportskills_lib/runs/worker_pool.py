@@ -26,7 +26,6 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -112,11 +111,8 @@ def map_shards(
             return on_crash(items[index]), timeout_s
         return items[index], timeout_s * (RETRY_TIME_FACTOR if lost == "timeout" else 1)
 
-    if workers == 0:
-        stream = _in_process(function, items, names, todo, progress)
-    else:
-        make_worker, size = partial(_Worker, function, prepare), min(workers, len(todo))
-        stream = _in_pool(make_worker, size, attempt, names, todo, progress)
+    run, size = _in_pool if workers else _in_process, min(workers, len(todo))
+    stream = run(function, prepare, size, attempt, names, todo, progress)
     lost = list[Result]()
     try:
         for part, folder, ready in zip(bounds, folders, done, strict=True):
@@ -212,7 +208,8 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _in_pool(
-    make_worker: Callable[[], _Worker],
+    function: Callable[[Any], Value],
+    prepare: Callable[[], object] | None,
     workers: int,
     attempt: Callable[[int, str | None], tuple[Any, float]],
     names: list[str],
@@ -231,7 +228,7 @@ def _in_pool(
                 while len(pool) < min(
                     workers, len(waiting) + sum(w.index is not None for w in pool)
                 ):
-                    pool.append(make_worker())
+                    pool.append(_Worker(function, prepare))
                 for worker in pool:
                     if worker.ready and worker.index is None and waiting and waiting[-1] <= limit:
                         index = waiting.pop()
@@ -295,13 +292,15 @@ def _collect(pool: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
 
 def _in_process(
     function: Callable[[Any], Value],
-    items: Sequence[Any],
+    prepare: Callable[[], object] | None,
+    workers: int,
+    attempt: Callable[[int, str | None], tuple[Any, float]],
     names: list[str],
     todo: list[int],
     progress: ItemProgress,
 ) -> Generator[Result, None, None]:
     for index in todo:
-        value = function(items[index])
+        value = function(attempt(index, None)[0])
         progress.update()
         yield Result(index, names[index], value=value)
 

@@ -1,7 +1,7 @@
 """docs/tables.md from tables.py: every table that stages share, with its columns, rules and the
 comments beside them.
 
-``python -m sportskills_lib.apps.table_docs > docs/tables.md`` writes it again; a test says when
+``python docs/make_tables.py > docs/tables.md`` writes it again; a test says when
 that is due.
 """
 
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+from pathlib import Path
 
 import dataframely as dy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sportskills_lib import tables
 
@@ -30,7 +34,7 @@ FILES = {
 HEAD = """# The tables
 
 Every table that stages share, as `sportskills_lib/tables.py` has it: this page is made from it by
-`python -m sportskills_lib.apps.table_docs`, and a test compares the two. Tables are Parquet below `data/runs/<run>/`,
+`python docs/make_tables.py`, and a test compares the two. Tables are Parquet below `data/runs/<run>/`,
 checked when they are written and when they are opened. Times are seconds from the start of the video. An id holds
 letters, digits and `_ . : -`, with no slash and no leading dot, so that it is safe as a file name.
 
