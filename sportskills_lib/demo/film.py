@@ -72,8 +72,12 @@ def write_video(
         stream.width = stream.height = config.size_px
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         stream.codec_context.time_base = Fraction(1, config.fps)
-        quality = {"preset": PRESET, "crf": str(crf), "g": str(config.fps * 5), "threads": "1"}
-        stream.options = dict[str, object](quality)
+        stream.options = {
+            "preset": PRESET,
+            "crf": str(crf),
+            "g": str(config.fps * 5),
+            "threads": "1",
+        }
         for image in chain.from_iterable(shots):
             planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")

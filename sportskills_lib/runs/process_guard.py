@@ -74,21 +74,15 @@ def start_watchdog(parent: int) -> None:
         os._exit(0)
     for number in (signal.SIGINT, signal.SIGHUP):  # an interrupted cell is the kernel's affair
         signal.signal(number, signal.SIG_IGN)
-    _close_files()
+    # A reader that waits for the end of our output must not wait for the watchdog, nor a lock.
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    os.closerange(3, 1024)
     with suppress(psutil.NoSuchProcess):
         while all(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in watched):
             time.sleep(POLL_S)
     os.killpg(watched[1].pid, signal.SIGKILL)
-
-
-def _close_files() -> None:
-    """Let go of pipes and locks: a reader that waits for the end of our output must not wait for
-    the watchdog.
-    """
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(null, number)
-    os.closerange(3, 1024)
 
 
 def main() -> None:
