@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sportskills_lib.curation.captions.words import CaptionWord
+from sportskills_lib.curation.captions.cues import CaptionWord
 from sportskills_lib.language.coaching_words import words as word_set
 
 PAUSE_S = 0.3  # ends an unpunctuated sentence

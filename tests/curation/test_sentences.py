@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sportskills_lib.curation.captions.words import CaptionWord
+from sportskills_lib.curation.captions.cues import CaptionWord
 from sportskills_lib.curation.sentences import LONGEST_WORDS, build_sentences
 
 

@@ -2,5 +2,5 @@
 
 ``caption_reader`` chooses a video's file and reads it; its table ``READERS`` names the reader of
 each format. ``timed_blocks``, ``json_captions`` and ``transcripts`` hold those readers (text in,
-cues out), ``cues`` what they share, and ``words`` turns cues into words.
+cues out); ``cues`` holds what they share, and turns cues into words.
 """

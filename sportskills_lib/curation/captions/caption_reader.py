@@ -20,11 +20,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed, Row, decode
+from sportskills_lib.curation.captions.cues import (
+    UNTIL_NEXT,
+    CaptionWord,
+    Cue,
+    Parsed,
+    Row,
+    decode,
+    held_s,
+    is_rolling,
+    plain,
+    to_words,
+)
 from sportskills_lib.curation.captions.json_captions import parse_json
 from sportskills_lib.curation.captions.timed_blocks import SBV_LINE, parse_arrows, parse_sbv
 from sportskills_lib.curation.captions.transcripts import parse_transcript
-from sportskills_lib.curation.captions.words import CaptionWord, held_s, is_rolling, plain, to_words
 
 READERS: dict[str, Callable[[str], Parsed]] = {  # of a video's files, the first is preferred
     ".vtt": parse_arrows,

@@ -45,9 +45,9 @@ def parse_transcript(text: str) -> Parsed:
     lines = text.split("\n")
     shape = _BRACKETED if any(_BRACKETED.match(line) for line in lines) else _BARE
     stamped = _stamped(parsed, lines, shape)
-    hundredths = _colon_means_point(stamped, parsed.duration_s)
-    if hundredths:
-        bad = next(item for item in stamped if _seconds(item.start) is None)
+    bad = next((item for item in stamped if _seconds(item.start) is None), None)
+    hundredths = bad is not None and _rise_as_hundredths(stamped, parsed.duration_s)
+    if bad and hundredths:
         detail = (
             f"[{bad.start}] is no minute and second: all such stamps are read as seconds "
             "and hundredths"
@@ -101,12 +101,8 @@ def _seconds(stamp: str, *, hundredths: bool = False) -> float | None:
     return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
 
 
-def _colon_means_point(stamped: list[_Stamped], duration_s: float) -> bool:
-    """Some stamps are no minutes and seconds, and read as seconds and hundredths all of them rise,
-    inside the video.
-    """
-    if not any(_seconds(item.start) is None for item in stamped):
-        return False
+def _rise_as_hundredths(stamped: list[_Stamped], duration_s: float) -> bool:
+    """Whether all stamps, read as seconds and hundredths, rise inside the video."""
     starts = [_seconds(item.start, hundredths=True) for item in stamped]
     sound = [start for start in starts if start is not None]
     rising = all(a <= b for a, b in pairwise(sound))
