@@ -58,6 +58,7 @@ RULES: list[tuple[str, str, str]] = [
         "leave",
         "the module is looked up; the page of tables is compared below",
     ),
+    (r"python docs/\S+.*", "leave", "writes a page that a test compares; the file is looked up"),
     (r"python benchmarks/\S+.*", "leave", "a measurement of minutes; the file is looked up"),
     (r"mamba env create .*", "leave", "installs packages; the file is looked up"),
     (r"sportskills (status|probe|doctor|taxonomy|export|advise|report)\b.*", "run", ""),
