@@ -89,7 +89,7 @@ def advise(
             server=Server(*served) if served else None,
         )  # fmt: skip
         count = f"{among} in run {library.run}, ranked by {ranked.how}."
-        notes = [count, note, _probability_note(library, ranked)]
+        notes = [count, note, _probability_note(ranked)]
     except NothingFits as nothing:
         why = str(nothing)
     log(f"cutting {min(top, len(ranked.rows)) + 1 if ranked else 1} previews")
@@ -128,21 +128,16 @@ def _check_fit(
     )
 
 
-def _probability_note(library: AdviceLibrary, ranked: RankedClips) -> str:
+def _probability_note(ranked: RankedClips) -> str:
     if ranked.probability is not None:
         return (
             "How likely a clip is to help is the score of the ranking, or of the relevance model "
             "where that has a part in it, calibrated on 04's validation learners, whose labels "
             "are weak: compare within this page."
         )
-    if library.retrieval is None:
-        return (
-            "No probability: this run has no relevance model (04 needs learners), so the encoder "
-            "alone decided."
-        )
     return (
-        "No probability: what ranked these clips is not calibrated; 04 has too few validation "
-        "learners, or ranks with another encoder."
+        "No probability: what ranked these clips is not calibrated; this run's 04 had no learners, "
+        "or too few for validation, or ranks with another encoder."
     )
 
 

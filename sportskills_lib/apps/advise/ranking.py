@@ -58,12 +58,14 @@ def embed(
     per clip.
     """
 
-    def encode() -> np.ndarray:
-        log(f"embedding with the {library.encoder} encoder of run {library.run}")
-        return models.load_tower(library.tower).encode_frames(learner.frames[None])[0]
-
     facts = ("advice-2", *learner.span, "vector", library.encoder, library.digests[:2])
-    return cached(cache, learner.path, facts, encode)
+    log(f"embedding with the {library.encoder} encoder of run {library.run}")
+    return cached(
+        cache,
+        learner.path,
+        facts,
+        lambda: models.load_tower(library.tower).encode_frames(learner.frames[None])[0],
+    )
 
 
 def rank(
@@ -89,16 +91,16 @@ def rank(
         blend, _ = vectors.blend(pl.DataFrame({"learner_id": LEARNER, "clip_id": ids}), UNCHOSEN)
     first = vectors.first_stage(blend)
     if choices is None or not choices.relevance_weight:
-        stages, scored, calibration = TwoStage(first, None, 0.0), FIRST, library.encoder_calibration
+        stages, scored = TwoStage(first, None, 0.0), FIRST
     else:
         score = partial(_score_shortlist, library, learner, cache, log, server)
         stages = TwoStage(first, score, choices.relevance_weight)
         # a fused score is relative to its shortlist: the model's own says how likely a clip helps
-        scored, calibration = SECOND, library.relevance_calibration
+        scored = SECOND
     rankings = stages.rankings(stages.shortlist([LEARNER], ids.to_list(), depth=depth))
     order = rankings.filter(system=FIRST if stages.second is None else FUSED)["clip_id"]
     best = _rows_of(library, order)
-    probability = None
+    calibration, probability = library.calibrations.get(scored), None
     if calibration is not None:
         by_clip = dict(rankings.filter(system=scored).select("clip_id", "score").iter_rows())
         probability = calibration.probability([by_clip[clip_id] for clip_id in order])
@@ -136,12 +138,10 @@ def _explain(library: AdviceLibrary, stages: TwoStage, count: int) -> str:
     words = library.blend.narration_weight if library.blend else UNCHOSEN
     shares = f"{100 * (1 - words):.0f} % pictures, {100 * words:.0f} % words"
     text = f"the {library.encoder} encoder: {shares}"
-    if library.choices is None:
-        return text
-    if stages.second is None:
-        return f"{text}; 04's validation gave its relevance model no weight"
-    weight = f"{100 * stages.relevance_weight:.0f} %"
-    return f"{text}; of the nearest {count}, {weight} the relevance model of 04"
+    if library.choices is not None:
+        weight = f"{100 * stages.relevance_weight:.0f} %"
+        text += f"; of the nearest {count}, {weight} the relevance model of 04"
+    return text
 
 
 def served_scores(

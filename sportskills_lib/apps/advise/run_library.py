@@ -7,8 +7,9 @@ address that is not http or https, is not used; nothing here makes a page of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -23,16 +24,16 @@ from sportskills_lib.curation.sources import read_sidecar
 from sportskills_lib.curation.taxonomy import plain, shipped_taxonomy
 from sportskills_lib.retrieval import stage
 from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors, encoder_vectors
-from sportskills_lib.retrieval.ranking.two_stage import RankingChoices, load_choices
+from sportskills_lib.retrieval.ranking.two_stage import FIRST, SECOND, RankingChoices, load_choices
 from sportskills_lib.retrieval.relevance import calibration
-from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import retrieved_queries
 
 ENCODERS = ("video", "native", "image")  # which one is asked first
 ARM = "narrations"
 LONGEST_URL = 2000
-YOUTUBE = ("youtube.com", "youtu.be")
+WEB = re.compile(r"https?://[\w.-]+(:\d+)?([/?#]\S*)?")  # without a user's name and password
+YOUTUBE = (".youtube.com", ".youtu.be")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class AdviceLibrary:
     retrieval: artifacts.StageReader | None  # 04, where it was run on learners
     digests: tuple[str, ...]  # of 02, 03 and 04
     choices: RankingChoices | None = None  # of 04
-    relevance_calibration: Calibration | None = None
-    encoder_calibration: Calibration | None = None
+    # by the system whose scores they make probabilities
+    calibrations: Mapping[str, calibration.Calibration | None] = field(default_factory=dict)
 
     @property
     def blend(self) -> Blend | None:
@@ -93,10 +94,10 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         )
     ids = made.clips["clip_id"]
     vectors = encoder_vectors(made.embeddings, f"{name}:{ARM}", made.pairs, {})
-    relevance = encoders = None
-    if retrieval and choices:
-        relevance = calibration.load(retrieval.folder)
-        encoders = calibration.load(retrieval.folder, calibration.ENCODER_FILE)
+    files = {SECOND: calibration.FILE} if choices else {}
+    if choices and choices.encoder == name:
+        files[FIRST] = calibration.ENCODER_FILE
+    calibrations = {system: calibration.load(retrieval.folder, files[system]) for system in files}  # type: ignore[union-attr]
     return AdviceLibrary(
         run=run,
         clips=made.clips.with_columns(text=ids.replace_strict(made.texts, return_dtype=pl.String)),
@@ -113,8 +114,7 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         retrieval=retrieval,
         digests=tuple(reader.digest for reader in (pairing, trained, retrieval) if reader),
         choices=choices,
-        relevance_calibration=relevance,
-        encoder_calibration=encoders if choices and choices.encoder == name else None,
+        calibrations=calibrations,
     )
 
 
@@ -181,18 +181,13 @@ def moment(url: object, start_s: float) -> str | None:
     """The address of that second of a web page's video; None for anything but a plain http or https
     address.
     """
-    if not isinstance(url, str) or len(url) > LONGEST_URL or not url.isprintable() or " " in url:
+    if not isinstance(url, str) or len(url) > LONGEST_URL or not url.isprintable():
         return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
+    if not WEB.fullmatch(url):
         return None
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-        return None
-    second = int(start_s)
-    if any(host == name or host.endswith(f".{name}") for name in YOUTUBE):
-        query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("t", "start")]
-        start = urlencode([*query, ("t", f"{second}s")])
-        return urlunsplit(parts._replace(query=start, fragment=""))
-    return urlunsplit(parts._replace(fragment=f"t={second}"))
+    parts, second = urlsplit(url), int(start_s)
+    if not f".{parts.hostname}".endswith(YOUTUBE):
+        return urlunsplit(parts._replace(fragment=f"t={second}"))
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("t", "start")]
+    start = urlencode([*query, ("t", f"{second}s")])
+    return urlunsplit(parts._replace(query=start, fragment=""))

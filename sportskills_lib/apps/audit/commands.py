@@ -46,7 +46,7 @@ def sample(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
 ) -> None:
     """Draw a stratified sample of a filter's decisions: a CSV to label, and a page to look at."""
-    from sportskills_lib.apps.audit import gold_sample, labels, questions
+    from sportskills_lib.apps.audit import gold_sample, labels
     from sportskills_lib.viewing import pair_auditor
 
     page = to.with_suffix(".html")
@@ -60,7 +60,7 @@ def sample(
     room_for_file(to, "--to")
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
     strips = labels.film_strips(drawn.frame, run, workers=workers)
-    answers = (*drawn.question.labels, questions.UNSURE)
+    answers = (*drawn.question.labels, gold_sample.UNSURE)
     content = pair_auditor.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
     page.write_text(content, encoding="utf-8")
     gold_sample.write(to, drawn)
@@ -113,8 +113,7 @@ def score(
         for warning in sheet.warnings():
             typer.echo(f"{path.name}: {warning}", err=True)
         scored.append((sheet, judge_scores.score(sheet, judge=f"{path.name}, run {sheet.run}")))
-    if against:
-        for sheet, _ in scored.copy():
+        if against:
             verdicts = judge_scores.verdicts_of(sheet, against)
             other = judge_scores.score(sheet, verdicts=verdicts, judge=f"run {against}")
             scored.append((sheet, other))

@@ -17,8 +17,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import span_matching
-from sportskills_lib.apps.audit import questions
-from sportskills_lib.apps.audit.gold_sample import Sheet
+from sportskills_lib.apps.audit.gold_sample import SPAN, UNSURE, Sheet
 from sportskills_lib.statistics import proportions
 
 MIN_N = 10  # labelled items that a sport's figure needs below the line
@@ -85,7 +84,7 @@ def score(
         labelled=weighted,
         scores=scores.filter((pl.col("sport") == "all") | (pl.col("n") >= MIN_N)),
         unlabelled=int((labels == "").sum()),
-        unsure=int((labels == questions.UNSURE).sum()),
+        unsure=int((labels == UNSURE).sum()),
         empty_strata=sorted(set(sheet.frame["stratum"]) - set(labelled["stratum"])),
     )
 
@@ -132,16 +131,16 @@ def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
     The same id is the same item; a window that lies elsewhere is matched by its span (half of the
     union at least), and an item that the other run does not have counts as rejected.
     """
-    items = sheet.question.items(run).select("item_id", *questions.SPAN, "verdict", "confidence")
-    wanted = sheet.frame.select("item_id", *questions.SPAN, other=pl.col("item_id"))
+    items = sheet.question.items(run).select("item_id", *SPAN, "verdict", "confidence")
+    wanted = sheet.frame.select("item_id", *SPAN, other=pl.col("item_id"))
     if sheet.filter == "demonstration":
         windows = items.collect()
         moved = wanted.join(windows, on="item_id", how="anti")
         near = span_matching.match_spans(moved, windows.rename({"item_id": "clip_id"}))
-        wanted = wanted.join(near, on=questions.SPAN, how="left", maintain_order="left")
+        wanted = wanted.join(near, on=SPAN, how="left", maintain_order="left")
         wanted = wanted.with_columns(other=pl.coalesce("clip_id", "other"))
     ids = wanted["other"].to_list()
-    known = items.filter(pl.col("item_id").is_in(ids)).collect().drop(questions.SPAN)
+    known = items.filter(pl.col("item_id").is_in(ids)).collect().drop(SPAN)
     found = wanted.join(
         known.rename({"item_id": "other"}), on="other", how="left", maintain_order="left"
     )

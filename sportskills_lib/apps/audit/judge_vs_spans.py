@@ -13,7 +13,6 @@ sample of the filter demonstration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sportskills_lib.apps.audit import gold_sample, questions
+from sportskills_lib.apps.audit import gold_sample
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.formats.files import read_delimited
 from sportskills_lib.learner_data import read_learner_frames
@@ -31,12 +30,7 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.tables import DEMONSTRATIONS
 from sportskills_lib.viewing import retrieved_queries
 
-SPAN = [*questions.SPAN, "demonstration"]
-READERS: dict[str, Callable[..., pl.DataFrame]] = {
-    ".csv": read_delimited,
-    ".jsonl": pl.read_ndjson,
-    ".parquet": pl.read_parquet,
-}
+SPAN = [*gold_sample.SPAN, "demonstration"]
 MIN_COVER = 0.5  # of the true span
 CLOSE_S = 0.5  # an edge this near counts as right
 FRAME_S = 0.05  # an edge further outside shows the shot before or after
@@ -48,30 +42,21 @@ STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of stated probability
 
 
 def read_truth(path: Path) -> pl.DataFrame:
-    """The spans of a Parquet, CSV or JSONL table, or of a labelled sample, those without a
-    demonstration left out; ValueError names the row or the column that is wrong.
+    """The spans of a CSV table, or of a labelled sample, those without a demonstration left out;
+    ValueError names the row or the column that is wrong.
     """
-    if not path.is_file() or path.suffix not in READERS:
-        raise ValueError(
-            f"{path} is not a .parquet, .csv or .jsonl file: name a table with the columns "
-            f"{', '.join(SPAN)}"
-        )
-    try:
-        table = READERS[path.suffix](path)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:120]}): save it again"
-        ) from None
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: name a CSV table with {', '.join(SPAN)}")
+    table = read_delimited(path)
     if "stratum" in table.columns:
         sheet = gold_sample.read(path)
         if sheet.filter != "demonstration":
             raise ValueError(f"{path} is a sample of {sheet.filter}: label one of demonstration")
-        return sheet.answers.select(*questions.SPAN, demonstration="label")
+        return sheet.answers.select(*gold_sample.SPAN, demonstration="label")
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
-    # as text first, so that a decimal comma is understood in every format
-    times = pl.col("start_s", "end_s").cast(pl.String).str.replace(",", ".", literal=True)
-    names = pl.col("video_id", "demonstration").cast(pl.String).replace("", None)
+    times = pl.col("start_s", "end_s").str.replace(",", ".", literal=True)
+    names = pl.col("video_id", "demonstration").replace("", None)
     spans = table.select(SPAN).with_columns(names, times.cast(pl.Float64, strict=False))
     start, end, known = pl.col("start_s"), pl.col("end_s"), pl.col("demonstration")
     valid = pl.col("video_id").is_not_null() & (start >= 0) & (end > start) & end.is_finite()
@@ -162,7 +147,7 @@ def audit_demonstrations(
     answer = pl.col("demonstration").cast(pl.String)
     if "undecided" in judged.columns and not forced:
         answer = pl.when(pl.col("undecided")).then(pl.lit("none")).otherwise(answer)
-    windows = judged.select(*questions.SPAN, answer=answer).filter(pl.col("answer") != "none")
+    windows = judged.select(*gold_sample.SPAN, answer=answer).filter(pl.col("answer") != "none")
     spans = _true_spans(truth).with_row_index("span")
     best = (
         spans.join(windows, on="video_id", suffix="_window")
@@ -182,7 +167,7 @@ def audit_demonstrations(
 
 
 def _true_spans(truth: pl.DataFrame) -> pl.DataFrame:
-    return truth.select(*questions.SPAN, truth=pl.col("demonstration").cast(pl.String))
+    return truth.select(*gold_sample.SPAN, truth=pl.col("demonstration").cast(pl.String))
 
 
 def _overlap(suffix: str) -> pl.Expr:

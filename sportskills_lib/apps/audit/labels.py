@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib.apps.audit import gold_sample, judge_scores, questions
+from sportskills_lib.apps.audit import gold_sample, judge_scores
 from sportskills_lib.plots import notebook_tables
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import pair_auditor, retrieved_queries
@@ -82,7 +82,7 @@ def _spans(row: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Span]
         ("The clip", "", row["item_id"]),
         ("The other clip", "other_", f"{row['item_id']} other"),
     ):
-        video_id, start_s, end_s = (row[f"{prefix}{column}"] for column in questions.SPAN)
+        video_id, start_s, end_s = (row[f"{prefix}{column}"] for column in gold_sample.SPAN)
         if video_id in paths:
             found[title] = Span(name, paths[video_id], start_s, end_s)
     return found
@@ -131,12 +131,11 @@ def _first_items(sheet: gold_sample.Sheet, *, pictures: bool) -> str:
     """What the widget shows, without keys: the question, the first items, and how far the labels
     are.
     """
-    few = sheet.frame.head(SHOWN)
-    shown = film_strips(few, sheet.run, workers=0) if pictures else {}
-    items = "".join(pair_auditor.item(row, shown) for row in few.iter_rows(named=True))
-    ask = f"{sheet.question.ask} ({', '.join((*sheet.question.labels, questions.UNSURE))})"
+    few, labels = sheet.frame.head(SHOWN), (*sheet.question.labels, gold_sample.UNSURE)
+    strips = film_strips(few, sheet.run, workers=0) if pictures else {}
     done = (sheet.frame["label"] != "").sum()
-    return f"<p>{text(ask)}</p>{items}<p>{done} of {sheet.frame.height} labelled.</p>"
+    items = pair_auditor.sheet(sheet.question.ask, few, strips, labels=labels)
+    return f"{items}<p>{done} of {sheet.frame.height} labelled.</p>"
 
 
 def _page(body: str) -> Any:

@@ -62,8 +62,6 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
         artifacts.open_stage(study.run, "04_retrieval"),
         artifacts.open_stage(study.run, "02_pairing"),
     )
-    if study.rankings not in TABLES:
-        raise ValueError(f"there are no rankings {study.rankings!r}; there are {', '.join(TABLES)}")
     rankings = retrieval.table(TABLES[study.rankings], tables.Rankings)
     known = sorted(rankings["system"].unique())
     if unknown := [name for name in study.systems if name not in known]:

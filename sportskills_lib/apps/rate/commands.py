@@ -5,7 +5,7 @@ inspect``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,7 +52,8 @@ def draw(
         list[str] | None, typer.Option(help="Only these systems; may be given often.")
     ] = None,
     rankings: Annotated[
-        str, typer.Option("--from", help="library (all clips) or pools (clips judged before).")
+        Literal["library", "pools"],
+        typer.Option("--from", help="library (all clips) or pools (clips judged before)."),
     ] = "library",
     split: Annotated[str, typer.Option(help="Learners of this split.")] = "test",
     overlap: Annotated[int, typer.Option(min=1, help="Raters of each learner.")] = 2,
@@ -64,10 +65,9 @@ def draw(
     """Draw which clips are graded for which learners, by whom, and in which order; nothing tells
     whose clip it is.
     """
-    from sportskills_lib.apps.rate import candidate_draw
-    from sportskills_lib.apps.rate.store import Study
+    from sportskills_lib.apps.rate import candidate_draw, ratings_export, store
 
-    wanted = Study(
+    wanted = store.Study(
         study or run,
         run,
         rankings,
@@ -79,13 +79,11 @@ def draw(
         by_all,
         seed,
     )
-    store = candidate_draw.draw(wanted, learners=learners)
-    rows = store.latest()
-    pairs, people = len({row["item"] for row in rows}), len({row["learner_id"] for row in rows})
-    typer.echo(f"{pairs} pairs of {people} learners, from {', '.join(store.study.systems)}")
-    for name in store.study.raters:
-        typer.echo(f"  {name:<20} {sum(row['rater'] == name for row in rows)} pairs")
-    typer.echo(f"next: sportskills rate serve {store.study.name}")
+    drawn = candidate_draw.draw(wanted, learners=learners)
+    typer.echo(f"drawn from {', '.join(drawn.study.systems)}:")
+    for line in ratings_export.status(drawn):
+        typer.echo(line)
+    typer.echo(f"next: sportskills rate serve {drawn.study.name}")
 
 
 @app.command(epilog="Example: sportskills rate serve coaches --port 8866")
@@ -101,17 +99,12 @@ def serve(
     Ctrl-C.
     """
     from sportskills_lib.apps import serve_widget
-    from sportskills_lib.apps.rate.page import StudyFilms, key_of, open_study
+    from sportskills_lib.apps.rate import page
 
-    store = open_study(study)
+    store = page.open_study(study)
     serve_widget.check_port(ip, port)
-    lost = StudyFilms(store.study.run).prepare(store.latest(), workers=workers)
-    for line in lost[:10]:
-        typer.echo(f"  no film of {line}")
-    if lost:
-        typer.echo(
-            f"{len(lost)} films cannot be made: their pairs say so, and can be left without a grade"
-        )
+    for line in page.StudyFilms(store.study.run).prepare(store.latest(), workers=workers):
+        typer.echo(f"no film of {line}: the pair says so, and can be left without a grade")
     token = serve_widget.token_of(store.path.parent / "token")
 
     def say() -> None:
@@ -119,7 +112,7 @@ def serve(
         for name in store.study.raters:
             typer.echo(
                 f"  {name:<20} "
-                f"{serve_widget.address(ip, port, token, rater=name, key=key_of(store, name))}"
+                f"{serve_widget.address(ip, port, token, rater=name, key=page.key_of(store, name))}"
             )
 
     code = f"from sportskills_lib.apps.rate import page\npage.served({store.study.name!r})"
@@ -130,10 +123,9 @@ def serve(
 @app.command(epilog="Example: sportskills rate status coaches")
 def status(study: StudyName) -> None:
     """Say how far each rater is, and how well raters agree so far."""
-    from sportskills_lib.apps.rate import ratings_export as exporting
-    from sportskills_lib.apps.rate.page import open_study
+    from sportskills_lib.apps.rate import page, ratings_export
 
-    for line in exporting.status(open_study(study)):
+    for line in ratings_export.status(page.open_study(study)):
         typer.echo(line)
 
 
@@ -142,13 +134,12 @@ def export(study: StudyName) -> None:
     """Write ratings.csv (which 04 and 05 read), qrels.txt (for trec_eval) and comments.csv beside
     the study's file.
     """
-    from sportskills_lib.apps.rate import ratings_export as exporting
-    from sportskills_lib.apps.rate.page import open_study
+    from sportskills_lib.apps.rate import page, ratings_export
     from sportskills_lib.runs.errors import full_disk_named, short_path
 
-    store = open_study(study)
+    store = page.open_study(study)
     with full_disk_named(store.path.parent):
-        made = exporting.export(store)
+        made = ratings_export.export(store)
     rows = store.latest()
     typer.echo(f"{sum(row['grade'] is not None for row in rows)} of {len(rows)} grades")
     for path in made.values():

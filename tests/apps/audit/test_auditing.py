@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smoke_runs import SOURCE, make_run
 
 from sportskills_lib import tables
-from sportskills_lib.apps.audit import gold_sample, judge_scores, labels, questions
+from sportskills_lib.apps.audit import gold_sample, judge_scores, labels
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.formats import files
 from sportskills_lib.retrieval.supervision.labelling import SCHEMA
@@ -100,7 +100,7 @@ def population(counts: dict[tuple[str, str], int]) -> pl.DataFrame:
     )
     missing = [
         pl.lit(None, dtype=kind).alias(name)
-        for name, kind in questions.ITEMS.items()
+        for name, kind in gold_sample.ITEMS.items()
         if name not in frame
     ]
     return frame.with_columns(missing)
@@ -126,7 +126,7 @@ def labelled(
 # ------------------------------------------------------------------------------------------ drawing
 
 
-@pytest.mark.parametrize("filter_", list(questions.QUESTIONS))
+@pytest.mark.parametrize("filter_", list(gold_sample.QUESTIONS))
 def test_a_sample_of_each_filter_is_drawn_written_and_read_back(
     run: str, filter_: str, tmp_path: Path
 ) -> None:
@@ -136,12 +136,12 @@ def test_a_sample_of_each_filter_is_drawn_written_and_read_back(
     assert drawn.frame["text"].null_count() == 0 and drawn.frame["start_s"].null_count() == 0
     gold_sample.write(tmp_path / "gold.csv", drawn)
     assert gold_sample.read(tmp_path / "gold.csv").frame.equals(drawn.frame)
-    items = questions.question(filter_).items(run).collect()
+    items = gold_sample.question(filter_).items(run).collect()
     assert drawn.frame["stratum_size"].max() <= items.height  # type: ignore[operator]
 
 
 def test_supervision_is_asked_about_with_both_texts_and_both_strips(run: str) -> None:
-    items = questions.question("supervision").items(run).collect().sort("item_id")
+    items = gold_sample.question("supervision").items(run).collect().sort("item_id")
     assert items["verdict"].sort().to_list() == ["helps", "helps", "other", "undecided"]
     row = items.filter(pl.col("verdict") == "other").row(0, named=True)
     clips = artifacts.open_stage(run, "02_pairing").table("clips")
@@ -166,7 +166,7 @@ def test_supervision_is_asked_about_with_both_texts_and_both_strips(run: str) ->
 
 def test_the_planted_copy_is_in_the_population_of_pairs(run: str) -> None:
     items = (
-        questions.question("duplicates").items(run).filter(pl.col("verdict") == "copy").collect()
+        gold_sample.question("duplicates").items(run).filter(pl.col("verdict") == "copy").collect()
     )
     assert {(row["video_id"], row["other_video_id"]) for row in items.iter_rows(named=True)} == {
         ("-copy", "lesson1")
@@ -776,7 +776,7 @@ def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
     home: Path, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    for name in questions.QUESTIONS:
+    for name in gold_sample.QUESTIONS:
         shown = labels.label_here(run, name, n=5, pictures=name != "actionability").data
         assert "sportskills audit score" in shown and "audit score <bdi>data/gold/t/" in shown
         assert ("<img" in shown) == (name != "actionability")

@@ -73,7 +73,6 @@ def test_the_same_seed_draws_the_same_and_each_pair_has_its_raters(make_store) -
         ({"raters": ()}, "between 1 and 0"),
         ({"overlap": 4}, "between 1 and 3"),
         ({"systems": ("nonsense",)}, "no system 'nonsense'"),
-        ({"rankings": "other"}, "no rankings 'other'"),
         ({"split": "val"}, "ranked nothing for a learner's mistake of the split 'val'"),
         ({"depth": 0}, "ranked nothing for a learner's mistake"),
         ({"run": "nowhere"}, "no complete 04_retrieval"),
@@ -174,7 +173,7 @@ def test_the_commands(home: Path) -> None:
         "2",
     )
     drawn = run("draw", stage_outputs.RUN, "--study", "coaches", *words)
-    assert "3 learners" in drawn and "sportskills rate serve coaches" in drawn
+    assert "drawn from" in drawn and "0 of" in drawn and "sportskills rate serve coaches" in drawn
     assert "0 of" in run("status", "coaches")
     grade_everything(open_study("coaches"))
     told = run("status", "coaches")
