@@ -73,7 +73,17 @@ def gather(
             detail = f"{clip.video_id} is a video of the study"
             lost.append(("clip", clip.clip_id, "study_video", detail))
     foreign = [clip for clip in listed if clip.video_id not in known]
-    read = partial(_results, foreign, study.frames().shape[1:3], workers, shards)
+    read = partial(
+        worker_pool.map_shards,
+        partial(_read, shape=study.frames().shape[1:3]),
+        foreign,
+        workers=workers,
+        timeout_s=TIMEOUT_S,
+        describe=lambda clip: clip.clip_id,
+        prepare=video.load_decoders,
+        shards=shards / "activity",
+        label="activity clips",
+    )
     looks = dict[str, np.ndarray]()
     for clip, result in zip(foreign, read(), strict=True):
         if why := _why_lost(result, study_files):
@@ -166,21 +176,6 @@ def _listed_clip(
 
 
 # ------------------------------------------------------------------------------------------- frames
-
-
-def _results(
-    clips: list[LabelledClip], shape: tuple[int, int], workers: int, shards: Path
-) -> Iterator[worker_pool.Result]:
-    return worker_pool.map_shards(
-        partial(_read, shape=shape),
-        clips,
-        workers=workers,
-        timeout_s=TIMEOUT_S,
-        describe=lambda clip: clip.clip_id,
-        prepare=video.load_decoders,
-        shards=shards / "activity",
-        label="activity clips",
-    )
 
 
 def _read(clip: LabelledClip, shape: tuple[int, int]) -> worker_pool.Value:

@@ -75,18 +75,7 @@ def headline(
         size = (int(sampled.queries_S.sum()), len(sampled.strata))
         for names, interval, note in (*_trainings(sampled), *_encoders(sampled)):
             clear = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
-            rows.append(
-                (
-                    *names,
-                    interval.value,
-                    interval.low,
-                    interval.high,
-                    *size,
-                    clear,
-                    note,
-                    gallery,
-                )
-            )
+            rows.append((*names, *interval, *size, clear, note, gallery))
         known = (oracles or {}).get(gallery)
         if known is not None:
             rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)
@@ -154,7 +143,7 @@ def sampled_differences(sampled: Resampled) -> pl.DataFrame:
     """
     size = (int(sampled.queries_S.sum()), len(sampled.strata))
     rows = [
-        (*names, interval.value, interval.low, interval.high, *size, interval.excludes(0.0))
+        (*names, *interval, *size, interval.excludes(0.0))
         for names, interval, _ in (*_trainings(sampled), *_encoders(sampled))
         if names[0] != "ratio"
     ]
@@ -203,18 +192,7 @@ def gap_closed(
         for oracle, note in GAPS:
             share = sampled.share(f"{encoder}/{training}", f"{ORACLE}/skill", f"{ORACLE}/{oracle}")
             names = ("gap_closed", encoder, training, f"skill to {oracle} oracle")
-            found.append(
-                (
-                    *names,
-                    share.value,
-                    share.low,
-                    share.high,
-                    *size,
-                    share.excludes(0.0),
-                    note,
-                    gallery,
-                )
-            )
+            found.append((*names, *share, *size, share.excludes(0.0), note, gallery))
     return found
 
 
@@ -294,7 +272,7 @@ def differences_by_sport(
                 own["difference"].to_numpy(), own["cluster"].to_list(), seed=seed
             )
             size = (own.height, own["cluster"].n_unique())
-            rows.append((sport, encoder, gap.value, gap.low, gap.high, *size, gap.excludes(0.0), p))
+            rows.append((sport, encoder, *gap, *size, gap.excludes(0.0), p))
         adjusted = bootstrap.holm([row[-1] for row in rows])
         parts += [(*row, corrected) for row, corrected in zip(rows, adjusted, strict=True)]
     return pl.DataFrame(parts, schema=_BY_SPORT, orient="row")

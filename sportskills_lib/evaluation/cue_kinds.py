@@ -67,9 +67,10 @@ def by_kind(
                     int(sampled.queries_S[0]),
                     int(sampled.clusters_S[0]),
                 )
-                for system in summary.arms_in_order(sampled.systems):
-                    mean = sampled.stratum(system, "all")
-                    rows.append((*name, *system.split("/"), mean.value, mean.low, mean.high, *size))
+                rows += [
+                    (*name, *system.split("/"), *sampled.stratum(system, "all"), *size)
+                    for system in summary.arms_in_order(sampled.systems)
+                ]
                 labels = {column: pl.lit(text) for column, text in zip(_KEY, name, strict=True)}
                 rest = pl.struct(pl.exclude("kind", "sports"), comparison="kind")
                 gaps.append(sampled_differences(sampled).select(**labels, rest=rest).unnest("rest"))

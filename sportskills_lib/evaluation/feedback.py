@@ -274,21 +274,16 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     rows = []
     for metric, part in scores_by_metric(scores):
         sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in sorted(sampled.systems, key=system_order):
-            interval = sampled.stratum(system, "all")
-            rows.append(
-                (
-                    system,
-                    metric,
-                    interval.value,
-                    interval.low,
-                    interval.high,
-                    int(sampled.queries_S[0]),
-                )
-            )
-    types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
-    names = ["system", "metric", "value", "low", "high", "n"]
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+        rows += [
+            (system, metric, *sampled.stratum(system, "all"), int(sampled.queries_S[0]))
+            for system in sorted(sampled.systems, key=system_order)
+        ]
+    kinds = {
+        **dict.fromkeys(("system", "metric"), pl.String),
+        **dict.fromkeys(("value", "low", "high"), pl.Float64),
+        "n": pl.Int64,
+    }
+    return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def wide(table: pl.DataFrame) -> pl.DataFrame:
@@ -323,9 +318,7 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                         system,
                         baseline,
                         metric,
-                        gap.value,
-                        gap.low,
-                        gap.high,
+                        *gap,
                         *size,
                         gap.excludes(0.0),
                         p,
@@ -353,8 +346,3 @@ _DIFFERENCES = {
     "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
 }
-
-
-def simulated(judged: pl.DataFrame) -> bool:
-    """Whether any grade came from a simulated rater: then everything drawn from it must say so."""
-    return bool(judged["simulated"].any())

@@ -47,7 +47,7 @@ def ratios_by_sport(
                     if stratum is None
                     else sampled.queries_S[sampled.strata.index(stratum)]
                 )
-                values = (*(mean.value for mean in means), ratio.value, ratio.low, ratio.high)
+                values = (*(mean.value for mean in means), *ratio)
                 rows.append((stratum or summary.MEAN, encoder, gallery, *values, n))
     schema: Any = {
         **dict.fromkeys(("sport", "encoder", "gallery"), pl.String),
@@ -66,11 +66,11 @@ def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFram
     rows = []
     for metric, part in feedback.scores_by_metric(scores):
         sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        for system in (
-            sorted(sampled.systems, key=feedback.system_order) if ORACLE in sampled.systems else ()
-        ):
-            share = sampled.ratio(system, ORACLE, stratum="all")
-            rows.append((system, metric, share.value, share.low, share.high))
+        systems = sampled.systems if ORACLE in sampled.systems else ()
+        rows += [
+            (system, metric, *sampled.ratio(system, ORACLE, stratum="all"))
+            for system in sorted(systems, key=feedback.system_order)
+        ]
     kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(
         ("share", "low", "high"), pl.Float64
     )
@@ -113,7 +113,7 @@ def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
             )
             p = bootstrap.randomisation_p(result - 0.5, people, seed=seed)
             counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
-            rows.append((system, baseline, k, *counts, bounds.value, bounds.low, bounds.high, p))
+            rows.append((system, baseline, k, *counts, *bounds, p))
     return feedback.with_holm(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
 
 

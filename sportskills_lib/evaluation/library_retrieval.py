@@ -78,10 +78,9 @@ def library_table(
     if scores.is_empty():
         return pl.DataFrame(schema=_LIBRARY)
     sampled = bootstrap.resample(scores, draws=draws, seed=seed, stratum=None)
-    rows = []
-    for system, *facts in counted.iter_rows():
-        interval = sampled.stratum(system, "all")
-        rows.append((system, *facts, interval.value, interval.low, interval.high))
+    rows = [
+        (system, *facts, *sampled.stratum(system, "all")) for system, *facts in counted.iter_rows()
+    ]
     return pl.DataFrame(rows, schema=_LIBRARY, orient="row")
 
 
@@ -114,7 +113,6 @@ def variants_table(
     rows = []
     for system in sampled.systems:
         varied, _, value = system.partition(" ")
-        interval = sampled.stratum(system, "all")
         seconds = first + float(value) * second if varied in ORDERED else None
-        rows.append((varied, float(value), interval.value, interval.low, interval.high, seconds))
+        rows.append((varied, float(value), *sampled.stratum(system, "all"), seconds))
     return pl.DataFrame(rows, schema=_VARIANTS, orient="row").sort("varied", "value")

@@ -162,12 +162,10 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                 asked = part.filter(pl.col("metric") == metric)
                 sampled = bootstrap.resample(asked, draws=draws, seed=seed, stratum=None)
                 for system in arms_in_order(sampled.systems) if sampled.strata else []:
-                    encoder, training = system.split("/")
-                    interval, level = sampled.stratum(system, "all"), float(asked["chance"].mean())  # type: ignore[arg-type]
-                    arm = [encoder, training, *key.values()]
-                    size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]), level)
-                    values = (interval.value, interval.low, interval.high)
-                    rows.append((*arm, metric, *values, *size, middle.get(tuple(arm))))
+                    arm = (*system.split("/"), *key.values())
+                    size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))
+                    values = (*sampled.stratum(system, "all"), *size, asked["chance"].mean())
+                    rows.append((*arm, metric, *values, middle.get(arm)))
     return pl.DataFrame(rows, schema=_POOLED, orient="row")
 
 

@@ -272,19 +272,9 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
         sampled = bootstrap.resample(part, draws=draws, seed=seed)
         chance = part.group_by("sport").agg(pl.col("chance").mean())["chance"].mean()
         for system in summary.arms_in_order(sampled.systems) if sampled.strata else []:
-            mean = sampled.macro(system)
+            names = (key["scope"], key["direction"], *system.split("/"))
             size = (int(sampled.queries_S.sum()), len(sampled.strata), chance)
-            rows.append(
-                (
-                    key["scope"],
-                    key["direction"],
-                    *system.split("/"),
-                    mean.value,
-                    mean.low,
-                    mean.high,
-                    *size,
-                )
-            )
+            rows.append((*names, *sampled.macro(system), *size))
     return _in_order(pl.DataFrame(rows, schema=_TABLE, orient="row"))
 
 

@@ -109,7 +109,9 @@ def compare_clips(
     for earlier, later in pairs.tolist():
         like = signatures.compare(signature_of(later), signature_of(earlier))
         offset_s = round(starts_s[earlier] + like.shift / rate_hz - starts_s[later], 3)
-        shared = round(_shared(said[later], said[earlier]), 3)
+        # of the one that says less: a cut sentence still agrees
+        fewer = min(len(said[later]), len(said[earlier]))
+        shared = round(len(said[later] & said[earlier]) / max(1, fewer), 3)
         rows.append(
             (
                 names[later],
@@ -152,11 +154,6 @@ def _supported(links: pl.DataFrame, clips: pl.DataFrame) -> pl.Expr:
         (pl.col("offset_s") - pl.col("offset_s_far")).abs() <= OFFSET_SLACK_S,
     )
     return pl.int_range(pl.len()).is_in(borne_out["row"].implode())
-
-
-def _shared(one: frozenset[str], other: frozenset[str]) -> float:
-    """The share of words that both say, of the one that says less: a cut sentence still agrees."""
-    return len(one & other) / max(1, min(len(one), len(other)))
 
 
 def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:

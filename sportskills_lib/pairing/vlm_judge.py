@@ -112,18 +112,17 @@ class VlmJudge:
             options |= {
                 "videos": clips,
                 "do_sample_frames": False,
-                "video_metadata": [_metadata(clip) for clip in clips],
+                "video_metadata": [
+                    {
+                        "fps": NOMINAL_FPS,
+                        "total_num_frames": len(clip),
+                        "duration": len(clip) / NOMINAL_FPS,
+                        "height": clip.shape[1],
+                        "width": clip.shape[2],
+                        "frames_indices": list(range(len(clip))),
+                        "video_backend": "arrays",
+                    }
+                    for clip in clips
+                ],
             }
         return self.processor(text=texts, **options)
-
-
-def _metadata(clip: np.ndarray) -> dict[str, Any]:
-    return {
-        "fps": NOMINAL_FPS,
-        "total_num_frames": len(clip),
-        "duration": len(clip) / NOMINAL_FPS,
-        "height": clip.shape[1],
-        "width": clip.shape[2],
-        "frames_indices": list(range(len(clip))),
-        "video_backend": "arrays",
-    }

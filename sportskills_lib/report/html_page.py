@@ -41,7 +41,6 @@ def environment() -> Environment:
     )
     made.filters |= {
         "cells": notebook_tables.text_rows,
-        "columns": _columns,
         "data_url": data_url,
         "grade_colour": case_figures.grade_colour,
         "plain": partial(style.plain, limit=LONGEST),
@@ -97,8 +96,3 @@ def picture(folder: Path, name: str) -> dict[str, Any] | None:
 def data_url(content: bytes, kind: str) -> str:
     """The file as an address that holds it; ``kind``: its media type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _columns(frame: pl.DataFrame) -> list[tuple[str, bool]]:
-    """The name of each column, and whether it holds text."""
-    return [(name.replace("_", " "), kind == pl.String) for name, kind in frame.schema.items()]

@@ -15,7 +15,6 @@ import re
 import resource
 import shutil
 import time
-import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -116,9 +115,6 @@ def notebook_path(stage: str) -> Path:
 
 def stage_name(text: str) -> str:
     """``03``, ``3``, ``encoder`` or ``03_encoder`` as the stage's full name."""
-    if text == "06_inspection":
-        warnings.warn("06_inspection is now 07_inspection", FutureWarning, stacklevel=2)
-        return INSPECTION
     for stage in NOTEBOOKS:
         number, word = stage.split("_", 1)
         if text in (stage, number, number.lstrip("0"), word):

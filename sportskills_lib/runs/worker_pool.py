@@ -98,9 +98,8 @@ def map_shards(
     """
     names = [describe(item) for item in items]
     bounds = [range(first, min(first + chunk, len(items))) for first in range(0, len(items), chunk)]
-    folders = [
-        _chunk_folder(shards, [names[i] for i in part]) if shards else None for part in bounds
-    ]
+    keys = ["\n".join(names[i] for i in part).encode() for part in bounds]
+    folders = [shards / hashlib.sha256(key).hexdigest()[:24] if shards else None for key in keys]
     done = [folder is not None and folder.is_dir() for folder in folders]
     todo = [i for part, ready in zip(bounds, done, strict=True) if not ready for i in part]
     progress = ItemProgress(label, len(items), resumed=len(items) - len(todo))
@@ -306,10 +305,6 @@ def _in_process(
 
 
 # ------------------------------------------------------------------------------------------- shards
-
-
-def _chunk_folder(shards: Path, names: list[str]) -> Path:
-    return shards / hashlib.sha256("\n".join(names).encode()).hexdigest()[:24]
 
 
 def _save_chunk(folder: Path, results: list[Result], first: int) -> None:

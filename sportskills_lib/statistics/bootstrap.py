@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -37,8 +38,7 @@ NOTHING = 1e-18  # a variance that is the rounding of equal numbers
 FEW = 0.1
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A number and its interval; low and high are None where one cluster gives nothing to resample,
     or it is NaN.
     """

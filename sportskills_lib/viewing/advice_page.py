@@ -10,34 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sportskills_lib.viewing.markup import document, template
 from sportskills_lib.viewing.previews import Preview
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """One clip of the library: its rank, its narration, and where it is from."""
-
-    rank: int
-    narration: str
-    demonstration: str
-    skill: str
-    title: str
-    channel: str
-    video_id: str
-    start_s: float
-    end_s: float
-    link: str | None
-    similarity: float
-    probability: float | None
-    preview: Preview
-
-
-@dataclass(frozen=True)
 class AdviceView:
     """All that the page shows. ``why`` says why there is no suggestion; ``notes`` how the page came
     about.
+
+    A suggestion is a clip's row (video_id, start_s, end_s, skill, demonstration) with its rank,
+    narration, title, channel, link (None: no address), similarity, probability (None: not
+    calibrated) and preview.
     """
 
     name: str  # the learner's file
@@ -45,7 +31,7 @@ class AdviceView:
     start_s: float
     end_s: float
     preview: Preview
-    suggestions: Sequence[Suggestion]
+    suggestions: Sequence[dict[str, Any]]
     why: str
     notes: Sequence[str]
 

@@ -146,9 +146,9 @@ def explored(bad: str) -> str:
 
 def advised(bad: str) -> str:
     preview = Preview(b"film", b"strip")
-    one = advice_page.Suggestion(
-        1, bad, bad, bad, bad, bad, bad, 0.0, 2.0, f"javascript:{bad}", 0.5, None, preview
-    )
+    words = ("narration", "demonstration", "skill", "title", "channel", "video_id")
+    one = dict.fromkeys(words, bad) | {"rank": 1, "start_s": 0.0, "end_s": 2.0, "preview": preview}
+    one |= {"link": f"javascript:{bad}", "similarity": 0.5, "probability": None}
     page = advice_page.AdviceView(bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad]).page()
     return page[page.index("<body") :]
 

@@ -22,7 +22,7 @@ from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.viewing import previews
-from sportskills_lib.viewing.advice_page import AdviceView, Suggestion
+from sportskills_lib.viewing.advice_page import AdviceView
 from sportskills_lib.viewing.markup import clock
 
 CACHE_BYTES = 500 * 10**6
@@ -143,7 +143,7 @@ def _probability_note(ranked: RankedClips) -> str:
 
 def _suggest(
     library: AdviceLibrary, ranked: RankedClips | None, top: int, own: previews.Span, workers: int
-) -> tuple[list[Suggestion], previews.Preview]:
+) -> tuple[list[dict[str, Any]], previews.Preview]:
     """The first clips with their films, and the film of the learner's ``own`` span."""
     clips = library.clips[ranked.rows[:top]].to_dicts() if ranked else []
     spans, nowhere = [own], Path("gone")  # a preview of it says that it is missing
@@ -151,18 +151,17 @@ def _suggest(
         path = library.files.get(clip["video_id"], nowhere)
         spans.append(previews.Span(clip["clip_id"], path, clip["start_s"], clip["end_s"]))
     films = previews.make_previews(spans, cache=previews.preview_cache(), workers=workers)
-    kept = ("demonstration", "skill", "video_id", "start_s", "end_s")
     probability = None if ranked is None else ranked.probability
     suggestions = [
-        Suggestion(
-            rank=place + 1,
-            narration=clip["text"],
-            similarity=float(ranked.similarity[place]),  # type: ignore[union-attr]
-            probability=None if probability is None else float(probability[place]),
-            preview=films[clip["clip_id"]],
-            **{name: clip[name] for name in kept},
-            **source_of(library, clip["video_id"], clip["start_s"]),
-        )
+        clip
+        | source_of(library, clip["video_id"], clip["start_s"])
+        | {
+            "rank": place + 1,
+            "narration": clip["text"],
+            "similarity": float(ranked.similarity[place]),  # type: ignore[union-attr]
+            "probability": None if probability is None else float(probability[place]),
+            "preview": films[clip["clip_id"]],
+        }
         for place, clip in enumerate(clips)
     ]
     return suggestions, films[YOU]
@@ -174,12 +173,12 @@ def as_rows(view: AdviceView) -> list[dict[str, Any]]:
     """
     return [
         {
-            "rank": each.rank,
-            "video_id": each.video_id,
-            "start_s": round(each.start_s, 3),
-            "end_s": round(each.end_s, 3),
-            "narration": each.narration,
-            "probability": None if each.probability is None else round(each.probability, 4),
+            "rank": each["rank"],
+            "video_id": each["video_id"],
+            "start_s": round(each["start_s"], 3),
+            "end_s": round(each["end_s"], 3),
+            "narration": each["narration"],
+            "probability": None if each["probability"] is None else round(each["probability"], 4),
         }
         for each in view.suggestions
     ]

@@ -382,12 +382,14 @@ def test_what_lesson_1_shows_finds_lesson_1_and_the_page_is_whole(serve: Path, h
     ).row(0, named=True)
     span = {"start_s": own["start_s"], "end_s": own["end_s"]}
     view = ask(serve, said, sport="tennis", **span, top=6)
-    alike = sorted((each.similarity, each.video_id, each.start_s) for each in view.suggestions)
+    alike = sorted(
+        (each["similarity"], each["video_id"], each["start_s"]) for each in view.suggestions
+    )
     assert alike[-1][1:] == ("lesson1", own["start_s"]) and alike[-1][0] > alike[-2][0]
     # a learner is read to the ends of the span, a clip of 02 without its very edges
     assert alike[-1][0] == pytest.approx(1, abs=5e-3)
-    assert [each.rank for each in view.suggestions] == [1, 2, 3, 4, 5, 6] and not view.why
-    assert all(each.probability is None for each in view.suggestions) and any(
+    assert [each["rank"] for each in view.suggestions] == [1, 2, 3, 4, 5, 6] and not view.why
+    assert all(each["probability"] is None for each in view.suggestions) and any(
         "No probability" in n for n in view.notes
     )
     assert any("reading" in line for line in said) and any("embedding" in line for line in said)

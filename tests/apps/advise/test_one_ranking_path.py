@@ -115,5 +115,7 @@ def test_advice_is_the_library_ranking_of_that_learner(
             assert found["clip_id"].to_list() == want["clip_id"].to_list() and want.height == DEPTH
             np.testing.assert_allclose(found["score"], want["score"], rtol=0, atol=2e-5)
         shown = own.filter(system="fused")["clip_id"].to_list()[:2]
-        assert [tables.span_id(s.video_id, s.start_s, s.end_s) for s in view.suggestions] == shown
-        assert all(suggestion.probability is not None for suggestion in view.suggestions)
+        assert [
+            tables.span_id(s["video_id"], s["start_s"], s["end_s"]) for s in view.suggestions
+        ] == shown
+        assert all(suggestion["probability"] is not None for suggestion in view.suggestions)
