@@ -146,6 +146,9 @@ class EncoderConfig(StageConfig):
         ["visual.conv", "visual.bn", "visual.layer1"],
         description="beginnings of names of frozen weights",
     )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="rate of each layer as a share of the next one's"
+    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
     loss: Literal["info_nce", "siglip"] = Field(
         "info_nce", description="softmax over the batch, or yes/no a pair"

@@ -14,6 +14,8 @@ from itertools import zip_longest
 
 import numpy as np
 
+from sportskills_lib.curation.captions.cues import format_stamp
+
 # What happens to a word whose draw from 0 … 1 is below: lost 2 %, misheard 2 %, 1 % each of the others.
 NOISE = {"lost": 0.02, "misheard": 0.04, "doubled": 0.05, "filler": 0.06}
 WORDS_PER_LINE = 6
@@ -109,15 +111,6 @@ def _vtt(cues: list[tuple[float, float, str]], language: str, placing: str = "")
         for start_s, end_s, text in cues
     ]
     return f"WEBVTT\nKind: captions\nLanguage: {language}\n\n" + "".join(blocks)
-
-
-def format_stamp(seconds: float) -> str:
-    """``00:01:02.345``, as WebVTT writes it."""
-    thousandths = round(seconds * 1000)
-    return (
-        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
-        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
-    )
 
 
 def spoil_times(vtt: str) -> str:

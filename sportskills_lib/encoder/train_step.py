@@ -9,6 +9,7 @@ chunk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ from sportskills_lib.training.distributed import ProcessGroup
 if TYPE_CHECKING:
     import torch
 
+LAST = ("pooling.", "logit_scale", "logit_bias")  # new or tiny: they stand after every layer
+LAYER = re.compile(r"\b(?:resblocks|blocks|layers?)\.?(\d+)\b")
+BEFORE = re.compile(r"\b(?:conv\d?|bn\d|class_embedding|ln_pre|patch_embed|pos_embed)\b|embedding")
 # a chunk of inputs → its embeddings [b, D], with a graph when grad is on
 Encode = Callable[[Any], "torch.Tensor"]
 
@@ -62,6 +66,34 @@ def freeze(module: Any, prefixes: list[str]) -> list[Any]:
     return [
         part for part, own in held if own and not any(parameter.requires_grad for parameter in own)
     ]
+
+
+def layer_scales(module: Any, decay: float) -> dict[str, float]:
+    """The share of the learning rate of each parameter, by name.
+
+    The last layer and what stands after it get 1, each earlier layer ``decay`` times the next one's
+    (ELECTRA, Clark et al. 2020); what stands before the first layer counts as a layer. Image and
+    text tower are counted each for itself.
+    """
+    depths = {name: _depth(name) for name, _ in module.named_parameters()}
+    deepest = [
+        max((depth or 0 for name, depth in depths.items() if name.startswith("visual.") == side),
+            default=0)
+        for side in (False, True)
+    ]  # fmt: skip
+    return {
+        name: 1.0 if depth is None else decay ** (deepest[name.startswith("visual.")] - depth)
+        for name, depth in depths.items()
+    }
+
+
+def _depth(name: str) -> int | None:
+    """The number of a parameter's layer from 1; 0 before the first layer; None after the last."""
+    if name.startswith(LAST):
+        return None
+    if found := LAYER.search(name):
+        return int(found.group(1)) + (0 if re.search(r"\blayer\d", name) else 1)
+    return 0 if BEFORE.search(name) else None
 
 
 def backward(

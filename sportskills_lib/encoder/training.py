@@ -25,7 +25,7 @@ from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.batch_sampler import Batch, BatchSampler
 from sportskills_lib.encoder.data_loader import FrameBatch, Waiting, ahead, draw_frames
 from sportskills_lib.encoder.texts import text_groups
-from sportskills_lib.encoder.train_step import backward, out_of_memory, prepare
+from sportskills_lib.encoder.train_step import backward, layer_scales, out_of_memory, prepare
 from sportskills_lib.encoder.validation import ClipData, mean_over_sports, validate
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
@@ -104,7 +104,8 @@ def train(job: Job) -> Outcome:
         task = _EncoderTask(job, group)
         settings = {"arm": job.arm, "learning_rate": job.peak, "steps": job.steps}
         folder = Path(job.folder) if job.folder else None
-        loop = Loop(task, plan, group, folder=folder, settings=settings)
+        scales = layer_scales(task.module, config.layer_decay)
+        loop = Loop(task, plan, group, folder=folder, settings=settings, rate_scales=scales)
         record = loop.run()
     names = {"encoder": job.encoder, "arm": job.arm, "peak": job.peak}
     curve = pl.DataFrame([names | row for row in record.curve]).drop("learning_rate", "seconds")

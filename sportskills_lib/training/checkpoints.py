@@ -49,14 +49,14 @@ def save(
 ) -> None:
     """Write a checkpoint; ``record`` must be JSON and hold ``step``. Older ones are removed.
 
-    ``optimiser`` has one group of parameters, with their ``names``.
+    The groups of the ``optimiser`` hold the ``names`` of their parameters.
     """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"now/{name}": value for name, value in moving_state(module).items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
-    names = optimiser.param_groups[0]["names"]
+    names = [name for group in optimiser.param_groups for name in group["names"]]
     for place, state in optimiser.state_dict()["state"].items():
         tensors |= {
             f"adam/{key}/{names[place]}": value.detach().cpu() for key, value in state.items()
@@ -83,7 +83,7 @@ def load(folder: Path, module: Any, optimiser: Any) -> tuple[dict[str, Any], dic
     tensors = load_file(folder / record.pop("tensors"))
     restore_state(module, _below("now/", tensors))
     whole = optimiser.state_dict()
-    names = optimiser.param_groups[0]["names"]
+    names = [name for group in optimiser.param_groups for name in group["names"]]
     states: dict[int, dict[str, Any]] = {}
     for path, value in _below("adam/", tensors).items():
         key, _, name = path.partition("/")

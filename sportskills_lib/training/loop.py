@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -96,16 +96,25 @@ class Loop:
         *,
         folder: Path | None = None,
         settings: dict[str, Any] | None = None,
+        rate_scales: Mapping[str, float] | None = None,
     ):
-        """``folder`` keeps checkpoints; one of a training with other ``settings`` is refused."""
+        """``folder`` keeps checkpoints; one of a training with other ``settings`` is refused.
+        ``rate_scales``: of weights that learn more slowly, the share of the rate, by name.
+        """
         import torch
 
         self.task, self.plan, self.group, self.folder = task, plan, group, folder
         named = task.module.named_parameters()
-        weights = {name: weight for name, weight in named if weight.requires_grad}
-        self.parameters = [*weights.values()]
+        groups: dict[float, dict[str, Any]] = {}
+        for name, weight in named:
+            if weight.requires_grad:
+                scale = (rate_scales or {}).get(name, 1.0)
+                group_of = groups.setdefault(scale, {"params": [], "names": [], "scale": scale})
+                group_of["params"].append(weight)
+                group_of["names"].append(name)
+        self.parameters = [weight for each in groups.values() for weight in each["params"]]
         self.optimiser = torch.optim.AdamW(
-            [{"params": self.parameters, "names": [*weights]}],
+            [*groups.values()],
             lr=plan.learning_rate,
             weight_decay=plan.weight_decay,
             betas=(0.9, 0.98),
@@ -148,7 +157,8 @@ class Loop:
         plan, step = self.plan, self.record.step
         draws = np.random.default_rng([plan.seed, 43, step, self.group.rank])
         torch.manual_seed(int(draws.integers(2**62)))
-        self.optimiser.param_groups[0]["lr"] = learning_rate_at(step, plan)
+        for each in self.optimiser.param_groups:
+            each["lr"] = learning_rate_at(step, plan) * each["scale"]
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.task.backward(batch)
         self.group.average_gradients(self.parameters)

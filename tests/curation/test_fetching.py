@@ -15,8 +15,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving
+from lesson_server import DURATION_S, FAULTS, TEACHING, Site, serving, webvtt
 
+from sportskills_lib.curation.captions.caption_reader import parse_captions
 from sportskills_lib.curation.fetch import fetcher
 from sportskills_lib.curation.fetch.fetch_ledger import STATUSES, FetchLedger
 from sportskills_lib.curation.fetch.fetcher import (
@@ -25,6 +26,7 @@ from sportskills_lib.curation.fetch.fetcher import (
     named_item,
     searched_items,
 )
+from sportskills_lib.curation.fetch.instruction_spans import cut_webvtt, find_instruction_spans
 from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.youtube import (
     Asker,
@@ -33,6 +35,7 @@ from sportskills_lib.curation.fetch.youtube import (
     choose_track,
     status_of,
 )
+from sportskills_lib.curation.sentences import Sentence
 from sportskills_lib.curation.sources import find_lessons
 from sportskills_lib.runs.errors import DiskFull, RunError, RunLocked
 from sportskills_lib.tables import ID_PATTERN
@@ -57,6 +60,7 @@ def hasty(**more) -> FetchSettings:
         "timeout_s": 0.3,
         "attempts": 2,
         "extractors": ("generic",),
+        "spans_below": 0.0,
         **more,
     }
     return FetchSettings(**values)
@@ -368,6 +372,34 @@ def test_a_persons_captions_come_first_and_translations_are_refused() -> None:
         choose_track(spanish, "en")
     with pytest.raises(Refused, match="offered: en"):
         choose_track({"subtitles": {"en": [{"ext": "ttml"}]}, "automatic_captions": None}, "en")
+
+
+def test_spans_hold_instruction_and_do_not_touch() -> None:
+    said = [Sentence(at, at + 2, "x") for at in (1.0, 20.0, 26.0, 100.0)]
+    assert find_instruction_spans(said, [True, False, None, True], duration_s=105) == [
+        (0.0, 11.0),
+        (22.0, 36.0),
+        (96.0, 105),
+    ]
+    assert find_instruction_spans(said, [True, True, True, True], duration_s=105) == [
+        (0.0, 36.0),
+        (96.0, 105),
+    ]
+    assert find_instruction_spans(said, [False] * 4, duration_s=105) == []
+
+
+def test_captions_are_cut_on_the_spans_clock() -> None:
+    text = (
+        "WEBVTT\n\n00:00:01.000 --> 00:00:02.000 align:start\nbefore\n\n00:00:09.000 --> "
+        "00:00:12.000\n"
+        "turn<00:00:11.500><c> hips</c>\n\n1\n00:00:19.000 --> 00:00:24.000\nlast words\n\n"
+        "00:30.000 --> 00:31.000\nno\n"
+    )
+    cut = parse_captions(cut_webvtt(text, 10.0, 20.0), duration_s=10.0)
+    assert [word.text for word in cut.words] == ["turn", "hips", "last", "words"]
+    assert (cut.words[0].start_s, cut.words[1].start_s, cut.words[2].start_s) == (0.0, 1.5, 9.0)
+    assert cut.words[-1].end_s <= 10.0
+    assert parse_captions(cut_webvtt(webvtt(TEACHING), 0, 24)) == parse_captions(webvtt(TEACHING))
 
 
 # ------------------------------------------------------------------------------------------- search

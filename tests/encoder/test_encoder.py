@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from small_training import small_config, small_train
+from small_training import VIT, small_config, small_train
 
 from sportskills_lib import models
 from sportskills_lib.encoder import stage, texts, training
 from sportskills_lib.encoder.losses import info_nce
-from sportskills_lib.encoder.train_step import freeze
+from sportskills_lib.encoder.train_step import freeze, layer_scales
 from sportskills_lib.runs import worker_pool
 
 
@@ -253,3 +253,24 @@ def test_a_frozen_name_that_is_not_there_is_an_error_with_a_remedy(tiny: str) ->
         ValueError, match=r"frozen='visual.layer9' names no parameter .* visual.layer1"
     ):
         freeze(models.load_tower(tiny).module, ["visual.layer9"])
+
+
+def test_rates_fall_with_depth_in_each_tower_for_itself() -> None:
+    module = models.new_tower(VIT, seed=1).module
+    scale = layer_scales(module, 0.5)
+    assert scale["logit_scale"] == scale["text_projection"] == scale["visual.proj"] == 1
+    assert scale["visual.transformer.resblocks.1.mlp.c_fc.weight"] == 1
+    assert scale["visual.transformer.resblocks.0.mlp.c_fc.weight"] == 0.5
+    assert scale["visual.conv1.weight"] == scale["visual.positional_embedding"] == 0.25
+    # the only layer of the text tower
+    assert scale["transformer.resblocks.0.attn.in_proj_weight"] == 1
+    assert scale["token_embedding.weight"] == scale["positional_embedding"] == 0.5
+    assert set(layer_scales(module, 1.0).values()) == {1.0}
+
+
+def test_a_smaller_rate_moves_a_layer_less(vit: str, material: training.ClipData) -> None:
+    start, moves = models.load_tower(vit).module.state_dict()["visual.conv1.weight"], []
+    for decay in (1.0, 0.1):
+        tower, _ = small_train(small_config(vit, frozen=[], layer_decay=decay), material, steps=1)
+        moves.append(float((tower.module.state_dict()["visual.conv1.weight"] - start).norm()))
+    assert moves[1] == pytest.approx(moves[0] * 0.01, rel=0.05)

@@ -25,7 +25,7 @@ UNTIL_NEXT = math.inf  # end of a cue whose file gives starts alone: it lasts un
 
 _STAMP = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3})\d*)?", re.ASCII)
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_INLINE = re.compile(r"<((?:\d{1,4}:)?\d{1,2}:\d{1,2}[.,]\d{1,3})>", re.ASCII)
+INLINE_TIME = re.compile(r"<((?:\d{1,4}:)?\d{1,2}:\d{1,2}[.,]\d{1,3})>", re.ASCII)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|</?>|\{\\[^{}]*\}")
 _NOISES = "music|applause|laugh|cheer|inaudible|silence|whistl|sigh|crowd|grunt|indistinct"
 _SOUND = re.compile(
@@ -81,6 +81,15 @@ class Parsed:
 
 
 @lru_cache(maxsize=8192)  # the end of a cue is often the start of the next
+def format_stamp(seconds: float) -> str:
+    """``00:01:02.345``, as WebVTT writes it."""
+    thousandths = round(seconds * 1000)
+    return (
+        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
+        f"{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
+    )
+
+
 def stamp_s(stamp: str) -> float | None:
     """Seconds of ``hh:mm:ss.mmm``, hours and fraction optional, comma or point; None when it is no
     such time.
@@ -142,7 +151,7 @@ def plain(text: str) -> str:
 @lru_cache(maxsize=1024)  # rolling captions show each line three times
 def _tokens(text: str) -> tuple[str, ...]:
     """Words, and ``_BREAK`` where a sound or a change of speaker stands between them."""
-    text = html.unescape(html.unescape(_TAG.sub("", _INLINE.sub("", text))))
+    text = html.unescape(html.unescape(_TAG.sub("", INLINE_TIME.sub("", text))))
     text = _SPEAKER.sub(f" {_BREAK} ", _INVISIBLE.sub("", text))
     text = _SOUND.sub(f" {_BREAK} ", _CENSORED.sub(" ", text))
     return tuple(text.split())
@@ -172,7 +181,7 @@ def to_words(cues: list[Cue], *, rolling: bool, spoken: bool) -> list[CaptionWor
 
 def is_rolling(cues: list[Cue]) -> bool:
     """Inline time tags, or most cues begin with the line that the cue before ended with."""
-    tagged = sum("<" in cue.text and bool(_INLINE.search(cue.text)) for cue in cues)
+    tagged = sum("<" in cue.text and bool(INLINE_TIME.search(cue.text)) for cue in cues)
     if tagged > len(cues) / 10:
         return True
     if len(cues) <= 3:
@@ -194,7 +203,7 @@ def _collapse(cues: list[Cue]) -> list[CaptionWord]:
     for cue in cues:
         both = [(line, said) for line in cue.text.split("\n") if (said := plain(line))]
         fresh = next(
-            (i for i, (line, _) in enumerate(both) if "<" in line and _INLINE.search(line)),
+            (i for i, (line, _) in enumerate(both) if "<" in line and INLINE_TIME.search(line)),
             len(both),
         )
         shown = [said for _, said in both]
@@ -231,7 +240,7 @@ def _parts(line: str) -> Sequence[tuple[str, float | None]]:
     """A line's text at its inline time tags, with their times."""
     if "<" not in line:
         return ((line, None),)
-    first, *rest = _INLINE.split(line)
+    first, *rest = INLINE_TIME.split(line)
     return [
         (first, None),
         *((text, stamp_s(stamp)) for stamp, text in zip(rest[::2], rest[1::2], strict=True)),

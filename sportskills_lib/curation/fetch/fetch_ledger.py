@@ -94,7 +94,10 @@ class FetchTable(dy.Schema):
     captions = dy.Enum(["manual", "automatic"], nullable=True)
     sentences = dy.Int64(nullable=True)
     actionable = dy.Int64(nullable=True)
-    files = dy.List(dy.String(nullable=False), nullable=False)  # videos, relative to the folder
+    wanted_s = dy.Float64(nullable=True)  # length of the spans that were wanted
+    files = dy.List(
+        dy.String(nullable=False), nullable=False
+    )  # video files, relative to the folder
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class FetchLedger:
         again).
         """
         record = _read_json(self.hidden / "done" / f"{item}.json")
-        whole = record.keys() >= set(FetchTable.column_names()) and record["item"] == item
+        whole = record.keys() == set(FetchTable.column_names()) and record["item"] == item
         return record if whole and record["status"] in STATUSES else None
 
     def records(self) -> list[Record]:

@@ -2,9 +2,10 @@
 pictures.
 
 Most videos that a search finds teach nothing, and a caption file is a thousandth of a video. So a
-video is asked for only when its captions hold instruction. Guarantee: each item ends in one record,
-on disk before the next begins; a fetch that is killed and started again ends with the table and the
-files of one that was not, as long as the servers answer the same.
+video is asked for only when its captions hold instruction, and where yt-dlp can cut, only the spans
+around it. Guarantee: each item ends in one record, on disk before the next begins; a fetch that is
+killed and started again ends with the table and the files of one that was not, as long as the
+servers answer the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ from sportskills_lib.curation.fetch.fetch_ledger import (
     Record,
     write_json,
 )
+from sportskills_lib.curation.fetch.instruction_spans import (
+    Span,
+    cut_webvtt,
+    find_instruction_spans,
+)
 from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.youtube import (
     WATCH,
@@ -42,13 +48,15 @@ from sportskills_lib.curation.fetch.youtube import (
 )
 from sportskills_lib.curation.rules_judge import judge_sentence
 from sportskills_lib.curation.sentences import build_sentences
+from sportskills_lib.formats.files import write_whole
 from sportskills_lib.formats.untrusted_json import seconds, text
 from sportskills_lib.runs.errors import RunError
-from sportskills_lib.video import SUFFIXES
+from sportskills_lib.video import SUFFIXES, UnreadableVideo, probe
 
 LONGEST_ID = 100
 LONGEST_PAUSE_S = 600.0
 MAX_GAP_S = 1.0  # as in 01
+WHOLE = "the whole video, since no ffmpeg is installed to cut its wanted spans out"
 LIVE = ("is_live", "is_upcoming")
 # What the sidecar keeps of yt-dlp's metadata: addresses in the rest expire, and name whoever asked.
 KEPT = (
@@ -223,7 +231,7 @@ def _steps(
     _check_length(record["duration_s"], info.get("live_status") in LIVE, settings)
     said, manual = asker.captions(info, name)
     record["captions"] = "manual" if manual else "automatic"
-    _judge(said, record, item)
+    spans = _judged(said, record, item)
     sidecar = _sidecar(info, item, said, manual)
     if record["actionable"] < settings.min_actionable:
         write_json(store.hidden / "said" / f"{name}.info.json", sidecar)
@@ -233,14 +241,11 @@ def _steps(
             f"{settings.min_actionable} are wanted"
         )
         raise Refused("not_likely", detail)
-    path = asker.video(info)
-    if path.suffix.lower() not in SUFFIXES:
-        raise Refused("no_format", f"{path.suffix!r} is no kind of video that is read here")
-    file = f"{name}{path.suffix.lower()}"
-    write_json(store.folder / f"{name}.info.json", sidecar)
-    said.replace(store.folder / said.name)
-    path.replace(store.folder / file)
-    record |= {"files": [file], "status": "ok"}
+    short = record["wanted_s"] < settings.spans_below * (record["duration_s"] or 0)
+    files = asker.video(info, spans if short and asker.cuts else ())
+    installed = {_installed(path, span, name, said, sidecar, store.folder) for path, span in files}
+    record |= {"files": sorted(installed), "status": "ok"}
+    record["detail"] = WHOLE if short and not asker.cuts else ""
     owners[name] = item.name
 
 
@@ -267,14 +272,18 @@ def _checked_id(info: dict[str, Any], record: Record, owners: dict[str, str]) ->
     return name
 
 
-def _judge(said: Path, record: Record, item: FetchItem) -> None:
-    """How many sentences there are, and how many of them instruct, goes into the record."""
+def _judged(said: Path, record: Record, item: FetchItem) -> list[Span]:
+    """Spans around instruction; how much of it there is goes into the record."""
     read = read_captions(said, duration_s=record["duration_s"])
     sentences = build_sentences(read.words, max_gap_s=MAX_GAP_S)
     named = item.sport and item.skill
     topic = f"{item.sport} {item.skill}" if named else record["title"] or ""
     verdicts = [judge_sentence(each.text, topic=topic).actionable for each in sentences]
-    record |= {"sentences": len(sentences), "actionable": verdicts.count(True)}
+    last_s = record["duration_s"] or (sentences[-1].end_s if sentences else 0.0)
+    spans = find_instruction_spans(sentences, verdicts, duration_s=last_s)
+    record |= {"sentences": len(sentences), "actionable": sum(each is True for each in verdicts)}
+    record["wanted_s"] = round(sum(end_s - start_s for start_s, end_s in spans), 3)
+    return spans
 
 
 def _sidecar(info: dict[str, Any], item: FetchItem, said: Path, manual: bool) -> dict[str, Any]:
@@ -288,3 +297,45 @@ def _sidecar(info: dict[str, Any], item: FetchItem, said: Path, manual: bool) ->
         "automatic_captions": {} if manual else track,
         "sportskills": {name: getattr(item, name) for name in ("sport", "skill", "search_term")},
     }
+
+
+def _installed(
+    path: Path, span: Span | None, name: str, said: Path, sidecar: dict[str, Any], folder: Path
+) -> str:
+    """Move one file into the folder, its sidecar and captions first; the video's name there,
+    relative to the folder.
+
+    A span's file is a lesson of its own: its captions are cut to the clock of its pictures, whose
+    zero is its first frame (as all who read it take it), and the sidecar says where on the video's
+    clock that is.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise Refused(
+            "no_format", f"the file ends in {path.suffix!r}: no kind of video that is read here"
+        )
+    captions, stem = said.read_text(encoding="utf-8", errors="replace"), name
+    if span:
+        stem = f"{name}_{round(span[0] * 1000):06d}-{round(span[1] * 1000):06d}"
+        start_s = round(span[0] + _begins_s(path), 3)
+        captions = cut_webvtt(captions, start_s, span[1])
+        noted = sidecar["sportskills"] | {"source_id": name, "start_s": start_s, "end_s": span[1]}
+        sidecar = sidecar | {
+            "id": stem,
+            "duration": round(span[1] - start_s, 3),
+            "sportskills": noted,
+        }
+    write_json(folder / f"{stem}.info.json", sidecar)
+    track = said.with_suffix("").suffix
+    write_whole(folder / f"{stem}{track}.vtt", captions)
+    path.replace(folder / f"{stem}{path.suffix.lower()}")
+    return f"{stem}{path.suffix.lower()}"
+
+
+def _begins_s(path: Path) -> float:
+    """When a cut file's first frame is shown by the file's own clock: where no frame begins at the
+    cut, after 0.
+    """
+    try:
+        return max(0.0, probe(path, reader="pyav").start_s)
+    except UnreadableVideo as error:
+        raise Refused("truncated", f"what ffmpeg cut out cannot be read: {error}") from error

@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sportskills_lib.curation.captions.caption_reader import same_language
+from sportskills_lib.curation.fetch.instruction_spans import Span
 from sportskills_lib.runs.errors import is_full_disk
 
 _said = logging.getLogger("sportskills.yt_dlp")
@@ -36,6 +37,9 @@ class FetchSettings:
     height_px: int = 480  # of the tallest file that is wanted
     max_duration_s: float = 1800.0
     min_actionable: int = 3  # sentences of instruction below which a video is not asked for
+    spans_below: float = (
+        0.6  # wanted spans are cut out where they are a smaller share of the video; 0: never
+    )
     rate_bytes_s: float = 2_000_000.0
     sleep_s: float = 5.0  # before a file; up to three times as long, drawn at random
     sleep_requests_s: float = 1.0
@@ -190,6 +194,7 @@ class Asker:
 
     def __init__(self, settings: FetchSettings, work: Path):
         from yt_dlp import YoutubeDL
+        from yt_dlp.downloader.external import FFmpegFD
         from yt_dlp.utils import YoutubeDLError
 
         self.settings, self.work = settings, work
@@ -201,6 +206,7 @@ class Asker:
             raise ValueError(
                 f"{said}: correct --cookies, --cookies-from-browser, --archive or --extractor"
             ) from error
+        self.cuts = bool(FFmpegFD.available())
 
     def __enter__(self) -> Asker:
         return self
@@ -250,18 +256,39 @@ class Asker:
             raise Refused("truncated", "captions came empty")
         return path, manual
 
-    def video(self, info: dict[str, Any]) -> Path:
-        """The video's file."""
-        with _asking():
-            known = self._ydl.sanitize_info(info, remove_private_keys=True)
-            done = self._ydl.process_ie_result(known, download=True)
-        files = (done or {}).get("requested_downloads") or []
-        if len(files) != 1:
-            raise Refused("no_format", f"{len(files)} files came: none of the kind that is wanted")
-        path = Path(files[0].get("filepath") or ".")
-        if not path.is_file() or not path.stat().st_size:
+    def video(
+        self, info: dict[str, Any], spans: Sequence[Span] = ()
+    ) -> list[tuple[Path, Span | None]]:
+        """The video's file; or of ``spans`` (seconds) one file each, where :attr:`cuts` says that
+        yt-dlp can.
+
+        A span's file begins with the first frame at or after the span's start, by its own clock
+        near 0. ffmpeg cuts it and encodes it anew; it takes no notice of ``rate_bytes_s``.
+        """
+        from yt_dlp.utils import download_range_func
+
+        if spans:
+            for left in self.work.glob("*.part"):  # an ffmpeg that outlived a kill may still write
+                left.unlink()
+            ranges = download_range_func(None, [list(span) for span in spans])
+            self._ydl.params["download_ranges"] = ranges
+        try:
+            with _asking():
+                known = self._ydl.sanitize_info(info, remove_private_keys=True)
+                done = self._ydl.process_ie_result(known, download=True)
+        finally:
+            self._ydl.params.pop("download_ranges", None)
+        parts: list[Span | None] = [*spans] or [None]
+        paths = [
+            Path(each.get("filepath") or ".")
+            for each in (done or {}).get("requested_downloads") or []
+        ]
+        if not all(path.is_file() and path.stat().st_size for path in paths):
             raise Refused("truncated", "yt-dlp ended without a file")
-        return path
+        if len(paths) != len(parts):
+            came = f"{len(paths)} of {len(parts)} files came"
+            raise Refused("no_format", f"{came}: none of the kind that is wanted")
+        return list(zip(paths, parts, strict=True))
 
 
 def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
@@ -273,7 +300,7 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
     options: dict[str, Any] = {
         "format": f"bv*{small}{h264}/b{small}{h264}/bv*{small}/b{small}",
         "format_sort": ["vcodec:h264"],
-        "outtmpl": {"default": "%(id)s.%(ext)s"},
+        "outtmpl": {"default": "%(id)s.%(section_start|whole)s.%(ext)s"},
         "paths": {"home": str(work.resolve())},
         "retries": settings.attempts,
         "fragment_retries": settings.attempts,
@@ -289,6 +316,10 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
         "download_archive": str(settings.archive) if settings.archive else None,
         "cookiefile": str(settings.cookies) if settings.cookies else None,
         "allowed_extractors": list(settings.extractors),
+        "force_keyframes_at_cuts": True,
+        "external_downloader_args": {
+            "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout_s * 1e6))]
+        },  # else: never
         "noplaylist": True,
         "updatetime": False,
         "fixup": "never",
