@@ -243,6 +243,11 @@ class Plan:
             f"{counts.image / 1e6:.4g} M, text tower {counts.text / 1e6:.4g} M; embeddings of "
             f"{counts.width}"
         )
+        yield (
+            f"    memory: {16 * (counts.image + counts.text) / GB:.2g} GB for weights, gradients "
+            "and AdamW's moments; activations come on top and grow with chunk: where a step does "
+            "not fit, the error names a smaller one"
+        )
         if config.frozen:
             yield "    some weights are frozen: a step costs less than these lines count"
 
