@@ -37,11 +37,9 @@ def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> s
 
 
 def sheet(ask: str, frame: pl.DataFrame, strips: Strips, *, labels: tuple[str, ...]) -> str:
-    """The contact sheet of a sample, as a page of its own: what is asked, then every item by its
-    number.
-    """
+    """The contact sheet of a sample: what is asked, then every item by its number."""
     items = [Html(item(row, strips)) for row in frame.iter_rows(named=True)]
-    return page("Gold sample", str(HTML.sheet(ask, labels, items)))
+    return str(HTML.sheet(ask, labels, items))
 
 
 def view(body: str) -> str:

@@ -56,7 +56,7 @@ def test_hostile_text_stays_text() -> None:
         [(HOSTILE, "yes", "recall", 0.5, 0.1, 0.9, 3), ("all", "yes", "x", None, None, None, 0)],
         orient="row",
     )
-    page += notebook_tables.html(scores)
+    page = pair_auditor.page("Gold sample", page + notebook_tables.html(scores))
     tags = Tags(page)
     assert "script" not in tags.seen and not {
         name for name in tags.attributes if name.startswith("on")

@@ -61,8 +61,8 @@ def sample(
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
     strips = labels.film_strips(drawn.frame, run, workers=workers)
     answers = (*drawn.question.labels, gold_sample.UNSURE)
-    content = pair_auditor.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
-    page.write_text(content, encoding="utf-8")
+    items = pair_auditor.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
+    page.write_text(pair_auditor.page("Gold sample", items), encoding="utf-8")
     gold_sample.write(to, drawn)
     typer.echo(f"{drawn.frame.height} items in {to}; look at {page}; label: {', '.join(answers)}")
 

@@ -780,6 +780,7 @@ def test_a_headless_notebook_shows_the_sample_and_writes_nothing(
         shown = labels.label_here(run, name, n=5, pictures=name != "actionability").data
         assert "sportskills audit score" in shown and "audit score <bdi>data/gold/t/" in shown
         assert ("<img" in shown) == (name != "actionability")
+        assert "<html" not in shown and "sk-page" not in shown.partition("</style>")[2]
     assert not (home / "data/gold").exists()
 
 
