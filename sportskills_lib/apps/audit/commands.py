@@ -44,6 +44,9 @@ def sample(
     ] = 100,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read video.")] = 2,
+    strips: Annotated[
+        bool, typer.Option("--strips/--no-strips", help="Whether the page shows film strips.")
+    ] = True,
 ) -> None:
     """Draw a stratified sample of a filter's decisions: a CSV to label, and a page to look at."""
     from sportskills_lib.apps.audit import gold_sample, labels
@@ -59,9 +62,9 @@ def sample(
             raise ValueError(f"{path} exists and may contain labels: name another file with --to")
     room_for_file(to, "--to")
     drawn = gold_sample.draw(run, filter_, n=n, seed=seed)
-    strips = labels.film_strips(drawn.frame, run, workers=workers)
+    shown = labels.film_strips(drawn.frame, run, workers=workers) if strips else {}
     answers = (*drawn.question.labels, gold_sample.UNSURE)
-    items = pair_auditor.sheet(drawn.question.ask, drawn.frame, strips, labels=answers)
+    items = pair_auditor.sheet(drawn.question.ask, drawn.frame, shown, labels=answers)
     page.write_text(pair_auditor.page("Gold sample", items), encoding="utf-8")
     gold_sample.write(to, drawn)
     typer.echo(f"{drawn.frame.height} items in {to}; look at {page}; label: {', '.join(answers)}")
@@ -144,13 +147,16 @@ def spans(
         Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")
     ],
     run: Run = "demo",
+    videos: Annotated[
+        str, typer.Option(help="Only videos whose id matches, such as 'pushUp*'.")
+    ] = "*",
 ) -> None:
     """Compare a run's clips with spans whose truth is known: which were found, how they were
     classified, and how far off their edges are.
     """
     from sportskills_lib.apps.audit import judge_vs_spans
 
-    matches = judge_vs_spans.audit_run(run, judge_vs_spans.read_truth(known))
+    matches = judge_vs_spans.audit_run(run, judge_vs_spans.read_truth(known), videos=videos)
     _print_table(matches.confusion())
     _print_table(matches.scores())
     f1 = matches.macro_f1()
@@ -180,6 +186,9 @@ def evidence(
         str | None, typer.Option(help="The model of judge vlm or chat. Default: the run's.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where judge vlm runs: cpu or cuda.")] = None,
+    lessons: Annotated[
+        int, typer.Option(min=0, help="Lessons to draw; 0: all with a known truth.")
+    ] = 0,
     to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
 ) -> None:
     """Measure which evidence the demonstration judge uses: words, pictures or both, and again with
@@ -194,6 +203,7 @@ def evidence(
         run,
         judge_vs_spans.read_truth(truth),
         model=model,
+        lessons=lessons,
         **{name: value for name, value in changes.items() if value is not None},
     )
     _print_table(scores)

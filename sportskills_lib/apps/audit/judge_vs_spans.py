@@ -13,6 +13,7 @@ sample of the filter demonstration.
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,16 @@ STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of stated probability
 
 
 def read_truth(path: Path) -> pl.DataFrame:
-    """The spans of a CSV table, or of a labelled sample, those without a demonstration left out;
-    ValueError names the row or the column that is wrong.
+    """The spans of a CSV, Parquet or JSONL table, or of a labelled sample, those without a
+    demonstration left out; ValueError names the row or the column that is wrong.
     """
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: name a CSV table with {', '.join(SPAN)}")
-    table = read_delimited(path)
+        raise ValueError(f"there is no file {path}: name a table with {', '.join(SPAN)}")
+    readers = {".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}
+    try:
+        table = readers.get(path.suffix, read_delimited)(path)  # type: ignore[operator]
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path} cannot be read ({str(error)[:120]}): save it again") from None
     if "stratum" in table.columns:
         sheet = gold_sample.read(path)
         if sheet.filter != "demonstration":
@@ -55,8 +60,9 @@ def read_truth(path: Path) -> pl.DataFrame:
         return sheet.answers.select(*gold_sample.SPAN, demonstration="label")
     if missing := [name for name in SPAN if name not in table.columns]:
         raise ValueError(f"{path} has no column {missing[0]}: it needs {', '.join(SPAN)}")
-    times = pl.col("start_s", "end_s").str.replace(",", ".", literal=True)
-    names = pl.col("video_id", "demonstration").replace("", None)
+    # as text first, so that a decimal comma is understood in every format
+    times = pl.col("start_s", "end_s").cast(pl.String).str.replace(",", ".", literal=True)
+    names = pl.col("video_id", "demonstration").cast(pl.String).replace("", None)
     spans = table.select(SPAN).with_columns(names, times.cast(pl.Float64, strict=False))
     start, end, known = pl.col("start_s"), pl.col("end_s"), pl.col("demonstration")
     valid = pl.col("video_id").is_not_null() & (start >= 0) & (end > start) & end.is_finite()
@@ -176,13 +182,22 @@ def _overlap(suffix: str) -> pl.Expr:
     return pl.min_horizontal("end_s", end_s) - pl.max_horizontal("start_s", start_s)
 
 
-def audit_run(run: str, truth: pl.DataFrame) -> SpanMatches:
-    """How the run judged the spans of ``truth`` in its videos."""
-    videos = artifacts.open_stage(run, "01_curation").table("videos")
-    mine = truth.join(videos, on="video_id", how="semi", maintain_order="left")
+def audit_run(run: str, truth: pl.DataFrame, *, videos: str = "*") -> SpanMatches:
+    """How the run judged the spans of ``truth``, in its videos whose id matches the pattern
+    ``videos``.
+    """
+    known = artifacts.open_stage(run, "01_curation").table("videos")["video_id"]
+    chosen = pl.DataFrame(
+        {"video_id": fnmatch.filter(known, videos)}, schema={"video_id": pl.String}
+    )
+    mine = truth.join(chosen, on="video_id", how="semi", maintain_order="left")
     if mine.is_empty():
-        raise ValueError(f"no video of run {run!r} is in the table of spans: name another --run")
-    return audit_demonstrations(artifacts.open_stage(run, "02_pairing").table("judged"), mine)
+        raise ValueError(
+            f"no video of run {run!r} that matches --videos {videos!r} is in the table of spans: "
+            "name another --run or other --videos"
+        )
+    judged = artifacts.open_stage(run, "02_pairing").table("judged")
+    return audit_demonstrations(judged.join(chosen, on="video_id", how="semi"), mine)
 
 
 # -------------------------------------------------------------------------------------- evidence
@@ -193,12 +208,13 @@ def audit_evidence(
     truth: pl.DataFrame,
     *,
     model: str | None = None,
+    lessons: int = 0,
     **changes: Any,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores of the judge by words, pictures and both, with the lessons' own words and with
     others'; and reliability.
 
-    ``changes`` are settings of stage 02 (judge, device, chat_url …) in place of the run's,
+    ``lessons`` draws so many of the lessons with a known truth (0: all); ``changes`` are settings of stage 02 (judge, device, chat_url …) in place of the run's,
     ``model`` the one that judge vlm or chat asks. A model sees as many frames as stage 02 would
     show it; a window whose video cannot be read is left out.
     """
@@ -212,6 +228,10 @@ def audit_evidence(
         raise ValueError(
             f"run {run!r} has no window in the videos of the table of spans: name another --run"
         )
+    if lessons:
+        names = windows["video_id"].unique().sort()
+        drawn = names.sample(min(lessons, len(names)), seed=0)
+        windows = windows.filter(pl.col("video_id").is_in(drawn.implode()))
     frames = None
     if config.judge != "rules":
         files = {name: str(path) for name, path in retrieved_queries.video_files(run).items()}
