@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +113,13 @@ def execute(
     import papermill
 
     executed.parent.mkdir(parents=True, exist_ok=True)
-    # It warns of every setting that the parameters cell does not show.
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    with guarded_kernel(home, log), log.open("a", encoding="utf-8") as said:
+    logger, handler = logging.getLogger("papermill"), logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    # it warns of every setting that the parameters cell does not show
+    handler.addFilter(lambda record: "unknown parameter" not in record.getMessage())
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    with closing(handler), guarded_kernel(home, log):
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -125,8 +129,7 @@ def execute(
                 language="python",
                 cwd=str(notebook.parent),
                 progress_bar=False,
-                stdout_file=said,
-                stderr_file=said,
+                log_output=True,
                 start_timeout=START_TIMEOUT_S,
             )
         except OSError:

@@ -214,8 +214,9 @@ def audit_evidence(
     """Scores of the judge by words, pictures and both, with the lessons' own words and with
     others'; and reliability.
 
-    ``lessons`` draws so many of the lessons with a known truth (0: all); ``changes`` are settings of stage 02 (judge, device, chat_url …) in place of the run's,
-    ``model`` the one that judge vlm or chat asks. A model sees as many frames as stage 02 would
+    ``lessons`` draws so many of the lessons with a known truth (0: all); ``changes`` are settings
+    of stage 02 (judge, device, chat_url …) in place of the run's, ``model`` the one that judge vlm
+    or chat asks. A model sees as many frames as stage 02 would
     show it; a window whose video cannot be read is left out.
     """
     pairing = artifacts.open_stage(run, "02_pairing")
