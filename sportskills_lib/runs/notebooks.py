@@ -113,7 +113,8 @@ def execute(
     import papermill
 
     executed.parent.mkdir(parents=True, exist_ok=True)
-    logger, handler = logging.getLogger("papermill"), logging.FileHandler(log, encoding="utf-8")
+    logger = logging.getLogger("papermill")
+    handler = logging.FileHandler(log, encoding="utf-8", delay=True)  # its folder is made below
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     # it warns of every setting that the parameters cell does not show
     handler.addFilter(lambda record: "unknown parameter" not in record.getMessage())
