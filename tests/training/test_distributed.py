@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import sportskills_lib
+from sportskills_lib.training import distributed
 from sportskills_lib.training.distributed import ProcessGroup
 
 TWO = """
@@ -71,3 +73,11 @@ def test_one_process_needs_no_others() -> None:
     assert group.gather(rows, 3) is rows and group.total(2.0) == 2.0 and group.first
     with group.autocast():
         assert (rows @ rows.T).dtype == torch.bfloat16
+
+
+def test_buckets_hold_one_type_and_no_more_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "BUCKET_BYTES", 40)
+    gradients = [torch.zeros(n) for n in (3, 4, 5, 30, 1)] + [torch.zeros(2, dtype=torch.float16)]
+    buckets = list(distributed._buckets(gradients))
+    assert [each.shape for bucket in buckets for each in bucket] == [g.shape for g in gradients]
+    assert [len(bucket) for bucket in buckets] == [2, 1, 1, 1, 1]

@@ -250,7 +250,7 @@ _POINTS = {
     "high": pl.Float64,
     "queries": pl.Int64,
     "seeds": pl.Int64,
-    "apart": pl.Boolean,
+    "ci_excludes_zero": pl.Boolean,
 }
 
 
