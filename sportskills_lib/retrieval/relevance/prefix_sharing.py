@@ -213,12 +213,18 @@ def _shared_cache(prefixes: Any, owners: torch.Tensor) -> Any:
     import torch
     from transformers import DynamicCache
 
+    same = bool((owners == owners[0]).all())  # a view then, in place of a copy for each
+
     class Shared(DynamicCache):
         def update(
             self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
         ) -> Any:
             kept = prefixes.layers[layer_idx]
-            keys = torch.cat([kept.keys[owners], key_states], -2)
-            return keys, torch.cat([kept.values[owners], value_states], -2)
+            before = [
+                part[owners[0]].expand(len(owners), -1, -1, -1) if same else part[owners]
+                for part in (kept.keys, kept.values)
+            ]
+            keys = torch.cat([before[0], key_states], -2)
+            return keys, torch.cat([before[1], value_states], -2)
 
     return Shared()
