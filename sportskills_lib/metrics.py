@@ -73,9 +73,10 @@ def positive_ranks(scores: ArrayLike, positive: ArrayLike, *, tie: Tie = "ascend
     tie, come first.
     """
     array, column = _checked(scores), np.asarray(positive, dtype=np.int64)
-    if len(column) and (column.min() < 0 or column.max() >= array.shape[1]):
+    outside = column[(column < 0) | (column >= array.shape[1])]
+    if len(outside):
         raise ValueError(
-            f"a positive stands in column {column.max()}; the gallery has {array.shape[1]} items"
+            f"a positive stands in column {outside[0]}; the gallery has {array.shape[1]} items"
         )
     own = np.take_along_axis(array, column[:, None], axis=1)
     index = np.arange(array.shape[1])[None, :]

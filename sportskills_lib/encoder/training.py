@@ -131,8 +131,8 @@ def start_tower(
     """The tower that an encoder starts from: ``config.model``, for video with a pooling over up to
     ``frames`` frames.
 
-    That pooling is the mean at first, so that the video encoder starts as the image encoder that it
-    is compared with.
+    A pooling with weights is the mean at first, so that the video encoder starts as the image
+    encoder that it is compared with.
     """
     tower = models.load_tower(config.model, pretrained=config.pretrained, device=device)
     if encoder == "video" and not hasattr(tower.module, "pooling"):

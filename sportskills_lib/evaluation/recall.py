@@ -263,15 +263,12 @@ def score_task(
     of_relevant = recall_arrays.relevant_metrics()
     every = {RANK: recall_arrays.RANKS} | recall_arrays.own_metrics() | of_relevant
     for (scope, metric), value in sorted(scored.values.items()):
-        gallery = {
-            WITHIN: layout.gallery_Q,
-            FIXED: np.full(len(value), size),
-            ACROSS: np.full(len(value), len(offered)),
+        gallery, enough = {
+            WITHIN: (layout.gallery_Q, layout.gallery_Q >= min_gallery),
+            FIXED: (np.full(len(value), size), layout.gallery_Q >= size),
+            ACROSS: (np.full(len(value), len(offered)), len(offered) > metrics.HEADLINE_K),
         }[scope]
-        enough = layout.gallery_Q >= (min_gallery if scope == WITHIN else size)
-        enough = (
-            np.full(len(value), len(offered) > metrics.HEADLINE_K) if scope == ACROSS else enough
-        )
+        # a rank says something in a small gallery, too
         shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
         rows = asks.with_columns(
             scope=pl.lit(scope), metric=pl.lit(metric), value=pl.Series(shown).fill_nan(None),

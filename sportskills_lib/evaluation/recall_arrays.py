@@ -24,10 +24,8 @@ Ints = NDArray[np.int64]
 # The k of the recall metrics. A further one, such as 20, adds its rows to the tables of recall;
 # figures and sentences stay at the headline's k.
 RECALL_AT = (1, 5, HEADLINE_K)
-CHUNK, CELLS = (
-    1024,
-    4_000_000,
-)  # queries scored at once, at most; similarities in memory, as far as one row fits
+CHUNK = 1024  # queries scored at once, at most
+CELLS = 4_000_000  # similarities in memory, as far as one row fits
 WITHIN, FIXED, ACROSS = "within_sport", "within_sport_fixed", "across_sports"
 
 
@@ -61,12 +59,16 @@ def own_metrics() -> dict[str, Metric]:
     """The metrics of a query's own items, a mean over them, by name."""
     return {
         name: Metric(
-            value=partial(np.greater_equal, k),
+            value=partial(_in_top, k=k),
             fixed=partial(metrics.fixed_gallery_recall, k=k),
             chance=partial(_chance_own, k=k),
         )
         for k, name in recall_names("single").items()
     }
+
+
+def _in_top(ranks: Ints, *, k: int) -> NDArray[np.bool_]:
+    return ranks <= k
 
 
 def _chance_own(_: Ints, n_gallery: Ints, *, k: int) -> Floats:
@@ -181,9 +183,10 @@ class Chunk:
         ranks = {ACROSS: 1 + above_PN.sum(axis=1), WITHIN: 1 + (above_PN & same_PN).sum(axis=1)}
         count_C = np.maximum(np.bincount(query_P, minlength=len(self.rows_C)), 1)
         first_C = np.searchsorted(query_P, np.arange(len(self.rows_C)))
+        own = own_metrics()
         values = {(scope, name): metric.value(rank_P) for scope, rank_P in ranks.items()
-                  for name, metric in own_metrics().items()}  # fmt: skip
-        for name, metric in own_metrics().items():
+                  for name, metric in own.items()}  # fmt: skip
+        for name, metric in own.items():
             values[FIXED, name] = metric.fixed(ranks[WITHIN], gallery_P, size=size)
         for key, value_P in values.items():
             yield key, np.bincount(query_P, value_P, minlength=len(count_C)) / count_C

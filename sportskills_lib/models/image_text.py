@@ -136,13 +136,11 @@ def _first(features: Any) -> torch.Tensor:
 def add_pooling(
     tower: Tower, kind: str, *, layers: int = 1, heads: int = 4, max_frames: int = 32, seed: int = 0
 ) -> None:
-    """Give an image tower a pooling over time that equals the mean until it is trained; "mean":
-    nothing is added.
+    """Give an image tower a pooling over time (:data:`pooling.POOLINGS`); "mean": nothing is added.
 
     attention needs none of the numbers. temporal: ``layers`` transformer layers of ``heads`` heads,
-    for clips of up to
-    ``max_frames`` frames; its weights are drawn by ``seed``. ValueError for a tower that has its
-    own way to join frames: a pooling already, or a native video model.
+    for clips of up to ``max_frames`` frames; its weights are drawn by ``seed``. ValueError for a
+    tower that has its own way to join frames: a pooling already, or a native video model.
     """
     if kind == "mean":
         return

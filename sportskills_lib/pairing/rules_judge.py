@@ -158,7 +158,7 @@ def mistake_points(text: str) -> float:
     orders = gives_order(text, positive=True)
     told = _POINTS if orders else (*_POINTS, *_POINTS_OF_A_TALE)
     points = sum(worth for worth, pattern in told if pattern.search(lowered))
-    return round(points + AN_ORDER if orders else points, 2)
+    return round(points + (AN_ORDER if orders else 0), 2)
 
 
 class RulesJudge:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 LAG_STEP_S = 0.05
+EQUAL_FIT = 0.003  # of two lags that fit so alike, the smaller is taken
+TAUGHT_SHARE = 0.5  # of what is said over a shot: from here on the whole shot is one window
 LEAD_S, TAIL_S = 0.3, 2.0  # how far a window in a long shot reaches beyond its sentence
 MIN_EVIDENCE = 3  # sentences and cuts that it takes to tell a lag
 
@@ -72,9 +74,10 @@ def estimate_lag(
     )
     fits = []
     for lag in lags:
-        late = np.minimum((ends + lag)[:, None], last) - np.maximum((starts + lag)[:, None], first)
-        fits.append(float((np.clip(late, 0, None).max(axis=1) / (ends - starts)).mean()))
-    return next(lag for lag, fit in zip(lags, fits, strict=True) if fit >= max(fits) - 0.003)
+        both_end = np.minimum((ends + lag)[:, None], last)
+        overlap_s = both_end - np.maximum((starts + lag)[:, None], first)
+        fits.append(float((np.clip(overlap_s, 0, None).max(axis=1) / (ends - starts)).mean()))
+    return next(lag for lag, fit in zip(lags, fits, strict=True) if fit >= max(fits) - EQUAL_FIT)
 
 
 def make_windows(
@@ -131,7 +134,7 @@ def _shot_windows(
     if (
         end_s - start_s <= max_clip_s
         and len(kinds) == 1
-        and (not teaching or taught_s >= spoken_s / 2)
+        and (not teaching or taught_s >= TAUGHT_SHARE * spoken_s)
     ):
         names = tuple(said.narration_id for said in (teaching or inside))
         idle = [_window([said], shot, lag_s) for said in inside if teaching and said.kind == "none"]

@@ -272,6 +272,8 @@ def warnings(
         (leaks.is_empty(), "No leak check was made in this run."),
     )
     lines = [line for applies, line in known if applies]
+    settings = {stage: manifest["config"] for stage, manifest in manifests.items()}
+    lines += filter(None, [provenance.stand_in_warning(settings)])
     for row in _where(leaks, ~pl.col("passed")).iter_rows(named=True):
         lines.append(
             f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']})."

@@ -27,6 +27,7 @@ from sportskills_lib.runs import artifacts, demo_worlds, errors
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
 from sportskills_lib.runs.notebooks import check_tag, execute, write_html
 from sportskills_lib.runs.progress import Progress
+from sportskills_lib.runs.provenance import stand_in_warning
 from sportskills_lib.runs.worker_pool import LOST_READER, lost_line
 from sportskills_lib.stage_config import StageConfig, current_name, did_you_mean
 
@@ -175,6 +176,8 @@ def reproduce(
         check_tag(artifacts.notebook_path(stage))
     for stage in NOTEBOOKS[: NOTEBOOKS.index(stages[0])]:
         artifacts.open_stage(run, stage)
+    if warning := stand_in_warning({stage: dict(config) for stage, config in configs.items()}):
+        say(f"WARNING: {warning}")
     with errors.full_disk_named(run_folder(run)), _lock_run(run):
         save_settings(run, preset, chosen)
         progress = Progress(say)

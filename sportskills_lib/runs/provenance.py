@@ -43,8 +43,27 @@ def figure_facts(
 
 
 def is_generated(lessons: str) -> bool:
-    """Whether the lessons of a run are a generated world."""
+    """Whether these lessons, or this model, belong to a generated world."""
     return lessons.startswith(("data/raw/demo", "data/raw/smoke"))
+
+
+def stand_in_warning(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a reader of figures of own films must know where stages start from the demo's stand-ins;
+    "" where none does, or where the films are generated, too. ``settings``: by stage.
+    """
+    lessons = str(settings.get("01_curation", {}).get("source", ""))
+    toys = [
+        stage
+        for stage, own in settings.items()
+        if is_generated(str(own.get("model", ""))) and own.get("learners", True)
+    ]
+    if not toys or is_generated(lessons):
+        return ""
+    return (
+        f"The models of {' and '.join(toys)} start from the demo's stand-ins, toys trained on "
+        "drawn figures at 64 pixels and not on people. What they score on other films means "
+        "nothing: set 03.model and 03.pretrained to public weights (docs/own_videos.md)."
+    )
 
 
 def record(folder: Path) -> dict[str, Any]:

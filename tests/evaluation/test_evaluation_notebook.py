@@ -94,11 +94,8 @@ def test_leaves_the_tables_that_others_rely_on(done):
     assert tuple(recall.columns) == summary.COLUMNS
     assert set(recall["training"]) == set(stage_outputs.ARMS)
     assert set(recall["encoder"]) == {"image", "video"}
-    assert set(recall["metric"]) == {
-        *recall_arrays.recall_names("single").values(),
-        *recall_arrays.recall_names("multi").values(),
-        "hit@10",
-    }
+    metrics = {*recall_arrays.own_metrics(), *recall_arrays.relevant_metrics()}
+    assert set(recall["metric"]) == metrics >= {"recall@10_single", "recall@10_multi", "hit@10"}
     assert set(recall["scope"]) == {"within_sport", "within_sport_fixed", "across_sports"}
     assert set(recall["sport"]) == {"archery", "golf", "judo", "tennis", "mean"}
     archery = recall.filter((pl.col("sport") == "archery") & (pl.col("scope") == "within_sport"))
@@ -239,6 +236,11 @@ def test_a_sport_below_the_size_of_all_galleries_is_shown_apart(done):
         line.startswith("Fewer than 100 test clips") and line.endswith(": golf.") for line in lines
     )
     assert any(line.startswith("Not evaluable at 10") and "archery" in line for line in lines)
+    own = {"01_curation": {"config": {"source": "lessons"}}}
+    own["03_encoder"] = {"config": {"model": "data/raw/demo/models/base_clip"}}
+    toys = run_report.warnings(found, own, {})
+    assert any("toys trained on drawn figures" in line for line in toys)
+    assert not any("toys trained on drawn figures" in line for line in lines)
 
 
 def test_a_planted_leak_is_a_warning_on_the_page(done):

@@ -252,8 +252,8 @@ def test_a_batch_of_one_is_a_batch_of_eight(kind: str) -> None:
 
 
 def test_a_pooling_that_cannot_be_is_an_error_with_a_remedy() -> None:
-    with pytest.raises(ValueError, match=r"pooling='max' is none of mean, attention, temporal"):
-        models.add_pooling(models.new_tower(TINY), "max")
+    with pytest.raises(ValueError, match=r"pooling='median' is none of mean, attention, temporal"):
+        models.add_pooling(models.new_tower(TINY), "median")
     with pytest.raises(ValueError, match=r"heads=5 must divide the width 16"):
         models.add_pooling(models.new_tower(TINY), "temporal", heads=5)
     with pytest.raises(ValueError, match=r"already has its own way to join frames"):
@@ -266,8 +266,8 @@ def test_a_pooling_without_weights_is_saved_and_loaded(tmp_path, monkeypatch) ->
     def largest(frame_BTD, weights, time_BT):
         return frame_BTD.amax(1)
 
-    monkeypatch.setitem(pooling.POOLINGS, "max", pooling.Pooling(largest))
-    tower, frames = _pooled_tower("max"), _frames(3, 4)
+    monkeypatch.setitem(pooling.POOLINGS, "largest", pooling.Pooling(largest))
+    tower, frames = _pooled_tower("largest"), _frames(3, 4)
     tower.save(tmp_path)
     again = models.load_tower(tmp_path)
     features = torch.from_numpy(again.encode_frame_features(frames))

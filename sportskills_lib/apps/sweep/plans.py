@@ -23,6 +23,7 @@ from sportskills_lib.runs import artifacts, pipeline
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES
 from sportskills_lib.runs.pipeline import Settings
 from sportskills_lib.runs.progress import Progress
+from sportskills_lib.runs.provenance import stand_in_warning
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,8 @@ def plan_lines(
         f"plan of run {run}, preset {preset}. An estimate: nothing has been loaded, "
         "downloaded or run."
     )
+    if warning := stand_in_warning({stage: dict(config) for stage, config in configs.items()}):
+        yield f"  WARNING: {warning}"
     for stage in NOTEBOOKS[NOTEBOOKS.index(begin) : NOTEBOOKS.index(end) + 1]:
         why = pipeline.reasons(run, stage, configs[stage])
         seconds = pipeline.planned_seconds(run, stage, preset)

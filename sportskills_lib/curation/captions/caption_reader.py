@@ -167,9 +167,8 @@ def _finish(parsed: Parsed, duration_s: float | None) -> Captions:
         row = _problem(cue, limit_s)
         if row:
             dropped.append(row)
-        if (
-            row is None or row[1] == "only_sounds"
-        ):  # it clears the screen that rolling lines stand on
+        # sounds clear the screen that rolling lines stand on
+        if row is None or row[1] == "only_sounds":
             kept.append(cue)
     if any(a.start_s > b.start_s for a, b in pairwise(kept)):
         mended.append((kept[0].line, "out_of_order", "cues do not stand in order of time: sorted"))
@@ -229,11 +228,9 @@ def _untangle(cues: list[Cue], dropped: list[Row], mended: list[Row]) -> tuple[l
         mended.append((over[0].line, "overlap", detail))
     open_ended = any(math.isinf(cue.end_s) for cue in joined)
     spoken = open_ended or len(over) > OVERLAPPING_SHARE * len(joined)
-    following = [*(cue.start_s for cue in joined), UNTIL_NEXT][
-        1:
-    ]  # of each cue, when the next begins
+    next_starts_s = [*(cue.start_s for cue in joined[1:]), UNTIL_NEXT][: len(joined)]
     cut = []
-    for cue, next_s in zip(joined, following, strict=True):
+    for cue, next_s in zip(joined, next_starts_s, strict=True):
         unknown = math.isinf(cue.end_s) or (spoken and not cue.pieces)
         longest_s = max(held_s(plain(cue.text)), 0.001) if unknown else UNTIL_NEXT
         cut.append(cue._replace(end_s=min(cue.end_s, next_s, cue.start_s + longest_s)))

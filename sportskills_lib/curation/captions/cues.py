@@ -41,14 +41,10 @@ _INVISIBLE = re.compile(
 _BREAK = "\x00"
 
 TOUCHING_S = 0.15  # a cue that begins this soon after the last one may repeat its lines
-SLOWEST_WORD_S, SLOWEST_LETTER_S = (
-    0.35,
-    0.09,
-)  # a word is not held longer: the rest of its cue is a pause
-LONGEST_WORD, LONGEST_HELD_S = (
-    24,
-    300.0,
-)  # letters that count; and a line of more than minutes is no speech but junk
+# a word is not held longer: the rest of its cue is a pause
+SLOWEST_WORD_S, SLOWEST_LETTER_S = 0.35, 0.09
+# letters that count; and a line of more than minutes is no speech but junk
+LONGEST_WORD, LONGEST_HELD_S = 24, 300.0
 
 
 class Cue(NamedTuple):

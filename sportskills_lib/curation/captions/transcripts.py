@@ -67,13 +67,16 @@ def parse_transcript(text: str) -> Parsed:
 def _stamped(parsed: Parsed, lines: list[str], shape: re.Pattern[str]) -> list[_Stamped]:
     """Stamps with the text beside and below them; what stands under none becomes dropped rows."""
     found: list[_Stamped] = []
-    covered, inside = (
-        False,
-        False,
-    )  # a stamp holds for what follows; the last line belongs to an untimed paragraph
+    # whether a stamp holds for what follows; whether the last line is of an untimed paragraph
+    covered, inside = False, False
     for number, line in enumerate(lines, 1):
         if match := shape.match(line):
-            found.append(_Stamped(match[1], match[2], [match[3]] if match[3] else [], number))
+            stamps = [match]
+            # as lyrics have it, [0:15][0:30] begins a line that is said twice
+            while stamps[-1][3][:1] in "[(" and (more := shape.match(stamps[-1][3])):
+                stamps.append(more)
+            said = stamps[-1][3]
+            found += [_Stamped(m[1], m[2], [said] if said else [], number) for m in stamps]
             covered, inside = True, False
         elif not line.strip():
             inside = False

@@ -110,6 +110,20 @@ def test_time_names_its_assumptions() -> None:
     assert "frames 2.4e-06 GB" in plan_of(clips=1).disk(10)
 
 
+def test_a_plan_says_when_own_films_meet_the_demos_toy_models(
+    toy_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "count", lambda model: COUNTS)
+
+    def said(**encoder: str) -> bool:
+        settings = {"01_curation": {"source": "data/raw/mine"}, "03_encoder": encoder}
+        lines = plans.plan_lines("mine", "local", settings, first="01", last="01")
+        return any("03_encoder start from the demo's stand-ins, toys" in line for line in lines)
+
+    assert said() and not said(model="ViT-B-32", pretrained="openai")
+    assert not any("stand-ins" in line for line in plans.plan_lines("demo", "demo", {}, last="01"))
+
+
 def test_the_plan_of_the_paper_preset(toy_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "count", lambda model: COUNTS)
     lines = list(plans.plan_lines("paper", "paper", {}))
