@@ -27,7 +27,7 @@ ROOT = Path(sportskills_lib.__file__).resolve().parents[1]
 LIBRARY = ROOT / "sportskills_lib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = sorted(path for path in LIBRARY.rglob("*.py"))
-LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 465, 53, 12  # to come down to 400 and 50 again
+LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_CELL = 400, 53, 12  # functions: to come down to 50 again
 MOST_PARAMETERS = 10  # settings that a parameters cell shows
 
 STAGE_PACKAGES = ("curation", "pairing", "encoder", "retrieval", "evaluation")

@@ -266,8 +266,9 @@ def score_task(
         gallery, enough = {
             WITHIN: (layout.gallery_Q, layout.gallery_Q >= min_gallery),
             FIXED: (np.full(len(value), size), layout.gallery_Q >= size),
-            ACROSS: (np.full(len(value), len(offered)), len(offered) > metrics.HEADLINE_K),
-        }[scope]
+            ACROSS: (np.full(len(value), len(offered)),
+                     np.full(len(value), len(offered) > metrics.HEADLINE_K)),
+        }[scope]  # fmt: skip
         # a rank says something in a small gallery, too
         shown = value if metric == RANK and scope != FIXED else np.where(enough, value, np.nan)
         rows = asks.with_columns(

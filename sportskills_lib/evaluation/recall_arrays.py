@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Metric:
     ``fixed(flags, n_gallery, size=…)``, flags [Q, rank]. ``chance(n_relevant, n_gallery)``.
     """
 
-    value: Callable[..., Floats]
+    value: Callable[..., NDArray[Any]]
     fixed: Callable[..., Floats]
     chance: Callable[[Ints, Ints], Floats]
 

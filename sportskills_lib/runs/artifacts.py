@@ -23,26 +23,24 @@ from typing import Any
 
 import dataframely as dy
 import polars as pl
-from filelock import FileLock, Timeout
 
 from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS
 from sportskills_lib.formats.files import digest, fingerprint_folder, sha256_file, write_whole
 from sportskills_lib.runs import stage_code
 from sportskills_lib.runs.provenance import figure_facts, record
-from sportskills_lib.stage_config import RENAMED, StageConfig, did_you_mean
+from sportskills_lib.runs.writer_lock import lock_writer, unlock_writer
+from sportskills_lib.stage_config import StageConfig, did_you_mean
 
 FORMAT = 2  # 1: code by files' bytes and the whole lock
 STAGES = ("01_curation", "02_pairing", "03_encoder", "04_retrieval", "05_evaluation")
 ANALYSIS = "06_analysis"  # deeper tables over 05; no stage reads it
 INSPECTION = "07_inspection"  # shows what the stages made; no stage reads it
 NOTEBOOKS = (*STAGES, ANALYSIS, INSPECTION)
-EARLIER_CODE = "code of an earlier version"  # a reason to run a stage again
 HASH_LIMIT_BYTES = 64 * 2**20  # larger outputs are checked by size alone on opening
 Source = (
     str | Path | Sequence[str | Path] | None
 )  # raw folders or files that a stage reads, relative to the workspace
-_LOCKS: dict[Path, FileLock] = {}  # the writer locks that this process holds
 
 
 def workspace() -> Path:
@@ -87,10 +85,8 @@ def holder(run: str, stage: str) -> str:
     passed = [run]
     while stage in (base := run_notes(passed[-1]).get("base", {})).get("stages", ()):
         if base["run"] in passed:
-            raise ValueError(
-                f"runs {' → '.join([*passed, base['run']])} name each other as base: mend "
-                "their run.json"
-            )
+            names = " → ".join([*passed, base["run"]])
+            raise ValueError(f"runs {names} name each other as base: mend their run.json")
         passed.append(base["run"])
     return passed[-1]
 
@@ -102,8 +98,7 @@ def _sources(source: Source) -> list[str]:
     listed = [] if source is None else [source] if isinstance(source, str | Path) else list(source)
     root = workspace()
     paths = [
-        Path(path).relative_to(root) if Path(path).is_relative_to(root) else Path(path)
-        for path in listed
+        path.relative_to(root) if path.is_relative_to(root) else path for path in map(Path, listed)
     ]
     return [path.as_posix() for path in paths if path != Path()]
 
@@ -234,7 +229,7 @@ class Stage:
         }
         write_json(self.folder / "manifest.json", manifest)
         _promote(self.folder, self.final)
-        _unlock(self.run)
+        unlock_writer(run_folder(self.run))
         return self.final
 
 
@@ -260,7 +255,7 @@ def begin(
             f"run {run!r} reads {stage} of its base {owner!r}: run it there, or name another run"
         )
     inputs = input_digests(run, source=source, optional=optional, after=after)
-    _lock(run)
+    lock_writer(run_folder(run))
     reads = {"source": _sources(source), "optional": _sources(optional), "after": list(after)}
     writer = Stage(run, stage, config, inputs, reads)
     finish_renaming(run, stage)
@@ -274,28 +269,6 @@ def begin(
         writer.folder.mkdir(parents=True)
         write_json(marker, writer.key)
     return writer
-
-
-def _lock(run: str) -> None:
-    """Make this process the writer of the run; the lock ends with the process, however that
-    ends.
-    """
-    folder = run_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = _LOCKS.setdefault(folder, FileLock(folder / ".writer.lock", thread_local=False))
-    if lock.is_locked:
-        return
-    try:
-        lock.acquire(timeout=float(os.environ.get("SPORTSKILLS_LOCK_TIMEOUT_S", "60")))
-    except Timeout:
-        raise ValueError(
-            f"another process is writing run {run!r}: wait for it, or stop it, then run again"
-        ) from None
-
-
-def _unlock(run: str) -> None:
-    if lock := _LOCKS.pop(run_folder(run), None):
-        lock.release(force=True)
 
 
 def finish_renaming(run: str, stage: str) -> None:
@@ -389,12 +362,9 @@ class StageReader:
 
 def lessons_of(run: str) -> str:
     """What the run's 01 read, as its settings name it; "" where that is not complete."""
-    owner = holder(run, STAGES[0])
-    return (
-        str(open_stage(run, STAGES[0]).manifest["config"].get("source", ""))
-        if is_complete(owner, STAGES[0])
-        else ""
-    )
+    if not is_complete(holder(run, STAGES[0]), STAGES[0]):
+        return ""
+    return str(open_stage(run, STAGES[0]).manifest["config"].get("source", ""))
 
 
 def is_complete(run: str, stage: str) -> bool:
@@ -408,13 +378,10 @@ def open_stage(run: str, stage: str) -> StageReader:
     """
     owner = holder(run, stage)
     if not is_complete(owner, stage):
-        who = (
-            f"run {run!r} reads {stage} of its base: run {owner!r}"
-            if owner != run
-            else f"run {run!r}"
-        )
+        base = f"run {run!r} reads {stage} of its base: " if owner != run else ""
         raise ValueError(
-            f"{who} has no complete {stage}: run `sportskills reproduce --run {owner}` first"
+            f"{base}run {owner!r} has no complete {stage}: run `sportskills reproduce --run "
+            f"{owner}` first"
         )
     return StageReader(run_folder(owner) / stage)
 
@@ -432,31 +399,3 @@ def input_digests(
         name: fingerprint_folder(path) if path.exists() else "absent"
         for name, path in paths.items()
     }
-
-
-def changes(run: str, stage: str, config: StageConfig) -> list[str]:
-    """What differs between the complete stage and now: inputs, settings, files of code and packages
-    by name; empty when it is up to date.
-    """
-    reader = open_stage(run, stage)
-    manifest, key = reader.manifest, reader.manifest["key"]
-    if altered := reader.altered():
-        return [f"{name} is missing or altered" for name in altered]
-    try:
-        inputs = input_digests(run, **manifest["reads"])
-    except ValueError as error:
-        return [str(error)]
-    differs = [f"input {name}" for name in inputs if key.get(f"input {name}") != inputs[name]]
-    old = {RENAMED.get(name, name): value for name, value in manifest["config"].items()}
-    new = config.model_dump(mode="json")
-    for name in sorted((old.keys() - new.keys()) | config.key_settings().keys()):
-        if old.get(name) != new.get(name):
-            differs.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
-    if manifest["format"] < FORMAT:
-        return [*differs, EARLIER_CODE]
-    before, now = manifest["code"], code_parts(stage)
-    names = [name for name in sorted(now.keys() | before) if now.get(name) != before.get(name)]
-    return differs + [
-        f"{name} {before.get(name)} → {now.get(name)}" if name.startswith("package ") else name
-        for name in names
-    ]

@@ -23,7 +23,7 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, stage_config
 from sportskills_lib.presets import PRESETS
-from sportskills_lib.runs import artifacts, demo_worlds, errors
+from sportskills_lib.runs import artifacts, demo_worlds, errors, stage_changes
 from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
 from sportskills_lib.runs.notebooks import check_tag, execute, write_html
 from sportskills_lib.runs.progress import Progress
@@ -97,7 +97,7 @@ def reasons(run: str, stage: str, config: StageConfig) -> list[str]:
         shards = run_folder(run) / f".{stage}.partial" / "shards"
         return ["resumes from its shards" if any(shards.glob("*")) else "not run yet"]
     try:
-        differs = artifacts.changes(run, stage, config)
+        differs = stage_changes.changes(run, stage, config)
     except (KeyError, ValueError, OSError) as error:
         return [f"its key cannot be compared: {error}"]
     if not differs and stage == STAGES[-1] and not (report_folder(run) / "index.html").is_file():
@@ -378,7 +378,7 @@ def _stage_row(run: str, stage: str, config: StageConfig, running: bool) -> Stag
         return StageRow(stage, f"of {owner}", when, facts=facts)
     took, differs = Progress.clock(manifest["seconds"]), reasons(run, stage, config)
     state = "running" if running and is_partial else "changed" if differs else "complete"
-    if state == "changed" and differs == [artifacts.EARLIER_CODE]:
+    if state == "changed" and differs == [stage_changes.EARLIER_CODE]:
         state = EARLIER
     why = f"differs: {', '.join(differs[:4])}" + (" …" if differs[4:] else "")
     if state in ("complete", EARLIER):

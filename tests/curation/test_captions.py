@@ -428,3 +428,10 @@ def test_lessons_captions_say_what_was_spoken() -> None:
 
 def plain(text: str) -> str:
     return " ".join(text.lower().replace(",", "").replace(".", "").replace("-", " ").split())
+
+
+def test_a_line_with_two_stamps_is_said_twice() -> None:
+    captions = parse_captions("[00:15.00][00:30.00] hold\n[00:20.00] step\n", suffix=".txt")
+    starts = [(word.text, word.start_s) for word in captions.words]
+    assert starts == [("hold", 15.0), ("step", 20.0), ("hold", 30.0)]
+    assert [row[1] for row in captions.mended] == ["out_of_order"] and not captions.dropped

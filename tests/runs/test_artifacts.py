@@ -20,7 +20,7 @@ from sportskills_lib import tables
 from sportskills_lib.config import CurationConfig, PairingConfig
 from sportskills_lib.formats import files
 from sportskills_lib.plots.style import save_figure
-from sportskills_lib.runs import artifacts
+from sportskills_lib.runs import artifacts, stage_changes, writer_lock
 from sportskills_lib.runs.artifacts import Stage
 
 RUN, FIRST, SECOND = "r", "01_curation", "02_pairing"
@@ -40,7 +40,7 @@ def make(value: int = 1) -> Path:
 @pytest.fixture(autouse=True)
 def unlocked(toy_workspace: Path):
     yield
-    artifacts._unlock(RUN)
+    writer_lock.unlock_writer(artifacts.run_folder(RUN))
 
 
 # ------------------------------------------------------------------------------------- completeness
@@ -190,23 +190,23 @@ def test_a_kill_between_the_renames_is_recovered(toy_workspace: Path, moment: st
 
 def test_changes_are_named_and_nothing_else_counts(toy_workspace: Path) -> None:
     make()
-    assert artifacts.changes(RUN, FIRST, CurationConfig()) == []
-    assert artifacts.changes(RUN, FIRST, CurationConfig(min_words=5)) == ["min_words 3 → 5"]
+    assert stage_changes.changes(RUN, FIRST, CurationConfig()) == []
+    assert stage_changes.changes(RUN, FIRST, CurationConfig(min_words=5)) == ["min_words 3 → 5"]
     lesson = toy_workspace / "data/raw/mine/a.txt"
     os.utime(lesson, (0, 0))
-    assert artifacts.changes(RUN, FIRST, CurationConfig()) == []
+    assert stage_changes.changes(RUN, FIRST, CurationConfig()) == []
     lesson.write_text("another")
-    assert artifacts.changes(RUN, FIRST, CurationConfig()) == ["input data/raw/mine"]
+    assert stage_changes.changes(RUN, FIRST, CurationConfig()) == ["input data/raw/mine"]
     shutil.rmtree(lesson.parent)
-    assert "does not exist" in artifacts.changes(RUN, FIRST, CurationConfig())[0]
+    assert "does not exist" in stage_changes.changes(RUN, FIRST, CurationConfig())[0]
 
 
 def test_settings_of_mere_ease_change_no_key_and_are_kept_in_the_manifest(
     toy_workspace: Path,
 ) -> None:
     make()
-    assert artifacts.changes(RUN, FIRST, CurationConfig(workers=7)) == []
-    assert artifacts.changes(RUN, FIRST, CurationConfig(workers=7, timeout_s=1)) == [
+    assert stage_changes.changes(RUN, FIRST, CurationConfig(workers=7)) == []
+    assert stage_changes.changes(RUN, FIRST, CurationConfig(workers=7, timeout_s=1)) == [
         "timeout_s 60.0 → 1.0"
     ]
     assert artifacts.open_stage(RUN, FIRST).manifest["config"]["workers"] == 2
@@ -220,16 +220,16 @@ def test_a_stage_that_ran_again_alike_leaves_the_next_one_standing(toy_workspace
     make(1)
     artifacts.begin(RUN, SECOND, PairingConfig(), after=(FIRST,)).finish()
     make(1)
-    assert artifacts.changes(RUN, SECOND, PairingConfig()) == []
+    assert stage_changes.changes(RUN, SECOND, PairingConfig()) == []
     make(2)
-    assert artifacts.changes(RUN, SECOND, PairingConfig()) == ["input 01_curation"]
+    assert stage_changes.changes(RUN, SECOND, PairingConfig()) == ["input 01_curation"]
 
 
 def test_what_may_be_missing_is_noticed_when_it_comes(toy_workspace: Path) -> None:
     begin(optional="data/raw/ratings.csv").finish()
-    assert artifacts.changes(RUN, FIRST, CurationConfig()) == []
+    assert stage_changes.changes(RUN, FIRST, CurationConfig()) == []
     (toy_workspace / "data/raw/ratings.csv").write_text("a,b")
-    assert artifacts.changes(RUN, FIRST, CurationConfig()) == ["input data/raw/ratings.csv"]
+    assert stage_changes.changes(RUN, FIRST, CurationConfig()) == ["input data/raw/ratings.csv"]
 
 
 def test_an_empty_source_is_no_source(toy_workspace: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_run_s_name_is_safe_as_a_folder(toy_workspace: Path, run: str) -> None
 # --------------------------------------------------------------------------------------------- lock
 
 WRITER = """
-from sportskills_lib.runs import artifacts
+from sportskills_lib.runs import artifacts, stage_changes, writer_lock
 from sportskills_lib.config import CurationConfig
 artifacts.begin("r", "01_curation", CurationConfig(), source="data/raw/mine")
 print("writing", flush=True)
