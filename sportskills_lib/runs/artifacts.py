@@ -1,5 +1,4 @@
-"""A stage's folder on disk: written under a temporary name, its manifest last, hashes checked on
-opening.
+"""A stage's folder on disk: written aside, its manifest last, its hashes checked on opening.
 
 ``data/runs/<run>/<stage>/`` exists only when the stage is complete. While it runs, a stage writes
 to ``data/runs/<run>/.<stage>.partial/``; a stage killed half way finds its shards there again if
@@ -67,9 +66,7 @@ def run_folder(run: str) -> Path:
 
 
 def run_notes(run: str) -> dict[str, Any]:
-    """run.json of a run: its preset and settings and, of a sweep's member, ``base`` and
-    ``left_out``; {} without.
-    """
+    """run.json: preset, settings and, of a sweep's member, ``base``, ``left_out``; {} without."""
     path = run_folder(run) / "run.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
