@@ -156,7 +156,7 @@ class EncoderConfig(StageConfig):
     false_negatives: list[FalseNegativeRule] = Field(
         [],
         description=(
-            "which pairs are no negatives: of one video, of one skill and cue, or with "
+            "which pairs are no negatives: of one video, of one skill and the same words, or with "
             "similar texts"
         ),
     )

@@ -76,7 +76,7 @@ def allowed_pairs(
     allowed.
 
     Probably false negatives are left out: clips of one ``video``, clips of one ``kind`` (for
-    example skill and cue, where those are known), and texts whose cosine similarity (``text_BD``,
+    example skill and words, where those are known), and texts whose cosine similarity (``text_BD``,
     normalised) exceeds ``ceiling``.
     """
     positive_BB = group_B[:, None] == group_B[None, :]

@@ -232,7 +232,7 @@ def paired_gaps(
     scores: pl.DataFrame, *, training: str, baseline: str
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each encoder that has both, with its paired differences in whole galleries
-    (significance.paired_differences).
+    (bootstrap.paired_differences).
     """
     asked = {"direction": "text_to_video", "scope": WITHIN}
     for part in (part for key, part in summary.slices(scores, (SINGLE,)) if key == asked):

@@ -8,6 +8,7 @@ arms differ in lightness and hatch too, so that a black-and-white print can be r
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -144,6 +145,11 @@ def save(figure: Figure, path: Path, facts: Mapping[str, str] | None = None) -> 
         figure.text(inside, 0, plain(known["data"]), gid="data", **look)
     figure.savefig(path, metadata={"Title": path.stem} | metadata[suffix])
     return path
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """The file as an address that holds it; ``kind``: its media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def told_apart(names: Sequence[str], *, limit: int = 24) -> list[str]:

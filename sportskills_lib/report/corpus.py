@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ALL = "all"
 
 
+WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, seconds or words
+
+
 def of_run(run: str) -> tuple[pl.DataFrame, dict[str, Page]]:
     """The table of a run's corpus, and its figure under the name ``corpus``; none without clips."""
     pairing, curation = (artifacts.open_stage(run, name) for name in ("02_pairing", "01_curation"))
@@ -104,7 +107,10 @@ def figure(
 
 def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None:
     if len(values):
-        edges = np.histogram_bin_edges(values, "auto")
+        width = next((step for step in WIDTHS if np.ptp(values) / step <= 40), np.ptp(values) / 40)
+        width = width if values.dtype.kind == "f" else max(1, round(width))
+        # round values stand in mid-bar
+        edges = np.arange(values.min() - width / 2, values.max() + width, width)
         axes.hist(values, list(edges), color=style.SKY, edgecolor="white", linewidth=0.3)
         middle = float(np.median(values))
         axes.axvline(middle, color=style.BLACK, linewidth=0.8, linestyle="--")

@@ -7,7 +7,6 @@ they are shown; films, tables and the figures' files lie beside it.
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "cells": notebook_tables.text_rows,
-        "data_url": data_url,
+        "data_url": style.data_url,
         "grade_colour": case_figures.grade_colour,
         "plain": partial(style.plain, limit=LONGEST),
     }
@@ -87,12 +86,7 @@ def picture(folder: Path, name: str) -> dict[str, Any] | None:
     with Image.open(path) as opened:
         width_in = opened.width / opened.info.get("dpi", (72, 72))[0]
     return {
-        "data": data_url(save.halved(path), "image/png"),
+        "data": style.data_url(save.halved(path), "image/png"),
         "width_px": min(round(width_in * PAGE_DPI), WIDEST_PX),
         "kinds": [kind for kind in FILES if path.with_suffix(f".{kind}").is_file()],
     }
-
-
-def data_url(content: bytes, kind: str) -> str:
-    """The file as an address that holds it; ``kind``: its media type."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

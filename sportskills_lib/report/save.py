@@ -4,7 +4,6 @@ nothing to show.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,10 +54,8 @@ def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HT
         page.figure.draw_without_rendering()
         page.figure.set_layout_engine("none")  # laid out once: each file would do it again
         style.save_figure(stage, name, page.figure)
-        data = base64.b64encode(halved(stage.path(f"figures/{name}.png"))).decode()
-        picture = (
-            f'<img alt="{escape(name)}" src="data:image/png;base64,{data}" style="max-width:100%">'
-        )
+        data = style.data_url(halved(stage.path(f"figures/{name}.png")), "image/png")
+        picture = f'<img alt="{escape(name)}" src="{data}" style="max-width:100%">'
         parts.append(f'{picture}<br><small style="color:#666">figures/{escape(name)}</small>')
     return HTML("<br><br>".join(parts) or f"<p>{escape(otherwise)}</p>")
 

@@ -268,8 +268,8 @@ def rank_all(
     for system, arm in ARMS.items():  # encoder_narrations, the last, is the first stage of `fused`
         with _timed(timings, f"{system}: learners' vectors", learners.height, "learner"):
             encoded = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
-        parts, choice = encoded.blend(validation)
-        first = encoded.first_stage(parts)
+        own_blend, choice = encoded.blend(validation)
+        first = encoded.first_stage(own_blend)
         rows += choice.rows(f"{system} ({encoder}): narration against pictures")
         scores[system] = first.scores(pools)
     with _timed(timings, "vlm_lora: scores", pools.height, "pair"):
@@ -298,7 +298,7 @@ def rank_all(
         pl.DataFrame(timings, schema=TIMINGS, orient="row"),
         calibrate(candidates, tuned_validation),
         calibrate(candidates, first_validation),
-        RankingChoices(encoder, parts, choice.weight),
+        RankingChoices(encoder, own_blend, choice.weight),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from typing import NamedTuple
@@ -91,17 +93,27 @@ def _room() -> list[Fact]:
     ]
 
 
+ASK_TORCH = """
+import torch
+print(torch.__version__)
+if torch.cuda.is_available():
+    memory_gb = torch.cuda.get_device_properties(0).total_memory / 2**30
+    print(f"{torch.cuda.get_device_name()}, {memory_gb:.0f} GB")
+else:
+    print("none (the demo needs none)")
+"""
+
+
 def _torch() -> list[Fact]:
+    """Of a process of its own: a broken build may crash or hang."""
+    command = [sys.executable, "-c", ASK_TORCH]
     try:
-        import torch
-    except Exception:  # whatever a broken build raises
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    except (OSError, subprocess.SubprocessError):
         remedy = "run make in a new shell, or look at `python -c 'import torch'`"
         return [Fact("torch", "cannot be imported", remedy)]
-    gpu = "none (the demo needs none)"
-    if torch.cuda.is_available():
-        memory_gb = torch.cuda.get_device_properties(0).total_memory / 2**30
-        gpu = f"{torch.cuda.get_device_name()}, {memory_gb:.0f} GB"
-    return [Fact("torch", torch.__version__), Fact("gpu", gpu)]
+    version, gpu = done.stdout.splitlines()[-2:]
+    return [Fact("torch", version), Fact("gpu", gpu)]
 
 
 def _workspace() -> Fact:

@@ -113,13 +113,14 @@ def execute(
     import papermill
 
     executed.parent.mkdir(parents=True, exist_ok=True)
+    executed.unlink(missing_ok=True)  # what a killed attempt left, perhaps half
     logger = logging.getLogger("papermill")
     handler = logging.FileHandler(log, encoding="utf-8", delay=True)  # its folder is made below
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     # it warns of every setting that the parameters cell does not show
     handler.addFilter(lambda record: "unknown parameter" not in record.getMessage())
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate, logger.level = [handler], False, logging.INFO
     with closing(handler), guarded_kernel(home, log):
         try:
             papermill.execute_notebook(
@@ -137,6 +138,8 @@ def execute(
             raise
         except Exception as error:
             raise _notebook_error(notebook, executed, error, log) from error
+        finally:
+            logger.handlers, logger.propagate, logger.level = before
     result = json.loads(executed.read_text())
     kernel = {"name": "sportskills", "display_name": "SportSkills", "language": "python"}
     result["metadata"]["kernelspec"] = kernel
@@ -175,14 +178,21 @@ def _failed_cell(notebook: Path, executed: Path) -> str:
 # --------------------------------------------------------------------------------------------- HTML
 
 
-def write_html(executed: Path, html: Path) -> None:
-    """Write an executed notebook as one HTML page that loads nothing from elsewhere."""
+def write_html(executed: Path, html: Path, changed: Mapping[str, Any] | None = None) -> None:
+    """Write an executed notebook as one HTML page that loads nothing from elsewhere. Of the cell
+    that papermill injected, which sets everything, only ``changed`` is shown.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
         require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="", mermaid_js_url=""
     )
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        if changed is not None and "injected-parameters" in cell.metadata.get("tags", []):
+            lines = [f"{name} = {value!r}" for name, value in changed.items()]
+            cell.source = "\n".join(["# set for this run, in place of the values above", *lines])
+    body, _ = exporter.from_notebook_node(notebook)
     html.parent.mkdir(parents=True, exist_ok=True)
     write_whole(html, body)

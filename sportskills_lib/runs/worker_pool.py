@@ -289,7 +289,7 @@ def _collect(pool: list[_Worker], names: list[str]) -> list[tuple[_Worker, Resul
     return outcomes
 
 
-def _in_process(
+def _in_process(  # the arguments of _in_pool
     function: Callable[[Any], Value],
     prepare: Callable[[], object] | None,
     workers: int,

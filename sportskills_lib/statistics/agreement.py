@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 ITEM = ("learner_id", "clip_id")
-TAILS = ((1 - 0.95) / 2, 0.975)  # quantiles of a 95 % interval
+# quantiles of a 95 % interval; not 0.025, whose last bit would change every table of 05
+TAILS = ((1 - 0.95) / 2, 0.975)
 ALPHA = {
     "level": pl.String, "alpha": pl.Float64, "low": pl.Float64, "high": pl.Float64,
     "items": pl.Int64, "learners": pl.Int64, "raters": pl.Int64,

@@ -78,11 +78,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder = Path(sys.argv[1])
     module = json.loads((folder / "job.json").read_text())["module"]
+    if not module.startswith("sportskills_lib."):
+        raise ValueError(f"{folder / 'job.json'} names {module!r}: no module of the library")
     importlib.import_module(module).run_job(folder)
     log.info("trained in %d processes", torch.distributed.get_world_size())
     torch.distributed.barrier()
     # all is saved: gloo's threads abort one process in ten or so that tears the group down
     logging.shutdown()
+    sys.stdout.flush()
     os._exit(0)
 
 

@@ -109,9 +109,9 @@ class Loop:
         for name, weight in named:
             if weight.requires_grad:
                 scale = (rate_scales or {}).get(name, 1.0)
-                group_of = groups.setdefault(scale, {"params": [], "names": [], "scale": scale})
-                group_of["params"].append(weight)
-                group_of["names"].append(name)
+                weights = groups.setdefault(scale, {"params": [], "names": [], "scale": scale})
+                weights["params"].append(weight)
+                weights["names"].append(name)
         self.parameters = [weight for each in groups.values() for weight in each["params"]]
         self.optimiser = torch.optim.AdamW(
             [*groups.values()],
@@ -202,8 +202,13 @@ class Loop:
             left_s = self.seconds / (record.step - first) * (plan.steps - record.step)
             log.info(
                 "%s: step %d of %d, loss %.2f, %s %.3f, %.0f s left",
-                *(self.task.name, row["step"], plan.steps, row["loss"]),
-                *(score, row[score], left_s),
+                self.task.name,
+                row["step"],
+                plan.steps,
+                row["loss"],
+                score,
+                row[score],
+                left_s,
             )
 
     def _save(self) -> None:

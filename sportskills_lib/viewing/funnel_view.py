@@ -24,7 +24,7 @@ from sportskills_lib.viewing.previews import Span
 EXAMPLES, SENTENCES = 6, 40  # on a page: an hour of talk with all its strips would be megabytes
 LOSSES = dict.fromkeys(("stage", "item_kind", "reason", "item_id", "detail"), pl.String)
 SPAN_ID = re.compile(r"(.+):(\d+)-(\d+)")  # tables.span_id
-HTML = template("funnel.jinja")
+VIEWS = template("funnel.jinja")
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,19 @@ class Funnel:
         """
         shown = self._example_page(place, strips)
         if not place.video:
-            shown = HTML.columns(self._overview(place), shown)
-        return str(HTML.view(shown))
+            shown = VIEWS.columns(self._overview(place), shown)
+        return str(VIEWS.view(shown))
 
     def page(self, places: list[FunnelPosition], strips: Mapping[str, bytes]) -> str:
         """Overview, then examples or paths below each other, with their style."""
         parts = [self._example_page(place, strips) for place in places]
-        return f"{style_tag()}{HTML.view(self._overview(), *parts)}"
+        return f"{style_tag()}{VIEWS.view(self._overview(), *parts)}"
 
     def _overview(self, place: FunnelPosition | None = None) -> Html:
         """What stayed after each step, and what was dropped for which reason; the place's reason is
         marked.
         """
-        return HTML.overview(self.steps, self.reasons.rows(), place and place.reason)
+        return VIEWS.overview(self.steps, self.reasons.rows(), place and place.reason)
 
     def _example_page(self, place: FunnelPosition, strips: Mapping[str, bytes]) -> Html:
         """Examples of a reason; or why clips of a video are here or not: its way through 01 and 02,
@@ -165,13 +165,13 @@ class Funnel:
         first = place.page * size
         if not place.video:
             reason = self.reasons.slice(place.reason, 1).to_dicts()
-            return HTML.examples(reason, first, shown, strips)
+            return VIEWS.examples(reason, first, shown, strips)
         name, ids, known = place.video, pl.col("item_id"), self.videos["video_id"]
         begins = [ids.str.starts_with(f"{name}{mark}") for mark in (":", "@")]
         own = self.losses.filter((ids == name) | begins[0] | begins[1])
         windows = every["window"].drop_nulls()
         others = own.filter(~ids.is_in([*every["narration_id"], *windows]))
-        return HTML.path(
+        return VIEWS.path(
             name=name,
             videos=self.videos.filter(known == name).to_dicts(),
             read="01_curation" in own["stage"],

@@ -43,7 +43,7 @@ SHOWN_FIRST = {  # ends of names: the first that is there is shown, the next sta
     ],
     "learners": ["vlm_lora", "encoder_narrations", "same_skill_random"],
 }
-HTML = template("inspector.jinja")
+VIEWS = template("inspector.jinja")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Inspector:
         where = " · ".join((state.show, state.sport or "all sports", state.skill or "all skills"))
         if (query := self.query(state)) is None:
             alone = state.show == APART and not state.other
-            return str(HTML.view(HTML.empty(where, alone)))
+            return str(VIEWS.view(VIEWS.empty(where, alone)))
         count, playing = (
             self.matching_queries(state).height,
             self._within_budget(state, films or {}),
@@ -206,7 +206,7 @@ class Inspector:
         own = "asked for" if self.results.kind == "narrations" else "the learner"
         shown = self._figure(query["shown"], playing, look="query", label=own)
         number = min(state.number + 1, count)
-        return str(HTML.view(HTML.query(where, number, count, query, shown, answers)))
+        return str(VIEWS.view(VIEWS.query(where, number, count, query, shown, answers)))
 
     def page(self) -> str:
         """Its cases below each other with their style, for where no widget can run."""
@@ -222,7 +222,7 @@ class Inspector:
     def legend(self) -> str:
         """What marks and filters mean, as a fragment."""
         marks = [f"{LOOKS[mark][1]} {mark}" for mark in cases.MARKS]
-        return str(HTML.view(HTML.legend(self.results, marks, metrics.HEADLINE_K)))
+        return str(VIEWS.view(VIEWS.legend(self.results, marks, metrics.HEADLINE_K)))
 
     def _read_hits(self, system: str, query_id: str) -> list[dict[str, Any]]:
         """All that is known of the system's answer, in order of rank."""

@@ -7,7 +7,6 @@ A template (``*.jinja``, beside this module) holds the macros of one view. What 
 
 from __future__ import annotations
 
-import base64
 import io
 from functools import cache
 from html import escape
@@ -83,7 +82,12 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"text": text, "clock": clock, "data": _data_url, "frame_rate": _frame_rate}
+    made.filters |= {
+        "text": text,
+        "clock": clock,
+        "data": lambda content, kind: Html(style.data_url(content, kind)),
+        "frame_rate": _frame_rate,
+    }
     made.filters["bare"] = lambda value: text(value, bare=True)
     return made
 
@@ -91,10 +95,6 @@ def _templates() -> jinja2.Environment:
 def _printed(value: Any) -> Any:
     """What a template prints in place of ``value``."""
     return value if hasattr(value, "__html__") or isinstance(value, int | float) else text(value)
-
-
-def _data_url(content: bytes, kind: str) -> Html:
-    return Html(f"data:{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _frame_rate(film: bytes) -> float:

@@ -22,7 +22,7 @@ from sportskills_lib.viewing.markup import Html, document, template
 from sportskills_lib.viewing.previews import Preview
 
 SEEN = "verdict seen after "  # begins the note
-HTML = template("auditor.jinja")
+VIEWS = template("auditor.jinja")
 Strips = Mapping[str, bytes]  # WebP by item_id, and by "<item_id> other"
 # an item's films, each with its title
 ItemFilms = Callable[[Mapping[str, Any]], Sequence[tuple[str, Preview]]]
@@ -33,18 +33,18 @@ def item(row: Mapping[str, Any], strips: Strips, *, verdicts: bool = False) -> s
     confidence and label.
     """
     names = row["item_id"], f"{row['item_id']} other"
-    return str(HTML.item(row, [strips[name] for name in names if name in strips], verdicts))
+    return str(VIEWS.item(row, [strips[name] for name in names if name in strips], verdicts))
 
 
 def sheet(ask: str, frame: pl.DataFrame, strips: Strips, *, labels: tuple[str, ...]) -> str:
     """The contact sheet of a sample: what is asked, then every item by its number."""
     items = [Html(item(row, strips)) for row in frame.iter_rows(named=True)]
-    return str(HTML.sheet(ask, labels, items))
+    return str(VIEWS.sheet(ask, labels, items))
 
 
 def view(body: str) -> str:
     """``body``, which is HTML, in the style of gold samples."""
-    return str(HTML.view(Html(body)))
+    return str(VIEWS.view(Html(body)))
 
 
 def page(title: str, body: str) -> str:
@@ -80,7 +80,7 @@ class PairAuditor:
         actions["x"] = ("next, no label", partial(self._go, 1))
         actions["v"] = ("the judge's verdict", self._show_verdict)
         self.keyboard = Keyboard(actions, after=self._show, player=True)
-        question = ipywidgets.HTML(str(HTML.view(ask)))
+        question = ipywidgets.HTML(str(VIEWS.view(ask)))
         self.widget = self.keyboard.box(question, self.state, self.view, self.keyboard)
         self._visible: int | None = None
         self._show()
@@ -112,9 +112,10 @@ class PairAuditor:
         self.notice, self.verdict_visible = "", True
 
     def _show(self) -> None:
-        told = HTML.progress(self.rows, self.place, self.notice, self.verdict_visible)
-        self.state.value = str(HTML.view(told))
+        told = VIEWS.progress(self.rows, self.place, self.notice, self.verdict_visible)
+        self.state.value = str(VIEWS.view(told))
         if self.rows and self._visible != self.place:  # films are not sent twice
-            row, self._visible = self.rows[self.place], self.place
-            shown = HTML.films(self.place, self.films(row)) + HTML.item(row, (), False)
-            self.view.value = str(HTML.view(shown))
+            row = self.rows[self.place]
+            shown = VIEWS.films(self.place, self.films(row)) + VIEWS.item(row, (), False)
+            self.view.value = str(VIEWS.view(shown))
+            self._visible = self.place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,10 @@ def advise(
     tests. What is wrong with the file, the span, the sport or the run is a ValueError that names
     the remedy, raised before a model is loaded.
     """
-    if not path.is_file():
-        raise ValueError(f"{plain(str(path))} is no file: name one video of the learner")
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise ValueError(
+            f"{plain(str(path))} is no file that you may read: name one video of the learner"
+        )
     library = open_library(run, encoder=encoder)
     asked = check_span(start_s, end_s, library.config)
     cache = ContentStore(artifacts.workspace() / "data/cache/advice", limit_bytes=CACHE_BYTES)
@@ -146,7 +149,8 @@ def _suggest(
 ) -> tuple[list[dict[str, Any]], previews.Preview]:
     """The first clips with their films, and the film of the learner's ``own`` span."""
     clips = library.clips[ranked.rows[:top]].to_dicts() if ranked else []
-    spans, nowhere = [own], Path("gone")  # a preview of it says that it is missing
+    nowhere = Path("a path outside the library's folder")  # a preview of it says so
+    spans = [own]
     for clip in clips:
         path = library.files.get(clip["video_id"], nowhere)
         spans.append(previews.Span(clip["clip_id"], path, clip["start_s"], clip["end_s"]))

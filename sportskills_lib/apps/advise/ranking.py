@@ -58,14 +58,12 @@ def embed(
     per clip.
     """
 
+    def encode() -> np.ndarray:
+        log(f"embedding with the {library.encoder} encoder of run {library.run}")
+        return models.load_tower(library.tower).encode_frames(learner.frames[None])[0]
+
     facts = ("advice-2", *learner.span, "vector", library.encoder, library.digests[:2])
-    log(f"embedding with the {library.encoder} encoder of run {library.run}")
-    return cached(
-        cache,
-        learner.path,
-        facts,
-        lambda: models.load_tower(library.tower).encode_frames(learner.frames[None])[0],
-    )
+    return cached(cache, learner.path, facts, encode)
 
 
 def rank(

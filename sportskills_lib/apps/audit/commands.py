@@ -127,7 +127,7 @@ def score(
         strips = labels.film_strips(worst, sheet.run, workers=workers) if to else {}
         items = [pair_auditor.item(row, strips, verdicts=True) for row in worst.to_dicts()]
         title = markup.text(f"{scores.filter}: {scores.judge}")
-        body.append(f"<h2>{title}</h2>{notebook_tables.html(scores.scores)}")
+        body.append(f"<h2>{title}</h2>{notebook_tables.html(scores.scores)}{judge_scores.READING}")
         body.append(f"<h3>Most confident mistakes</h3>{''.join(items)}")
     for (_, one), (_, other) in itertools.combinations(scored, 2):
         table = judge_scores.compare(one, other)
@@ -135,7 +135,7 @@ def score(
             typer.echo(f"{one.judge} minus {other.judge}, share right on the same items:")
             _print_table(table)
             title = markup.text(f"{one.filter}: {one.judge} minus {other.judge}")
-            body.append(f"<h2>{title}</h2>{notebook_tables.html(table)}")
+            body.append(f"<h2>{title}</h2>{notebook_tables.html(table)}{judge_scores.READING}")
     if to:
         to.write_text(pair_auditor.page("Audit", "".join(body)), encoding="utf-8")
         typer.echo(f"page: {to}")

@@ -277,13 +277,17 @@ class Sheet:
 # ------------------------------------------------------------------------------------------ drawing
 
 
+class NothingDrawn(ValueError):
+    """The filter decided nothing in this run."""
+
+
 def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
     """``n`` items of the filter (all, if there are fewer), in an order that does not depend on the
-    verdict. ValueError where the filter decided nothing in this run.
+    verdict. NothingDrawn where the filter decided nothing in this run.
     """
     drawn = stratified(question(filter_).items(run), n=n, seed=seed)
     if drawn.is_empty():
-        raise ValueError(
+        raise NothingDrawn(
             f"run {run!r} has no item that the filter {filter_!r} decided: nothing to sample"
         )
     own = {"filter": filter_, "run": run, "label": "", "note": ""}

@@ -20,6 +20,11 @@ from sportskills_lib import span_matching
 from sportskills_lib.apps.audit.gold_sample import SPAN, UNSURE, Sheet
 from sportskills_lib.statistics import proportions
 
+# how the tables of a page are read
+READING = (
+    "<p>low to high: 95 % interval; n: items. Of two judges: the difference of the shares right, "
+    "first minus second, and p of McNemar's exact test.</p>"
+)
 MIN_N = 10  # labelled items that a sport's figure needs below the line
 WORST = 10
 SCORES = {

@@ -231,7 +231,7 @@ def audit_evidence(
         )
     if lessons:
         names = windows["video_id"].unique().sort()
-        drawn = names.sample(min(lessons, len(names)), seed=0)
+        drawn = names[np.random.default_rng(0).permutation(len(names))[:lessons]]
         windows = windows.filter(pl.col("video_id").is_in(drawn.implode()))
     frames = None
     if config.judge != "rules":

@@ -60,7 +60,12 @@ def _films(sheet: gold_sample.Sheet) -> ItemFilms:
     def films(row: Mapping[str, Any]) -> list[tuple[str, Preview]]:
         first = ids.index(row["item_id"]) // AT_ONCE * AT_ONCE
         made, _ = start(first), start(first + AT_ONCE)
-        return [(title, made.result()[span.name]) for title, span in spans[row["item_id"]].items()]
+        try:
+            found = made.result()
+        except Exception:
+            start.cache_clear()  # so that the next look tries again
+            raise
+        return [(title, found[span.name]) for title, span in spans[row["item_id"]].items()]
 
     return films
 
@@ -106,19 +111,23 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     them out for stage 01.
     """
     path, live = gold_path(run, filter_), is_interactive()
-    try:
+    try:  # people edit the file
         sheet = gold_sample.read(path) if path.is_file() else None
-        if sheet is None or not (sheet.frame["label"] != "").any():
-            sheet = gold_sample.draw(run, filter_, n=n, seed=seed)
-            if live:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                gold_sample.write(path, sheet)
     except ValueError as error:
         return _page(text(error))
+    if sheet is None or not (sheet.frame["label"] != "").any():
+        try:
+            sheet = gold_sample.draw(run, filter_, n=n, seed=seed)
+        except gold_sample.NothingDrawn as nothing:
+            return _page(text(nothing))
+        if live:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            gold_sample.write(path, sheet)
     where = text(path.relative_to(artifacts.workspace()))
     standing = f"<p>When you have labelled: <code>sportskills audit score {where}</code></p>"
     if sheet.answers.height:
-        standing += notebook_tables.html(judge_scores.score(sheet).scores)
+        scores = judge_scores.score(sheet).scores
+        standing += notebook_tables.html(scores) + judge_scores.READING
     if not live:
         return _page(_first_items(sheet, pictures=pictures) + standing)
     import ipywidgets

@@ -109,7 +109,7 @@ def load_items(run: str, *, side_px: int) -> dict[str, list[Item]]:
     files = retrieved_queries.below(
         pairing.manifest["config"]["source"], videos.select("video_id", "path")
     )
-    names, nowhere = file_names(facts["clip_id"]), Path("gone")
+    names, nowhere = file_names(facts["clip_id"]), Path("a path outside the source folder")
     items: dict[str, list[Item]] = {}
     for row in facts.iter_rows(named=True):
         known = {name: UNKNOWN if value is None else value for name, value in row.items()}

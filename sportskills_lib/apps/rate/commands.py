@@ -103,8 +103,13 @@ def serve(
 
     store = page.open_study(study)
     serve_widget.check_port(ip, port)
-    for line in page.StudyFilms(store.study.run).prepare(store.latest(), workers=workers):
-        typer.echo(f"no film of {line}: the pair says so, and can be left without a grade")
+    lost = page.StudyFilms(store.study.run).prepare(store.latest(), workers=workers)
+    for line in lost[:10]:
+        typer.echo(f"no film of {line}")
+    if lost:
+        typer.echo(
+            f"{len(lost)} films are missing: their pairs say so and may stay without a grade"
+        )
     token = serve_widget.token_of(store.path.parent / "token")
 
     def say() -> None:

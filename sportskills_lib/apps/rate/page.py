@@ -21,7 +21,7 @@ from sportskills_lib.viewing.markup import text
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
 from sportskills_lib.viewing.rating_widget import RatingItem, RatingSession, RatingWidget, static
 
-AT_ONCE = 32  # films made between two lines of progress; all are in memory meanwhile
+AT_ONCE = 32  # films made in one go; all are in memory meanwhile
 STRANGER = "This link has no rater's name, or not that rater's key: open your personal link."
 PRACTISED = 6  # learners of the study that a notebook draws
 
@@ -158,9 +158,9 @@ def served(study: str) -> Any:
     store = open_study(study)
     query = parse_qs(os.environ.pop("QUERY_STRING", ""))
     rater, key = (query.get(name, [""])[0] for name in ("rater", "key"))
-    if not hmac.compare_digest(key_of(store, rater).encode(), key.encode()):
-        return ipywidgets.HTML(f"<p>{text(STRANGER)}</p>")
     try:
+        if not hmac.compare_digest(key_of(store, rater).encode(), key.encode()):
+            return ipywidgets.HTML(f"<p>{text(STRANGER)}</p>")
         return desk(store, rater).widget
     except (ValueError, OSError) as error:
         return ipywidgets.HTML(f"<p><b>{text(f'{type(error).__name__}: {error}')}</b></p>")

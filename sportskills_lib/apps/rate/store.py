@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from sportskills_lib.runs import artifacts
 
@@ -133,7 +133,10 @@ class Store:
             )
         with _connected(path) as base:
             (facts,) = base.execute("select facts from study").fetchone()
-        self.study = TypeAdapter(Study).validate_json(facts)
+        try:
+            self.study = TypeAdapter(Study).validate_json(facts)
+        except ValidationError:
+            raise ValueError(f"{path} is of another version: update sportskills") from None
 
     @classmethod
     def create(

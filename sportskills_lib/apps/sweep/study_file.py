@@ -106,7 +106,9 @@ def read(
     for name in wanted:
         if name not in names:
             raise ValueError(f"the study has no sweep {name}: {did_you_mean(name, names)}")
-    return study.model_copy(update={"sweep": [names[name] for name in wanted]})
+    return study.model_copy(
+        update={"sweep": [each for name, each in names.items() if name in wanted]}
+    )
 
 
 # --------------------------------------------------------------------------------------------- plan

@@ -89,11 +89,8 @@ class _Prefilter:
     def __init__(self, queries_QD: np.ndarray, k: int) -> None:
         import torch
 
-        self.device, self.k, self.multiply = (
-            "cuda" if torch.cuda.is_available() else "cpu",
-            k,
-            torch.mm,
-        )
+        self.device, self.k = "cuda" if torch.cuda.is_available() else "cpu", k
+        self.multiply = torch.mm  # torch is imported here alone
         self.queries_QD = torch.tensor(queries_QD, device=self.device).float()
         self.query_lengths, self.memory = np.linalg.norm(queries_QD, axis=1), torch.empty(0)
         # products may be set to take factors rounded to 8 bits (bfloat16, TF32)

@@ -332,7 +332,8 @@ def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
     spec = distributed_job.read_spec(folder)
     config = RetrievalConfig(**spec["config"])
     rank = os.environ.get("LOCAL_RANK", 0)
-    device = config.device if config.device == "cpu" else f"{config.device}:{rank}"
+    kind = config.device.partition(":")[0]
+    device = kind if kind == "cpu" else f"{kind}:{rank}"
     vlm = load_vlm(
         spec["model"],
         device=device,

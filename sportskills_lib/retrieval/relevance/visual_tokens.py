@@ -187,6 +187,8 @@ def stored_tokens(
     missing = [place for place, key in enumerate(keys) if found[key] is None]
     if missing:
         fresh = vlm.visual_tokens(frames_NTHWC[missing], grid).to("cpu", torch.bfloat16)
+        if not bool(fresh.isfinite().all()):  # 04 and advise would read it for ever
+            raise ValueError("visual tokens hold NaN or infinity: rerun, or use another device")
         for place, bits in zip(missing, fresh.contiguous().view(torch.int16).numpy(), strict=True):
             store.put(keys[place], bits)
             found[keys[place]] = bits
