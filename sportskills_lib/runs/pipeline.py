@@ -24,14 +24,7 @@ from sportskills_lib import tables
 from sportskills_lib.config import CONFIGS, stage_config
 from sportskills_lib.presets import PRESETS
 from sportskills_lib.runs import artifacts, demo_worlds, errors, stage_changes
-from sportskills_lib.runs.artifacts import (
-    INSPECTION,
-    NOTEBOOKS,
-    STAGES,
-    run_folder,
-    stage_name,
-    workspace,
-)
+from sportskills_lib.runs.artifacts import NOTEBOOKS, STAGES, run_folder, stage_name, workspace
 from sportskills_lib.runs.notebooks import check_tag, execute, write_html
 from sportskills_lib.runs.progress import Progress
 from sportskills_lib.runs.provenance import stand_in_warning
@@ -125,7 +118,7 @@ def load_settings(run: str) -> tuple[str, Settings] | None:
     stored = artifacts.run_notes(run)
     if not stored:
         return None
-    earlier = {"06_inspection": INSPECTION}  # the name until 0.1
+    earlier = {"06_inspection": artifacts.INSPECTION}  # the name until 0.1
     settings = {earlier.get(stage, stage): own for stage, own in stored["settings"].items()}
     return stored["preset"], settings
 
@@ -311,12 +304,9 @@ def _keep_executed_notebook(run: str, stage: str) -> None:
     if executed.is_file() and (
         not html.is_file() or html.stat().st_mtime_ns < executed.stat().st_mtime_ns
     ):
-        settings = artifacts.open_stage(run, stage).manifest["config"]
-        config = CONFIGS[stage](
-            **{k: v for k, v in settings.items() if k in CONFIGS[stage].model_fields}
-        )
-        changed = {"run": run} | config.model_dump(exclude_defaults=True)
-        write_html(executed, html, changed)
+        settings, kind = artifacts.open_stage(run, stage).manifest["config"], CONFIGS[stage]
+        config = kind(**{name: settings[name] for name in settings if name in kind.model_fields})
+        write_html(executed, html, {"run": run} | config.model_dump(exclude_defaults=True))
 
 
 def headline(run: str, stage: str) -> str:

@@ -93,6 +93,17 @@ def test_the_page_of_a_notebook_loads_nothing_from_elsewhere(made: tuple[Path, l
     assert 'src="http' not in page and "@import url(" not in page
 
 
+def test_the_page_of_a_notebook_shows_the_settings_that_were_changed_alone(
+    tmp_path: Path,
+) -> None:
+    injected = nbformat.v4.new_code_cell("run = 'mine'\nsteps = 3\nseed = 0")
+    injected.metadata["tags"] = ["injected-parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[injected]), tmp_path / "n.ipynb")
+    notebooks.write_html(tmp_path / "n.ipynb", tmp_path / "n.html", {"run": "<mine>", "steps": 3})
+    page = (tmp_path / "n.html").read_text()
+    assert "&lt;mine&gt;" in page and "steps" in page and "seed" not in page
+
+
 def test_source_notebooks_are_not_written(made: tuple[Path, list[str]]) -> None:
     for stage in STAGES:
         notebook = nbformat.read(made[0] / "notebooks" / f"{stage}.ipynb", as_version=4)
