@@ -124,7 +124,7 @@ class EncoderConfig(StageConfig):
     )
     encoders: list[EncoderKind] = Field(
         ["image", "video"],
-        description="frames averaged, frames joined in time, a model of its own for video",
+        description="frames averaged, joined in time, or a model of video",
     )
     arms: list[Arm] = Field(
         ["activity_sport", "activity_skill", "narrations"],
