@@ -24,7 +24,6 @@ from sportskills_lib.video.probe import (
     VideoInfo,
     decoder_errors,
     import_decord,
-    probe,
 )
 
 log = logging.getLogger("sportskills")
@@ -60,7 +59,7 @@ def read_spans(
 
 
 def read_frames(
-    path: str | os.PathLike[str] | VideoInfo,
+    info: VideoInfo,
     times_s: Sequence[float] | np.ndarray,
     size_px: int,
     *,
@@ -74,7 +73,6 @@ def read_frames(
     reads, by a plan, unless decord is asked for; it decodes with all cores, but in a worker process
     with one thread, since the workers are the parallel part.
     """
-    info = path if isinstance(path, VideoInfo) else probe(path, reader="pyav")
     order = np.argsort(times_s, kind="stable")
     wanted_s = np.asarray(times_s, dtype=np.float64)[order]
     if len(wanted_s) and (wanted_s[0] < -EPSILON_S or wanted_s[-1] > info.duration_s + 0.05):

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def square(frame: np.ndarray, size_px: int) -> np.ndarray:
 class _Shaper:
     """Makes squares of one video's decoded frames: scaled, turned upright, letterboxed.
 
-    One scaler is kept for all frames: a frame's own ``reformat`` builds the filter anew each time,
+    A frame that serves several times is shaped once (the callers cache the last square). One scaler
+    is kept for all frames: a frame's own ``reformat`` builds the filter anew each time,
     and starts threads. Colours follow the frame's own matrix and range (BT.601 limited where the
     file does not say).
     """
@@ -127,13 +129,10 @@ def _planned(
         if container.format.name not in SEEKABLE:
             raise _Unplanned
         ticks = (wanted_s + EPSILON_S + info.start_s) / float(stream.time_base)
-        shaper = _Shaper(size_px, pixel_aspect(stream))
-        last, picture = None, None
+        shape = lru_cache(maxsize=1)(_Shaper(size_px, pixel_aspect(stream)).square)
         with closing(_Plan(info.path, container, stream)) as plan:
-            for shown, frame in plan.frames(np.floor(ticks).astype(np.int64)):
-                if picture is None or shown != last:
-                    last, picture = shown, shaper.square(frame)
-                yield picture
+            for frame in plan.frames(np.floor(ticks).astype(np.int64)):
+                yield shape(frame)
 
 
 class _Plan:
@@ -164,8 +163,8 @@ class _Plan:
         for container, _ in self.opened:
             container.close()
 
-    def frames(self, ticks: np.ndarray) -> Iterator[tuple[int, Any]]:
-        """For each ascending tick the stamp of the frame on screen, and the frame."""
+    def frames(self, ticks: np.ndarray) -> Iterator[Any]:
+        """The frame on screen at each ascending tick."""
         while not self.shown and not self.ended:
             self._read_packet()
         if not self.shown:
@@ -266,15 +265,14 @@ class _Plan:
                 raise _Unplanned
             self.ready[frame.pts] = frame
 
-    def _emit(self, queue: deque[int]) -> Iterator[tuple[int, Any]]:
+    def _emit(self, queue: deque[int]) -> Iterator[Any]:
         """The frames that are out, as far as the queue's order allows."""
         while queue and queue[0] in self.ready:
-            stamp = queue.popleft()
-            yield stamp, self.ready[stamp]
+            yield self.ready[queue.popleft()]
         first = queue[0] if queue else self.shown[0][0]
         self.ready = {stamp: frame for stamp, frame in self.ready.items() if stamp >= first}
 
-    def _drain(self, queue: deque[int]) -> Iterator[tuple[int, Any]]:
+    def _drain(self, queue: deque[int]) -> Iterator[Any]:
         """Everything that the decoder still has; it then waits for a key frame."""
         if self.live:
             self._collect(None)
@@ -293,7 +291,8 @@ def _thorough(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[n
     indices = info.frames_at(wanted_s)
     container, stream = open_video(info.path)
     with container:
-        shaper, place, picture, shown = _Shaper(size_px, pixel_aspect(stream)), 0, None, -1
+        shape = lru_cache(maxsize=1)(_Shaper(size_px, pixel_aspect(stream)).square)
+        place, picture, shown = 0, None, -1
         for frame in container.decode(stream):
             if place == len(indices):
                 return
@@ -303,16 +302,16 @@ def _thorough(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[n
             index = int(np.searchsorted(info.times_s, stamp_s, side="right")) - 1
             while place < len(indices) and indices[place] < index:
                 on_screen = frame if picture is None else picture
-                yield _stand_in(info, shaper, on_screen, max(shown, 0), indices[place])
+                yield _stand_in(info, shape, on_screen, max(shown, 0), indices[place])
                 place += 1
             if index > shown:
                 picture, shown = frame, index
         for index in indices[place:]:
-            yield _stand_in(info, shaper, picture, shown, index)
+            yield _stand_in(info, shape, picture, shown, index)
 
 
 def _stand_in(
-    info: VideoInfo, shaper: _Shaper, picture: Any, shown: int, wanted: int
+    info: VideoInfo, shape: Callable[[Any], np.ndarray], picture: Any, shown: int, wanted: int
 ) -> np.ndarray:
     """The picture that is on screen in place of the frame ``wanted``: itself, or one not long
     before, where the frame never came out.
@@ -324,4 +323,4 @@ def _stand_in(
             f"{info.path.name}: no frame can be decoded between {info.times_s[shown]:.2f} and "
             f"{info.times_s[wanted]:.2f} of {info.duration_s:.2f} s"
         )
-    return shaper.square(picture)
+    return shape(picture)

@@ -53,7 +53,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipData, pl.DataFr
         rows.append((f"s{i}:0", f"s{i}", sport, skill, split, f"reach for wall {i}"))
         path = home / f"s{i}.mp4"
         write_video(path, [_film(rng)], config=CONFIG, crf=22, padding=1.0, name=path.stem)
-        frames.append(video.read_frames(path, (np.arange(4) + 0.5) / 2, 32))
+        frames.append(video.read_frames(video.probe(path), (np.arange(4) + 0.5) / 2, 32))
     np.save(home / "frames.npy", np.stack(frames))
     schema = ["clip_id", "video_id", "sport", "skill", "split", "text"]
     clips = pl.DataFrame(rows, schema=schema, orient="row")
@@ -111,7 +111,8 @@ def test_every_clip_trains_with_its_label_and_validation_is_the_studys(
         planned = truth[row["video_id"]]
         times = planned["time_start"] + 3 * (np.arange(4) + 0.5) / 4
         assert np.array_equal(
-            frames, video.read_frames(folder / "videos" / f"{row['video_id']}.mp4", times, 32)
+            frames,
+            video.read_frames(video.probe(folder / "videos" / f"{row['video_id']}.mp4"), times, 32),
         )
         assert row["label"] == planned["label"]
     told = training_texts(found.clips, found.clips["text"], "activity_dataset", seed=0)

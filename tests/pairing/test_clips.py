@@ -102,7 +102,9 @@ def test_frames_are_those_of_their_clip(world, tmp_path: Path) -> None:
     frames = np.load(tmp_path / "frames.npy")
     for row, clip in enumerate(paired.clips.iter_rows(named=True)):
         times = np.linspace(clip["start_s"] + 0.15, clip["end_s"] - 0.15, 40)
-        film = video.read_frames(world[0] / f"{clip['video_id']}.mp4", times, 64).astype(int)
+        film = video.read_frames(
+            video.probe(world[0] / f"{clip['video_id']}.mp4"), times, 64
+        ).astype(int)
         for frame in frames[row]:
             # 96 to 64 pixels: decord2's filter is softer than PyAV's (1.6 of 255 between them)
             assert np.abs(film - frame).mean(axis=(1, 2, 3)).min() < 2

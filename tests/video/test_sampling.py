@@ -96,10 +96,25 @@ def test_planned_pictures_equal_those_of_reading_everything(tmp_path: Path, name
         np.array([0.0, ends]),
     ):
         oracle = thorough(film, wanted)
-        np.testing.assert_array_equal(video.read_frames(film, wanted, 48), oracle)
         np.testing.assert_array_equal(video.read_frames(info, wanted, 48), oracle)
         if film.suffix in (".mp4", ".mkv") and name != "mpeg4.mp4":
             np.testing.assert_array_equal(planned(film, wanted), oracle)
+
+
+@pytest.mark.parametrize("read", ["_planned", "_thorough"])
+def test_a_frame_that_serves_several_times_is_scaled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    film = write_film(tmp_path / "f.mp4", moving(10), fps=5)
+    scaled, square = [], frame_sampling._Shaper.square
+    monkeypatch.setattr(
+        frame_sampling._Shaper,
+        "square",
+        lambda shaper, frame: scaled.append(frame.pts) or square(shaper, frame),
+    )
+    wanted_s = np.arange(0.4, 1.0, 0.05)
+    assert len(list(getattr(frame_sampling, read)(video.probe(film), wanted_s, 48))) == 12
+    assert len(scaled) == 3
 
 
 def decoded(film: Path, wanted_s: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
@@ -146,28 +161,28 @@ def test_a_far_clip_does_not_read_what_lies_before(
     assert plans[0].read < 60  # of 600 packets
 
 
-def test_a_time_outside_a_film_named_by_its_path_is_an_error(tmp_path: Path) -> None:
+def test_a_time_outside_a_film_is_an_error(tmp_path: Path) -> None:
     film = write_film(tmp_path / "f.mp4", moving(50), fps=25)
-    assert video.read_frames(film, [1.99], 48).shape == (1, 48, 48, 3)
+    assert video.read_frames(video.probe(film), [1.99], 48).shape == (1, 48, 48, 3)
     with pytest.raises(video.OutsideVideo, match=r"lasts 2\.00 s"):
-        video.read_frames(film, [1.0, 2.3], 48)
+        video.read_frames(video.probe(film), [1.0, 2.3], 48)
     with pytest.raises(video.OutsideVideo, match="ask inside"):
-        video.read_frames(film, [-0.5], 48)
+        video.read_frames(video.probe(film), [-0.5], 48)
 
 
 def test_damage_costs_only_the_clips_that_need_it(tmp_path: Path) -> None:
     film = write_film(
         tmp_path / "f.mp4", moving(150), fps=25, options={"g": "25", "sc_threshold": "0", "bf": "0"}
     )
-    whole = video.read_frames(film, [0.5, 5.5], 48)
+    whole = video.read_frames(video.probe(film), [0.5, 5.5], 48)
     with av.open(str(film)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     content, hurt = bytearray(film.read_bytes()), packets[75]
     content[hurt.pos : hurt.pos + hurt.size] = b"\xff" * hurt.size
     film.write_bytes(bytes(content))
-    np.testing.assert_array_equal(video.read_frames(film, [0.5, 5.5], 48), whole)
+    np.testing.assert_array_equal(video.read_frames(video.probe(film), [0.5, 5.5], 48), whole)
     with pytest.raises(video.UnreadableVideo, match=r"f\.mp4"):
-        video.read_frames(film, [3.5], 48)
+        video.read_frames(video.probe(film), [3.5], 48)
 
 
 @pytest.mark.parametrize("size", [(48, 34), (33, 47), (321, 241)])
@@ -197,7 +212,7 @@ def test_odd_sizes_and_every_colour_agreement(tmp_path: Path, size: tuple[int, i
                 frame.pts, frame.colorspace, frame.color_range = i, space, span
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
-        shown = video.read_frames(film, [0.2], 96)[0]
+        shown = video.read_frames(video.probe(film), [0.2], 96)[0]
         third = 96 * min(1, size[0] / size[1]) / 3
         found = [shown[48, 48 + round(step * third)] for step in (-1, 0, 1)]
         assert np.abs(np.array(found).astype(int) - colours).max() <= 6, (space, span)
@@ -214,7 +229,7 @@ def test_hard_videos_by_plan_and_by_reading_everything(path: Path) -> None:
     info = video.probe(path)
     wanted = np.sort(np.random.default_rng(0).uniform(0, info.times_s[-1], 8))
     oracle = thorough(path, wanted)
-    np.testing.assert_array_equal(video.read_frames(path, wanted, 48), oracle)
+    np.testing.assert_array_equal(video.read_frames(video.probe(path), wanted, 48), oracle)
     if path.name in UNPLANNED:
         with pytest.raises((frame_sampling._Unplanned, av.FFmpegError)):
             planned(path, wanted)

@@ -75,7 +75,7 @@ def test_probe_says_what_the_file_is(tmp_path: Path) -> None:
 
 def test_pictures_are_letterboxed(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", np.full((10, 48, 96, 3), 200, np.uint8))
-    frame = video.read_frames(film, [0.5], 64)[0]
+    frame = video.read_frames(video.probe(film), [0.5], 64)[0]
     assert frame[16:48].min() > 180
     assert frame[:15].max() == frame[49:].max() == 0
 
@@ -83,7 +83,7 @@ def test_pictures_are_letterboxed(tmp_path: Path) -> None:
 def test_a_time_outside_the_video_is_an_error(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", grey_steps(10))
     with pytest.raises(ValueError, match=r"lasts 1\.00 s"):
-        video.read_frames(film, [0.5, 7.0], 32)
+        video.read_frames(video.probe(film), [0.5, 7.0], 32)
 
 
 def test_damaged_files_are_unreadable_with_a_reason(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_real_films_are_upright(turn: int) -> None:
     info = video.probe(path)
     stream, frames, _ = decoded(make([Span("a", path, 0.0, 1.0)])["a"].film)
     assert (stream.width > stream.height) == (info.width_px > info.height_px)
-    square = video.read_frames(path, [0.0], 320)[0]
+    square = video.read_frames(video.probe(path), [0.0], 320)[0]
     lit = square[(320 - stream.height) // 2 :][: stream.height, (320 - stream.width) // 2 :][
         :, : stream.width
     ]
