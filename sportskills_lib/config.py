@@ -32,7 +32,7 @@ class ChatConfig(StageConfig):
     chat_model: str = Field("", description="the model's name at that server")
     chat_concurrency: int = Field(4, ge=1, description="questions under way at the same time")
     chat_timeout_s: float = Field(
-        120.0, gt=0, description="an answer that takes longer is asked for again"
+        120.0, gt=0, description="a server that sends nothing for so long is asked again"
     )
     chat_budget_usd: float = Field(
         0.0, ge=0, description="most dollars that this run may spend; 0: no limit"

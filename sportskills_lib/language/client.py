@@ -41,7 +41,14 @@ IMAGE_TOKENS = 2000  # what a picture is taken to cost until the server says
 FRAME_TOKENS = 64  # what a server adds around a prompt
 GIVE_UP = 8  # so many prompts in a row without an answer: the server is taken to be gone
 SILENT = ("timeout", "busy", "unreachable")
-REASONS = {403: "refused", 408: "unreachable", 409: "unreachable", 429: "busy", 451: "refused"}
+REASONS = {
+    403: "refused",
+    408: "unreachable",
+    409: "unreachable",
+    425: "unreachable",
+    429: "busy",
+    451: "refused",
+}
 LOG_EVERY_S = 10.0
 
 log = logging.getLogger("sportskills")
@@ -133,22 +140,24 @@ class ChatClient:
         numbers = {key: number for number, key in enumerate(keys)}  # the same question once
         answers: dict[str, Answer[Shape]] = {}
         logged = time.monotonic()
-        with (
-            ThreadPoolExecutor(self.config.chat_concurrency) as pool,
-            OpenAI(
+        pool = ThreadPoolExecutor(self.config.chat_concurrency)
+        try:
+            with OpenAI(
                 base_url=self.url,
                 api_key=os.environ.get(KEY_VARIABLE) or "none",
                 max_retries=self.attempts - 1,
                 timeout=self.config.chat_timeout_s,
                 http_client=DefaultHttpxClient(follow_redirects=False),
-            ) as api,
-        ):
-            ask = _Round(self, api, prompts, schema, keep).answer
-            for key, answer in zip(numbers, pool.map(ask, numbers, numbers.values()), strict=True):
-                answers[key] = answer
-                if time.monotonic() - logged >= LOG_EVERY_S:
-                    logged = time.monotonic()
-                    log.info(f"asked {self.model}: {len(answers)} of {len(numbers)}")
+            ) as api:
+                ask = _Round(self, api, prompts, schema, keep).answer
+                asked = pool.map(ask, numbers, numbers.values())
+                for key, answer in zip(numbers, asked, strict=True):
+                    answers[key] = answer
+                    if time.monotonic() - logged >= LOG_EVERY_S:
+                        logged = time.monotonic()
+                        log.info(f"asked {self.model}: {len(answers)} of {len(numbers)}")
+        finally:  # after Ctrl-C or an error nobody waits for the requests under way
+            pool.shutdown(wait=False, cancel_futures=True)
         return [answers[key] for key in keys]
 
 

@@ -160,6 +160,7 @@ BAD = {
     "a filter": (Reply("", finish="content_filter"), "refused"),
     "no words": (Reply(""), "refused"),
     "moderation": (Reply("flagged", status=403), "refused"),
+    "too early": (Reply("later", status=425), "unreachable"),
     "too long": (Reply("context length exceeded", status=400), "rejected"),
     "always 500": (Reply("oops", status=500), "unreachable"),
     "always 429": (Reply("quota", status=429), "busy"),
@@ -278,6 +279,19 @@ def test_what_no_question_gets_past_is_an_error_with_a_remedy(
         pytest.raises(ValueError, match=remedy),
     ):
         chat.ask_many(prompts(3), Echo)
+
+
+def test_an_error_does_not_wait_for_what_is_under_way(tmp_path: Path) -> None:
+    def slow(request: dict, number: int) -> Reply:
+        first = user_text(request) == "word 0"
+        return Reply("no", status=401, delay_s=0.3) if first else Reply("late", delay_s=2.0)
+
+    with chat_server(slow) as server, client(server.url, tmp_path, concurrency=3) as chat:
+        began = time.monotonic()
+        with pytest.raises(ValueError, match="OPENAI_API_KEY"):
+            chat.ask_many(prompts(9), Echo)
+        assert time.monotonic() - began < 1.5
+    assert len(server.requests) == 3
 
 
 def test_settings_that_cannot_work_are_refused(
