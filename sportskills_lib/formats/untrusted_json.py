@@ -132,8 +132,11 @@ def identity(value: Any) -> str | None:
     return found if fits else None
 
 
-def seconds(value: Any) -> float | None:
-    """A finite number of seconds, also from a text such as ``"3.5"``; None for anything else."""
+def seconds(value: Any, *, most: float = LONGEST_S) -> float | None:
+    """A finite number of seconds, also from a text such as ``"3.5"``; None for anything else.
+
+    ``most``: the largest that is no mistake, for numbers of another unit.
+    """
     if isinstance(value, str) and len(value) < 64 and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -142,7 +145,7 @@ def seconds(value: Any) -> float | None:
         number = float(value)
     except (OverflowError, ValueError):
         return None
-    return number if math.isfinite(number) and abs(number) <= LONGEST_S else None
+    return number if math.isfinite(number) and abs(number) <= most else None
 
 
 def flag(value: Any) -> bool | None:

@@ -155,6 +155,13 @@ def test_every_format_says_the_same(suffix: str, text: str) -> None:
         assert captions.dropped == ()
 
 
+def test_json3_has_no_limit_within_a_long_video() -> None:
+    late = {"tStartMs": 10_800_000, "dDurationMs": 1000, "segs": [{"utf8": "bend"}]}
+    captions = parse_captions(json.dumps({"events": [late]}))
+    assert [(word.text, word.start_s) for word in captions.words] == [("bend", 10_800.0)]
+    assert captions.dropped == ()
+
+
 def test_json3_and_recognised_words_keep_their_own_times() -> None:
     heard = {
         "events": [

@@ -76,7 +76,6 @@ class Parsed:
     may_roll: bool = False
 
 
-@lru_cache(maxsize=8192)  # the end of a cue is often the start of the next
 def format_stamp(seconds: float) -> str:
     """``00:01:02.345``, as WebVTT writes it."""
     thousandths = round(seconds * 1000)
@@ -86,6 +85,7 @@ def format_stamp(seconds: float) -> str:
     )
 
 
+@lru_cache(maxsize=8192)  # the end of a cue is often the start of the next
 def stamp_s(stamp: str) -> float | None:
     """Seconds of ``hh:mm:ss.mmm``, hours and fraction optional, comma or point; None when it is no
     such time.

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from sportskills_lib.curation.captions.cues import UNTIL_NEXT, Cue, Parsed
-from sportskills_lib.formats.untrusted_json import seconds
+from sportskills_lib.formats.untrusted_json import LONGEST_S, seconds
 
 _LISTS = ("segments", "transcript", "chunks", "captions", "cues")
 
@@ -49,9 +49,9 @@ def _segments(value: Any, *, deeper: int = 2) -> list[Any] | None:
     return None
 
 
-def _number(value: Any) -> float | None:
-    """A finite number of at least 0 that is not absurd, or None."""
-    found = seconds(value)
+def _number(value: Any, *, per_s: int = 1) -> float | None:
+    """A finite number of at least 0 that is not absurd, or None; ``per_s`` of them are a second."""
+    found = seconds(value, most=LONGEST_S * per_s)
     return found if found is not None and found >= 0 else None
 
 
@@ -103,16 +103,15 @@ def _event(parsed: Parsed, number: int, event: Any) -> None:
     text = "".join(piece for piece, _ in pieces)
     if not text.strip():
         return
-    start, lasts = _number(event.get("tStartMs")), event.get("dDurationMs")
-    length = UNTIL_NEXT if lasts is None else _number(lasts)
+    start, lasts = _number(event.get("tStartMs"), per_s=1000), event.get("dDurationMs")
+    length = UNTIL_NEXT if lasts is None else _number(lasts, per_s=1000)
     if start is None or length is None:
-        shown = str(event.get("tStartMs"))[:20], str(lasts)[:20]
-        detail = "starts at {} ms, lasts {} ms".format(*shown)
+        detail = f"starts at {str(event.get('tStartMs'))[:20]} ms, lasts {str(lasts)[:20]} ms"
         parsed.dropped.append((number, "impossible_times", detail))
         return
     heard = any(offset is not None for _, offset in pieces)
     parsed.automatic |= heard
-    offsets = [(piece, _number(offset)) for piece, offset in pieces] if heard else []
+    offsets = [(piece, _number(offset, per_s=1000)) for piece, offset in pieces] if heard else []
     timed = tuple(
         (piece, None if after is None else (start + after) / 1000) for piece, after in offsets
     )
