@@ -85,7 +85,8 @@ class Lesson:
 
 
 _Captions = Callable[[Path], dict[str, list[Path]]]  # a folder's caption files by video
-_Candidate = tuple[str, str, Callable[[], Lesson]]  # item, what a detail begins with, its reader
+# where it stands, the id that is stated, what a detail begins with, its reader
+_Candidate = tuple[str, str, str, Callable[[], Lesson]]
 
 
 def find_lessons(
@@ -98,30 +99,41 @@ def find_lessons(
     """
     candidates, dropped = (_in_list if source.is_file() else _in_folder)(source, language)
     lessons: dict[str, Lesson] = {}
-    for item, begin, read in candidates:
+    for place, item, begin, read in candidates:
         try:
-            lesson = _checked(read(), language, silent)
+            lesson = read()
+            item = lesson.video_id
+            lesson = _checked(lesson, language, silent)
             first = lessons.setdefault(lesson.video_id, lesson)
             if first is not lesson:
-                name = escape_unprintable(first.path.name)
-                detail = f"{lesson.video_id!r} is the id of {name} too: give one another id"
-                raise UnusableRow("duplicate_id", detail)
+                raise UnusableRow(
+                    "duplicate_id",
+                    f"{lesson.video_id!r} is the id of {escape_unprintable(first.path.name)} too: "
+                    "give one another id",
+                )
         except UnusableRow as why:
-            dropped.append(("video", item, why.reason, begin + why.detail))
+            # an unsafe id names nothing, and the id of another video names that one
+            named = "" if why.reason in ("bad_id", "duplicate_id") else item
+            dropped.append(("video", named or place, why.reason, begin + why.detail))
     return [lessons[key] for key in sorted(lessons)], sorted(dropped)
 
 
 def _checked(lesson: Lesson, language: str, silent: bool) -> Lesson:
     """The lesson, with a channel. UnusableRow with the reason where it is none."""
     if not re.fullmatch(tables.ID_PATTERN, lesson.video_id):
-        remedy = "it must be of letters, digits, _ and -"
-        shown = lesson.video_id[:80]
-        raise UnusableRow("bad_id", f"id {shown!r} is not safe as a file name: {remedy}")
+        raise UnusableRow(
+            "bad_id",
+            f"id {lesson.video_id[:80]!r} is not safe as a file name: it must be of letters, "
+            "digits, _ and -",
+        )
     if lesson.language and not same_language(lesson.language, language):
         raise UnusableRow("foreign_language", f"spoken in {lesson.language!r}, not in {language!r}")
     if lesson.captions is None and not silent:
-        name = f"{escape_unprintable(lesson.path.stem)}.{language}.vtt"
-        raise UnusableRow("no_captions", f"no {name}, .srt or the like beside the video")
+        raise UnusableRow(
+            "no_captions",
+            f"no {escape_unprintable(lesson.path.stem)}.{language}.vtt, .srt or the like beside "
+            "the video",
+        )
     for name in ("sport", "skill"):
         if not getattr(lesson, name):
             raise UnusableRow(
@@ -159,6 +171,7 @@ def _in_folder(folder: Path, language: str) -> tuple[list[_Candidate], list[Drop
     candidates: list[_Candidate] = [
         (
             escape_unprintable(path.relative_to(folder).with_suffix("").as_posix()),
+            "",
             "",
             partial(_from_sidecar, path, folder, language, captions),
         )
@@ -294,6 +307,7 @@ def _in_list(path: Path, language: str) -> tuple[list[_Candidate], list[DroppedR
     candidates: list[_Candidate] = [
         (
             f"row{number}",
+            row.get("video_id", ""),
             f"row {number}: ",
             partial(_from_row, row, path.parent, language, captions),
         )

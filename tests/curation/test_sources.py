@@ -81,6 +81,21 @@ def test_everything_is_a_lesson_or_dropped_with_a_reason(tmp_path: Path) -> None
     }
 
 
+def test_dropped_rows_name_the_video_by_its_id(tmp_path: Path) -> None:
+    put(tmp_path, "a", info={"id": "one"})
+    put(tmp_path, "b", info={"id": "one"})
+    put(tmp_path, "c", info={"id": "two"}, captions=())
+    put(tmp_path, "d", info={"id": "../x"})
+    assert reasons(tmp_path) == {"b": "duplicate_id", "two": "no_captions", "d": "bad_id"}
+
+
+def test_captions_of_a_named_track_are_found(tmp_path: Path) -> None:
+    put(tmp_path, "a", captions=("en-eEY6O_papPo",))
+    assert [each.captions for each in find_lessons(tmp_path)[0]] == [
+        tmp_path / "a.en-eEY6O_papPo.vtt"
+    ]
+
+
 def test_half_a_character_and_an_absurd_length_cost_no_video(tmp_path: Path) -> None:
     put(
         tmp_path,

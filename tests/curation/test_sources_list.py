@@ -87,6 +87,15 @@ def test_a_bad_row_is_dropped_with_row_and_remedy(
     assert dropped[0][3].startswith(detail)
 
 
+def test_dropped_rows_name_the_video_by_its_stated_id(folder: Path) -> None:
+    rows = "b.mp4,golf,putt,v1\nx.mp4,golf,putt,v2\na.mp4,,putt,v3\na.mp4,golf,putt,v1\n"
+    dropped = find_lessons(written(folder, f"path,sport,skill,video_id\n{rows}x.mp4,,,"))[1]
+    assert sorted(each[1:3] for each in dropped) == [
+        ("row4", "duplicate_id"), ("row5", "missing_video"), ("v2", "missing_video"),
+        ("v3", "missing_sport"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -52,7 +52,7 @@ SIGNS = (  # the first that a text has tells its format
     (SBV_LINE, ".sbv"),
 )
 _XML = re.compile(r"\s*<(?:\?xml|tt\b|timedtext|transcript)")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9-]+)?")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9_-]+)?")
 LARGEST_BYTES = 32 * 2**20  # a longer file is no caption of one video
 OVERLAPPING_SHARE = (
     0.5  # where more cues than this run into the next, their ends tell nothing of pauses
