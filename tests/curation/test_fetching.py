@@ -163,6 +163,16 @@ def test_the_archive_is_read_and_written(site: Site, tmp_path: Path) -> None:
     assert archive.read_text() == "generic old\ngeneric good\n"
 
 
+def test_a_video_that_is_not_installed_is_not_in_the_archive(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive.txt"
+    monkeypatch.setattr(fetcher, "SUFFIXES", ())
+    rows = fetched(tmp_path / "to", [lesson(site, "good")], hasty(archive=archive))
+    assert [row["status"] for row in rows.values()] == ["no_format"]
+    assert not archive.exists() or archive.read_text() == ""
+
+
 def test_cookies_are_sent(site: Site, tmp_path: Path) -> None:
     jar = tmp_path / "cookies.txt"
     jar.write_text(
@@ -295,6 +305,9 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("youtube.com/@coach/videos", "does not name one YouTube video"),
         ("https://youtu.be/short", "does not name one YouTube video"),
         ("https://www.youtube.com/", "does not name one YouTube video"),
+        ("https://www.YouTube.com/@coach", "does not name one YouTube video"),
+        ("https://youtu.be/dQw4w9WgXcQx", "does not name one YouTube video"),
+        ("youtube.com/watch?v=dQw4w9WgXcQ-2&t=3", "does not name one YouTube video"),
     ],
 )
 def test_an_address_of_no_one_video_says_so(text: str, message: str) -> None:
@@ -367,6 +380,10 @@ def test_a_persons_captions_come_first_and_translations_are_refused() -> None:
     }
     assert choose_track(both, "en")[::2] == ("en-GB", True)
     assert choose_track(both | {"subtitles": {}}, "en")[::2] == ("en", False)
+    named = {"subtitles": {"en-eEY6OEpapPo": vtt}}
+    assert choose_track(named, "en")[::2] == ("en-eEY6OEpapPo", True)
+    with pytest.raises(Refused, match=r"offered: en-\.\./x"):
+        choose_track({"subtitles": {"en-../x": vtt}}, "en")
     spanish = {"automatic_captions": {"es-orig": vtt, "es": vtt, "en": vtt}}
     with pytest.raises(Refused, match="offered: en, es, es-orig"):
         choose_track(spanish, "en")

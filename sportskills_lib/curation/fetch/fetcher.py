@@ -64,7 +64,9 @@ KEPT = (
     *("upload_date", "tags", "categories", "ext", "webpage_url", "extractor_key", "live_status"),
     "view_count",
 )
-_YOUTUBE = re.compile(r"(?:https?://)?(?:\w+\.)?(?:youtube|youtube-nocookie|youtu)\.(?:com|be)/")
+_YOUTUBE = re.compile(
+    r"(?:https?://)?(?:\w+\.)?(?:youtube|youtube-nocookie|youtu)\.(?:com|be)/", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,10 @@ def named_item(address: str, *, sport: str | None = None, skill: str | None = No
 
     address = address.strip()
     found = YoutubeIE.get_temp_id(address) or YoutubeIE.get_temp_id(f"https://{address}")
-    if found:
+    # yt-dlp takes the first eleven of more characters, which is another video's id
+    if found and re.search(rf"{found}(?![\w-])", address):
         return FetchItem(f"yt_{found}", f"{WATCH}{found}", sport, skill)
-    if _YOUTUBE.match(address):
+    if found or _YOUTUBE.match(address):
         raise ValueError(
             f"{address!r} does not name one YouTube video: its address looks like {WATCH}<11 "
             "letters and digits>; of a list, write the ids with `yt-dlp --flat-playlist --print id "
@@ -244,6 +247,7 @@ def _steps(
     short = record["wanted_s"] < settings.spans_below * (record["duration_s"] or 0)
     files = asker.video(info, spans if short and asker.cuts else ())
     installed = {_installed(path, span, name, said, sidecar, store.folder) for path, span in files}
+    asker.archive(info)
     record |= {"files": sorted(installed), "status": "ok"}
     record["detail"] = WHOLE if short and not asker.cuts else ""
     owners[name] = item.name

@@ -21,12 +21,14 @@ from sportskills_lib.curation.captions.caption_reader import same_language
 from sportskills_lib.curation.fetch.instruction_spans import Span
 from sportskills_lib.runs.errors import is_full_disk
 
-_said = logging.getLogger("sportskills.yt_dlp")
-_said.setLevel(logging.CRITICAL)  # what matters of it stands in the records
+_yt_dlp_logger = logging.getLogger("sportskills.yt_dlp")
+_yt_dlp_logger.setLevel(logging.CRITICAL)  # what matters of it stands in the records
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 WATCH = "https://www.youtube.com/watch?v="
 LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+# of a second track in one language YouTube adds an id of its own: en-eEY6OEpapPo
+TRACK = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9_-]{2,20})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,17 +269,19 @@ class Asker:
         """
         from yt_dlp.utils import download_range_func
 
+        # yt-dlp would name the video in the archive before it is installed: see archive()
+        params: Any = {**self._ydl.params, "download_archive": None}
         if spans:
             for left in self.work.glob("*.part"):  # an ffmpeg that outlived a kill may still write
                 left.unlink()
-            ranges = download_range_func(None, [list(span) for span in spans])
-            self._ydl.params["download_ranges"] = ranges
+            params["download_ranges"] = download_range_func(None, [list(span) for span in spans])
+        usual, self._ydl.params = self._ydl.params, params
         try:
             with _asking():
                 known = self._ydl.sanitize_info(info, remove_private_keys=True)
                 done = self._ydl.process_ie_result(known, download=True)
         finally:
-            self._ydl.params.pop("download_ranges", None)
+            self._ydl.params = usual
         parts: list[Span | None] = [*spans] or [None]
         paths = [
             Path(each.get("filepath") or ".")
@@ -290,6 +294,10 @@ class Asker:
             raise Refused("no_format", f"{came}: none of the kind that is wanted")
         return list(zip(paths, parts, strict=True))
 
+    def archive(self, info: dict[str, Any]) -> None:
+        """Name the video in the archive file, where there is one."""
+        self._ydl.record_download_archive(info)
+
 
 def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
     """yt-dlp's options. Pictures without sound are enough, and need no other program to be
@@ -297,7 +305,7 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
     """
     small = f"[height<=?{settings.height_px}]"
     h264 = "[vcodec~=?'^(avc|h264)']"
-    options: dict[str, Any] = {
+    return {
         "format": f"bv*{small}{h264}/b{small}{h264}/bv*{small}/b{small}",
         "format_sort": ["vcodec:h264"],
         "outtmpl": {"default": "%(id)s.%(section_start|whole)s.%(ext)s"},
@@ -315,6 +323,7 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
         "sleep_interval_subtitles": settings.sleep_subtitles_s,
         "download_archive": str(settings.archive) if settings.archive else None,
         "cookiefile": str(settings.cookies) if settings.cookies else None,
+        "cookiesfrombrowser": (browser,) if (browser := settings.cookies_from_browser) else None,
         "allowed_extractors": list(settings.extractors),
         "force_keyframes_at_cuts": True,
         "external_downloader_args": {
@@ -326,11 +335,8 @@ def _options(settings: FetchSettings, work: Path) -> dict[str, Any]:
         "quiet": True,
         "noprogress": True,
         "no_color": True,
-        "logger": _said,
+        "logger": _yt_dlp_logger,
     }
-    if settings.cookies_from_browser:
-        options["cookiesfrombrowser"] = (settings.cookies_from_browser,)
-    return options
 
 
 def choose_track(info: dict[str, Any], language: str) -> tuple[str, dict[str, Any], bool]:
@@ -349,7 +355,7 @@ def choose_track(info: dict[str, Any], language: str) -> tuple[str, dict[str, An
             continue
         for code, entries in offered.items():
             vtt = [entry for entry in entries or [] if entry.get("ext") == "vtt"]
-            if vtt and LANGUAGE.fullmatch(code) and same_language(code, language):
+            if vtt and TRACK.fullmatch(code) and same_language(code, language):
                 tracks.append((not manual, code != language, code, vtt[-1]))
     if not tracks:
         codes = {*(info.get("subtitles") or {}), *(info.get("automatic_captions") or {})}
