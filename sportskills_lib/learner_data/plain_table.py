@@ -154,14 +154,15 @@ def _csv_rows(path: Path, drops: list[DroppedRow]) -> Iterable[tuple[int, dict[s
     rows: list[tuple[int, dict[str, Any]]] = []
     while line < len(lines):
         first, (values, line) = line, _record(lines, line)
-        if values is not None and not "".join(values).strip():
+        if not lines[first].strip():
             continue
         number += 1
         with dropping(drops, "learner", f"row{number}", f"line {first + 1}: "):
             values = require(values, "bad_row", "a quote is not closed")
             if len(values) != len(header or []):
-                told = f"{len(values)} values, the header has {len(header or [])}"
-                raise UnusableRow("bad_row", told)
+                raise UnusableRow(
+                    "bad_row", f"{len(values)} values, the header has {len(header or [])}"
+                )
             rows.append((number, {name: values[place] for name, place in places.items()}))
     return rows
 

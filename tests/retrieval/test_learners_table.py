@@ -234,6 +234,16 @@ def test_a_quote_that_is_not_closed_costs_its_own_line(table, tmp_path):
     assert dropped["detail"][1] == "line 5: 4 values, the header has 6"
 
 
+def test_a_row_without_values_is_counted_and_a_blank_line_is_not(table, tmp_path):
+    lines = ["", ",,,,,", "  ", "b.mp4,1,4,tennis,serve,"]
+    (tmp_path / "tries.csv").write_text("\n".join([",".join(NEEDED), *lines]))
+    dropped = read_learners(tmp_path / "tries.csv", span_s=3.0)[1]
+    assert dropped.select("item_id", "reason").rows() == [
+        ("row1", "missing_video"),
+        ("row2", "empty_comment"),
+    ]
+
+
 def test_a_field_without_end_costs_its_own_line(table):
     learners, dropped = table(tried(comment="x" * 200_000), tried("b.mp4"))
     assert learners["path"].to_list() == ["b.mp4"] and reasons(dropped) == {"bad_row": 1}
