@@ -56,8 +56,11 @@ def match_moments(moments: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame
     inside = inside.filter(pl.col("video_time").is_between("from_s", "to_s"))
     other = pl.col("named") != pl.col("learner_id") if "named" in key else pl.lit(False)
     far = (pl.col("video_time") - (pl.col("from_s") + pl.col("to_s")) / 2).abs()
-    first = inside.sort(other, far, "learner_id").unique(key, keep="first", maintain_order=True)
-    return first.select(*key, "learner_id", "split")
+    return (
+        inside.sort(other, far, "learner_id")
+        .unique(key, keep="first", maintain_order=True)
+        .select(*key, "learner_id", "split")
+    )
 
 
 def with_names(ratings: pl.DataFrame) -> pl.DataFrame:

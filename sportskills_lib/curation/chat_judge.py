@@ -149,9 +149,12 @@ def judge_table(
     """
     topic = pl.concat_str("sport", "skill", separator=" ", ignore_nulls=True)
     ordered = narrations.sort("video_id", "start_s", "end_s")
-    groups = ordered.group_by("video_id", maintain_order=True).agg("text")
-    asked = groups.join(
-        videos.select("video_id", topic=topic), on="video_id", how="left", maintain_order="left"
+    asked = (
+        ordered.group_by("video_id", maintain_order=True)
+        .agg("text")
+        .join(
+            videos.select("video_id", topic=topic), on="video_id", how="left", maintain_order="left"
+        )
     )
     with open_client(config, account=f"{account}/01_curation") as client:
         found = judge_videos(client, asked.select("topic", "text").rows())

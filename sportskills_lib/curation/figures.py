@@ -80,12 +80,12 @@ def examples(
 
 def per_sport(videos: pl.DataFrame, narrations: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Videos, channels, hours, sentences and actionable sentences of each sport."""
-    counts = (
+    said = (
         narrations.lazy()
         .group_by("video_id")
         .agg(sentences=pl.len(), actionable=pl.col("actionable").sum())
+        .collect(engine="streaming")
     )
-    said = counts.collect(engine="streaming")
     return (
         videos.join(said, on="video_id", how="left")
         .group_by("sport")

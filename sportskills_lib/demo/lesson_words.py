@@ -119,5 +119,6 @@ def spoil_times(vtt: str) -> str:
     """
     spans = re.findall(r"\S+ --> \S+", vtt)
     start, end = spans[0].split(" --> ")
-    turned = vtt.replace(spans[0], f"{end} --> {start}")
-    return turned.replace(spans[-1], "09:59:58.000 --> 09:59:59.000")
+    return vtt.replace(spans[0], f"{end} --> {start}").replace(
+        spans[-1], "09:59:58.000 --> 09:59:59.000"
+    )

@@ -63,13 +63,14 @@ def recall_table(trained: ArmResults) -> pl.DataFrame:
     """The last validation recall@k of each arm, a row a sport and a column a system; chance beside
     the clips.
     """
-    last = (
+    wide = (
         trained.by_sport.sort("step")
         .group_by("encoder", "arm", "sport", maintain_order=True)
         .last()
+        .with_columns(system=pl.concat_str("encoder", "arm", separator=":"))
+        .pivot(on="system", index=["sport", "clips"], values="val_recall")
+        .sort("sport")
     )
-    named = last.with_columns(system=pl.concat_str("encoder", "arm", separator=":"))
-    wide = named.pivot(on="system", index=["sport", "clips"], values="val_recall").sort("sport")
     return wide.with_columns(
         chance=pl.Series(metrics.chance_recall(wide["clips"].to_numpy()), dtype=pl.Float64)
     ).select("sport", "clips", "chance", pl.exclude("sport", "clips", "chance").round(2))
@@ -79,11 +80,10 @@ def rates_at_the_edge(trials: pl.DataFrame) -> str:
     """Which arms chose the lowest or highest learning rate of their grid: their best may lie
     outside it.
     """
-    whole = trials.with_columns(
+    chosen = trials.with_columns(
         low=pl.col("peak").min().over("encoder", "arm"),
         high=pl.col("peak").max().over("encoder", "arm"),
-    )
-    chosen = whole.filter("chosen")
+    ).filter("chosen")
     if chosen.is_empty():
         return "Every grid holds one learning rate: nothing was chosen."
     edge = chosen.filter((pl.col("peak") == pl.col("low")) | (pl.col("peak") == pl.col("high")))

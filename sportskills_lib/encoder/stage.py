@@ -218,12 +218,17 @@ def _in_processes(
 
 def sentences(pairing: artifacts.StageReader, narrations: pl.DataFrame) -> pl.DataFrame:
     """narration_id and text of every sentence that belongs to a pair, in order of the id."""
-    said = pairing.table("pairs", tables.Pairs).select("narration_id").unique().sort("narration_id")
-    return said.join(
-        narrations.select("narration_id", "text"),
-        on="narration_id",
-        how="left",
-        maintain_order="left",
+    return (
+        pairing.table("pairs", tables.Pairs)
+        .select("narration_id")
+        .unique()
+        .sort("narration_id")
+        .join(
+            narrations.select("narration_id", "text"),
+            on="narration_id",
+            how="left",
+            maintain_order="left",
+        )
     )
 
 
@@ -263,5 +268,6 @@ def embed(
                         model_id=pl.lit(system.model_id), item_kind=pl.lit(kind)
                     )
                 )
-    whole = pl.concat(part for system in systems for part in parts[system])
-    return whole.select(tables.Embeddings.column_names())
+    return pl.concat(part for system in systems for part in parts[system]).select(
+        tables.Embeddings.column_names()
+    )

@@ -79,10 +79,11 @@ def headline(
         known = (oracles or {}).get(gallery)
         if known is not None:
             rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)
-    table = pl.DataFrame(rows, schema=_HEADLINE, orient="row").with_columns(
-        pl.col("value").fill_nan(None)
+    return (
+        pl.DataFrame(rows, schema=_HEADLINE, orient="row")
+        .with_columns(pl.col("value").fill_nan(None))
+        .sort(pl.col("gallery") == "fixed", maintain_order=True)
     )
-    return table.sort(pl.col("gallery") == "fixed", maintain_order=True)
 
 
 _HEADLINE = {
@@ -210,19 +211,12 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
         ("gap_closed", "skill to cue oracle", "full", "gap_closed"),
     )
     for kind, baseline, gallery, name in wanted:
-        rows = table.filter(
-            (pl.col("kind") == kind)
-            & (pl.col("training") == "narrations")
-            & (pl.col("baseline") == baseline)
-        )
-        chosen = rows.filter((pl.col("gallery") == gallery) & pl.col("value").is_not_null())
-        for row in chosen.iter_rows(named=True):
+        known = table.filter(pl.col("value").is_not_null(), kind=kind, training="narrations")
+        for row in known.filter(baseline=baseline, gallery=gallery).iter_rows(named=True):
             facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(
                 row["value"], 4
             )
-    judged = feedback.filter(
-        (pl.col("system") == "vlm_lora") & (pl.col("metric") == metrics.at_k("ndcg"))
-    )
+    judged = feedback.filter(system="vlm_lora", metric=metrics.at_k("ndcg"))
     if judged.height:
         facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
     return facts
@@ -259,11 +253,10 @@ def differences_by_sport(
     corrected for all sports of that encoder (:func:`bootstrap.holm`).
     """
     sampled = dict(sampled_by_gallery(scores, draws=draws, seed=seed))
-    parts = []
+    rows = []
     for encoder, gaps in (
         paired_gaps(scores, training=training, baseline=baseline) if "full" in sampled else ()
     ):
-        rows = []
         for (sport,), own in gaps.sort("sport").group_by("sport", maintain_order=True):
             gap = sampled["full"].difference(
                 f"{encoder}/{training}", f"{encoder}/{baseline}", stratum=str(sport)
@@ -273,9 +266,7 @@ def differences_by_sport(
             )
             size = (own.height, own["cluster"].n_unique())
             rows.append((sport, encoder, *gap, *size, gap.excludes(0.0), p))
-        adjusted = bootstrap.holm([row[-1] for row in rows])
-        parts += [(*row, corrected) for row, corrected in zip(rows, adjusted, strict=True)]
-    return pl.DataFrame(parts, schema=_BY_SPORT, orient="row")
+    return bootstrap.with_holm(pl.DataFrame(rows, schema=_BY_SPORT, orient="row"), "encoder")
 
 
 _BY_SPORT = {
@@ -288,5 +279,4 @@ _BY_SPORT = {
     "videos": pl.Int64,
     "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
-    "p_holm": pl.Float64,
 }

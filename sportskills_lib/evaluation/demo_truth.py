@@ -71,9 +71,9 @@ def folder_named_by(settings: Mapping[str, Any]) -> str:
 
 def relevant_clips(queries: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """P of each query: query_id, clip_id."""
-    wanted = _groups_of(queries, groups)
     return (
-        wanted.join(groups.select("clip_id", "group"), on="group")
+        _groups_of(queries, groups)
+        .join(groups.select("clip_id", "group"), on="group")
         .select("query_id", "clip_id")
         .unique()
     )
@@ -96,9 +96,10 @@ def relevant(queries: pl.DataFrame, groups: pl.DataFrame) -> dict[str, pl.DataFr
 
 
 def _groups_of(queries: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    own = queries.select("query_id", clip_id="own").explode("clip_id")
     return (
-        own.join(groups.select("clip_id", "group"), on="clip_id")
+        queries.select("query_id", clip_id="own")
+        .explode("clip_id")
+        .join(groups.select("clip_id", "group"), on="clip_id")
         .select("query_id", "group")
         .unique()
     )

@@ -294,8 +294,9 @@ def wide(table: pl.DataFrame) -> pl.DataFrame:
         return table
     table = table.filter(pl.col("metric").is_in([NDCG, RECALL, MRR, "grade@1", "grade@5"]))
     cells = [interval(*row) for row in table.select("value", "low", "high").rows()]
-    named = table.with_columns(cell=pl.Series(cells, dtype=pl.String))
-    return named.pivot("metric", index=["system", "n"], values="cell")
+    return table.with_columns(cell=pl.Series(cells, dtype=pl.String)).pivot(
+        "metric", index=["system", "n"], values="cell"
+    )
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
@@ -324,14 +325,7 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
                         p,
                     )
                 )
-    return with_holm(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
-
-
-def with_holm(table: pl.DataFrame, family: str) -> pl.DataFrame:
-    """The table with p_holm, for the tests that share a value of ``family``."""
-    parts = table.partition_by(family, maintain_order=True)
-    adjusted = [p for part in parts for p in bootstrap.holm(part["p"].to_list())]
-    return table.with_columns(p_holm=pl.Series(adjusted, dtype=pl.Float64))
+    return bootstrap.with_holm(pl.DataFrame(rows, schema=_DIFFERENCES, orient="row"), "metric")
 
 
 _DIFFERENCES = {

@@ -114,7 +114,7 @@ def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
             p = bootstrap.randomisation_p(result - 0.5, people, seed=seed)
             counts = tuple(int((result == value).sum()) for value in (1.0, 0.5, 0.0))
             rows.append((system, baseline, k, *counts, *bounds, p))
-    return feedback.with_holm(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
+    return bootstrap.with_holm(pl.DataFrame(rows, schema=_WINS, orient="row"), "k")
 
 
 _WINS = {
@@ -137,9 +137,13 @@ def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFram
     """
     parts = []
     for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True):
-        scores = feedback.score(rankings, grades, learners)
-        means = scores.filter(pl.col("metric") == feedback.NDCG).group_by("system")
-        parts.append(means.agg(pl.col("value").mean()).with_columns(rater=pl.lit(rater)))
+        parts.append(
+            feedback.score(rankings, grades, learners)
+            .filter(pl.col("metric") == feedback.NDCG)
+            .group_by("system")
+            .agg(pl.col("value").mean())
+            .with_columns(rater=pl.lit(rater))
+        )
     kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
     table = pl.concat([pl.DataFrame(schema=kinds), *parts])
     wide = (
@@ -147,7 +151,8 @@ def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFram
         if table.height
         else table.select("system")
     )
-    order = pl.Series(sorted(wide["system"], key=feedback.system_order), dtype=pl.String).to_frame(
-        "system"
+    return (
+        pl.Series(sorted(wide["system"], key=feedback.system_order), dtype=pl.String)
+        .to_frame("system")
+        .join(wide, on="system", maintain_order="left")
     )
-    return order.join(wide, on="system", maintain_order="left")

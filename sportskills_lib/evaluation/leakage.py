@@ -34,28 +34,29 @@ def checks(
         _seen_texts(clips, pairs, narrations, queries),
         _foreign_candidates(clips, learners, rankings),
     ]
-    frame = pl.DataFrame(
+    return pl.DataFrame(
         rows, schema={"check": pl.String, "offenders": pl.Int64, "first": pl.String}, orient="row"
-    )
-    return frame.with_columns(passed=pl.col("offenders") == 0)
+    ).with_columns(passed=pl.col("offenders") == 0)
 
 
 def _straddling(name: str, frame: pl.DataFrame, group: str) -> Check:
-    splits = frame.group_by(group).agg(pl.col("split").cast(pl.String).n_unique())
-    wrong = splits.filter(pl.col("split") > 1).sort(group)
+    wrong = (
+        frame.group_by(group)
+        .agg(pl.col("split").cast(pl.String).n_unique())
+        .filter(pl.col("split") > 1)
+        .sort(group)
+    )
     return name, wrong.height, str(wrong[group][0]) if wrong.height else ""
 
 
 def _seen_texts(
     clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame, queries: pl.DataFrame
 ) -> Check:
-    train = (
+    seen = (
         clips.filter(pl.col("split").cast(pl.String) == "train")
         .select("clip_id")
         .join(pairs, on="clip_id")
-    )
-    seen = (
-        train.join(narrations, on="narration_id")
+        .join(narrations, on="narration_id")
         .select(wording=recall.normalised(pl.col("text")))
         .unique()
     )
@@ -76,10 +77,13 @@ def _foreign_candidates(
     """
     test = learners.filter(pl.col("split").cast(pl.String) == "test").select(query_id="learner_id")
     split = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
-    ranked = rankings.select("query_id", "clip_id").unique().join(test, on="query_id")
-    wrong = ranked.join(split, on="clip_id", how="left").filter(
-        pl.col("clip_split").fill_null("unknown") != "test"
+    wrong = (
+        rankings.select("query_id", "clip_id")
+        .unique()
+        .join(test, on="query_id")
+        .join(split, on="clip_id", how="left")
+        .filter(pl.col("clip_split").fill_null("unknown") != "test")
+        .sort("query_id", "clip_id")
     )
-    wrong = wrong.sort("query_id", "clip_id")
     first = f"{wrong['query_id'][0]} ← {wrong['clip_id'][0]}" if wrong.height else ""
     return "test learners are offered test clips only", wrong.height, first

@@ -43,10 +43,11 @@ _VARIANTS = {
 def condensed(rankings: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """The rankings without the clips that nobody judged for that learner, ranks closed up."""
     known = judged.select(query_id="learner_id", clip_id="clip_id").unique()
-    kept = rankings.join(known, on=["query_id", "clip_id"], how="semi").sort(
-        "system", "query_id", "rank"
+    return (
+        rankings.join(known, on=["query_id", "clip_id"], how="semi")
+        .sort("system", "query_id", "rank")
+        .with_columns(rank=pl.int_range(1, pl.len() + 1).over("system", "query_id"))
     )
-    return kept.with_columns(rank=pl.int_range(1, pl.len() + 1).over("system", "query_id"))
 
 
 def library_table(
@@ -58,16 +59,19 @@ def library_table(
     ``condensed_ndcg@k``: nDCG@k of the judged clips alone, over the learners for whom every
     system ranked one.
     """
-    marked = rankings.join(
-        feedback.gains(judged).rename({"learner_id": "query_id"}),
-        on=["query_id", "clip_id"],
-        how="left",
-    )
-    counted = marked.group_by("system", maintain_order=True).agg(
-        learners=pl.col("query_id").n_unique().cast(pl.Int64),
-        ranked=pl.len() / pl.col("query_id").n_unique(),
-        judged=pl.col("gain").is_not_null().filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
-        grade=pl.col("gain").filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
+    counted = (
+        rankings.join(
+            feedback.gains(judged).rename({"learner_id": "query_id"}),
+            on=["query_id", "clip_id"],
+            how="left",
+        )
+        .group_by("system", maintain_order=True)
+        .agg(
+            learners=pl.col("query_id").n_unique().cast(pl.Int64),
+            ranked=pl.len() / pl.col("query_id").n_unique(),
+            judged=pl.col("gain").is_not_null().filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
+            grade=pl.col("gain").filter(pl.col("rank") <= metrics.HEADLINE_K).mean(),
+        )
     )
     scores = feedback.score(condensed(rankings, judged), judged, learners).filter(
         pl.col("metric") == feedback.NDCG

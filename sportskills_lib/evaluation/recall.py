@@ -96,17 +96,21 @@ def test_queries(
         "sport", "wording", "narration_id", "clip_id"
     )
     fresh = test.filter(~pl.col("wording").is_in(seen.implode()))
-    grouped = fresh.group_by("sport", "wording", maintain_order=True).agg(
-        query_id=pl.col("narration_id").first(),
-        text=pl.col("text").first(),
-        own=pl.col("clip_id").unique().sort(),
-        first=pl.struct("clip_id", "video_id", "skill").sort_by(pl.col("clip_id")).first(),
-        narrations=pl.col("narration_id").unique().sort(),
+    queries = (
+        fresh.group_by("sport", "wording", maintain_order=True)
+        .agg(
+            query_id=pl.col("narration_id").first(),
+            text=pl.col("text").first(),
+            own=pl.col("clip_id").unique().sort(),
+            first=pl.struct("clip_id", "video_id", "skill").sort_by(pl.col("clip_id")).first(),
+            narrations=pl.col("narration_id").unique().sort(),
+        )
+        .with_columns(
+            skill=pl.col("first").struct.field("skill"),
+            cluster=pl.col("first").struct.field("video_id"),
+        )
+        .select("query_id", "text", "sport", "skill", "cluster", "own", "narrations")
     )
-    queries = grouped.with_columns(
-        skill=pl.col("first").struct.field("skill"),
-        cluster=pl.col("first").struct.field("video_id"),
-    ).select("query_id", "text", "sport", "skill", "cluster", "own", "narrations")
     return queries.drop("narrations").sort("query_id"), _left_out(test, fresh, queries)
 
 
@@ -140,15 +144,19 @@ def video_to_text(queries: pl.DataFrame, clips: pl.DataFrame) -> Task:
         .agg(texts=pl.col("query_id").sort())
         .rename({"own": "clip_id"})
     )
-    asked = _test(clips).join(own, on="clip_id").sort("clip_id")
-    asked = asked.select(
-        query_id="clip_id",
-        item_id="clip_id",
-        text=pl.lit(""),
-        sport="sport",
-        skill="skill",
-        cluster="video_id",
-        own="texts",
+    asked = (
+        _test(clips)
+        .join(own, on="clip_id")
+        .sort("clip_id")
+        .select(
+            query_id="clip_id",
+            item_id="clip_id",
+            text=pl.lit(""),
+            sport="sport",
+            skill="skill",
+            cluster="video_id",
+            own="texts",
+        )
     )
     gallery = queries.sort("query_id").select(
         gallery_id="query_id", item_id="query_id", sport="sport"
@@ -189,9 +197,10 @@ def score_all(
     """
     scores, rankings = [], [_NO_RANKINGS]
     found = arms(embeddings)
-    layouts = []
-    for task in (text_to_video(queries, clips), video_to_text(queries, clips)):
-        layouts.append((task, lay_out(task, (relevant or {}).get(task.direction))))
+    layouts = [
+        (task, lay_out(task, (relevant or {}).get(task.direction)))
+        for task in (text_to_video(queries, clips), video_to_text(queries, clips))
+    ]
     for model, encoder, training, seed in found:
         vectors = embeddings.filter(pl.col("model_id") == model)
         for task, layout in layouts:
@@ -380,9 +389,9 @@ def group_oracle(own: pl.DataFrame, *, size: int | None = None) -> pl.DataFrame:
         if size
         else metrics.HEADLINE_K / own["alike"].to_numpy()
     )
-    rows = own.with_columns(value=pl.Series(np.minimum(guess, 1.0)))
     return (
-        rows.group_by("query_id", "sport")
+        own.with_columns(value=pl.Series(np.minimum(guess, 1.0)))
+        .group_by("query_id", "sport")
         .agg(pl.col("value").mean().fill_nan(None))
         .sort("query_id")
     )

@@ -59,16 +59,12 @@ def own_metrics() -> dict[str, Metric]:
     """The metrics of a query's own items, a mean over them, by name."""
     return {
         name: Metric(
-            value=partial(_in_top, k=k),
+            value=partial(np.greater_equal, k),
             fixed=partial(metrics.fixed_gallery_recall, k=k),
             chance=partial(_chance_own, k=k),
         )
         for k, name in recall_names("single").items()
     }
-
-
-def _in_top(ranks: Ints, *, k: int) -> NDArray[np.bool_]:
-    return ranks <= k
 
 
 def _chance_own(_: Ints, n_gallery: Ints, *, k: int) -> Floats:

@@ -225,8 +225,11 @@ def shown_sports(table: pl.DataFrame, sizes: pl.DataFrame, *, scope: str = WITHI
     the rest.
     """
     within = of_figure(table, scope=scope).filter(pl.col("value").is_not_null())
-    evaluable = sizes.filter(pl.col("sport").is_in(within["sport"].unique().implode()))
-    return evaluable.sort("gallery", "sport", descending=[True, False])["sport"].to_list()
+    return (
+        sizes.filter(pl.col("sport").is_in(within["sport"].unique().implode()))
+        .sort("gallery", "sport", descending=[True, False])["sport"]
+        .to_list()
+    )
 
 
 def of_figure(
@@ -291,16 +294,13 @@ def latex(table: pl.DataFrame, *, caption: str) -> str:
         " & ".join(_tex("" if cell is None else str(cell)) for cell in row) + r" \\"
         for row in table.rows()
     ]
-    columns = "l" + "r" * (table.width - 1)
     lines = [
         r"\begin{table*}",
         r"\centering\small",
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\begin{{tabular}}{{l{'r' * (table.width - 1)}}}",
         r"\toprule",
         head,
         r"\midrule",
-    ]
-    lines += [
         *body,
         r"\bottomrule",
         r"\end{tabular}",
@@ -322,9 +322,11 @@ def _tex(text: str) -> str:
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "−": "$-$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{letter: "\\" + letter for letter in "&%$#_{}"},
     }
-    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    special |= {letter: "\\" + letter for letter in "&%$#_{}"}
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     escaped = "".join(special.get(letter, letter) for letter in shown)
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped

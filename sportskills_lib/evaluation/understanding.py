@@ -89,10 +89,12 @@ def score_all(
 def _rows(items: pl.DataFrame, key: str, values: Floats, chance: Floats) -> pl.DataFrame:
     """The items that were asked (those with a value), with their source video."""
     video = "video_id" if "video_id" in items.columns else "cluster"
-    frame = items.select(query_id=key, sport="sport", cluster=video).with_columns(
-        value=pl.Series(values), chance=pl.Series(chance)
+    return (
+        items.select(query_id=key, sport="sport", cluster=video)
+        .with_columns(value=pl.Series(values), chance=pl.Series(chance))
+        .filter(pl.col("value").is_not_nan())
+        .select(_ROWS)
     )
-    return frame.filter(pl.col("value").is_not_nan()).select(_ROWS)
 
 
 # --------------------------------------------------------------------------------------- the probes
@@ -101,10 +103,12 @@ def _rows(items: pl.DataFrame, key: str, values: Floats, chance: Floats) -> pl.D
 def _probes(vectors: Floats, known: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
     shown = known["demonstration"].cast(pl.String)
     mistakes = known.with_columns(mistake=_mistake()).select("sport", "skill", "mistake")
-    names = (
-        mistakes.filter(pl.col("mistake").is_not_null()).unique().sort("sport", "skill", "mistake")
+    codes = (
+        mistakes.filter(pl.col("mistake").is_not_null())
+        .unique()
+        .sort("sport", "skill", "mistake")
+        .with_columns(code=pl.int_range(pl.len()).over("sport", "skill"))
     )
-    codes = names.with_columns(code=pl.int_range(pl.len()).over("sport", "skill"))
     cue = mistakes.join(codes, on=["sport", "skill", "mistake"], how="left", maintain_order="left")[
         "code"
     ]
@@ -182,8 +186,13 @@ def _own_text(texts: pl.DataFrame, test: pl.DataFrame) -> Ints:
         .group_by("own")
         .agg(pl.col("row").min())
     )
-    rows = test.select(own="clip_id").join(own, on="own", how="left", maintain_order="left")["row"]
-    return rows.cast(pl.Int64).fill_null(-1).to_numpy()
+    return (
+        test.select(own="clip_id")
+        .join(own, on="own", how="left", maintain_order="left")["row"]
+        .cast(pl.Int64)
+        .fill_null(-1)
+        .to_numpy()
+    )
 
 
 def _compete(

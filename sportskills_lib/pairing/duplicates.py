@@ -163,11 +163,12 @@ def find_copies(clips: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     A copy of a copy is a copy of the first. ``clips`` has clip_id and video_id, in order of upload.
     """
     place = {name: row for row, name in enumerate(clips["clip_id"])}
-    copied = links.filter(verdict="copy").sort(
-        "similarity", "clip_id", "other_id", descending=[True, False, False]
+    columns = (
+        links.filter(verdict="copy")
+        .sort("similarity", "clip_id", "other_id", descending=[True, False, False])
+        .unique("clip_id", keep="first", maintain_order=True)
+        .select("clip_id", "other_id", "similarity", "mirrored")
     )
-    first = copied.unique("clip_id", keep="first", maintain_order=True)
-    columns = first.select("clip_id", "other_id", "similarity", "mirrored")
     best = {clip: alike for clip, *alike in columns.iter_rows()}
     rows = []
     for clip in sorted(best, key=place.__getitem__):

@@ -58,9 +58,12 @@ def decide(probabilities: np.ndarray, *, min_confidence: float) -> pl.DataFrame:
     score = stated.max(axis=1)
     numbers = {"score": score}
     numbers |= {f"p_{name}": stated[:, place] for place, name in enumerate(DEMONSTRATIONS)}
-    frame = pl.DataFrame({name: values.round(4) for name, values in numbers.items()})
-    return frame.fill_nan(None).select(
-        pl.Series("demonstration", [DEMONSTRATIONS[i] for i in best], dtype=pl.String),
-        pl.all(),
-        pl.Series("undecided", ~(score >= min_confidence)),
+    return (
+        pl.DataFrame({name: values.round(4) for name, values in numbers.items()})
+        .fill_nan(None)
+        .select(
+            pl.Series("demonstration", [DEMONSTRATIONS[i] for i in best], dtype=pl.String),
+            pl.all(),
+            pl.Series("undecided", ~(score >= min_confidence)),
+        )
     )

@@ -49,13 +49,16 @@ def html(frame: pl.DataFrame) -> str:
     shown = frame.head(MOST_ROWS - last).vstack(frame.tail(last))
     sides = ["right" if kind.is_numeric() else "left" for kind in frame.dtypes]
     text = Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8")
-    template = Environment(autoescape=True).from_string(text)
-    return template.render(
-        columns=list(zip(frame.columns, sides, strict=True)),
-        rows=text_rows(shown),
-        first=MOST_ROWS - last,
-        left_out=left_out,
-        height=frame.height,
+    return (
+        Environment(autoescape=True)
+        .from_string(text)
+        .render(
+            columns=list(zip(frame.columns, sides, strict=True)),
+            rows=text_rows(shown),
+            first=MOST_ROWS - last,
+            left_out=left_out,
+            height=frame.height,
+        )
     )
 
 

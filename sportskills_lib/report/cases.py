@@ -46,8 +46,11 @@ def retrieved(
     )
     alike = (pl.col("skill") == pl.col("clip_skill")) & (pl.col("sport") == pl.col("clip_sport"))
     by_skill = pl.when(alike).then(pl.lit(SAME_SKILL)).otherwise(pl.lit(OTHER))
-    marked = full.with_columns(mark=pl.coalesce("mark", by_skill))
-    return marked.select(*rankings.columns, "mark").sort("system", "query_id", "rank")
+    return (
+        full.with_columns(mark=pl.coalesce("mark", by_skill))
+        .select(*rankings.columns, "mark")
+        .sort("system", "query_id", "rank")
+    )
 
 
 def ranks(scores: pl.DataFrame, system: str) -> pl.DataFrame:
@@ -104,8 +107,11 @@ def _from_many_sports(
     for kind, number, order in orders:
         left = table.join(picked, on="query_id", how="anti")
         used = pl.col("sport").is_in(picked["sport"].implode())
-        best = left.sort(used, *order, "query_id")
-        fresh = best.unique("sport", keep="first", maintain_order=True).head(number)
+        fresh = (
+            left.sort(used, *order, "query_id")
+            .unique("sport", keep="first", maintain_order=True)
+            .head(number)
+        )
         picked = picked.vstack(fresh.with_columns(kind=pl.lit(kind)))
     return picked
 
@@ -150,8 +156,7 @@ def pick_learners(scores: pl.DataFrame, system: str) -> pl.DataFrame:
     value, middle = pl.col("value"), own["value"].median()
     good = ("good", 1, (-value,))
     orders = (good, good, ("typical", 1, ((value - middle).abs(),)), ("failure", 1, (value,)))
-    picked = _from_many_sports(own, orders)
-    return picked.select("kind", "sport", "value", learner_id="query_id")
+    return _from_many_sports(own, orders).select("kind", "sport", "value", learner_id="query_id")
 
 
 def gather_learners(

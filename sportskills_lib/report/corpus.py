@@ -95,8 +95,7 @@ def figure(
         ha="right" if sports.height > 8 else "center",
     )
     top.tick_params(axis="x", length=0, pad=1)
-    top.set_xlim(-0.7, max(sports.height, 1) - 0.3)
-    top.set_ylabel("clips")
+    top.set(xlim=(-0.7, max(sports.height, 1) - 0.3), ylabel="clips")
     length_s = (clips["end_s"] - clips["start_s"]).to_numpy()
     words = _narrated_pairs(clips, pairs, narrations)["words"].to_numpy()
     _histogram(panels[1][0], length_s, "duration of a clip (s)", "clips")
@@ -123,8 +122,7 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None
             fontsize=6,
             va="top",
         )
-    axes.set_xlabel(label)
-    axes.set_ylabel(counted)
+    axes.set(xlabel=label, ylabel=counted)
 
 
 def _counts(axes: Axes, table: pl.DataFrame) -> None:

@@ -182,9 +182,8 @@ def _bars_by_sport(
             panel.vlines(at, own["low"].to_numpy(), own["high"].to_numpy(), "black", linewidth=0.5)
         _draw_levels(panel, places.join(part.unique("sport"), on="sport"))
         panel.tick_params(axis="x", length=0, pad=2)
-        panel.set_ylim(0, 1)
         detail = "" if len(panels) > 2 else among or ", text → video"
-        panel.set_ylabel(metrics.at_k("recall") + detail)
+        panel.set(ylim=(0, 1), ylabel=metrics.at_k("recall") + detail)
         if len(panels) > 1:
             panel.set_title(encoder_name(name), loc="left", fontsize=7, pad=3)
     _name_sports(axes[-1, 0], places.join(rows.unique("sport"), on="sport", how="left"))
@@ -287,8 +286,13 @@ def _lying_bars(
     colours, hatches = ([look.get(k, "") for look in looks.values()] for k in ("color", "hatch"))
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
     for panel, (title, part) in zip(axes[0], panels.items(), strict=True):
-        own = lines.join(part, on=line, how="left", maintain_order="left").with_row_index("place")
-        place, value, low, high = own.select("place", "value", "low", "high").to_numpy().T
+        place, value, low, high = (
+            lines.join(part, on=line, how="left", maintain_order="left")
+            .with_row_index("place")
+            .select("place", "value", "low", "high")
+            .to_numpy()
+            .T
+        )
         panel.barh(place, value, 0.7, color=colours, hatch=hatches, edgecolor="white", lw=0.3)
         panel.hlines(place, low, high, color="black", linewidth=0.8)
         for at, end, number in zip(place, np.fmax(value, high), value, strict=True):
@@ -328,8 +332,7 @@ def sport_differences(
     counts = dict(gaps.select("sport", "n").rows())
     called = called or partial(style.plain, limit=20)
     axes.set_yticks(range(len(order)), [f"{called(line)} ({counts[line]})" for line in order])
-    axes.set_ylim(-0.7, len(order) - 0.3)
-    axes.set_xlabel(title)
+    axes.set(ylim=(-0.7, len(order) - 0.3), xlabel=title)
     if len(shown) > 1:
         add_encoder_legend(figure, shown)
     return figure

@@ -45,12 +45,15 @@ def moved(
     for encoder, (system, baseline) in systems.items():
         one = cases.ranks(scores, baseline).select("query_id", "sport", before="own_rank")
         two = cases.ranks(scores, system).select("query_id", after="own_rank")
-        joined = one.join(two, on="query_id", maintain_order="left").with_columns(
-            encoder=pl.lit(encoder),
-            way=_way(pl.col("before") - pl.col("after")),
-            factor=pl.col("before") / pl.col("after"),
+        named = (
+            one.join(two, on="query_id", maintain_order="left")
+            .with_columns(
+                encoder=pl.lit(encoder),
+                way=_way(pl.col("before") - pl.col("after")),
+                factor=pl.col("before") / pl.col("after"),
+            )
+            .join(texts, on="query_id", how="left", maintain_order="left")
         )
-        named = joined.join(texts, on="query_id", how="left", maintain_order="left")
         parts.append(named.select(list(_MOVED)))
     return pl.concat(parts).sort(pl.col("factor").log().abs(), descending=True, maintain_order=True)
 
@@ -170,8 +173,6 @@ def _panel(axes: Axes, part: pl.DataFrame) -> None:
             if size > 0.035:
                 label = f"{name}: {size:.0%}"
                 axes.text(at, low + size / 2, label, ha=side, va="center", fontsize=6)
-    axes.set_xlim(-0.8, 1.8)
-    axes.set_ylim(0, 1)
-    axes.set_yticks([])
+    axes.set(xlim=(-0.8, 1.8), ylim=(0, 1), yticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

@@ -167,7 +167,6 @@ def _by(table: pl.DataFrame, key: str) -> list[list[dict[str, Any]]]:
 
 def _tables_shown(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The tables of the page by their name in the template; the files hold every row and metric."""
-    dropped = {name: run_tables.dropped(run, name) for name in artifacts.STAGES}
     few = {
         name: table.filter(pl.col("metric").is_in(FEEDBACK_SHOWN))
         for name, table in tables.items()
@@ -187,7 +186,7 @@ def _tables_shown(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, pl.Dat
             "ratios_by_sport": fixed if fixed.height else ratios,
             "encoders_by_cue_kind": _where(tables["cue_kind_differences"], of_video & shown),
             "rank_changes": moves_shown(tables["rank_changes"]),
-            "dropped": dropped_counts(dropped),
+            "dropped": dropped_counts(run_tables.dropped(run)),
         }
     )
 
@@ -216,11 +215,12 @@ def dropped_counts(dropped: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         if frame.height
     ]
     names = ("stage", "what", "reason", "example")
-    rows = pl.concat([pl.DataFrame(schema=dict.fromkeys(names, pl.String)), *parts])
-    counted = rows.group_by("stage", "what", "reason").agg(
-        count=pl.len().cast(pl.Int64), example=pl.col("example").first()
+    return (
+        pl.concat([pl.DataFrame(schema=dict.fromkeys(names, pl.String)), *parts])
+        .group_by("stage", "what", "reason")
+        .agg(count=pl.len().cast(pl.Int64), example=pl.col("example").first())
+        .sort("stage", -pl.col("count"), "what", "reason")
     )
-    return counted.sort("stage", -pl.col("count"), "what", "reason")
 
 
 def _links(run: str, place: Path) -> list[tuple[str, str]]:

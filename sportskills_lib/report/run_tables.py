@@ -42,10 +42,14 @@ def table(run: str, name: str) -> pl.DataFrame:
     return found.rename(EARLIER_NAMES, strict=False)
 
 
-def dropped(run: str, stage: str) -> pl.DataFrame:
-    """What the stage dropped, or an empty table."""
-    path = artifacts.open_stage(run, stage).folder / "dropped.parquet"
-    return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
+def dropped(run: str) -> dict[str, pl.DataFrame]:
+    """What 01 to 05 dropped, by stage: an empty table where one keeps no list of it."""
+    folders = {stage: artifacts.open_stage(run, stage).folder for stage in artifacts.STAGES}
+    files = {stage: folder / "dropped.parquet" for stage, folder in folders.items()}
+    return {
+        stage: pl.read_parquet(file) if file.is_file() else pl.DataFrame()
+        for stage, file in files.items()
+    }
 
 
 def clips_and_queries(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -182,8 +182,8 @@ def heat_map(gains: pl.DataFrame) -> Figure:
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_ylabel("trained on")
-    axes.set_xlabel(f"tested on (number: {metrics.at_k('recall')}; bold: trained on it)")
+    told = f"tested on (number: {metrics.at_k('recall')}; bold: trained on it)"
+    axes.set(ylabel="trained on", xlabel=told)
     figure.colorbar(picture, ax=axes, label="gain over zero-shot", fraction=0.05, pad=0.02)
     return figure
 

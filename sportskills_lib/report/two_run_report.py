@@ -48,14 +48,19 @@ def _dropped(runs: tuple[str, str]) -> pl.DataFrame:
     """stage, what, reason, and the counts of both runs: what one dropped and the other did not is
     on top.
     """
-    counted = []
-    for run, name in zip(runs, ("first", "second"), strict=True):
-        stages = {stage: run_tables.dropped(run, stage) for stage in artifacts.STAGES}
-        counted.append(run_report.dropped_counts(stages).drop("example").rename({"count": name}))
+    first, second = (
+        run_report.dropped_counts(run_tables.dropped(run)).drop("example").rename({"count": name})
+        for run, name in zip(runs, ("first", "second"), strict=True)
+    )
     keys = ["stage", "what", "reason"]
-    both = counted[0].join(counted[1], on=keys, how="full", coalesce=True).fill_null(0)
-    return both.sort(
-        (pl.col("first") - pl.col("second")).abs(), *keys, descending=[True, False, False, False]
+    return (
+        first.join(second, on=keys, how="full", coalesce=True)
+        .fill_null(0)
+        .sort(
+            (pl.col("first") - pl.col("second")).abs(),
+            *keys,
+            descending=[True, False, False, False],
+        )
     )
 
 

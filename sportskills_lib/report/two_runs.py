@@ -149,11 +149,13 @@ def differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFr
             if both.is_empty():
                 continue
             sampled = bootstrap.resample(both, draws=draws, seed=seed)
-            found = [_difference(pair.runs, sampled, both, sport, seed) for sport in sampled.strata]
-            found = [*_corrected(found), _difference(pair.runs, sampled, both, None, seed)]
             named = {"encoder": encoder, "training": training, "gallery": gallery}
-            rows += [named | row for row in found]
-    return pl.DataFrame(rows, schema=_DIFFERENCES)
+            rows += [
+                named | _difference(pair.runs, sampled, both, sport, seed)
+                for sport in (*sampled.strata, None)
+            ]
+    table, of_sport = pl.DataFrame(rows, schema=_DIFFERENCES), pl.col("sport") != summary.MEAN
+    return bootstrap.with_holm(table, "encoder", "training", "gallery", tested=of_sport)
 
 
 _VALUES = {
@@ -162,7 +164,6 @@ _VALUES = {
     "videos": pl.Int64,
     "ci_excludes_zero": pl.Boolean,
     "p": pl.Float64,
-    "p_holm": pl.Float64,
 }
 _DIFFERENCES = dict.fromkeys(("sport", "encoder", "training", "gallery"), pl.String) | _VALUES
 
@@ -171,9 +172,12 @@ def _answered_by_both(part: pl.DataFrame) -> pl.DataFrame:
     """The rows of queries that have a value in both runs (a sport may be evaluable in one alone);
     system: the run.
     """
-    known = part.filter(pl.col("value").is_not_null())
-    both = known.filter(pl.col("run").n_unique().over("query_id") == 2)
-    return both.with_columns(system=pl.col("run")).select(list(tables.Scores.column_names()))
+    return (
+        part.filter(pl.col("value").is_not_null())
+        .filter(pl.col("run").n_unique().over("query_id") == 2)
+        .with_columns(system=pl.col("run"))
+        .select(list(tables.Scores.column_names()))
+    )
 
 
 def _difference(
@@ -204,14 +208,7 @@ def _difference(
         "n": gaps.height,
         "videos": gaps["cluster"].n_unique(),
         "p": bootstrap.randomisation_p(each.to_numpy(), gaps["cluster"].to_list(), seed=seed),
-        "p_holm": None,
     }
-
-
-def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with p_holm, corrected over all of them."""
-    adjusted = bootstrap.holm([row["p"] for row in rows])
-    return [row | {"p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -224,7 +221,6 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
     judged = pair.judged.with_columns(sport=pl.lit("all"))  # each learner weighs the same
     rows: list[dict[str, Any]] = []
     for metric in (feedback.NDCG, feedback.RECALL):
-        found = []
         for system in sorted(judged["system"].unique()):
             both = _answered_by_both(judged.filter(system=system, metric=metric))
             if both.is_empty():
@@ -233,10 +229,9 @@ def judged_differences(pair: RunPair, *, draws: int = 2000, seed: int = 0) -> pl
             row = _difference(pair.runs, sampled, both, None, seed)
             gaps = bootstrap.paired_differences(both, *pair.runs)["difference"]
             row["p"] = row["p"] if (gaps != 0).any() else None
-            found.append(row | {"system": system, "metric": metric})
-        rows += _corrected(found)
+            rows.append(row | {"system": system, "metric": metric})
     schema = {"system": pl.String, "metric": pl.String} | _VALUES
-    return pl.DataFrame(rows, schema=schema).drop("videos")
+    return bootstrap.with_holm(pl.DataFrame(rows, schema=schema).drop("videos"), "metric")
 
 
 # -------------------------------------------------------------------------------------------- moved
@@ -271,8 +266,9 @@ def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFr
     """The ``each`` queries that rose and fell most, from different sports as far as there are: with
     ``way``.
     """
-    own = moves.filter(pl.col("encoder") == encoder)
-    turns = own.with_columns(turn=pl.int_range(pl.len()).over("way", "sport"))
+    turns = moves.filter(pl.col("encoder") == encoder).with_columns(
+        turn=pl.int_range(pl.len()).over("way", "sport")
+    )
     parts = [
         turns.filter(way=way).sort("turn", maintain_order=True).head(each)
         for way in (rank_changes.BETTER, rank_changes.WORSE)

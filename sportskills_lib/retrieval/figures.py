@@ -62,9 +62,11 @@ def dropped_summary(dropped: pl.DataFrame) -> pl.DataFrame:
 
 def pool_summary(pools: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
     """By split: learners with judged candidates, and how many candidates each has."""
-    sizes = pools.group_by("learner_id").len(name="candidates").join(learners, on="learner_id")
     return (
-        sizes.group_by("split")
+        pools.group_by("learner_id")
+        .len(name="candidates")
+        .join(learners, on="learner_id")
+        .group_by("split")
         .agg(
             learners=pl.len(),
             fewest=pl.col("candidates").min(),
@@ -77,11 +79,12 @@ def pool_summary(pools: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
 
 def supervision_summary(supervision: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
     """Rows and learners by split, label and reason."""
-    named = supervision.join(learners.select("learner_id", "split"), on="learner_id", how="left")
-    counts = named.group_by("split", "label", "reason").agg(
-        rows=pl.len(), learners=pl.col("learner_id").n_unique()
+    return (
+        supervision.join(learners.select("learner_id", "split"), on="learner_id", how="left")
+        .group_by("split", "label", "reason")
+        .agg(rows=pl.len(), learners=pl.col("learner_id").n_unique())
+        .sort("split", "label", "reason", descending=[False, True, False])
     )
-    return counts.sort("split", "label", "reason", descending=[False, True, False])
 
 
 def positives_figure(table: pl.DataFrame) -> Figure:
@@ -169,13 +172,11 @@ def top_overlap(rankings: pl.DataFrame) -> pl.DataFrame:
         "system", "query_id", "clip_id"
     )
     queries = max(1, top["query_id"].n_unique())
-    shared = (
+    return (
         top.join(top, on=["query_id", "clip_id"], suffix="_other")
         .group_by("system", "system_other")
         .len()
-    )
-    return (
-        shared.with_columns(shared=(pl.col("len") / queries).round(1))
+        .with_columns(shared=(pl.col("len") / queries).round(1))
         .sort("system", "system_other")
         .pivot("system_other", index="system", values="shared")
     )

@@ -191,8 +191,9 @@ def learner_embeddings(
     library: Library, encoder: str, arm: str, learner_frames: np.ndarray, device: str
 ) -> np.ndarray:
     """float32 [M, D]: the learners' clips through the tower of one arm of 03."""
-    tower = models.load_tower(library.encoder / "models" / encoder / arm, device=device)
-    return tower.encode_frames(learner_frames)
+    return models.load_tower(
+        library.encoder / "models" / encoder / arm, device=device
+    ).encode_frames(learner_frames)
 
 
 def arm_vectors(

@@ -139,9 +139,9 @@ def biases(judged: pl.DataFrame) -> pl.DataFrame:
     """
     grade, raters = pl.col("grade"), pl.len().over(ITEM)
     others = (grade.sum().over(ITEM) - grade) / (raters - 1)
-    shared = judged.with_columns(apart=pl.when(raters > 1).then(grade - others))
     return (
-        shared.group_by("rater", "simulated")
+        judged.with_columns(apart=pl.when(raters > 1).then(grade - others))
+        .group_by("rater", "simulated")
         .agg(
             n=pl.len(),
             shared=pl.col("apart").count(),

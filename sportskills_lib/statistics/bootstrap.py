@@ -279,9 +279,10 @@ def _strata(rows: pl.DataFrame, systems: tuple[str, ...]) -> Iterator[tuple[str,
 
 def _weights(clusters: int, *, draws: int, seed: int, name: str) -> Floats:
     """How often each cluster is drawn, [D, C]; each row sums to C."""
-    generator = np.random.default_rng([seed, *name.encode()])
-    return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws).astype(
-        np.float64
+    return (
+        np.random.default_rng([seed, *name.encode()])
+        .multinomial(clusters, np.full(clusters, 1 / clusters), size=draws)
+        .astype(np.float64)
     )
 
 
@@ -337,14 +338,24 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [adjusted.get(place) for place in range(len(p_values))]
 
 
+def with_holm(table: pl.DataFrame, *family: str, tested: pl.Expr | bool = True) -> pl.DataFrame:
+    """The table with p_holm: its p, corrected (:func:`holm`) for the ``tested`` rows that share the
+    columns ``family``. Rows of one family stand together.
+    """
+    parts = table.with_columns(pl.when(tested).then("p")).partition_by(family, maintain_order=True)
+    adjusted = [p for part in parts for p in holm(part["p"].to_list())]
+    return table.with_columns(p_holm=pl.Series(adjusted, dtype=pl.Float64))
+
+
 def paired_differences(scores: pl.DataFrame, system: str, baseline: str) -> pl.DataFrame:
     """query_id, sport, cluster, difference of one metric, seeds averaged, for queries that both
     answered, in order.
     """
-    rows = average_seeds(scores.filter(pl.col("system").is_in([system, baseline]))).filter(
-        pl.col("value").is_not_null()
+    wide = (
+        average_seeds(scores.filter(pl.col("system").is_in([system, baseline])))
+        .filter(pl.col("value").is_not_null())
+        .pivot("system", index=["query_id", "sport", "cluster"], values="value")
     )
-    wide = rows.pivot("system", index=["query_id", "sport", "cluster"], values="value")
     if not {system, baseline} <= set(wide.columns):
         return wide.select("query_id", "sport", "cluster", difference=pl.lit(0.0)).clear()
     gap = pl.col(system) - pl.col(baseline)

@@ -96,11 +96,11 @@ def spread(differences: pl.DataFrame) -> Spread:
     """Of rows stratum, cluster, difference, one for each query; every stratum counts once."""
     gap, stratum = pl.col("difference"), "stratum"
     rows = differences.with_columns(mean=gap.mean().over(stratum), all=pl.len().over(stratum))
-    pulls = rows.group_by(stratum, "cluster", maintain_order=True).agg(
-        pull=((gap - pl.col("mean")) / pl.col("all")).sum(), count=pl.len()
-    )
-    clustered = pulls.group_by(stratum, maintain_order=True).agg(
-        squares=(pl.col("pull") ** 2).sum(), clusters=pl.len(), counts="count"
+    clustered = (
+        rows.group_by(stratum, "cluster", maintain_order=True)
+        .agg(pull=((gap - pl.col("mean")) / pl.col("all")).sum(), count=pl.len())
+        .group_by(stratum, maintain_order=True)
+        .agg(squares=(pl.col("pull") ** 2).sum(), clusters=pl.len(), counts="count")
     )
     strata = (
         rows.group_by(stratum, maintain_order=True)

@@ -116,10 +116,11 @@ class Funnel:
         """The video with most sentences that teach of those that gave no clip; "" where every video
         gave one.
         """
-        counted = self.sentences.group_by("video_id").agg(
-            pl.col("kept").any(), taught=pl.col("actionable").sum()
+        empty = (
+            self.sentences.group_by("video_id")
+            .agg(pl.col("kept").any(), taught=pl.col("actionable").sum())
+            .filter(~pl.col("kept"), pl.col("taught") > 0)
         )
-        empty = counted.filter(~pl.col("kept"), pl.col("taught") > 0)
         return next(iter(empty.sort(-pl.col("taught").cast(int), "video_id")["video_id"]), "")
 
     def spans(self, place: FunnelPosition) -> list[Span]:

@@ -120,8 +120,9 @@ class Inspector:
             APART: apart > 0,
         }
         order = apart if state.show == APART else place
-        kept = found.filter(let_through[state.show])
-        return kept.sort(order, "query_id", descending=[state.show != NEAR, False])
+        return found.filter(let_through[state.show]).sort(
+            order, "query_id", descending=[state.show != NEAR, False]
+        )
 
     # ---------------------------------------------------------------------------------------- steps
 

@@ -136,8 +136,12 @@ def read_items(run: str) -> ItemSources:
     curation, pairing, retrieval = (
         artifacts.open_stage(run, name) for name in ("01_curation", "02_pairing", "04_retrieval")
     )
-    words = pairing.table("pairs").join(curation.table("narrations"), on="narration_id")
-    said = words.sort("clip_id", "narration_id").group_by("clip_id")
+    said = (
+        pairing.table("pairs")
+        .join(curation.table("narrations"), on="narration_id")
+        .sort("clip_id", "narration_id")
+        .group_by("clip_id")
+    )
     clips = (
         pairing.table("clips", tables.Clips)
         .join(said.agg(said=pl.col("text").str.join(" / ")), on="clip_id", how="left")
@@ -197,10 +201,12 @@ def _of_narrations(run: str, items: ItemSources) -> QueryResults:
     narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
     queries, _ = recall.test_queries(clips, pairs, narrations)
     truth = demo_truth.folder_named_by(evaluation.manifest["config"])
-    ranks = evaluation.table("recall").filter(
-        (pl.col("metric") == recall.RANK) & pl.col("value").is_not_null()
+    places = (
+        evaluation.table("recall")
+        .filter((pl.col("metric") == recall.RANK) & pl.col("value").is_not_null())
+        .group_by("system", "query_id")
+        .agg(place=pl.col("value").mean())
     )
-    places = ranks.group_by("system", "query_id").agg(place=pl.col("value").mean())
     asks_for_video = pl.col("system").str.contains("/text_to_video/", literal=True)
     return QueryResults(
         kind="narrations",

@@ -193,7 +193,7 @@ def relevance_scores(
         adapter=folder / "adapter",
         quantize=config["quantize"],
     )
-    scorer = encode_pairs(
+    return encode_pairs(
         vlm,
         (pairs["clip_id"].to_list(), np.asarray(library.frames[rows])),
         ([LEARNER], learner.frames[None]),
@@ -201,5 +201,4 @@ def relevance_scores(
         frames=config["frames"],
         with_narration=config["with_narration"],
         store=open_store(config["token_store_gb"]),
-    )
-    return scorer.scores(pairs)
+    ).scores(pairs)

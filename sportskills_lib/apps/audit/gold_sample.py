@@ -112,8 +112,7 @@ def _windows(run: str) -> pl.LazyFrame:
 
 def _pairs(run: str) -> pl.LazyFrame:
     """Every two clips of 02 that were compared: copies (also under other words), or different."""
-    judged = _scan(run, "02_pairing", "judged")
-    spans = judged.select("clip_id", *SPAN, "text")
+    spans = _scan(run, "02_pairing", "judged").select("clip_id", *SPAN, "text")
     other = spans.select(pl.all().name.prefix("other_"))
     links = _scan(run, "02_pairing", "links").join(spans, on="clip_id")
     alike, similarity = pl.col("verdict") != "different", pl.col("similarity")
@@ -260,8 +259,12 @@ class Sheet:
         Either the run was made again since the sample, or somebody edited or moved cells.
         """
         items = self.question.items(self.run).select("item_id", today="verdict")
-        wanted = self.frame.lazy().select("item_id", "verdict")
-        both = wanted.join(items, on="item_id", how="left", maintain_order="left").collect()
+        both = (
+            self.frame.lazy()
+            .select("item_id", "verdict")
+            .join(items, on="item_id", how="left", maintain_order="left")
+            .collect()
+        )
         cases = {
             "unknown to": both.filter(pl.col("today").is_null()),
             "with another verdict in": both.filter(pl.col("today") != pl.col("verdict")),
@@ -303,8 +306,13 @@ def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
         raise ValueError(f"--n must be at least 1, got {n}")
     key = ["verdict", "sport"]
     sizes = items.group_by(key).len("size").collect(engine="streaming")
-    mixed = items.with_columns(order=pl.col("item_id").hash(seed)).sort("order", "item_id")
-    first = mixed.group_by(key, maintain_order=True).head(n).collect(engine="streaming")
+    first = (
+        items.with_columns(order=pl.col("item_id").hash(seed))
+        .sort("order", "item_id")
+        .group_by(key, maintain_order=True)
+        .head(n)
+        .collect(engine="streaming")
+    )
     # one item of each verdict in turn, then one of each stratum in turn: even as far as there are
     turn = first.sort(_place("verdict"), "verdict").head(n)
     shares = sizes.join(turn.group_by("verdict").agg(share=pl.len()), on="verdict")
@@ -312,8 +320,11 @@ def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
     fits = pl.len().over("verdict") <= pl.col("share")  # else the verdict is one stratum
     strata = shares.with_columns(stratum=pl.when(fits).then(name).otherwise("verdict"))
     size = pl.col("size").sum().over("stratum").cast(pl.Int64)
-    drawn = first.join(strata.with_columns(stratum_size=size), on=key, nulls_equal=True)
-    turn = drawn.sort("order", "item_id").sort(_place("stratum"), "stratum")
+    turn = (
+        first.join(strata.with_columns(stratum_size=size), on=key, nulls_equal=True)
+        .sort("order", "item_id")
+        .sort(_place("stratum"), "stratum")
+    )
     return turn.filter(_place("verdict") < pl.col("share")).sort("order", "item_id")
 
 
@@ -326,8 +337,11 @@ def _place(group: str) -> pl.Expr:
 
 def write(path: Path, sheet: Sheet) -> None:
     """Replace ``path`` by the sheet."""
-    cells = sheet.frame.select(SAMPLE).with_columns(guard_cells(pl.col(pl.String)))
-    content = cells.write_csv(quote_style="always", line_terminator="\r\n")
+    content = (
+        sheet.frame.select(SAMPLE)
+        .with_columns(guard_cells(pl.col(pl.String)))
+        .write_csv(quote_style="always", line_terminator="\r\n")
+    )
     # the byte order mark shows spreadsheets the encoding
     write_whole(path, content.encode("utf-8-sig"))
 

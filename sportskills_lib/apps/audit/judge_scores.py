@@ -51,9 +51,11 @@ class JudgeScores:
         """The ``WORST`` most confident mistakes: items whose label is not the verdict; those
         without a confidence come last.
         """
-        wrong = self.labelled.filter(pl.col("label") != pl.col("verdict"))
-        order = wrong.sort("confidence", "item_id", descending=[True, False], nulls_last=True)
-        return order.head(WORST)
+        return (
+            self.labelled.filter(pl.col("label") != pl.col("verdict"))
+            .sort("confidence", "item_id", descending=[True, False], nulls_last=True)
+            .head(WORST)
+        )
 
 
 def score(

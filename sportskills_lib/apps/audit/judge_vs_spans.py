@@ -88,9 +88,11 @@ class SpanMatches:
         """Counts by truth (rows) and answer (columns)."""
         answers = [(pl.col("answer") == name).sum().alias(name) for name in DEMONSTRATIONS]
         counts = self.matched.group_by("truth").agg(*answers)
-        truths = pl.DataFrame({"truth": list(DEMONSTRATIONS)})
-        table = truths.join(counts, on="truth", how="left", maintain_order="left")
-        return table.with_columns(pl.col(DEMONSTRATIONS).fill_null(0))
+        return (
+            pl.DataFrame({"truth": list(DEMONSTRATIONS)})
+            .join(counts, on="truth", how="left", maintain_order="left")
+            .with_columns(pl.col(DEMONSTRATIONS).fill_null(0))
+        )
 
     def scores(self) -> pl.DataFrame:
         """Precision, recall and F1 with their counts: demonstration or not; correct or incorrect,
@@ -328,6 +330,11 @@ def reliability(judged: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     stated = judged.filter(pl.col("score").is_not_null()).join(true, on="clip_id", how="left")
     right = pl.col("demonstration").cast(pl.String) == pl.col("truth").fill_null("none")
     step = pl.sum_horizontal(pl.col("score") >= step for step in STEPS)
-    parts = stated.with_columns(right=right, step=step).group_by("step")
-    means = parts.agg(pl.len().alias("windows"), pl.col("score", "right").mean().round(3))
-    return means.rename({"score": "stated"}).select("windows", "stated", "right").sort("stated")
+    return (
+        stated.with_columns(right=right, step=step)
+        .group_by("step")
+        .agg(pl.len().alias("windows"), pl.col("score", "right").mean().round(3))
+        .rename({"score": "stated"})
+        .select("windows", "stated", "right")
+        .sort("stated")
+    )

@@ -73,8 +73,11 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
     tries = retrieval.table("learners", tables.Learners).filter(
         pl.col("is_mistake") & (pl.col("split").cast(pl.String) == study.split)
     )
-    first = rankings.filter(pl.col("system").is_in(systems) & (pl.col("rank") <= study.depth))
-    pairs = first.select(learner_id="query_id", clip_id="clip_id").unique()
+    pairs = (
+        rankings.filter(pl.col("system").is_in(systems) & (pl.col("rank") <= study.depth))
+        .select(learner_id="query_id", clip_id="clip_id")
+        .unique()
+    )
     tries = tries.join(pairs.select("learner_id").unique(), on="learner_id", how="semi")
     if tries.is_empty():
         raise ValueError(
@@ -106,11 +109,13 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
 def _spread(tries: pl.DataFrame, count: int, seed: int) -> Sequence[str]:
     """``count`` learners, sports in turns: none has two more than another that has still more."""
     rng = np.random.default_rng([seed, 71])
-    mixed = tries.sort("learner_id")[rng.permutation(tries.height)]
-    turns = mixed.with_columns(turn=pl.int_range(pl.len()).over("sport")).sort(
-        "turn", maintain_order=True
+    return (
+        tries.sort("learner_id")[rng.permutation(tries.height)]
+        .with_columns(turn=pl.int_range(pl.len()).over("sport"))
+        .sort("turn", maintain_order=True)
+        .head(count)["learner_id"]
+        .to_list()
     )
-    return turns.head(count)["learner_id"].to_list()
 
 
 # --------------------------------------------------------------------------------------- assignment

@@ -44,9 +44,10 @@ def export(store: Store) -> dict[str, Path]:
     graded = rows.drop_nulls("grade")
     if graded.is_empty():
         raise ValueError(f"study {store.study.name!r} has no grade yet: nothing can be exported")
-    said = rows.filter((pl.col("comment") != "") | pl.col("grade").is_not_null())
-    told = said.select(COMMENTS).with_columns(
-        guard_cells(pl.col("learner_id", "clip_id", "comment"))
+    told = (
+        rows.filter((pl.col("comment") != "") | pl.col("grade").is_not_null())
+        .select(COMMENTS)
+        .with_columns(guard_cells(pl.col("learner_id", "clip_id", "comment")))
     )
     ratings = graded.select(*feedback.RATINGS, "learner_id")
     for name, table in (("ratings.csv", ratings), ("comments.csv", told)):

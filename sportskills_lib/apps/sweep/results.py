@@ -128,8 +128,9 @@ def member_table(found: Sweep, measured: pl.DataFrame) -> pl.DataFrame:
         names = {"run": member.run, "label": member.label, **member.values, "seed": member.seed}
         facts = _manifest_facts(found, member.run)
         rows.append(names | facts | {name: state[name] for name in ("state", "error", "log")})
-    numbers = measured.with_columns(arm=pl.concat_str(ARM, separator=":"))
-    wide = numbers.pivot("arm", index="run", values=["value", "low", "high"])
+    wide = measured.with_columns(arm=pl.concat_str(ARM, separator=":")).pivot(
+        "arm", index="run", values=["value", "low", "high"]
+    )
     return pl.DataFrame(rows, infer_schema_length=None).join(
         wide, on="run", how="left", maintain_order="left"
     )
@@ -175,8 +176,9 @@ def spoken(over: pl.DataFrame) -> pl.DataFrame:
     for mean, sd, n in over.select("mean", "sd", "n").iter_rows():
         spread = "" if sd is None else f" ± {sd:.3f}"
         cells.append(summary.NOT_EVALUABLE if mean is None else f"{mean:.3f}{spread} (n = {n})")
-    named = over.select("label", arm=pl.concat_str(ARM, separator=":"), cell=pl.Series(cells))
-    return named.pivot("arm", index="label", values="cell")
+    return over.select("label", arm=pl.concat_str(ARM, separator=":"), cell=pl.Series(cells)).pivot(
+        "arm", index="label", values="cell"
+    )
 
 
 # -------------------------------------------------------------------------------------- differences
@@ -310,10 +312,11 @@ def points_figure(found: Sweep, measured: pl.DataFrame) -> Figure | None:
 def _still(over: pl.DataFrame) -> dict[str, float]:
     """The systems that every point has with the same mean, and that mean."""
     mean, points = pl.col("mean"), over["label"].n_unique()
-    spread = over.group_by("training", maintain_order=True).agg(
-        mean.mean(), apart=mean.max() - mean.min(), points=pl.len()
+    same = (
+        over.group_by("training", maintain_order=True)
+        .agg(mean.mean(), apart=mean.max() - mean.min(), points=pl.len())
+        .filter(pl.col("apart") < STILL, points=points)
     )
-    same = spread.filter(pl.col("apart") < STILL, points=points)
     return dict(same.select("training", "mean").iter_rows())
 
 

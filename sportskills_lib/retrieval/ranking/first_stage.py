@@ -103,9 +103,10 @@ def standardised(pairs: pl.DataFrame, scores: np.ndarray) -> np.ndarray:
 
 def usual_spread(pairs: pl.DataFrame, scores: np.ndarray) -> float:
     """The mean over learners of the scores' deviation within a learner; 1 where there is none."""
-    table = pairs.select("learner_id").with_columns(score=pl.Series(scores, dtype=pl.Float64))
     spread = (
-        table.group_by("learner_id", maintain_order=True)
+        pairs.select("learner_id")
+        .with_columns(score=pl.Series(scores, dtype=pl.Float64))
+        .group_by("learner_id", maintain_order=True)
         .agg(pl.col("score").std(ddof=0))["score"]
         .mean()
     )

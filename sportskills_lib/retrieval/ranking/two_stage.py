@@ -174,11 +174,12 @@ def reranked(
     The fused score is taken within the shortlist, as it would be where nothing else has been
     scored.
     """
-    scored = pools.select("learner_id", "clip_id").with_columns(
-        first=pl.Series(first, dtype=pl.Float64), second=pl.Series(second, dtype=pl.Float64)
-    )
     table = (
-        scored.with_row_index("row")
+        pools.select("learner_id", "clip_id")
+        .with_columns(
+            first=pl.Series(first, dtype=pl.Float64), second=pl.Series(second, dtype=pl.Float64)
+        )
+        .with_row_index("row")
         .sort("learner_id", "first", "clip_id", descending=[False, True, False])
         .with_columns(place=pl.int_range(pl.len()).over("learner_id"))
     )

@@ -275,8 +275,12 @@ def draw_list(
     """A short list of ``whole``: some positives, then negatives dealt evenly over their kinds."""
     good = rng.permutation(np.flatnonzero(whole.labels > 0))[:positives]
     bad = rng.permutation(np.flatnonzero(whole.labels == 0))
-    dealt = pl.DataFrame({"kind": pl.Series(whole.kinds[bad].tolist(), dtype=pl.String)})
-    turn = dealt.select(pl.int_range(pl.len()).over("kind")).to_series().to_numpy()
+    turn = (
+        pl.DataFrame({"kind": pl.Series(whole.kinds[bad].tolist(), dtype=pl.String)})
+        .select(pl.int_range(pl.len()).over("kind"))
+        .to_series()
+        .to_numpy()
+    )
     bad = bad[np.argsort(turn, kind="stable")][: size - len(good)]
     rows = np.concatenate([good, bad])
     return CandidateList(whole.learner, whole.clips[rows], whole.labels[rows], whole.kinds[rows])

@@ -95,8 +95,11 @@ class PairScorer:
         scores = np.zeros(pairs.height)
         if self.vlm is None or self.visual_NKD is None:
             return scores
-        train = learners.filter(pl.col("split") == "train").sort("learner_id")
-        firsts = train.unique(["sport", "skill"], keep="first", maintain_order=True)
+        firsts = (
+            learners.filter(pl.col("split") == "train")
+            .sort("learner_id")
+            .unique(["sport", "skill"], keep="first", maintain_order=True)
+        )
         sports = dict(learners.select("learner_id", "sport").iter_rows())
         for learner_id, rows, clip_ids in _by_learner(pairs).iter_rows():
             texts = [self.narrations[self.places[clip_id]] for clip_id in clip_ids]
@@ -116,8 +119,11 @@ class PairScorer:
 
 def _by_learner(pairs: pl.DataFrame) -> pl.DataFrame:
     """learner_id, and lists of its rows and clips."""
-    groups = pairs.with_row_index("row").group_by("learner_id", maintain_order=True)
-    return groups.agg("row", "clip_id")
+    return (
+        pairs.with_row_index("row")
+        .group_by("learner_id", maintain_order=True)
+        .agg("row", "clip_id")
+    )
 
 
 def encode_pairs(

@@ -93,8 +93,11 @@ def patches(processor: Any, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tenso
     scale = 1.0 / (torch.tensor(settings.image_std) * 255.0)
     pixels = (torch.from_numpy(np.ascontiguousarray(frames_NTHWC)).float() - mean) * scale
     shape = (count, grid[0], step, grid[1] // merge, merge, side, grid[2] // merge, merge, side, 3)
-    parts = pixels.view(shape).permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
-    return parts.reshape(count * grid[0] * grid[1] * grid[2], 3 * step * side * side)
+    return (
+        pixels.view(shape)
+        .permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
+        .reshape(count * grid[0] * grid[1] * grid[2], 3 * step * side * side)
+    )
 
 
 def sees_whole_frames(visual: Any, grid: Grid) -> bool:

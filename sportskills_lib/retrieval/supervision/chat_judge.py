@@ -82,10 +82,12 @@ def judge_pairs(near: pl.DataFrame, config: RetrievalConfig, *, client: ChatClie
         pl.col("share") - config.positive_share,
         pl.lit(0.0),
     )
-    order = near.select(*PAIR, far=band, turn=pl.struct(PAIR).hash(config.seed)).sort(
-        "far", "turn", *PAIR
+    pairs = (
+        near.select(*PAIR, far=band, turn=pl.struct(PAIR).hash(config.seed))
+        .sort("far", "turn", *PAIR)
+        .select(PAIR)
+        .unique(maintain_order=True)
     )
-    pairs = order.select(PAIR).unique(maintain_order=True)
     asked = [
         row for row in pairs.iter_rows() if row[3] and not any(map(addresses_a_model, row[2:]))
     ][: config.chat_pairs]

@@ -135,11 +135,12 @@ def check_splits(table: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFram
     clip.
     """
     split = pl.col("split").cast(pl.String)
-    both = table.join(
-        learners.select("learner_id", theirs=split), on="learner_id", how="left"
-    ).join(clips.select("clip_id", its=split), on="clip_id", how="left")
-    wrong = both.filter(
-        pl.col("theirs").ne_missing(pl.col("its")) | (pl.col("learner_id") == pl.col("clip_id"))
+    wrong = (
+        table.join(learners.select("learner_id", theirs=split), on="learner_id", how="left")
+        .join(clips.select("clip_id", its=split), on="clip_id", how="left")
+        .filter(
+            pl.col("theirs").ne_missing(pl.col("its")) | (pl.col("learner_id") == pl.col("clip_id"))
+        )
     )
     if wrong.height:
         row = wrong.row(0, named=True)
@@ -194,8 +195,7 @@ def _near(block: _Block, config: RetrievalConfig) -> pl.DataFrame:
     """
     near = block.pool.filter("near")
     scores = block.scores[:, block.pool["near"].to_numpy()]
-    people = block.people.select("learner_id", "comment", "sport", "skill")
-    both = people.join(
+    both = block.people.select("learner_id", "comment", "sport", "skill").join(
         near.select("clip_id", "text", "demonstration"), how="cross", maintain_order="left_right"
     )
     share = pl.col("similarity") / pl.col("similarity").max().over("learner_id")
