@@ -16,7 +16,8 @@ tell`` makes long videos the easier ones, too. Each interval is asked whether it
 * false alarms: how often two systems that are alike are called different at 5 %: by the
   randomisation test, and by the t-test that takes each clip for a video; and how often any of 24
   such sports is, with and without Holm.
-* power: how often the difference that :mod:`power` calls detectable is found; 80 % is promised.
+* power: how often the difference that the table of power calls detectable is found; 80 % is
+  promised.
 
 The last column of each table is the standard error of the simulation itself, in points.
 """
@@ -35,7 +36,8 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sportskills_lib.statistics import bootstrap, power
+from sportskills_lib.evaluation import detectable_differences as power
+from sportskills_lib.statistics import bootstrap
 
 VIDEOS, CORRELATIONS, MEAN_CLIPS, SKEW = (12, 20, 60), (0.05, 0.2), 9, 0.8
 FEW = (2, 3, 5)  # videos: here the default is Student's t

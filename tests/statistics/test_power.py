@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from sportskills_lib.evaluation import comparisons, detectable_differences, summary
-from sportskills_lib.statistics import bootstrap, power
+from sportskills_lib.statistics import bootstrap
 
 
 def gap_rows(values: np.ndarray, sports: np.ndarray, videos: np.ndarray) -> pl.DataFrame:
@@ -32,7 +32,7 @@ def drawn(
 
 def test_the_standard_error_is_the_clustered_one():
     values, sport, video = drawn(np.random.default_rng(0), 40, sports=3)
-    found = power.spread(gap_rows(values, sport, video))
+    found = detectable_differences.spread(gap_rows(values, sport, video))
     scores = [
         pl.DataFrame(
             {
@@ -52,7 +52,7 @@ def test_the_standard_error_is_the_clustered_one():
     means = sampled.drawn_SAD[:, 0].mean(axis=0)
     assert found.value == pytest.approx(sampled.difference("one", "two").value)
     assert found.se == pytest.approx(means.std() / math.sqrt(sampled.shrinkage_S.mean()), rel=0.04)
-    alone = power.spread(gap_rows(values, sport, np.arange(len(values))))
+    alone = detectable_differences.spread(gap_rows(values, sport, np.arange(len(values))))
     assert alone.independent == pytest.approx(
         len(values), rel=0.02
     )  # without clusters, every query counts
@@ -64,7 +64,7 @@ def test_the_standard_error_is_the_clustered_one():
 )
 def test_distances_are_those_of_the_noncentral_t(degrees, alpha, far):
     """z(0.975) + z(0.8) = 2.802 is the limit for many degrees of freedom."""
-    got = power._distance(degrees, alpha)
+    got = detectable_differences._distance(degrees, alpha)
     assert got == pytest.approx(far, abs=2e-3)
     draws = np.random.default_rng(0).normal(got, 1, 100_000)
     draws /= np.sqrt(np.random.default_rng(1).chisquare(degrees, 100_000) / degrees)
@@ -79,8 +79,8 @@ def test_the_detectable_difference_is_found_four_times_in_five():
     """
     rng = np.random.default_rng(3)
     values, sport, video = drawn(rng, 6000)
-    many = power.spread(gap_rows(values, sport, video))
-    effect = many.se * math.sqrt(6000 / 12) * power._distance(11, 0.05)
+    many = detectable_differences.spread(gap_rows(values, sport, video))
+    effect = many.se * math.sqrt(6000 / 12) * detectable_differences._distance(11, 0.05)
     found = 0
     for _ in range(400):
         values, sport, video = drawn(rng, 12, effect=effect)
@@ -91,13 +91,13 @@ def test_the_detectable_difference_is_found_four_times_in_five():
 
 def test_what_a_claim_needs_is_what_would_detect_it():
     values, sport, video = drawn(np.random.default_rng(5), 12, sports=4)
-    found = power.spread(gap_rows(values, sport, video))
+    found = detectable_differences.spread(gap_rows(values, sport, video))
     needed = found.needed(0.05)
     assert needed % 4 == 0
     ratio = found.se * math.sqrt(12) / math.sqrt(needed / 4)
-    assert power.chance_to_find(0.05 / ratio, needed - 4, 0.05) >= 0.8
+    assert detectable_differences.chance_to_find(0.05 / ratio, needed - 4, 0.05) >= 0.8
     fewer = found.se * math.sqrt(12) / math.sqrt(needed / 4 - 1)
-    assert power.chance_to_find(0.05 / fewer, needed - 8, 0.05) < 0.8
+    assert detectable_differences.chance_to_find(0.05 / fewer, needed - 8, 0.05) < 0.8
     assert found.needed(0.05, alpha=0.01) > needed > found.needed(0.1)
     assert found.needed(1e-6) is None
 
@@ -163,7 +163,7 @@ def test_two_videos_that_agree_but_for_rounding_promise_nothing():
     digits.
     """
     values = np.array([0.1, 0.2, 0.3, 0.3, 0.2, 0.1]) / 3
-    found = power.spread(gap_rows(values, np.zeros(6), np.repeat([0, 1], 3)))
+    found = detectable_differences.spread(gap_rows(values, np.zeros(6), np.repeat([0, 1], 3)))
     assert (
         found.se == 0
         and math.isnan(found.independent)
