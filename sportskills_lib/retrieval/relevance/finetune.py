@@ -82,8 +82,7 @@ def add_lora(vlm: VisionLanguageModel, *, rank: int, alpha: int) -> VisionLangua
 
 def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
     """nDCG@k of one list; equal scores in the order given."""
-    order = np.argsort(-scores, kind="stable")
-    return float(metrics.ndcg_at_k(gains[order][None], gains[None])[0])
+    return float(metrics.ndcg_at_k(gains[np.argsort(-scores, kind="stable")][None], gains[None])[0])
 
 
 def finetune(

@@ -98,7 +98,9 @@ class VisionLanguageModel:
 
     def grid(self, frames_shape: tuple[int, ...]) -> Grid:
         """The grid (time, height, width) in patches that a video [T, H, W, 3] becomes."""
-        return visual_tokens.video_grid(self.processor, frames_shape)
+        video = np.zeros((1, *frames_shape), np.uint8)
+        grid = visual_tokens.stock_pixels(self.processor, video)["video_grid_thw"][0]
+        return int(grid[0]), int(grid[1]), int(grid[2])
 
     def visual_tokens(self, frames_NTHWC: np.ndarray, grid: Grid) -> torch.Tensor:
         """[N, K, D]: merged visual tokens of N videos of one shape; gradients flow if the caller

@@ -207,8 +207,7 @@ def sentence_logprobs(
     import torch
 
     with torch.inference_mode():
-        rows = speaking_rows(vlm, grid, learner, texts)
-        words, sentence = word_logprobs(vlm, rows, visual_NKD)
+        words, sentence = word_logprobs(vlm, speaking_rows(vlm, grid, learner, texts), visual_NKD)
     return np.bincount(sentence, weights=words.double().cpu().numpy(), minlength=len(texts))
 
 

@@ -40,12 +40,6 @@ VERSION = 1  # of how tokens are made: a change of this module that changes them
 SCORE_TOLERANCE = 0.05  # largest difference of a score between float32 and stored tokens, in logits
 
 
-def video_grid(processor: Any, frames_shape: tuple[int, ...]) -> Grid:
-    """The grid that the stock video processor makes of a video [T, H, W, 3]."""
-    grid = stock_pixels(processor, np.zeros((1, *frames_shape), np.uint8))["video_grid_thw"][0]
-    return int(grid[0]), int(grid[1]), int(grid[2])
-
-
 def stock_pixels(processor: Any, frames_NTHWC: np.ndarray) -> dict[str, Any]:
     """What the stock video processor makes of N videos (no sampling: all frames are used)."""
     videos = [np.ascontiguousarray(video) for video in frames_NTHWC]
