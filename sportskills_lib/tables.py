@@ -168,8 +168,9 @@ def span_id(owner: str, start_s: float, end_s: float) -> str:
 
 def dropped_rows(rows: Iterable[DroppedRow]) -> dy.DataFrame[Dropped]:
     """Rows of (item_kind, item_id, reason, detail) as a table."""
-    frame = pl.DataFrame(list(rows), schema=list(Dropped.column_names()), orient="row")
-    return Dropped.validate(frame, cast=True)
+    return Dropped.validate(
+        pl.DataFrame(list(rows), schema=list(Dropped.column_names()), orient="row"), cast=True
+    )
 
 
 def check_keys(

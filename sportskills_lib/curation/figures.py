@@ -72,9 +72,11 @@ def examples(
     )
     parts = [chosen.filter(kind=one).bottom_k(count, by="order") for one in kinds.sort()]
     shown = pl.concat(parts or [chosen]).collect(engine="streaming").sort("kind", "order")
-    turn = pl.int_range(pl.len()).over("kind")
     return (
-        shown.with_columns(turn=turn).sort("turn", "kind").head(count).drop("turn", "kind", "order")
+        shown.with_columns(turn=pl.int_range(pl.len()).over("kind"))
+        .sort("turn", "kind")
+        .head(count)
+        .drop("turn", "kind", "order")
     )
 
 

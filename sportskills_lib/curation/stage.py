@@ -194,8 +194,7 @@ def read_lesson(lesson: Lesson, *, folder: Path, max_gap_s: float, min_words: in
 
 
 def _video_row(lesson: Lesson, info: video.VideoInfo, folder: Path) -> dict[str, Any]:
-    inside = lesson.path.is_relative_to(folder)
-    path = lesson.path.relative_to(folder) if inside else lesson.path
+    path = lesson.path.relative_to(folder) if lesson.path.is_relative_to(folder) else lesson.path
     measured = {name: getattr(info, name) for name in MEASURED}
     return {
         **asdict(lesson),

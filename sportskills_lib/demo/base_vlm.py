@@ -281,8 +281,7 @@ def train_vision(
         )
 
     tower = list(vlm.stock.model.visual.parameters())
-    heads = [*places.parameters(), *held.parameters()]
-    _learn(loss_of, tower, recipe.vision_steps, heads=heads)
+    _learn(loss_of, tower, recipe.vision_steps, heads=[*places.parameters(), *held.parameters()])
 
 
 def match_scale(vlm: VisionLanguageModel, scenes: Scenes) -> None:

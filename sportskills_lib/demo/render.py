@@ -149,8 +149,7 @@ def render_shot(
     if shown == "broll":
         return _pan(appearance, rng, frames, size_px)
     if shown in ("talk", "outro"):
-        gestures = _gestures(appearance, rng, frames, config.fps)
-        return _draw(gestures, appearance, "none", size_px)
+        return _draw(_gestures(appearance, rng, frames, config.fps), appearance, "none", size_px)
     active = min(frames, round(3.4 * config.fps))
     motion, equipment = skill.execute(shown), skill.equipment
     clip, _ = render_with_joints(
@@ -192,8 +191,7 @@ def _draw(
             light = float(np.clip(0.84 + 0.9 * depth[limb], 0.62, 1.06))
             colour = [int(min(255, value * light)) for value in getattr(appearance, cover)]
             one, other = fixed[t, [AT[start], AT[stop]]].tolist()
-            width = max(1, round(limb_px * thick))
-            cv2.line(image, one, other, colour, width, cv2.LINE_AA, SHIFT)
+            cv2.line(image, one, other, colour, max(1, round(limb_px * thick)), cv2.LINE_AA, SHIFT)
         head, radius = fixed[t, AT["head"]].tolist(), round(head_px * 2**SHIFT)
         cv2.circle(image, head, radius, appearance.skin, -1, cv2.LINE_AA, SHIFT)
         if equipment != "none":

@@ -70,8 +70,9 @@ def gather(
     known, study_files = set(videos["video_id"]), set(videos["sha256"].drop_nulls())
     for clip in listed:
         if clip.video_id in known:
-            detail = f"{clip.video_id} is a video of the study"
-            lost.append(("clip", clip.clip_id, "study_video", detail))
+            lost.append(
+                ("clip", clip.clip_id, "study_video", f"{clip.video_id} is a video of the study")
+            )
     foreign = [clip for clip in listed if clip.video_id not in known]
     read = partial(
         worker_pool.map_shards,
@@ -137,8 +138,9 @@ def read_lists(folder: Path) -> tuple[list[LabelledClip], list[tables.DroppedRow
         if not isinstance(clip, LabelledClip):
             dropped.append(("clip", *clip))
         elif clip.clip_id in found:
-            again = f"listed again as {clip.label!r}"
-            dropped.append(("clip", clip.clip_id, "duplicate_row", again))
+            dropped.append(
+                ("clip", clip.clip_id, "duplicate_row", f"listed again as {clip.label!r}")
+            )
         else:
             found[clip.clip_id] = clip
     return [*found.values()], dropped
@@ -194,15 +196,16 @@ def _read(clip: LabelledClip, shape: tuple[int, int]) -> worker_pool.Value:
             raise video.OutsideVideo(
                 f"begins at {clip.start_s} s; the video lasts {info.duration_s:.2f} s"
             )
-        times_s = clip_times(clip.start_s, end_s, count)
-        frames = video.read_frames(info, times_s, size_px)[None]
+        frames = video.read_frames(info, clip_times(clip.start_s, end_s, count), size_px)[None]
     except video.OutsideVideo as error:
         failure = ("outside", str(error))
     except (video.UnreadableVideo, OSError) as error:
         failure = ("unreadable", str(error))
     facts = [(*failure, digest)]
-    schema = ["reason", "detail", "sha256"]
-    return {"frames": frames, "facts": pl.DataFrame(facts, schema=schema, orient="row")}
+    return {
+        "frames": frames,
+        "facts": pl.DataFrame(facts, schema=["reason", "detail", "sha256"], orient="row"),
+    }
 
 
 def _why_lost(result: worker_pool.Result, study_files: set[str]) -> tuple[str, str] | None:

@@ -216,8 +216,7 @@ class _EncoderTask:
     def validate(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Mean over sports of loss, recall and reciprocal rank, and the values of each sport."""
         job = self.job
-        rows = job.material.rows("val")
-        data = (job.material, rows, self.clips, job.texts, self.text_groups)
+        data = (job.material, job.material.rows("val"), self.clips, job.texts, self.text_groups)
         scores = validate(self.tower, *data, self.group)
         return mean_over_sports(scores), scores
 

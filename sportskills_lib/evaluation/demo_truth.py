@@ -132,11 +132,12 @@ def all_oracles(
     by ``gallery``.
     """
     sizes = {"full": None, "fixed": size}
-    parts = [
-        oracles(queries, clips, groups, size=n).with_columns(gallery=pl.lit(name))
-        for name, n in sizes.items()
-    ]
-    return pl.concat(parts)
+    return pl.concat(
+        [
+            oracles(queries, clips, groups, size=n).with_columns(gallery=pl.lit(name))
+            for name, n in sizes.items()
+        ]
+    )
 
 
 def oracles_by_gallery(oracles: pl.DataFrame) -> dict[str, pl.DataFrame]:

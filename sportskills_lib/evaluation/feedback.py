@@ -236,10 +236,9 @@ def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for k in (metrics.HEADLINE_K, 5)
     }
     for k in (5, metrics.HEADLINE_K):
-        chance = metrics.chance_recall_multi(helpful, listed, k=k)
         values[metrics.at_k("recall_helpful", k)] = (
             metrics.recall_multi_at_k(found, helpful, k=k),
-            chance,
+            metrics.chance_recall_multi(helpful, listed, k=k),
         )
     values["precision_helpful@5"] = (
         metrics.precision_at_k(found, k=5),

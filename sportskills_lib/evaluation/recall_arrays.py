@@ -81,8 +81,7 @@ def relevant_metrics() -> dict[str, Metric]:
         )
         for k, name in recall_names("multi").items()
     }
-    hit = Metric(metrics.hit_at_k, metrics.fixed_gallery_hit, metrics.chance_hit)
-    return recalls | {HIT: hit}
+    return recalls | {HIT: Metric(metrics.hit_at_k, metrics.fixed_gallery_hit, metrics.chance_hit)}
 
 
 RANKS = Metric(
@@ -148,8 +147,7 @@ def score(asked_QD: Floats, offered_ND: Floats, layout: Layout, size: int) -> Sc
     step = max(1, min(CHUNK, CELLS // max(1, len(offered_ND))))
     for start in range(0, len(order), step):
         rows_C = order[start : start + step]
-        scores_CN = similarity(asked_QD[rows_C], offered_ND)
-        part = Chunk(scores_CN, rows_C, layout)
+        part = Chunk(similarity(asked_QD[rows_C], offered_ND), rows_C, layout)
         for key, value in (*part.single(size), *part.ranked(tops, best, size)):
             values.setdefault(key, np.full(len(asked_QD), np.nan))[rows_C] = value
     return Scored(values, tops, best)

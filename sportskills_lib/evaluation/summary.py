@@ -171,8 +171,11 @@ def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
 
 def headline_metrics(across: pl.DataFrame) -> pl.DataFrame:
     """The rows of :func:`pooled` at the headline's k, less the scope, which is the same in all."""
-    names = (SINGLE, MULTI, HIT)
-    return across.filter(pl.col("metric").is_in(names)).drop("scope") if across.width else across
+    return (
+        across.filter(pl.col("metric").is_in((SINGLE, MULTI, HIT))).drop("scope")
+        if across.width
+        else across
+    )
 
 
 _POOLED = {
@@ -271,8 +274,9 @@ def wide(
         ordered(shown["encoder"].unique(), ENCODERS),
         ordered(shown["training"].unique()),
     )
-    index = ["sport", "encoder", "n", "chance"]
-    lines = shown.pivot("training", index=index, values="cell").join(sizes, on="sport", how="left")
+    lines = shown.pivot("training", index=["sport", "encoder", "n", "chance"], values="cell").join(
+        sizes, on="sport", how="left"
+    )
     place = pl.col("encoder").replace_strict(
         {name: at for at, name in enumerate(encoders)}, return_dtype=pl.Int64
     )

@@ -212,8 +212,7 @@ def _of_take(
 def _learner(take: Remark, split: str, row: Moment, span_s: float) -> Remark:
     """The span of the take around a moment; UnusableRow where the take does not have it."""
     if not 0 <= row.time_s <= take.end_s:
-        detail = f"at {row.time_s:g} s; the take lasts {take.end_s:.2f} s"
-        raise UnusableRow("outside_take", detail)
+        raise UnusableRow("outside_take", f"at {row.time_s:g} s; the take lasts {take.end_s:.2f} s")
     return replace(
         take,
         item_id=row.item_id,

@@ -288,8 +288,7 @@ def _whole_groups(table: pl.DataFrame, drops: list[DroppedRow]) -> pl.DataFrame:
     """
     place = pl.col("split").replace_strict(HELD_OUT, range(len(HELD_OUT)), return_dtype=pl.Int64)
     for field, called in (("participant", "participant"), ("take_id", "take"), ("path", "video")):
-        stays = pl.col("split").sort_by(place).first().over(field)
-        marked = table.with_columns(stays=stays)
+        marked = table.with_columns(stays=pl.col("split").sort_by(place).first().over(field))
         lost = marked.filter(pl.col("split") != pl.col("stays"))
         for item_id, name, split, kept in lost.select("item_id", field, "split", "stays").rows():
             detail = f"{called} {name!r} is in {split} and {kept}; only {kept} is kept"

@@ -75,8 +75,12 @@ def make_card(
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    counted = frame.group_by(pl.col(column).cast(pl.String).fill_null(UNKNOWN)).len("n")
-    return dict(counted.sort("n", column, descending=[True, False]).iter_rows())
+    return dict(
+        frame.group_by(pl.col(column).cast(pl.String).fill_null(UNKNOWN))
+        .len("n")
+        .sort("n", column, descending=[True, False])
+        .iter_rows()
+    )
 
 
 def _by(clips: pl.DataFrame, column: str) -> list[dict[str, Any]]:

@@ -76,8 +76,7 @@ def find_candidates(outlines: np.ndarray, videos: np.ndarray) -> np.ndarray:
             hits = np.stack([row % len(part), column + left, alike[row, column]], axis=1)
             foreign = videos[first + row % len(part)] != videos[column + left]
             near = _strongest(np.concatenate([near, hits[foreign]]))
-        pairs = near[:, :2].astype(np.int64) + np.array([first, 0])
-        found.append(np.sort(pairs, axis=1))
+        found.append(np.sort(near[:, :2].astype(np.int64) + np.array([first, 0]), axis=1))
     return np.unique(np.concatenate(found), axis=0)
 
 

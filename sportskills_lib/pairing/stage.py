@@ -278,8 +278,7 @@ def write_frames(
     for result in _read(paired.tasks, config, shards):
         if result.value is None:
             continue
-        names = judging.framed(result.table("windows"))["clip_id"]
-        for row, name in enumerate(names):
+        for row, name in enumerate(judging.framed(result.table("windows"))["clip_id"]):
             if name in place:
                 frames[place[name]] = result.array("frames")[row]
     frames.flush()

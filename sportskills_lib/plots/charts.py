@@ -38,8 +38,9 @@ def draw_funnel(steps: list[Step], dropped: pl.DataFrame | pl.LazyFrame) -> Figu
         style.PAGE_IN, 0.55 + 0.24 * height, ncols=2, width_ratios=[1.15, 1]
     )
     _draw_bars(left, "what stayed", stayed, style.KEPT, "white")
-    nothing = [(" ", 0.0, "nothing")]
-    _draw_bars(right, "what was dropped, and why", lost or nothing, style.DROPPED, "black")
+    _draw_bars(
+        right, "what was dropped, and why", lost or [(" ", 0.0, "nothing")], style.DROPPED, "black"
+    )
     return figure
 
 
@@ -47,9 +48,13 @@ def count_reasons(dropped: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """item_kind, reason and count, most frequent first; of a scan no more than the counts is
     held.
     """
-    counted = dropped.lazy().group_by("item_kind", "reason").agg(count=pl.len())
-    order = ("count", "item_kind", "reason")
-    return counted.sort(order, descending=[True, False, False]).collect(engine="streaming")
+    return (
+        dropped.lazy()
+        .group_by("item_kind", "reason")
+        .agg(count=pl.len())
+        .sort("count", "item_kind", "reason", descending=[True, False, False])
+        .collect(engine="streaming")
+    )
 
 
 def dropped_examples(dropped: pl.DataFrame, *, each: int = 2) -> pl.DataFrame:
@@ -107,8 +112,7 @@ def learning_curves(
         _draw_lines(loss, part, "loss", "training loss")
         _draw_lines(scored, part, score, score_label)
         if chance is not None:
-            how = {"color": style.BLACK, "linestyle": ":", "linewidth": 0.8, "label": "chance"}
-            scored.axhline(chance, **how)
+            scored.axhline(chance, color=style.BLACK, linestyle=":", linewidth=0.8, label="chance")
         if rows > 1:
             name = style.plain(part["encoder"][0])
             loss.set_title(name)

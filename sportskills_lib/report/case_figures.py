@@ -130,8 +130,9 @@ def _draw_lines(
         for panel, cell in zip(row, [*line, *[""] * (len(row) - len(line))], strict=True):
             if isinstance(cell, str):
                 panel.set_axis_off()
-                text = panel.text(0, 0.98, cell, va="top", transform=panel.transAxes, fontsize=5.8)
-                text.set_in_layout(False)  # a long one may reach over its neighbours
+                panel.text(
+                    0, 0.98, cell, va="top", transform=panel.transAxes, fontsize=5.8
+                ).set_in_layout(False)  # a long one may reach over its neighbours
             else:
                 _draw_picture(panel, *cell)
     return figure, axes

@@ -36,18 +36,15 @@ def retrieved(
     same = relevant_clips(queries, groups).select("query_id", "clip_id")
     known = pl.concat(
         [own.with_columns(mark=pl.lit(OWN)), same.with_columns(mark=pl.lit(SAME_CUE))]
-    )
-    known = known.unique(["query_id", "clip_id"], keep="first", maintain_order=True)
+    ).unique(["query_id", "clip_id"], keep="first", maintain_order=True)
     skills = clips.select("clip_id", clip_skill="skill", clip_sport="sport")
-    full = (
-        rankings.join(queries.select("query_id", "sport", "skill"), on="query_id")
-        .join(skills, on="clip_id", how="left")
-        .join(known, on=["query_id", "clip_id"], how="left")
-    )
     alike = (pl.col("skill") == pl.col("clip_skill")) & (pl.col("sport") == pl.col("clip_sport"))
     by_skill = pl.when(alike).then(pl.lit(SAME_SKILL)).otherwise(pl.lit(OTHER))
     return (
-        full.with_columns(mark=pl.coalesce("mark", by_skill))
+        rankings.join(queries.select("query_id", "sport", "skill"), on="query_id")
+        .join(skills, on="clip_id", how="left")
+        .join(known, on=["query_id", "clip_id"], how="left")
+        .with_columns(mark=pl.coalesce("mark", by_skill))
         .select(*rankings.columns, "mark")
         .sort("system", "query_id", "rank")
     )
@@ -57,12 +54,12 @@ def ranks(scores: pl.DataFrame, system: str) -> pl.DataFrame:
     """query_id, sport, own_rank of one system; also for sports that are not evaluable at k, where
     ranks exist.
     """
-    rows = scores.filter(
-        (pl.col("system") == system)
-        & (pl.col("metric") == recall.RANK)
-        & pl.col("value").is_not_null()
+    return (
+        scores.filter(pl.col("value").is_not_null(), system=system, metric=recall.RANK)
+        .group_by("query_id", "sport")
+        .agg(own_rank=pl.col("value").mean())
+        .sort("query_id")
     )
-    return rows.group_by("query_id", "sport").agg(own_rank=pl.col("value").mean()).sort("query_id")
 
 
 def default_system(scores: pl.DataFrame, *, training: str = "narrations") -> str:
@@ -84,8 +81,11 @@ def pick(scores: pl.DataFrame, system: str, baseline: str | None, *, each: int =
     baseline_rank.
     """
     mine = ranks(scores, system)
-    theirs = ranks(scores, baseline or "").select("query_id", baseline_rank="own_rank")
-    table = mine.join(theirs, on="query_id", how="left")
+    table = mine.join(
+        ranks(scores, baseline or "").select("query_id", baseline_rank="own_rank"),
+        on="query_id",
+        how="left",
+    )
     rank, middle = pl.col("own_rank"), mine["own_rank"].median()
     gain = pl.col("baseline_rank").fill_null(0) - rank
     orders = (
@@ -105,14 +105,15 @@ def _from_many_sports(
     """
     picked = table.head(0).with_columns(kind=pl.lit(""))
     for kind, number, order in orders:
-        left = table.join(picked, on="query_id", how="anti")
         used = pl.col("sport").is_in(picked["sport"].implode())
         fresh = (
-            left.sort(used, *order, "query_id")
+            table.join(picked, on="query_id", how="anti")
+            .sort(used, *order, "query_id")
             .unique("sport", keep="first", maintain_order=True)
             .head(number)
+            .with_columns(kind=pl.lit(kind))
         )
-        picked = picked.vstack(fresh.with_columns(kind=pl.lit(kind)))
+        picked = picked.vstack(fresh)
     return picked
 
 
@@ -124,16 +125,22 @@ def gather_queries(
 
     kind, query_id, sport, text, system, own_rank, baseline_rank, rank, clip_id, mark, score.
     """
-    texts = queries.select("query_id", "text", clip_id=pl.col("own").list.first())
-    asked = picked.with_row_index("place").join(texts, on="query_id")
+    asked = picked.with_row_index("place").join(
+        queries.select("query_id", "text", clip_id=pl.col("own").list.first()), on="query_id"
+    )
     own = asked.with_columns(
         system=pl.lit(system), rank=0, mark=pl.lit(OWN), score=pl.lit(None, dtype=pl.Float64)
     )
-    found = marked.filter(pl.col("rank") <= top, system=system)
-    hits = asked.drop("clip_id").join(found, on="query_id")
+    hits = asked.drop("clip_id").join(
+        marked.filter(pl.col("rank") <= top, system=system), on="query_id"
+    )
     columns = ["place", *_QUERIES]
-    rows = pl.concat([own.select(columns), hits.select(columns)], how="vertical_relaxed")
-    return rows.sort("place", "rank").drop("place").cast(_QUERIES)  # type: ignore[arg-type]
+    return (
+        pl.concat([own.select(columns), hits.select(columns)], how="vertical_relaxed")
+        .sort("place", "rank")
+        .drop("place")
+        .cast(_QUERIES)  # type: ignore[arg-type]
+    )
 
 
 _QUERIES = {

@@ -57,8 +57,11 @@ def statistics(
             words_mean=pl.col("words").mean().round(2),
             sentences=pl.col("text").str.to_lowercase().n_unique(),
         )
-        joined = counted.join(words, on="sport", how="left")
-        parts.append(joined.sort("clips", "sport", descending=[True, False]))
+        parts.append(
+            counted.join(words, on="sport", how="left").sort(
+                "clips", "sport", descending=[True, False]
+            )
+        )
     return pl.concat(parts).filter(pl.col("clips") > 0)
 
 
@@ -66,9 +69,11 @@ def _narrated_pairs(
     clips: pl.DataFrame, pairs: pl.DataFrame, narrations: pl.DataFrame
 ) -> pl.DataFrame:
     """A row for each pair: sport, text, words."""
-    joined = pairs.join(narrations.select("narration_id", "text"), on="narration_id")
-    joined = joined.join(clips.select("clip_id", "sport"), on="clip_id")
-    return joined.select("sport", "text", words=pl.col("text").str.count_matches(r"\S+"))
+    return (
+        pairs.join(narrations.select("narration_id", "text"), on="narration_id")
+        .join(clips.select("clip_id", "sport"), on="clip_id")
+        .select("sport", "text", words=pl.col("text").str.count_matches(r"\S+"))
+    )
 
 
 def figure(

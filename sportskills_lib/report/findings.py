@@ -43,8 +43,9 @@ def summary_sentences(
             }
             for gallery in ("full", "fixed")
         )
-        parts = (_main(full, fixed, encoder), _control(full), _against_first(full, encoder))
-        sentences += filter(None, parts)
+        sentences += filter(
+            None, (_main(full, fixed, encoder), _control(full), _against_first(full, encoder))
+        )
     if not sentences:
         sentences.append(
             f"No sport of this run is evaluable at {metrics.HEADLINE_K}, so there is no "

@@ -129,8 +129,8 @@ def per_sport_recall(rows: pl.DataFrame, *, sports: list[str], among: str = "") 
     where the truth is known, the cue oracle.
     """
     looks = _arm_looks(rows["training"])
-    named = rows.with_columns(panel="encoder", bar="training")
-    return _bars_by_sport(named, looks, sports=sports, among=among)
+    rows = rows.with_columns(panel="encoder", bar="training")
+    return _bars_by_sport(rows, looks, sports=sports, among=among)
 
 
 def encoders(rows: pl.DataFrame, *, sports: list[str], among: str = "") -> Figure:
@@ -145,9 +145,10 @@ def encoders(rows: pl.DataFrame, *, sports: list[str], among: str = "") -> Figur
             share = 0.6 * (len(shown) - 1 - index) / max(len(shown) - 1, 1)
             label = f"{style.plain(encoder, limit=16)}, {name_of(arm)}"
             looks[f"{encoder}/{arm}"] = {"color": style.lighter(colour, share), "label": label}
-    bar = pl.concat_str("encoder", "training", separator="/")
-    named = rows.with_columns(panel=pl.lit(""), bar=bar)
-    return _bars_by_sport(named, looks, sports=sports, among=among)
+    rows = rows.with_columns(
+        panel=pl.lit(""), bar=pl.concat_str("encoder", "training", separator="/")
+    )
+    return _bars_by_sport(rows, looks, sports=sports, among=among)
 
 
 def _arm_looks(trainings: pl.Series) -> dict[str, dict[str, Any]]:
@@ -247,8 +248,12 @@ def feedback_pages(
     """The figure ``feedback`` and its rows, each with its metric's chance level; nothing where the
     table is empty.
     """
-    chance = scores.group_by("metric").agg(pl.col("chance").mean())
-    data = table.join(chance, on="metric", how="left", maintain_order="left")
+    data = table.join(
+        scores.group_by("metric").agg(pl.col("chance").mean()),
+        on="metric",
+        how="left",
+        maintain_order="left",
+    )
     return optional("feedback", feedback_bars, data, simulated=simulated)
 
 

@@ -43,18 +43,19 @@ def moved(
     parts = [pl.DataFrame(schema=_MOVED)]
     texts = queries.select("query_id", "text")
     for encoder, (system, baseline) in systems.items():
-        one = cases.ranks(scores, baseline).select("query_id", "sport", before="own_rank")
-        two = cases.ranks(scores, system).select("query_id", after="own_rank")
-        named = (
-            one.join(two, on="query_id", maintain_order="left")
+        after = cases.ranks(scores, system).select("query_id", after="own_rank")
+        parts.append(
+            cases.ranks(scores, baseline)
+            .select("query_id", "sport", before="own_rank")
+            .join(after, on="query_id", maintain_order="left")
             .with_columns(
                 encoder=pl.lit(encoder),
                 way=_way(pl.col("before") - pl.col("after")),
                 factor=pl.col("before") / pl.col("after"),
             )
             .join(texts, on="query_id", how="left", maintain_order="left")
+            .select(list(_MOVED))
         )
-        parts.append(named.select(list(_MOVED)))
     return pl.concat(parts).sort(pl.col("factor").log().abs(), descending=True, maintain_order=True)
 
 
@@ -100,10 +101,11 @@ def bands(moves: pl.DataFrame, *, by: str = "encoder") -> pl.DataFrame:
         pl.sum_horizontal(pl.col(side) > last for last in EDGES).cast(pl.Int64).alias(side)
         for side in ("before", "after")
     ]
-    counted = moves.with_columns(places).group_by(by, "before", "after")
     names = dict(enumerate(NAMES))
     return (
-        counted.agg(queries=pl.len().cast(pl.Int64))
+        moves.with_columns(places)
+        .group_by(by, "before", "after")
+        .agg(queries=pl.len().cast(pl.Int64))
         .sort(by, "before", "after")
         .with_columns(
             pl.col("before", "after").replace_strict(names, return_dtype=pl.String),

@@ -77,8 +77,7 @@ def _clips_and_queries(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     curation = artifacts.open_stage(run, "01_curation")
     clips, queries = run_tables.clips_and_queries(run)
     files = curation.table("videos").select("video_id", "sha256")
-    test = clips.filter(pl.col("split") == "test").join(files, on="video_id", how="left")
-    return test, queries
+    return clips.filter(pl.col("split") == "test").join(files, on="video_id", how="left"), queries
 
 
 def _same(
@@ -101,9 +100,12 @@ def _scores(run: str, stage: artifacts.StageReader) -> pl.DataFrame:
     wanted = stage.table("recall", tables.Scores).filter(
         pl.col("metric").is_in([recall.SINGLE, recall.RANK])
     )
-    split = recall.split_system(wanted).filter(pl.col("direction") == "text_to_video")
     shown = pl.col("scope").is_in(list(comparisons.GALLERIES.values()))
-    return split.filter(shown).with_columns(run=pl.lit(run))
+    return (
+        recall.split_system(wanted)
+        .filter(shown, direction="text_to_video")
+        .with_columns(run=pl.lit(run))
+    )
 
 
 def _judged(
@@ -241,8 +243,11 @@ def main_arm(pair: RunPair) -> tuple[str, str]:
     """The arm whose queries are looked at: narrations of the first encoder, or the last arm that
     both runs have.
     """
-    runs = pl.col("run").n_unique()
-    both = pair.scores.group_by("encoder", "training").agg(runs).filter(pl.col("run") == 2)
+    both = (
+        pair.scores.group_by("encoder", "training")
+        .agg(pl.col("run").n_unique())
+        .filter(pl.col("run") == 2)
+    )
     encoder = summary.ordered(both["encoder"], summary.ENCODERS)[0]
     arms = summary.ordered(both.filter(pl.col("encoder") == encoder)["training"])
     return encoder, "narrations" if "narrations" in arms else arms[-1]
@@ -252,14 +257,14 @@ def moved(pair: RunPair) -> pl.DataFrame:
     """Every query's rank in both runs, for each encoder's main arm, in whole galleries
     (rank_changes.moved).
     """
-    training = main_arm(pair)[1]
-    ranks = pair.scores.filter(training=training, scope=recall.WITHIN)
-    named = ranks.with_columns(system=pl.col("encoder") + "/" + pl.col("run"))
+    ranks = pair.scores.filter(training=main_arm(pair)[1], scope=recall.WITHIN).with_columns(
+        system=pl.col("encoder") + "/" + pl.col("run")
+    )
     systems = {
         encoder: (f"{encoder}/{pair.runs[1]}", f"{encoder}/{pair.runs[0]}")
         for encoder in summary.ordered(ranks["encoder"], summary.ENCODERS)
     }
-    return rank_changes.moved(named, pair.queries, systems)
+    return rank_changes.moved(ranks, pair.queries, systems)
 
 
 def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFrame:
@@ -269,11 +274,10 @@ def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFr
     turns = moves.filter(pl.col("encoder") == encoder).with_columns(
         turn=pl.int_range(pl.len()).over("way", "sport")
     )
-    parts = [
-        turns.filter(way=way).sort("turn", maintain_order=True).head(each)
+    return pl.concat(
+        turns.filter(way=way).sort("turn", maintain_order=True).head(each).drop("turn")
         for way in (rank_changes.BETTER, rank_changes.WORSE)
-    ]
-    return pl.concat(parts).drop("turn")
+    )
 
 
 def settings_that_differ(runs: tuple[str, str]) -> pl.DataFrame:
@@ -293,7 +297,14 @@ def retrieved(
     run: str, query_ids: Sequence[str], arm: tuple[str, str], *, top: int = 5
 ) -> pl.DataFrame:
     """query_id, rank, clip_id, score: what the arm of that run retrieved first for the queries."""
-    system = recall.system_name(*arm, "text_to_video", recall.WITHIN)
-    found = artifacts.open_stage(run, run_tables.EVALUATION).table("retrievals")
-    asked = pl.col("query_id").is_in(list(query_ids)) & (pl.col("rank") <= top)
-    return found.filter(asked, system=system).sort("query_id", "rank").drop("system")
+    return (
+        artifacts.open_stage(run, run_tables.EVALUATION)
+        .table("retrievals")
+        .filter(
+            pl.col("query_id").is_in(list(query_ids)),
+            pl.col("rank") <= top,
+            system=recall.system_name(*arm, "text_to_video", recall.WITHIN),
+        )
+        .sort("query_id", "rank")
+        .drop("system")
+    )

@@ -173,8 +173,11 @@ def finetune_scorer(
     """Train the scorer's adapters in place on both kinds of supervision; the curve. Checkpoints are
     kept in ``folder``.
     """
-    splits = learners.select("learner_id", pl.col("split").cast(pl.String))
-    own = supervision.join(splits, on="learner_id", maintain_order="left")
+    own = supervision.join(
+        learners.select("learner_id", pl.col("split").cast(pl.String)),
+        on="learner_id",
+        maintain_order="left",
+    )
     taught = pl.concat([own, lessons.with_columns(split=pl.lit("train"))])
     return finetune.finetune(scorer, taught, config, folder=folder)
 

@@ -184,8 +184,7 @@ class Stage:
         (digest).
         """
         lessons = getattr(self.config, "source", "") or lessons_of(self.run)
-        config = self.key["config"]
-        return figure_facts(self.run, self.name, config, provenance(), lessons=lessons)
+        return figure_facts(self.run, self.name, self.key["config"], provenance(), lessons=lessons)
 
     @property
     def about(self) -> str:

@@ -45,8 +45,9 @@ def examine() -> list[Fact]:
 @cache
 def _installed() -> dict[str, str]:
     """The version of every package, by the name that a lock gives it."""
-    found = {each.name: each.version for each in metadata.distributions()}
-    return {re.sub("[-_.]+", "-", name).lower(): version for name, version in found.items()}
+    return {
+        re.sub("[-_.]+", "-", each.name).lower(): each.version for each in metadata.distributions()
+    }
 
 
 def _packages() -> Fact:
@@ -118,7 +119,8 @@ def _torch() -> list[Fact]:
 
 def _workspace() -> Fact:
     home = artifacts.workspace()
-    needed = ("notebooks", "data", "requirements.lock")
-    missing = ", ".join(name for name in needed if not (home / name).exists())
+    missing = ", ".join(
+        name for name in ("notebooks", "data", "requirements.lock") if not (home / name).exists()
+    )
     remedy = f"has no {missing}: set SPORTSKILLS_HOME" if missing else ""
     return Fact("workspace", str(home), remedy)

@@ -141,8 +141,11 @@ def execute(
         finally:
             logger.handlers, logger.propagate, logger.level = before
     result = json.loads(executed.read_text())
-    kernel = {"name": "sportskills", "display_name": "SportSkills", "language": "python"}
-    result["metadata"]["kernelspec"] = kernel
+    result["metadata"]["kernelspec"] = {
+        "name": "sportskills",
+        "display_name": "SportSkills",
+        "language": "python",
+    }
     write_json(executed, result)
 
 

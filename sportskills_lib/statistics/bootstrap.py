@@ -375,17 +375,15 @@ def seed_spread(scores: pl.DataFrame) -> pl.DataFrame:
     seed).
     """
     keys = ["system", "metric", "seed", "sport"]
-    by_sport = (
+    mean = pl.col("value").mean()
+    return (
         scores.filter(pl.col("value").is_not_null())
         .group_by(keys)
-        .agg(pl.col("value").mean())
+        .agg(mean)
         .sort(keys)
-    )
-    by_seed = by_sport.group_by(keys[:3], maintain_order=True).agg(
-        pl.col("value").mean()
-    )  # in order: sums repeat
-    return (
-        by_seed.group_by("system", "metric", maintain_order=True)
+        .group_by(keys[:3], maintain_order=True)  # in order: sums repeat
+        .agg(mean)
+        .group_by("system", "metric", maintain_order=True)
         .agg(
             seeds=pl.len(),
             mean=pl.col("value").mean(),

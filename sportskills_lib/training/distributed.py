@@ -95,8 +95,7 @@ class ProcessGroup:
             return
         import torch
 
-        gradients = [weight.grad for weight in parameters if weight.grad is not None]
-        for bucket in _buckets(gradients):
+        for bucket in _buckets([weight.grad for weight in parameters if weight.grad is not None]):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
             torch.distributed.all_reduce(flat)
             flat /= self.size

@@ -100,8 +100,7 @@ class InspectorWidget:
             self.legend.value = self.view.legend()
 
     def _span(self, item_id: str) -> Span | None:
-        spans = (view.results.items.span(item_id) for view in self.views)
-        return next(filter(None, spans), None)
+        return next(filter(None, (view.results.items.span(item_id) for view in self.views)), None)
 
     def _choose(self, name: str, value: Any) -> None:
         if not self._filling:

@@ -133,8 +133,7 @@ def film(
             stream = container.add_stream("libx264", rate=fps, options={**coding, "threads": "1"})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.thread_count, stream.codec_context.time_base = 1, 1 / fps
-            squares = sample(info, times_s, size)
-            for count, frame in enumerate(_coded(squares, width, height)):
+            for count, frame in enumerate(_coded(sample(info, times_s, size), width, height)):
                 frame.pts, frame.time_base = count, 1 / fps
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())

@@ -68,13 +68,15 @@ def measure_fit(
         is_val = (clips["split"].cast(pl.String) == "val").to_numpy()
         rows = _spread_evenly(np.flatnonzero(is_val), MOST_CLIPS)
         if len(rows) < FEWEST:
-            reason = f"the run has {len(rows)} validation clips; it takes {FEWEST}"
-            return FitCheck(None, reason=reason)
+            return FitCheck(
+                None, reason=f"the run has {len(rows)} validation clips; it takes {FEWEST}"
+            )
         sport_V, alike_VN = clips["sport"].gather(rows), library.clip_ND[rows] @ library.clip_ND.T
         alike_VN[channels[rows][:, None] == channels[None]] = -1.0
     sport_N, own = clips["sport"].to_numpy(), np.array(sports) == sport_V.to_numpy()[:, None]
-    nearest_VS = np.stack([alike_VN[:, sport_N == sport].max(1) for sport in sports], axis=1)
-    margins = margins_of(nearest_VS)
+    margins = margins_of(
+        np.stack([alike_VN[:, sport_N == sport].max(1) for sport in sports], axis=1)
+    )
     threshold = least_margin(margins[own])
     return FitCheck(threshold, float((margins[~own] < threshold).mean()), len(own), population)
 

@@ -189,5 +189,4 @@ def moment(url: object, start_s: float) -> str | None:
     if not f".{parts.hostname}".endswith(YOUTUBE):
         return urlunsplit(parts._replace(fragment=f"t={second}"))
     query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("t", "start")]
-    start = urlencode([*query, ("t", f"{second}s")])
-    return urlunsplit(parts._replace(query=start, fragment=""))
+    return urlunsplit(parts._replace(query=urlencode([*query, ("t", f"{second}s")]), fragment=""))

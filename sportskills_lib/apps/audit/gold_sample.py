@@ -168,8 +168,9 @@ def _items(run: str, frame: pl.LazyFrame, **columns: pl.Expr) -> pl.LazyFrame:
     """
     frame = frame.with_columns(**columns)
     if "sport" not in frame.collect_schema():
-        videos = _scan(run, "01_curation", "videos").select("video_id", "sport")
-        frame = frame.join(videos, on="video_id")
+        frame = frame.join(
+            _scan(run, "01_curation", "videos").select("video_id", "sport"), on="video_id"
+        )
     there = frame.collect_schema()
     missing = {name: pl.lit(None) for name in ITEMS if name not in there}
     return frame.with_columns(**missing).select(*ITEMS).cast(pl.Schema(ITEMS))
@@ -259,12 +260,8 @@ class Sheet:
         Either the run was made again since the sample, or somebody edited or moved cells.
         """
         items = self.question.items(self.run).select("item_id", today="verdict")
-        both = (
-            self.frame.lazy()
-            .select("item_id", "verdict")
-            .join(items, on="item_id", how="left", maintain_order="left")
-            .collect()
-        )
+        wanted = self.frame.lazy().select("item_id", "verdict")
+        both = wanted.join(items, on="item_id", how="left", maintain_order="left").collect()
         cases = {
             "unknown to": both.filter(pl.col("today").is_null()),
             "with another verdict in": both.filter(pl.col("today") != pl.col("verdict")),
@@ -293,9 +290,10 @@ def draw(run: str, filter_: str, *, n: int, seed: int) -> Sheet:
         raise NothingDrawn(
             f"run {run!r} has no item that the filter {filter_!r} decided: nothing to sample"
         )
-    own = {"filter": filter_, "run": run, "label": "", "note": ""}
-    columns = {name: pl.lit(value) for name, value in own.items()}
-    return Sheet(filter_, run, drawn.with_columns(**columns).select(SAMPLE))
+    drawn = drawn.with_columns(
+        filter=pl.lit(filter_), run=pl.lit(run), label=pl.lit(""), note=pl.lit("")
+    )
+    return Sheet(filter_, run, drawn.select(SAMPLE))
 
 
 def stratified(items: pl.LazyFrame, *, n: int, seed: int) -> pl.DataFrame:
@@ -337,11 +335,8 @@ def _place(group: str) -> pl.Expr:
 
 def write(path: Path, sheet: Sheet) -> None:
     """Replace ``path`` by the sheet."""
-    content = (
-        sheet.frame.select(SAMPLE)
-        .with_columns(guard_cells(pl.col(pl.String)))
-        .write_csv(quote_style="always", line_terminator="\r\n")
-    )
+    cells = sheet.frame.select(SAMPLE).with_columns(guard_cells(pl.col(pl.String)))
+    content = cells.write_csv(quote_style="always", line_terminator="\r\n")
     # the byte order mark shows spreadsheets the encoding
     write_whole(path, content.encode("utf-8-sig"))
 

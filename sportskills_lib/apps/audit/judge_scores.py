@@ -144,15 +144,14 @@ def verdicts_of(sheet: Sheet, run: str) -> pl.DataFrame:
         windows = items.collect()
         moved = wanted.join(windows, on="item_id", how="anti")
         near = span_matching.match_spans(moved, windows.rename({"item_id": "clip_id"}))
-        wanted = wanted.join(near, on=SPAN, how="left", maintain_order="left")
-        wanted = wanted.with_columns(other=pl.coalesce("clip_id", "other"))
-    ids = wanted["other"].to_list()
-    known = items.filter(pl.col("item_id").is_in(ids)).collect().drop(SPAN)
-    found = wanted.join(
-        known.rename({"item_id": "other"}), on="other", how="left", maintain_order="left"
-    )
+        wanted = wanted.join(near, on=SPAN, how="left", maintain_order="left").with_columns(
+            other=pl.coalesce("clip_id", "other")
+        )
+    known = items.filter(pl.col("item_id").is_in(wanted["other"].to_list())).collect().drop(SPAN)
     rejected = pl.col("verdict").fill_null(sheet.question.labels[-1])
-    return found.select("item_id", rejected, "confidence")
+    return wanted.join(
+        known.rename({"item_id": "other"}), on="other", how="left", maintain_order="left"
+    ).select("item_id", rejected, "confidence")
 
 
 def compare(one: JudgeScores, other: JudgeScores) -> pl.DataFrame:

@@ -86,8 +86,9 @@ class SpanMatches:
 
     def confusion(self) -> pl.DataFrame:
         """Counts by truth (rows) and answer (columns)."""
-        answers = [(pl.col("answer") == name).sum().alias(name) for name in DEMONSTRATIONS]
-        counts = self.matched.group_by("truth").agg(*answers)
+        counts = self.matched.group_by("truth").agg(
+            (pl.col("answer") == name).sum().alias(name) for name in DEMONSTRATIONS
+        )
         return (
             pl.DataFrame({"truth": list(DEMONSTRATIONS)})
             .join(counts, on="truth", how="left", maintain_order="left")
@@ -121,8 +122,7 @@ class SpanMatches:
         """Mean F1 over those of correct, incorrect and none that some span truly is; None without
         spans.
         """
-        scores = self.scores().tail(len(DEMONSTRATIONS)).filter(pl.col("true") > 0)
-        return scores["f1"].mean()  # type: ignore[return-value]
+        return self.scores().tail(len(DEMONSTRATIONS)).filter(pl.col("true") > 0)["f1"].mean()  # type: ignore[return-value]
 
     def boundaries(self) -> pl.DataFrame:
         """Errors of starts and of ends, of the demonstrations found: median and 90th percentile
@@ -170,8 +170,11 @@ def audit_demonstrations(
             end_error_s=pl.col("end_s_window") - pl.col("end_s"),
         )
     )
-    matched = spans.join(best, on="span", how="left", maintain_order="left")
-    return SpanMatches(matched.with_columns(pl.col("answer").fill_null("none")).drop("span"))
+    return SpanMatches(
+        spans.join(best, on="span", how="left", maintain_order="left")
+        .with_columns(pl.col("answer").fill_null("none"))
+        .drop("span")
+    )
 
 
 def _true_spans(truth: pl.DataFrame) -> pl.DataFrame:
@@ -198,8 +201,12 @@ def audit_run(run: str, truth: pl.DataFrame, *, videos: str = "*") -> SpanMatche
             f"no video of run {run!r} that matches --videos {videos!r} is in the table of spans: "
             "name another --run or other --videos"
         )
-    judged = artifacts.open_stage(run, "02_pairing").table("judged")
-    return audit_demonstrations(judged.join(chosen, on="video_id", how="semi"), mine)
+    return audit_demonstrations(
+        artifacts.open_stage(run, "02_pairing")
+        .table("judged")
+        .join(chosen, on="video_id", how="semi"),
+        mine,
+    )
 
 
 # -------------------------------------------------------------------------------------- evidence

@@ -126,8 +126,7 @@ def label_here(run: str, filter_: str, *, n: int = 40, seed: int = 0, pictures: 
     where = text(path.relative_to(artifacts.workspace()))
     standing = f"<p>When you have labelled: <code>sportskills audit score {where}</code></p>"
     if sheet.answers.height:
-        scores = judge_scores.score(sheet).scores
-        standing += notebook_tables.html(scores) + judge_scores.READING
+        standing += notebook_tables.html(judge_scores.score(sheet).scores) + judge_scores.READING
     if not live:
         return _page(_first_items(sheet, pictures=pictures) + standing)
     import ipywidgets

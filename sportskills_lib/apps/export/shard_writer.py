@@ -186,8 +186,9 @@ def export(
             name = f"{split}-{number:06d}"
             place = f"{name}.tar" if kind == "webdataset" else f"{split}/{number:06d}"
             parts.append(Part(split, name, place, found[first : first + clips_a_part]))
-    stages = ("01_curation", "02_pairing")
-    inputs = {stage: artifacts.open_stage(run, stage).digest for stage in stages}
+    inputs = {
+        stage: artifacts.open_stage(run, stage).digest for stage in ("01_curation", "02_pairing")
+    }
     key = {"run": run, "format": kind, "clips_a_part": clips_a_part, "side_px": side_px}
     _claim(folder, key | {"inputs": inputs})
     todo = [part for part in parts if not _stands(folder, part)]

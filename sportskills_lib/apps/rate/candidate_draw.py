@@ -108,9 +108,8 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
 
 def _spread(tries: pl.DataFrame, count: int, seed: int) -> Sequence[str]:
     """``count`` learners, sports in turns: none has two more than another that has still more."""
-    rng = np.random.default_rng([seed, 71])
     return (
-        tries.sort("learner_id")[rng.permutation(tries.height)]
+        tries.sort("learner_id")[np.random.default_rng([seed, 71]).permutation(tries.height)]
         .with_columns(turn=pl.int_range(pl.len()).over("sport"))
         .sort("turn", maintain_order=True)
         .head(count)["learner_id"]

@@ -64,8 +64,7 @@ def status(store: Store) -> list[str]:
     for rater in store.study.raters:
         mine = rows.filter(rater=rater)
         last = str(mine["saved"].max() or "")[:16].replace("T", " ")
-        line = f"{rater:<20} {mine['grade'].count():>5} of {mine.height:<5} {last}"
-        lines.append(line.rstrip())
+        lines.append(f"{rater:<20} {mine['grade'].count():>5} of {mine.height:<5} {last}".rstrip())
     given = rows.group_by("item").agg(count=pl.col("grade").count(), planned=pl.len())
     whole, several = (given["count"] == given["planned"]).sum(), (given["count"] > 1).sum()
     lines.append(

@@ -75,8 +75,10 @@ def prepare(sweep: Sweep) -> None:
 def is_complete(sweep: Sweep, member: Member) -> bool:
     """Whether every stage of the member is complete with its key of now."""
     configs = pipeline.stage_configs(sweep.preset, member.settings)
-    later = artifacts.STAGES[len(sweep.base_stages) :]
-    return not any(pipeline.reasons(member.run, stage, configs[stage]) for stage in later)
+    return not any(
+        pipeline.reasons(member.run, stage, configs[stage])
+        for stage in artifacts.STAGES[len(sweep.base_stages) :]
+    )
 
 
 def expected_seconds(sweep: Sweep, member: Member) -> float | None:

@@ -87,9 +87,12 @@ def recalls(found: Sweep) -> pl.DataFrame:
         stage = artifacts.open_stage(member.run, EVALUATION)
         if found.judged:
             grades = stage.table("feedback").filter(metric=feedback.NDCG)
-            rows = stage.table("feedback_retrieval").filter(metric=feedback.NDCG)
-            rows = rows.with_columns(
-                encoder=pl.lit(JUDGED), training="system", chance=grades["chance"].mean()
+            rows = (
+                stage.table("feedback_retrieval")
+                .filter(metric=feedback.NDCG)
+                .with_columns(
+                    encoder=pl.lit(JUDGED), training="system", chance=grades["chance"].mean()
+                )
             )
         else:
             rows = summary.of_figure(stage.table("per_sport_recall")).filter(sport=summary.MEAN)
@@ -187,11 +190,10 @@ def spoken(over: pl.DataFrame) -> pl.DataFrame:
 def _scores(found: Sweep, members: Sequence[Member]) -> pl.DataFrame:
     """05's scores of these members' queries, ``seed`` that of the member, with run and label."""
     name = "feedback" if found.judged else "recall"
-    parts = [
+    return pl.concat(
         _add_member(artifacts.open_stage(member.run, EVALUATION).table(name, tables.Scores), member)
         for member in members
-    ]
-    return pl.concat(parts)
+    )
 
 
 def arm_differences(found: Sweep, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -226,8 +228,9 @@ def point_differences(found: Sweep, *, draws: int = 2000, seed: int = 0) -> pl.D
             continue
         scores = _scores(found, members)
         if found.judged:
-            scores = scores.with_columns(encoder=pl.lit(JUDGED), training="system")
-            scores = scores.filter(metric=feedback.NDCG)
+            scores = scores.filter(metric=feedback.NDCG).with_columns(
+                encoder=pl.lit(JUDGED), training="system"
+            )
         else:
             scores = summary.of_figure(recall.split_system(scores))
         for arm, part in sorted(scores.partition_by(ARM, as_dict=True).items()):
@@ -293,8 +296,10 @@ def points_figure(found: Sweep, measured: pl.DataFrame) -> Figure | None:
                 lines = {label: index + shift for index, label in enumerate(labels)}
                 _draw_arm(axes, own.filter(training=arm), seeds.filter(training=arm), lines, look)
         axes.axvline(own["chance"].mean(), color=style.GREY, linewidth=0.7, linestyle=":")
-        axes.set_title("by coaches' grades" if found.judged else f"{style.plain(encoder)} encoder")
-        axes.set_xlabel(metric_shown(found).replace("_", " "))
+        axes.set(
+            title="by coaches' grades" if found.judged else f"{style.plain(encoder)} encoder",
+            xlabel=metric_shown(found).replace("_", " "),
+        )
         axes.hlines(np.arange(len(labels) - 1) + 0.5, 0, 1, transform=axes.get_yaxis_transform(),
                     color="#E4E4E4", linewidth=0.5, zorder=0)  # fmt: skip
     names = [style.plain(label, limit=LABEL_LETTERS) for label in labels]

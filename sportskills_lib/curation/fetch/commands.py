@@ -53,8 +53,7 @@ def terms(
     from sportskills_lib.curation.fetch.search_terms import search_terms
     from sportskills_lib.curation.taxonomy import read_taxonomy
 
-    sports = read_taxonomy(taxonomy).select_sports(sport or [])
-    for each in search_terms(sports, synonyms=synonyms):
+    for each in search_terms(read_taxonomy(taxonomy).select_sports(sport or []), synonyms=synonyms):
         typer.echo(f"{each.term}\t{each.sport}\t{each.skill}")
 
 

@@ -175,9 +175,12 @@ class FetchLedger:
 
     def write_table(self) -> dy.DataFrame[FetchTable]:
         """Make the table again from the records, by item."""
-        schema = FetchTable.create_empty().schema
-        frame = pl.DataFrame(self.records(), schema=schema, orient="row")
-        table = FetchTable.validate(frame.sort("item"), cast=True)
+        table = FetchTable.validate(
+            pl.DataFrame(
+                self.records(), schema=FetchTable.create_empty().schema, orient="row"
+            ).sort("item"),
+            cast=True,
+        )
         partial = self.hidden / f"{TABLE}.partial"
         table.write_parquet(partial)
         partial.replace(self.folder / TABLE)

@@ -35,14 +35,7 @@ def read_pools(
         return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
     judged, unread = _read(path)
     owner = span_matching.match_moments(judged, learners)
-    matched = judged.join(owner, on=["take_uid", "video_time", "named"], how="left").join(
-        span_matching.match_spans(judged, clips, min_iou=min_iou).select(
-            "video_id", "start_s", "end_s", "clip_id"
-        ),
-        on=["video_id", "start_s", "end_s"],
-        how="left",
-    )
-    matched = matched.join(clips.select("clip_id", clip_split="split"), on="clip_id", how="left")
+    shown = span_matching.match_spans(judged, clips, min_iou=min_iou)
     reason = (
         pl.when(pl.col("learner_id").is_null())
         .then(pl.lit("no_learner"))
@@ -51,8 +44,13 @@ def read_pools(
         .when(pl.col("clip_split").cast(pl.String) != pl.col("split").cast(pl.String))
         .then(pl.lit("other_split"))
     )
-    matched = matched.with_columns(reason=reason)
-    lost = matched.filter(pl.col("reason").is_not_null())
+    span = ["video_id", "start_s", "end_s"]
+    matched = (
+        judged.join(owner, on=["take_uid", "video_time", "named"], how="left")
+        .join(shown.select(*span, "clip_id"), on=span, how="left")
+        .join(clips.select("clip_id", clip_split="split"), on="clip_id", how="left")
+        .with_columns(reason=reason)
+    )
     drops = unread + [
         (
             "judgement",
@@ -60,7 +58,7 @@ def read_pools(
             row["reason"],
             f"{row['video_id']} {row['start_s']}-{row['end_s']} s",
         )
-        for row in lost.iter_rows(named=True)
+        for row in matched.drop_nulls("reason").iter_rows(named=True)
     ]
     kept = matched.filter(pl.col("reason").is_null()).select("learner_id", "clip_id").unique()
     return kept.sort("learner_id", "clip_id"), tables.dropped_rows(drops)
