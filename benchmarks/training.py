@@ -317,7 +317,7 @@ def read_film(task: tuple[str, np.ndarray, int]) -> dict[str, np.ndarray]:
     from sportskills_lib import video
 
     path, times_s, size_px = task
-    frames = video.read_frames(path, times_s.ravel(), size_px)
+    frames = video.read_frames(video.probe(Path(path)), times_s.ravel(), size_px)
     return {"frames": frames.reshape(*times_s.shape, *frames.shape[1:])}
 
 

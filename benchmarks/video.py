@@ -133,7 +133,7 @@ def fit(width: int, height: int) -> tuple[int, int]:
 def ours(path: str, times_s: np.ndarray) -> list[np.ndarray]:
     from sportskills_lib import video
 
-    return list(video.read_frames(path, times_s, SIDE_PX))
+    return list(video.read_frames(video.probe(Path(path)), times_s, SIDE_PX))
 
 
 def by_decord(path: str, times_s: np.ndarray) -> list[np.ndarray]:
