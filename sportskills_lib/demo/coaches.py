@@ -1,7 +1,7 @@
 """Simulated coaches: what they grade, and with which noise. No person rated anything here.
 
-For every learner of the val and test splits, every coach grades one pool of spans of the same sport. The true grade
-comes from the learner's fault and from what the span shows and teaches, never from a text or a model:
+For every learner of the val and test splits, every coach grades all spans of the learner's skill and some of the
+sport's other skills, each with what is said over it. The true grade comes from the learner's fault and from what the span shows and teaches, never from a text or a model:
 
     3   a correct demonstration, taught with the cue that mends this very fault
     2   this very fault, shown and named as a mistake
@@ -21,18 +21,10 @@ import polars as pl
 
 from sportskills_lib.demo.learners import Attempt, DemoTake
 from sportskills_lib.demo.lessons import DemoLesson, DemoSegment
-from sportskills_lib.demo.settings import TEST_FRACTION, VAL_FRACTION, DemoConfig, generator
-from sportskills_lib.group_splits import assign_splits
+from sportskills_lib.demo.settings import DemoConfig, generator
 
 RATERS = (("simulated-coach-a", +1), ("simulated-coach-b", 0), ("simulated-coach-c", -1))
 LEANING_P, SLIP_P = 0.08, 0.10
-SHARES = {  # of a pool, as far as there is any; the rest is of the sport's other skills
-    "cue": 1 / 6,
-    "fault": 1 / 6,
-    "other_cue": 1 / 5,
-    "same_skill": 1 / 5,
-}
-KIND_OF_GRADE = {3: "cue", 2: "fault", 1: "other_cue"}
 Candidate = tuple[DemoLesson, DemoSegment]  # a demonstration that may stand in a pool
 
 
@@ -50,17 +42,13 @@ def relevance_table(
 ) -> pl.DataFrame:
     """The true grades of the spans that coaches see for every mistake of a val or test take.
 
-    Spans come from the channels that the public rule of 02_pairing puts in the take's split, so that a learner of the
-    test split is rated against test clips only.
+    Spans come from the channels of the take's split, so that a learner of the test split is rated against test clips
+    only.
     """
-    lessons = [video for video in videos if video.kind == "lesson"]
-    taught = [(lesson.sport, lesson.channel.channel_id) for lesson in lessons]
-    channels = pl.DataFrame(taught, schema=["sport", "channel"], orient="row")
-    splits, _ = assign_splits(channels, test_fraction=TEST_FRACTION, val_fraction=VAL_FRACTION)
     spans: dict[tuple[str, str], list[Candidate]] = {}
-    for lesson in lessons:
+    for lesson in (video for video in videos if video.kind == "lesson"):
         shown = [(lesson, shot) for shot in lesson.segments if shot.demonstration != "none"]
-        spans.setdefault((lesson.sport, splits[lesson.channel.channel_id]), []).extend(shown)
+        spans.setdefault((lesson.sport, lesson.channel.split), []).extend(shown)
     rows = []
     for take in takes:
         candidates = spans.get((take.skill.sport, take.split), [])
@@ -76,27 +64,18 @@ def _pool(
 ) -> list[dict[str, object]]:
     rng = generator(config.seed, "pool", take.take_uid, attempt.video_time)
     shuffled = [candidates[i] for i in rng.permutation(len(candidates))]
-    grades = [true_grade(take, fault, *candidate) for candidate in shuffled]
-    kinds: dict[str, list[int]] = {}
-    for i, (lesson, _) in enumerate(shuffled):
-        same = "same_skill" if lesson.skill == take.skill.name else "other_skill"
-        kinds.setdefault(KIND_OF_GRADE.get(grades[i], same), []).append(i)
-    chosen: list[int] = []
-    for kind, share in SHARES.items():
-        chosen += kinds.get(kind, [])[: round(share * config.pool)]
-    others = kinds.get("other_skill", [])
-    rest = [i for i in range(len(shuffled)) if i not in chosen and i not in others]
-    chosen += (others + rest)[: config.pool - len(chosen)]
+    own = [one for one in shuffled if one[0].skill == take.skill.name]
+    others = [one for one in shuffled if one[0].skill != take.skill.name][: config.other_skills]
     return [
         {
             "take_uid": take.take_uid,
             "video_time": attempt.video_time,
-            "video_id": shuffled[i][0].video_id,
-            "start_s": shuffled[i][1].start_s,
-            "end_s": shuffled[i][1].end_s(config.fps),
-            "grade": grades[i],
+            "video_id": lesson.video_id,
+            "start_s": shot.start_s,
+            "end_s": shot.end_s(config.fps),
+            "grade": true_grade(take, fault, lesson, shot),
         }
-        for i in sorted(chosen)
+        for lesson, shot in own + others
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.demo.phrases import COMMENTS, TIPS, WORDINGS, pick, sentence
+from sportskills_lib.demo.phrases import COMMENTS, TIPS, pick, sentence, wording
 from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
 from sportskills_lib.demo.skills import SPORTS, Fault, Skill
 
@@ -161,7 +161,7 @@ def comment(take: DemoTake, attempt: Attempt, config: DemoConfig) -> str:
         shown, frame = pick(take.skill.faults, rng).good, "nice {skill}, {clause}."
     else:
         shown, frame = attempt.fault.name, pick(COMMENTS, rng)
-    return sentence(frame, take.skill, pick(WORDINGS[shown][0], rng))
+    return sentence(frame, take.skill, wording(shown, take.split, rng, ask=False))
 
 
 def commentary_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) -> dict[str, Any]:
@@ -223,8 +223,8 @@ def proficiency_json(takes: Iterable[DemoTake], split: str, config: DemoConfig) 
             if at.fault is None:
                 item["text"] = comment(take, at, config)
             else:
-                frame, wordings = pick(TIPS, rng), WORDINGS[at.fault.good][1]
-                item["text"] = sentence(frame, take.skill, pick(wordings, rng))
+                frame, asked = pick(TIPS, rng), wording(at.fault.good, take.split, rng, ask=True)
+                item["text"] = sentence(frame, take.skill, asked)
             found["tips_for_improvement" if at.fault else "good_executions"].append(item)
         entry = {
             "take_uid": take.take_uid,

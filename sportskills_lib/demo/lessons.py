@@ -15,10 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
 from sportskills_lib.demo import phrases
-from sportskills_lib.demo.settings import DemoConfig, draw_frames, generator
+from sportskills_lib.demo.settings import (
+    TEST_FRACTION,
+    VAL_FRACTION,
+    DemoConfig,
+    draw_frames,
+    generator,
+)
 from sportskills_lib.demo.skills import SPORTS, DemoSport, Fault, Skill
+from sportskills_lib.group_splits import assign_splits
 
 REUPLOAD_SHARE, OTHER_SHARE = 0.02, 0.05  # copies, and videos that teach nothing, of the lessons
 ID_LETTERS = string.ascii_letters + string.digits + "-_"
@@ -62,11 +70,14 @@ LAST_NAMES = "Linden Okoye Brandt Castell Moreau Iwata Novak Silva Hale Petrov Q
 
 @dataclass(frozen=True)
 class Channel:
-    """Somebody who uploads lessons of one sport. ``style``: 0 … 8, whose phrasings it uses."""
+    """Somebody who uploads lessons of one sport. ``style``: 0 … 8, whose phrasings it uses.
+    ``split``: where 02_pairing's public rule puts it.
+    """
 
     channel_id: str
     name: str
     style: int
+    split: str = "train"
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,10 @@ def sport_channels(sport: DemoSport, config: DemoConfig) -> tuple[Channel, ...]:
     for _ in ids:
         first, last = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)
         names.append(str(rng.choice(patterns)).format(first, last, sport.name.title()))
-    return tuple(Channel(*named, style) for style, named in enumerate(zip(ids, names, strict=True)))
+    table = pl.DataFrame({"channel": ids}).with_columns(sport=pl.lit(sport.name))
+    splits, _ = assign_splits(table, test_fraction=TEST_FRACTION, val_fraction=VAL_FRACTION)
+    named = zip(ids, names, strict=True)
+    return tuple(Channel(*each, style, splits[each[0]]) for style, each in enumerate(named))
 
 
 def stray_channel(name: str, style: int, config: DemoConfig) -> Channel:
@@ -163,7 +177,7 @@ def stray_channel(name: str, style: int, config: DemoConfig) -> Channel:
 def _demonstration(
     skill: Skill,
     fault: Fault,
-    style: int,
+    channel: Channel,
     config: DemoConfig,
     rng: np.random.Generator,
     *,
@@ -171,7 +185,8 @@ def _demonstration(
 ) -> DemoSegment:
     """The cue against ``fault`` over a correct performance, or the fault shown and named."""
     frames = draw_frames(rng, config)
-    text = phrases.lesson_sentence(skill, fault, style, rng, correct=correct)
+    said = channel.style, channel.split
+    text = phrases.lesson_sentence(skill, fault, *said, rng, correct=correct)
     return DemoSegment(
         "demonstration", "demonstration", frames, text,
         execution="correct" if correct else fault.name, cue=fault.name,
@@ -187,10 +202,10 @@ def _idle(kind: str, config: DemoConfig, rng: np.random.Generator) -> DemoSegmen
 
 
 def _teaching(
-    skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
+    skill: Skill, channel: Channel, config: DemoConfig, rng: np.random.Generator
 ) -> list[DemoSegment]:
     shots = [
-        _demonstration(skill, fault, style, config, rng, correct=correct)
+        _demonstration(skill, fault, channel, config, rng, correct=correct)
         for fault in skill.faults
         for correct in (True, False, False)
     ]
@@ -198,11 +213,11 @@ def _teaching(
 
 
 def _trap_words(
-    skill: Skill, style: int, config: DemoConfig, rng: np.random.Generator
+    skill: Skill, channel: Channel, config: DemoConfig, rng: np.random.Generator
 ) -> DemoSegment:
     """Advice, said by a coach who only talks, or over a view that moves, or over a card."""
     fault = phrases.pick(skill.faults, rng)
-    said = _demonstration(skill, fault, style, config, rng, correct=rng.random() < 0.5)
+    said = _demonstration(skill, fault, channel, config, rng, correct=rng.random() < 0.5)
     picture = str(rng.choice(["talk", "broll", "sponsor"], p=[0.6, 0.3, 0.1]))
     return replace(said, kind="trap_words", picture=picture, execution=None, demonstration="none")
 
@@ -280,10 +295,10 @@ def plan_lesson(channel: Channel, skill: Skill, config: DemoConfig) -> DemoLesso
     """The channel's lesson about the skill: nine demonstrations and what stands around them."""
     name = f"{channel.channel_id}/{skill.name}"
     rng = generator(config.seed, "shots", name)
-    shots = _teaching(skill, channel.style, config, rng)
+    shots = _teaching(skill, channel, config, rng)
     extras = [_idle(kind, config, rng) for kind in ("sponsor", "broll") if rng.random() < 0.4]
     if rng.random() < 0.45:
-        extras.append(_trap_words(skill, channel.style, config, rng))
+        extras.append(_trap_words(skill, channel, config, rng))
     if rng.random() < 0.4:
         extras.append(_trap_pictures(skill, config, rng))
     for extra in extras:
@@ -341,7 +356,7 @@ def _broken(
     skill = sport.skills[rng.integers(min(config.skills, len(sport.skills)))]
     shots = [
         _idle("talk", config, rng),
-        *_teaching(skill, channel.style, config, rng)[:3],
+        *_teaching(skill, channel, config, rng)[:3],
         _idle("outro", config, rng),
     ]
     lesson = _video(f"{defect}/{number}", "broken", channel, skill, shots, config, defect=defect)

@@ -203,6 +203,14 @@ WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 
+# A fifth of the wordings is said in the test split alone: what a model knows of these images, it knows from elsewhere.
+# It is the last wording of 26 of the 44 lists, spread evenly over them.
+UNSEEN = frozenset(
+    options[-1]
+    for n, options in enumerate(o for both in WORDINGS.values() for o in both)
+    if n * 22 % 37 < 22
+)
+
 # Two sentence frames a style; {skill} is the skill's name, {cue} an imperative, {clause} how the mistake looks.
 ADVICE = (
     ("On the {skill}, {cue}.", "For a better {skill}, {cue}."),
@@ -292,14 +300,20 @@ def sentence(frame: str, skill: Skill, wording: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def wording(state: str, split: str, rng: np.random.Generator, *, ask: bool) -> str:
+    """How a state looks, or how to ask for it; one of :data:`UNSEEN` in the test split alone."""
+    options = WORDINGS[state][int(ask)]
+    return pick(options if split == "test" else [o for o in options if o not in UNSEEN], rng)
+
+
 def lesson_sentence(
-    skill: Skill, fault: Fault, style: int, rng: np.random.Generator, *, correct: bool
+    skill: Skill, fault: Fault, style: int, split: str, rng: np.random.Generator, *, correct: bool
 ) -> str:
     """What the channel ``style`` says: advice that prevents ``fault``, over a correct demonstration,
     or what is wrong, while it shows the fault.
     """
-    wording = pick(WORDINGS[fault.good][1] if correct else WORDINGS[fault.name][0], rng)
-    return sentence(pick((ADVICE if correct else MISTAKES)[style], rng), skill, wording)
+    said = wording(fault.good if correct else fault.name, split, rng, ask=correct)
+    return sentence(pick((ADVICE if correct else MISTAKES)[style], rng), skill, said)
 
 
 def cue_words() -> set[str]:

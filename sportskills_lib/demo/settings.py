@@ -44,16 +44,16 @@ class DemoConfig(BaseModel):
     test_learners: int = Field(
         default=1, ge=0, description="learner executions a fault in the test split"
     )
-    pool: int = Field(
-        default=24,
-        ge=1,
-        description="spans that the simulated coaches grade for a val or test learner",
+    other_skills: int = Field(
+        default=8,
+        ge=0,
+        description="spans of other skills that coaches grade for a learner, beside all of the learner's own skill",
     )
 
     @classmethod
     def smoke(cls, **overrides: Any) -> Self:
         """A world of a few seconds, in which every kind of file and of defect still occurs."""
-        small = {"sports": 3, "channels": 4, "size_px": 64, "train_learners": 1, "pool": 16}
+        small = {"sports": 3, "channels": 4, "size_px": 64, "train_learners": 1, "other_skills": 4}
         return cls(**(small | overrides))
 
 

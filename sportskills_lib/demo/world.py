@@ -17,6 +17,7 @@ import polars as pl
 from sportskills_lib.demo import coaches, film, learners, lesson_words, lessons
 from sportskills_lib.demo.learners import DemoTake
 from sportskills_lib.demo.lessons import DemoLesson
+from sportskills_lib.demo.phrases import UNSEEN
 from sportskills_lib.demo.settings import DemoConfig, generator
 from sportskills_lib.demo.skills import cue_kind
 from sportskills_lib.formats.files import write_whole
@@ -145,7 +146,7 @@ def segments_table(videos: Iterable[DemoLesson], config: DemoConfig) -> pl.DataF
 
     ``demonstration`` is that of the pair of picture and words: correct or incorrect only where a skill is both shown
     and taught. ``execution`` is what is shown, if anything; ``cue_kind`` is pose or timing, where there is a cue.
-    ``actionable`` is null for instruction about no sport.
+    ``actionable`` is null for instruction about no sport; ``seen_wording``: whether training texts may say it, too.
     """
     rows = [
         {
@@ -163,6 +164,7 @@ def segments_table(videos: Iterable[DemoLesson], config: DemoConfig) -> pl.DataF
             "said_start_s": segment.said_start_s,
             "said_end_s": segment.said_end_s,
             "text": segment.text or None,
+            "seen_wording": not any(said in segment.text.lower() for said in UNSEEN),
             "execution": segment.execution,
             "cue": segment.cue,
             "cue_kind": cue_kind(segment.cue) if segment.cue else None,

@@ -15,7 +15,7 @@ TINY = {
     "skills": 2,
     "size_px": 32,
     "train_learners": 1,
-    "pool": 8,
+    "other_skills": 2,
     "workers": 0,
 }
 

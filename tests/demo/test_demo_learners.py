@@ -161,16 +161,36 @@ def test_pools_hold_every_grade_and_stay_in_their_split(
     assert Counter(take_of[uid].split for uid, _ in pools) == {"test": 216, "val": 72}
     for (uid, _), pool in pools.items():
         take = take_of[uid]
-        assert pool.select("video_id", "start_s").is_unique().all() and pool.height == 24
+        assert pool.select("video_id", "start_s").is_unique().all() and pool.height in (17, 44)
         rated = [lesson_of[video_id] for video_id in pool["video_id"]]
         assert {splits[lesson.channel.channel_id] for lesson in rated} == {take.split}
         grades = Counter(pool["grade"])
-        if take.split == "test":
-            assert grades == {3: 4, 2: 4, 1: 5, 0: 11}
-            useless = zip(rated, pool["grade"], strict=True)
-            assert sum(g == 0 and lesson.skill == take.skill.name for lesson, g in useless) == 5
-        else:
-            assert grades[3] == 1 and grades[2] == 2 and grades[1] == 2
+        channels = 4 if take.split == "test" else 1
+        assert grades == {3: channels, 2: 2 * channels, 1: 2 * channels, 0: 4 * channels + 8}
+        assert sum(lesson.skill == take.skill.name for lesson in rated) == 9 * channels
+
+
+def test_a_fifth_of_the_wordings_is_said_in_the_test_split_alone(
+    takes: list[DemoTake], videos: list[DemoLesson], full_config: DemoConfig
+) -> None:
+    every = [said for both in phrases.WORDINGS.values() for options in both for said in options]
+    assert len(phrases.UNSEEN) / len(every) == pytest.approx(0.2, abs=0.01)
+    seen = [said for said in every if said not in phrases.UNSEEN]
+    assert not [(one, other) for one in phrases.UNSEEN for other in seen if one in other]
+    shares = {"train": list[bool](), "val": list[bool](), "test": list[bool]()}
+    for video in videos:
+        shares[video.channel.split] += [
+            any(said in shot.text.lower() for said in phrases.UNSEEN)
+            for shot in video.segments
+            if shot.cue and video.kind == "lesson"
+        ]
+    for take in takes:
+        shares[take.split] += [
+            any(said in text.lower() for said in phrases.UNSEEN)
+            for text in (learners.comment(take, at, full_config) for at in take.attempts)
+        ]
+    assert not any(shares["train"] + shares["val"])
+    assert np.mean(shares["test"]) == pytest.approx(0.2, abs=0.02)
 
 
 def test_noise_is_what_is_documented() -> None:
