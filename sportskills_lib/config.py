@@ -38,9 +38,7 @@ class ChatConfig(StageConfig):
         0.0, ge=0, description="most dollars that this run may spend; 0: no limit"
     )
     chat_usd_in: float = Field(0.0, ge=0, description="price of a million tokens read by the model")
-    chat_usd_out: float = Field(
-        0.0, ge=0, description="price of a million tokens written by the model"
-    )
+    chat_usd_out: float = Field(0.0, ge=0, description="price of a million tokens it writes")
 
 
 class CurationConfig(ChatConfig):
@@ -62,9 +60,7 @@ class CurationConfig(ChatConfig):
         description="processes that open files; 0: none, for debugging",
         json_schema_extra=RUNTIME_ONLY,
     )
-    judge: Literal["rules", "chat"] = Field(
-        "rules", description="who says what is actionable: rules, or a chat model"
-    )
+    judge: Literal["rules", "chat"] = Field("rules", description="what says what is actionable")
 
 
 class PairingConfig(ChatConfig):
@@ -87,10 +83,10 @@ class PairingConfig(ChatConfig):
     )
     device: str = Field("cpu", description="where judge vlm runs: cpu or cuda")
     min_confidence: float = Field(
-        0.5, description="an answer less probable is undecided, and makes no clip"
+        0.5, description="a less probable answer is undecided, and makes no clip"
     )
     duplicate_similarity: float = Field(
-        0.9, description="pictures of two clips at least so alike are copies"
+        0.9, description="pictures of two clips so alike are copies"
     )
     frames: int = Field(8, description="frames kept for each clip")
     size_px: int = Field(64, description="height and width of the frames kept")
@@ -292,10 +288,15 @@ class RetrievalConfig(ChatConfig):
     speaking_weight: float = Field(
         0.0, ge=0, description="weight of learning to say what helps; 0: not taught"
     )
+    text_steps: int = Field(100, ge=0, description="optimiser steps of the text warm-up; 0: none")
+    dual_steps: int = Field(400, ge=0, description="optimiser steps of the dual scorer; 0: none")
+    dual_adapters: bool = Field(False, description="whether adapters learn with its head; slower")
+    dual_learning_rate: float = Field(3e-3, gt=0, description="highest learning rate of its head")
+    skills_per_step: int = Field(4, ge=1, description="skills in its step, eight learners each")
     lora_rank: int = Field(32, ge=1, description="rank of the adapters")
     lora_alpha: int = Field(64, ge=1, description="scale of the adapters")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the adapters")
-    steps: int = Field(200, ge=0, description="optimiser steps")
+    steps: int = Field(200, ge=0, description="optimiser steps of yes/no")
     learners_per_step: int = Field(
         8, ge=1, description="learners in a step, each with a list of candidates"
     )
@@ -309,16 +310,14 @@ class RetrievalConfig(ChatConfig):
     )
     processes: int = Field(1, ge=1, description="processes that finetune together, one a GPU")
     quantize: Literal["no", "nf4"] = Field(
-        "no", description="nf4: the language model in 4 bits (QLoRA)"
+        "no", description="nf4: language model in 4 bits (QLoRA)"
     )
     token_store_gb: float = Field(
         4.0, ge=0, description="visual tokens kept on disk; 0: none", json_schema_extra=RUNTIME_ONLY
     )
-    first_stage: Literal["image", "video"] = Field(
-        "video", description="encoder of 03 that finds the shortlist"
-    )
+    first_stage: Literal["image", "video"] = Field("video", description="encoder of 03 that ranks")
     search: Literal["sport", "all"] = Field(
-        "sport", description="clips that are searched: of the sport, or all"
+        "sport", description="clips searched: of the sport, or all"
     )
     shortlist: int = Field(20, ge=1, description="clips a learner that the relevance model reranks")
     frames: int = Field(

@@ -129,6 +129,16 @@ def ndcg_at_k(ranked_gains: ArrayLike, judged_gains: ArrayLike, *, k: int = HEAD
     return _ratio(_dcg(_gains(ranked_gains), k), _dcg(ideal, k))
 
 
+def pairwise_auc(better: ArrayLike, worse: ArrayLike) -> Floats:
+    """The share of pairs of a ``better`` and a ``worse`` item in which the better one is ranked
+    higher (AUC); both bool [Q, K], by rank; NaN without a pair. Chance is one half.
+    """
+    upper, lower = _relevant(better), _relevant(worse)
+    total = lower.sum(axis=1, keepdims=True)
+    won = ((total - np.cumsum(lower, axis=1)) * upper).sum(axis=1)
+    return _ratio(won, upper.sum(axis=1) * total[:, 0])
+
+
 # -------------------------------------------------------------------- galleries of one size for all
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from sportskills_lib import metrics
 from sportskills_lib.evaluation import summary
+from sportskills_lib.evaluation.feedback import MENDS_FIRST
 from sportskills_lib.evaluation.recall import FIXED, SINGLE, WITHIN
 from sportskills_lib.statistics import bootstrap
 from sportskills_lib.statistics.bootstrap import Interval, Resampled
@@ -199,7 +199,7 @@ def gap_closed(
 
 def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, float]:
     """The numbers worth a line in `status`: the headline difference, the ratio, the gap closed,
-    nDCG@k of the LoRA.
+    how often the relevance model's first clip mends the mistake.
 
     Of the first encoder under plain names, of others with their name behind.
     """
@@ -216,9 +216,9 @@ def headline_facts(table: pl.DataFrame, feedback: pl.DataFrame) -> dict[str, flo
             facts[name if row["encoder"] == encoders[0] else f"{name}_{row['encoder']}"] = round(
                 row["value"], 4
             )
-    judged = feedback.filter(system="vlm_lora", metric=metrics.at_k("ndcg"))
+    judged = feedback.filter(pool="same_skill", system="relevance", metric=MENDS_FIRST)
     if judged.height:
-        facts["lora_ndcg"] = round(float(judged["value"][0]), 4)
+        facts["mends_first"] = round(float(judged["value"][0]), 4)
     return facts
 
 

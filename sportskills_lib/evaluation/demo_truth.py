@@ -15,12 +15,14 @@ from typing import Any
 import polars as pl
 
 from sportskills_lib import span_matching
-from sportskills_lib.evaluation import recall
+from sportskills_lib.evaluation import feedback, recall
 from sportskills_lib.runs import artifacts
 
 GROUP = ("sport", "skill", "execution", "cue")
 KIND = "cue_kind"  # pose, timing or order: what one has to see of a movement to tell this cue
-_NO_GROUPS = dict.fromkeys(("clip_id", "execution", "cue", KIND, "group", "look"), pl.String)
+SEEN = "seen_wording"  # whether training texts use the image that is said, too
+_OPTIONAL = {KIND: pl.String, SEEN: pl.Boolean}  # null in a truth that does not tell it
+_NO_GROUPS = dict.fromkeys(("clip_id", "execution", "cue", "group", "look"), pl.String) | _OPTIONAL
 
 
 def true_groups(
@@ -31,14 +33,14 @@ def true_groups(
 
     Empty where ``truth`` (a folder, relative to the workspace) is "" or has no segments.parquet. A
     clip that overlaps no demonstration by half (IoU) has no row, and queries of such clips alone
-    have no recall_multi. The kind of cue is null in a truth that does not name it.
+    have no recall_multi.
     """
     path = artifacts.workspace() / truth / "segments.parquet"
     if not truth or not path.is_file():
         return pl.DataFrame(schema=_NO_GROUPS)
     shown = pl.read_parquet(path).filter(pl.col("execution").is_not_null())
-    if KIND not in shown.columns:
-        shown = shown.with_columns(pl.lit(None, dtype=pl.String).alias(KIND))
+    unknown = {name: kind for name, kind in _OPTIONAL.items() if name not in shown.columns}
+    shown = shown.with_columns(pl.lit(None, kind).alias(name) for name, kind in unknown.items())
     asked = clips.filter(pl.col("split").cast(pl.String).is_in(list(splits)))
     matched = span_matching.match_spans(
         asked, shown.with_columns(clip_id=pl.int_range(pl.len()).cast(pl.String))
@@ -47,12 +49,12 @@ def true_groups(
     found = (
         asked.select(tables_key := ["video_id", "start_s", "end_s"], asked_clip="clip_id")
         .join(matched.rename({"clip_id": "segment_row"}), on=tables_key)
-        .join(named.select("segment_row", *GROUP, KIND), on="segment_row")
+        .join(named.select("segment_row", *GROUP, *_OPTIONAL), on="segment_row")
     )
     name = pl.concat_str([pl.col(column).fill_null("-") for column in GROUP], separator="|")
     look = pl.concat_str([pl.col(column).fill_null("-") for column in GROUP[:3]], separator="|")
     return (
-        found.select("execution", "cue", KIND, clip_id="asked_clip", group=name, look=look)
+        found.select("execution", "cue", *_OPTIONAL, clip_id="asked_clip", group=name, look=look)
         .select(*_NO_GROUPS)
         .sort("clip_id")
     )
@@ -62,6 +64,66 @@ def of_test_clips(groups: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
     """The rows of test clips alone."""
     test = clips.filter(pl.col("split").cast(pl.String) == "test")
     return groups.join(test.select("clip_id"), on="clip_id", how="semi", maintain_order="left")
+
+
+def true_faults(truth: str | Path, learners: pl.DataFrame) -> pl.DataFrame:
+    """What each learner truly does wrong: learner_id, fault; empty without a truth."""
+    path = artifacts.workspace() / truth / "learners.parquet"
+    if not truth or not path.is_file():
+        return pl.DataFrame(schema={"learner_id": pl.String, "fault": pl.String})
+    tried = pl.read_parquet(path).select("video_time", take_id="take_uid", fault="execution")
+    far = (pl.col("video_time") - (pl.col("start_s") + pl.col("end_s")) / 2).abs()
+    return (
+        learners.join(tried, on="take_id")
+        .sort("learner_id", far)
+        .unique("learner_id", keep="first", maintain_order=True)
+        .select("learner_id", "fault")
+    )
+
+
+def with_oracles(
+    truth: str | Path,
+    pools: Mapping[str, pl.DataFrame],
+    clips: pl.DataFrame,
+    learners: pl.DataFrame,
+) -> dict[str, pl.DataFrame]:
+    """Each pool's rankings and, over the clips of the system ``random``, which also orders what
+    they hold for equal, those of three who know some of the truth; as they are without a truth.
+
+    ``grade_oracle`` knows the true grade (what it lacks to 1 is the raters' noise),
+    ``same_fault_oracle`` which clips show this very mistake, and ``all_but_words_oracle`` all that
+    pictures and 02's label tell: a correct demonstration is worth to it what they are worth on
+    average, since the coach's words alone say which mistake it mends.
+    """
+    path = artifacts.workspace() / truth / "relevance.parquet"
+    if not truth or not path.is_file():
+        return dict(pools)
+    said = pl.read_parquet(path).with_columns(rater=pl.lit("truth"), simulated=pl.lit(True))
+    true, _ = feedback.judgements(said, clips, learners)
+    grades = true.select("clip_id", "grade", query_id="learner_id")
+    return {
+        name: pl.concat([rankings, _oracle_rankings(rankings, grades)])
+        for name, rankings in pools.items()
+    }
+
+
+def _oracle_rankings(rankings: pl.DataFrame, grades: pl.DataFrame) -> pl.DataFrame:
+    known = rankings.filter(system="random").join(grades, on=["query_id", "clip_id"])
+    grade, correct = pl.col("grade"), pl.col("grade").is_in([1, 3])
+    worth = grade.filter(correct).mean().over("query_id")
+    scores = {
+        "same_fault_oracle": grade == 2,
+        "all_but_words_oracle": pl.when(correct).then(worth).otherwise(grade),
+        "grade_oracle": grade,
+    }
+    parts = [
+        known.with_columns(
+            system=pl.lit(name), score=score.cast(pl.Float64) + pl.col("score") / 1000
+        ).sort("query_id", "score", "clip_id", descending=[False, True, False])
+        for name, score in scores.items()
+    ]
+    place = pl.int_range(1, pl.len() + 1).over("system", "query_id")
+    return pl.concat(parts).with_columns(rank=place).select(rankings.columns)
 
 
 def folder_named_by(settings: Mapping[str, Any]) -> str:

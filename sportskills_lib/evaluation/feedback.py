@@ -2,14 +2,18 @@
 
 A ratings file names spans of video, since it was made before clips existed: a span is the clip that
 it overlaps by half or more (IoU), a rated moment is the learner whose clip holds it. The gain of a
-clip is its mean grade over raters (0 … 3); it is *helpful* from a mean of 2. Learners of one
-participant are not independent: the participant is the cluster of every interval. Where raters are
-simulated, every table and figure must say so.
+clip is its mean grade over raters (0 … 3); it is *helpful* from a mean of 2, and it *mends* the
+mistake from 2.5 (most raters gave a 3). Two pools are scored: the judged clips of the learner's
+skill (``same_skill``, the primary one: what is left to tell is which of them mends this mistake),
+and all that were judged. Learners of one participant are not independent: the participant is the
+cluster of every interval. Where raters are simulated, every table and figure must say so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,40 +24,42 @@ from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import agreement, bootstrap
 
 NDCG, RECALL, MRR = metrics.at_k("ndcg"), "recall_helpful@5", "mrr"
+PRIMARY, MENDS_FIRST = "ndcg@5", "precision@1_mends"
+AUCS = {"auc_fix": (3, 1), "auc_mistake": (2, 0)}  # of a clip of the first grade above the second
 METRICS = (
-    NDCG,
-    "ndcg@5",
-    RECALL,
-    metrics.at_k("recall_helpful"),
-    "precision_helpful@5",
-    MRR,
-    "grade@1",
-    "grade@5",
-)
-HELPFUL = 2.0  # the mean grade from which a clip counts as helpful; ours
+    PRIMARY, MENDS_FIRST, *AUCS, "mrr_mends", NDCG, RECALL, metrics.at_k("recall_helpful"),
+    "precision_helpful@5", MRR, "grade@1", "grade@5",
+)  # fmt: skip
+HELPFUL, MENDS = 2.0, 2.5  # mean grades from which a clip helps, and mends the mistake; ours
 RATINGS = {
     "take_uid": pl.String, "video_time": pl.Float64, "video_id": pl.String, "start_s": pl.Float64,
     "end_s": pl.Float64, "rater": pl.String, "grade": pl.Int64, "simulated": pl.Boolean,
 }  # fmt: skip
 SYSTEMS = (
-    "random",
-    "same_skill_random",
-    "encoder_zero_shot",
+    "random", "same_skill_random", "correct_of_skill", "encoder_zero_shot", "encoder_narrations",
+    "encoder_correct", "comments_knn", "comments_knn_correct", "vlm_zero_shot", "vlm_dual",
+    "vlm_dual_correct", "vlm_yes_no", "relevance", "relevance_blind", "relevance_same_fault",
+    "relevance_other_fault", "vlm_yes_no_other_fault", "describe_then_retrieve", "fused",
+    "text_oracle", "same_fault_oracle", "all_but_words_oracle", "grade_oracle",
+)  # fmt: skip
+RIVALS = (  # what the relevance model has to beat: the encoder, 02's label, the experts' words
     "encoder_narrations",
-    "describe_then_retrieve",
-    "vlm_zero_shot",
-    "vlm_lora",
-    "fused",
-    "text_oracle",
+    "encoder_correct",
+    "correct_of_skill",
+    "comments_knn",
+    "comments_knn_correct",
 )
+# names until 0.1, by which earlier runs call their systems
+EARLIER_NAMES = {"vlm_lora": "vlm_yes_no", "vlm_lora_shuffled": "vlm_yes_no_other_fault"}
 COMPARISONS = (
-    ("vlm_lora", "encoder_narrations"),
-    ("vlm_lora", "same_skill_random"),
-    ("vlm_lora", "vlm_zero_shot"),
-    ("vlm_lora", "vlm_lora_shuffled"),
+    *(("relevance", rival) for rival in RIVALS),
+    ("relevance", "vlm_dual_correct"),
+    ("vlm_dual", "encoder_narrations"),
+    ("vlm_dual", "vlm_yes_no"),
+    ("vlm_yes_no", "encoder_narrations"),
+    ("vlm_yes_no", "vlm_zero_shot"),
+    ("vlm_yes_no", "vlm_yes_no_other_fault"),
     ("fused", "encoder_narrations"),
-    ("fused", "same_skill_random"),
-    ("fused", "vlm_lora"),
     ("encoder_narrations", "encoder_zero_shot"),
     ("encoder_narrations", "same_skill_random"),
 )
@@ -222,11 +228,11 @@ def score(
 def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Every metric and its chance level, [rows], of ``ranked`` and ``judged`` gains (lists)."""
     ranked, every = _padded(rows["ranked"].to_list()), _padded(rows["judged"].to_list())
-    helpful, listed = (
-        (every >= HELPFUL).sum(axis=1),
-        rows["ranked"].list.len().to_numpy().astype(np.int64),
-    )
-    found = ranked >= HELPFUL
+    listed = rows["ranked"].list.len().to_numpy().astype(np.int64)
+    helpful, found = (every >= HELPFUL).sum(axis=1), ranked >= HELPFUL
+    # the whole grade that a clip has on average; padding has none
+    grade = np.where(np.arange(ranked.shape[1]) < listed[:, None], np.floor(ranked + 0.5), -1)
+    mends, count = grade == 3, (np.floor(every + 0.5) == 3).sum(axis=1)
     mean_gain, mean_found = ranked.sum(axis=1) / listed, found.sum(axis=1) / listed
     values = {
         metrics.at_k("ndcg", k): (
@@ -248,6 +254,15 @@ def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         metrics.reciprocal_rank(found, helpful),
         metrics.chance_reciprocal_rank(helpful, listed),
     )
+    share = np.where(count > 0, mends.sum(axis=1) / listed, np.nan)
+    values[MENDS_FIRST] = np.where(count > 0, mends[:, 0], np.nan), share
+    values["mrr_mends"] = (
+        metrics.reciprocal_rank(mends, count),
+        metrics.chance_reciprocal_rank(count, listed),
+    )
+    for name, (better, worse) in AUCS.items():
+        auc = metrics.pairwise_auc(grade == better, grade == worse)
+        values[name] = auc, np.where(np.isnan(auc), np.nan, 0.5)
     for k in (1, 5):
         values[f"grade@{k}"] = ranked[:, :k].sum(axis=1) / np.minimum(k, listed), mean_gain
     return values
@@ -270,13 +285,14 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """feedback_retrieval.csv: system, metric, value, low, high, n (learners); every learner counts
     once.
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for metric, part in scores_by_metric(scores):
-        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        rows += [
-            (system, metric, *sampled.stratum(system, "all"), int(sampled.queries_S[0]))
-            for system in sorted(sampled.systems, key=system_order)
-        ]
+        found = []
+        for own in _by_learners(part):
+            sampled = bootstrap.resample(own, draws=draws, seed=seed, stratum=None)
+            size = int(sampled.queries_S[0])
+            found += [(s, metric, *sampled.stratum(s, "all"), size) for s in sampled.systems]
+        rows += sorted(found, key=lambda row: system_order(row[0]))
     kinds = {
         **dict.fromkeys(("system", "metric"), pl.String),
         **dict.fromkeys(("value", "low", "high"), pl.Float64),
@@ -285,17 +301,55 @@ def table(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
+def _by_learners(scores: pl.DataFrame) -> list[pl.DataFrame]:
+    """The scores of systems that have one for the same learners, together: a control has none for
+    learners to whom nobody can be compared.
+    """
+    known = scores.drop_nulls("value").sort("system", "query_id")
+    asked = pl.col("query_id").implode().list.join(" ").over("system", mapping_strategy="join")
+    return known.with_columns(asked=asked).partition_by("asked", include_key=False)
+
+
 def wide(table: pl.DataFrame) -> pl.DataFrame:
-    """:func:`table` to be read: a line a system, a column each of five metrics, "0.69 [0.68, 0.71]"
-    in each cell.
+    """:func:`table` to be read: a line a pool and system, a column each of five metrics, "0.69
+    [0.68, 0.71]" in each cell. ``n``: learners; fewer have a clip that mends their mistake.
     """
     if table.is_empty():
         return table
-    table = table.filter(pl.col("metric").is_in([NDCG, RECALL, MRR, "grade@1", "grade@5"]))
+    if "pool" not in table.columns:  # of a run before 0.2
+        table = table.with_columns(pool=pl.lit("judged"))
+    table = table.filter(pl.col("metric").is_in([PRIMARY, MENDS_FIRST, *AUCS, NDCG])).with_columns(
+        pl.col("n").max().over("pool", "system")
+    )
     cells = [interval(*row) for row in table.select("value", "low", "high").rows()]
     return table.with_columns(cell=pl.Series(cells, dtype=pl.String)).pivot(
-        "metric", index=["system", "n"], values="cell"
+        "metric", index=["pool", "system", "n"], values="cell"
     )
+
+
+def of_pools(
+    make: Callable[..., pl.DataFrame], pools: Mapping[str, pl.DataFrame], **options: Any
+) -> pl.DataFrame:
+    """What ``make`` (:func:`table`, :func:`differences`) says of each pool's scores, one below the
+    other, with the name of the ``pool`` in the first column.
+    """
+    parts = [
+        make(scores, **options).select(pl.lit(name).alias("pool"), pl.all())
+        for name, scores in (pools or {"": tables.Scores.create_empty()}).items()
+    ]
+    return pl.concat(parts)
+
+
+def score_pools(
+    pools: Mapping[str, pl.DataFrame], judged: pl.DataFrame, learners: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    """:func:`score` of each pool's rankings, against the judgements of the clips in that pool."""
+    scored = {}
+    for name, rankings in pools.items():
+        inside = rankings.select("clip_id", learner_id="query_id").unique()
+        own = judged.join(inside, on=["learner_id", "clip_id"], how="semi", maintain_order="left")
+        scored[name] = score(rankings, own, learners)
+    return scored
 
 
 def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
@@ -307,9 +361,12 @@ def differences(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
     """
     rows: list[tuple[object, ...]] = []
     for metric, part in scores_by_metric(scores):
-        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
+        known = part.drop_nulls("value")
         for system, baseline in COMPARISONS:
-            if system in sampled.systems and baseline in sampled.systems:
+            both = known.filter(pl.col("system").is_in([system, baseline]))
+            both = both.filter(pl.col("system").n_unique().over("query_id") == 2)
+            if both.height:
+                sampled = bootstrap.resample(both, draws=draws, seed=seed, stratum=None)
                 gap = sampled.difference(system, baseline, stratum="all")
                 size = (int(sampled.queries_S[0]), int(sampled.clusters_S[0]))
                 p = bootstrap.paired_p(part, system, baseline, seed=seed)

@@ -111,7 +111,7 @@ def variants_table(
     each = dict(timings.select("part", pl.col("seconds") / pl.col("items")).iter_rows())
     first, second = (
         each.get("encoder_narrations: learners' vectors", 0.0),
-        each.get("vlm_lora: scores", 0.0),
+        each.get("vlm_yes_no: scores", 0.0),
     )
     sampled = bootstrap.resample(scores, draws=draws, seed=seed, stratum=None)
     rows = []

@@ -18,7 +18,7 @@ from sportskills_lib.evaluation.demo_truth import relevant_clips
 MARKS = ("own clip", "same cue and execution", "same skill", "other skill")
 OWN, SAME_CUE, SAME_SKILL, OTHER = MARKS
 SHOWN_SYSTEMS = (
-    "vlm_lora",
+    "relevance",
     "encoder_narrations",
     "encoder_zero_shot",
 )  # those that exist; the first one decides

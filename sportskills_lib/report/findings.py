@@ -99,11 +99,18 @@ def _control(full: Rows) -> str:
 
 
 def _feedback_sentences(gaps: pl.DataFrame, raters: pl.DataFrame) -> list[str]:
-    parts = []
-    own = gaps.filter(metric=feedback.NDCG, system="vlm_lora") if gaps.height else gaps
-    for row in own.iter_rows(named=True):
-        gap = _gap("vlm_lora", row["baseline"], row, row["difference"])
-        note = verdict(row["ci_excludes_zero"], few="participants")
-        parts.append(f"{gap} ({note}, n = {row['n']} learners)")
-    head = f"Feedback retrieval, {metrics.at_k('nDCG')} from grades by {summary.graders(raters)}"
-    return [f"{head}: {'; '.join(parts)}."] if parts else []
+    """How the relevance model stands to each of its rivals among clips of the learner's skill."""
+    sentences: list[str] = []
+    if "pool" not in gaps.columns:  # of a run before 0.2
+        return sentences
+    for metric in (feedback.PRIMARY, feedback.MENDS_FIRST):
+        parts = []
+        rows = gaps.filter(pool="same_skill", system="relevance", metric=metric).to_dicts()
+        for row in (row for row in rows if row["baseline"] in feedback.RIVALS):
+            gap = _gap("relevance", row["baseline"], row, row["difference"])
+            note = verdict(row["ci_excludes_zero"], few="participants")
+            parts.append(f"{gap} ({note}, p_holm {row['p_holm']:.3f}, n = {row['n']} learners)")
+        head = f"Feedback retrieval among clips of the learner's skill, {metric} from grades by"
+        if parts:
+            sentences.append(f"{head} {summary.graders(raters)}: {'; '.join(parts)}.")
+    return sentences

@@ -243,29 +243,27 @@ def macro_means(rows: pl.DataFrame, *, where: str = "") -> Figure:
 
 
 def feedback_pages(
-    table: pl.DataFrame, scores: pl.DataFrame, *, simulated: bool
+    table: pl.DataFrame, scores: Mapping[str, pl.DataFrame], *, simulated: bool
 ) -> dict[str, Page]:
-    """The figure ``feedback`` and its rows, each with its metric's chance level; nothing where the
-    table is empty.
+    """The figure ``feedback`` and its rows, of the pool of the learner's skill, each with its
+    metric's chance level; nothing where the table is empty.
     """
-    data = table.join(
-        scores.group_by("metric").agg(pl.col("chance").mean()),
-        on="metric",
-        how="left",
-        maintain_order="left",
+    chance = scores["same_skill"].group_by("metric").agg(pl.col("chance").mean())
+    data = table.filter(pool="same_skill").join(
+        chance, on="metric", how="left", maintain_order="left"
     )
     return optional("feedback", feedback_bars, data, simulated=simulated)
 
 
 def feedback_bars(table: pl.DataFrame, *, simulated: bool) -> Figure:
-    """Each system's nDCG@k and recall of helpful clips with intervals, best on top, and the chance
-    level.
+    """Each system's nDCG@5 and share of first clips that mend the mistake, with intervals, best on
+    top, and the chance level.
     """
-    known = [name for name in (feedback.NDCG, feedback.RECALL) if name in table["metric"]]
+    known = [name for name in (feedback.PRIMARY, feedback.MENDS_FIRST) if name in table["metric"]]
     order = table.filter(metric=known[0]).sort("value", "system")["system"]
     looks = {
         system: {
-            "color": style.BLUE if system.startswith("vlm") else style.SKY,
+            "color": style.BLUE if system.startswith(("vlm", "relevance")) else style.SKY,
             "label": style.plain(system, limit=30).replace("_", " "),
         }
         for system in order

@@ -26,10 +26,11 @@ CSV_TABLES = (
     "cue_kind_differences", "corpus", "power", "rank_changes", "leaks", "seeds",
 )  # fmt: skip
 FEEDBACK_TABLES = (
-    "feedback_retrieval", "feedback_differences", "feedback_wins", "oracle_shares",
-    "feedback_by_rater", "raters", "agreement", "library_retrieval", "shortlist_depth",
+    "feedback_retrieval", "feedback_by_wording", "feedback_differences", "feedback_wins",
+    "oracle_shares", "feedback_by_rater", "raters", "agreement", "library_retrieval",
+    "shortlist_depth",
 )  # fmt: skip
-FEEDBACK_SHOWN = (feedback.NDCG, feedback.RECALL, feedback.MRR, "grade@1")  # files hold every one
+FEEDBACK_SHOWN = (feedback.PRIMARY, feedback.MENDS_FIRST, feedback.NDCG)  # files hold every one
 CASE_PAGES = ("inspector", "funnel")
 # The rows that a figure of an earlier stage draws: its table and the columns (all, where none is
 # named). Later stages save them beside the figure.
@@ -172,6 +173,8 @@ def _tables_shown(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, pl.Dat
         for name, table in tables.items()
         if name in FEEDBACK_TABLES and "metric" in table.columns
     }
+    for name in ("feedback_retrieval", "feedback_by_wording"):
+        few[name] = feedback.wide(tables[name])
     ratios, of_video = tables["ratios_by_sport"], pl.col("comparison") == "encoders"
     fixed = _where(ratios, pl.col("gallery") == "fixed")
     shown = pl.col("training").is_in(["narrations", "activity_skill"])

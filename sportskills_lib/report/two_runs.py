@@ -116,7 +116,8 @@ def _judged(
     """
     order = list(tables.Judgements.column_names())
     grades = [stage.table("judgements").select(order).sort(order) for stage in stages]
-    scores = [stage.table("feedback", tables.Scores) for stage in stages]
+    today = pl.col("system").replace(feedback.EARLIER_NAMES)
+    scores = [stage.table("feedback", tables.Scores).with_columns(today) for stage in stages]
     asked = [set(part["query_id"]) for part in scores]
     both = pl.concat(
         [part.with_columns(run=pl.lit(run)) for run, part in zip(runs, scores, strict=True)]

@@ -12,7 +12,7 @@ from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.plots import style
 from sportskills_lib.retrieval.ranking import first_stage
 from sportskills_lib.retrieval.relevance.calibration import Calibration
-from sportskills_lib.retrieval.relevance.finetune import VALIDATION_NDCG
+from sportskills_lib.retrieval.relevance.candidate_lists import VALIDATION_NDCG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

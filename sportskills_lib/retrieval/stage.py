@@ -1,5 +1,5 @@
-"""What notebook 04 calls: the library of clips, the relevance model over it, and every system's
-rankings.
+"""What notebook 04 calls: the library of clips, and the relevance model over it
+(:mod:`ranked_systems` ranks).
 
 Each function takes an empty table of learners and then does nothing but return empty tables: a
 folder of lessons without learners goes through the same cells, and no model is loaded.
@@ -7,9 +7,6 @@ folder of lessons without learners goes through the same cells, and no model is 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,29 +17,17 @@ import polars as pl
 from sportskills_lib import metrics, models, tables
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.learner_data import learners_source
-from sportskills_lib.retrieval.ranking import two_stage
-from sportskills_lib.retrieval.ranking.first_stage import (
-    WEAK_NDCG,
-    EncoderVectors,
-    blend,
-    choose_weight,
-    encoder_vectors,
-    oracle_scores,
-    random_scores,
-    same_skill_scores,
-    swapped_learners,
-)
-from sportskills_lib.retrieval.ranking.two_stage import RankingChoices
-from sportskills_lib.retrieval.relevance import calibration, finetune
-from sportskills_lib.retrieval.relevance.calibration import Calibration
-from sportskills_lib.retrieval.relevance.finetune import VALIDATION_NDCG, add_lora
+from sportskills_lib.retrieval.ranking.baselines import KIND
+from sportskills_lib.retrieval.ranking.first_stage import EncoderVectors, encoder_vectors
+from sportskills_lib.retrieval.relevance import finetune
+from sportskills_lib.retrieval.relevance.candidate_lists import VALIDATION_NDCG
+from sportskills_lib.retrieval.relevance.finetune import add_lora
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer, encode_pairs
 from sportskills_lib.retrieval.relevance.visual_tokens import open_store
-from sportskills_lib.retrieval.supervision.labelling import clip_texts
+from sportskills_lib.retrieval.supervision.labelling import clip_texts, lesson_learners
 from sportskills_lib.runs import artifacts
 
-TIMINGS = {"part": pl.String, "seconds": pl.Float64, "items": pl.Int64, "item": pl.String}
 ARMS = {"encoder_zero_shot": "zero_shot", "encoder_narrations": "narrations"}
 
 
@@ -166,19 +151,22 @@ def finetune_scorer(
     supervision: pl.DataFrame,
     lessons: pl.DataFrame,
     learners: pl.DataFrame,
+    library: Library,
     config: RetrievalConfig,
     *,
     folder: Path | None = None,
 ) -> pl.DataFrame:
-    """Train the scorer's adapters in place on both kinds of supervision; the curve. Checkpoints are
-    kept in ``folder``.
+    """Train the scorer in place on both kinds of supervision; the curves. Checkpoints are kept in
+    ``folder``.
     """
-    own = supervision.join(
-        learners.select("learner_id", pl.col("split").cast(pl.String)),
-        on="learner_id",
-        maintain_order="left",
+    if not learners.height:
+        return finetune.finetune(scorer, supervision, config)
+    facts = ["learner_id", *KIND, "comment", "split"]
+    shown = lesson_learners(library.clips, library.texts)
+    people = pl.concat(
+        [part.select(facts).cast({"split": pl.String}) for part in (learners, shown)]
     )
-    taught = pl.concat([own, lessons.with_columns(split=pl.lit("train"))])
+    taught = pl.concat([supervision, lessons]).join(people, on="learner_id", maintain_order="left")
     return finetune.finetune(scorer, taught, config, folder=folder)
 
 
@@ -219,129 +207,6 @@ def encoder_of(library: Library, wanted: str) -> str:
     """
     known = set(library.embeddings["model_id"].unique())
     return wanted if all(f"{wanted}:{arm}" in known for arm in ARMS.values()) else "image"
-
-
-@dataclass(frozen=True)
-class RetrievalResult:
-    """What 04 ranked: tables.Rankings of the judged pools, of the library and of variants, and how
-    they came to be.
-    """
-
-    rankings: pl.DataFrame
-    library: pl.DataFrame
-    variants: pl.DataFrame
-    choices: pl.DataFrame  # choice, weight, weak nDCG@k
-    timings: pl.DataFrame  # part, seconds, items, item
-    calibration: (
-        Calibration | None
-    )  # of the relevance model; None without validation pairs of both kinds
-    encoder_calibration: Calibration | None = None  # of encoder_narrations
-    ranking_choices: RankingChoices | None = None  # None where nothing was ranked
-
-
-def rank_all(
-    candidates: Candidates,
-    learners: pl.DataFrame,
-    learner_frames: np.ndarray,
-    library: Library,
-    scorer: PairScorer,
-    zero_shot: np.ndarray,
-    config: RetrievalConfig,
-) -> RetrievalResult:
-    """Every system over the judged pools; the two stages over the library; the choices made on
-    validation.
-
-    ``zero_shot``: the model's scores of the pools before it was finetuned.
-    """
-    pools, validation = candidates.pools, candidates.validation
-    timings: list[tuple[str, float, int, str]] = []
-    rows: list[tuple[str, float, float]] = []
-    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
-    if not pools.height:
-        empty = two_stage.rank(pools, {})
-        return RetrievalResult(
-            empty, empty, empty, pl.DataFrame(schema=kinds), pl.DataFrame(schema=TIMINGS), None
-        )
-    scores = {
-        "random": random_scores(pools, config.seed),
-        "same_skill_random": same_skill_scores(pools, learners, library.clips, config.seed),
-        "text_oracle": oracle_scores(pools, learners, library.texts),
-        "vlm_zero_shot": zero_shot,
-    }
-    encoder = encoder_of(library, config.first_stage)
-    for system, arm in ARMS.items():  # encoder_narrations, the last, is the first stage of `fused`
-        with _timed(timings, f"{system}: learners' vectors", learners.height, "learner"):
-            encoded = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
-        own_blend, choice = encoded.blend(validation)
-        first = encoded.first_stage(own_blend)
-        rows += choice.rows(f"{system} ({encoder}): narration against pictures")
-        scores[system] = first.scores(pools)
-    with _timed(timings, "vlm_lora: scores", pools.height, "pair"):
-        scores["vlm_lora"] = scorer.scores(pools)
-    tuned_validation, first_validation = scorer.scores(validation), first.scores(validation)
-    if config.speaking_weight:  # a model that was not taught to speak has nothing to describe
-        scores["describe_then_retrieve"] = scorer.description_scores(pools, learners)
-    scores["vlm_lora_shuffled"] = scorer.scores(pools, video_of=swapped_learners(learners))
-    choice = choose_weight(validation, first_validation, tuned_validation)
-    rows += choice.rows("fused: vlm_lora against encoder_narrations")
-    both = scores["encoder_narrations"], scores["vlm_lora"]
-    scores["fused"] = blend(pools, *both, choice.weight)
-    stages = two_stage.TwoStage(first, scorer.scores, choice.weight)
-    test = learners.filter(pl.col("learner_id").is_in(pools["learner_id"].unique().implode()))
-    same_sport = config.search == "sport"
-    with _timed(timings, "library: search and shortlist", test.height, "learner"):
-        found = two_stage.shortlists(
-            stages, test, library.clips, depth=config.shortlist, same_sport=same_sport
-        )
-        shortlists = stages.rankings(found)
-    return RetrievalResult(
-        two_stage.rank(pools, scores),
-        shortlists,
-        two_stage.variants(stages, pools, *both),
-        pl.DataFrame(rows, schema=kinds, orient="row"),
-        pl.DataFrame(timings, schema=TIMINGS, orient="row"),
-        calibrate(candidates, tuned_validation),
-        calibrate(candidates, first_validation),
-        RankingChoices(encoder, own_blend, choice.weight),
-    )
-
-
-@contextmanager
-def _timed(
-    rows: list[tuple[str, float, int, str]], part: str, items: int, item: str
-) -> Iterator[None]:
-    """Add how long a part took, for the curve of quality against seconds."""
-    began = time.monotonic()
-    yield
-    rows.append((part, time.monotonic() - began, items, item))
-
-
-def calibrate(candidates: Candidates, scores: np.ndarray) -> Calibration | None:
-    """Probabilities for a system's scores of the validation pairs, from their weak labels (any
-    positive helps).
-
-    How well they hold is measured on participants left out of the fit. None without validation
-    pairs of both kinds.
-    """
-    labels = (candidates.validation["label"].to_numpy() > 0).astype(np.float64)
-    groups = candidates.validation["participant"].to_list()
-    return (
-        calibration.fit(scores, labels, groups=groups) if 0 < labels.sum() < len(labels) else None
-    )
-
-
-def save_ranking(result: RetrievalResult, folder: Path) -> pl.DataFrame:
-    """Write what `advise` needs to rank as 04 does: ranking.json, and the calibrations where there
-    are any. Returns the relevance model's table of bins.
-    """
-    if result.ranking_choices is not None:
-        result.ranking_choices.save(folder)
-    if result.encoder_calibration is not None:
-        calibration.save(result.encoder_calibration, folder, calibration.ENCODER_FILE)
-    if result.calibration is None:
-        return pl.DataFrame(schema=calibration.BINS_SCHEMA)
-    calibration.save(result.calibration, folder)
-    return result.calibration.bins
 
 
 def headline(

@@ -41,7 +41,7 @@ SHOWN_FIRST = {  # ends of names: the first that is there is shown, the next sta
         for scope in ("within_sport", "across_sports")
         for arm in ("narrations", "activity_skill", "zero_shot")
     ],
-    "learners": ["vlm_lora", "encoder_narrations", "same_skill_random"],
+    "learners": ["relevance", "encoder_narrations", "same_skill_random"],
 }
 VIEWS = template("inspector.jinja")
 

@@ -61,7 +61,8 @@ SYSTEMS = {
     "same_skill_random": 0.3,
     "encoder_zero_shot": 0.2,
     "encoder_narrations": 0.8,
-    "vlm_lora": 1.6,
+    "vlm_yes_no": 1.2,
+    "relevance": 1.6,
 }
 
 
@@ -418,11 +419,12 @@ def _write_04(
         film = np.zeros((0, 4, 32, 32, 3), dtype=np.uint8)
     stage.save("learners", learners, tables.Learners)
     stage.save("rankings", rankings, tables.Rankings)
+    stage.save("rankings_same_skill", of_own_skill(rankings, learners, clips), tables.Rankings)
     library, variants = two_stage_rankings(rankings)
     stage.save("library_rankings", library, tables.Rankings)
     stage.save("variants", variants, tables.Rankings)
     stage.save(
-        "timings", pl.DataFrame({"part": ["vlm_lora: scores"], "seconds": [1.0], "items": [10]})
+        "timings", pl.DataFrame({"part": ["vlm_yes_no: scores"], "seconds": [1.0], "items": [10]})
     )
     stage.save(
         "pools",
@@ -434,13 +436,26 @@ def _write_04(
     (raw / "world.json").write_text(json.dumps({"synthetic": True}))
 
 
+def of_own_skill(
+    rankings: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame
+) -> pl.DataFrame:
+    """The rankings of clips of the learner's skill."""
+    people = learners.select("sport", "skill", query_id="learner_id")
+    kept = rankings.join(people, on="query_id", maintain_order="left").join(
+        clips.select("clip_id", "sport", "skill"), on=["clip_id", "sport", "skill"], how="semi"
+    )
+    place = pl.int_range(1, pl.len() + 1).over("system", "query_id")
+    kept = kept.sort("system", "query_id", "rank")
+    return kept.with_columns(rank=place).select(rankings.columns)
+
+
 def two_stage_rankings(rankings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What 04 writes of the library (half of it unjudged) and of other depths and weights."""
-    wanted = ("encoder_narrations", "vlm_lora", "fused")
+    wanted = ("encoder_narrations", "vlm_yes_no", "fused")
     library = rankings.filter(pl.col("system").is_in(wanted) & (pl.col("rank") <= 20)).with_columns(
         clip_id=pl.when(pl.col("rank") % 2 == 0).then(pl.col("clip_id") + "x").otherwise("clip_id")
     )
-    vlm = rankings.filter(pl.col("system") == "vlm_lora")
+    vlm = rankings.filter(pl.col("system") == "vlm_yes_no")
     names = (
         "depth 0",
         "depth 6",

@@ -104,8 +104,9 @@ def test_leaves_the_tables_that_others_rely_on(done):
     assert (mean["low"] <= mean["value"]).all()
     assert (mean["value"] <= mean["high"]).all()
     feedback = pl.read_csv(place() / "feedback_retrieval.csv")
-    assert feedback.columns == ["system", "metric", "value", "low", "high", "n"]
+    assert feedback.columns == ["pool", "system", "metric", "value", "low", "high", "n"]
     assert set(feedback["system"]) == set(stage_outputs.SYSTEMS)
+    assert set(feedback["pool"]) == {"same_skill", "judged"}
     for name in ("per_sport_recall.png", "per_sport_recall.svg", "per_sport_recall.tex", "headline.csv", "index.html",
                  "ratios_by_sport.csv", "understanding_means.csv", "understanding_differences.csv", "cue_kinds.csv",
                  "corpus.csv", "figures/corpus.png", "figures/understanding.svg", "figures/cue_kinds.png",

@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import feedback, further_comparisons
+from sportskills_lib.evaluation import feedback, feedback_controls, further_comparisons
 from sportskills_lib.report import interval_figures
 from sportskills_lib.retrieval.ranking import judged_pools
 from sportskills_lib.runs import artifacts
@@ -171,17 +171,20 @@ def test_random_ranking_of_the_pool_is_at_chance(workspace):
         0, named=True
     )
     chance = scores.filter(pl.col("metric") == feedback.NDCG)["chance"].mean()
-    drawn = interval_figures.feedback_pages(table, scores, simulated=True)["feedback"].data
+    pools = {"same_skill": scores}
+    named = feedback.of_pools(feedback.table, pools, draws=300, seed=0)
+    assert named.columns == ["pool", *table.columns]
+    drawn = interval_figures.feedback_pages(named, pools, simulated=True)["feedback"].data
     level = drawn.filter((pl.col("system") == "random") & (pl.col("metric") == feedback.NDCG))[
         "chance"
     ]
     assert level.to_list() == [pytest.approx(chance)]  # the line of the figure is in its rows
     assert random["value"] == pytest.approx(chance, abs=0.08)
     gaps = feedback.differences(scores, draws=300, seed=0)
-    lora = gaps.filter(
-        (pl.col("baseline") == "same_skill_random") & (pl.col("metric") == feedback.NDCG)
+    gap = gaps.filter(system="relevance", baseline="encoder_narrations", metric=feedback.NDCG).row(
+        0, named=True
     )
-    assert lora.filter(pl.col("system") == "vlm_lora")["ci_excludes_zero"].to_list() == [True]
+    assert gap["ci_excludes_zero"]
     family = gaps.filter(pl.col("metric") == feedback.NDCG)
     assert family["p_holm"].to_list() == bootstrap.holm(family["p"].to_list())
     assert judged["simulated"].any()
@@ -211,7 +214,7 @@ def two_systems() -> pl.DataFrame:
     """
     rows = []
     for system, first, five in (
-        ("vlm_lora", [3.0, 1.0, 2.0, 2.0], [1.0] * 4),
+        ("vlm_yes_no", [3.0, 1.0, 2.0, 2.0], [1.0] * 4),
         ("encoder_narrations", [2.0] * 4, [0.5] * 4),
     ):
         for metric, values in (
@@ -257,10 +260,77 @@ def test_shares_of_the_oracle():
         pl.col("metric") == "ndcg@10"
     )
     assert dict(shares.select("system", "share").rows()) == {
-        "vlm_lora": pytest.approx(1.0),
+        "vlm_yes_no": pytest.approx(1.0),
         "text_oracle": 1.0,
     }
     assert further_comparisons.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
+
+
+def test_what_mends_a_mistake_and_what_shows_it_by_hand():
+    """In order of rank: another cue (1), the fix (3), another fault (0), the same fault (2), the
+    other fix (2.5 of two raters).
+    """
+    grades = {"a": (1, 1), "b": (3, 3), "c": (0, 0), "d": (2, 2), "e": (2, 3)}
+    rows = [
+        ("L1", clip, f"r{i}", grade, True)
+        for clip, two in grades.items()
+        for i, grade in enumerate(two)
+    ]
+    judged = pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
+    ranked = [("s", "L1", rank, clip, -float(rank)) for rank, clip in enumerate("abcde", start=1)]
+    rankings = pl.DataFrame(ranked, schema=tables.Rankings.column_names(), orient="row")
+    scores = feedback.score(rankings, judged, learners())
+    value = dict(scores.select("metric", "value").rows())
+    chance = dict(scores.select("metric", "chance").rows())
+    assert value[feedback.MENDS_FIRST] == 0 and chance[feedback.MENDS_FIRST] == 0.4
+    assert value["mrr_mends"] == 0.5 and value["auc_fix"] == 0 and value["auc_mistake"] == 0
+    assert chance["auc_fix"] == chance["auc_mistake"] == 0.5
+    turned = rankings.with_columns(clip_id=pl.col("clip_id").reverse())
+    value = dict(feedback.score(turned, judged, learners()).select("metric", "value").rows())
+    assert value[feedback.MENDS_FIRST] == value["auc_fix"] == value["auc_mistake"] == 1
+    without = judged.filter(pl.col("clip_id").is_in(["a", "c"]))
+    value = dict(feedback.score(rankings, without, learners()).select("metric", "value").rows())
+    assert value[feedback.MENDS_FIRST] is value["mrr_mends"] is value["auc_fix"] is None
+
+
+def test_controls_take_the_ranking_of_another_learner():
+    people = pl.DataFrame(
+        {
+            "learner_id": ["x", "y", "z"],
+            "participant": ["p", "q", "r"],
+            "sport": ["golf"] * 3,
+            "skill": ["putt"] * 3,
+            "split": ["test"] * 3,
+        }
+    )
+    faults = pl.DataFrame({"learner_id": ["x", "y", "z"], "fault": ["bent", "bent", "low"]})
+    rows = [("relevance", who, 1, f"first of {who}", 0.0) for who in "xyz"]
+    rankings = pl.DataFrame(rows, schema=tables.Rankings.column_names(), orient="row")
+    made = feedback_controls.with_controls(rankings, people, faults)
+    first = {(row[0], row[1]): row[3] for row in made.rows()}
+    assert first["relevance_same_fault", "x"] == "first of y"
+    assert first["relevance_same_fault", "y"] == "first of x"
+    assert ("relevance_same_fault", "z") not in first
+    assert first["relevance_other_fault", "x"] == "first of z"
+    assert first["relevance_other_fault", "z"] in ("first of x", "first of y")
+    alone = people.with_columns(participant=pl.lit("p"))  # nobody is shown their own other try
+    assert feedback_controls.with_controls(rankings, alone, faults).height == 3
+    assert feedback_controls.with_controls(rankings, people, faults.clear()).height == 3
+
+
+def test_only_fixes_of_one_kind_of_words_are_left():
+    rows = [("L1", clip, "r", grade, True) for clip, grade in (("a", 3), ("b", 3), ("c", 1))]
+    judged = pl.DataFrame(rows, schema=tables.Judgements.column_names(), orient="row")
+    ranked = [("s", "L1", rank, clip, -float(rank)) for rank, clip in enumerate("acb", start=1)]
+    rankings = pl.DataFrame(ranked, schema=tables.Rankings.column_names(), orient="row")
+    seen = pl.DataFrame({"clip_id": ["a", "b", "c"], "seen_wording": [True, False, True]})
+    scored = feedback_controls.by_wording(rankings, judged, seen, learners())
+    first = {
+        name: scores.filter(metric=feedback.MENDS_FIRST)["value"].item()
+        for name, scores in scored.items()
+    }
+    assert first == {"seen": 1.0, "unseen": 0.0}
+    assert feedback_controls.by_wording(rankings, judged, seen.clear(), learners()) == {}
 
 
 def test_a_strict_rater_is_centred():
@@ -293,15 +363,16 @@ def test_every_rater_alone(workspace):
 
 def test_the_wide_table_has_a_line_a_system() -> None:
     rows = [
-        ("a", feedback.NDCG, 0.5, 0.4, 0.6, 9),
-        ("b", feedback.NDCG, 0.25, None, None, 9),
-        ("a", "ndcg@5", 1, 1, 1, 9),
+        ("p", "a", feedback.NDCG, 0.5, 0.4, 0.6, 9),
+        ("p", "b", feedback.NDCG, 0.25, None, None, 9),
+        ("p", "b", feedback.MENDS_FIRST, 1, None, None, 7),
+        ("p", "a", "mrr", 1, 1, 1, 9),
     ]
-    table = pl.DataFrame(
-        rows, schema=["system", "metric", "value", "low", "high", "n"], orient="row", strict=False
-    )
+    columns = ["pool", "system", "metric", "value", "low", "high", "n"]
+    table = pl.DataFrame(rows, schema=columns, orient="row", strict=False)
+    known = {"pool": "p", "n": 9, feedback.NDCG: "0.50 [0.40, 0.60]"}
     assert feedback.wide(table).to_dicts() == [
-        {"system": "a", "n": 9, feedback.NDCG: "0.50 [0.40, 0.60]"},
-        {"system": "b", "n": 9, feedback.NDCG: "0.25"},
+        known | {"system": "a", feedback.MENDS_FIRST: None},
+        known | {"system": "b", feedback.NDCG: "0.25", feedback.MENDS_FIRST: "1.00"},
     ]
     assert feedback.wide(table.clear()).is_empty()

@@ -203,7 +203,7 @@ def test_hostile_names_are_drawn_as_they_stand():
             "learner_id": "L",
             "sport": HOSTILE[2],
             "comment": HOSTILE[1] * 50,
-            "system": ["vlm_lora", "x" * 300],
+            "system": ["vlm_yes_no", "x" * 300],
             "value": None,
             "rank": 1,
             "clip_id": "a",

@@ -48,7 +48,7 @@ def test_depths_cost_seconds_and_weights_none():
     )
     timings = pl.DataFrame(
         {
-            "part": ["vlm_lora: scores", "encoder_narrations: learners' vectors"],
+            "part": ["vlm_yes_no: scores", "encoder_narrations: learners' vectors"],
             "seconds": [2.0, 1.0],
             "items": [10, 10],
         }

@@ -21,7 +21,7 @@ def test_curves_leave_out_the_trials_and_missing_values():
 
 def test_another_score_may_be_drawn_and_nothing_at_all() -> None:
     scores = {"loss": [None, 2.0], "val_ndcg@10": [0.4, float("nan")]}
-    curves = pl.DataFrame({"arm": ["vlm_lora"] * 2, "step": [0, 9], **scores})
+    curves = pl.DataFrame({"arm": ["vlm_yes_no"] * 2, "step": [0, 9], **scores})
     assert learning_curves(curves, score="val_ndcg@10", label="nDCG").axes[1].lines[
         0
     ].get_ydata().tolist() == [0.4]

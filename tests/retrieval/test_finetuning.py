@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.relevance import finetune as finetune_module
 from sportskills_lib.retrieval.relevance import model
-from sportskills_lib.retrieval.relevance.finetune import (
+from sportskills_lib.retrieval.relevance.candidate_lists import (
     CandidateList,
     candidate_lists,
     draw_list,
     draw_lists,
-    finetune,
     list_loss,
 )
+from sportskills_lib.retrieval.relevance.finetune import finetune
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 
 SETTINGS = {
@@ -32,6 +32,8 @@ SETTINGS = {
     "evaluate_every": 2,
     "speaking_weight": 0.5,
     "seed": 0,
+    "text_steps": 0,
+    "dual_steps": 0,
 }
 PLACES = {"learner": 0} | {f"clip{i}": i for i in range(1, 9)}
 

@@ -34,6 +34,8 @@ SETTINGS = {
     "evaluate_every": 2,
     "speaking_weight": 0.5,
     "seed": 0,
+    "text_steps": 2,
+    "dual_steps": 4,
 }
 SPLITS = {"a": "train", "b": "train", "c": "train"}  # without validation the last adapters are kept
 PLACES = {"a": 0, "b": 1, "c": 2} | {f"clip{i}": i for i in range(3, 9)}
@@ -64,7 +66,9 @@ def supervision():
         for shift, learner in enumerate("abc")
         for i in range(3, 9)
     ]
-    return pl.DataFrame(rows, schema=["learner_id", "clip_id", "label", "reason"], orient="row")
+    frame = pl.DataFrame(rows, schema=["learner_id", "clip_id", "label", "reason"], orient="row")
+    comment = pl.format("{} bends the knee", "learner_id")
+    return frame.with_columns(comment=comment, sport=pl.lit("golf"), skill=pl.lit("putt"))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def test_killed_at_random_steps_the_adapters_are_those_of_an_undisturbed_run(
         with pytest.MonkeyPatch.context() as patch, pytest.raises(_Stop):
             die_at(patch, moment, where, _stop)
             tune(folder)
-    assert 0 < json.loads((folder / "checkpoint.json").read_text())["step"] < 6
+    assert 0 < json.loads((folder / "vlm_yes_no" / "checkpoint.json").read_text())["step"] < 6
     mended, again = tune(folder)
     assert same(whole, mended) and curve.drop("seconds").equals(again.drop("seconds"))
     assert not same(whole, fresh().vlm) and mended.training == whole.training
@@ -236,8 +240,8 @@ def test_saved_adapters_give_the_same_scores_and_have_their_record(work, tmp_pat
     told = json.loads((tmp_path / "adapter" / model.RECORD).read_text())
     assert told["base"] == str(tiny_folder) and len(told["base_sha256"]["model.safetensors"]) == 64
     assert (
-        told["training"]["settings"]["steps"] == 2
-        and told["training"]["step_kept"] in curve["step"]
+        told["training"]["vlm_yes_no"]["settings"]["steps"] == 2
+        and told["training"]["vlm_yes_no"]["step_kept"] in curve["step"]
     )
     assert "peft" in told["code"]["packages"] and "commit" in told["code"]
     assert not list((tmp_path / "adapter").glob("*.bin"))

@@ -12,7 +12,7 @@ import pytest
 
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import figures, stage
+from sportskills_lib.retrieval import figures, ranked_systems, stage
 from sportskills_lib.retrieval.relevance import model, visual_tokens
 from sportskills_lib.retrieval.relevance.pair_scorer import seen_frames
 from sportskills_lib.retrieval.supervision import build
@@ -23,12 +23,19 @@ FAULTS = ("the broken wing is back", "the shield lies in sand")
 SYSTEMS = {
     "random",
     "same_skill_random",
+    "correct_of_skill",
     "text_oracle",
     "vlm_zero_shot",
     "encoder_zero_shot",
     "encoder_narrations",
-    "vlm_lora",
-    "vlm_lora_shuffled",
+    "encoder_correct",
+    "comments_knn",
+    "comments_knn_correct",
+    "vlm_dual",
+    "vlm_dual_correct",
+    "vlm_yes_no",
+    "relevance",
+    "relevance_blind",
     "fused",
     "describe_then_retrieve",
 }
@@ -112,6 +119,8 @@ def run(library, learners, folder, monkeypatch, **changes):
     settings: dict = {
         "speaking_weight": 0.5,
         "mask_against": "none",  # there is no tower of 03
+        "text_steps": 2,
+        "dual_steps": 2,
         "steps": 2,
         "evaluate_every": 1,
         "learners_per_step": 2,
@@ -137,8 +146,8 @@ def run(library, learners, folder, monkeypatch, **changes):
     asked = stage.candidates(pools, supervision, learners)
     scorer = stage.open_scorer(learners, frames, library, config)
     zero_shot = scorer.scores(asked.pools)
-    curves = stage.finetune_scorer(scorer, supervision, lessons, learners, config)
-    ranked = stage.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
+    curves = stage.finetune_scorer(scorer, supervision, lessons, learners, library, config)
+    ranked = ranked_systems.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
     return ranked, curves, supervision, lessons, scorer, pools
 
 
@@ -151,7 +160,14 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(
     rankings, choices = ranked.rankings, ranked.choices
     assert set(rankings["system"]) == SYSTEMS
     assert rankings.group_by("system").len()["len"].unique().to_list() == [pools.height]
-    assert curves["step"].to_list() == [0, 1, 2] and choices.height == 15
+    assert curves["arm"].unique(maintain_order=True).to_list() == [
+        "text_warm_up",
+        "vlm_dual",
+        "vlm_yes_no",
+    ]
+    assert curves["step"].to_list() == [0, 1, 2] * 3 and choices.height == 45
+    own = ranked.same_skill
+    assert set(own["system"]) == SYSTEMS and own.height == rankings.height // 2
     assert (supervision["label"] > 0).any() and lessons.height
     test_clips = set(library.clips.filter(pl.col("split").cast(pl.String) == "test")["clip_id"])
     assert not test_clips & {*supervision["clip_id"], *lessons["clip_id"], *lessons["learner_id"]}
@@ -274,7 +290,7 @@ def test_the_shortlist_and_the_depths_agree_with_the_pools(
     do.
     """
     ranked, *_ = run(library, learners, tiny_folder, monkeypatch, shortlist=100)
-    wanted = ("encoder_narrations", "vlm_lora", "fused")
+    wanted = ("vlm_dual_correct", "vlm_yes_no", "relevance")
     whole = (
         ranked.rankings.filter(pl.col("system").is_in(wanted))
         .drop("score")
@@ -291,7 +307,7 @@ def test_the_shortlist_and_the_depths_agree_with_the_pools(
         name: ranked.rankings.filter(pl.col("system") == name)["clip_id"].to_list()
         for name in wanted
     }
-    first, fused, alone = (by[name] for name in ("encoder_narrations", "fused", "vlm_lora"))
+    first, fused, alone = (by[name] for name in ("vlm_dual_correct", "relevance", "vlm_yes_no"))
     assert order == {"depth 0": first, "depth 24": fused, "alone 0": first, "alone 24": alone}
     short = run(library, learners, tiny_folder, monkeypatch, shortlist=3, first_stage="image")[0]
     sizes = short.library.group_by("system", "query_id").len()["len"].unique().to_list()

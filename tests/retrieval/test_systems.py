@@ -9,10 +9,11 @@ import pytest
 from sportskills_lib import learner_data as reading
 from sportskills_lib import tables
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval import figures
+from sportskills_lib.retrieval import figures, ranked_systems
 from sportskills_lib.retrieval import stage as retrieval_stage
-from sportskills_lib.retrieval.ranking import first_stage, two_stage
+from sportskills_lib.retrieval.ranking import baselines, first_stage, systems, two_stage
 from sportskills_lib.retrieval.supervision.labelling import SCHEMA
+from sportskills_lib.retrieval.supervision.text_similarity import tfidf_similarity
 
 POOLS = pl.DataFrame(
     [(learner, f"clip{i}") for learner in ("l1", "l2") for i in range(4)],
@@ -53,18 +54,18 @@ def test_a_ranking_is_ordered_and_ties_stand_by_clip():
 
 
 def test_random_scores_depend_on_names_and_seed_alone():
-    scores = first_stage.random_scores(POOLS, 0)
-    np.testing.assert_array_equal(first_stage.random_scores(POOLS.reverse(), 0)[::-1], scores)
-    assert (first_stage.random_scores(POOLS, 1) != scores).all() and (
+    scores = baselines.random_scores(POOLS, 0)
+    np.testing.assert_array_equal(baselines.random_scores(POOLS.reverse(), 0)[::-1], scores)
+    assert (baselines.random_scores(POOLS, 1) != scores).all() and (
         (scores >= 0) & (scores < 1)
     ).all()
 
 
 def test_clips_of_the_learners_skill_come_first():
-    scores = first_stage.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
+    scores = baselines.same_skill_scores(POOLS, LEARNERS, CLIPS, 0)
     top = two_stage.rank(POOLS, {"s": scores}).filter(pl.col("rank") <= 2)["clip_id"]
     assert set(top) == {"clip0", "clip2"}
-    unknown = first_stage.same_skill_scores(
+    unknown = baselines.same_skill_scores(
         POOLS.with_columns(learner_id=pl.lit("l3")), LEARNERS, CLIPS, 0
     )
     assert (unknown < 1).all()
@@ -77,9 +78,9 @@ def test_the_oracle_reads_the_comment():
         "clip2": "the wing is broken",
         "clip3": "all",
     }
-    best = two_stage.rank(POOLS, {"o": first_stage.oracle_scores(POOLS, LEARNERS, texts)}).filter(
-        pl.col("rank") == 1
-    )
+    best = two_stage.rank(
+        POOLS, {"o": baselines.oracle_scores(POOLS, LEARNERS, texts, tfidf_similarity)}
+    ).filter(pl.col("rank") == 1)
     assert best["clip_id"].to_list() == ["clip2", "clip1"]
 
 
@@ -127,8 +128,57 @@ def test_the_weight_is_chosen_on_weak_labels():
     assert first_stage.weak_ndcg(lists, right) == pytest.approx(1.0)
 
 
-def test_the_control_shows_another_learner_of_the_skill():
-    assert first_stage.swapped_learners(LEARNERS) == {"l1": "l2", "l2": "l1", "l3": "l3"}
+def test_clips_of_the_learners_own_skill_are_found_and_an_unknown_skill_has_none():
+    clips = CLIPS.with_columns(sport=pl.lit("tennis"))
+    assert baselines.same_skill(POOLS, LEARNERS, clips).tolist() == [0, 2, 4, 6]
+    unknown = POOLS.with_columns(learner_id=pl.lit("l3"))
+    assert not len(baselines.same_skill(unknown, LEARNERS, clips))
+    other = clips.with_columns(sport=pl.lit("golf"))
+    assert not len(baselines.same_skill(POOLS, LEARNERS, other))
+
+
+def test_words_are_borrowed_from_the_mistakes_that_look_alike():
+    """l1 looks like m1, l2 like m2; m3 is of another skill, however near it lies."""
+    mistakes = pl.DataFrame(
+        {
+            "learner_id": ["m1", "m2", "m3"],
+            "sport": ["tennis"] * 3,
+            "skill": ["serve", "serve", "volley"],
+            "comment": ["the wing is broken", "light the torch", "all"],
+        }
+    )
+    vectors = {"l1": [1.0, 0.1], "l2": [0.1, 1.0], "m1": [1.0, 0.0], "m2": [0.0, 1.0]}
+    vectors = {name: np.array(value) for name, value in vectors.items()} | {"m3": np.ones(2) * 9}
+    texts = {
+        "clip0": "mend the broken wing",
+        "clip1": "light the torch",
+        "clip2": "",
+        "clip3": "all",
+    }
+
+    def borrowed(nearest: int, pairs: pl.DataFrame = POOLS) -> np.ndarray:
+        return baselines.borrowed_words(
+            pairs, LEARNERS, mistakes, vectors, texts, tfidf_similarity, nearest=nearest
+        )
+
+    one = borrowed(1)
+    assert one[:4].argmax() == 0 and one[4:].argmax() == 1 and one[3] == one[7] == 0
+    both = borrowed(2)
+    np.testing.assert_allclose(both[:4], both[4:])  # of two, each lends half
+    assert not borrowed(1, POOLS.with_columns(learner_id=pl.lit("l3"))).any()
+
+
+def test_a_weight_that_is_chosen_is_used_for_every_pair():
+    clips = CLIPS.with_columns(demonstration=pl.Series(["correct", "incorrect"] * 2))
+    lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 1, 0, 0, 0]))
+    made = systems.Systems(lists)
+    made.add("noise", lambda pairs: np.arange(pairs.height) % 4 * 1.0)
+    made.add("correct", lambda pairs: baselines.correct_scores(pairs, clips))
+    weight = made.blend("both", "noise", "correct")
+    assert weight > 0 and {row[0] for row in made.rows} == {"both: correct against noise"}
+    found = made.blended(POOLS, made.scores(POOLS))
+    assert list(found) == ["noise", "both"]  # the label alone is no system
+    np.testing.assert_allclose(found["both"], made.of_lists("both"))
 
 
 def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch, tmp_path):
@@ -143,9 +193,11 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
         pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
     )
     asked = retrieval_stage.candidates(pools, supervision, learners)
-    curves = retrieval_stage.finetune_scorer(scorer, supervision, supervision, learners, config)
+    curves = retrieval_stage.finetune_scorer(
+        scorer, supervision, supervision, learners, None, config
+    )
     scorer.save(tmp_path / "adapter")
-    ranked = retrieval_stage.rank_all(
+    ranked = ranked_systems.rank_all(
         asked, learners, frames, None, scorer, scorer.scores(pools), config
     )
     rankings = ranked.rankings

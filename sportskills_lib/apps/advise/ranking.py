@@ -20,14 +20,15 @@ from sportskills_lib.apps.advise.fit_check import cached
 from sportskills_lib.apps.advise.learner_clip import LearnerClip
 from sportskills_lib.apps.advise.run_library import AdviceLibrary
 from sportskills_lib.formats.files import digest
-from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN
+from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN, FirstStage
 from sportskills_lib.retrieval.ranking.two_stage import (
-    FIRST,
-    FUSED,
-    SECOND,
+    ENCODER,
+    RELEVANCE,
+    YES_NO,
     TwoStage,
 )
-from sportskills_lib.retrieval.relevance.model import load_vlm
+from sportskills_lib.retrieval.relevance.dual_scorer import load_head, search_vectors
+from sportskills_lib.retrieval.relevance.model import encode_videos, load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import encode_pairs, seen_frames
 from sportskills_lib.retrieval.relevance.served import Server
 from sportskills_lib.retrieval.relevance.visual_tokens import open_store
@@ -82,21 +83,24 @@ def rank(
     With a ``server`` the relevance model is asked there instead of being loaded. One that 04 gave
     no weight is not asked at all.
     """
-    vectors, choices = replace(library.vectors, learners={LEARNER: learner_D}), library.choices
-    ids = library.clips["clip_id"].gather(rows)
-    blend = library.blend
-    if blend is None:  # in units of the spread among the clips that may be suggested
-        blend, _ = vectors.blend(pl.DataFrame({"learner_id": LEARNER, "clip_id": ids}), UNCHOSEN)
-    first = vectors.first_stage(blend)
-    if choices is None or not choices.relevance_weight:
-        stages, scored = TwoStage(first, None, 0.0), FIRST
+    choices, ids = library.choices, library.clips["clip_id"].gather(rows)
+    score = partial(_score_shortlist, library, learner, cache, log, server)
+    weight = choices.relevance_weight if choices else 0.0
+    search = choices.search if choices and {*ids} <= {*library.gallery} else ENCODER
+    if search == ENCODER:
+        vectors = replace(library.vectors, learners={LEARNER: learner_D})
+        blend = library.blend
+        if blend is None:  # in units of the spread among the clips that may be suggested
+            asked = pl.DataFrame({"learner_id": LEARNER, "clip_id": ids})
+            blend, _ = vectors.blend(asked, UNCHOSEN)
+        first = vectors.first_stage(blend)
     else:
-        score = partial(_score_shortlist, library, learner, cache, log, server)
-        stages = TwoStage(first, score, choices.relevance_weight)
-        # a fused score is relative to its shortlist: the model's own says how likely a clip helps
-        scored = SECOND
+        first = FirstStage({LEARNER: _search_vector(library, learner, cache, log)}, library.gallery)
+    stages = TwoStage(first, score if weight else None, weight, search)
+    # a fused score is relative to its shortlist: another says how likely a clip helps
+    scored = YES_NO if weight and search == ENCODER else search
     rankings = stages.rankings(stages.shortlist([LEARNER], ids.to_list(), depth=depth))
-    order = rankings.filter(system=FIRST if stages.second is None else FUSED)["clip_id"]
+    order = rankings.filter(system=RELEVANCE if weight else search)["clip_id"]
     best = _rows_of(library, order)
     calibration, probability = library.calibrations.get(scored), None
     if calibration is not None:
@@ -104,6 +108,25 @@ def rank(
         probability = calibration.probability([by_clip[clip_id] for clip_id in order])
     how = _explain(library, stages, len(best))
     return RankedClips(best, library.clip_ND[best] @ learner_D, probability, how, rankings)
+
+
+def _search_vector(
+    library: AdviceLibrary, learner: LearnerClip, cache: ContentStore, log: Log
+) -> np.ndarray:
+    """float32 [D]: the learner's clip as 04's search asks for it; kept, as :func:`embed`."""
+    assert library.retrieval is not None
+    config, folder = library.retrieval.manifest["config"], library.retrieval.folder
+
+    def encode() -> np.ndarray:
+        log(f"reading the clip with the relevance model of run {library.run}")
+        vlm = load_vlm(checkpoint(config["model"]), device=config["device"])
+        seen = seen_frames(learner.frames.shape[0], config["frames"])
+        store = open_store(config["token_store_gb"])
+        visual_1KD = encode_videos(vlm, learner.frames[None][:, seen], store=store)
+        return search_vectors(load_head(folder / "adapter", visual_1KD), visual_1KD)[0]
+
+    facts = ("advice-2", *learner.span, "search", library.digests)
+    return cached(cache, learner.path, facts, encode)
 
 
 def _rows_of(library: AdviceLibrary, clip_ids: pl.Series) -> np.ndarray:
@@ -136,9 +159,11 @@ def _explain(library: AdviceLibrary, stages: TwoStage, count: int) -> str:
     words = library.blend.narration_weight if library.blend else UNCHOSEN
     shares = f"{100 * (1 - words):.0f} % pictures, {100 * words:.0f} % words"
     text = f"the {library.encoder} encoder: {shares}"
+    if stages.search != ENCODER:
+        text = "the relevance model of 04 and 02's label of correct demonstrations"
     if library.choices is not None:
         weight = f"{100 * stages.relevance_weight:.0f} %"
-        text += f"; of the nearest {count}, {weight} the relevance model of 04"
+        text += f"; of the nearest {count}, {weight} the yes or no of the relevance model of 04"
     return text
 
 

@@ -24,7 +24,13 @@ from sportskills_lib.curation.sources import read_sidecar
 from sportskills_lib.curation.taxonomy import plain, shipped_taxonomy
 from sportskills_lib.retrieval import stage
 from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors, encoder_vectors
-from sportskills_lib.retrieval.ranking.two_stage import FIRST, SECOND, RankingChoices, load_choices
+from sportskills_lib.retrieval.ranking.two_stage import (
+    ENCODER,
+    YES_NO,
+    RankingChoices,
+    load_choices,
+    read_index,
+)
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import retrieved_queries
@@ -57,6 +63,7 @@ class AdviceLibrary:
     choices: RankingChoices | None = None  # of 04
     # by the system whose scores they make probabilities
     calibrations: Mapping[str, calibration.Calibration | None] = field(default_factory=dict)
+    gallery: Mapping[str, np.ndarray] = field(default_factory=dict)  # of 04's dual scorer, by id
 
     @property
     def blend(self) -> Blend | None:
@@ -94,9 +101,13 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         )
     ids = made.clips["clip_id"]
     vectors = encoder_vectors(made.embeddings, f"{name}:{ARM}", made.pairs, {})
-    files = {SECOND: calibration.FILE} if choices else {}
+    files, gallery = dict[str, str](), dict[str, np.ndarray]()
+    if choices and retrieval and choices.search != ENCODER:
+        gallery, files[choices.search] = read_index(retrieval.folder), calibration.FILE
+    elif choices:
+        files[YES_NO] = calibration.FILE
     if choices and choices.encoder == name:
-        files[FIRST] = calibration.ENCODER_FILE
+        files[ENCODER] = calibration.ENCODER_FILE
     calibrations = {system: calibration.load(retrieval.folder, files[system]) for system in files}  # type: ignore[union-attr]
     return AdviceLibrary(
         run=run,
@@ -114,6 +125,7 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         retrieval=retrieval,
         digests=tuple(reader.digest for reader in (pairing, trained, retrieval) if reader),
         choices=choices,
+        gallery=gallery,
         calibrations=calibrations,
     )
 

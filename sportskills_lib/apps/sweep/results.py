@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EVALUATION = "05_evaluation"
 # stands for the encoder where systems are judged by coaches' grades: the swept stage is 04
 JUDGED = "judged"
+JUDGED_SCORES = "feedback_same_skill"  # of 05
 ARM = ["encoder", "training"]
 LABEL_LETTERS = 44  # of a point's label in a figure
 MARKERS = "oDs^vPX<>"  # of systems, in their order: told apart without colour, too
@@ -68,8 +69,8 @@ def describe(found: Sweep) -> str:
 def metric_shown(found: Sweep) -> str:
     """The number that the tables and the figure are about."""
     return (
-        f"{feedback.NDCG} over the test learners, each system ranking the candidates that coaches "
-        "judged"
+        f"{feedback.PRIMARY} over the test learners, each system ranking the judged clips of the "
+        "learner's skill"
         if found.judged
         else f"{recall.SINGLE} over sports (macro), text → video, within sport"
     )
@@ -86,10 +87,10 @@ def recalls(found: Sweep) -> pl.DataFrame:
     for member in done(found):
         stage = artifacts.open_stage(member.run, EVALUATION)
         if found.judged:
-            grades = stage.table("feedback").filter(metric=feedback.NDCG)
+            grades = stage.table(JUDGED_SCORES).filter(metric=feedback.PRIMARY)
             rows = (
                 stage.table("feedback_retrieval")
-                .filter(metric=feedback.NDCG)
+                .filter(pool="same_skill", metric=feedback.PRIMARY)
                 .with_columns(
                     encoder=pl.lit(JUDGED), training="system", chance=grades["chance"].mean()
                 )
@@ -189,7 +190,7 @@ def spoken(over: pl.DataFrame) -> pl.DataFrame:
 
 def _scores(found: Sweep, members: Sequence[Member]) -> pl.DataFrame:
     """05's scores of these members' queries, ``seed`` that of the member, with run and label."""
-    name = "feedback" if found.judged else "recall"
+    name = JUDGED_SCORES if found.judged else "recall"
     return pl.concat(
         _add_member(artifacts.open_stage(member.run, EVALUATION).table(name, tables.Scores), member)
         for member in members
@@ -228,7 +229,7 @@ def point_differences(found: Sweep, *, draws: int = 2000, seed: int = 0) -> pl.D
             continue
         scores = _scores(found, members)
         if found.judged:
-            scores = scores.filter(metric=feedback.NDCG).with_columns(
+            scores = scores.filter(metric=feedback.PRIMARY).with_columns(
                 encoder=pl.lit(JUDGED), training="system"
             )
         else:

@@ -1,15 +1,11 @@
-"""The first stage (the encoder as a retriever), and the systems that need no training, from chance
-to the oracle that reads the expert.
+"""The first stage: the encoder, or the dual scorer, as a retriever, and how two scores become one.
 
-Choices (which part of a clip the encoder looks at, how much of it the fused score takes) are made
-on the validation learners' weak labels; no grade is read anywhere. Only ``text_oracle`` reads the
-expert's comment. A control, ``vlm_lora_shuffled``, gives each learner the video of another learner
-of the same skill: what is left then is not owed to this learner's mistake.
+Choices (which part of a clip the encoder looks at, how much a second score counts) are made on the
+validation learners' weak labels; no grade is read anywhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,8 +13,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.retrieval.relevance.finetune import ndcg
-from sportskills_lib.retrieval.supervision.text_similarity import tfidf_similarity
+from sportskills_lib.retrieval.relevance.candidate_lists import ndcg
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 WEAK_NDCG = metrics.at_k("weak_ndcg")
@@ -111,48 +106,6 @@ def usual_spread(pairs: pl.DataFrame, scores: np.ndarray) -> float:
         .mean()
     )
     return float(spread) if isinstance(spread, float) and spread > 1e-12 else 1.0
-
-
-# ---------------------------------------------------------------------------------------- baselines
-
-
-def random_scores(pairs: pl.DataFrame, seed: int) -> np.ndarray:
-    """Chance: a number in [0, 1) for each pair that depends on its names and the seed alone, not on
-    the order of rows.
-    """
-    names = [f"{seed}/{'/'.join(row)}" for row in pairs.select("learner_id", "clip_id").rows()]
-    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
-    return np.array([int.from_bytes(digest, "big") / 2**64 for digest in digests])
-
-
-def same_skill_scores(
-    pairs: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame, seed: int
-) -> np.ndarray:
-    """Clips of the learner's skill first, in random order: what knowing the skill alone is
-    worth.
-    """
-    wanted = dict(learners.select("learner_id", "skill").iter_rows())
-    shown = dict(clips.select("clip_id", "skill").iter_rows())
-    same = [
-        wanted[learner_id] is not None and wanted[learner_id] == shown[clip_id]
-        for learner_id, clip_id in pairs.select("learner_id", "clip_id").iter_rows()
-    ]
-    return np.array(same, np.float64) + random_scores(pairs, seed)
-
-
-def oracle_scores(
-    pairs: pl.DataFrame, learners: pl.DataFrame, texts: Mapping[str, str]
-) -> np.ndarray:
-    """The expert's comment against what each candidate's coach says: an upper line, not a system
-    one could use.
-    """
-    scores = np.zeros(pairs.height)
-    comments = dict(learners.select("learner_id", "comment").iter_rows())
-    table = pairs.select("learner_id", "clip_id").with_row_index("row")
-    for (learner_id,), rows in table.group_by("learner_id", maintain_order=True):
-        said = [texts[clip_id] for clip_id in rows["clip_id"]]
-        scores[rows["row"].to_numpy()] = tfidf_similarity([comments[str(learner_id)]], said)[0]
-    return scores
 
 
 # -------------------------------------------------------------------------------------- the encoder
@@ -272,12 +225,3 @@ def encoder_vectors(
     """
     said = narration_vectors(pairs, vectors(embeddings, model_id, "narration"))
     return EncoderVectors(learner_vectors, vectors(embeddings, model_id, "clip"), said)
-
-
-def swapped_learners(learners: pl.DataFrame) -> dict[str, str]:
-    """For each learner the next one of its sport, skill and split (itself, if it is alone
-    there).
-    """
-    own = pl.col("learner_id")
-    following = own.shift(-1).fill_null(own.first()).over("split", "sport", "skill")
-    return dict(learners.sort(own).select(own, other=following).iter_rows())

@@ -22,9 +22,9 @@ from sportskills_lib.formats.files import write_whole
 from sportskills_lib.retrieval.ranking.exact_search import top_k
 from sportskills_lib.retrieval.ranking.first_stage import WEIGHTS, Blend, FirstStage, blend
 
+ENCODER, YES_NO, RELEVANCE = "encoder_narrations", "vlm_yes_no", "relevance"  # systems
 DEPTHS = (0, 3, 6, 12, 24)  # candidates of a judged pool that the relevance model sees
-FIRST, SECOND, FUSED = "encoder_narrations", "vlm_lora", "fused"  # the three systems
-FILE = "ranking.json"
+FILE, INDEX = "ranking.json", "index.safetensors"
 SHORTLIST = {"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64}
 RANKINGS = {
     "system": pl.String,
@@ -39,17 +39,35 @@ RANKINGS = {
 class RankingChoices:
     """What 04 chose on its validation learners: all that another program needs to rank as it does.
 
-    ``encoder``: of 03, the first stage; ``relevance_weight``: the relevance model's share of the
-    fused score.
+    ``encoder``: of 03, and how it looks at clips; ``search``: the system that searches the library;
+    ``relevance_weight``: what yes/no adds to it on the shortlist, as a share.
     """
 
     encoder: str
     blend: Blend
     relevance_weight: float
+    search: str = ENCODER
 
     def save(self, folder: Path) -> None:
         """Write ranking.json, whole or not at all."""
         write_whole(folder / FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def save_index(gallery: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Write the search's vector of every clip as ``index.safetensors``, by clip_id."""
+    from safetensors.numpy import save_file
+
+    ids = "\n".join(gallery)  # an id has no line break
+    save_file({"vectors": np.stack([*gallery.values()])}, folder / INDEX, {"clip_ids": ids})
+
+
+def read_index(folder: Path) -> dict[str, np.ndarray]:
+    """What :func:`save_index` wrote: float32 [D] by clip_id."""
+    from safetensors import safe_open
+
+    with safe_open(folder / INDEX, "np") as file:
+        ids = file.metadata()["clip_ids"].split("\n")
+        return dict(zip(ids, file.get_tensor("vectors"), strict=True))
 
 
 def load_choices(folder: Path) -> RankingChoices:
@@ -67,13 +85,14 @@ def load_choices(folder: Path) -> RankingChoices:
 
 @dataclass(frozen=True)
 class TwoStage:
-    """The first stage, the relevance model's scores of any pairs (None: the first stage alone), and
-    the relevance model's share of the fused score.
+    """The first stage, yes/no scores of any pairs (None: the first stage alone), their share of the
+    final score, and the name of the system that the first stage is.
     """
 
     first: FirstStage
     second: Callable[[pl.DataFrame], np.ndarray] | None
     relevance_weight: float
+    search: str = ENCODER
 
     def shortlist(
         self, learner_ids: Sequence[str], clip_ids: Sequence[str], *, depth: int
@@ -98,10 +117,11 @@ class TwoStage:
         """tables.Rankings of learners' shortlists: by the first stage, and, with a second, by that
         and by both; each score standardised within its shortlist.
         """
-        scores = {FIRST: shortlists["score"].to_numpy()}
+        first = shortlists["score"].to_numpy()
+        scores = {self.search: first}
         if self.second is not None:
-            scores[SECOND] = self.second(shortlists)
-            scores[FUSED] = blend(shortlists, scores[FIRST], scores[SECOND], self.relevance_weight)
+            scores[YES_NO] = self.second(shortlists)
+            scores[RELEVANCE] = blend(shortlists, first, scores[YES_NO], self.relevance_weight)
         return rank(shortlists, scores)
 
 

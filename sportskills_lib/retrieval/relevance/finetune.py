@@ -1,7 +1,8 @@
-"""LoRA on "does this clip help this learner?": only adapters on the language model learn; the
-vision tower is fixed.
+"""The relevance model learns: a text warm-up, the dual scorer (:mod:`dual_training`), and LoRA on
+"does this clip help this learner?". The vision tower is fixed.
 
-Each step takes a few learners and, for each, a short list of its positives and negatives.
+Each step of the last takes a few learners and, for each, a short list of its positives and
+negatives.
 ``listwise`` compares the scores within a list (cross-entropy against the labels' shares), which
 needs no threshold and cannot collapse to always "yes"; ``pointwise`` is cross-entropy on each
 answer by itself. Before the first step, during training and at the end, the ranking of the
@@ -16,17 +17,25 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from sportskills_lib import metrics
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.relevance import pair_scorer
+from sportskills_lib.retrieval.relevance.candidate_lists import (
+    VALIDATION_NDCG,
+    CandidateList,
+    candidate_lists,
+    draw_lists,
+    list_loss,
+    ndcg,
+)
+from sportskills_lib.retrieval.relevance.dual_training import DualTask
 from sportskills_lib.retrieval.relevance.model import (
     VisionLanguageModel,
     load_vlm,
@@ -38,13 +47,12 @@ from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 from sportskills_lib.retrieval.relevance.prefix_sharing import Row, pack
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
-from sportskills_lib.training.loop import Loop, TrainingPlan
+from sportskills_lib.training.loop import Loop, TrainingPlan, TrainingTask
 
 if TYPE_CHECKING:
     import torch
 
 LINEAR = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-VALIDATION_NDCG = metrics.at_k("val_ndcg")
 CURVES = {
     "arm": pl.String,
     "step": pl.Int64,
@@ -56,7 +64,8 @@ CURVES = {
 # what of the config determines the adapters: a checkpoint of other settings is refused
 SETTINGS = (
     "loss", "steps", "learners_per_step", "positives", "list_size", "learning_rate",
-    "evaluate_every", "speaking_weight", "seed", "learners_per_pass",
+    "evaluate_every", "speaking_weight", "seed", "learners_per_pass", "text_steps", "dual_steps",
+    "dual_learning_rate", "skills_per_step",
 )  # fmt: skip
 
 
@@ -80,11 +89,6 @@ def add_lora(vlm: VisionLanguageModel, *, rank: int, alpha: int) -> VisionLangua
     return wrap(model, vlm.processor, name=vlm.name)
 
 
-def ndcg(scores: np.ndarray, gains: np.ndarray) -> float:
-    """nDCG@k of one list; equal scores in the order given."""
-    return float(metrics.ndcg_at_k(gains[np.argsort(-scores, kind="stable")][None], gains[None])[0])
-
-
 def finetune(
     scorer: PairScorer,
     supervision: pl.DataFrame,
@@ -92,14 +96,14 @@ def finetune(
     *,
     folder: Path | None = None,
 ) -> pl.DataFrame:
-    """Train the adapters of the scorer's model in place and leave the best ones in it; returns the
-    curve (arm ``vlm_lora``).
+    """Train the scorer's model and head in place, in three steps, and leave the best weights in
+    them; returns the curves (arms ``text_warm_up``, ``vlm_dual``, ``vlm_yes_no``).
 
-    ``supervision``: learner_id, clip_id, label, reason, and split: train teaches, val only chooses.
-    With ``speaking_weight`` the adapters also learn to say to a learner what the positives' coaches
-    say. Without anything to learn from, the adapters stay as they are (they change nothing) and the
-    curve is empty. ``folder`` keeps checkpoints; ``processes`` above 1 need it, since it is where
-    they meet.
+    ``supervision``: learner_id, clip_id, label, reason, and of each learner comment, sport, skill
+    and split: train teaches, val only chooses. A step with no steps in ``config`` is left out. With
+    ``speaking_weight`` the adapters also learn to say to a learner what the positives' coaches say.
+    Without anything to learn from, all stays as it is and the curves are empty. ``folder`` keeps
+    checkpoints; ``processes`` above 1 need it, since it is where they meet.
     """
     if scorer.vlm is None:
         return pl.DataFrame(schema=CURVES)
@@ -111,21 +115,39 @@ def finetune(
             )
         write_job(scorer, supervision, config, folder)
         distributed_job.launch(folder, config.processes, title="finetuning")
-        # the folder now holds a finished checkpoint, read below
+        # the folder now holds finished checkpoints, read below
     group = ProcessGroup(device=scorer.vlm.device.type)
-    task = _RelevanceTask(scorer, supervision, config, group)
-    learners = min(config.learners_per_step, len(task.train))
-    if not learners or config.steps == 0:
+    yes_no = _RelevanceTask(scorer, supervision, config, group)
+    learners = min(config.learners_per_step, len(yes_no.train))
+    if not learners:
         return pl.DataFrame(schema=CURVES)
     if group.size > learners:
         raise ValueError(
             f"{group.size} processes for {learners} learners a step: use at most {learners} "
             "processes"
         )
+    train = partial(_train, config=config, group=group, folder=folder)
+    curves = _train_dual(scorer, supervision, config, group, train) if config.dual_steps else []
+    if config.steps:
+        curves += train(yes_no, config.steps, config.learning_rate)
+    return pl.DataFrame(curves, schema=CURVES)
+
+
+def _train(
+    task: TrainingTask,
+    steps: int,
+    learning_rate: float,
+    *,
+    config: RetrievalConfig,
+    group: ProcessGroup,
+    folder: Path | None,
+    rate_scales: dict[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Train one task, or read its finished checkpoint; the rows of its curve."""
     plan = TrainingPlan(
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        warmup_steps=min(20, config.steps // 5),
+        steps=steps,
+        learning_rate=learning_rate,
+        warmup_steps=min(20, steps // 5),
         weight_decay=0.01,
         evaluate_every=config.evaluate_every,
         checkpoint_every=config.evaluate_every,
@@ -134,22 +156,64 @@ def finetune(
         seed=config.seed,
     )
     settings = {name: getattr(config, name) for name in SETTINGS}
-    record = Loop(task, plan, group, folder=folder, settings=settings).run()
+    own = folder and folder / task.name
+    loop = Loop(task, plan, group, folder=own, settings=settings, rate_scales=rate_scales)
+    record = loop.run()
     best = record.curve[record.best]
     score = None if np.isnan(best[task.score]) else best[task.score]
-    scorer.vlm.training = {
+    task.vlm.training[task.name] = {  # type: ignore[attr-defined]
         "settings": settings,
         "step_kept": best["step"],
         task.score: score,
         "processes": group.size,
     }
-    return pl.DataFrame([{"arm": task.name} | row for row in record.curve], schema=CURVES)
+    return [{"arm": task.name} | row for row in record.curve]
+
+
+def _train_dual(
+    scorer: PairScorer,
+    supervision: pl.DataFrame,
+    config: RetrievalConfig,
+    group: ProcessGroup,
+    train: Callable[..., list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """The text warm-up and the dual scorer; its vectors of all learners and clips are then kept in
+    ``scorer``, since the adapters learn on.
+    """
+    said = supervision.unique("learner_id", maintain_order=True).select("learner_id", "comment")
+    comments = {scorer.places[name]: comment for name, comment in said.iter_rows()}
+    parts = [
+        [
+            candidate_lists(own, scorer.places)
+            for own in supervision.filter(split=split).partition_by(
+                "sport", "skill", maintain_order=True
+            )
+        ]
+        for split in ("train", "val")
+    ]
+    skills, val = ([lists for lists in part if lists] for part in parts)
+    taught = supervision.filter(split="train")
+    clips = {scorer.narrations[scorer.places[name]] for name in taught["clip_id"]}
+    scorer.new_head({*taught["comment"], *clips}, seed=config.seed)
+    tasks: list[DualTask] = []
+    if config.text_steps:
+        tasks.append(DualTask(scorer, skills, val, config, group, comments))
+    tasks.append(DualTask(scorer, skills, val, config, group))
+    curves: list[dict[str, Any]] = []
+    for task in tasks:
+        share = min(1.0, config.learning_rate / config.dual_learning_rate)
+        named = task.module.named_parameters()
+        slower = {name: share for name, _ in named if name.startswith("adapters.")}
+        rate = config.dual_learning_rate
+        curves += train(task, task.steps, rate, rate_scales=slower)
+    scorer.keep_vectors()
+    return curves
 
 
 class _RelevanceTask:
     """The adapters as :class:`sportskills_lib.training.loop.Loop` trains them."""
 
-    name, score = "vlm_lora", VALIDATION_NDCG
+    name, score = "vlm_yes_no", VALIDATION_NDCG
 
     def __init__(
         self,
@@ -223,82 +287,6 @@ class _RelevanceTask:
             texts = [self.scorer.narrations.get(clip, "") for clip in helpful]
             rows += pair_scorer.speaking_rows(self.vlm, self.scorer.grid, one.learner, texts)
         return rows
-
-
-# -------------------------------------------------------------------------------------------- lists
-
-
-@dataclass(frozen=True)
-class CandidateList:
-    """One learner's row of the visual tokens with its candidates' rows and labels."""
-
-    learner: int
-    clips: np.ndarray  # int64 [C]
-    labels: np.ndarray  # float64 [C]
-    kinds: np.ndarray  # str [C]: the reason of each row
-
-
-def candidate_lists(supervision: pl.DataFrame, places: dict[str, int]) -> list[CandidateList]:
-    """Learners with at least one positive and one negative, in order of their ids; the others teach
-    nothing.
-    """
-    lists = []
-    for (learner_id,), rows in supervision.group_by("learner_id", maintain_order=True):
-        labels = rows["label"].to_numpy()
-        if (labels > 0).any() and (labels == 0).any():
-            clips = np.array([places[clip_id] for clip_id in rows["clip_id"]], np.int64)
-            learner, kinds = places[str(learner_id)], rows["reason"].to_numpy()
-            lists.append(CandidateList(learner, clips, labels, kinds))
-    return lists
-
-
-def draw_lists(
-    lists: Sequence[CandidateList], step: int, count: int, positives: int, size: int, *, seed: int
-) -> list[CandidateList]:
-    """The learners of ``step`` with a short list each; it depends on the step and the seed alone.
-
-    Learners come in shuffled rounds over all; ``count`` of them a step, at most all.
-    """
-    count = min(count, len(lists))
-    rng, batch = np.random.default_rng([seed, 45, step]), []
-    for place in range(step * count, (step + 1) * count):
-        number, turn = divmod(place, len(lists))
-        order = np.random.default_rng([seed, 43, number]).permutation(len(lists))
-        batch.append(draw_list(lists[order[turn]], rng, positives=positives, size=size))
-    return batch
-
-
-def draw_list(
-    whole: CandidateList, rng: np.random.Generator, *, positives: int, size: int
-) -> CandidateList:
-    """A short list of ``whole``: some positives, then negatives dealt evenly over their kinds."""
-    good = rng.permutation(np.flatnonzero(whole.labels > 0))[:positives]
-    bad = rng.permutation(np.flatnonzero(whole.labels == 0))
-    turn = (
-        pl.DataFrame({"kind": pl.Series(whole.kinds[bad].tolist(), dtype=pl.String)})
-        .select(pl.int_range(pl.len()).over("kind"))
-        .to_series()
-        .to_numpy()
-    )
-    bad = bad[np.argsort(turn, kind="stable")][: size - len(good)]
-    rows = np.concatenate([good, bad])
-    return CandidateList(whole.learner, whole.clips[rows], whole.labels[rows], whole.kinds[rows])
-
-
-def list_loss(
-    scores: torch.Tensor, labels: Sequence[np.ndarray], kind: Literal["listwise", "pointwise"]
-) -> torch.Tensor:
-    """The mean loss over lists; ``scores`` holds the lists one after the other."""
-    import torch
-
-    losses = []
-    for part, label in zip(scores.split([len(each) for each in labels]), labels, strict=True):
-        target = torch.from_numpy(label).to(part.device, part.dtype)
-        if kind == "listwise":
-            losses.append(-(target / target.sum() * part.log_softmax(0)).sum())
-        else:
-            losses.append(torch.nn.functional.binary_cross_entropy_with_logits(part, target))
-    return torch.stack(losses).mean()
 
 
 # ------------------------------------------------------------------------------- several processes

@@ -10,7 +10,7 @@ or no is one bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.models import quoted
+from sportskills_lib.retrieval.relevance import dual_scorer
 from sportskills_lib.retrieval.relevance.model import (
     VisionLanguageModel,
     encode_videos,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 LEARNER = "A learner tries a skill:"
 SAY = "What should a coach say?"
+AT_ONCE = 1024  # videos or texts whose vectors are computed together
+LARGEST_START = 4096  # texts that a new head knows
 
 
 def seen_frames(stored: int, wanted: int) -> np.ndarray:
@@ -61,6 +64,10 @@ class PairScorer:
     places: dict[str, int] = field(default_factory=dict)  # rows of the tokens by learner and clip
     narrations: dict[int, str] = field(default_factory=dict)  # by row of the visual tokens
     with_narration: bool = True  # whether the prompt quotes them
+    head: Any = None  # of the dual scorer: dual_scorer.new_head
+    states: dict[str, torch.Tensor] = field(default_factory=dict)  # of texts; none: always fresh
+    # float32 [N, 2 W], of each row as a learner, and as a clip: set once it is trained
+    vectors: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def quoted(self) -> dict[int, str] | None:
@@ -85,6 +92,75 @@ class PairScorer:
         for (_, rows, _), part in zip(groups, parts, strict=True):
             scores[rows] = part
         return scores
+
+    def new_head(self, texts: Collection[str], *, seed: int) -> None:
+        """A fresh head of the dual scorer, whose reader of texts knows these."""
+        import torch
+
+        vlm: Any = self.vlm
+        some = sorted(texts)[:: max(1, len(texts) // LARGEST_START)]
+        with torch.no_grad():
+            states_NS = dual_scorer.text_states(vlm, some)
+        self.head = dual_scorer.new_head(self.visual_NKD, states_NS.shape[1], seed=seed)  # type: ignore[arg-type]
+        dual_scorer.start_text_reader(self.head, states_NS)
+
+    def keep_vectors(self) -> None:
+        """Compute ``vectors``: of every row as a learner, and of clips as clips (else 0)."""
+        import torch
+
+        rows, clips = np.arange(len(self.places)), np.array(sorted(self.narrations), np.int64)
+        with torch.no_grad():
+            parts = [
+                [
+                    of(part).cpu().numpy()
+                    for part in np.array_split(asked, len(asked) // AT_ONCE + 1)
+                ]
+                for of, asked in ((self.learner_vectors, rows), (self.clip_vectors, clips))
+            ]
+        learner_ND, shown_ND = (np.concatenate(part) for part in parts)
+        clip_ND = np.zeros_like(learner_ND)
+        clip_ND[clips] = shown_ND
+        self.vectors = learner_ND, clip_ND
+
+    def dual_scores(self, pairs: pl.DataFrame) -> np.ndarray:
+        """The dual scorer's score of each row's learner and clip, [rows]; 0 before training."""
+        if self.vectors is None:
+            return np.zeros(pairs.height)
+        rows = [[self.places[name] for name in pairs[key]] for key in ("learner_id", "clip_id")]
+        both = (vector_ND[own] for vector_ND, own in zip(self.vectors, rows, strict=True))
+        return np.einsum("nd,nd->n", *both, dtype=np.float64)
+
+    def learner_vectors(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """float [N, 2 W]: the dual scorer's vectors of learners, by row of the visual tokens."""
+        return dual_scorer.learner_vectors(self.head, self.visual_NKD[list(rows)])  # type: ignore[index]
+
+    def clip_vectors(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """float [N, 2 W]: the dual scorer's vectors of clips, by row of the visual tokens."""
+        states_NS = self.text_states([self.narrations[int(row)] for row in rows])
+        return dual_scorer.clip_vectors(self.head, self.visual_NKD[list(rows)], states_NS)  # type: ignore[index]
+
+    def text_states(self, texts: Sequence[str]) -> torch.Tensor:
+        """float [N, S]: the states of texts, those that are kept or, with gradients, fresh ones."""
+        import torch
+
+        if self.states:
+            return torch.stack([self.states[text] for text in texts])
+        said, place = np.unique(texts, return_inverse=True)
+        return dual_scorer.text_states(self.vlm, said.tolist())[place]  # type: ignore[arg-type]
+
+    def keep_states(self) -> None:
+        """Compute the states of all that coaches say: the adapters learn no more."""
+        import torch
+
+        said = sorted(set(self.narrations.values()))
+        with torch.no_grad():
+            states_NS = dual_scorer.text_states(self.vlm, said)  # type: ignore[arg-type]
+        self.states = dict(zip(said, states_NS, strict=True))
+
+    def text_vectors(self, texts: Sequence[str]) -> torch.Tensor:
+        """float [N, W]: the dual scorer's vectors of texts."""
+        states_NS = dual_scorer.text_states(self.vlm, texts)  # type: ignore[arg-type]
+        return dual_scorer.text_vectors(self.head, states_NS)
 
     def description_scores(self, pairs: pl.DataFrame, learners: pl.DataFrame) -> np.ndarray:
         """How much likelier each row's sentence is for its learner than for others of the sport,
@@ -112,9 +188,11 @@ class PairScorer:
         return scores
 
     def save(self, folder: Path) -> None:
-        """Write the adapter; nothing without a model."""
+        """Write the adapter, and the head of the dual scorer; nothing without a model."""
         if self.vlm is not None:
             save_adapter(self.vlm, folder)
+        if self.vectors is not None:
+            dual_scorer.save_head(self.head, folder)
 
 
 def _by_learner(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from sportskills_lib.retrieval.supervision.labelling import (
     FirstStage,
     build_supervision,
     comments_similarity,
+    lesson_learners,
 )
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity, open_similarity
 
@@ -99,24 +100,6 @@ def first_stage(
 
 
 # ------------------------------------------------------------------------------ lessons as learners
-
-
-def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
-    """Training clips that show a mistake, as further learners: the coach's sentence stands for the
-    expert's comment.
-
-    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
-    """
-    shown = clips.filter((pl.col("demonstration") == "incorrect") & (pl.col("split") == "train"))
-    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
-    return shown.select(
-        "sport",
-        "skill",
-        "split",
-        learner_id="clip_id",
-        comment=said,
-        is_mistake=pl.lit(True),
-    )
 
 
 def build_lesson_supervision(

@@ -75,6 +75,24 @@ def clip_texts(
     return {clip_id: texts.get(clip_id, "") for clip_id in clips["clip_id"]}
 
 
+def lesson_learners(clips: pl.DataFrame, texts: dict[str, str]) -> pl.DataFrame:
+    """Training clips that show a mistake, as further learners: the coach's sentence stands for the
+    expert's comment.
+
+    Columns learner_id (the clip's id), sport, skill, comment, is_mistake, split.
+    """
+    shown = clips.filter((pl.col("demonstration") == "incorrect") & (pl.col("split") == "train"))
+    said = pl.Series([texts[clip_id] for clip_id in shown["clip_id"]], dtype=pl.String)
+    return shown.select(
+        "sport",
+        "skill",
+        "split",
+        learner_id="clip_id",
+        comment=said,
+        is_mistake=pl.lit(True),
+    )
+
+
 def build_supervision(
     learners: pl.DataFrame,
     clips: pl.DataFrame,

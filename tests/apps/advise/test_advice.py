@@ -27,7 +27,12 @@ from sportskills_lib.apps.advise.advise import advise
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.learner_data.frames import read_take
 from sportskills_lib.retrieval.ranking.first_stage import Blend, EncoderVectors
-from sportskills_lib.retrieval.ranking.two_stage import FIRST, SECOND, RankingChoices, load_choices
+from sportskills_lib.retrieval.ranking.two_stage import (
+    ENCODER,
+    YES_NO,
+    RankingChoices,
+    load_choices,
+)
 from sportskills_lib.retrieval.relevance import served
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
@@ -293,7 +298,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
     logistic = SimpleNamespace(probability=lambda scores: 1 / (1 + np.exp(-np.array(scores))))
     made = run_library.AdviceLibrary(
         "t", clips, np.zeros((0, 0)), pictures, vectors, Path(), "image", PairingConfig(), clips, {}, None,
-        ("x",), RankingChoices("image", Blend(0.0), 0.75), {SECOND: logistic},
+        ("x",), RankingChoices("image", Blend(0.0), 0.75), {YES_NO: logistic},
     )  # fmt: skip
     you = learner_clip.LearnerClip(tmp_path / "you.mp4", (0, 1), 1, np.zeros((1, 8, 8, 3)))
     you.path.touch()
@@ -317,7 +322,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
     choices = RankingChoices("image", Blend(0.0), 0.0)
     alone = ranking.rank(replace(made, choices=choices), you, np.ones(1), np.arange(4), **options)
     assert alone.rows.tolist() == [0, 1, 2] and alone.probability is None
-    sure = replace(made, choices=choices, calibrations={FIRST: logistic})
+    sure = replace(made, choices=choices, calibrations={ENCODER: logistic})
     sure = ranking.rank(sure, you, np.ones(1), np.arange(4), **options)
     assert sure.probability == pytest.approx(1 / (1 + np.exp([-0.9, -0.7, -0.5])), abs=1e-6)
 

@@ -19,8 +19,9 @@ from sportskills_lib.apps.advise.advise import advise
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.learner_data import read_learner_frames
+from sportskills_lib.retrieval import ranked_systems
 from sportskills_lib.retrieval import stage as retrieval_stage
-from sportskills_lib.retrieval.ranking import first_stage
+from sportskills_lib.retrieval.ranking import first_stage, systems
 from sportskills_lib.runs import artifacts
 
 LESSONS = "data/raw/mine"
@@ -51,7 +52,9 @@ def make_learners(split: str, count: int) -> list[dict]:
     return rows
 
 
-def run_04(home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float) -> pl.DataFrame:
+def run_04(
+    home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float, *, dual: bool
+) -> pl.DataFrame:
     """The stage's ranking of the library, with chosen weights that no default has."""
     rows = make_learners("val", 4) + make_learners("test", 3)
     listed = tables.Learners.validate(pl.DataFrame(rows).sort("learner_id"), cast=True)
@@ -75,15 +78,18 @@ def run_04(home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float)
     for name, weights in scorer.vlm.model.named_parameters():
         if "lora_B" in name:  # as if they had learnt
             weights.data = 0.3 * torch.randn(weights.shape, generator=generator)
-    monkeypatch.setattr(retrieval_stage, "ARMS", {"encoder_narrations": "narrations"})
+    if dual:
+        scorer.new_head({"bend the knee", "straighten the arm"}, seed=5)
+        scorer.keep_vectors()
+    monkeypatch.setattr(ranked_systems, "ARMS", {"encoder_narrations": "narrations"})
     words, both = first_stage.Choice(0.25, {0.25: 1.0}), first_stage.Choice(relevance_weight, {})
     monkeypatch.setattr(first_stage, "choose_weight", lambda *_: words)
-    monkeypatch.setattr(retrieval_stage, "choose_weight", lambda *_: both)
+    monkeypatch.setattr(systems, "choose_weight", lambda *_: both)
     zero_shot = np.zeros(candidates.pools.height)
-    result = retrieval_stage.rank_all(
+    result = ranked_systems.rank_all(
         candidates, learners, frames, library, scorer, zero_shot, config
     )
-    retrieval_stage.save_ranking(result, stage.folder)
+    ranked_systems.save_ranking(result, stage.folder)
     scorer.save(stage.path("adapter"))
     np.save(stage.path("learner_frames.npy"), frames)
     stage.save("learners", learners, tables.Learners)
@@ -91,30 +97,31 @@ def run_04(home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float)
     return result.library
 
 
-@pytest.mark.parametrize("relevance_weight", [0.75, 0.0])
+@pytest.mark.parametrize(("relevance_weight", "dual"), [(0.75, False), (0.0, False), (0.25, True)])
 def test_advice_is_the_library_ranking_of_that_learner(
-    home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float
+    home: Path, monkeypatch: pytest.MonkeyPatch, relevance_weight: float, dual: bool
 ) -> None:
     # all clips are in the test split, so that there is something to rank
     library = retrieval_stage.open_library("t")
     clips = library.clips.with_columns(split=pl.lit("test").cast(library.clips["split"].dtype))
     monkeypatch.setattr(retrieval_stage, "open_library", lambda run: replace(library, clips=clips))
-    expected = run_04(home, monkeypatch, relevance_weight)
+    expected = run_04(home, monkeypatch, relevance_weight, dual=dual)
     ranked: list[ranking.RankedClips] = []
     rank = ranking.rank
     monkeypatch.setattr(ranking, "rank", lambda *a, **k: ranked.append(rank(*a, **k)) or ranked[-1])
-    systems = ["encoder_narrations", "fused", "vlm_lora"][: 3 if relevance_weight else 1]
+    search = "vlm_dual_correct" if dual else "encoder_narrations"
+    shown_systems = [search, "relevance", "vlm_yes_no"][: 3 if relevance_weight else 1]
     for learner in make_learners("test", 3):
         view = advise(
             home / LESSONS / learner["path"], "t", print, sport="tennis", split="test", top=2,
             workers=0, start_s=learner["start_s"], end_s=learner["end_s"],
         )  # fmt: skip
         own = expected.filter(query_id=learner["learner_id"])
-        for system in systems:
+        for system in shown_systems:
             want, found = own.filter(system=system), ranked[-1].rankings.filter(system=system)
             assert found["clip_id"].to_list() == want["clip_id"].to_list() and want.height == DEPTH
             np.testing.assert_allclose(found["score"], want["score"], rtol=0, atol=2e-5)
-        shown = own.filter(system="fused")["clip_id"].to_list()[:2]
+        shown = own.filter(system="relevance")["clip_id"].to_list()[:2]
         assert [
             tables.span_id(s["video_id"], s["start_s"], s["end_s"]) for s in view.suggestions
         ] == shown

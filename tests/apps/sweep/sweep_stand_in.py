@@ -60,12 +60,12 @@ def scores_of(seed: int, loss: str) -> pl.DataFrame:
 
 
 def grades_of(seed: int, loss: str) -> pl.DataFrame:
-    """nDCG of two systems for eight learners: vlm_lora gains from seed and loses what pointwise
+    """nDCG of two systems for eight learners: vlm_yes_no gains from seed and loses what pointwise
     training costs.
     """
-    values = {"encoder_narrations": 0.5, "vlm_lora": 0.75 + seed / 16 - (loss == "pointwise") / 8}
+    values = {"encoder_narrations": 0.5, "vlm_yes_no": 0.75 + seed / 16 - (loss == "pointwise") / 8}
     rows = [
-        (system, f"l{i}", "ndcg@10", 0, value, 0.25, "golf", f"p{i // 2}")
+        (system, f"l{i}", "ndcg@5", 0, value, 0.25, "golf", f"p{i // 2}")
         for system, value in values.items()
         for i in range(8)
     ]
@@ -90,8 +90,10 @@ def run_stage(run: str, stage: str, config: object) -> None:
         writer.save("per_sport_recall", summary.per_sport_recall(scores, draws=50, seed=0))
         how = artifacts.open_stage(run, STAGES[3]).manifest["config"]
         if how["learners"]:
-            graded = writer.save("feedback", grades_of(how["seed"], how["loss"]), tables.Scores)
-            writer.save("feedback_retrieval", feedback.table(graded, draws=50, seed=0))
+            grades = grades_of(how["seed"], how["loss"])
+            graded = writer.save("feedback_same_skill", grades, tables.Scores)
+            table = feedback.of_pools(feedback.table, {"same_skill": graded}, draws=50, seed=0)
+            writer.save("feedback_retrieval", table)
         page = pipeline.report_folder(run) / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("<p>done</p>")

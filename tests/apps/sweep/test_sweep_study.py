@@ -210,20 +210,20 @@ def test_a_sweep_of_04_is_compared_by_coaches_grades(toy_workspace: Path, in_pro
     found = results.open_sweep("retrieval-loss")
     assert found.judged and found.stages == list(STAGES[3:])
     over = results.spoken(results.over_seeds(results.recalls(found)))
-    assert over.row(0, named=True)["judged:vlm_lora"] == "0.781 ± 0.044 (n = 2)"
+    assert over.row(0, named=True)["judged:vlm_yes_no"] == "0.781 ± 0.044 (n = 2)"
     arms = (
         results.arm_differences(found, draws=50)
         .filter(pl.col("label") == "listwise")
         .row(0, named=True)
     )
-    assert (arms["system"], arms["baseline"]) == ("vlm_lora", "encoder_narrations")
+    assert (arms["system"], arms["baseline"]) == ("vlm_yes_no", "encoder_narrations")
     assert arms["difference"] == pytest.approx(0.28125) and arms["p"] == pytest.approx(
         1 / 8, abs=0.02
     )
     points = (
         results.point_differences(found, draws=50)
-        .filter(pl.col("training") == "vlm_lora")
+        .filter(pl.col("training") == "vlm_yes_no")
         .row(0, named=True)
     )
     assert points["difference"] == pytest.approx(-0.125) and points["seeds"] == 2
-    assert "Mean of ndcg@10 over the test learners" in (folder / "README.md").read_text()
+    assert "Mean of ndcg@5 over the test learners" in (folder / "README.md").read_text()

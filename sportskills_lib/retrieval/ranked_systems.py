@@ -1,0 +1,230 @@
+"""What notebook 04 calls to rank: every system over the judged pools, the two stages over the
+library, and what is chosen for that on the validation learners.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from sportskills_lib.config import RetrievalConfig
+from sportskills_lib.retrieval.ranking import baselines, two_stage
+from sportskills_lib.retrieval.ranking.first_stage import WEAK_NDCG, EncoderVectors, FirstStage
+from sportskills_lib.retrieval.ranking.systems import DUAL, Systems, add_words, blind, dual_search
+from sportskills_lib.retrieval.ranking.two_stage import ENCODER, RELEVANCE, YES_NO, RankingChoices
+from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.retrieval.relevance.calibration import Calibration
+from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
+from sportskills_lib.retrieval.stage import ARMS, Candidates, Library, arm_vectors, encoder_of
+from sportskills_lib.retrieval.supervision.labelling import comments_similarity, lesson_learners
+
+Timing = tuple[str, float, int, str]
+TIMINGS = {"part": pl.String, "seconds": pl.Float64, "items": pl.Int64, "item": pl.String}
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    """What 04 ranked: tables.Rankings of the judged pools, of those of their clips that are of the
+    learner's skill, of the library and of variants, and how they came to be.
+    """
+
+    rankings: pl.DataFrame
+    same_skill: pl.DataFrame
+    library: pl.DataFrame
+    variants: pl.DataFrame
+    choices: pl.DataFrame  # choice, weight, weak nDCG@k
+    timings: pl.DataFrame  # part, seconds, items, item
+    # of the search's score; None without validation pairs of both kinds
+    calibration: Calibration | None
+    encoder_calibration: Calibration | None = None  # of encoder_narrations
+    ranking_choices: RankingChoices | None = None  # None where nothing was ranked
+    search: FirstStage | None = None  # of the dual scorer; None where it was not trained
+
+
+def rank_all(
+    candidates: Candidates,
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    library: Library,
+    scorer: PairScorer,
+    zero_shot: np.ndarray,
+    config: RetrievalConfig,
+) -> RetrievalResult:
+    """Every system over the judged pools; the two stages over the library; the choices made on
+    validation, on clips of the learner's skill alone.
+
+    ``zero_shot``: the model's scores of the pools before it was finetuned.
+    """
+    pools = candidates.pools
+    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
+    timings: list[Timing] = []
+    if not pools.height:
+        empty = two_stage.rank(pools, {})
+        tried, timed = pl.DataFrame(schema=kinds), pl.DataFrame(schema=TIMINGS)
+        return RetrievalResult(empty, empty, empty, empty, tried, timed, None)
+    clips = library.clips
+    lists = candidates.validation[baselines.same_skill(candidates.validation, learners, clips)]
+    systems, made = Systems(lists), (learners, library, config)
+    vectors, choices = _add_encoders(systems, learner_frames, timings, *made)
+    _add_words(systems, vectors, *made)
+    search = _add_model(systems, scorer, *made)
+    first = ENCODER if search is None else DUAL
+    choices = replace(
+        choices, search=first, relevance_weight=systems.blend(RELEVANCE, first, YES_NO)
+    )
+    with _timed(timings, f"{YES_NO}: scores", pools.height, "pair"):
+        scores = systems.scores(pools)
+    scores["vlm_zero_shot"] = zero_shot
+    if config.speaking_weight:  # a model that was not taught to speak has nothing to describe
+        scores["describe_then_retrieve"] = scorer.description_scores(pools, learners)
+    retriever = search or vectors.first_stage(choices.blend)
+    stages = two_stage.TwoStage(retriever, scorer.scores, choices.relevance_weight, first)
+    test = learners.filter(pl.col("learner_id").is_in(pools["learner_id"].unique().implode()))
+    with _timed(timings, "library: search and shortlist", test.height, "learner"):
+        found = two_stage.shortlists(
+            stages, test, clips, depth=config.shortlist, same_sport=config.search == "sport"
+        )
+        shortlists = stages.rankings(found)
+    own = baselines.same_skill(pools, learners, clips)
+    own_scores = {name: values[own] for name, values in scores.items()}
+    return RetrievalResult(
+        two_stage.rank(pools, systems.blended(pools, scores)),
+        two_stage.rank(pools[own], systems.blended(pools[own], own_scores)),
+        shortlists,
+        two_stage.variants(stages, pools, scores[first], scores[YES_NO]),
+        pl.DataFrame(systems.rows, schema=kinds, orient="row"),
+        pl.DataFrame(timings, schema=TIMINGS, orient="row"),
+        calibrate(lists, systems.of_lists(YES_NO if search is None else DUAL)),
+        calibrate(lists, systems.of_lists(ENCODER)),
+        choices,
+        search,
+    )
+
+
+def _add_encoders(
+    systems: Systems,
+    learner_frames: np.ndarray,
+    timings: list[Timing],
+    learners: pl.DataFrame,
+    library: Library,
+    config: RetrievalConfig,
+) -> tuple[EncoderVectors, RankingChoices]:
+    """Both arms of 03, chance and the label; the vectors of encoder_narrations, and how it looks at
+    clips.
+    """
+    encoder, clips = encoder_of(library, config.first_stage), library.clips
+    for system, arm in ARMS.items():  # encoder_narrations is the last
+        with _timed(timings, f"{system}: learners' vectors", learners.height, "learner"):
+            vectors = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
+        own_blend, choice = vectors.blend(systems.lists)
+        systems.rows += choice.rows(f"{system} ({encoder}): narration against pictures")
+        systems.add(system, vectors.first_stage(own_blend).scores)
+    chance = partial(baselines.random_scores, seed=config.seed)
+    skill = partial(baselines.same_skill_scores, learners=learners, clips=clips, seed=config.seed)
+    correct = partial(baselines.correct_scores, clips=clips)
+    systems.add("random", chance)
+    systems.add("same_skill_random", skill)
+    systems.add("correct", correct)
+    systems.add(
+        "correct_of_skill", lambda pairs: 2 * (skill(pairs) // 1) + correct(pairs) + chance(pairs)
+    )
+    systems.blend("encoder_correct", ENCODER, "correct")
+    return vectors, RankingChoices(encoder, own_blend, 0.0)
+
+
+def _add_words(
+    systems: Systems,
+    vectors: EncoderVectors,
+    learners: pl.DataFrame,
+    library: Library,
+    config: RetrievalConfig,
+) -> None:
+    """What experts' words do: lent by the training mistakes that look alike, and the oracle, which
+    reads those on the learner.
+    """
+    clips, texts = library.clips, library.texts
+    known = learners.filter(pl.col("is_mistake") & (pl.col("split").cast(pl.String) != "test"))
+    taught = known.filter(pl.col("split").cast(pl.String) == "train")
+    columns = ["learner_id", *baselines.KIND, "comment"]
+    mistakes = pl.concat([taught.select(columns), lesson_learners(clips, texts).select(columns)])
+    borrow = partial(
+        baselines.borrowed_words,
+        learners=learners,
+        mistakes=mistakes,
+        vectors={**vectors.clips, **vectors.learners},
+        texts=texts,
+        similarity=comments_similarity(taught, clips),
+    )
+    add_words(systems, borrow)
+    systems.blend("comments_knn", ENCODER, "words")
+    systems.blend("comments_knn_correct", "comments_knn", "correct")
+    every = comments_similarity(known, clips)
+    oracle = partial(baselines.oracle_scores, learners=learners, texts=texts, similarity=every)
+    systems.add("text_oracle", oracle)
+
+
+def _add_model(
+    systems: Systems,
+    scorer: PairScorer,
+    learners: pl.DataFrame,
+    library: Library,
+    config: RetrievalConfig,
+) -> FirstStage | None:
+    """The relevance model: yes/no, and, where it was trained, the dual scorer, by itself, with the
+    label, and asked without the learner.
+    """
+    systems.add(YES_NO, scorer.scores)
+    systems.blend("fused", ENCODER, YES_NO)
+    if scorer.vectors is None:
+        return None
+    systems.add("vlm_dual", scorer.dual_scores)
+    search, choice = dual_search(scorer, systems.lists, library.clips)
+    systems.rows += choice.rows(f"{DUAL}: correct against vlm_dual")
+    systems.add(DUAL, search.scores)
+    systems.add("relevance_blind", blind(search, learners).scores)
+    return search
+
+
+@contextmanager
+def _timed(rows: list[Timing], part: str, items: int, item: str) -> Iterator[None]:
+    """Add how long a part took, for the curve of quality against seconds."""
+    began = time.monotonic()
+    yield
+    rows.append((part, time.monotonic() - began, items, item))
+
+
+def calibrate(lists: pl.DataFrame, scores: np.ndarray) -> Calibration | None:
+    """Probabilities for a system's scores of the validation pairs, from their weak labels (any
+    positive helps).
+
+    How well they hold is measured on participants left out of the fit. None without validation
+    pairs of both kinds.
+    """
+    labels = (lists["label"].to_numpy() > 0).astype(np.float64)
+    groups = lists["participant"].to_list()
+    return (
+        calibration.fit(scores, labels, groups=groups) if 0 < labels.sum() < len(labels) else None
+    )
+
+
+def save_ranking(result: RetrievalResult, folder: Path) -> pl.DataFrame:
+    """Write what `advise` needs to rank as 04 does: ranking.json, the index of clips, and the
+    calibrations where there are any. Returns the relevance model's table of bins.
+    """
+    if result.ranking_choices is not None:
+        result.ranking_choices.save(folder)
+    if result.search is not None:
+        two_stage.save_index(result.search.gallery, folder)
+    if result.encoder_calibration is not None:
+        calibration.save(result.encoder_calibration, folder, calibration.ENCODER_FILE)
+    if result.calibration is None:
+        return pl.DataFrame(schema=calibration.BINS_SCHEMA)
+    calibration.save(result.calibration, folder)
+    return result.calibration.bins
