@@ -127,9 +127,11 @@ def learning_curves(
 
 def _draw_lines(panel: Axes, curves: pl.DataFrame, column: str, meaning: str) -> None:
     known = curves.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
-    for (arm,), line in known.sort("arm", "step").group_by("arm", maintain_order=True):
-        name = str(arm)
-        look: Any = {"color": style.ARM_COLOURS.get(name, style.BLACK), "label": style.plain(name)}
+    lines = known.sort("arm", "step").group_by("arm", maintain_order=True)
+    for place, ((arm,), line) in enumerate(lines):
+        name, others = str(arm), style.OTHER_ARMS
+        colour = style.ARM_COLOURS.get(name, others[place % len(others)])
+        look: Any = {"color": colour, "label": style.plain(name)}
         dash = "--" if name in style.ARM_HATCHES else "-"
         panel.plot(line["step"], line[column], dash, marker=".", **look)
     panel.set(xlabel="optimiser step", ylabel=meaning)

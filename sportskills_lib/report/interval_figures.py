@@ -269,7 +269,7 @@ def feedback_bars(table: pl.DataFrame, *, simulated: bool) -> Figure:
         for system in order
     }
     parts = {metric: table.filter(metric=metric) for metric in known}
-    panels = {f"{metric} (n = {part['n'][0]})": part for metric, part in parts.items()}
+    panels = {f"{metric}\n(n = {part['n'][0]})": part for metric, part in parts.items()}
     figure = _lying_bars(style.COLUMN_IN, panels, "system", looks)
     who = "simulated raters" if simulated else "coaches' grades"
     figure.supxlabel(f"Feedback retrieval, {who}", fontsize=7)

@@ -5,7 +5,7 @@ library, and what is chosen for that on the validation learners.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,8 +101,9 @@ def rank_all(
         two_stage.variants(stages, pools, scores[first], scores[YES_NO]),
         pl.DataFrame(systems.rows, schema=kinds, orient="row"),
         pl.DataFrame(timings, schema=TIMINGS, orient="row"),
-        calibrate(lists, systems.of_lists(YES_NO if search is None else DUAL)),
-        calibrate(lists, systems.of_lists(ENCODER)),
+        # on clips of other skills and sports, too: a library is searched for what helps at all
+        calibrate(candidates.validation, search.scores if search else scorer.scores),
+        calibrate(candidates.validation, vectors.first_stage(choices.blend).scores),
         choices,
         search,
     )
@@ -200,7 +201,9 @@ def _timed(rows: list[Timing], part: str, items: int, item: str) -> Iterator[Non
     rows.append((part, time.monotonic() - began, items, item))
 
 
-def calibrate(lists: pl.DataFrame, scores: np.ndarray) -> Calibration | None:
+def calibrate(
+    lists: pl.DataFrame, score: Callable[[pl.DataFrame], np.ndarray]
+) -> Calibration | None:
     """Probabilities for a system's scores of the validation pairs, from their weak labels (any
     positive helps).
 
@@ -209,9 +212,9 @@ def calibrate(lists: pl.DataFrame, scores: np.ndarray) -> Calibration | None:
     """
     labels = (lists["label"].to_numpy() > 0).astype(np.float64)
     groups = lists["participant"].to_list()
-    return (
-        calibration.fit(scores, labels, groups=groups) if 0 < labels.sum() < len(labels) else None
-    )
+    if not 0 < labels.sum() < len(labels):
+        return None
+    return calibration.fit(score(lists), labels, groups=groups)
 
 
 def save_ranking(result: RetrievalResult, folder: Path) -> pl.DataFrame:
