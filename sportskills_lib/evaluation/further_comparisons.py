@@ -14,8 +14,6 @@ from sportskills_lib.evaluation import feedback, summary
 from sportskills_lib.evaluation.comparisons import encoders_and_arms, sampled_by_gallery
 from sportskills_lib.statistics import bootstrap
 
-ORACLE = "text_oracle"
-
 
 def ratios_by_sport(
     scores: pl.DataFrame,
@@ -57,24 +55,6 @@ def ratios_by_sport(
     return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
         pl.col("ratio").fill_nan(None)
     )
-
-
-def oracle_shares(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:
-    """How much of the oracle's mean each system reaches: system, metric, share, low, high; empty
-    without the oracle.
-    """
-    rows = []
-    for metric, part in feedback.scores_by_metric(scores):
-        sampled = bootstrap.resample(part, draws=draws, seed=seed, stratum=None)
-        systems = sampled.systems if ORACLE in sampled.systems else ()
-        rows += [
-            (system, metric, *sampled.ratio(system, ORACLE, stratum="all"))
-            for system in sorted(systems, key=feedback.system_order)
-        ]
-    kinds = {"system": pl.String, "metric": pl.String} | dict.fromkeys(
-        ("share", "low", "high"), pl.Float64
-    )
-    return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def win_rates(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:

@@ -27,8 +27,7 @@ CSV_TABLES = (
 )  # fmt: skip
 FEEDBACK_TABLES = (
     "feedback_retrieval", "feedback_by_wording", "feedback_differences", "feedback_wins",
-    "oracle_shares", "feedback_by_rater", "raters", "agreement", "library_retrieval",
-    "shortlist_depth",
+    "feedback_by_rater", "raters", "agreement", "library_retrieval", "shortlist_depth",
 )  # fmt: skip
 FEEDBACK_SHOWN = (feedback.PRIMARY, feedback.MENDS_FIRST, feedback.NDCG)  # files hold every one
 CASE_PAGES = ("inspector", "funnel")

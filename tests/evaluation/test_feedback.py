@@ -252,20 +252,6 @@ def test_wins_ties_and_losses_by_hand():
     )  # two participants: one of two sign patterns is as far off
 
 
-def test_shares_of_the_oracle():
-    scores = two_systems().with_columns(
-        system=pl.col("system").replace("encoder_narrations", "text_oracle")
-    )  # the oracle has 2/3 everywhere
-    shares = further_comparisons.oracle_shares(scores, draws=50, seed=0).filter(
-        pl.col("metric") == "ndcg@10"
-    )
-    assert dict(shares.select("system", "share").rows()) == {
-        "vlm_yes_no": pytest.approx(1.0),
-        "text_oracle": 1.0,
-    }
-    assert further_comparisons.oracle_shares(two_systems(), draws=50, seed=0).is_empty()
-
-
 def test_what_mends_a_mistake_and_what_shows_it_by_hand():
     """In order of rank: another cue (1), the fix (3), another fault (0), the same fault (2), the
     other fix (2.5 of two raters).
