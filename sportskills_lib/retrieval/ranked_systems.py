@@ -22,7 +22,7 @@ from sportskills_lib.retrieval.ranking.two_stage import ENCODER, RELEVANCE, YES_
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
-from sportskills_lib.retrieval.stage import ARMS, Candidates, Library, arm_vectors, encoder_of
+from sportskills_lib.retrieval.stage import Candidates, LearnerVectors, Library, encoder_of
 from sportskills_lib.retrieval.supervision.labelling import comments_similarity, lesson_learners
 
 Timing = tuple[str, float, int, str]
@@ -51,7 +51,7 @@ class RetrievalResult:
 def rank_all(
     candidates: Candidates,
     learners: pl.DataFrame,
-    learner_frames: np.ndarray,
+    learner_vectors: LearnerVectors,
     library: Library,
     scorer: PairScorer,
     zero_shot: np.ndarray,
@@ -72,7 +72,7 @@ def rank_all(
     clips = library.clips
     lists = candidates.validation[baselines.same_skill(candidates.validation, learners, clips)]
     systems, made = Systems(lists), (learners, library, config)
-    vectors, choices = _add_encoders(systems, learner_frames, timings, *made)
+    vectors, choices = _add_encoders(systems, learner_vectors, timings, *made)
     _add_words(systems, vectors, *made)
     search = _add_model(systems, scorer, *made)
     first = ENCODER if search is None else DUAL
@@ -111,7 +111,7 @@ def rank_all(
 
 def _add_encoders(
     systems: Systems,
-    learner_frames: np.ndarray,
+    learner_vectors: LearnerVectors,
     timings: list[Timing],
     learners: pl.DataFrame,
     library: Library,
@@ -121,9 +121,9 @@ def _add_encoders(
     clips.
     """
     encoder, clips = encoder_of(library, config.first_stage), library.clips
-    for system, arm in ARMS.items():  # encoder_narrations is the last
-        with _timed(timings, f"{system}: learners' vectors", learners.height, "learner"):
-            vectors = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
+    for system, arm in learner_vectors.items():  # encoder_narrations is the last
+        timings.append((f"{system}: learners' vectors", arm.seconds, learners.height, "learner"))
+        vectors = arm.vectors
         own_blend, choice = vectors.blend(systems.lists)
         systems.rows += choice.rows(f"{system} ({encoder}): narration against pictures")
         systems.add(system, vectors.first_stage(own_blend).scores)

@@ -7,6 +7,7 @@ folder of lessons without learners goes through the same cells, and no model is 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,16 @@ def candidates(
 
 
 def open_scorer(
-    learners: pl.DataFrame, learner_frames: np.ndarray, library: Library, config: RetrievalConfig
+    learners: pl.DataFrame,
+    learner_frames: np.ndarray,
+    library: Library,
+    vectors: LearnerVectors,
+    config: RetrievalConfig,
 ) -> PairScorer:
     """Load the checkpoint, add fresh adapters (they change nothing yet), and encode the learners
     and the clips that can be ranked: those of sports that learners practise, or all of them.
+
+    ``vectors``: of :func:`encode_learners`, which the dual scorer reads beside the visual tokens.
     """
     import torch
 
@@ -135,7 +142,7 @@ def open_scorer(
     clips = library.clips.with_row_index("row")
     if config.search == "sport":
         clips = clips.filter(pl.col("sport").is_in(learners["sport"].unique().implode()))
-    return encode_pairs(
+    scorer = encode_pairs(
         vlm,
         (clips["clip_id"].to_list(), library.frames[clips["row"].to_numpy()]),
         (learners["learner_id"].to_list(), learner_frames),
@@ -144,6 +151,11 @@ def open_scorer(
         with_narration=config.with_narration,
         store=open_store(config.token_store_gb),
     )
+    encoder = vectors["encoder_narrations"].vectors
+    known = {**encoder.clips, **encoder.learners}
+    rows_NE = np.stack([known[name] for name in scorer.places])
+    scorer.encoder_NE = torch.from_numpy(rows_NE).float().to(vlm.device)
+    return scorer
 
 
 def finetune_scorer(
@@ -199,6 +211,34 @@ def arm_vectors(
     vectors = learner_embeddings(library, encoder, arm, learner_frames, device)
     by_learner = dict(zip(learners["learner_id"], vectors, strict=True))
     return encoder_vectors(library.embeddings, f"{encoder}:{arm}", library.pairs, by_learner)
+
+
+@dataclass(frozen=True)
+class ArmVectors:
+    """Vectors by one arm of 03, and how long the learners' took."""
+
+    vectors: EncoderVectors
+    seconds: float
+
+
+LearnerVectors = dict[str, ArmVectors]  # by the system that ranks by them
+
+
+def encode_learners(
+    learners: pl.DataFrame, learner_frames: np.ndarray, library: Library, config: RetrievalConfig
+) -> LearnerVectors:
+    """The learners, the clips and their narrations by both arms of the encoder that is the first
+    stage; nothing without learners.
+    """
+    found: LearnerVectors = {}
+    if not learners.height:
+        return found
+    encoder = encoder_of(library, config.first_stage)
+    for system, arm in ARMS.items():
+        began = time.monotonic()
+        vectors = arm_vectors(library, encoder, arm, learners, learner_frames, config.device)
+        found[system] = ArmVectors(vectors, time.monotonic() - began)
+    return found
 
 
 def encoder_of(library: Library, wanted: str) -> str:

@@ -58,7 +58,8 @@ def trained(tiny_folder, videos, supervision) -> tuple[PairScorer, pl.DataFrame]
     said = {
         i: "keep the knee bent" if i % 2 == 0 else "the arm stays straight" for i in range(3, 9)
     }
-    scorer = PairScorer(vlm, visual, grid, PLACES, said)
+    encoder = torch.randn(len(PLACES), 6, generator=torch.Generator().manual_seed(4))
+    scorer = PairScorer(vlm, visual, grid, PLACES, said, encoder_NE=encoder)
     return scorer, finetune.finetune(scorer, supervision, CONFIG)
 
 
@@ -93,11 +94,20 @@ def test_a_head_is_read_back_and_refuses_videos_of_another_size(trained, tmp_pat
     dual_scorer.save_head(scorer.head, tmp_path)
     again = dual_scorer.load_head(tmp_path, scorer.visual_NKD)
     expected = scorer.vectors[0][:3]
-    asked = dual_scorer.search_vectors(again, scorer.visual_NKD[:3])
+    asked = dual_scorer.search_vectors(again, scorer.visual_NKD[:3], scorer.encoder_NE[:3])
     np.testing.assert_allclose(asked[:, :-1], expected, atol=1e-6)
     assert (asked[:, -1] == 1).all()
     with pytest.raises(ValueError, match="made for videos of another size"):
         dual_scorer.load_head(tmp_path, scorer.visual_NKD[:, :2])
+
+
+def test_the_encoders_vector_is_read_and_a_head_without_one_asks_for_none(trained) -> None:
+    scorer, _ = trained
+    other = replace(scorer, encoder_NE=scorer.encoder_NE.flip(0))
+    assert not torch.allclose(other.learner_vectors([0]), scorer.learner_vectors([0]))
+    alone = replace(scorer, encoder_NE=None)
+    alone.new_head({"bend", "turn"}, seed=0)
+    assert alone.learner_vectors([0]).shape == (1, 2 * dual_scorer.WIDTH)
 
 
 def test_the_search_is_the_dual_scorer_with_the_label(trained, tmp_path) -> None:
@@ -128,7 +138,7 @@ def test_the_blind_search_ranks_alike_for_all_learners_of_a_skill(trained) -> No
 def test_texts_start_apart_although_they_share_most_words(tiny_vlm) -> None:
     texts = [f"on the putt you should always {verb} it" for verb in ("bend", "raise", "turn")]
     states = dual_scorer.text_states(tiny_vlm, texts).detach()
-    head = dual_scorer.new_head(torch.zeros(1, 4, 8), states.shape[1], seed=0)
+    head = dual_scorer.new_head(torch.zeros(1, 4, 8), states.shape[1], 0, seed=0)
     with torch.no_grad():
         dual_scorer.start_text_reader(head, states)
         alike = dual_scorer.text_vectors(head, states)

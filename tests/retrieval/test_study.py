@@ -144,10 +144,11 @@ def run(library, learners, folder, monkeypatch, **changes):
     )
     supervision, lessons, _ = build.supervise(learners, frames, library, config)
     asked = stage.candidates(pools, supervision, learners)
-    scorer = stage.open_scorer(learners, frames, library, config)
+    vectors = stage.encode_learners(learners, frames, library, config)
+    scorer = stage.open_scorer(learners, frames, library, vectors, config)
     zero_shot = scorer.scores(asked.pools)
     curves = stage.finetune_scorer(scorer, supervision, lessons, learners, library, config)
-    ranked = ranked_systems.rank_all(asked, learners, frames, library, scorer, zero_shot, config)
+    ranked = ranked_systems.rank_all(asked, learners, vectors, library, scorer, zero_shot, config)
     return ranked, curves, supervision, lessons, scorer, pools
 
 

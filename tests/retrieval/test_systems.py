@@ -187,7 +187,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     assert retrieval_stage.sources(config) == [] and retrieval_stage.ratings_file(config) is None
     learners, _ = reading.read_learners(None, span_s=3.0)
     frames = np.zeros((0, 8, 64, 64, 3), np.uint8)
-    scorer = retrieval_stage.open_scorer(learners, frames, None, config)
+    scorer = retrieval_stage.open_scorer(learners, frames, None, {}, config)
     supervision, pools = (
         pl.DataFrame(schema=SCHEMA),
         pl.DataFrame(schema={"learner_id": pl.String, "clip_id": pl.String}),
@@ -198,7 +198,7 @@ def test_without_learners_everything_is_empty_and_no_model_is_loaded(monkeypatch
     )
     scorer.save(tmp_path / "adapter")
     ranked = ranked_systems.rank_all(
-        asked, learners, frames, None, scorer, scorer.scores(pools), config
+        asked, learners, {}, None, scorer, scorer.scores(pools), config
     )
     rankings = ranked.rankings
     assert (

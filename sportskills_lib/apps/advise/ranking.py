@@ -86,7 +86,8 @@ def rank(
     choices, ids = library.choices, library.clips["clip_id"].gather(rows)
     score = partial(_score_shortlist, library, learner, cache, log, server)
     weight = choices.relevance_weight if choices else 0.0
-    search = choices.search if choices and {*ids} <= {*library.gallery} else ENCODER
+    known = choices and choices.encoder == library.encoder and {*ids} <= {*library.gallery}
+    search = choices.search if choices and known else ENCODER
     if search == ENCODER:
         vectors = replace(library.vectors, learners={LEARNER: learner_D})
         blend = library.blend
@@ -95,7 +96,8 @@ def rank(
             blend, _ = vectors.blend(asked, UNCHOSEN)
         first = vectors.first_stage(blend)
     else:
-        first = FirstStage({LEARNER: _search_vector(library, learner, cache, log)}, library.gallery)
+        asked_D = _search_vector(library, learner, learner_D, cache, log)
+        first = FirstStage({LEARNER: asked_D}, library.gallery)
     stages = TwoStage(first, score if weight else None, weight, search)
     # a fused score is relative to its shortlist: another says how likely a clip helps
     scored = YES_NO if weight and search == ENCODER else search
@@ -111,9 +113,16 @@ def rank(
 
 
 def _search_vector(
-    library: AdviceLibrary, learner: LearnerClip, cache: ContentStore, log: Log
+    library: AdviceLibrary,
+    learner: LearnerClip,
+    learner_D: np.ndarray,
+    cache: ContentStore,
+    log: Log,
 ) -> np.ndarray:
-    """float32 [D]: the learner's clip as 04's search asks for it; kept, as :func:`embed`."""
+    """float32 [D]: the learner's clip as 04's search asks for it; kept, as :func:`embed`.
+
+    ``learner_D``: by the encoder of 04's first stage.
+    """
     assert library.retrieval is not None
     config, folder = library.retrieval.manifest["config"], library.retrieval.folder
 
@@ -123,9 +132,11 @@ def _search_vector(
         seen = seen_frames(learner.frames.shape[0], config["frames"])
         store = open_store(config["token_store_gb"])
         visual_1KD = encode_videos(vlm, learner.frames[None][:, seen], store=store)
-        return search_vectors(load_head(folder / "adapter", visual_1KD), visual_1KD)[0]
+        encoder_1E = visual_1KD.float().new_tensor(learner_D[None])
+        head = load_head(folder / "adapter", visual_1KD)
+        return search_vectors(head, visual_1KD, encoder_1E)[0]
 
-    facts = ("advice-2", *learner.span, "search", library.digests)
+    facts = ("advice-3", *learner.span, "search", library.digests)
     return cached(cache, learner.path, facts, encode)
 
 

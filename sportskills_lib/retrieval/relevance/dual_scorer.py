@@ -1,14 +1,16 @@
 """The dual scorer: one vector of a learner's video, one of a clip, and their inner product says how
 much the clip helps.
 
-A learner's vector is read off the visual tokens of the video; a clip's off its visual tokens and
-off what its coach says. Each is computed once, so that a whole library is searched for a learner
-without running the language model at all. What a coach says is its words' mean input embedding
-beside their mean last state: the states of a small model hardly tell words apart (a linear probe
-for the cue in the demo world: 0.95 from embeddings, 0.24 from last states).
+A learner's vector is read off the visual tokens of the video and, where there is one, off its
+vector by the video encoder of 03, which knows movements that the vision tower was never taught. A
+clip's is read off its visual tokens and off what its coach says. Each is computed once, so that a
+whole library is searched for a learner without running the language model at all. What a coach says
+is its words' mean input embedding beside their mean last state: the states of a small model hardly
+tell words apart (a linear probe for the cue in the demo world: 0.95 from embeddings, 0.24 from last
+states).
 
-Legend: N videos or texts, K visual tokens of a video, D width of a token, W width of a vector's
-half, S width of a text state.
+Legend: N videos or texts, K visual tokens of a video, D width of a token, E width of the encoder's
+vector, W width of a vector's half, S width of a text state.
 """
 
 from __future__ import annotations
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
     from sportskills_lib.retrieval.relevance.model import VisionLanguageModel
 
 WIDTH, TOKEN_WIDTH = 128, 64  # of half a vector, and of a visual token within a head
+HIDDEN = 256  # of the reader of the encoder's vectors
 FILE = "head.safetensors"
 SCALE = 10.0  # of a cosine at the start, as in CLIP
 TEXTS_A_PASS = 256
 
 
-def new_head(visual_NKD: torch.Tensor, text_width: int, *, seed: int) -> torch.nn.ModuleDict:
-    """The weights that make vectors of states, drawn by ``seed``."""
+def new_head(
+    visual_NKD: torch.Tensor, text_width: int, encoder_width: int, *, seed: int
+) -> torch.nn.ModuleDict:
+    """The weights that make vectors of states, drawn by ``seed``; ``encoder_width`` 0: without an
+    encoder.
+    """
     import torch
 
     K, D = visual_NKD.shape[1:]
@@ -55,6 +62,13 @@ def new_head(visual_NKD: torch.Tensor, text_width: int, *, seed: int) -> torch.n
             "text": torch.nn.Linear(text_width, WIDTH),
             "scale": torch.nn.ParameterDict({"log": torch.full((2, 1), SCALE).log()}),
         }
+        if encoder_width:
+            parts["encoder"] = torch.nn.Sequential(
+                torch.nn.LayerNorm(encoder_width),
+                torch.nn.Linear(encoder_width, HIDDEN),
+                torch.nn.GELU(),
+                torch.nn.Linear(HIDDEN, 2 * WIDTH),
+            )
     return torch.nn.ModuleDict(parts).to(visual_NKD.device)
 
 
@@ -73,23 +87,30 @@ def start_text_reader(head: Any, state_NS: torch.Tensor) -> None:
         head["text"].bias.zero_()[: len(weight_WS)] = -weight_WS @ mean_S
 
 
-def learner_vectors(head: Any, visual_NKD: torch.Tensor) -> torch.Tensor:
+def learner_vectors(
+    head: Any, visual_NKD: torch.Tensor, encoder_NE: torch.Tensor | None
+) -> torch.Tensor:
     """float [N, 2 W]: what is to be said to each learner, and what is to be shown."""
     import torch
 
-    halves_N2W = head["learner"](visual_NKD.float()).unflatten(1, (2, WIDTH))
+    read_ND = head["learner"](visual_NKD.float())
+    if "encoder" in head:
+        read_ND = read_ND + head["encoder"](encoder_NE)
+    halves_N2W = read_ND.unflatten(1, (2, WIDTH))
     scaled_N2W = torch.nn.functional.normalize(halves_N2W, dim=-1) * head["scale"]["log"].exp()
     return scaled_N2W.flatten(1)
 
 
-def search_vectors(head: Any, visual_NKD: torch.Tensor) -> np.ndarray:
+def search_vectors(
+    head: Any, visual_NKD: torch.Tensor, encoder_NE: torch.Tensor | None
+) -> np.ndarray:
     """float32 [N, 2 W + 1]: learners' vectors and a 1 for what a clip is worth to every learner, as
     the index of a library has it.
     """
     import torch
 
     with torch.no_grad():
-        vector_ND = learner_vectors(head, visual_NKD)
+        vector_ND = learner_vectors(head, visual_NKD, encoder_NE)
     return torch.nn.functional.pad(vector_ND, (0, 1), value=1.0).cpu().numpy()
 
 
@@ -105,7 +126,8 @@ def load_head(folder: Path, visual_NKD: torch.Tensor) -> torch.nn.ModuleDict:
     from safetensors.torch import load_file
 
     weights = load_file(folder / FILE)
-    head = new_head(visual_NKD, weights["text.weight"].shape[1], seed=0)
+    norm_E = weights.get("encoder.0.weight", ())
+    head = new_head(visual_NKD, weights["text.weight"].shape[1], len(norm_E), seed=0)
     try:
         head.load_state_dict(weights)
     except RuntimeError:

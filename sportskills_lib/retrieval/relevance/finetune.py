@@ -303,7 +303,10 @@ def write_job(
     assert scorer.vlm is not None and scorer.visual_NKD is not None
     folder.mkdir(parents=True, exist_ok=True)
     supervision.write_parquet(folder / "supervision.parquet")
-    save_file({"visual": scorer.visual_NKD.cpu().contiguous()}, folder / "visual.safetensors")
+    vectors = {"visual": scorer.visual_NKD.cpu().contiguous()}
+    if scorer.encoder_NE is not None:
+        vectors["encoder"] = scorer.encoder_NE.cpu().contiguous()
+    save_file(vectors, folder / "visual.safetensors")
     scorer.vlm.model.save_pretrained(folder / "start", safe_serialization=True)
     spec = {
         "model": scorer.vlm.name,
@@ -332,13 +335,15 @@ def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
         quantize=config.quantize,
         trainable=True,
     )
+    vectors = load_file(folder / "visual.safetensors", device=device)
     scorer = PairScorer(
         vlm,
-        load_file(folder / "visual.safetensors")["visual"].to(device),
+        vectors["visual"],
         tuple(spec["grid"]),
         spec["places"],
         dict(spec["narrations"]),
         spec["with_narration"],
+        vectors.get("encoder"),
     )
     return scorer, pl.read_parquet(folder / "supervision.parquet"), config
 

@@ -64,6 +64,9 @@ class PairScorer:
     places: dict[str, int] = field(default_factory=dict)  # rows of the tokens by learner and clip
     narrations: dict[int, str] = field(default_factory=dict)  # by row of the visual tokens
     with_narration: bool = True  # whether the prompt quotes them
+    encoder_NE: torch.Tensor | None = (
+        None  # the video encoder's vector of each row, if there is one
+    )
     head: Any = None  # of the dual scorer: dual_scorer.new_head
     states: dict[str, torch.Tensor] = field(default_factory=dict)  # of texts; none: always fresh
     # float32 [N, 2 W], of each row as a learner, and as a clip: set once it is trained
@@ -101,7 +104,8 @@ class PairScorer:
         some = sorted(texts)[:: max(1, len(texts) // LARGEST_START)]
         with torch.no_grad():
             states_NS = dual_scorer.text_states(vlm, some)
-        self.head = dual_scorer.new_head(self.visual_NKD, states_NS.shape[1], seed=seed)  # type: ignore[arg-type]
+        widths = states_NS.shape[1], 0 if self.encoder_NE is None else self.encoder_NE.shape[1]
+        self.head = dual_scorer.new_head(self.visual_NKD, *widths, seed=seed)  # type: ignore[arg-type]
         dual_scorer.start_text_reader(self.head, states_NS)
 
     def keep_vectors(self) -> None:
@@ -132,7 +136,9 @@ class PairScorer:
 
     def learner_vectors(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
         """float [N, 2 W]: the dual scorer's vectors of learners, by row of the visual tokens."""
-        return dual_scorer.learner_vectors(self.head, self.visual_NKD[list(rows)])  # type: ignore[index]
+        chosen = list(rows)
+        encoder_NE = None if self.encoder_NE is None else self.encoder_NE[chosen]
+        return dual_scorer.learner_vectors(self.head, self.visual_NKD[chosen], encoder_NE)  # type: ignore[index]
 
     def clip_vectors(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
         """float [N, 2 W]: the dual scorer's vectors of clips, by row of the visual tokens."""

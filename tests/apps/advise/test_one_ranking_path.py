@@ -73,7 +73,9 @@ def run_04(
     pairs = learners.select("learner_id").join(tennis, how="cross")
     labels = pl.Series("label", [float(i % 3 == 0) for i in range(pairs.height)])
     candidates = retrieval_stage.candidates(pairs, pairs.with_columns(labels), learners)
-    scorer = retrieval_stage.open_scorer(learners, frames, library, config)
+    monkeypatch.setattr(retrieval_stage, "ARMS", {"encoder_narrations": "narrations"})
+    vectors = retrieval_stage.encode_learners(learners, frames, library, config)
+    scorer = retrieval_stage.open_scorer(learners, frames, library, vectors, config)
     generator = torch.Generator().manual_seed(5)
     for name, weights in scorer.vlm.model.named_parameters():
         if "lora_B" in name:  # as if they had learnt
@@ -81,13 +83,12 @@ def run_04(
     if dual:
         scorer.new_head({"bend the knee", "straighten the arm"}, seed=5)
         scorer.keep_vectors()
-    monkeypatch.setattr(ranked_systems, "ARMS", {"encoder_narrations": "narrations"})
     words, both = first_stage.Choice(0.25, {0.25: 1.0}), first_stage.Choice(relevance_weight, {})
     monkeypatch.setattr(first_stage, "choose_weight", lambda *_: words)
     monkeypatch.setattr(systems, "choose_weight", lambda *_: both)
     zero_shot = np.zeros(candidates.pools.height)
     result = ranked_systems.rank_all(
-        candidates, learners, frames, library, scorer, zero_shot, config
+        candidates, learners, vectors, library, scorer, zero_shot, config
     )
     ranked_systems.save_ranking(result, stage.folder)
     scorer.save(stage.path("adapter"))
