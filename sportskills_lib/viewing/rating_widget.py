@@ -2,6 +2,7 @@
 to be graded.
 
 Blind: nothing on the page says which system proposed the clip, at which rank, or where it is from.
+What is said over it stands below it, unless the study is a wordless one, which has its own scale.
 :class:`RatingSession` holds what a rater does as plain steps; the views are ``rater.jinja``;
 :class:`RatingWidget` is the thin widget. It knows no files: it is given items, films, and what to
 call with a grade. Texts come from strangers: all are escaped.
@@ -22,6 +23,16 @@ from sportskills_lib.viewing.markup import style_tag, template
 from sportskills_lib.viewing.previews import Preview
 
 SCALE = {
+    3: ("gives the fix", "shows or says exactly what this learner has to do instead"),
+    2: (
+        "helps",
+        "is about this mistake, in pictures or words, but gives only a part, is less clear, or has "
+        "only how it looks when done wrong",
+    ),
+    1: ("same skill", "is about the skill, but nothing in it would correct this mistake"),
+    0: ("does not help", "another skill, nothing visible, or misleading"),
+}
+WORDLESS_SCALE = {  # where raters do not read what is said
     3: ("shows the fix", "shows exactly what this learner has to do instead"),
     2: (
         "helps",
@@ -49,9 +60,11 @@ class RatingItem:
     grade: int | None = None
     comment: str = ""
     revision: int = 0
+    narration: str = ""  # what is said over the clip; empty: nothing, or not shown
     learner: str = ""  # the name of the learner's clip: successive pairs may share it
 
 
+Scale = dict[int, tuple[str, str]]  # grade → short, long
 PairFilms = Callable[[RatingItem], tuple[Preview, Preview]]  # of the learner and of the clip
 
 
@@ -67,6 +80,7 @@ class RatingSession:
     place: int = 0
     shown_at: float = 0.0  # unix time
     notice: str = ""  # for the next look alone
+    scale: Scale = field(default_factory=lambda: SCALE)
     comment: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +109,7 @@ class RatingSession:
         item.grade, item.comment = value, self.comment
         after = [*range(self.place + 1, len(self.items)), *range(self.place)]
         self._go(next((at for at in after if self.items[at].grade is None), self.place))
-        self.notice = f"Saved: {value}, {SCALE[value][0]}."
+        self.notice = f"Saved: {value}, {self.scale[value][0]}."
 
     def step(self, by: int) -> None:
         """Go to another pair, graded or not; a changed comment of a graded pair is saved with its
@@ -119,12 +133,12 @@ class RatingSession:
         self.comment = self.items[place].comment if self.items else ""
 
 
-def static(items: Sequence[RatingItem], films: PairFilms) -> Any:
+def static(items: Sequence[RatingItem], films: PairFilms, scale: Scale = SCALE) -> Any:
     """What the widget shows, without keys, of the first pairs: for where no widget can run."""
     from IPython.display import HTML
 
     first = [(item, *films(item)) for item in items[:STATIC_PAIRS]]
-    return HTML(f"{style_tag()}{VIEWS.static(items, SCALE, first)}")
+    return HTML(f"{style_tag()}{VIEWS.static(items, scale, first)}")
 
 
 class RatingWidget:
@@ -137,7 +151,7 @@ class RatingWidget:
         self.head, self.learner, self.clip = (ipywidgets.HTML() for _ in range(3))
         actions: dict[str, tuple[str, Action]] = {
             str(grade): (short, partial(session.grade, grade))
-            for grade, (short, _) in sorted(SCALE.items())
+            for grade, (short, _) in sorted(session.scale.items())
         }
         actions["b"] = ("previous", partial(session.step, -1))
         actions["n"] = ("next, no grade", partial(session.step, 1))
@@ -150,7 +164,7 @@ class RatingWidget:
         )
         sides = ipywidgets.HBox([self.learner, self.clip])
         sides.add_class("sk-films")
-        scale = ipywidgets.HTML(str(VIEWS.scale(SCALE)))
+        scale = ipywidgets.HTML(str(VIEWS.scale(session.scale)))
         self.widget = self.keyboard.box(self.head, sides, self.keyboard, scale)
         self.widget.add_class("sk-rater")
         self._show()
@@ -163,5 +177,5 @@ class RatingWidget:
             learner, clip = self.films(item)
             self.learner.value = str(VIEWS.learner(item, learner))
             self.clip.value = str(VIEWS.clip(item, clip))
-        self.head.value, self.session.notice = str(VIEWS.heading(self.session, SCALE)), ""
+        self.head.value, self.session.notice = str(VIEWS.heading(self.session)), ""
         self.session.shown_at = self.session.clock()

@@ -71,7 +71,7 @@ def test_keys_grade_one_pair_after_another_and_end_with_thanks() -> None:
         "4 of 4 graded" in desk.head.value and "All pairs are graded. Thank you!" in desk.head.value
     )
     desk.keyboard.press("b")
-    assert "pair 1, graded 3: <bdi>shows the fix" in desk.head.value
+    assert "pair 1, graded 3: <bdi>gives the fix" in desk.head.value
     desk.keyboard.press("1")
     assert saved.grades[-1] == (10, 1, "") and desk.session.done == 4
 
@@ -161,14 +161,16 @@ class Tags(HTMLParser):
 
 
 def test_hostile_text_stays_text_and_is_cut(film: bytes) -> None:
-    item = RatingItem(1, HOSTILE, HOSTILE, HOSTILE, comment=HOSTILE, learner=HOSTILE)
+    item = RatingItem(
+        1, HOSTILE, HOSTILE, HOSTILE, comment=HOSTILE, narration=HOSTILE, learner=HOSTILE
+    )
     films = Preview(film=film), Preview(reason=HOSTILE)
     page = rating_widget.static([item], lambda _: films).data
     made = RatingSession([item], save=Saved().save)
     made.notice = HOSTILE
     panel = template("markup.jinja").film_panel
     parts = (
-        rating_widget.VIEWS.heading(made, rating_widget.SCALE),
+        rating_widget.VIEWS.heading(made),
         panel("Learner", HOSTILE, films[0]),
         panel("x", "x", films[1]),
     )
@@ -176,6 +178,7 @@ def test_hostile_text_stays_text_and_is_cut(film: bytes) -> None:
     assert Tags(page).scripted == []
     assert "&lt;script&gt;" in page and "<bdi>" in page
     assert len(rating_widget.VIEWS.question(item)) < 6000
+    assert len(rating_widget.VIEWS.clip(item, films[1])) < 12000
 
 
 def test_the_static_page_shows_scale_words_and_films_without_keys(film: bytes) -> None:

@@ -21,6 +21,7 @@ import polars as pl
 
 from sportskills_lib import tables
 from sportskills_lib.apps.rate.store import Store, Study, checked_name, now, study_folder
+from sportskills_lib.retrieval.supervision.labelling import clip_texts
 from sportskills_lib.runs import artifacts
 
 TABLES = {
@@ -86,7 +87,12 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
             "give 04 learners, or name another --split"
         )
     chosen = _spread(tries.select("learner_id", "sport"), learners or tries.height, study.seed)
-    clips = pairing.table("clips", tables.Clips).select("clip_id", "video_id", "start_s", "end_s")
+    clips = pairing.table("clips", tables.Clips)
+    if study.words:
+        narrations = artifacts.open_stage(study.run, "01_curation").table("narrations")
+        texts = clip_texts(clips, pairing.table("pairs", tables.Pairs), narrations)
+        clips = clips.with_columns(narration=pl.col("clip_id").replace_strict(texts))
+    shown = {"clip_id", "video_id", "start_s", "end_s", "narration"} & {*clips.columns}
     said = tries.select(
         "learner_id",
         "sport",
@@ -100,7 +106,7 @@ def pool(study: Study, *, learners: int) -> tuple[pl.DataFrame, list[str]]:
     tables.check_keys(
         drawn, "clip_id", clips, child_name=TABLES[study.rankings], parent_name="clips"
     )
-    items = drawn.join(said, on="learner_id").join(clips, on="clip_id")
+    items = drawn.join(said, on="learner_id").join(clips.select(sorted(shown)), on="clip_id")
     return items.sort(
         pl.concat_str("learner_id", "clip_id", separator=" ").hash(study.seed), "clip_id"
     ), systems

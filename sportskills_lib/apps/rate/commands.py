@@ -61,6 +61,9 @@ def draw(
         float, typer.Option(min=0, max=1, help="Share of the learners that all raters grade.")
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the draw, the shares and the orders.")] = 0,
+    wordless: Annotated[
+        bool, typer.Option(help="Do not show what is said over a clip: pictures alone are graded.")
+    ] = False,
 ) -> None:
     """Draw which clips are graded for which learners, by whom, and in which order; nothing tells
     whose clip it is.
@@ -78,6 +81,7 @@ def draw(
         overlap,
         by_all,
         seed,
+        words=not wordless,
     )
     drawn = candidate_draw.draw(wanted, learners=learners)
     typer.echo(f"drawn from {', '.join(drawn.study.systems)}:")
@@ -136,8 +140,8 @@ def status(study: StudyName) -> None:
 
 @app.command(epilog="Example: sportskills rate export coaches")
 def export(study: StudyName) -> None:
-    """Write ratings.csv (which 04 and 05 read), qrels.txt (for trec_eval) and comments.csv beside
-    the study's file.
+    """Write ratings.csv (for 04 and 05; of a wordless study: ratings_wordless.csv), qrels.txt
+    (for trec_eval) and comments.csv beside the study's file.
     """
     from sportskills_lib.apps.rate import page, ratings_export
     from sportskills_lib.runs.errors import full_disk_named, short_path
@@ -149,7 +153,7 @@ def export(study: StudyName) -> None:
     typer.echo(f"{sum(row['grade'] is not None for row in rows)} of {len(rows)} grades")
     for path in made.values():
         typer.echo(f"  {short_path(path)}")
-    ratings = short_path(made["ratings.csv"])
+    ratings = short_path(next(iter(made.values())))
     typer.echo(
         f"next: sportskills reproduce --run {store.study.run} --set 04.ratings={ratings} --set "
         f"05.ratings={ratings}"

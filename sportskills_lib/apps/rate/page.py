@@ -19,7 +19,15 @@ from sportskills_lib.viewing import retrieved_queries
 from sportskills_lib.viewing.keyboard import is_interactive
 from sportskills_lib.viewing.markup import text
 from sportskills_lib.viewing.previews import Preview, Span, make_previews, preview_cache
-from sportskills_lib.viewing.rating_widget import RatingItem, RatingSession, RatingWidget, static
+from sportskills_lib.viewing.rating_widget import (
+    SCALE,
+    WORDLESS_SCALE,
+    RatingItem,
+    RatingSession,
+    RatingWidget,
+    Scale,
+    static,
+)
 
 AT_ONCE = 32  # films made in one go; all are in memory meanwhile
 STRANGER = "This link has no rater's name, or not that rater's key: open your personal link."
@@ -80,10 +88,16 @@ def items_of(rows: Sequence[dict[str, Any]]) -> list[RatingItem]:
         RatingItem(
             number=row["item"],
             learner=f"learner {people.index(row['learner_id']) + 1}",
+            narration=row.get("narration", ""),  # studies of earlier versions have none
             **{name: row[name] for name in shown},
         )
         for row in rows
     ]
+
+
+def scale_of(store: Store) -> Scale:
+    """The scale of the study: what raters read changes what a grade means."""
+    return SCALE if store.study.words else WORDLESS_SCALE
 
 
 def desk(store: Store, rater: str) -> RatingWidget:
@@ -109,6 +123,7 @@ def desk(store: Store, rater: str) -> RatingWidget:
         items_of(list(rows.values())),
         save=save,
         draft=lambda item, said: store.draft(rater, item.number, said),
+        scale=scale_of(store),
     )
     return RatingWidget(session, lambda item: films.of(rows[item.number]))
 
@@ -120,7 +135,7 @@ def rate_here(study: str, rater: str) -> Any:
         return desk(store, rater).widget
     rows = store.queue(rater)
     films, by_number = StudyFilms(store.study.run), {row["item"]: row for row in rows}
-    return static(items_of(rows), lambda item: films.of(by_number[item.number]))
+    return static(items_of(rows), lambda item: films.of(by_number[item.number]), scale_of(store))
 
 
 def practise(run: str, rater: str = "you", *, rankings: str = "library") -> Any:
@@ -132,7 +147,8 @@ def practise(run: str, rater: str = "you", *, rankings: str = "library") -> Any:
     """
     from IPython.display import HTML
 
-    study = Study(f"{run[:30]}-practice", run, rankings, (), 3, "test", (rater,), 1, 0.0, 0)
+    draw = (rankings, (), 3, "test", (rater,), 1, 0.0, 0)
+    study = Study(f"{run[:30]}-practice", run, *draw, words=True)
     try:
         if not (study_folder(study.name) / "ratings.sqlite").exists():
             candidate_draw.draw(study, learners=PRACTISED)

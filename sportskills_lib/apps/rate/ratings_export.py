@@ -37,8 +37,8 @@ def judgements(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def export(store: Store) -> dict[str, Path]:
-    """Write ratings.csv, qrels.txt and comments.csv beside the file of the study; each is replaced
-    whole.
+    """Write ratings.csv (of a wordless study: ratings_wordless.csv), qrels.txt and comments.csv
+    beside the file of the study; each is replaced whole.
     """
     rows, folder = assignments(store), store.path.parent
     graded = rows.drop_nulls("grade")
@@ -50,10 +50,12 @@ def export(store: Store) -> dict[str, Path]:
         .with_columns(guard_cells(pl.col("learner_id", "clip_id", "comment")))
     )
     ratings = graded.select(*feedback.RATINGS, "learner_id")
-    for name, table in (("ratings.csv", ratings), ("comments.csv", told)):
+    # grades of pictures alone mean something else: they never share a file's name with the others
+    graded_as = "ratings.csv" if store.study.words else "ratings_wordless.csv"
+    for name, table in ((graded_as, ratings), ("comments.csv", told)):
         write_whole(folder / name, table.write_csv())
     trec.write_qrels(folder / "qrels.txt", judgements(graded))
-    return {name: folder / name for name in ("ratings.csv", "comments.csv", "qrels.txt")}
+    return {name: folder / name for name in (graded_as, "comments.csv", "qrels.txt")}
 
 
 def status(store: Store) -> list[str]:

@@ -36,7 +36,7 @@ create table study (facts text not null);
 create table items (
     item integer primary key, learner_id text not null, clip_id text not null, sport text not null, skill text not null,
     feedback text not null, take_uid text not null, learner_start_s real not null, learner_end_s real not null,
-    video_id text not null, start_s real not null, end_s real not null, unique (learner_id, clip_id)
+    video_id text not null, start_s real not null, end_s real not null, narration text not null default '', unique (learner_id, clip_id)
 );
 create table orders (
     rater text not null, place integer not null, item integer not null references items,
@@ -89,6 +89,7 @@ class Study:
     share_by_all: float
     seed: int
     drawn: str = ""
+    words: bool = False  # whether raters read what is said over a clip
     format: Literal[1] = 1
 
 

@@ -54,6 +54,7 @@ def study(name: str = "coaches", **changes) -> Study:
         "overlap": 2,
         "share_by_all": 0.2,
         "seed": 3,
+        "words": True,
     }
     return Study(**asked | changes)
 

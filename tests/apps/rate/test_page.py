@@ -4,15 +4,17 @@ test_served.py.
 
 from __future__ import annotations
 
+import html
 import os
 import socket
+import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
 
 from sportskills_lib.apps import serve_widget
-from sportskills_lib.apps.rate import page
+from sportskills_lib.apps.rate import page, ratings_export
 from sportskills_lib.apps.rate.store import now
 from sportskills_lib.viewing import rating_widget
 
@@ -33,6 +35,33 @@ def test_a_desk_saves_each_key_and_the_next_one_goes_on(make_store) -> None:
     assert graded == [(3, "knees"), (0, "")]
     again = page.desk(store, "ann")
     assert again.session.place == 2 and again.session.done == 2
+
+
+def test_what_is_said_over_a_clip_is_read_unless_the_study_is_wordless(make_store) -> None:
+    said = page.desk(make_store(name="with-words", learners=2), "ann")
+    words = said.session.item.narration
+    assert words and html.escape(words) in said.clip.value
+    assert said.session.scale == rating_widget.SCALE
+    silent = make_store(name="wordless", learners=2, words=False)
+    assert not any(row["narration"] for row in silent.latest())
+    desk = page.desk(silent, "ann")
+    assert 'class="said"' not in desk.clip.value
+    assert desk.session.scale == rating_widget.WORDLESS_SCALE
+    desk.keyboard.press("3")
+    assert "ratings_wordless.csv" in ratings_export.export(silent)
+    assert not (silent.path.parent / "ratings.csv").exists()
+
+
+def test_a_study_of_an_earlier_version_is_wordless(make_store) -> None:
+    store = make_store(learners=2, words=False)
+    with sqlite3.connect(store.path) as base:
+        base.execute("alter table items drop column narration")
+        facts = base.execute("select json_remove(facts, '$.words') from study").fetchone()
+        base.execute("update study set facts = ?", facts)
+    again = page.desk(page.open_study("coaches"), "ann")
+    assert (
+        again.session.scale == rating_widget.WORDLESS_SCALE and again.session.item.narration == ""
+    )
 
 
 def test_practice_is_drawn_once_and_says_what_keeps_it(make_store) -> None:
