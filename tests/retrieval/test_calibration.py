@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from sportskills_lib.retrieval import figures
 from sportskills_lib.retrieval.relevance import calibration
@@ -20,7 +21,7 @@ def pairs(temperature, bias, count=6000, seed=0):
     """Scores of an over- or under-confident model whose true probabilities are known."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(0, 3, count)
-    truth = calibration.sigmoid(scores / temperature + bias)
+    truth = expit(scores / temperature + bias)
     return scores, (rng.random(count) < truth).astype(float)
 
 

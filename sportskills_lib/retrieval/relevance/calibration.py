@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from sportskills_lib.formats.files import write_whole
 
@@ -64,12 +66,7 @@ class Calibration:
         """float64 [N]: how likely a clip with this score helps. Rises with the score: no ranking
         changes.
         """
-        return sigmoid(np.asarray(scores, np.float64) / self.temperature + self.bias)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^-x) without overflow."""
-    return np.exp(-np.logaddexp(0.0, -logits))
+        return expit(np.asarray(scores, np.float64) / self.temperature + self.bias)
 
 
 def fit(
@@ -92,9 +89,9 @@ def fit(
             f"{len(label_N)} validation pairs, but one kind of label, or a score that is not "
             "finite: there is nothing to calibrate on"
         )
-    temperature, bias = _newton(score_N, label_N)
+    temperature, bias = _least_nll(score_N, label_N)
     logit_N, held = _held_out(score_N, label_N, groups)
-    before, after = sigmoid(score_N), sigmoid(logit_N)
+    before, after = expit(score_N), expit(logit_N)
     table = pl.concat(
         [reliability(before, label_N, when="before"), reliability(after, label_N, when="after")]
     )
@@ -117,50 +114,27 @@ def _held_out(
         parts = [np.ones(len(label_N), bool)]
     logit_N = np.empty_like(score_N)
     for part in parts:
-        temperature, bias = _newton(score_N[part], label_N[part])
+        temperature, bias = _least_nll(score_N[part], label_N[part])
         told = ~part if held_out else part
         logit_N[told] = score_N[told] / temperature + bias
     return logit_N, len(names) if held_out else 0
 
 
-def _newton(score_N: np.ndarray, label_N: np.ndarray) -> tuple[float, float]:
-    """The least negative log-likelihood over 1/temperature and bias: convex, so damped Newton steps
-    find it.
+def _least_nll(score_N: np.ndarray, label_N: np.ndarray) -> tuple[float, float]:
+    """Temperature within its bounds and bias of the least negative log-likelihood, which is convex
+    in 1/temperature and bias.
     """
     scale = max(float(np.abs(score_N).max()), 1e-12)
-    inputs = np.stack([score_N / scale, np.ones_like(score_N)], 1)
-    weights = np.zeros(2)
-    value = nll(inputs @ weights, label_N)
-    for _ in range(100):
-        p = sigmoid(inputs @ weights)
-        gradient = inputs.T @ (p - label_N) / len(p)
-        hessian = (inputs * (p * (1 - p))[:, None]).T @ inputs / len(p) + 1e-9 * np.eye(2)
-        step, size = np.linalg.solve(hessian, gradient), 1.0
-        while size > 1e-8 and nll(inputs @ (weights - size * step), label_N) > value:
-            size /= 2
-        weights = weights - size * step
-        new = nll(inputs @ weights, label_N)
-        if value - new < 1e-12:
-            break
-        value = new
-    slope = float(np.clip(weights[0] / scale, 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]))
-    if slope == weights[0] / scale:
-        return 1 / slope, float(weights[1])
-    return 1 / slope, _best_bias(score_N * slope, label_N)
+    inputs_N2 = np.stack([score_N / scale, np.ones_like(score_N)], 1)
 
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logit_N = inputs_N2 @ weights
+        return nll(logit_N, label_N), inputs_N2.T @ (expit(logit_N) - label_N) / len(label_N)
 
-def _best_bias(logit_N: np.ndarray, label_N: np.ndarray) -> float:
-    """The bias that makes the mean probability the mean label, where the slope had to stop at its
-    bound.
-    """
-    low, high = -1e4, 1e4
-    for _ in range(100):
-        middle = (low + high) / 2
-        if sigmoid(logit_N + middle).mean() < label_N.mean():
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    bounds = [(scale / TEMPERATURES[1], scale / TEMPERATURES[0]), (None, None)]
+    exact = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+    found = minimize(loss, [scale, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, options=exact)
+    return scale / float(found.x[0]), float(found.x[1])
 
 
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
