@@ -83,6 +83,6 @@ def test_nan_is_an_error_and_names_the_place(single):
 
 def test_small_searches_load_no_torch(monkeypatch):
     monkeypatch.setattr(exact_search, "_Prefilter", None)
-    exact_search.top_k(np.ones((1000, 2)), np.ones((1000, 2)), 1)
+    exact_search.top_k(np.ones((700, 2)), np.ones((700, 2)), 1)
     with pytest.raises(TypeError):
         exact_search.top_k(np.ones((1000, 2)), np.ones((10_000, 2)), 1)

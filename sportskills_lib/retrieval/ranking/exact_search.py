@@ -20,9 +20,10 @@ import numpy as np
 
 from sportskills_lib.metrics import Floats, Ints, ranking
 
-CHUNK, BLOCK, GPU_BLOCK = 1024, 4096, 65536  # queries and gallery rows of a tile
+CHUNK, BLOCK = 1024, 4096  # queries and gallery rows of a tile
+WIDE_BLOCK, FEW = 65536, 64  # rows on a GPU, or for so few queries: the tile is no larger
 DENSE_SHARE, DENSE_PAIRS = 0.02, 8192  # more pairs of a tile than this: multiply all in double
-SMALL_SEARCH = 2**21  # pairs of query and row that double precision multiplies quickly
+SMALL_SEARCH = 2**19  # pairs of query and row that double precision multiplies quickly
 RECHECKED = 512  # pairs summed again at once: what fits the processor's cache
 LARGEST = 1e15  # longest vector whose products single precision can hold
 Pairs = tuple[Ints, Ints, Floats]  # query and column of a tile, and their similarity
@@ -48,7 +49,8 @@ def top_k(
     scores_QK = np.full((len(queries), k), -np.inf)
     large = len(queries) * len(gallery_ND) >= SMALL_SEARCH
     prefilter = _Prefilter(queries, k) if single or (single is None and large) else None
-    block = max(block or (GPU_BLOCK if prefilter and prefilter.device == "cuda" else BLOCK), k)
+    wide = prefilter and (prefilter.device == "cuda" or len(queries) <= FEW)
+    block = max(block or (WIDE_BLOCK if wide else BLOCK), k)
     for start in range(0, len(gallery_ND), block):
         part_BD = np.asarray(gallery_ND[start : start + block])
         if prefilter:
@@ -90,7 +92,7 @@ class _Prefilter:
         import torch
 
         self.device, self.k = "cuda" if torch.cuda.is_available() else "cpu", k
-        self.multiply = torch.mm  # torch is imported here alone
+        self.torch = torch  # imported here alone
         self.queries_QD = torch.tensor(queries_QD, device=self.device).float()
         self.query_lengths, self.memory = np.linalg.norm(queries_QD, axis=1), torch.empty(0)
         # products may be set to take factors rounded to 8 bits (bfloat16, TF32)
@@ -99,8 +101,9 @@ class _Prefilter:
 
     def load(self, part_BD: np.ndarray) -> None:
         """Move the gallery's next block to the device."""
-        self.part_DB = self.queries_QD.new_tensor(part_BD).T
-        self.longest = float(np.linalg.norm(part_BD, axis=1).max())
+        shared = part_BD if part_BD.flags.writeable else part_BD.copy()  # torch warns otherwise
+        part = self.torch.from_numpy(shared).to(self.device).float()
+        self.part_DB, self.longest = part.T, float(self.torch.linalg.vector_norm(part, dim=1).max())
 
     def places(self, chunk: slice, least_C: Floats) -> tuple[Ints, Ints] | None:
         """Query of ``chunk`` and column of these pairs, in order; None where double precision has
@@ -116,7 +119,7 @@ class _Prefilter:
         if len(self.memory) < size:  # kept: asking anew for each tile costs a sixth of the time
             self.memory = chunk_CD.new_empty(size)
         single_CB = self.memory[:size].view(len(chunk_CD), -1)
-        self.multiply(chunk_CD, self.part_DB, out=single_CB)
+        self.torch.mm(chunk_CD, self.part_DB, out=single_CB)
         off_C = self.rounding * lengths_C * self.longest + 1e-9
         if least_C[0] == -np.inf:
             least_C = single_CB.topk(self.k).values[:, -1].cpu().numpy() - off_C

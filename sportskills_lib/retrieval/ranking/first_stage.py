@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -207,6 +208,15 @@ class FirstStage:
 
     learners: Mapping[str, np.ndarray]
     gallery: Mapping[str, np.ndarray]
+
+    @cached_property
+    def stacked(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+        """The gallery's ids in order, its vectors [N, D] in that order, and each id's row: made
+        once, since that takes longer than a search.
+        """
+        ids = sorted(self.gallery)
+        vectors_ND = np.stack([self.gallery[name] for name in ids])
+        return np.array(ids, object), vectors_ND, {name: row for row, name in enumerate(ids)}
 
     def scores(self, pairs: pl.DataFrame) -> np.ndarray:
         """Score of each row's learner and clip, [rows]; a clip without a vector scores 0."""

@@ -100,12 +100,14 @@ class TwoStage:
         """learner_id, clip_id, score: each learner's ``depth`` nearest of these clips, best first,
         ties by clip_id. A clip without a vector is left out.
         """
-        gallery = self.first.gallery
-        ids = np.array(sorted(clip_id for clip_id in clip_ids if clip_id in gallery), object)
-        if not len(ids) or not len(learner_ids):
+        if not self.first.gallery or not len(learner_ids):
             return pl.DataFrame(schema=SHORTLIST)
+        ids, gallery_ND, row_of = self.first.stacked
+        asked = np.array(sorted(row_of[name] for name in clip_ids if name in row_of), np.int64)
+        if len(asked) < len(ids):
+            ids, gallery_ND = ids[asked], gallery_ND[asked]
         queries = np.stack([self.first.learners[learner_id] for learner_id in learner_ids])
-        rows, scores = top_k(queries, np.stack([gallery[clip_id] for clip_id in ids]), depth)
+        rows, scores = top_k(queries, gallery_ND, depth)
         columns = {
             "learner_id": np.repeat(np.array(learner_ids, object), rows.shape[1]),
             "clip_id": ids[rows].ravel(),
