@@ -292,6 +292,7 @@ class RetrievalConfig(ChatConfig):
     dual_steps: int = Field(400, ge=0, description="optimiser steps of the dual scorer; 0: none")
     dual_adapters: bool = Field(False, description="whether adapters learn with its head; slower")
     dual_learning_rate: float = Field(3e-3, gt=0, description="highest learning rate of its head")
+    lent_comments: int = Field(8, ge=0, description="comments that a learner is lent; 0: none")
     skills_per_step: int = Field(4, ge=1, description="skills in its step, eight learners each")
     lora_rank: int = Field(32, ge=1, description="rank of the adapters")
     lora_alpha: int = Field(64, ge=1, description="scale of the adapters")

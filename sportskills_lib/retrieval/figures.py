@@ -11,6 +11,8 @@ from sportskills_lib import metrics
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.plots import style
 from sportskills_lib.retrieval.ranking import first_stage
+from sportskills_lib.retrieval.ranking.systems import DUAL
+from sportskills_lib.retrieval.ranking.two_stage import RELEVANCE
 from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.retrieval.relevance.candidate_lists import VALIDATION_NDCG
 
@@ -142,25 +144,24 @@ def supervision_examples(
 
 
 def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
-    """What finetuning did on the validation learners' weak labels, and what the fused score takes
-    of it.
+    """What training did on the validation learners' weak labels, and what the search takes of 02's
+    label and of yes/no.
     """
-    told = (
-        curves.drop_nans(VALIDATION_NDCG).drop_nulls(VALIDATION_NDCG) if curves.height else curves
-    )
+    told = curves.drop_nans(VALIDATION_NDCG).drop_nulls() if curves.height else curves
     if not told.height or not choices.height:
         return "Nothing was ranked."
-    reached = told.sort("step")[VALIDATION_NDCG].to_list()
+    reached = told.group_by("arm", maintain_order=True).agg(pl.max(VALIDATION_NDCG)).rows()
     picked = first_stage.weights_on_validation(choices).filter("chosen")
-    is_fused = pl.col("choice").str.starts_with("fused")
-    first = max(picked.filter(~is_fused)[first_stage.WEAK_NDCG].to_list())
-    weight = picked.filter(is_fused)["weight"].item()
-    taken = "" if weight else ": nothing, so `fused` is the first stage under another name"
+    weights = {name.partition(":")[0]: row for name, *row in picked.rows()}
+    best = ", ".join(f"`{arm}` {value:.2f}" for arm, value in reached)
+    shares = ", ".join(
+        f"`{name}` {weights[name][0]:g} of {what}"
+        for name, what in ((DUAL, "02's label"), (RELEVANCE, "yes/no"))
+        if name in weights
+    )
     return (
-        f"**By the validation learners' weak labels, {metrics.at_k('nDCG')} of the relevance "
-        f"model goes from {reached[0]:.2f} before finetuning to {max(reached):.2f}; the best first "
-        f"stage reaches {first:.2f}.** The fused score takes weight {weight:g} from the relevance "
-        f"model{taken}."
+        f"**By the validation learners' weak labels, the best {metrics.at_k('nDCG')} of each step "
+        f"of training: {best}.** Weights: {shares}."
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +16,24 @@ import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.retrieval.ranking import baselines, two_stage
-from sportskills_lib.retrieval.ranking.first_stage import WEAK_NDCG, EncoderVectors, FirstStage
+from sportskills_lib.retrieval.ranking.first_stage import WEAK_SCORE, EncoderVectors, FirstStage
 from sportskills_lib.retrieval.ranking.systems import DUAL, Systems, add_words, blind, dual_search
 from sportskills_lib.retrieval.ranking.two_stage import ENCODER, RELEVANCE, YES_NO, RankingChoices
 from sportskills_lib.retrieval.relevance import calibration
 from sportskills_lib.retrieval.relevance.calibration import Calibration
+from sportskills_lib.retrieval.relevance.known_mistakes import (
+    CALIBRATION_FILE,
+    NAMED,
+    NAMES,
+    TRIED,
+    spoken_of,
+)
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 from sportskills_lib.retrieval.stage import Candidates, LearnerVectors, Library, encoder_of
-from sportskills_lib.retrieval.supervision.labelling import comments_similarity, lesson_learners
+from sportskills_lib.retrieval.supervision.labelling import comments_similarity
 
 Timing = tuple[str, float, int, str]
+NAMED_MISTAKES = NAMED | {"probability": pl.Float64}
 TIMINGS = {"part": pl.String, "seconds": pl.Float64, "items": pl.Int64, "item": pl.String}
 
 
@@ -39,13 +47,15 @@ class RetrievalResult:
     same_skill: pl.DataFrame
     library: pl.DataFrame
     variants: pl.DataFrame
-    choices: pl.DataFrame  # choice, weight, weak nDCG@k
+    choices: pl.DataFrame  # choice, weight, weak_score
     timings: pl.DataFrame  # part, seconds, items, item
     # of the search's score; None without validation pairs of both kinds
     calibration: Calibration | None
     encoder_calibration: Calibration | None = None  # of encoder_narrations
     ranking_choices: RankingChoices | None = None  # None where nothing was ranked
     search: FirstStage | None = None  # of the dual scorer; None where it was not trained
+    named: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NAMED_MISTAKES))
+    mistake_calibration: Calibration | None = None  # of the names' scores
 
 
 def rank_all(
@@ -63,7 +73,7 @@ def rank_all(
     ``zero_shot``: the model's scores of the pools before it was finetuned.
     """
     pools = candidates.pools
-    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_NDCG: pl.Float64}
+    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_SCORE: pl.Float64}
     timings: list[Timing] = []
     if not pools.height:
         empty = two_stage.rank(pools, {})
@@ -92,6 +102,12 @@ def rank_all(
             stages, test, clips, depth=config.shortlist, same_sport=config.search == "sport"
         )
         shortlists = stages.rankings(found)
+    # probabilities are said of what a search finds, so they are fitted on that
+    asked = learners.join(candidates.validation, on="learner_id", how="semi")
+    near = two_stage.shortlists(
+        stages, asked, clips, depth=config.shortlist, same_sport=config.search == "sport"
+    )
+    seen = candidates.validation.join(near, on=["learner_id", "clip_id"], how="semi")
     own = baselines.same_skill(pools, learners, clips)
     own_scores = {name: values[own] for name, values in scores.items()}
     return RetrievalResult(
@@ -101,11 +117,11 @@ def rank_all(
         two_stage.variants(stages, pools, scores[first], scores[YES_NO]),
         pl.DataFrame(systems.rows, schema=kinds, orient="row"),
         pl.DataFrame(timings, schema=TIMINGS, orient="row"),
-        # on clips of other skills and sports, too: a library is searched for what helps at all
-        calibrate(candidates.validation, search.scores if search else scorer.scores),
+        calibrate(seen, search.scores if search else scorer.scores),
         calibrate(candidates.validation, vectors.first_stage(choices.blend).scores),
         choices,
         search,
+        *name_mistakes(scorer, learners, library, config),
     )
 
 
@@ -152,16 +168,14 @@ def _add_words(
     """
     clips, texts = library.clips, library.texts
     known = learners.filter(pl.col("is_mistake") & (pl.col("split").cast(pl.String) != "test"))
-    taught = known.filter(pl.col("split").cast(pl.String) == "train")
-    columns = ["learner_id", *baselines.KIND, "comment"]
-    mistakes = pl.concat([taught.select(columns), lesson_learners(clips, texts).select(columns)])
+    mistakes, reading = spoken_of(learners, clips, texts)
     borrow = partial(
         baselines.borrowed_words,
         learners=learners,
         mistakes=mistakes,
         vectors={**vectors.clips, **vectors.learners},
         texts=texts,
-        similarity=comments_similarity(taught, clips),
+        similarity=reading,
     )
     add_words(systems, borrow)
     systems.blend("comments_knn", ENCODER, "words")
@@ -191,6 +205,35 @@ def _add_model(
     systems.add(DUAL, search.scores)
     systems.add("relevance_blind", blind(search, learners).scores)
     return search
+
+
+def name_mistakes(
+    scorer: PairScorer, learners: pl.DataFrame, library: Library, config: RetrievalConfig
+) -> tuple[pl.DataFrame, Calibration | None]:
+    """What the dual scorer says is wrong with the learners outside training, with a probability:
+    calibrated on those of validation, for whom a name counts as right where it is as like the
+    expert's comment as a positive must be (``positive_share``).
+    """
+    if scorer.known is None or scorer.vectors is None:
+        return pl.DataFrame(schema=NAMED_MISTAKES), None
+    split = pl.col("split").cast(pl.String)
+    asked = learners.filter("is_mistake", split != "train")
+    rows = [scorer.places[name] for name in asked["learner_id"]]
+    tried = scorer.known.names(asked, scorer.vectors[0][rows], count=TRIED)
+    named = tried.filter(pl.col("rank") <= NAMES)
+    _, reading = spoken_of(learners, library.clips, library.texts)
+    said, right, people = scorer.known.table, list[float](), list[str]()
+    told = asked.filter(split == "val").select("learner_id", "participant", "sport", "comment")
+    for name, participant, sport, comment in told.iter_rows():
+        alike = reading([comment], said.filter(sport=sport)["comment"].to_list()).max(initial=1e-9)
+        own = tried.filter(learner_id=name)["comment"].to_list()
+        right += (reading([comment], own)[0] / alike >= config.positive_share).tolist()
+        people += [participant] * len(own)
+    scores = tried.join(told, on="learner_id", how="semi", maintain_order="left")["score"]
+    if not 0 < sum(right) < len(right):
+        return named.with_columns(probability=pl.lit(None, pl.Float64)), None
+    fitted = calibration.fit(scores.to_numpy(), right, groups=people)
+    return named.with_columns(probability=fitted.probability(named["score"].to_numpy())), fitted
 
 
 @contextmanager
@@ -225,8 +268,12 @@ def save_ranking(result: RetrievalResult, folder: Path) -> pl.DataFrame:
         result.ranking_choices.save(folder)
     if result.search is not None:
         two_stage.save_index(result.search.gallery, folder)
-    if result.encoder_calibration is not None:
-        calibration.save(result.encoder_calibration, folder, calibration.ENCODER_FILE)
+    for fitted, name in (
+        (result.encoder_calibration, calibration.ENCODER_FILE),
+        (result.mistake_calibration, CALIBRATION_FILE),
+    ):
+        if fitted is not None:
+            calibration.save(fitted, folder, name)
     if result.calibration is None:
         return pl.DataFrame(schema=calibration.BINS_SCHEMA)
     calibration.save(result.calibration, folder)

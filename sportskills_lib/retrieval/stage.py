@@ -23,6 +23,7 @@ from sportskills_lib.retrieval.ranking.first_stage import EncoderVectors, encode
 from sportskills_lib.retrieval.relevance import finetune
 from sportskills_lib.retrieval.relevance.candidate_lists import VALIDATION_NDCG
 from sportskills_lib.retrieval.relevance.finetune import add_lora
+from sportskills_lib.retrieval.relevance.known_mistakes import spoken_of
 from sportskills_lib.retrieval.relevance.model import load_vlm
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer, encode_pairs
 from sportskills_lib.retrieval.relevance.visual_tokens import open_store
@@ -178,6 +179,9 @@ def finetune_scorer(
     people = pl.concat(
         [part.select(facts).cast({"split": pl.String}) for part in (learners, shown)]
     )
+    mistakes, reading = spoken_of(learners, library.clips, library.texts)
+    asked = people if config.search == "sport" else people.with_columns(sport=None)
+    scorer.lend_words(asked, mistakes, reading, nearest=config.lent_comments)
     taught = pl.concat([supervision, lessons]).join(people, on="learner_id", maintain_order="left")
     return finetune.finetune(scorer, taught, config, folder=folder)
 

@@ -138,7 +138,7 @@ def test_the_blind_search_ranks_alike_for_all_learners_of_a_skill(trained) -> No
 def test_texts_start_apart_although_they_share_most_words(tiny_vlm) -> None:
     texts = [f"on the putt you should always {verb} it" for verb in ("bend", "raise", "turn")]
     states = dual_scorer.text_states(tiny_vlm, texts).detach()
-    head = dual_scorer.new_head(torch.zeros(1, 4, 8), states.shape[1], 0, seed=0)
+    head = dual_scorer.new_head(torch.zeros(1, 4, 8), states.shape[1], 0, words=False, seed=0)
     with torch.no_grad():
         dual_scorer.start_text_reader(head, states)
         alike = dual_scorer.text_vectors(head, states)

@@ -166,7 +166,7 @@ def test_every_system_ranks_every_pool_and_a_second_run_agrees(
         "vlm_dual",
         "vlm_yes_no",
     ]
-    assert curves["step"].to_list() == [0, 1, 2] * 3 and choices.height == 45
+    assert curves["step"].to_list() == [0, 1, 2] * 3 and choices.height == 93
     own = ranked.same_skill
     assert set(own["system"]) == SYSTEMS and own.height == rankings.height // 2
     assert (supervision["label"] > 0).any() and lessons.height

@@ -28,7 +28,7 @@ from sportskills_lib.retrieval.supervision.labelling import (
     clip_texts,
 )
 from sportskills_lib.retrieval.supervision.text_similarity import (
-    expanded_similarity,
+    WidenedWords,
 )
 
 
@@ -335,7 +335,7 @@ def test_phrases_that_experts_say_together_lend_each_other_clips():
         "the broken wing again, reach for the far wall",
         "light the torch, the flag is down",
     ]
-    similarity = expanded_similarity(comments, ["serve"])
+    similarity = WidenedWords(comments, ["serve"])
     scores = similarity(
         ["here the broken wing"], ["reach for the far wall", "the flag is down", "nothing alike"]
     )
@@ -346,13 +346,13 @@ def test_phrases_that_experts_say_together_lend_each_other_clips():
         "something else entirely",
     ]
     reached = [
-        expanded_similarity(chain, [], floors=floors)(
-            ["a broken wing"], [("reach for the far wall")]
-        )[0, 0]
+        WidenedWords(chain, [], floors=floors)(["a broken wing"], [("reach for the far wall")])[
+            0, 0
+        ]
         for floors in ((0.1,), (0.1, 0.1))
     ]
     assert reached[0] == 0 < reached[1]  # no comment joins the two directly
-    assert expanded_similarity(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [
+    assert WidenedWords(["wing", "wall"], [])(["wing"], ["wing"]).tolist() == [
         [0.0]
     ]  # no two words in a row
 

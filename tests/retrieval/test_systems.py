@@ -121,11 +121,11 @@ def test_the_weight_is_chosen_on_weak_labels():
     lists = POOLS.with_columns(label=pl.Series([1.0, 0, 0, 0, 0, 0, 0, 1.0]))
     right, wrong = np.array([9.0, 1, 2, 3, 1, 2, 3, 9]), np.array([0.0, 1, 2, 3, 3, 2, 1, 0])
     assert (
-        first_stage.choose_weight(lists, wrong, right).weight == 0.75
+        first_stage.choose_weight(lists, wrong, right).weight == 0.6
     )  # as good as 1.0, and smaller
     assert first_stage.choose_weight(lists, right, wrong).weight == 0.0
     assert first_stage.choose_weight(lists.clear(), right[:0], wrong[:0]).weight == 0.5
-    assert first_stage.weak_ndcg(lists, right) == pytest.approx(1.0)
+    assert first_stage.weak_score(lists, right) == pytest.approx(1.0)
 
 
 def test_clips_of_the_learners_own_skill_are_found_and_an_unknown_skill_has_none():
@@ -257,7 +257,7 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
         ("first", 1.0, 0.7),
         ("fused: a against b", 0.0, 0.6),
     ]
-    choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_ndcg@10"], orient="row")
+    choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_score"], orient="row")
     assert first_stage.weights_on_validation(choices)["chosen"].to_list() == [
         False,
         True,
@@ -265,12 +265,20 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
         True,
     ]  # of equals the smallest
     nobody = pl.DataFrame(
-        {"choice": "fused", "weight": first_stage.WEIGHTS, "weak_ndcg@10": float("nan")}
+        {"choice": "fused", "weight": first_stage.WEIGHTS, "weak_score": float("nan")}
     )
     assert first_stage.weights_on_validation(nobody).filter("chosen")["weight"].to_list() == [
         first_stage.UNCHOSEN
     ]  # as it was ranked
-    curves = pl.DataFrame({"step": [0, 5, 9], "val_ndcg@10": [0.4, 0.55, float("nan")]})
-    told = figures.finding(choices, curves)
-    assert "from 0.40 before finetuning to 0.55; the best first stage reaches 0.70" in told
-    assert "takes weight 0 from the relevance model: nothing" in told
+    curves = pl.DataFrame(
+        {
+            "arm": ["text_warm_up", "vlm_dual", "vlm_dual"],
+            "step": [0, 5, 9],
+            "val_ndcg@10": [0.4, 0.55, float("nan")],
+        }
+    )
+    rows = [("vlm_dual_correct: correct against vlm_dual", 0.3, 0.7), ("relevance: b", 0.0, 0.6)]
+    taken = pl.DataFrame(rows, schema=["choice", "weight", "weak_score"], orient="row")
+    told = figures.finding(taken, curves)
+    assert "`text_warm_up` 0.40, `vlm_dual` 0.55" in told
+    assert "`vlm_dual_correct` 0.3 of 02's label, `relevance` 0 of yes/no" in told

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from sportskills_lib.apps.advise import fit_check, ranking
 from sportskills_lib.apps.advise.learner_clip import NothingFits, check_span, read_learner
@@ -88,11 +90,12 @@ def advise(
         config = library.retrieval.manifest["config"] if library.retrieval else {}
         ranked = ranking.rank(
             library, learner, vector, clips["row"].to_numpy(), cache=cache, log=log,
-            depth=max(top, shortlist or config.get("shortlist", SHORTLIST)),
+            depth=max(top, shortlist or config.get("shortlist", SHORTLIST)), sport=known,
             server=Server(*served) if served else None,
         )  # fmt: skip
         count = f"{among} in run {library.run}, ranked by {ranked.how}."
-        notes = [count, note, _probability_note(ranked)]
+        ranked, moved = _with_one_correct(library, ranked, top)
+        notes = [*_mistake_notes(ranked), count, *moved, note, _probability_note(ranked)]
     except NothingFits as nothing:
         why = str(nothing)
     log(f"cutting {min(top, len(ranked.rows)) + 1 if ranked else 1} previews")
@@ -129,6 +132,34 @@ def _check_fit(
         f"Your clip is {margin:+.3f} nearer to {sport} than to any other sport; below "
         f"{check.threshold:+.3f} nothing would be shown. {check.worth}"
     )
+
+
+def _mistake_notes(ranked: RankedClips) -> list[str]:
+    """What looks wrong, in the words of an expert or a coach on a similar attempt."""
+    if ranked.mistake is None:
+        return []
+    said, probability = ranked.mistake
+    sure = "" if probability is None else f", with probability {100 * probability:.0f} %"
+    return [f"What may be wrong{sure}, as was said of a similar attempt: “{said}”"]
+
+
+def _with_one_correct(
+    library: AdviceLibrary, ranked: RankedClips, top: int
+) -> tuple[RankedClips, list[str]]:
+    """The clips with one done correctly among the first ``top``: where there is none, the best of
+    the shortlist comes last of them. And a note where that was so.
+    """
+    labels = library.clips["demonstration"].cast(pl.String).to_numpy()[ranked.rows]
+    places = np.flatnonzero(labels == "correct")
+    if len(places) and places[0] < top:
+        return ranked, []
+    if not len(places):
+        return ranked, [f"By 02's label none of the nearest {len(labels)} is done correctly."]
+    order = np.insert(np.delete(np.arange(len(labels)), places[0]), top - 1, places[0])
+    probability = None if ranked.probability is None else ranked.probability[order]
+    rows, alike = ranked.rows[order], ranked.similarity[order]
+    moved = replace(ranked, rows=rows, similarity=alike, probability=probability)
+    return moved, [f"Clip {top} is the best one done correctly: the nearer ones show mistakes."]
 
 
 def _probability_note(ranked: RankedClips) -> str:

@@ -18,7 +18,7 @@ import polars as pl
 from sportskills_lib import models
 from sportskills_lib.apps.advise.fit_check import cached
 from sportskills_lib.apps.advise.learner_clip import LearnerClip
-from sportskills_lib.apps.advise.run_library import AdviceLibrary
+from sportskills_lib.apps.advise.run_library import MISTAKE, AdviceLibrary
 from sportskills_lib.formats.files import digest
 from sportskills_lib.retrieval.ranking.first_stage import UNCHOSEN, FirstStage
 from sportskills_lib.retrieval.ranking.two_stage import (
@@ -35,6 +35,7 @@ from sportskills_lib.retrieval.relevance.visual_tokens import open_store
 from sportskills_lib.retrieval.stage import checkpoint
 from sportskills_lib.runs.content_store import ContentStore
 
+TEXTS = {"learner_id": pl.String, "sport": pl.String}
 LEARNER = "learner"  # the learner's id in the tables of one ranking
 Log = Callable[[str], None]
 
@@ -50,6 +51,7 @@ class RankedClips:
     probability: np.ndarray | None  # [K]
     how: str  # what decided, in words
     rankings: pl.DataFrame  # tables.Rankings of the systems that had a part
+    mistake: tuple[str, float | None] | None = None  # what looks wrong, and how likely it is right
 
 
 def embed(
@@ -74,20 +76,22 @@ def rank(
     rows: np.ndarray,
     *,
     depth: int,
+    sport: str | None,
     cache: ContentStore,
     log: Log,
     server: Server | None = None,
 ) -> RankedClips:
     """The rows of the library that may be suggested, the best first; at most ``depth`` of them.
 
-    With a ``server`` the relevance model is asked there instead of being loaded. One that 04 gave
-    no weight is not asked at all.
+    ``sport``: the learner's, among whose known mistakes the name of this one is looked for. With a
+    ``server`` the relevance model is asked there instead of being loaded. One that 04 gave no
+    weight is not asked at all.
     """
     choices, ids = library.choices, library.clips["clip_id"].gather(rows)
     score = partial(_score_shortlist, library, learner, cache, log, server)
     weight = choices.relevance_weight if choices else 0.0
     known = choices and choices.encoder == library.encoder and {*ids} <= {*library.gallery}
-    search = choices.search if choices and known else ENCODER
+    search, mistake = choices.search if choices and known else ENCODER, None
     if search == ENCODER:
         vectors = replace(library.vectors, learners={LEARNER: learner_D})
         blend = library.blend
@@ -96,8 +100,10 @@ def rank(
             blend, _ = vectors.blend(asked, UNCHOSEN)
         first = vectors.first_stage(blend)
     else:
-        asked_D = _search_vector(library, learner, learner_D, cache, log)
+        asked = pl.DataFrame({"learner_id": [LEARNER], "sport": [sport]}, schema_overrides=TEXTS)
+        asked_D = _search_vector(library, learner, learner_D, asked, cache, log)
         first = FirstStage({LEARNER: asked_D}, library.gallery)
+        mistake = _name(library, asked, asked_D)
     stages = TwoStage(first, score if weight else None, weight, search)
     # a fused score is relative to its shortlist: another says how likely a clip helps
     scored = YES_NO if weight and search == ENCODER else search
@@ -109,19 +115,35 @@ def rank(
         by_clip = dict(rankings.filter(system=scored).select("clip_id", "score").iter_rows())
         probability = calibration.probability([by_clip[clip_id] for clip_id in order])
     how = _explain(library, stages, len(best))
-    return RankedClips(best, library.clip_ND[best] @ learner_D, probability, how, rankings)
+    alike = library.clip_ND[best] @ learner_D
+    return RankedClips(best, alike, probability, how, rankings, mistake)
+
+
+def _name(
+    library: AdviceLibrary, asked: pl.DataFrame, query_D: np.ndarray
+) -> tuple[str, float | None] | None:
+    """What looks wrong, in the words of somebody who saw the like, and how likely that is right
+    (None: not calibrated); None where nobody spoke of such.
+    """
+    named = library.known.names(asked, query_D[None]) if library.known else None
+    if named is None or named.is_empty():
+        return None
+    fitted = library.calibrations.get(MISTAKE)
+    said, score = named.row(0, named=True)["comment"], named["score"].to_numpy()
+    return said, float(fitted.probability(score)[0]) if fitted else None
 
 
 def _search_vector(
     library: AdviceLibrary,
     learner: LearnerClip,
     learner_D: np.ndarray,
+    asked: pl.DataFrame,
     cache: ContentStore,
     log: Log,
 ) -> np.ndarray:
     """float32 [D]: the learner's clip as 04's search asks for it; kept, as :func:`embed`.
 
-    ``learner_D``: by the encoder of 04's first stage.
+    ``learner_D``: by the encoder of 04's first stage; ``asked``: learner_id and sport.
     """
     assert library.retrieval is not None
     config, folder = library.retrieval.manifest["config"], library.retrieval.folder
@@ -133,10 +155,12 @@ def _search_vector(
         store = open_store(config["token_store_gb"])
         visual_1KD = encode_videos(vlm, learner.frames[None][:, seen], store=store)
         encoder_1E = visual_1KD.float().new_tensor(learner_D[None])
-        head = load_head(folder / "adapter", visual_1KD)
-        return search_vectors(head, visual_1KD, encoder_1E)[0]
+        head, lent_1R = load_head(folder / "adapter", visual_1KD), None
+        if library.known:
+            lent_1R = encoder_1E.new_tensor(library.known.lend(asked, learner_D[None]))
+        return search_vectors(head, visual_1KD, encoder_1E, lent_1R)[0]
 
-    facts = ("advice-3", *learner.span, "search", library.digests)
+    facts = ("advice-4", *learner.span, "search", asked["sport"][0], library.digests)
     return cached(cache, learner.path, facts, encode)
 
 

@@ -32,11 +32,13 @@ from sportskills_lib.retrieval.ranking.two_stage import (
     read_index,
 )
 from sportskills_lib.retrieval.relevance import calibration
+from sportskills_lib.retrieval.relevance.known_mistakes import CALIBRATION_FILE, KnownMistakes
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing import retrieved_queries
 
 ENCODERS = ("video", "native", "image")  # which one is asked first
 ARM = "narrations"
+MISTAKE = "mistake"  # whose names have a calibration, too
 LONGEST_URL = 2000
 WEB = re.compile(r"https?://[\w.-]+(:\d+)?([/?#]\S*)?")  # without a user's name and password
 YOUTUBE = (".youtube.com", ".youtu.be")
@@ -64,6 +66,7 @@ class AdviceLibrary:
     # by the system whose scores they make probabilities
     calibrations: Mapping[str, calibration.Calibration | None] = field(default_factory=dict)
     gallery: Mapping[str, np.ndarray] = field(default_factory=dict)  # of 04's dual scorer, by id
+    known: KnownMistakes | None = None  # of 04's training, whose words name a learner's mistake
 
     @property
     def blend(self) -> Blend | None:
@@ -102,8 +105,14 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
     ids = made.clips["clip_id"]
     vectors = encoder_vectors(made.embeddings, f"{name}:{ARM}", made.pairs, {})
     files, gallery = dict[str, str](), dict[str, np.ndarray]()
+    known_mistakes = None
     if choices and retrieval and choices.search != ENCODER:
         gallery, files[choices.search] = read_index(retrieval.folder), calibration.FILE
+        lent, files[MISTAKE] = (
+            retrieval.manifest["config"].get("lent_comments", 0),
+            CALIBRATION_FILE,
+        )
+        known_mistakes = KnownMistakes.read(retrieval.folder / "adapter", lent)
     elif choices:
         files[YES_NO] = calibration.FILE
     if choices and choices.encoder == name:
@@ -127,6 +136,7 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         choices=choices,
         gallery=gallery,
         calibrations=calibrations,
+        known=known_mistakes,
     )
 
 

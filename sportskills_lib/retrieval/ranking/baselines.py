@@ -14,9 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from sportskills_lib.retrieval.relevance.known_mistakes import KIND, nearest_mistakes
 from sportskills_lib.retrieval.supervision.text_similarity import Similarity
-
-KIND = ("sport", "skill")
 
 
 def random_scores(pairs: pl.DataFrame, seed: int) -> np.ndarray:
@@ -65,30 +64,25 @@ def borrowed_words(
 
     0 where no mistake of the skill is known.
     """
-    asked = pairs.with_row_index("row").join(
-        learners.select("learner_id", *KIND), on="learner_id", maintain_order="left"
-    )
-    known = mistakes.partition_by(KIND, as_dict=True)
     scores = np.zeros(pairs.height)
-    for kind, rows in asked.group_by(KIND, maintain_order=True):
-        if kind not in known:
-            continue
-        people = rows["learner_id"].unique(maintain_order=True).to_list()
-        clips = rows["clip_id"].unique(maintain_order=True).to_list()
-        own, said = known[kind]["learner_id"].to_list(), known[kind]["comment"].to_list()
-        alike_MN = similarity(said, [texts[clip_id] for clip_id in clips])
-        near_QM = (
-            np.stack([vectors[name] for name in people])
-            @ np.stack([vectors[name] for name in own]).T
-        )
-        best_QK = np.argsort(-near_QM, axis=1, kind="stable")[:, :nearest]
-        words_QN = alike_MN[best_QK].mean(1)
-        places = [{name: place for place, name in enumerate(names)} for names in (people, clips)]
-        at = (
-            [places[0][name] for name in rows["learner_id"]],
-            [places[1][name] for name in rows["clip_id"]],
-        )
-        scores[rows["row"].to_numpy()] = words_QN[at]
+    rows = pairs.with_row_index("row").group_by("learner_id", maintain_order=True)
+    lists = rows.agg("row", "clip_id").join(
+        learners.select("learner_id", *KIND).drop_nulls(), on="learner_id", maintain_order="left"
+    )
+    if mistakes.is_empty():
+        return scores
+    asked_NE, known_ME = (
+        np.stack([vectors[name] for name in table["learner_id"]])
+        if table.height
+        else np.zeros((0, 1))
+        for table in (lists, mistakes)
+    )
+    near = nearest_mistakes(lists, asked_NE, mistakes, known_ME, count=nearest)
+    for rows_K, own, clip_ids in zip(near, lists["row"], lists["clip_id"], strict=True):
+        said = mistakes["comment"][rows_K].to_list()
+        alike_KC = similarity(said, [texts[clip_id] for clip_id in clip_ids])
+        if said:
+            scores[own.to_numpy()] = alike_KC.mean(0)
     return scores
 
 

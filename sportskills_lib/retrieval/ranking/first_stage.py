@@ -14,10 +14,9 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib import metrics
-from sportskills_lib.retrieval.relevance.candidate_lists import ndcg
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-WEAK_NDCG = metrics.at_k("weak_ndcg")
+WEIGHTS = tuple(step / 10 for step in range(11))
+WEAK_SCORE = "weak_score"
 UNCHOSEN = 0.5  # where there are no validation lists to choose by
 
 
@@ -33,19 +32,21 @@ class Choice:
         return [(name, weight, value) for weight, value in self.values.items()]
 
 
-def weak_ndcg(lists: pl.DataFrame, scores: np.ndarray) -> float:
-    """Mean nDCG@k of scored rows (learner_id, clip_id, label) by their weak labels; NaN without a
+def weak_score(lists: pl.DataFrame, scores: np.ndarray) -> float:
+    """What 05 measures by grades, of scored rows (learner_id, clip_id, label) by their weak labels:
+    the mean of nDCG@5 and of how often the first clip mends the mistake (label 1). NaN without a
     positive.
     """
-    table = lists.select("learner_id", "label").with_columns(
-        score=pl.Series(scores, dtype=pl.Float64)
-    )
-    values = [
-        ndcg(rows["score"].to_numpy(), rows["label"].to_numpy())
-        for _, rows in table.group_by("learner_id", maintain_order=True)
-        if rows["label"].max() > 0  # type: ignore[operator]
-    ]
-    return float(np.mean(values)) if values else float("nan")
+    table = lists.select("learner_id", "label", score=pl.Series(scores, dtype=pl.Float64))
+    ndcgs, mends = list[float](), list[bool]()
+    for _, rows in table.group_by("learner_id", maintain_order=True):
+        label = rows["label"].to_numpy()[np.argsort(-rows["score"].to_numpy(), kind="stable")]
+        if label.max() > 0:
+            ndcgs.append(metrics.ndcg_at_k(label[None], label[None], k=5)[0])
+        if (label == 1).any():
+            mends.append(label[0] == 1)
+    parts = [np.mean(values) for values in (ndcgs, mends) if values]
+    return float(np.mean(parts)) if ndcgs else float("nan")
 
 
 def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) -> Choice:
@@ -54,16 +55,16 @@ def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) ->
 
     Without validation lists it is UNCHOSEN.
     """
-    values = {weight: weak_ndcg(lists, blend(lists, first, second, weight)) for weight in WEIGHTS}
-    tried = pl.DataFrame({"choice": "", "weight": WEIGHTS, WEAK_NDCG: [*values.values()]})
+    values = {weight: weak_score(lists, blend(lists, first, second, weight)) for weight in WEIGHTS}
+    tried = pl.DataFrame({"choice": "", "weight": WEIGHTS, WEAK_SCORE: [*values.values()]})
     return Choice(weights_on_validation(tried).filter("chosen")["weight"].item(), values)
 
 
 def weights_on_validation(choices: pl.DataFrame) -> pl.DataFrame:
-    """The table of choices (choice, weight, weak_ndcg@k) with the column ``chosen``: by
+    """The table of choices (choice, weight, weak_score) with the column ``chosen``: by
     choose_weight's rule.
     """
-    reached = pl.col(WEAK_NDCG).fill_nan(None)
+    reached = pl.col(WEAK_SCORE).fill_nan(None)
     best = (
         pl.col("weight")
         .sort_by(reached, "weight", descending=[True, False], nulls_last=True)

@@ -21,7 +21,7 @@ from sportskills_lib.retrieval.ranking.first_stage import (
     FirstStage,
     choose_weight,
     usual_spread,
-    weak_ndcg,
+    weak_score,
 )
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 
@@ -36,7 +36,7 @@ class Systems:
     """How each system scores pairs: by itself, or as a blend with a weight chosen on ``lists``."""
 
     lists: pl.DataFrame  # learner_id, clip_id, label
-    rows: list[tuple[str, float, float]] = field(default_factory=list)  # choice, weight, weak nDCG
+    rows: list[tuple[str, float, float]] = field(default_factory=list)  # choice, weight, weak score
     _alone: dict[str, Scores] = field(default_factory=dict)
     _blends: dict[str, tuple[str, str, float]] = field(default_factory=dict)
     _known: dict[str, np.ndarray] = field(default_factory=dict)  # of ``lists``
@@ -77,7 +77,7 @@ def add_words(systems: Systems, borrow: Callable[..., np.ndarray]) -> None:
     mistakes that ranks the lists best; ties: the smaller.
     """
     reached = {
-        count: weak_ndcg(systems.lists, borrow(systems.lists, nearest=count)) for count in NEAREST
+        count: weak_score(systems.lists, borrow(systems.lists, nearest=count)) for count in NEAREST
     }
     systems.rows += [("words: mistakes borrowed from", *row) for row in reached.items()]
     best = max(reached, key=lambda count: (np.nan_to_num(reached[count]), -count))

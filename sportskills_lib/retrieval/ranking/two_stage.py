@@ -20,9 +20,10 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.retrieval.ranking.exact_search import top_k
-from sportskills_lib.retrieval.ranking.first_stage import WEIGHTS, Blend, FirstStage, blend
+from sportskills_lib.retrieval.ranking.first_stage import Blend, FirstStage, blend
 
 ENCODER, YES_NO, RELEVANCE = "encoder_narrations", "vlm_yes_no", "relevance"  # systems
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fused score
 DEPTHS = (0, 3, 6, 12, 24)  # candidates of a judged pool that the relevance model sees
 FILE, INDEX = "ranking.json", "index.safetensors"
 SHORTLIST = {"learner_id": pl.String, "clip_id": pl.String, "score": pl.Float64}

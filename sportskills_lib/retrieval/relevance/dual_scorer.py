@@ -3,14 +3,16 @@ much the clip helps.
 
 A learner's vector is read off the visual tokens of the video and, where there is one, off its
 vector by the video encoder of 03, which knows movements that the vision tower was never taught. A
-clip's is read off its visual tokens and off what its coach says. Each is computed once, so that a
-whole library is searched for a learner without running the language model at all. What a coach says
-is its words' mean input embedding beside their mean last state: the states of a small model hardly
-tell words apart (a linear probe for the cue in the demo world: 0.95 from embeddings, 0.24 from last
-states).
+clip's is read off its visual tokens and off what its coach says. Beside these stand words: what was
+said of training mistakes that look like the learner's (:mod:`known_mistakes`), and the clip's own.
+Each is computed once, so that a whole library is searched for a learner without running the
+language model at all. What a coach says is its words' mean input embedding beside their mean last
+state: the states of a small model hardly tell words apart (a linear probe for the cue in the demo
+world: 0.95 from embeddings, 0.24 from last states).
 
 Legend: N videos or texts, K visual tokens of a video, D width of a token, E width of the encoder's
-vector, W width of a vector's half, S width of a text state.
+vector, W width of a vector's half, S width of a text state, R width of words; a
+whole vector has D = 2 W + R.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ TEXTS_A_PASS = 256
 
 
 def new_head(
-    visual_NKD: torch.Tensor, text_width: int, encoder_width: int, *, seed: int
+    visual_NKD: torch.Tensor, text_width: int, encoder_width: int, *, words: bool, seed: int
 ) -> torch.nn.ModuleDict:
     """The weights that make vectors of states, drawn by ``seed``; ``encoder_width`` 0: without an
-    encoder.
+    encoder; ``words``: whether words stand beside them.
     """
     import torch
 
@@ -56,12 +58,14 @@ def new_head(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = {
+        parts: Any = {
             "learner": reader(2 * WIDTH),
             "clip": reader(WIDTH),
             "text": torch.nn.Linear(text_width, WIDTH),
             "scale": torch.nn.ParameterDict({"log": torch.full((2, 1), SCALE).log()}),
         }
+        if words:
+            parts["scale"]["words"] = torch.tensor(SCALE).log()
         if encoder_width:
             parts["encoder"] = torch.nn.Sequential(
                 torch.nn.LayerNorm(encoder_width),
@@ -88,9 +92,12 @@ def start_text_reader(head: Any, state_NS: torch.Tensor) -> None:
 
 
 def learner_vectors(
-    head: Any, visual_NKD: torch.Tensor, encoder_NE: torch.Tensor | None
+    head: Any,
+    visual_NKD: torch.Tensor,
+    encoder_NE: torch.Tensor | None,
+    lent_NR: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """float [N, 2 W]: what is to be said to each learner, and what is to be shown."""
+    """float [N, D]: what is to be said to each learner, what is to be shown, and the words lent."""
     import torch
 
     read_ND = head["learner"](visual_NKD.float())
@@ -98,19 +105,24 @@ def learner_vectors(
         read_ND = read_ND + head["encoder"](encoder_NE)
     halves_N2W = read_ND.unflatten(1, (2, WIDTH))
     scaled_N2W = torch.nn.functional.normalize(halves_N2W, dim=-1) * head["scale"]["log"].exp()
-    return scaled_N2W.flatten(1)
+    if lent_NR is None:
+        return scaled_N2W.flatten(1)
+    return torch.cat([scaled_N2W.flatten(1), lent_NR * head["scale"]["words"].exp()], 1)
 
 
 def search_vectors(
-    head: Any, visual_NKD: torch.Tensor, encoder_NE: torch.Tensor | None
+    head: Any,
+    visual_NKD: torch.Tensor,
+    encoder_NE: torch.Tensor | None,
+    lent_NR: torch.Tensor | None = None,
 ) -> np.ndarray:
-    """float32 [N, 2 W + 1]: learners' vectors and a 1 for what a clip is worth to every learner, as
+    """float32 [N, D + 1]: learners' vectors and a 1 for what a clip is worth to every learner, as
     the index of a library has it.
     """
     import torch
 
     with torch.no_grad():
-        vector_ND = learner_vectors(head, visual_NKD, encoder_NE)
+        vector_ND = learner_vectors(head, visual_NKD, encoder_NE, lent_NR)
     return torch.nn.functional.pad(vector_ND, (0, 1), value=1.0).cpu().numpy()
 
 
@@ -127,7 +139,8 @@ def load_head(folder: Path, visual_NKD: torch.Tensor) -> torch.nn.ModuleDict:
 
     weights = load_file(folder / FILE)
     norm_E = weights.get("encoder.0.weight", ())
-    head = new_head(visual_NKD, weights["text.weight"].shape[1], len(norm_E), seed=0)
+    widths, words = (weights["text.weight"].shape[1], len(norm_E)), "scale.words" in weights
+    head = new_head(visual_NKD, *widths, words=words, seed=0)
     try:
         head.load_state_dict(weights)
     except RuntimeError:
@@ -137,12 +150,15 @@ def load_head(folder: Path, visual_NKD: torch.Tensor) -> torch.nn.ModuleDict:
     return head.to(visual_NKD.device)
 
 
-def clip_vectors(head: Any, visual_NKD: torch.Tensor, state_NS: torch.Tensor) -> torch.Tensor:
-    """float [N, 2 W]: what is said over each clip, and what it shows."""
+def clip_vectors(
+    head: Any, visual_NKD: torch.Tensor, state_NS: torch.Tensor, words_NR: torch.Tensor | None
+) -> torch.Tensor:
+    """float [N, D]: what is said over each clip, what it shows, and its words."""
     import torch
 
-    halves = text_vectors(head, state_NS), head["clip"](visual_NKD.float())
-    return torch.cat([halves[0], torch.nn.functional.normalize(halves[1], dim=-1)], 1)
+    shown_NW = torch.nn.functional.normalize(head["clip"](visual_NKD.float()), dim=-1)
+    words = [] if words_NR is None else [words_NR]
+    return torch.cat([text_vectors(head, state_NS), shown_NW, *words], 1)
 
 
 def text_vectors(head: Any, state_NS: torch.Tensor) -> torch.Tensor:

@@ -66,6 +66,7 @@ SETTINGS = (
     "loss", "steps", "learners_per_step", "positives", "list_size", "learning_rate",
     "evaluate_every", "speaking_weight", "seed", "learners_per_pass", "text_steps", "dual_steps",
     "dual_learning_rate", "skills_per_step",
+    "lent_comments",
 )  # fmt: skip
 
 
@@ -304,8 +305,10 @@ def write_job(
     folder.mkdir(parents=True, exist_ok=True)
     supervision.write_parquet(folder / "supervision.parquet")
     vectors = {"visual": scorer.visual_NKD.cpu().contiguous()}
-    if scorer.encoder_NE is not None:
-        vectors["encoder"] = scorer.encoder_NE.cpu().contiguous()
+    more = (scorer.encoder_NE, *(scorer.words or ()))
+    for name, vector in zip(("encoder", "lent", "said"), more, strict=False):
+        if vector is not None:
+            vectors[name] = vector.cpu().contiguous()
     save_file(vectors, folder / "visual.safetensors")
     scorer.vlm.model.save_pretrained(folder / "start", safe_serialization=True)
     spec = {
@@ -344,6 +347,7 @@ def read_job(folder: Path) -> tuple[PairScorer, pl.DataFrame, RetrievalConfig]:
         dict(spec["narrations"]),
         spec["with_narration"],
         vectors.get("encoder"),
+        (vectors["lent"], vectors["said"]) if "lent" in vectors else None,
     )
     return scorer, pl.read_parquet(folder / "supervision.parquet"), config
 

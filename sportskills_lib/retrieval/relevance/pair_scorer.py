@@ -20,6 +20,7 @@ import polars as pl
 
 from sportskills_lib.models import quoted
 from sportskills_lib.retrieval.relevance import dual_scorer
+from sportskills_lib.retrieval.relevance.known_mistakes import WIDTH, KnownMistakes
 from sportskills_lib.retrieval.relevance.model import (
     VisionLanguageModel,
     encode_videos,
@@ -33,6 +34,7 @@ from sportskills_lib.retrieval.relevance.prefix_sharing import (
     shared_rows,
 )
 from sportskills_lib.retrieval.relevance.visual_tokens import Grid
+from sportskills_lib.retrieval.supervision.text_similarity import WidenedWords
 from sportskills_lib.runs.content_store import ContentStore
 
 if TYPE_CHECKING:
@@ -64,9 +66,11 @@ class PairScorer:
     places: dict[str, int] = field(default_factory=dict)  # rows of the tokens by learner and clip
     narrations: dict[int, str] = field(default_factory=dict)  # by row of the visual tokens
     with_narration: bool = True  # whether the prompt quotes them
-    encoder_NE: torch.Tensor | None = (
-        None  # the video encoder's vector of each row, if there is one
-    )
+    # of each row, if there is one: the video encoder's vector; the words lent to it as a learner,
+    # and its own as a clip
+    encoder_NE: torch.Tensor | None = None
+    words: tuple[torch.Tensor, torch.Tensor] | None = None
+    known: KnownMistakes | None = None  # who lends them
     head: Any = None  # of the dual scorer: dual_scorer.new_head
     states: dict[str, torch.Tensor] = field(default_factory=dict)  # of texts; none: always fresh
     # float32 [N, 2 W], of each row as a learner, and as a clip: set once it is trained
@@ -105,8 +109,36 @@ class PairScorer:
         with torch.no_grad():
             states_NS = dual_scorer.text_states(vlm, some)
         widths = states_NS.shape[1], 0 if self.encoder_NE is None else self.encoder_NE.shape[1]
-        self.head = dual_scorer.new_head(self.visual_NKD, *widths, seed=seed)  # type: ignore[arg-type]
+        visual: Any = self.visual_NKD
+        self.head = dual_scorer.new_head(visual, *widths, words=self.words is not None, seed=seed)
         dual_scorer.start_text_reader(self.head, states_NS)
+
+    def lend_words(
+        self, people: pl.DataFrame, mistakes: pl.DataFrame, reading: WidenedWords, *, nearest: int
+    ) -> None:
+        """Give every row its words: ``people`` (learner_id, sport) those of the ``nearest``
+        ``mistakes`` (learner_id, sport, skill, comment), clips what is said over them.
+        """
+        import torch
+
+        if self.encoder_NE is None or not nearest:
+            return
+        mistakes, people = (
+            table.filter(pl.col("learner_id").is_in(list(self.places)))
+            for table in (mistakes, people)
+        )
+        clips, comments = sorted(self.narrations), mistakes["comment"].to_list()
+        words = reading.vectors_of(comments, [self.narrations[row] for row in clips], width=WIDTH)
+        if not words[0].shape[1]:  # comments of a word or two
+            return
+        encoder_NE = self.encoder_NE.cpu().numpy()
+        at = [[self.places[name] for name in one["learner_id"]] for one in (mistakes, people)]
+        nothing = np.zeros((len(comments), 0), np.float32)
+        self.known = KnownMistakes(mistakes, encoder_NE[at[0]], words[0], nothing, nearest)
+        lent_NR, said_NR = np.zeros((2, len(self.places), words[0].shape[1]), np.float32)
+        lent_NR[at[1]], said_NR[clips] = self.known.lend(people, encoder_NE[at[1]]), words[1]
+        lent, said = (torch.from_numpy(one).to(self.encoder_NE) for one in (lent_NR, said_NR))
+        self.words = lent, said
 
     def keep_vectors(self) -> None:
         """Compute ``vectors``: of every row as a learner, and of clips as clips (else 0)."""
@@ -125,6 +157,10 @@ class PairScorer:
         clip_ND = np.zeros_like(learner_ND)
         clip_ND[clips] = shown_ND
         self.vectors = learner_ND, clip_ND
+        if self.known:
+            with torch.no_grad():
+                text_MW = self.text_vectors(self.known.table["comment"].to_list())
+            self.known = replace(self.known, text_MW=text_MW.cpu().numpy())
 
     def dual_scores(self, pairs: pl.DataFrame) -> np.ndarray:
         """The dual scorer's score of each row's learner and clip, [rows]; 0 before training."""
@@ -138,12 +174,16 @@ class PairScorer:
         """float [N, 2 W]: the dual scorer's vectors of learners, by row of the visual tokens."""
         chosen = list(rows)
         encoder_NE = None if self.encoder_NE is None else self.encoder_NE[chosen]
-        return dual_scorer.learner_vectors(self.head, self.visual_NKD[chosen], encoder_NE)  # type: ignore[index]
+        lent_NR = self.words[0][chosen] if self.words else None
+        visual: Any = self.visual_NKD
+        return dual_scorer.learner_vectors(self.head, visual[chosen], encoder_NE, lent_NR)
 
     def clip_vectors(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
         """float [N, 2 W]: the dual scorer's vectors of clips, by row of the visual tokens."""
         states_NS = self.text_states([self.narrations[int(row)] for row in rows])
-        return dual_scorer.clip_vectors(self.head, self.visual_NKD[list(rows)], states_NS)  # type: ignore[index]
+        words_NR = self.words[1][list(rows)] if self.words else None
+        visual: Any = self.visual_NKD
+        return dual_scorer.clip_vectors(self.head, visual[list(rows)], states_NS, words_NR)
 
     def text_states(self, texts: Sequence[str]) -> torch.Tensor:
         """float [N, S]: the states of texts, those that are kept or, with gradients, fresh ones."""
@@ -199,6 +239,8 @@ class PairScorer:
             save_adapter(self.vlm, folder)
         if self.vectors is not None:
             dual_scorer.save_head(self.head, folder)
+        if self.known:
+            self.known.save(folder)
 
 
 def _by_learner(pairs: pl.DataFrame) -> pl.DataFrame:

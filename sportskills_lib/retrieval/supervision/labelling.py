@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from sportskills_lib.config import RetrievalConfig
-from sportskills_lib.retrieval.supervision.text_similarity import Similarity, expanded_similarity
+from sportskills_lib.retrieval.supervision.text_similarity import Similarity, WidenedWords
 
 FirstStage = Callable[
     [Sequence[str], Sequence[str]], np.ndarray
@@ -142,10 +142,10 @@ def build_supervision(
     return table.sort("learner_id", "clip_id")
 
 
-def comments_similarity(heard: pl.DataFrame, clips: pl.DataFrame) -> Similarity:
+def comments_similarity(heard: pl.DataFrame, clips: pl.DataFrame) -> WidenedWords:
     """The measure that needs no model, fitted on the experts' comments of ``heard``."""
     names = [*clips["sport"].unique(), *clips["skill"].unique()]
-    return expanded_similarity(heard.sort("learner_id")["comment"].to_list(), names)
+    return WidenedWords(heard.sort("learner_id")["comment"].to_list(), names)
 
 
 def check_splits(table: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """How much a coach's sentence says what an expert said: three measures, each a function of two
 lists of texts.
 
-``tfidf`` (:func:`expanded_similarity`) needs no model; ``tower`` is the text tower that 03 trained
+``tfidf`` (:class:`WidenedWords`) needs no model; ``tower`` is the text tower that 03 trained
 on narrations; any other name is a text model of transformers or sentence-transformers, by folder or
 hub id (:class:`SentenceModel`). Which of them is right for a corpus is measured
 (``docs/supervision.md``), since their numbers mean different things.
@@ -45,9 +45,7 @@ def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray
     return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
 
 
-def expanded_similarity(
-    comments: Sequence[str], names: Sequence[str], *, floors: Sequence[float] = FEEDBACK_FLOORS
-) -> Similarity:
+class WidenedWords:
     """TF-IDF of word pairs and triples, the query widened by the comments that resemble it
     (Rocchio's feedback).
 
@@ -57,33 +55,61 @@ def expanded_similarity(
     directly. Words of the ``names`` of sports and skills say nothing about the mistake and are left
     out.
     """
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
 
-    ignored = sorted({word for name in names for word in re.findall(r"\w+", name.lower())})
-    vectors = TfidfVectorizer(
-        ngram_range=(2, 3),
-        sublinear_tf=True,
-        token_pattern=r"(?u)\b\w+\b",
-        stop_words=ignored or None,
-    )
-    if not any(map(vectors.build_analyzer(), comments)):  # no comment has two words of its own
-        return lambda queries, texts: np.zeros((len(queries), len(texts)))
-    memory = vectors.fit_transform(comments)
+    def __init__(
+        self,
+        comments: Sequence[str],
+        names: Sequence[str],
+        *,
+        floors: Sequence[float] = FEEDBACK_FLOORS,
+    ):
+        from sklearn.feature_extraction.text import TfidfVectorizer
 
-    def similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-        if not len(queries) or not len(texts):
+        ignored = sorted({word for name in names for word in re.findall(r"\w+", name.lower())})
+        self.floors = floors
+        self.memory: Any = None
+        self.vectors = TfidfVectorizer(
+            ngram_range=(2, 3),
+            sublinear_tf=True,
+            token_pattern=r"(?u)\b\w+\b",
+            stop_words=ignored or None,
+        )
+        if any(map(self.vectors.build_analyzer(), comments)):  # else none has two words of its own
+            self.memory = self.vectors.fit_transform(comments)
+
+    def __call__(self, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        """float [Q, N]: how much each text says what each query says."""
+        if self.memory is None or not len(queries) or not len(texts):
             return np.zeros((len(queries), len(texts)))
-        asked = vectors.transform(queries)
-        for floor in floors:
-            alike = (asked @ memory.T).toarray()
+        return (self._widened(queries) @ self.vectors.transform(texts).T).toarray()
+
+    def vectors_of(
+        self, queries: Sequence[str], texts: Sequence[str], *, width: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [Q, R] and [N, R], R at most ``width``, whose products are about the
+        similarities: on the main directions of the comments (latent semantic analysis), so that
+        neighbours can be searched.
+        """
+        from sklearn.decomposition import TruncatedSVD
+
+        if self.memory is None or min(self.memory.shape) < 2:
+            return np.zeros((len(queries), 0), np.float32), np.zeros((len(texts), 0), np.float32)
+        space = TruncatedSVD(min(width, min(self.memory.shape) - 1), random_state=0)
+        space.fit(self.memory)
+        asked, said = space.transform(self._widened(queries)), self.vectors.transform(texts)
+        return asked.astype(np.float32), space.transform(said).astype(np.float32)
+
+    def _widened(self, queries: Sequence[str]) -> Any:
+        from scipy.sparse import csr_matrix
+        from sklearn.preprocessing import normalize
+
+        asked = self.vectors.transform(queries)
+        for floor in self.floors:
+            alike = (asked @ self.memory.T).toarray()
             weight = np.where(alike >= floor, alike, 0.0)
             weight /= np.maximum(weight.sum(1, keepdims=True), 1e-9)
-            asked = normalize(asked + FEEDBACK_WEIGHT * (csr_matrix(weight) @ memory))
-        return (asked @ vectors.transform(texts).T).toarray()
-
-    return similarity
+            asked = normalize(asked + FEEDBACK_WEIGHT * (csr_matrix(weight) @ self.memory))
+        return asked
 
 
 def encoded_similarity(

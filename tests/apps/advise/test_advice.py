@@ -308,7 +308,7 @@ def test_the_order_is_the_one_that_04_chose_on_validation(
         "relevance_scores",
         lambda made, you, pairs, *_: np.array([scores[x] for x in pairs["clip_id"]]),
     )
-    options = {"depth": 3, "cache": keep(tmp_path), "log": print}
+    options = {"depth": 3, "sport": None, "cache": keep(tmp_path), "log": print}
     ranked = ranking.rank(made, you, np.ones(1), np.arange(4), **options)
     assert ranked.rows.tolist() == [1, 2, 0]  # the relevance model's weight is 0.75
     assert ranked.probability == pytest.approx(1 / (1 + np.exp([-2.0, -0.5, 1.0])), abs=1e-6)

@@ -22,6 +22,7 @@ from sportskills_lib.learner_data import read_learner_frames
 from sportskills_lib.retrieval import ranked_systems
 from sportskills_lib.retrieval import stage as retrieval_stage
 from sportskills_lib.retrieval.ranking import first_stage, systems
+from sportskills_lib.retrieval.supervision.text_similarity import WidenedWords
 from sportskills_lib.runs import artifacts
 
 LESSONS = "data/raw/mine"
@@ -71,8 +72,11 @@ def run_04(
     stage = artifacts.begin("t", "04_retrieval", config, after=after)
     tennis = library.clips.filter(pl.col("sport") == "tennis").select("clip_id")
     pairs = learners.select("learner_id").join(tennis, how="cross")
-    labels = pl.Series("label", [float(i % 3 == 0) for i in range(pairs.height)])
+    labels = pl.Series("label", [float((i // 2) % 2 == 0) for i in range(pairs.height)])
     candidates = retrieval_stage.candidates(pairs, pairs.with_columns(labels), learners)
+    # the clips are all of the test split, so its learners stand in for those of validation
+    labelled = pairs.with_columns(labels, participant=pl.col("learner_id"))
+    candidates = replace(candidates, validation=labelled)
     monkeypatch.setattr(retrieval_stage, "ARMS", {"encoder_narrations": "narrations"})
     vectors = retrieval_stage.encode_learners(learners, frames, library, config)
     scorer = retrieval_stage.open_scorer(learners, frames, library, vectors, config)
@@ -81,6 +85,12 @@ def run_04(
         if "lora_B" in name:  # as if they had learnt
             weights.data = 0.3 * torch.randn(weights.shape, generator=generator)
     if dual:
+        comments = [library.texts[clip_id] for clip_id in library.clips["clip_id"]]
+        said = library.clips.select(
+            "sport", "skill", learner_id="clip_id", comment=pl.Series(comments)
+        )
+        scorer.lend_words(learners, said, WidenedWords(comments, []), nearest=config.lent_comments)
+        assert scorer.words[0].any()
         scorer.new_head({"bend the knee", "straighten the arm"}, seed=5)
         scorer.keep_vectors()
     words, both = first_stage.Choice(0.25, {0.25: 1.0}), first_stage.Choice(relevance_weight, {})
@@ -95,7 +105,7 @@ def run_04(
     np.save(stage.path("learner_frames.npy"), frames)
     stage.save("learners", learners, tables.Learners)
     stage.finish(seed=0)
-    return result.library
+    return result.library, result.named
 
 
 @pytest.mark.parametrize(("relevance_weight", "dual"), [(0.75, False), (0.0, False), (0.25, True)])
@@ -106,7 +116,7 @@ def test_advice_is_the_library_ranking_of_that_learner(
     library = retrieval_stage.open_library("t")
     clips = library.clips.with_columns(split=pl.lit("test").cast(library.clips["split"].dtype))
     monkeypatch.setattr(retrieval_stage, "open_library", lambda run: replace(library, clips=clips))
-    expected = run_04(home, monkeypatch, relevance_weight, dual=dual)
+    expected, named = run_04(home, monkeypatch, relevance_weight, dual=dual)
     ranked: list[ranking.RankedClips] = []
     rank = ranking.rank
     monkeypatch.setattr(ranking, "rank", lambda *a, **k: ranked.append(rank(*a, **k)) or ranked[-1])
@@ -122,6 +132,8 @@ def test_advice_is_the_library_ranking_of_that_learner(
             want, found = own.filter(system=system), ranked[-1].rankings.filter(system=system)
             assert found["clip_id"].to_list() == want["clip_id"].to_list() and want.height == DEPTH
             np.testing.assert_allclose(found["score"], want["score"], rtol=0, atol=2e-5)
+        wrong = named.filter(pl.col("rank") == 1, learner_id=learner["learner_id"])
+        assert not dual or wrong["comment"].item() in view.notes[0]
         shown = own.filter(system="relevance")["clip_id"].to_list()[:2]
         assert [
             tables.span_id(s["video_id"], s["start_s"], s["end_s"]) for s in view.suggestions
