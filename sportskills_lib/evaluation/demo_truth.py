@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from sportskills_lib import span_matching
+from sportskills_lib import span_matching, tables
 from sportskills_lib.evaluation import feedback, recall
 from sportskills_lib.runs import artifacts
 
@@ -79,6 +79,35 @@ def true_faults(truth: str | Path, learners: pl.DataFrame) -> pl.DataFrame:
         .unique("learner_id", keep="first", maintain_order=True)
         .select("learner_id", "fault")
     )
+
+
+def name_scores(
+    truth: str | Path, named: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame
+) -> pl.DataFrame:
+    """tables.Scores of what 04 says is wrong with each test learner (``named``): with which
+    probability (``probability``), and whether the mistake that is named is its fault (``right``);
+    empty without a truth.
+    """
+    shown = true_groups(truth, clips, splits=("train",)).select("clip_id", fault="execution")
+    faults = true_faults(truth, learners)
+    every = pl.concat([faults, shown.rename({"clip_id": "learner_id"})])
+    test = learners.filter(pl.col("split").cast(pl.String) == "test")
+    known = (
+        named.filter(pl.col("rank") == 1)
+        .join(test.select("learner_id", "sport", cluster="participant"), on="learner_id")
+        .join(faults, on="learner_id")
+        .join(every.rename({"fault": "named"}), left_on="mistake_id", right_on="learner_id")
+        .with_columns(right=(pl.col("fault") == pl.col("named")).cast(pl.Float64))
+        .unpivot(
+            ["probability", "right"],
+            index=["learner_id", "sport", "cluster"],
+            variable_name="metric",
+        )
+    )
+    scores = known.rename({"learner_id": "query_id"}).with_columns(
+        system=pl.lit("first name"), seed=pl.lit(0), chance=pl.lit(None, pl.Float64)
+    )
+    return tables.Scores.validate(scores.select(tables.Scores.column_names()), cast=True)
 
 
 def with_oracles(

@@ -276,8 +276,9 @@ def _padded(rows: list[list[float]]) -> np.ndarray:
 
 
 def scores_by_metric(scores: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """The scores of each of :data:`METRICS` that has a value."""
-    parts = [(metric, scores.filter(pl.col("metric") == metric)) for metric in METRICS]
+    """The scores of each metric that has a value: :data:`METRICS` first, then others by name."""
+    others = sorted({*scores["metric"]} - {*METRICS})
+    parts = [(metric, scores.filter(metric=metric)) for metric in (*METRICS, *others)]
     return [(metric, part) for metric, part in parts if part["value"].is_not_null().any()]
 
 

@@ -165,6 +165,23 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     )
 
 
+def named_examples(
+    named: pl.DataFrame, learners: pl.DataFrame, *, seed: int, rows: int = 6
+) -> pl.DataFrame:
+    """Some test learners: what the expert said, what the model says is wrong, and how likely that
+    is right.
+    """
+    test = learners.filter(pl.col("split").cast(pl.String) == "test")
+    first = named.filter(pl.col("rank") == 1).join(
+        test.select("learner_id", "skill", expert="comment"), on="learner_id"
+    )
+    return (
+        first.sample(min(rows, first.height), seed=seed)
+        .sort("learner_id")
+        .select("skill", "expert", model="comment", probability=pl.col("probability").round(2))
+    )
+
+
 def top_overlap(rankings: pl.DataFrame) -> pl.DataFrame:
     """How many of their first k clips two systems share on average: how different they are,
     without any grade.

@@ -15,6 +15,7 @@ from films import shot, write_film
 
 from sportskills_lib import config, tables
 from sportskills_lib.evaluation import feedback, recall
+from sportskills_lib.retrieval.ranked_systems import NAMED_MISTAKES
 from sportskills_lib.runs import artifacts
 
 RUN = "synthetic"
@@ -426,6 +427,7 @@ def _write_04(
     stage.save(
         "timings", pl.DataFrame({"part": ["vlm_yes_no: scores"], "seconds": [1.0], "items": [10]})
     )
+    stage.save("named_mistakes", pl.DataFrame(schema=NAMED_MISTAKES))
     stage.save(
         "pools",
         rankings.select(learner_id="query_id", clip_id="clip_id").unique(maintain_order=True),
