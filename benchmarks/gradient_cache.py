@@ -142,8 +142,7 @@ def one_step(batch: int, chunk: int) -> None:
     import numpy as np
 
     from sportskills_lib.config import EncoderConfig
-    from sportskills_lib.encoder.data_loader import FrameBatch
-    from sportskills_lib.encoder.train_step import backward
+    from sportskills_lib.encoder.train_step import FrameBatch, backward
     from sportskills_lib.encoder.training import process_group
 
     tower, config = tower_of(LARGE), EncoderConfig(chunk=chunk)

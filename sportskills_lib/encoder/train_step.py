@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
-from sportskills_lib.encoder.data_loader import FrameBatch
 from sportskills_lib.encoder.losses import info_nce, not_above_positive, siglip
 from sportskills_lib.training.distributed import ProcessGroup
 
@@ -30,6 +30,16 @@ LAYER = re.compile(r"\b(?:resblocks|blocks|layers?)\.?(\d+)\b")
 BEFORE = re.compile(r"\b(?:conv\d?|bn\d|class_embedding|ln_pre|patch_embed|pos_embed)\b|embedding")
 # a chunk of inputs → its embeddings [b, D], with a graph when grad is on
 Encode = Callable[[Any], "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """One process's part of a batch: frames (uint8 [b, T, H, W, 3]) or their features ([b, T, D]),
+    and their times.
+    """
+
+    clips: np.ndarray
+    time_BT: np.ndarray  # when each frame is, as a share of its clip
 
 
 def prepare(tower: models.Tower, config: EncoderConfig, *, features: bool = False) -> list[Any]:

@@ -11,11 +11,14 @@ queries is noise, and chose rates at which the activity arms stayed under-traine
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,9 +26,14 @@ import polars as pl
 from sportskills_lib import models
 from sportskills_lib.config import EncoderConfig
 from sportskills_lib.encoder.batch_sampler import Batch, BatchSampler
-from sportskills_lib.encoder.data_loader import FrameBatch, Waiting, ahead, draw_frames
 from sportskills_lib.encoder.texts import text_groups
-from sportskills_lib.encoder.train_step import backward, layer_scales, out_of_memory, prepare
+from sportskills_lib.encoder.train_step import (
+    FrameBatch,
+    backward,
+    layer_scales,
+    out_of_memory,
+    prepare,
+)
 from sportskills_lib.encoder.validation import ClipData, mean_over_sports, validate
 from sportskills_lib.training import distributed_job
 from sportskills_lib.training.distributed import ProcessGroup, launched
@@ -246,3 +254,72 @@ def read_job(folder: Path) -> Job:
 def run_job(folder: Path) -> None:
     """One process's part of the job in ``folder``, wherever that lies now."""
     train(replace(read_job(folder), folder=str(folder)))
+
+
+# -------------------------------------------------------------------------------------- data loader
+
+Made = TypeVar("Made")
+
+
+@dataclass
+class Waiting:
+    """How long the model waited for data."""
+
+    seconds: float = 0.0
+
+
+def ahead(
+    make: Callable[[Any], Made],
+    items: Iterable[Any],
+    *,
+    threads: int,
+    waiting: Waiting,
+) -> Iterator[Made]:
+    """Yield ``make(item)`` for every item, in order, at most two a thread made before they are
+    asked for.
+
+    Threads suffice: reading and copying arrays lets the interpreter go. ``threads=0`` makes each
+    when it is asked for. The time between asking and having goes to ``waiting``.
+    """
+    stream, made = iter(items), deque[Future[Made]]()
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        try:
+            while True:
+                started = time.monotonic()
+                for item in stream:
+                    made.append(pool.submit(make, item))
+                    if len(made) > 2 * threads:
+                        break
+                if not made:
+                    return
+                value = made.popleft().result()
+                waiting.seconds += time.monotonic() - started
+                yield value
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def draw_frames(
+    clips: np.ndarray,
+    rows: np.ndarray,
+    share: slice,
+    *,
+    count: int,
+    shift_px: int,
+    rng: np.random.Generator,
+) -> FrameBatch:
+    """``count`` random frames of each clip of ``rows[share]``, in order; pictures are all shifted
+    alike.
+
+    ``clips``: uint8 [N, T, H, W, 3], or features [N, T, D], which cannot be shifted. Draws are
+    made for the whole batch, so that how many processes share it changes nothing.
+    """
+    total = clips.shape[1]
+    moments = np.sort(
+        np.stack([rng.choice(total, min(count, total), replace=False) for _ in rows]), axis=1
+    )[share]
+    batch = clips[rows[share, None], moments]
+    if clips.ndim == 5:
+        down, right = rng.integers(-shift_px, shift_px + 1, 2)
+        batch = np.roll(batch, (int(down), int(right)), axis=(2, 3))
+    return FrameBatch(batch, ((moments + 0.5) / total).astype(np.float32))

@@ -13,7 +13,10 @@ and back | 1/2 |
 | ``five_way`` | a clip: its own narration, or one of four others of the same sport (ExAct's format)
 | 1/5 |
 
-Pairs and five_way are exact expectations over all ways to draw the wrong answers (:mod:`.choices`).
+Pairs and five_way are exact expectations over all ways to draw the wrong answers, since drawing one
+set for each question adds noise that is no part of the model: the chance that the right answer
+scores highest needs only the share of wrong answers below it and level with it; ties are decided by
+lot. Legend: I items, J groups of wrong answers.
 Probes are weighted so that every class of a skill counts alike. The cue of a correct demonstration
 is in its words only, which is why cue tasks ask about mistakes. Where the truth is missing there
 are execution_probe and five_way (whose wrong answers may then say the same as the right one).
@@ -25,15 +28,16 @@ applies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import multiple_choice, probes, recall, recall_arrays, summary
+from sportskills_lib.evaluation import probes, recall, recall_arrays, summary
 from sportskills_lib.evaluation.comparisons import sampled_differences
 from sportskills_lib.statistics import bootstrap
 
@@ -43,6 +47,8 @@ ACCURACY = "accuracy"
 TASKS = ("execution_probe", "cue_probe", "execution_pairs", "cue_pairs", "five_way")
 WRONG = 4
 _ROWS = ("query_id", "sport", "cluster", "value", "chance")
+# exact up to degree 15: for up to 15 wrong answers
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 def score_all(
@@ -220,9 +226,7 @@ def _compete(
         own = np.round((asked_AD[at] * offered_OD[own_A[at]]).sum(axis=1, keepdims=True), 9)
         below, level = (scores < own) @ member_OK, (scores == own) @ member_OK
         mine = kind_A[at][:, None] == kinds
-        value_A[at] = multiple_choice.one_of_each(
-            np.where(mine, 1.0, below), np.where(mine, 0.0, level)
-        )
+        value_A[at] = one_of_each(np.where(mine, 1.0, below), np.where(mine, 0.0, level))
         chance_A[at] = 1 / len(kinds)
     return value_A, chance_A
 
@@ -261,7 +265,7 @@ def _five_way(
         scores = recall_arrays.similarity(said_TD[said], shown_CD[at])
         own = np.round((said_TD[own_C[at]] * shown_CD[at]).sum(axis=1), 9)
         below, level = ((scores < own) & wrong).sum(axis=0), ((scores == own) & wrong).sum(axis=0)
-        value_C[at] = multiple_choice.some_of_all(below, level, wrong.sum(axis=0), wrong=WRONG)
+        value_C[at] = some_of_all(below, level, wrong.sum(axis=0), wrong=WRONG)
     yield (
         "video_to_text",
         "five_way",
@@ -317,3 +321,42 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     places = {task: place for place, task in enumerate(TASKS)}
     place = pl.col("task").replace_strict(places, default=len(TASKS), return_dtype=pl.Int64)
     return frame.sort(place, "direction", maintain_order=True)
+
+
+# ------------------------------------------------------------------------------------------ choices
+
+
+def one_of_each(below_IJ: ArrayLike, level_IJ: ArrayLike) -> Floats:
+    """P(the right answer wins) when one wrong answer is drawn from each group, [I].
+
+    ``below``: the share of a group that scores below the right answer, ``level``: as high. With T
+    ties the lot decides, 1 / (1 + T); its mean is the integral of the product of (below + level x)
+    over x from 0 to 1.
+    """
+    below, level = np.asarray(below_IJ, dtype=np.float64), np.asarray(level_IJ, dtype=np.float64)
+    if below.shape[1] > 15:
+        raise ValueError(
+            f"{below.shape[1]} groups of wrong answers: the closed form is exact for up to 15"
+        )
+    x = (_NODES + 1) / 2
+    return (below[:, :, None] + level[:, :, None] * x).prod(axis=1) @ (_WEIGHTS / 2)
+
+
+def some_of_all(
+    below_I: ArrayLike, level_I: ArrayLike, n_I: ArrayLike, *, wrong: int = 4
+) -> Floats:
+    """P(the right answer wins) when ``wrong`` answers are drawn from ``n`` without replacement,
+    [I].
+
+    ``below`` and ``level`` are counts here; NaN where there are fewer than ``wrong``.
+    """
+    below, level, n = (np.asarray(a, dtype=np.int64) for a in (below_I, level_I, n_I))
+    found = np.zeros(below.shape)
+    for ties in range(wrong + 1):
+        ways = [
+            math.comb(int(e), ties) * math.comb(int(b), wrong - ties)
+            for b, e in zip(below, level, strict=True)
+        ]
+        found += np.array(ways, dtype=np.float64) / (1 + ties)
+    all_ways = np.array([math.comb(int(size), wrong) for size in n], dtype=np.float64)
+    return np.divide(found, all_ways, out=np.full(found.shape, np.nan), where=all_ways > 0)

@@ -12,8 +12,8 @@ import polars as pl
 
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.language.client import ChatClient, open_client
-from sportskills_lib.pairing.chat_judge import ChatJudge
 from sportskills_lib.pairing.judge_protocol import Evidence, Judge, Mode, decide
+from sportskills_lib.pairing.model_judges import ChatJudge
 from sportskills_lib.pairing.rules_judge import RulesJudge
 from sportskills_lib.runs.worker_pool import Result, Value, map_shards
 
@@ -29,7 +29,7 @@ def load_judge(
     if config.judge == "rules":
         return RulesJudge()
     if config.judge == "vlm":
-        from sportskills_lib.pairing.vlm_judge import VlmJudge
+        from sportskills_lib.pairing.model_judges import VlmJudge
 
         if not config.judge_model:
             raise ValueError(

@@ -14,7 +14,7 @@ import polars as pl
 from sportskills_lib import group_splits, tables
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.language.client import ChatClient
-from sportskills_lib.pairing import duplicates, judging, signatures, video_pass
+from sportskills_lib.pairing import duplicates, judging, video_pass
 from sportskills_lib.runs import artifacts
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import LOST_READER, Result, map_shards
@@ -115,7 +115,7 @@ def _gather(
     """
     windows, outlines = (
         [pl.DataFrame(schema=video_pass.WINDOWS)],
-        [np.empty((0, signatures.OUTLINE), np.float16)],
+        [np.empty((0, duplicates.OUTLINE), np.float16)],
     )
     dropped, lost = list[pl.DataFrame](), list[tuple[str, str, str, str]]()
     for result in _read(tasks, config, shards):

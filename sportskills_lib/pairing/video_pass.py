@@ -13,7 +13,7 @@ import polars as pl
 
 from sportskills_lib import tables, video
 from sportskills_lib.config import PairingConfig
-from sportskills_lib.pairing import camera_motion, rules_judge, signatures, windows
+from sportskills_lib.pairing import camera_motion, duplicates, rules_judge, windows
 from sportskills_lib.runs.content_store import ContentStore
 from sportskills_lib.runs.worker_pool import Value
 from sportskills_lib.video.frame_reader import clip_times, inset_span
@@ -92,7 +92,7 @@ def read_video(task: VideoTask) -> Value:
             if row["said"] != "none":
                 kept.append(film.sample(window.start_s, window.end_s, config.frames, size))
                 span = inset_span(window.start_s, window.end_s)
-                signed.append(signatures.make_signature(film.between(*span)))
+                signed.append(duplicates.make_signature(film.between(*span)))
     except video.UnreadableVideo as error:
         return _value([], [], [], [("video", task.video_id, "unreadable", str(error))], config)
     dropped = [
@@ -217,8 +217,8 @@ def _value(
 ) -> Value:
     size = config.size_px
     frames = np.stack(kept) if kept else np.empty((0, config.frames, size, size, 3), np.uint8)
-    outlines = [signatures.outline(one) for one in signed]
-    side = signatures.SIDE
+    outlines = [duplicates.outline(one) for one in signed]
+    side = duplicates.SIDE
     return {
         "windows": pl.DataFrame(rows, schema=WINDOWS, orient="row"),
         "frames": frames,
@@ -226,6 +226,6 @@ def _value(
         "lengths": np.array([len(one) for one in signed], np.int64),
         "outlines": np.stack(outlines)
         if outlines
-        else np.empty((0, signatures.OUTLINE), np.float16),
+        else np.empty((0, duplicates.OUTLINE), np.float16),
         "dropped": tables.dropped_rows(dropped),
     }

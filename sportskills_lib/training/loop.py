@@ -4,10 +4,16 @@ Steps, validations and checkpoints, from where the last checkpoint ends. A step'
 numbers and its learning rate come from the seed and the step's number alone, so a training that was
 killed goes on to the very weights of an undisturbed one (on the CPU). What differs between models
 is a :class:`TrainingTask`.
+
+A checkpoint holds the weights in training, buffers, the optimiser's state (safetensors) and the
+record (JSON: step, losses, curves), but no draws. The tensors are written first, under a name with
+their step; the JSON that names them is written last and whole: a kill leaves the old checkpoint or
+the new one.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -18,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from sportskills_lib.training import checkpoints
+from sportskills_lib.formats.files import write_whole
 from sportskills_lib.training.distributed import ProcessGroup
 
 if TYPE_CHECKING:
@@ -148,7 +154,7 @@ class Loop:
             if record.done:
                 break
         if plan.keep == "best" and self.best:
-            checkpoints.restore_state(self.task.module, self.best)
+            restore_state(self.task.module, self.best)
         return record
 
     def _step(self, batch: Any) -> None:
@@ -186,7 +192,7 @@ class Loop:
         if len(record.curve) == 1 or math.isnan(score) or score > best:
             record.best = len(record.curve) - 1
             if self.plan.keep == "best":
-                self.best = checkpoints.moving_state(self.task.module)
+                self.best = moving_state(self.task.module)
         numbers = {name: value for name, value in row.items() if isinstance(value, float)}
         self.group.track(numbers, record.step)
 
@@ -215,11 +221,11 @@ class Loop:
         self.record.seconds = time.monotonic() - self._started
         if self.folder and self.group.first:
             state = self.task.module, self.optimiser, self.best
-            checkpoints.save(self.folder, *state, asdict(self.record))
+            save_checkpoint(self.folder, *state, asdict(self.record))
         self.group.wait()
 
     def _resume(self) -> None:
-        state = self.folder and checkpoints.load(self.folder, self.task.module, self.optimiser)
+        state = self.folder and load_checkpoint(self.folder, self.task.module, self.optimiser)
         if not state:
             return
         self.best, record = state
@@ -232,3 +238,92 @@ class Loop:
         self.record = TrainingRecord(**record)
         if self.group.first and not self.record.done:
             log.info("%s goes on at step %d", self.task.name, self.record.step)
+
+
+# -------------------------------------------------------------------------------------- checkpoints
+
+
+def moving_state(module: Any) -> dict[str, Any]:
+    """Copies on the CPU of the weights in training and of all buffers that belong to the model, by
+    name.
+    """
+    saved = set(module.state_dict())
+    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
+    named += [(name, value) for name, value in module.named_buffers() if name in saved]
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named}
+
+
+def restore_state(module: Any, state: dict[str, Any]) -> None:
+    """Put back what :func:`moving_state` gave; ValueError when a name is missing."""
+    import torch
+
+    here = dict(module.named_parameters()) | dict(module.named_buffers())
+    if missing := sorted(set(state) - set(here)):
+        raise ValueError(
+            f"the checkpoint has {missing[0]!r}, the model has not: empty the stage's shards folder"
+        )
+    with torch.no_grad():
+        for name, value in state.items():
+            here[name].copy_(value)
+
+
+def save_checkpoint(
+    folder: Path,
+    module: Any,
+    optimiser: Any,
+    best: dict[str, Any],
+    record: dict[str, Any],
+) -> None:
+    """Write a checkpoint; ``record`` must be JSON and hold ``step``. Older ones are removed.
+
+    The groups of the ``optimiser`` hold the ``names`` of their parameters.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"now/{name}": value for name, value in moving_state(module).items()}
+    tensors |= {f"best/{name}": value for name, value in best.items()}
+    names = [name for group in optimiser.param_groups for name in group["names"]]
+    for place, state in optimiser.state_dict()["state"].items():
+        tensors |= {
+            f"adam/{key}/{names[place]}": value.detach().cpu() for key, value in state.items()
+        }
+    path = folder / f"state-{record['step']:08d}.safetensors"
+    temporary = folder / f".{path.name}.tmp"
+    save_file(tensors, temporary)
+    temporary.replace(path)
+    write_whole(folder / "checkpoint.json", json.dumps(record | {"tensors": path.name}))
+    for old in folder.glob("*state-*.safetensors*"):
+        if old.name != path.name:
+            old.unlink()
+
+
+def load_checkpoint(
+    folder: Path, module: Any, optimiser: Any
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Restore the last checkpoint into model and optimiser; returns its best weights and record,
+    None without one.
+    """
+    from safetensors.torch import load_file
+
+    if not (folder / "checkpoint.json").is_file():
+        return None
+    record = json.loads((folder / "checkpoint.json").read_text())
+    tensors = load_file(folder / record.pop("tensors"))
+    restore_state(module, _below("now/", tensors))
+    whole = optimiser.state_dict()
+    names = [name for group in optimiser.param_groups for name in group["names"]]
+    states: dict[int, dict[str, Any]] = {}
+    for path, value in _below("adam/", tensors).items():
+        key, _, name = path.partition("/")
+        states.setdefault(names.index(name), {})[key] = value
+    optimiser.load_state_dict({**whole, "state": states})
+    return _below("best/", tensors), record
+
+
+def _below(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

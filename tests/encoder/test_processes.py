@@ -14,7 +14,7 @@ from small_training import small_config, small_train
 
 import sportskills_lib
 from sportskills_lib import models
-from sportskills_lib.encoder import data_loader, train_step, training
+from sportskills_lib.encoder import train_step, training
 from sportskills_lib.training import distributed, distributed_job
 
 
@@ -157,21 +157,21 @@ def test_batches_made_ahead_come_in_order_and_no_more_than_asked_for(threads: in
         made.append(item)
         return item * item
 
-    options = {"threads": threads, "waiting": data_loader.Waiting()}
-    stream = data_loader.ahead(make, iter(range(50)), **options)
+    options = {"threads": threads, "waiting": training.Waiting()}
+    stream = training.ahead(make, iter(range(50)), **options)
     assert [next(stream) for _ in range(4)] == [0, 1, 4, 9]
     assert len(made) <= 4 + 2 * threads + 1
     assert list(stream) == [i * i for i in range(4, 50)]
     with pytest.raises(ZeroDivisionError):
-        list(data_loader.ahead(lambda i: 1 // i, [1, 0], **options))
+        list(training.ahead(lambda i: 1 // i, [1, 0], **options))
 
 
 def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
     frames = np.arange(6 * 4 * 8 * 8 * 3, dtype=np.uint8).reshape(6, 4, 8, 8, 3)
     rows = np.array([5, 0, 3])
 
-    def draw(share: slice) -> data_loader.FrameBatch:
-        return data_loader.draw_frames(
+    def draw(share: slice) -> train_step.FrameBatch:
+        return training.draw_frames(
             frames, rows, share, count=2, shift_px=3, rng=np.random.default_rng(1)
         )
 
@@ -179,7 +179,7 @@ def test_draws_of_a_batch_do_not_depend_on_who_takes_which_part() -> None:
     assert np.array_equal(whole.clips, np.concatenate([part.clips for part in parts]))
     assert np.array_equal(whole.time_BT, np.concatenate([part.time_BT for part in parts]))
     assert whole.clips.shape == (3, 2, 8, 8, 3) and (np.diff(whole.time_BT) > 0).all()
-    kept = data_loader.draw_frames(
+    kept = training.draw_frames(
         frames[:, :, 0, 0], rows, slice(0, 3), count=9, shift_px=3, rng=np.random.default_rng(1)
     )
     assert np.array_equal(kept.clips, frames[rows][:, :, 0, 0])

@@ -16,7 +16,7 @@ import stage_outputs
 from PIL import Image
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import comparisons, leakage, recall_arrays, summary
+from sportskills_lib.evaluation import checks, comparisons, recall_arrays, summary
 from sportskills_lib.report import html_page, run_report
 from sportskills_lib.runs import artifacts
 
@@ -272,8 +272,8 @@ def test_a_planted_leak_is_a_warning_on_the_page(done):
     )
     names = ("videos", "clips", "pairs", "narrations", "queries", "learners", "rankings")
     given = {name: done[name] for name in names}
-    assert leakage.checks(**given)["passed"].all()
-    leaks = leakage.checks(
+    assert checks.leaks(**given)["passed"].all()
+    leaks = checks.leaks(
         **given | {"clips": moved, "narrations": copied, "learners": person, "rankings": offered}
     )
     failed = dict(leaks.filter(~pl.col("passed")).select("check", "first").rows())

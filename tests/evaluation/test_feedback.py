@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import feedback, feedback_controls, further_comparisons
+from sportskills_lib.evaluation import checks, feedback, further_comparisons
 from sportskills_lib.report import interval_figures
 from sportskills_lib.retrieval.ranking import judged_pools
 from sportskills_lib.runs import artifacts
@@ -292,7 +292,7 @@ def test_controls_take_the_ranking_of_another_learner():
     faults = pl.DataFrame({"learner_id": ["x", "y", "z"], "fault": ["bent", "bent", "low"]})
     rows = [("relevance", who, 1, f"first of {who}", 0.0) for who in "xyz"]
     rankings = pl.DataFrame(rows, schema=tables.Rankings.column_names(), orient="row")
-    made = feedback_controls.with_controls(rankings, people, faults)
+    made = checks.with_controls(rankings, people, faults)
     first = {(row[0], row[1]): row[3] for row in made.rows()}
     assert first["relevance_same_fault", "x"] == "first of y"
     assert first["relevance_same_fault", "y"] == "first of x"
@@ -300,8 +300,8 @@ def test_controls_take_the_ranking_of_another_learner():
     assert first["relevance_other_fault", "x"] == "first of z"
     assert first["relevance_other_fault", "z"] in ("first of x", "first of y")
     alone = people.with_columns(participant=pl.lit("p"))  # nobody is shown their own other try
-    assert feedback_controls.with_controls(rankings, alone, faults).height == 3
-    assert feedback_controls.with_controls(rankings, people, faults.clear()).height == 3
+    assert checks.with_controls(rankings, alone, faults).height == 3
+    assert checks.with_controls(rankings, people, faults.clear()).height == 3
 
 
 def test_only_fixes_of_one_kind_of_words_are_left():
@@ -310,13 +310,13 @@ def test_only_fixes_of_one_kind_of_words_are_left():
     ranked = [("s", "L1", rank, clip, -float(rank)) for rank, clip in enumerate("acb", start=1)]
     rankings = pl.DataFrame(ranked, schema=tables.Rankings.column_names(), orient="row")
     seen = pl.DataFrame({"clip_id": ["a", "b", "c"], "seen_wording": [True, False, True]})
-    scored = feedback_controls.by_wording(rankings, judged, seen, learners())
+    scored = checks.by_wording(rankings, judged, seen, learners())
     first = {
         name: scores.filter(metric=feedback.MENDS_FIRST)["value"].item()
         for name, scores in scored.items()
     }
     assert first == {"seen": 1.0, "unseen": 0.0}
-    assert feedback_controls.by_wording(rankings, judged, seen.clear(), learners()) == {}
+    assert checks.by_wording(rankings, judged, seen.clear(), learners()) == {}
 
 
 def test_a_strict_rater_is_centred():

@@ -16,7 +16,7 @@ from sportskills_lib import video
 from sportskills_lib.demo.lessons import find_skill
 from sportskills_lib.demo.render import Appearance, render_shot
 from sportskills_lib.demo.settings import DemoConfig
-from sportskills_lib.pairing import duplicates, signatures
+from sportskills_lib.pairing import duplicates
 
 RNG = np.random.default_rng(0)
 WORDS = ["bend your knees", "turn the hips", "hold the finish high"]
@@ -60,8 +60,8 @@ def compared(rows: list[Row]) -> tuple[pl.DataFrame, pl.DataFrame]:
         schema_overrides={"upload_date": pl.String},
     )
     ordered = duplicates.by_upload(clips.with_row_index("row"))
-    signed = [signatures.make_signature(rows[row][3]) for row in ordered["row"]]
-    outlines = np.stack([signatures.outline(one) for one in signed])
+    signed = [duplicates.make_signature(rows[row][3]) for row in ordered["row"]]
+    outlines = np.stack([duplicates.outline(one) for one in signed])
     pairs = duplicates.find_candidates(outlines, ordered["video_id"].rank("dense").to_numpy())
     return ordered, duplicates.compare_clips(
         ordered, pairs, lambda row: signed[row], similarity=0.9, rate_hz=10
@@ -92,7 +92,7 @@ def resized(film: np.ndarray, size_px: int) -> np.ndarray:
 def looked_at(path: Path, film: np.ndarray, *, fps: float = 25, crf: int = 23) -> np.ndarray:
     """The signature of a film that went through a file, as stage 02 makes it."""
     info = video.probe(write_film(path, film, fps=fps, options={"crf": str(crf)}))
-    return signatures.make_signature(np.concatenate(list(video.stream_frames(info, 10, 64))))
+    return duplicates.make_signature(np.concatenate(list(video.stream_frames(info, 10, 64))))
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_a_copy_is_alike_whatever_was_done_to_it(
     film = performance(1)
     one = looked_at(tmp_path / "one.mp4", film)
     other = looked_at(tmp_path / "other.mp4", change(film), crf=crf)
-    like = signatures.compare(one, other)
+    like = duplicates.compare(one, other)
     assert like.similarity >= least
     assert like.mirrored == (kind == "mirrored")
     assert like.shift == {"re-cut by 1.2 s": -12, "re-cut by 1.3 s, between two pictures": -13}.get(
         kind, 0
     )
-    assert signatures.outline(one).astype(float) @ signatures.outline(other).astype(float) >= (
+    assert duplicates.outline(one).astype(float) @ duplicates.outline(other).astype(float) >= (
         duplicates.MIN_OUTLINE if not like.mirrored else -1
     )
 
@@ -134,12 +134,12 @@ def test_another_take_another_athlete_and_another_skill_are_less_alike(tmp_path:
     one = looked_at(tmp_path / "one.mp4", performance(1))
     for take in (2, 3, 4):  # the same athlete, place and skill
         assert (
-            signatures.compare(one, looked_at(tmp_path / "take.mp4", performance(take))).similarity
+            duplicates.compare(one, looked_at(tmp_path / "take.mp4", performance(take))).similarity
             < 0.9
         )
     for look in (6, 7):  # the same movement by somebody else
         assert (
-            signatures.compare(
+            duplicates.compare(
                 one, looked_at(tmp_path / "look.mp4", performance(1, look=look))
             ).similarity
             < 0.6
@@ -147,26 +147,26 @@ def test_another_take_another_athlete_and_another_skill_are_less_alike(tmp_path:
 
 
 def test_clips_that_hardly_overlap_are_not_compared() -> None:
-    one = signatures.make_signature(frames(1))
-    assert signatures.compare(one, one[:5]).similarity == 0
-    assert signatures.compare(one, one[12:]).shift == -12
+    one = duplicates.make_signature(frames(1))
+    assert duplicates.compare(one, one[:5]).similarity == 0
+    assert duplicates.compare(one, one[12:]).shift == -12
     still = np.broadcast_to(one[:1], one.shape)
-    assert signatures.compare(still, one).similarity < 0.1  # what never moves tells nothing
+    assert duplicates.compare(still, one).similarity < 0.1  # what never moves tells nothing
 
 
 def test_a_mirror_of_a_mirror_is_the_same() -> None:
-    described = np.stack([signatures.outline(signatures.make_signature(frames(3)))])
+    described = np.stack([duplicates.outline(duplicates.make_signature(frames(3)))])
     np.testing.assert_array_equal(
-        signatures.mirror_outlines(signatures.mirror_outlines(described)), described
+        duplicates.mirror_outlines(duplicates.mirror_outlines(described)), described
     )
-    turned = signatures.outline(signatures.make_signature(frames(3)[:, :, ::-1]))
-    np.testing.assert_allclose(signatures.mirror_outlines(described)[0], turned, atol=2e-3)
+    turned = duplicates.outline(duplicates.make_signature(frames(3)[:, :, ::-1]))
+    np.testing.assert_allclose(duplicates.mirror_outlines(described)[0], turned, atol=2e-3)
 
 
 def test_the_best_shift_is_that_of_a_plain_search() -> None:
     a, b = (
-        signatures.make_signature(frames(2))[:20],
-        signatures.make_signature(worse(frames(2)))[6:29],
+        duplicates.make_signature(frames(2))[:20],
+        duplicates.make_signature(worse(frames(2)))[6:29],
     )
 
     def plain(shift: int) -> float:
@@ -187,7 +187,7 @@ def test_the_best_shift_is_that_of_a_plain_search() -> None:
         return min(still, u @ v / np.linalg.norm(u) / np.linalg.norm(v))
 
     scores = {shift: plain(shift) for shift in range(-10, 14)}
-    similarity, shift = signatures._best_shift(a, b)
+    similarity, shift = duplicates._best_shift(a, b)
     assert shift == max(scores, key=scores.__getitem__) == -6
     assert similarity == pytest.approx(scores[-6], abs=1e-6)
 
@@ -196,16 +196,16 @@ def test_the_best_shift_is_that_of_a_plain_search() -> None:
 
 
 def test_candidates_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = RNG.normal(size=(40, signatures.OUTLINE))
-    outlines = np.repeat(base, 3, axis=0) + RNG.normal(0, 0.1, (120, signatures.OUTLINE))
-    outlines[::3] = signatures.mirror_outlines(outlines[::3])
+    base = RNG.normal(size=(40, duplicates.OUTLINE))
+    outlines = np.repeat(base, 3, axis=0) + RNG.normal(0, 0.1, (120, duplicates.OUTLINE))
+    outlines[::3] = duplicates.mirror_outlines(outlines[::3])
     outlines = (outlines / np.linalg.norm(outlines, axis=1, keepdims=True)).astype(np.float16)
     videos = RNG.integers(0, 30, 120)
     monkeypatch.setattr(duplicates, "BLOCK", 7)
     monkeypatch.setattr(duplicates, "TILE", 11)
     found = {tuple(pair) for pair in duplicates.find_candidates(outlines, videos).tolist()}
     whole = outlines.astype(np.float32)
-    alike = np.maximum(whole @ whole.T, signatures.mirror_outlines(whole) @ whole.T)
+    alike = np.maximum(whole @ whole.T, duplicates.mirror_outlines(whole) @ whole.T)
     wanted = {
         (int(i), int(j))
         for i, j in np.argwhere(alike >= duplicates.MIN_OUTLINE)

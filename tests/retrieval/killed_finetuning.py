@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from sportskills_lib.retrieval.relevance import finetune
-from sportskills_lib.training import checkpoints, loop
+from sportskills_lib.training import loop
 
 
 def die_at(patch: pytest.MonkeyPatch, step: int, where: str, die: Callable[..., Any]) -> None:
     """Have the next finetuning call ``die`` at that moment."""
     rate = loop.learning_rate_at
     if where == "checkpoint":
-        patch.setattr(checkpoints, "write_whole", die)
+        patch.setattr(loop, "write_whole", die)
     else:
         patch.setattr(
             loop, "learning_rate_at", lambda now, *a: die() if now >= step else rate(now, *a)

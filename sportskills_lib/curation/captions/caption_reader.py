@@ -20,6 +20,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sportskills_lib.curation.captions.caption_formats import (
+    SBV_LINE,
+    parse_arrows,
+    parse_json,
+    parse_sbv,
+    parse_transcript,
+)
 from sportskills_lib.curation.captions.cues import (
     UNTIL_NEXT,
     CaptionWord,
@@ -32,9 +39,6 @@ from sportskills_lib.curation.captions.cues import (
     plain,
     to_words,
 )
-from sportskills_lib.curation.captions.json_captions import parse_json
-from sportskills_lib.curation.captions.timed_blocks import SBV_LINE, parse_arrows, parse_sbv
-from sportskills_lib.curation.captions.transcripts import parse_transcript
 
 READERS: dict[str, Callable[[str], Parsed]] = {  # of a video's files, the first is preferred
     ".vtt": parse_arrows,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sportskills_lib.curation.captions.caption_formats import parse_arrows
 from sportskills_lib.curation.captions.cues import INLINE_TIME, format_stamp, stamp_s
-from sportskills_lib.curation.captions.timed_blocks import parse_arrows
 from sportskills_lib.curation.sentences import Sentence
 
 Span = tuple[float, float]
