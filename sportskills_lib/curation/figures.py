@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
+from matplotlib.figure import Figure
 
 from sportskills_lib.curation.stage import CurationTables
 from sportskills_lib.plots.charts import Step, draw_funnel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def funnel(curated: CurationTables) -> Figure:

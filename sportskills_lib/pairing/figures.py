@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sportskills_lib import tables
 from sportskills_lib.pairing import dataset_card
@@ -14,10 +16,6 @@ from sportskills_lib.pairing.rules_judge import HALF_MOVED
 from sportskills_lib.pairing.stage import IS_DEMONSTRATED, PairingTables
 from sportskills_lib.plots import style
 from sportskills_lib.plots.charts import Step, draw_funnel
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = {"correct": style.GREEN, "incorrect": style.VERMILION, "none": style.GREY}
 

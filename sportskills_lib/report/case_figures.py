@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sportskills_lib.plots import style
 from sportskills_lib.report import cases
 from sportskills_lib.report.save import Page
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MARK_COLOURS = {
     cases.OWN: style.GREEN,

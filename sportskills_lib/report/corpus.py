@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sportskills_lib import tables
 from sportskills_lib.plots import style
 from sportskills_lib.report.save import Page, optional
 from sportskills_lib.runs import artifacts
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ALL = "all"
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import polars as pl
+from matplotlib.figure import Figure
 
 from sportskills_lib.evaluation import summary
 from sportskills_lib.plots import style
 from sportskills_lib.report import interval_figures
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TASK_NAMES = {
     ("execution_probe", "video"): "probe: correct or mistake",

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sportskills_lib import metrics
 from sportskills_lib.evaluation import comparisons, feedback, summary
 from sportskills_lib.evaluation.library_retrieval import ORDERED
 from sportskills_lib.plots import style
 from sportskills_lib.report.save import Page, optional
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NAMES = {
     "zero_shot": "zero-shot",
@@ -358,8 +357,6 @@ def draw_points(axes: Axes, rows: pl.DataFrame, lines: Sequence[str]) -> None:
 
 def add_encoder_legend(figure: Figure, encoders: Sequence[str]) -> None:
     """A legend of :func:`draw_points`."""
-    from matplotlib.lines import Line2D
-
     handles = [
         Line2D([], [], color=colour, marker=sign, markersize=3, label=encoder_name(name))
         for name, (colour, sign) in zip(encoders, ENCODER_LOOKS, strict=False)

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.report import cases
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EDGES = (1.0, 3.0, 10.0, 30.0)  # the last rank of each band but the last
 NAMES = ("1", "2–3", "4–10", "11–30", "31 +")

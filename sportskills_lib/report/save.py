@@ -9,18 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
+from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from sportskills_lib.evaluation import summary
 from sportskills_lib.formats.files import write_csv
 from sportskills_lib.plots import style
 from sportskills_lib.runs.artifacts import Stage
-
-if TYPE_CHECKING:
-    from IPython.display import HTML
-    from matplotlib.figure import Figure
 
 LATEX_ROWS = 1000  # nobody sets a longer table; its CSV holds all rows
 
@@ -46,8 +44,6 @@ def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HT
 
     Each is shown over its name. ``otherwise`` is shown where there is none.
     """
-    from IPython.display import HTML
-
     parts = []
     for name, page in pages.items():
         write_data(stage.path(f"figures/{name}.csv").parent, name, page.data)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from sportskills_lib import metrics, tables
 from sportskills_lib.evaluation import recall
@@ -21,9 +22,6 @@ from sportskills_lib.plots import style
 from sportskills_lib.report import run_tables, save, several_seeds
 from sportskills_lib.runs import artifacts
 from sportskills_lib.statistics import bootstrap
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ALL_SPORTS, OTHERS, START = "all sports", "other sports", "zero_shot"
 Groups = dict[str, tuple[str, ...]]  # name of a group, its sports; no sports: all of them

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from sportskills_lib import metrics
 from sportskills_lib.config import RetrievalConfig
@@ -15,9 +14,6 @@ from sportskills_lib.retrieval.ranking.systems import DUAL
 from sportskills_lib.retrieval.ranking.two_stage import RELEVANCE
 from sportskills_lib.retrieval.relevance.calibration import Calibration
 from sportskills_lib.retrieval.relevance.candidate_lists import VALIDATION_NDCG
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def notice(learners: pl.DataFrame, config: RetrievalConfig) -> str:

@@ -8,10 +8,11 @@ intervals are 05's (videos resampled within sport), with seeds averaged per quer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from sportskills_lib import tables
 from sportskills_lib.apps.sweep.grid import Member, Sweep, sweep_folder
@@ -21,9 +22,6 @@ from sportskills_lib.formats.files import digest
 from sportskills_lib.plots import style
 from sportskills_lib.runs import artifacts, provenance
 from sportskills_lib.statistics import bootstrap
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 EVALUATION = "05_evaluation"
 # stands for the encoder where systems are judged by coaches' grades: the swept stage is 04
