@@ -282,8 +282,8 @@ class RetrievalConfig(ChatConfig):
     with_narration: bool = Field(
         True, description="whether the prompt quotes what the candidate's coach says"
     )
-    loss: Literal["listwise", "pointwise"] = Field(
-        "listwise", description="softmax over a list, or yes/no each"
+    loss: Literal["listwise", "pointwise", "margin_mse"] = Field(
+        "listwise", description="softmax over a list, yes/no each, or labels' margins"
     )
     speaking_weight: float = Field(
         0.0, ge=0, description="weight of learning to say what helps; 0: not taught"

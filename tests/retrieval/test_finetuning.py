@@ -148,6 +148,14 @@ def test_losses_against_hand_counts():
     )
 
 
+def test_margins_of_scores_are_taught_to_be_those_of_labels():
+    labels = [np.array([1.0, 0.5, 0.0])]
+    exact = torch.tensor([3.0, 1.0, -1.0])  # 4 between labels 1 and 0
+    assert list_loss(exact, labels, "margin_mse") == pytest.approx(0.0)
+    moved = list_loss(exact + torch.tensor([1.0, 0, 0]), labels, "margin_mse")
+    assert moved == pytest.approx(2 / 3)  # two of three margins are 1 too large
+
+
 @given(
     st.integers(1, 6),
     st.lists(st.sampled_from("abc"), min_size=1, max_size=12),

@@ -14,6 +14,7 @@ from sportskills_lib import metrics
 if TYPE_CHECKING:
     import torch
 
+MARGIN = 4.0  # between labels 1 and 0: a logit at which one is 55 times as likely as the other
 VALIDATION_NDCG = metrics.at_k("val_ndcg")
 
 
@@ -75,9 +76,15 @@ def draw_list(
 
 
 def list_loss(
-    scores: torch.Tensor, labels: Sequence[np.ndarray], kind: Literal["listwise", "pointwise"]
+    scores: torch.Tensor,
+    labels: Sequence[np.ndarray],
+    kind: Literal["listwise", "pointwise", "margin_mse"],
 ) -> torch.Tensor:
-    """The mean loss over lists; ``scores`` holds the lists one after the other."""
+    """The mean loss over lists; ``scores`` holds the lists one after the other.
+
+    ``margin_mse`` asks for differences of scores as large as those of labels (times MARGIN), after
+    MarginMSE (arXiv 2010.02666), with the weak labels in the teacher's place.
+    """
     import torch
 
     losses = []
@@ -85,6 +92,10 @@ def list_loss(
         target = torch.from_numpy(label).to(part.device, part.dtype)
         if kind == "listwise":
             losses.append(-(target / target.sum() * part.log_softmax(0)).sum())
+        elif kind == "margin_mse":
+            above, below = torch.nonzero(target[:, None] > target[None], as_tuple=True)
+            wanted = MARGIN * (target[above] - target[below])
+            losses.append(torch.nn.functional.mse_loss(part[above] - part[below], wanted))
         else:
             losses.append(torch.nn.functional.binary_cross_entropy_with_logits(part, target))
     return torch.stack(losses).mean()
