@@ -80,7 +80,7 @@ def made_up(count: int) -> list:
 def main(count: int) -> None:
     import ipywidgets
 
-    from sportskills_lib.viewing import inspector_widget
+    from sportskills_lib.viewing import inspection_widgets
 
     sent: list[int] = []
     send: Callable[..., None] = ipywidgets.Widget._send
@@ -92,7 +92,7 @@ def main(count: int) -> None:
     ipywidgets.Widget._send = counted
     kinds = made_up(count)
     started = time.monotonic()
-    widget = inspector_widget.InspectorWidget(kinds, films=False)
+    widget = inspection_widgets.InspectorWidget(kinds, films=False)
     first_s, first_bytes = time.monotonic() - started, len(widget.output.value)
     films = {item: bytes(FILM_BYTES) for item in kinds[0].items.rows}
     for told, playing in (("small pictures", False), ("films of 90 kB", True)):

@@ -1,15 +1,18 @@
-"""The sports and their physical skills, from a file that people edit; and which of them a spelling
-means.
+"""The sports and their physical skills, from a file that people edit; which of them a spelling
+means; and the searches that are made of them: each skill with connecting words, each search once.
 
 The shipped list (``taxonomy.toml``) is our choice, since the paper's is not public. Two spellings
 are the same when they differ by case, hyphens, apostrophes or spaces only ("push-up", "Push up").
+The connecting words are our choice, too: the paper gives only examples of its own ("tutorial",
+"drills").
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -191,3 +194,84 @@ def _repeats(label: str, spellings: Iterable[tuple[str, str]]) -> Iterator[str]:
                 f"{label.format(name)}: {spelling!r} already means {owner!r}: keep it in one place"
             )
         owners.setdefault(plain(spelling), name)
+
+
+# ------------------------------------------------------------------------------------- search terms
+
+# "{skill}" stands for sport and skill; what has none follows them.
+CONNECTORS = (
+    "tutorial",
+    "drills",
+    "technique",
+    "tips",
+    "lesson",
+    "basics",
+    "for beginners",
+    "common mistakes",
+    "coaching",
+    "how to {skill}",
+    "improve your {skill}",
+    "{skill} explained",
+)
+
+
+@dataclass(frozen=True)
+class SearchTerm:
+    """A search, and the sport and skill that it was made for."""
+
+    term: str
+    sport: str
+    skill: str
+
+
+def search_terms(
+    sports: Iterable[Sport], *, connectors: Sequence[str] = CONNECTORS, synonyms: bool = True
+) -> list[SearchTerm]:
+    """Searches in order of sport, skill, spelling and connector, no two the same but for case and
+    hyphens.
+
+    ``synonyms``: search for a skill's other spellings too. The sport is named in every search,
+    once: the same skill name means different things in different sports ("drive").
+    """
+    found: dict[str, SearchTerm] = {}
+    for sport in sports:
+        for skill, others in sport.skills.items():
+            for spelling in (skill, *(others if synonyms else ())):
+                topic = spelling if _names(spelling, sport) else f"{sport.name} {spelling}"
+                for connector in connectors:
+                    term = _joined(topic, connector)
+                    if term:
+                        found.setdefault(plain(term), SearchTerm(term, sport.name, skill))
+    return list(found.values())
+
+
+def counts_by_sport(sports: Iterable[Sport]) -> list[tuple[str, int, int, int]]:
+    """(sport, skills, spellings of skills, searches) for each sport, in order. A search belongs to
+    one sport only.
+    """
+    chosen = list(sports)
+    made = Counter(each.sport for each in search_terms(chosen))
+    return [
+        (
+            sport.name,
+            len(sport.skills),
+            sum(1 + len(others) for others in sport.skills.values()),
+            made[sport.name],
+        )
+        for sport in chosen
+    ]
+
+
+def _names(spelling: str, sport: Sport) -> bool:
+    """The skill's spelling names its sport already ("100m hurdles start")."""
+    return any(f" {plain(name)} " in f" {plain(spelling)} " for name in sport.spellings())
+
+
+def _joined(topic: str, connector: str) -> str:
+    """Topic and connector; empty where the connector says the topic's last word again ("hip turn
+    drill drills").
+    """
+    if "{skill}" in connector:
+        return connector.replace("{skill}", topic)
+    last, first = plain(topic).split()[-1], plain(connector).split()[0]
+    return "" if last.removesuffix("s") == first.removesuffix("s") else f"{topic} {connector}"

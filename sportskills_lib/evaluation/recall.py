@@ -40,7 +40,6 @@ from sportskills_lib.evaluation.recall_arrays import (
 )
 
 SINGLE = recall_arrays.SINGLE
-DIRECTIONS, SCOPES = ("text_to_video", "video_to_text"), (WITHIN, FIXED, ACROSS)
 
 
 @dataclass(frozen=True)

@@ -90,14 +90,16 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
     """The table per_sport_recall.csv: a row for each sport, arm, direction, scope and metric, and
     the macro rows.
     """
-    rows: list[dict] = []
+    rows: list[tuple] = []
     for names in metric_families():
         for key, part in slices(scores, names):
             rows += _rows_of(key, part, draws=draws, seed=seed)
-    return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.col("value").fill_nan(None))
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row").with_columns(
+        pl.col("value").fill_nan(None)
+    )
 
 
-def _rows_of(key: dict[str, str], part: pl.DataFrame, *, draws: int, seed: int) -> list[dict]:
+def _rows_of(key: dict[str, str], part: pl.DataFrame, *, draws: int, seed: int) -> list[tuple]:
     """All metrics of one family at once: they were asked of the same queries, so that one set of
     draws serves all.
     """
@@ -115,32 +117,20 @@ def _rows_of(key: dict[str, str], part: pl.DataFrame, *, draws: int, seed: int) 
     rows = []
     for metric, known in chances.items():
         for system in arms_in_order(part["system"].unique()):
-            encoder, training = system.split("/")
-            arm, name = (
-                {"encoder": encoder, "training": training} | key | {"metric": metric},
-                f"{system}#{metric}",
-            )
+            arm, name = (*system.split("/"), *key.values(), metric), f"{system}#{metric}"
             for sport, (level, asked) in known.items():
                 interval = sampled.stratum(name, sport) if sport in sampled.strata else nothing
-                rows.append(_row(sport, arm, interval, asked, level))
+                rows.append((sport, *arm, *interval, asked, level))
             if sampled.strata:
                 level = sum(known[sport][0] for sport in sampled.strata) / len(sampled.strata)
-                rows.append(
-                    _row(MEAN, arm, sampled.macro(name), int(sampled.queries_S.sum()), level)
-                )
+                queries = int(sampled.queries_S.sum())
+                rows.append((MEAN, *arm, *sampled.macro(name), queries, level))
     return rows
 
 
 _SCHEMA = (
     dict.fromkeys(COLUMNS[:6], pl.String) | dict.fromkeys(COLUMNS[6:], pl.Float64) | {"n": pl.Int64}
 )
-
-
-def _row(
-    sport: str, arm: dict[str, str], interval: bootstrap.Interval, n: int, chance: float
-) -> dict:
-    value = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {"sport": sport} | arm | value | {"n": n, "chance": chance}
 
 
 def pooled(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataFrame:

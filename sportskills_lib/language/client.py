@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -69,7 +70,7 @@ class Answer(Generic[Shape]):
 
 
 @dataclass
-class ChatClient:
+class ChatClient(AbstractContextManager["ChatClient"]):
     """The model and the server that ``config`` names, with its prices and the budget.
 
     ``account`` names what the budget belongs to (a run's stage): its spending is summed over
@@ -107,9 +108,6 @@ class ChatClient:
             "response_format": "schema",
         }
         self._silent = 0  # prompts in a row that got no answer
-
-    def __enter__(self) -> ChatClient:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.answers.close()

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sportskills_lib import metrics
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.plots import notebook_tables, style
-from sportskills_lib.report import case_figures, save
+from sportskills_lib.report import figures, save
 from sportskills_lib.runs import artifacts
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 PAGE_DPI, WIDEST_PX = 140, 1040  # pixels of the page for an inch in print; of a figure, at most
 FILES = (*style.SUFFIXES, "csv", "tex")
@@ -29,8 +27,6 @@ LONGEST = 300  # letters of a stranger's text beside a film
 
 def environment() -> Environment:
     """The templates with what they call; text is escaped, and an unknown name is an error."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -41,15 +37,15 @@ def environment() -> Environment:
     made.filters |= {
         "cells": notebook_tables.text_rows,
         "data_url": style.data_url,
-        "grade_colour": case_figures.grade_colour,
+        "grade_colour": figures.grade_colour,
         "plain": partial(style.plain, limit=LONGEST),
     }
     made.globals |= {
         "headline_k": metrics.HEADLINE_K,
         "recall_at_k": metrics.at_k("recall"),
         "ndcg_at_k": metrics.at_k("nDCG"),
-        "mark_signs": case_figures.MARK_SIGNS,
-        "mark_colours": case_figures.MARK_COLOURS,
+        "mark_signs": figures.MARK_SIGNS,
+        "mark_colours": figures.MARK_COLOURS,
     }
     return made
 

@@ -17,7 +17,6 @@ import polars as pl
 from sportskills_lib import tables
 from sportskills_lib.evaluation import (
     comparisons,
-    cue_kinds,
     demo_truth,
     detectable_differences,
     further_comparisons,
@@ -47,7 +46,7 @@ def write(
     per_sport = summary.per_sport_recall(scores, **how)
     means, gaps = understanding.table(choices, **how), understanding.differences(choices, **how)
     kinds = _table(runs[0], "kinds")
-    by_kind, kind_gaps = cue_kinds.by_kind(pl.concat([scores, choices]), kinds, **how)
+    by_kind, kind_gaps = further_comparisons.by_kind(pl.concat([scores, choices]), kinds, **how)
     written_tables = {
         "per_sport_recall_all": per_sport,
         "headline": comparisons.headline(scores, by_gallery, **how),
@@ -88,7 +87,7 @@ def _table(run: str, name: str) -> pl.DataFrame:
     clips, queries = run_tables.clips_and_queries(run)
     groups = run_tables.true_groups(run, clips)
     if name == "kinds":
-        return cue_kinds.kinds_of(queries, demo_truth.of_test_clips(groups, clips))
+        return further_comparisons.kinds_of(queries, demo_truth.of_test_clips(groups, clips))
     vectors = artifacts.open_stage(run, "03_encoder").table("embeddings", tables.Embeddings)
     return understanding.score_all(vectors, queries, clips, groups)
 

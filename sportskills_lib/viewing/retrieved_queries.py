@@ -19,7 +19,7 @@ import polars as pl
 
 from sportskills_lib import metrics, tables
 from sportskills_lib.evaluation import demo_truth, feedback, recall
-from sportskills_lib.report import cases
+from sportskills_lib.report import cases, run_tables
 from sportskills_lib.runs import artifacts
 from sportskills_lib.viewing.previews import Span
 
@@ -194,12 +194,8 @@ def below(source: str, paths: pl.DataFrame) -> dict[str, Path]:
 
 def _of_narrations(run: str, items: ItemSources) -> QueryResults:
     """Narrations that ask for their own clip, as 05 asked them."""
-    pairing, evaluation = (
-        artifacts.open_stage(run, name) for name in ("02_pairing", "05_evaluation")
-    )
-    clips, pairs = pairing.table("clips", tables.Clips), pairing.table("pairs", tables.Pairs)
-    narrations = artifacts.open_stage(run, "01_curation").table("narrations", tables.Narrations)
-    queries, _ = recall.test_queries(clips, pairs, narrations)
+    evaluation = artifacts.open_stage(run, "05_evaluation")
+    clips, queries = run_tables.clips_and_queries(run)
     truth = demo_truth.folder_named_by(evaluation.manifest["config"])
     places = (
         evaluation.table("recall")

@@ -27,7 +27,6 @@ from sportskills_lib.curation.fetch.fetcher import (
     searched_items,
 )
 from sportskills_lib.curation.fetch.instruction_spans import cut_webvtt, find_instruction_spans
-from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.youtube import (
     Asker,
     FetchSettings,
@@ -37,6 +36,7 @@ from sportskills_lib.curation.fetch.youtube import (
 )
 from sportskills_lib.curation.sentences import Sentence
 from sportskills_lib.curation.sources import find_lessons
+from sportskills_lib.curation.taxonomy import SearchTerm
 from sportskills_lib.runs.errors import DiskFull, RunError, RunLocked
 from sportskills_lib.tables import ID_PATTERN
 from sportskills_lib.video import probe

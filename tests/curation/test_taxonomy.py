@@ -12,14 +12,16 @@ from films import REAL, needs_real
 
 from sportskills_lib.curation.fetch import propose_skills
 from sportskills_lib.curation.fetch.propose_skills import ProposedSkill, ProposedSkills, add_skill
-from sportskills_lib.curation.fetch.search_terms import CONNECTORS, counts_by_sport, search_terms
 from sportskills_lib.curation.sources import CONNECTING_WORDS, sport_and_skill
 from sportskills_lib.curation.taxonomy import (
+    CONNECTORS,
     SHIPPED,
     TaxonomyError,
+    counts_by_sport,
     parse_taxonomy,
     plain,
     read_taxonomy,
+    search_terms,
     shipped_taxonomy,
 )
 from sportskills_lib.demo.skills import SPORTS

@@ -9,7 +9,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import config, tables
-from sportskills_lib.evaluation import cue_kinds, demo_truth, recall, understanding
+from sportskills_lib.evaluation import demo_truth, further_comparisons, recall, understanding
 from sportskills_lib.report import several_seeds
 from sportskills_lib.runs import artifacts
 
@@ -44,7 +44,7 @@ def evaluated(workspace):
         )
         stage.save("galleries", recall.galleries(clips, queries))
         stage.save("oracles", demo_truth.all_oracles(queries, clips, groups, size=100))
-        stage.save("kinds", cue_kinds.kinds_of(queries, groups))
+        stage.save("kinds", further_comparisons.kinds_of(queries, groups))
         stage.finish()
     return workspace
 

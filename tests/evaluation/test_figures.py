@@ -15,7 +15,7 @@ from PIL import Image
 from sportskills_lib.evaluation import recall, summary
 from sportskills_lib.plots import style
 from sportskills_lib.plots.notebook_tables import interval
-from sportskills_lib.report import case_figures, interval_figures, rank_changes, save
+from sportskills_lib.report import figures, interval_figures, rank_changes, save
 
 HOSTILE = ("$\\frac{1}{", "<b>judo</b> & more", "名前 \u202egnp", "x" * 10_000)
 
@@ -196,7 +196,7 @@ def test_hostile_names_are_drawn_as_they_stand():
             "mark": ["own clip", "other skill"],
         }
     )
-    assert "✗ other skill" in texts(case_figures.filmstrips(shown, clips, frames))
+    assert "✗ other skill" in texts(figures.filmstrips(shown, clips, frames))
     offered = pl.DataFrame(
         {
             "kind": "failure",
@@ -211,11 +211,9 @@ def test_hostile_names_are_drawn_as_they_stand():
         }
     )
     people = pl.DataFrame({"learner_id": ["L"]})
-    page = case_figures.feedback_pages(offered, clips, frames, people, frames[:1])[
-        "feedback_filmstrips"
-    ]
+    page = figures.feedback_pages(offered, clips, frames, people, frames[:1])["feedback_filmstrips"]
     assert "not graded" in texts(page.figure) and "grade 2.6" in texts(page.figure)
-    assert case_figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
+    assert figures.feedback_pages(offered.clear(), clips, frames, people, frames) == {}
 
 
 def test_names_of_sixty_letters_meet_no_other_and_fit_a_column():

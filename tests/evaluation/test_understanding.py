@@ -12,7 +12,7 @@ import pytest
 import stage_outputs
 
 from sportskills_lib import tables
-from sportskills_lib.evaluation import cue_kinds, demo_truth, recall, understanding
+from sportskills_lib.evaluation import demo_truth, further_comparisons, recall, understanding
 from sportskills_lib.report import figures
 from sportskills_lib.runs import artifacts
 
@@ -151,9 +151,9 @@ def test_without_the_truth_there_are_the_tasks_that_need_none(data):
     embeddings, queries, clips, groups = data
     scores = understanding.score_all(embeddings, queries, clips, groups.head(0))
     assert set(recall.split_system(scores)["scope"]) == {"execution_probe", "five_way"}
-    assert cue_kinds.kinds_of(queries, groups.head(0)).is_empty()
-    means, gaps = cue_kinds.by_kind(
-        scores, cue_kinds.kinds_of(queries, groups.head(0)), draws=10, seed=0
+    assert further_comparisons.kinds_of(queries, groups.head(0)).is_empty()
+    means, gaps = further_comparisons.by_kind(
+        scores, further_comparisons.kinds_of(queries, groups.head(0)), draws=10, seed=0
     )
     assert means.is_empty() and gaps.is_empty()
 
@@ -172,13 +172,13 @@ def test_kinds_of_cue_count_mistakes_only_and_pool_their_queries(data, scores):
     test = groups.filter(
         pl.col("clip_id").is_in(clips.filter(pl.col("split") == "test")["clip_id"].implode())
     )
-    known = cue_kinds.kinds_of(queries, test)
+    known = further_comparisons.kinds_of(queries, test)
     shown = test.filter(pl.col("execution") != "correct")
     assert set(known["query_id"]) >= set(shown["clip_id"])
     assert not set(known["query_id"]) & set(
         test.filter(pl.col("execution") == "correct")["clip_id"]
     )
-    means, gaps = cue_kinds.by_kind(scores, known, draws=50, seed=0)
+    means, gaps = further_comparisons.by_kind(scores, known, draws=50, seed=0)
     row = means.row(
         by_predicate=(pl.col("measure") == "cue pairs")
         & (pl.col("direction") == "video_to_text")

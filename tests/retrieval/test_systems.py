@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from sportskills_lib import learner_data as reading
 from sportskills_lib import tables
@@ -13,7 +14,16 @@ from sportskills_lib.retrieval import figures, ranked_systems
 from sportskills_lib.retrieval import stage as retrieval_stage
 from sportskills_lib.retrieval.ranking import baselines, first_stage, systems, two_stage
 from sportskills_lib.retrieval.supervision.labelling import SCHEMA
-from sportskills_lib.retrieval.supervision.text_similarity import tfidf_similarity
+
+
+def tfidf_similarity(queries: list[str], texts: list[str]) -> np.ndarray:
+    """Cosine of TF-IDF vectors (words and word pairs), fitted on the texts given: words that all
+    share count least.
+    """
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectors.fit([*queries, *texts])
+    return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
+
 
 POOLS = pl.DataFrame(
     [(learner, f"clip{i}") for learner in ("l1", "l2") for i in range(4)],

@@ -10,7 +10,7 @@ from IPython.display import HTML
 from keys import press
 
 from sportskills_lib import tables
-from sportskills_lib.viewing import funnel_view, funnel_widget
+from sportskills_lib.viewing import funnel_view, inspection_widgets
 from sportskills_lib.viewing.funnel_view import FunnelPosition
 
 NARRATIONS = [  # id, start, text, actionable, reason
@@ -122,7 +122,7 @@ def test_both_strips_of_a_copy_are_wanted_and_shown(lost):
 
 
 def test_every_key(lost):
-    widget = funnel_widget.FunnelWidget(lost, films=False)
+    widget = inspection_widgets.FunnelWidget(lost, films=False)
     for key in "jjjknp":
         assert press(widget, key) == lost.html(widget.place, {})
     assert widget.place == FunnelPosition(2)
@@ -151,7 +151,7 @@ def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
         for at in range(3600)
     ]
     long = replace(lost, sentences=pl.DataFrame(rows, schema=lost.sentences.schema))
-    widget = funnel_widget.FunnelWidget(long, films=False)
+    widget = inspection_widgets.FunnelWidget(long, films=False)
     widget.video.value = "v1"
     strips = {span.name: b"x" * 12_000 for span in long.spans(widget.place)}
     assert len(strips) == funnel_view.SENTENCES and len(long.html(widget.place, strips)) < 1_000_000
@@ -164,7 +164,7 @@ def test_a_long_video_is_shown_in_pages_that_stay_small(lost):
 
 
 def test_the_id_of_a_clip_or_a_sentence_asks_for_its_video(lost):
-    widget = funnel_widget.FunnelWidget(lost, films=False)
+    widget = inspection_widgets.FunnelWidget(lost, films=False)
     for named in ("v1:004000-006000", "v1:000000-002000", "v1"):
         widget.video.value = named
         assert widget.place.video == "v1" and "4 sentences" in widget.output.value
@@ -198,7 +198,7 @@ def test_a_run_without_losses_opens(lost):
         lost.sentences.head(0),
         {},
     )
-    widget = funnel_widget.FunnelWidget(empty, films=False)
+    widget = inspection_widgets.FunnelWidget(empty, films=False)
     assert "nothing" in press(widget, "j") and press(widget, "n") and press(widget, "1")
     assert empty.cases() == [FunnelPosition()]
 
@@ -206,8 +206,8 @@ def test_a_run_without_losses_opens(lost):
 def test_headless_is_the_page(lost, monkeypatch, tmp_path):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.setenv("SPORTSKILLS_HOME", str(tmp_path))
-    monkeypatch.setattr(funnel_widget, "make_previews", lambda spans, **_: {})
-    shown = funnel_widget.explore_here(lost, keep=tmp_path / "funnel.html")
+    monkeypatch.setattr(inspection_widgets, "make_previews", lambda spans, **_: {})
+    shown = inspection_widgets.explore_here(lost, keep=tmp_path / "funnel.html")
     assert isinstance(shown, HTML) and shown.data in (tmp_path / "funnel.html").read_text(
         encoding="utf-8"
     )

@@ -16,7 +16,7 @@ from sportskills_lib.plots import notebook_tables
 from sportskills_lib.viewing import (
     advice_page,
     funnel_view,
-    inspector_widget,
+    inspection_widgets,
     markup,
     pair_auditor,
     retrieved_queries,
@@ -86,7 +86,7 @@ def _asked(bad: str) -> retrieved_queries.QueryResults:
 
 
 def inspected(bad: str) -> str:
-    widget = inspector_widget.InspectorWidget([_asked(bad)], films=False)
+    widget = inspection_widgets.InspectorWidget([_asked(bad)], films=False)
     return widget.output.value + widget.legend.value + Inspector(_asked(bad)).page()
 
 
@@ -197,7 +197,7 @@ def test_hostile_text_is_shown_as_text(shown, name):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_plain_in_controls(name):
-    widget = inspector_widget.InspectorWidget([_asked(HOSTILE[name])], films=False)
+    widget = inspection_widgets.InspectorWidget([_asked(HOSTILE[name])], films=False)
     labels = [
         label
         for control in (widget.query, widget.controls["sport"], widget.controls["skill"])

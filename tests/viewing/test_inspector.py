@@ -18,7 +18,7 @@ from sportskills_lib.apps.rate import commands
 from sportskills_lib.evaluation import demo_truth, recall
 from sportskills_lib.report import cases
 from sportskills_lib.runs import artifacts
-from sportskills_lib.viewing import inspector_view, inspector_widget, previews, retrieved_queries
+from sportskills_lib.viewing import inspection_widgets, inspector_view, previews, retrieved_queries
 from sportskills_lib.viewing.inspector_view import APART, FAILURES, NEAR, Inspector
 from sportskills_lib.viewing.previews import Preview, Span
 
@@ -84,7 +84,7 @@ def test_two_systems_show_where_they_differ(kinds):
 
 
 def test_every_key_steps_and_shows_what_the_view_shows(kinds):
-    widget = inspector_widget.InspectorWidget(kinds, films=False)
+    widget = inspection_widgets.InspectorWidget(kinds, films=False)
     for key in "jjkfsdabxtgvvffjm":
         shown = press(widget, key)
         assert shown == widget.view.html(widget.state)
@@ -100,7 +100,7 @@ def test_every_key_steps_and_shows_what_the_view_shows(kinds):
 
 
 def test_the_mouse_takes_the_same_way(kinds):
-    widget = inspector_widget.InspectorWidget(kinds, films=False)
+    widget = inspection_widgets.InspectorWidget(kinds, films=False)
     widget.controls["sport"].value = "judo"
     assert widget.state.sport == "judo" and ">judo<" in widget.output.value
     widget.controls["show"].value = APART
@@ -114,7 +114,7 @@ def test_the_mouse_takes_the_same_way(kinds):
 
 
 def test_an_error_in_a_step_is_shown_and_raised(kinds, monkeypatch):
-    widget = inspector_widget.InspectorWidget(kinds, films=False)
+    widget = inspection_widgets.InspectorWidget(kinds, films=False)
 
     def broken(*_, **__):
         raise RuntimeError("no <frames>")
@@ -150,7 +150,7 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
         "span",
         lambda self, item: Span(item, stage_outputs.Path("x"), 0, 1),
     )
-    widget = inspector_widget.InspectorWidget(kinds)
+    widget = inspection_widgets.InspectorWidget(kinds)
     widget.films.thread.join(60)
     assert widget.output.value.count("<video") == 1 + 2 * inspector_view.TOP
     monkeypatch.setattr(previews, "make_previews", lambda *_, **__: 1 / 0)
@@ -161,7 +161,7 @@ def test_films_come_in_the_background_and_their_errors_are_seen(kinds, monkeypat
 
 def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch, tmp_path):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    shown = inspector_widget.inspect_here(
+    shown = inspection_widgets.inspect_here(
         kinds, keep=tmp_path / "page.html", about="run <b> · generated demo world"
     )
     assert "run &lt;b&gt; · generated demo world" in (tmp_path / "page.html").read_text(
@@ -172,16 +172,16 @@ def test_headless_is_the_page_and_a_notebook_gets_the_widget(kinds, monkeypatch,
     )
     for view in map(Inspector, kinds):
         assert all(view.html(state) in shown.data for state in view.cases())
-    assert isinstance(inspector_widget.inspect_here([], keep=tmp_path / "page.html"), HTML)
-    counted = inspector_widget.counts(kinds)
+    assert isinstance(inspection_widgets.inspect_here([], keep=tmp_path / "page.html"), HTML)
+    counted = inspection_widgets.counts(kinds)
     assert (counted["hits"] + counted["failures"] == counted["queries"]).all()
     view, (said, of_learners) = (
         Inspector(kinds[0]),
-        inspector_widget.finding(kinds, counted).split("\n\n"),
+        inspection_widgets.finding(kinds, counted).split("\n\n"),
     )
     failed = view.matching_queries(view.choose(view.start(), show=FAILURES)).height
     assert f"{failed} of {kinds[0].queries.height} fail" in said
-    assert of_learners.startswith("**learners, ") and inspector_widget.finding(
+    assert of_learners.startswith("**learners, ") and inspection_widgets.finding(
         [], counted
     ).startswith("Nothing")
 
@@ -242,8 +242,8 @@ def test_the_page_is_of_one_run_or_of_two(inspected, monkeypatch):
     commands.inspect(stage_outputs.RUN)
     commands.inspect(stage_outputs.RUN, "other")
     assert served == [
-        f"inspector_widget.browse('{stage_outputs.RUN}')",
-        f"inspector_widget.browse('{stage_outputs.RUN}', 'other')",
+        f"inspection_widgets.browse('{stage_outputs.RUN}')",
+        f"inspection_widgets.browse('{stage_outputs.RUN}', 'other')",
     ]
     for wrong, said in ((stage_outputs.RUN, "given twice"), ("nobody", "nobody"), ("a'b", "a'b")):
         with pytest.raises(ValueError, match=said):

@@ -40,10 +40,10 @@ CELLS = {
 from pathlib import Path
 from sportskills_lib.apps.audit import labels
 from sportskills_lib.apps.rate import page
-from sportskills_lib.viewing import funnel_view, funnel_widget, inspector_widget, retrieved_queries
+from sportskills_lib.viewing import funnel_view, inspection_widgets, retrieved_queries
 kinds, lost = retrieved_queries.read("{RUN}"), funnel_view.read("{RUN}")""",
-    "inspector": "inspector_widget.inspect_here(kinds, keep=Path('inspector.html'))",
-    "funnel": "funnel_widget.explore_here(lost, keep=Path('funnel.html'))",
+    "inspector": "inspection_widgets.inspect_here(kinds, keep=Path('inspector.html'))",
+    "funnel": "inspection_widgets.explore_here(lost, keep=Path('funnel.html'))",
     "auditor": f"labels.label_here('{RUN}', 'demonstration', n=12)",
     "rater": "page.rate_here('coaches', 'ann')",
     "break": """

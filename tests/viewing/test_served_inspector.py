@@ -40,7 +40,7 @@ def test_the_inspector_is_served_to_whoever_has_the_link(inspected: Path) -> Non
         page = body.decode()
         assert status == 200 and "<title>Inspector" in page and len(server.kernels()) == 1
         assert "widget-view+json" in page
-        assert "Traceback" not in page and "inspector_widget" not in page  # no error, no code
+        assert "Traceback" not in page and "inspection_widgets" not in page  # no error, no code
     finally:
         server.end()
         assert server.process.stdout

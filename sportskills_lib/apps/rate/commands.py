@@ -181,7 +181,7 @@ def inspect(
         artifacts.open_stage(name, "05_evaluation")
     log: Path = artifacts.run_folder(run) / "logs" / "inspect.log"
     code = (
-        "from sportskills_lib.viewing import inspector_widget\n"
-        f"inspector_widget.browse({', '.join(map(repr, runs))})"
+        "from sportskills_lib.viewing import inspection_widgets\n"
+        f"inspection_widgets.browse({', '.join(map(repr, runs))})"
     )
     serve_widget.serve(code, title="Inspector", ip=ip, port=port, log=log)

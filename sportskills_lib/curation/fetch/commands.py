@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sportskills_lib.curation.fetch.fetcher import FetchItem
-    from sportskills_lib.curation.fetch.search_terms import SearchTerm
+    from sportskills_lib.curation.taxonomy import SearchTerm
 
 taxonomy_app = typer.Typer(
     help=(
@@ -29,8 +29,7 @@ Sports = Annotated[
 @taxonomy_app.command(epilog="Example: sportskills taxonomy show --sport judo")
 def show(taxonomy: TaxonomyFile = None, sport: Sports = None) -> None:
     """Check the file and count skills, spellings and searches of each sport."""
-    from sportskills_lib.curation.fetch.search_terms import counts_by_sport
-    from sportskills_lib.curation.taxonomy import read_taxonomy
+    from sportskills_lib.curation.taxonomy import counts_by_sport, read_taxonomy
 
     rows = counts_by_sport(read_taxonomy(taxonomy).select_sports(sport or []))
     _, *columns = zip(*rows, strict=True)
@@ -50,8 +49,7 @@ def terms(
     ] = True,
 ) -> None:
     """Print the searches, each once: term, sport and skill, with tabs between them."""
-    from sportskills_lib.curation.fetch.search_terms import search_terms
-    from sportskills_lib.curation.taxonomy import read_taxonomy
+    from sportskills_lib.curation.taxonomy import read_taxonomy, search_terms
 
     for each in search_terms(read_taxonomy(taxonomy).select_sports(sport or []), synonyms=synonyms):
         typer.echo(f"{each.term}\t{each.sport}\t{each.skill}")
@@ -253,9 +251,8 @@ def _searches(
     """The searches that are given, and the first ``most`` of the taxonomy's, a skill's own name
     before its synonyms.
     """
-    from sportskills_lib.curation.fetch.search_terms import SearchTerm, search_terms
     from sportskills_lib.curation.sources import sport_and_skill
-    from sportskills_lib.curation.taxonomy import plain, read_taxonomy
+    from sportskills_lib.curation.taxonomy import SearchTerm, plain, read_taxonomy, search_terms
 
     found = []
     for text in given:

@@ -38,7 +38,6 @@ from sportskills_lib.curation.fetch.instruction_spans import (
     cut_webvtt,
     find_instruction_spans,
 )
-from sportskills_lib.curation.fetch.search_terms import SearchTerm
 from sportskills_lib.curation.fetch.youtube import (
     WATCH,
     YOUTUBE_ID,
@@ -48,6 +47,7 @@ from sportskills_lib.curation.fetch.youtube import (
 )
 from sportskills_lib.curation.rules_judge import judge_sentence
 from sportskills_lib.curation.sentences import build_sentences
+from sportskills_lib.curation.taxonomy import SearchTerm
 from sportskills_lib.formats.files import write_whole
 from sportskills_lib.formats.untrusted_json import seconds, text
 from sportskills_lib.runs.errors import RunError

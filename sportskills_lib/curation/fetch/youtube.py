@@ -12,7 +12,7 @@ import errno
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def _wait_s(error: BaseException) -> float:
     return 0.0
 
 
-class Asker:
+class Asker(AbstractContextManager["Asker"]):
     """One yt-dlp with our settings, writing below ``work``. Close it, or use it in ``with``.
 
     ValueError where yt-dlp cannot use the cookies, the archive or the names of extractors.
@@ -209,9 +209,6 @@ class Asker:
                 f"{said}: correct --cookies, --cookies-from-browser, --archive or --extractor"
             ) from error
         self.cuts = bool(FFmpegFD.available())
-
-    def __enter__(self) -> Asker:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._ydl.close()

@@ -34,17 +34,6 @@ FEEDBACK_FLOORS, FEEDBACK_WEIGHT = (
 LONGEST_TEXT = 512  # tokens; what lies beyond is cut, as the models' own code does
 
 
-def tfidf_similarity(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-    """Cosine of TF-IDF vectors (words and word pairs), fitted on the texts given: words that all
-    share count least.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-    vectors.fit([*queries, *texts])
-    return (vectors.transform(queries) @ vectors.transform(texts).T).toarray()
-
-
 class WidenedWords:
     """TF-IDF of word pairs and triples, the query widened by the comments that resemble it
     (Rocchio's feedback).
