@@ -77,13 +77,9 @@ def channel_groups(clips: pl.DataFrame, links: pl.DataFrame) -> dict[str, str]:
     Clips belong together along ``links`` (clip_id, other_id, verdict) that are not *different*,
     also by way of a copy that was dropped.
     """
-    clip_group = _picture_groups(links)
-    channels: dict[str, list[str]] = {}
-    for clip, channel in clips.select("clip_id", "channel").iter_rows():
-        if clip in clip_group:
-            channels.setdefault(clip_group[clip], []).append(channel)
-    together = [(members[0], other) for members in channels.values() for other in members[1:]]
-    return join_groups(together, clips["channel"].unique().to_list())
+    group = pl.col("clip_id").replace(_picture_groups(links))
+    together = clips.select("channel", first=pl.col("channel").first().over(group))
+    return join_groups(together.rows(), clips["channel"].unique().to_list())
 
 
 def check_no_copies_across(clips: pl.DataFrame, links: pl.DataFrame) -> None:
@@ -93,16 +89,18 @@ def check_no_copies_across(clips: pl.DataFrame, links: pl.DataFrame) -> None:
     ``clips``: clip_id, split; ``links``: clip_id, other_id, verdict. Clips belong together also by
     way of a copy that was dropped.
     """
-    group = _picture_groups(links)
-    first: dict[str, tuple[str, str]] = {}
-    rows = clips.select("clip_id", pl.col("split").cast(pl.String)).sort("clip_id").iter_rows()
-    for clip, split in rows:
-        other, other_split = first.setdefault(group.get(clip, clip), (clip, split))
-        if split != other_split:
-            raise ValueError(
-                f"clips {other} ({other_split}) and {clip} ({split}) show the same pictures: a "
-                "split must hold all copies; rerun 02_pairing"
-            )
+    group = pl.col("clip_id").replace(_picture_groups(links))
+    torn = (
+        clips.select("clip_id", pl.col("split").cast(pl.String))
+        .sort("clip_id")
+        .with_columns(pl.all().first().over(group).name.prefix("first_"))
+        .filter(pl.col("split") != pl.col("first_split"))
+    )
+    for clip, split, other, other_split in torn.iter_rows():
+        raise ValueError(
+            f"clips {other} ({other_split}) and {clip} ({split}) show the same pictures: a split "
+            "must hold all copies; rerun 02_pairing"
+        )
 
 
 def _picture_groups(links: pl.DataFrame) -> dict[str, str]:
