@@ -6,6 +6,8 @@ Two spans of one video match when they overlap by enough, measured as intersecti
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 
@@ -60,6 +62,35 @@ def match_moments(moments: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame
         inside.sort(other, far, "learner_id")
         .unique(key, keep="first", maintain_order=True)
         .select(*key, "learner_id", "split")
+    )
+
+
+def match_ratings(
+    ratings: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame
+) -> pl.DataFrame:
+    """Ratings (:func:`with_names`), in their order, with the learner_id and the clip_id that they
+    mean (null where there is none), the overlap ``iou``, and the ``reason`` why one is left out.
+
+    Reasons: no_learner (no learner's clip holds its moment), no_clip (no clip overlaps its span by
+    half), other_split (its clip stands in another split than its learner); null: it counts.
+    """
+    owners = match_moments(ratings, learners).with_columns(pl.col("split").cast(pl.String))
+    splits = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
+    reason = (
+        pl.when(pl.col("learner_id").is_null())
+        .then(pl.lit("no_learner"))
+        .when(pl.col("clip_id").is_null())
+        .then(pl.lit("no_clip"))
+        .when(pl.col("clip_split") != pl.col("split"))
+        .then(pl.lit("other_split"))
+    )
+    named, span = ["take_uid", "video_time", "named"], ["video_id", "start_s", "end_s"]
+    how: Any = {"how": "left", "maintain_order": "left"}
+    return (
+        ratings.join(owners, on=named, **how)
+        .join(match_spans(ratings, clips), on=span, **how)
+        .join(splits, on="clip_id", **how)
+        .with_columns(reason=reason)
     )
 
 

@@ -103,21 +103,14 @@ def judgements(
     half, its clip stands in another split than its learner, or its rater has rated that clip under
     another span.
     """
-    matched = _matched(ratings, clips, learners).sort(
+    named = span_matching.with_names(ratings)
+    matched = span_matching.match_ratings(named, learners, clips).sort(
         "iou", descending=True, nulls_last=True, maintain_order=True
     )
-    first = pl.struct(tables.Judgements.primary_key()).is_first_distinct()
-    reason = (
-        pl.when(pl.col("learner_id").is_null())
-        .then(pl.lit("no_learner"))
-        .when(pl.col("clip_id").is_null())
-        .then(pl.lit("no_clip"))
-        .when(pl.col("clip_split") != pl.col("learner_split"))
-        .then(pl.lit("other_split"))
-        .when(~first)
-        .then(pl.lit("clip_rated_already"))
+    again = ~pl.struct(tables.Judgements.primary_key()).is_first_distinct()
+    matched = matched.with_columns(
+        pl.coalesce("reason", pl.when(again).then(pl.lit("clip_rated_already"))).alias("reason")
     )
-    matched = matched.with_columns(reason=reason)
     left_out = matched.filter(pl.col("reason").is_not_null()).select(
         pl.lit("rating"),
         pl.format("{}@{}", "take_uid", "video_time"),
@@ -127,32 +120,6 @@ def judgements(
     kept = matched.filter(pl.col("reason").is_null()).select(tables.Judgements.column_names())
     judged = tables.Judgements.validate(kept, cast=True).sort(tables.Judgements.primary_key())
     return judged, tables.dropped_rows(sorted(left_out.rows()))
-
-
-def _matched(ratings: pl.DataFrame, clips: pl.DataFrame, learners: pl.DataFrame) -> pl.DataFrame:
-    """The ratings with learner_id and clip_id (null where there is none), their splits, and the
-    overlap.
-    """
-    ratings = span_matching.with_names(ratings)
-    owners = span_matching.match_moments(ratings, learners).with_columns(
-        learner_split=pl.col("split").cast(pl.String)
-    )
-    splits = clips.select("clip_id", clip_split=pl.col("split").cast(pl.String))
-    return (
-        ratings.join(
-            owners.drop("split"),
-            on=["take_uid", "video_time", "named"],
-            how="left",
-            maintain_order="left",
-        )
-        .join(
-            span_matching.match_spans(ratings, clips),
-            on=["video_id", "start_s", "end_s"],
-            how="left",
-            maintain_order="left",
-        )
-        .join(splits, on="clip_id", how="left", maintain_order="left")
-    )
 
 
 def gains(judged: pl.DataFrame, *, centred: bool = False) -> pl.DataFrame:

@@ -22,35 +22,18 @@ SCHEMA = {"learner_id": pl.String, "clip_id": pl.String}
 
 
 def read_pools(
-    path: Path | None, learners: pl.DataFrame, clips: pl.DataFrame, *, min_iou: float = 0.5
+    path: Path | None, learners: pl.DataFrame, clips: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(learner_id, clip_id) of every judged candidate that is a clip, and tables.Dropped for the
     others.
 
-    A judged moment belongs to a learner by :func:`spans.match_moments`; a judged span to the clip
-    that overlaps it most, by at least ``min_iou``. Only clips of the learner's own split are
-    candidates.
+    A judged moment belongs to a learner, and a judged span to a clip, as
+    :func:`span_matching.match_ratings` says. Only clips of the learner's own split are candidates.
     """
     if path is None or not learners.height:
         return pl.DataFrame(schema=SCHEMA), tables.dropped_rows([])
     judged, unread = _read(path)
-    owner = span_matching.match_moments(judged, learners)
-    shown = span_matching.match_spans(judged, clips, min_iou=min_iou)
-    reason = (
-        pl.when(pl.col("learner_id").is_null())
-        .then(pl.lit("no_learner"))
-        .when(pl.col("clip_id").is_null())
-        .then(pl.lit("no_clip"))
-        .when(pl.col("clip_split").cast(pl.String) != pl.col("split").cast(pl.String))
-        .then(pl.lit("other_split"))
-    )
-    span = ["video_id", "start_s", "end_s"]
-    matched = (
-        judged.join(owner, on=["take_uid", "video_time", "named"], how="left")
-        .join(shown.select(*span, "clip_id"), on=span, how="left")
-        .join(clips.select("clip_id", clip_split="split"), on="clip_id", how="left")
-        .with_columns(reason=reason)
-    )
+    matched = span_matching.match_ratings(judged, learners, clips)
     drops = unread + [
         (
             "judgement",
