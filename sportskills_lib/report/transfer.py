@@ -190,27 +190,23 @@ def write(
     runs: Sequence[str],
     folder: Path,
     *,
-    encoders: Sequence[str] = ("image",),
+    encoder: str = "image",
     for_docs: bool = False,
     **options: Any,
 ) -> list[Path]:
     """``transfer`` and ``transfer_by_sport`` in ``folder`` as figure, CSV and LaTeX; returns what
-    was written.
-
-    Further encoders have their name behind. ``for_docs``: figures as PNG alone.
+    was written. ``for_docs``: figures as PNG alone.
     """
-    written = []
-    suffixes = ("png",) if for_docs else style.SUFFIXES
     facts = artifacts.open_stage(runs[0], run_tables.EVALUATION).facts | {"run": ", ".join(runs)}
-    for encoder in encoders:
-        found = compare(runs, encoder=encoder, **options)
-        caption = (
-            f"{metrics.at_k('recall')} on one group of sports after training on another, "
-            f"{encoder} encoder."
-        )
-        for name, frame in zip(("transfer", "transfer_by_sport"), found, strict=True):
-            end = "" if encoder == encoders[0] else f"_{encoder}"
-            page = save.Page(heat_map(frame), frame)
-            how: Any = {"facts": facts, "caption": caption, "suffixes": suffixes}
-            written += save.write_page(folder, name + end, page, **how)
-    return written
+    caption = (
+        f"{metrics.at_k('recall')} on one group of sports after training on another, {encoder} "
+        "encoder."
+    )
+    suffixes = ("png",) if for_docs else style.SUFFIXES
+    how: Any = {"facts": facts, "caption": caption, "suffixes": suffixes}
+    by_group, by_sport = compare(runs, encoder=encoder, **options)
+    return [
+        path
+        for name, frame in (("transfer", by_group), ("transfer_by_sport", by_sport))
+        for path in save.write_page(folder, name, save.Page(heat_map(frame), frame), **how)
+    ]
