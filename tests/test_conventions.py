@@ -262,6 +262,14 @@ def test_modules_and_functions_are_short() -> None:
     assert offences == {}
 
 
+def test_benchmarks_are_short_modules() -> None:
+    lengths = {
+        relative(path): path.read_text().count("\n")
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
 def test_long_ones_are_caught() -> None:
     body = "    x = 1\n"
     long = LONGEST_FUNCTION + 1
