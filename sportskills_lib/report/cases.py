@@ -171,14 +171,16 @@ def gather_learners(
     rankings: pl.DataFrame,
     judged: pl.DataFrame,
     learners: pl.DataFrame,
+    named: pl.DataFrame,
     *,
     top: int = 5,
 ) -> pl.DataFrame:
     """The picked learners and what each system offers them first, a row a clip; empty without
     judged learners.
 
-    kind, learner_id, sport, comment, system, value (nDCG@k), rank, clip_id, grade (mean). The
-    expert's comment is shown to the reader; no model has it as an input.
+    kind, learner_id, sport, comment, named, probability, system, value (nDCG@k), rank, clip_id,
+    grade (mean). The expert's comment is shown to the reader; no model has it as an input.
+    ``named`` is what 04 says is wrong (named_mistakes), with its probability.
     """
     known = scores["system"].unique().to_list()
     systems = [name for name in SHOWN_SYSTEMS if name in known] or sorted(known)[:2]
@@ -197,6 +199,11 @@ def gather_learners(
         .rename({"query_id": "learner_id"})
         .join(picked, on="learner_id")
         .join(learners.select("learner_id", "comment"), on="learner_id", how="left")
+        .join(
+            named.filter(pl.col("rank") == 1).select("learner_id", "probability", named="comment"),
+            on="learner_id",
+            how="left",
+        )
         .join(ndcg, on=["system", "learner_id"], how="left")
         .join(gains, on=["learner_id", "clip_id"], how="left")
         .sort("place", order, "rank")
@@ -210,6 +217,8 @@ _LEARNERS = {
     "learner_id": pl.String,
     "sport": pl.String,
     "comment": pl.String,
+    "named": pl.String,
+    "probability": pl.Float64,
     "system": pl.String,
     "value": pl.Float64,
     "rank": pl.Int64,

@@ -163,9 +163,9 @@ def feedback_pages(
     """The figure ``feedback_filmstrips``, laid out as the paper's Figure 5; nothing without judged
     learners.
 
-    A row a learner: the learner's own clip, the expert's words (no model's input), and the first
-    retrievals of each system with the coaches' mean grade. The last row is a failure. ``offered``:
-    from cases.gather_learners.
+    A row a learner: the learner's own clip, the expert's words (no model's input) and what the
+    model says is wrong, with its probability, and the first retrievals of each system with the
+    coaches' mean grade. The last row is a failure. ``offered``: from cases.gather_learners.
     """
     if offered.is_empty():
         return {}
@@ -177,15 +177,21 @@ def feedback_pages(
     places = list(itertools.product(systems, range(1, each + 1)))
     names = [style.plain(name, limit=26).replace("_", " ") for name in systems]
     heads = [name if place == 0 else "" for name in names for place in range(each)]
-    lines: list[list[str | Picture]] = [["learner", "expert's words", *heads]]
+    lines: list[list[str | Picture]] = [
+        ["learner", "expert's words", "model: what is wrong", *heads]
+    ]
     for part in data.partition_by("learner_id", maintain_order=True):
         first = part.row(0, named=True)
         own = (by_learner[first["learner_id"]], "black", first["kind"])
-        words = _quote(first["comment"] or "", 120, 22)
+        words = _quote(first["comment"] or "", 120, 20)
+        sure = "" if first["probability"] is None else f"probability {first['probability']:.2f}\n"
+        named = sure + _quote(first["named"], 100, 20) if first["named"] else ""
         hits = {(row["system"], row["rank"]): row for row in part.iter_rows(named=True)}
         pictures = [_offered(hits[at], by_clip) if at in hits else "" for at in places]
-        lines.append([own, f"{style.plain(first['sport'], limit=18)}\n{words}", *pictures])
-    figure, axes = _draw_lines(lines, [1, 1.2] + [1] * len(places), [0.1] + [1] * (len(lines) - 1))
+        lines.append([own, f"{style.plain(first['sport'], limit=18)}\n{words}", named, *pictures])
+    figure, axes = _draw_lines(
+        lines, [1, 1.5, 1.5] + [1] * len(places), [0.1] + [1] * (len(lines) - 1)
+    )
     for panel in axes[0]:
         panel.texts[0].set(weight="bold")
     return {"feedback_filmstrips": Page(figure, data)}

@@ -203,6 +203,8 @@ def test_hostile_names_are_drawn_as_they_stand():
             "learner_id": "L",
             "sport": HOSTILE[2],
             "comment": HOSTILE[1] * 50,
+            "named": HOSTILE[1] * 50,
+            "probability": 0.5,
             "system": ["vlm_yes_no", "x" * 300],
             "value": None,
             "rank": 1,
