@@ -169,9 +169,10 @@ def parse_taxonomy(text: str, *, name: str = "taxonomy.toml") -> Taxonomy:
             sports.append(Sport.model_validate(entry))
         except ValidationError as error:
             label = entry.get("name", number) if isinstance(entry, dict) else number
-            for each in error.errors():
-                place = ", ".join(map(str, each["loc"]))
-                wrong.append(f"sport {label!r}, {place}: {each['msg']}")
+            wrong += [
+                f"sport {label!r}, {', '.join(map(str, each['loc']))}: {each['msg']}"
+                for each in error.errors()
+            ]
     wrong += _repeats(
         "sport {!r}", ((sport.name, name) for sport in sports for name in sport.spellings())
     )

@@ -146,10 +146,9 @@ def _likeness(
     def look() -> np.ndarray:
         log.info("hard negatives: the start tower looks at %d clips", len(rows))
         tower = start()
-        parts = [np.zeros((0, tower.width), np.float32)]
-        for first in range(0, len(rows), 64):  # frames may be a map
-            parts.append(tower.encode_frames(frames[rows[first : first + 64]]))
-        return np.concatenate(parts)
+        starts = range(0, len(rows), 64)  # frames may be a map
+        parts = [tower.encode_frames(frames[rows[first : first + 64]]) for first in starts]
+        return np.concatenate([np.zeros((0, tower.width), np.float32), *parts])
 
     seen = _cached("clips", (config.model, config.pretrained, tuple(train["clip_id"])), look)
     said = _text_vectors(start, config, train["text"].fill_null("").to_list())

@@ -73,9 +73,10 @@ def headline(
     rows: list[tuple] = []
     for gallery, sampled in sampled_by_gallery(scores, draws=draws, seed=seed):
         size = (int(sampled.queries_S.sum()), len(sampled.strata))
-        for names, interval, note in (*_trainings(sampled), *_encoders(sampled)):
-            clear = interval.excludes(1.0 if names[0] == "ratio" else 0.0)
-            rows.append((*names, *interval, *size, clear, note, gallery))
+        rows += [
+            (*names, *interval, *size, interval.excludes(float(names[0] == "ratio")), note, gallery)
+            for names, interval, note in (*_trainings(sampled), *_encoders(sampled))
+        ]
         known = (oracles or {}).get(gallery)
         if known is not None:
             rows += gap_closed(scores, known, gallery, draws=draws, seed=seed)

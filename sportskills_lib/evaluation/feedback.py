@@ -208,11 +208,13 @@ def _values(rows: pl.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         )
         for k in (metrics.HEADLINE_K, 5)
     }
-    for k in (5, metrics.HEADLINE_K):
-        values[metrics.at_k("recall_helpful", k)] = (
+    values |= {
+        metrics.at_k("recall_helpful", k): (
             metrics.recall_multi_at_k(found, helpful, k=k),
             metrics.chance_recall_multi(helpful, listed, k=k),
         )
+        for k in (5, metrics.HEADLINE_K)
+    }
     values["precision_helpful@5"] = (
         metrics.precision_at_k(found, k=5),
         mean_found * np.minimum(5, listed) / 5,

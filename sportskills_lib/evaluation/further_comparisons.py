@@ -129,15 +129,14 @@ def by_rater(rankings: pl.DataFrame, judged: pl.DataFrame, learners: pl.DataFram
     """nDCG@k of every system under each rater's grades alone: whether the order of systems hangs
     on who graded.
     """
-    parts = []
-    for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True):
-        parts.append(
-            feedback.score(rankings, grades, learners)
-            .filter(pl.col("metric") == feedback.NDCG)
-            .group_by("system")
-            .agg(pl.col("value").mean())
-            .with_columns(rater=pl.lit(rater))
-        )
+    parts = [
+        feedback.score(rankings, grades, learners)
+        .filter(pl.col("metric") == feedback.NDCG)
+        .group_by("system")
+        .agg(pl.col("value").mean())
+        .with_columns(rater=pl.lit(rater))
+        for (rater,), grades in judged.sort("rater").group_by("rater", maintain_order=True)
+    ]
     kinds = {"system": pl.String, "value": pl.Float64, "rater": pl.String}
     table = pl.concat([pl.DataFrame(schema=kinds), *parts])
     wide = (

@@ -180,8 +180,10 @@ class Chunk:
         own = own_metrics()
         values = {(scope, name): metric.value(rank_P) for scope, rank_P in ranks.items()
                   for name, metric in own.items()}  # fmt: skip
-        for name, metric in own.items():
-            values[FIXED, name] = metric.fixed(ranks[WITHIN], gallery_P, size=size)
+        values |= {
+            (FIXED, name): metric.fixed(ranks[WITHIN], gallery_P, size=size)
+            for name, metric in own.items()
+        }
         for key, value_P in values.items():
             yield key, np.bincount(query_P, value_P, minlength=len(count_C)) / count_C
         for scope, rank_P in ranks.items():

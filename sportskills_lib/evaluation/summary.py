@@ -90,10 +90,12 @@ def per_sport_recall(scores: pl.DataFrame, *, draws: int, seed: int) -> pl.DataF
     """The table per_sport_recall.csv: a row for each sport, arm, direction, scope and metric, and
     the macro rows.
     """
-    rows: list[tuple] = []
-    for names in metric_families():
-        for key, part in slices(scores, names):
-            rows += _rows_of(key, part, draws=draws, seed=seed)
+    rows = [
+        row
+        for names in metric_families()
+        for key, part in slices(scores, names)
+        for row in _rows_of(key, part, draws=draws, seed=seed)
+    ]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row").with_columns(
         pl.col("value").fill_nan(None)
     )

@@ -81,14 +81,15 @@ def score_all(
             *_pairs(said, shown, texts, test),
             *_five_way(said, shown, texts, test),
         ]
-        for direction, task, frame in rows:
-            named = frame.with_columns(
+        parts += [
+            frame.with_columns(
                 system=pl.lit(recall.system_name(encoder, training, direction, task)),
                 metric=pl.lit(ACCURACY),
                 seed=pl.lit(seed, dtype=pl.Int64),
                 chance=pl.col("chance").cast(pl.Float64),
-            )
-            parts.append(named.select(tables.Scores.column_names()))
+            ).select(tables.Scores.column_names())
+            for direction, task, frame in rows
+        ]
     return pl.concat(parts)
 
 

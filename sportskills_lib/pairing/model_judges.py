@@ -161,10 +161,9 @@ class VlmJudge:
             raise ValueError(
                 f"{len(bare)} windows have no frames, first {bare[0]}: a model cannot look at them"
             )
-        rows = [np.empty((0, len(LETTERS)))]
-        for first in range(0, len(items), self.batch):
-            rows.append(self._letters(items[first : first + self.batch], mode))
-        return np.concatenate(rows)
+        starts = range(0, len(items), self.batch)
+        rows = [self._letters(items[first : first + self.batch], mode) for first in starts]
+        return np.concatenate([np.empty((0, len(LETTERS))), *rows])
 
     def _letters(self, items: Sequence[Evidence], mode: Mode) -> np.ndarray:
         import torch

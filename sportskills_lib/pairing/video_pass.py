@@ -142,13 +142,10 @@ class _Film:
         """End of the shot before and start of the shot after each boundary, at the frames that
         change most.
         """
-        found = []
-        for first, last in self._finder.boundaries():
-            out = self._changed_frame(first)
-            found.append(
-                (float(self.fine_s[out]), float(self.fine_s[max(out, self._changed_frame(last))]))
-            )
-        return found
+        changed = [map(self._changed_frame, edges) for edges in self._finder.boundaries()]
+        return [
+            (float(self.fine_s[out]), float(self.fine_s[max(out, into)])) for out, into in changed
+        ]
 
     def _changed_frame(self, index: int) -> int:
         """Of the video's frames after the grid's frame ``index - 1``, up to ``index``: the one that

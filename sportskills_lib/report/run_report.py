@@ -276,10 +276,10 @@ def warnings(
     lines = [line for applies, line in known if applies]
     settings = {stage: manifest["config"] for stage, manifest in manifests.items()}
     lines += filter(None, [provenance.stand_in_warning(settings)])
-    for row in _where(leaks, ~pl.col("passed")).iter_rows(named=True):
-        lines.append(
-            f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']})."
-        )
+    lines += [
+        f"Leak check failed: {row['check']} ({row['offenders']} offend, first {row['first']})."
+        for row in _where(leaks, ~pl.col("passed")).iter_rows(named=True)
+    ]
     return lines + _small(found["per_sport_recall"], sizes, config) + unbalanced(sizes)
 
 

@@ -60,9 +60,11 @@ def write(
     }
     if for_docs:
         del written_tables["per_sport_recall_all"]
-    written = []
-    for name, frame in written_tables.items():
-        written += save.write_data(folder, name, frame)
+    written = [
+        path
+        for name, frame in written_tables.items()
+        for path in save.write_data(folder, name, frame)
+    ]
     pages = interval_figures.recall_pages(
         per_sport, first.table("galleries"), by_gallery, size=size
     )

@@ -283,12 +283,16 @@ def most_moved(moves: pl.DataFrame, encoder: str, *, each: int = 3) -> pl.DataFr
 
 def settings_that_differ(runs: tuple[str, str]) -> pl.DataFrame:
     """stage, setting, and its value in both runs; only those that are not the same."""
-    rows = []
-    for stage in artifacts.STAGES:
-        one, two = (artifacts.open_stage(run, stage).manifest["config"] for run in runs)
-        for name in sorted(one.keys() | two.keys()):
-            if one.get(name) != two.get(name):
-                rows.append((stage, name, str(one.get(name)), str(two.get(name))))
+    configs = {
+        stage: [artifacts.open_stage(run, stage).manifest["config"] for run in runs]
+        for stage in artifacts.STAGES
+    }
+    rows = [
+        (stage, name, str(one.get(name)), str(two.get(name)))
+        for stage, (one, two) in configs.items()
+        for name in sorted(one.keys() | two.keys())
+        if one.get(name) != two.get(name)
+    ]
     return pl.DataFrame(
         rows, schema=dict.fromkeys(("stage", "setting", "first", "second"), pl.String), orient="row"
     )

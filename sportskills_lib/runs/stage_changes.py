@@ -23,9 +23,11 @@ def changes(run: str, stage: str, config: StageConfig) -> list[str]:
     differs = [f"input {name}" for name in inputs if key.get(f"input {name}") != inputs[name]]
     old = {RENAMED.get(name, name): value for name, value in manifest["config"].items()}
     new = config.model_dump(mode="json")
-    for name in sorted((old.keys() - new.keys()) | config.key_settings().keys()):
-        if old.get(name) != new.get(name):
-            differs.append(f"{name} {old.get(name)!r} → {new.get(name)!r}")
+    differs += [
+        f"{name} {old.get(name)!r} → {new.get(name)!r}"
+        for name in sorted((old.keys() - new.keys()) | config.key_settings().keys())
+        if old.get(name) != new.get(name)
+    ]
     if manifest["format"] < FORMAT:
         return [*differs, EARLIER_CODE]
     before, now = manifest["code"], code_parts(stage)

@@ -284,10 +284,11 @@ def save_checkpoint(
     tensors = {f"now/{name}": value for name, value in moving_state(module).items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     names = [name for group in optimiser.param_groups for name in group["names"]]
-    for place, state in optimiser.state_dict()["state"].items():
-        tensors |= {
-            f"adam/{key}/{names[place]}": value.detach().cpu() for key, value in state.items()
-        }
+    tensors |= {
+        f"adam/{key}/{names[place]}": value.detach().cpu()
+        for place, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+    }
     path = folder / f"state-{record['step']:08d}.safetensors"
     temporary = folder / f".{path.name}.tmp"
     save_file(tensors, temporary)

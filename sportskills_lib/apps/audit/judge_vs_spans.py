@@ -102,9 +102,10 @@ class SpanMatches:
         truth, answer = self.matched["truth"], self.matched["answer"]
         found = (truth != "none") & (answer != "none")
         cases = {"demonstration": (truth != "none", answer != "none")}
-        for name in DEMONSTRATIONS[:2]:
-            own = (truth == name) & found, (answer == name) & found
-            cases[f"{name}, of demonstrations found"] = own
+        cases |= {
+            f"{name}, of demonstrations found": ((truth == name) & found, (answer == name) & found)
+            for name in DEMONSTRATIONS[:2]
+        }
         cases |= {f"{name}, of all": (truth == name, answer == name) for name in DEMONSTRATIONS}
         counts = [(name, (a & b).sum(), b.sum(), a.sum()) for name, (a, b) in cases.items()]
         table = pl.DataFrame(counts, schema=["question", "hits", "answered", "true"], orient="row")

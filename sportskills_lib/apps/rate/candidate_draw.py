@@ -187,8 +187,5 @@ def order(blocks: Mapping[str, Sequence[int]], rater: str, *, seed: int) -> list
     """
     rng = np.random.default_rng([seed, 67, *rater.encode()])
     names = sorted(blocks)
-    found: list[int] = []
-    for at in rng.permutation(len(names)):
-        items = sorted(blocks[names[at]])
-        found += [items[i] for i in rng.permutation(len(items))]
-    return found
+    mixed = [sorted(blocks[names[at]]) for at in rng.permutation(len(names))]
+    return [items[i] for items in mixed for i in rng.permutation(len(items))]

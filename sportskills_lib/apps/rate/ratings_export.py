@@ -73,7 +73,8 @@ def status(store: Store) -> list[str]:
         f"{whole} of {given.height} pairs have all their grades; {several} have two or more"
     )
     agreed = agreement.agreement(judgements(rows), draws=1000, seed=0).filter(level="ordinal")
-    for row in agreed.iter_rows(named=True):
-        alpha = interval(row["alpha"], row["low"], row["high"])
-        lines.append(f"Krippendorff's alpha (ordinal) {alpha} over {row['items']} pairs")
-    return lines
+    alphas = agreed.select("alpha", "low", "high", "items").rows()
+    return lines + [
+        f"Krippendorff's alpha (ordinal) {interval(*ends)} over {items} pairs"
+        for *ends, items in alphas
+    ]

@@ -85,10 +85,11 @@ def expected_seconds(sweep: Sweep, member: Member) -> float | None:
     """An estimate: the seconds that the member's stages took last time, else those of the base, on
     all cores; None where a stage was never measured.
     """
-    seconds = []
-    for stage in sweep.stages:
-        run = member.run if artifacts.is_complete(member.run, stage) else sweep.base
-        seconds.append(pipeline.planned_seconds(run, stage, sweep.preset))
+    runs = {
+        stage: member.run if artifacts.is_complete(member.run, stage) else sweep.base
+        for stage in sweep.stages
+    }
+    seconds = [pipeline.planned_seconds(run, stage, sweep.preset) for stage, run in runs.items()]
     return None if None in seconds else sum(filter(None, seconds))
 
 
