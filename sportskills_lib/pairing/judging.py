@@ -109,11 +109,9 @@ def _ask_about_windows(
         chunk=1,
         label="judged",
     )
-    found = list[tuple[str, np.ndarray]]()
-    for part, answer in zip(rounds, answered, strict=True):
-        names = [name for result in part for name in framed(result.table("windows"))["clip_id"]]
-        found += zip(names, answer.array("answers"), strict=True)
-    return found
+    names = [name for result in done for name in framed(result.table("windows"))["clip_id"]]
+    rows = [row for answer in answered for row in answer.array("answers")]
+    return list(zip(names, rows, strict=True))
 
 
 def framed(windows: pl.DataFrame) -> pl.DataFrame:

@@ -47,10 +47,14 @@ def draw(study: Study, *, learners: int = 0) -> Store:
     given = assign(
         sizes, study.raters, overlap=study.overlap, share_by_all=study.share_by_all, seed=study.seed
     )
-    orders = {}
-    for rater in study.raters:
-        mine = {name: numbers for name, numbers in blocks.items() if rater in given[name]}
-        orders[rater] = order(mine, rater, seed=study.seed)
+    orders = {
+        rater: order(
+            {name: numbers for name, numbers in blocks.items() if rater in given[name]},
+            rater,
+            seed=study.seed,
+        )
+        for rater in study.raters
+    }
     drawn = replace(study, systems=tuple(systems), drawn=now())
     return Store.create(path, drawn, items.to_dicts(), orders)
 
