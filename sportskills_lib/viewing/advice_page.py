@@ -34,6 +34,8 @@ class AdviceView:
     suggestions: Sequence[dict[str, Any]]
     why: str
     notes: Sequence[str]
+    # what may be wrong, in words said of a similar attempt, and how likely it is (None: not known)
+    mistake: tuple[str, float | None] | None = None
 
     def page(self) -> str:
         """The whole page."""

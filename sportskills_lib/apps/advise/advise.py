@@ -95,14 +95,15 @@ def advise(
         )  # fmt: skip
         count = f"{among} in run {library.run}, ranked by {ranked.how}."
         ranked, moved = _with_one_correct(library, ranked, top)
-        notes = [*_mistake_notes(ranked), count, *moved, note, _probability_note(ranked)]
+        notes = [count, *moved, note, _probability_note(ranked)]
     except NothingFits as nothing:
         why = str(nothing)
     log(f"cutting {min(top, len(ranked.rows)) + 1 if ranked else 1} previews")
     own = previews.Span(YOU, path, *span)
     suggestions, film = _suggest(library, ranked, top, own, workers)
     topic = ", ".join(filter(None, (sport or "all sports", skill)))
-    return AdviceView(path.name, topic, *span, film, suggestions, why, notes)
+    mistake = ranked.mistake if ranked else None
+    return AdviceView(path.name, topic, *span, film, suggestions, why, notes, mistake)
 
 
 def _check_fit(
@@ -132,15 +133,6 @@ def _check_fit(
         f"Your clip is {margin:+.3f} nearer to {sport} than to any other sport; below "
         f"{check.threshold:+.3f} nothing would be shown. {check.worth}"
     )
-
-
-def _mistake_notes(ranked: RankedClips) -> list[str]:
-    """What looks wrong, in the words of an expert or a coach on a similar attempt."""
-    if ranked.mistake is None:
-        return []
-    said, probability = ranked.mistake
-    sure = "" if probability is None else f", with probability {100 * probability:.0f} %"
-    return [f"What may be wrong{sure}, as was said of a similar attempt: “{said}”"]
 
 
 def _with_one_correct(

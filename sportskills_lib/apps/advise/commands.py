@@ -79,6 +79,7 @@ def advise(
     """
     from sportskills_lib.apps.advise.advise import advise, as_rows
     from sportskills_lib.formats.files import room_for_file, write_whole
+    from sportskills_lib.plots.style import plain
     from sportskills_lib.runs.errors import full_disk_named
 
     room_for_file(to, "--to", others=[video])
@@ -98,6 +99,8 @@ def advise(
     if json_ == "-":
         sys.stdout.write(text)
     else:
+        if view.mistake:
+            typer.echo(f"may be wrong: {plain(view.mistake[0])}")
         _show(rows, to, len(page))
     if view.why:
         typer.echo(f"nothing fits: {view.why}", err=True)

@@ -133,7 +133,7 @@ def test_advice_is_the_library_ranking_of_that_learner(
             assert found["clip_id"].to_list() == want["clip_id"].to_list() and want.height == DEPTH
             np.testing.assert_allclose(found["score"], want["score"], rtol=0, atol=2e-5)
         wrong = named.filter(pl.col("rank") == 1, learner_id=learner["learner_id"])
-        assert not dual or wrong["comment"].item() in view.notes[0]
+        assert not dual or view.mistake[0] == wrong["comment"].item()
         shown = own.filter(system="relevance")["clip_id"].to_list()[:2]
         assert [
             tables.span_id(s["video_id"], s["start_s"], s["end_s"]) for s in view.suggestions
