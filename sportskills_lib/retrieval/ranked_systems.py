@@ -54,7 +54,7 @@ class RetrievalResult:
     encoder_calibration: Calibration | None = None  # of encoder_narrations
     ranking_choices: RankingChoices | None = None  # None where nothing was ranked
     search: FirstStage | None = None  # of the dual scorer; None where it was not trained
-    named: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NAMED_MISTAKES))
+    mistake_names: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NAMED_MISTAKES))
     mistake_calibration: Calibration | None = None  # of the names' scores
 
 
@@ -214,15 +214,15 @@ def name_mistakes(
     calibrated on those of validation, for whom a name counts as right where it is as like the
     expert's comment as a positive must be (``positive_share``).
     """
-    if scorer.known is None or scorer.vectors is None:
+    if scorer.mistakes is None or scorer.vectors is None:
         return pl.DataFrame(schema=NAMED_MISTAKES), None
     split = pl.col("split").cast(pl.String)
     asked = learners.filter("is_mistake", split != "train")
     rows = [scorer.places[name] for name in asked["learner_id"]]
-    tried = scorer.known.names(asked, scorer.vectors[0][rows], count=TRIED)
+    tried = scorer.mistakes.names(asked, scorer.vectors[0][rows], count=TRIED)
     named = tried.filter(pl.col("rank") <= NAMES)
     _, reading = spoken_of(learners, library.clips, library.texts)
-    said, right, people = scorer.known.table, list[float](), list[str]()
+    said, right, people = scorer.mistakes.table, list[float](), list[str]()
     told = asked.filter(split == "val").select("learner_id", "participant", "sport", "comment")
     for name, participant, sport, comment in told.iter_rows():
         alike = reading([comment], said.filter(sport=sport)["comment"].to_list()).max(initial=1e-9)

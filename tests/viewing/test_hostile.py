@@ -149,7 +149,8 @@ def advised(bad: str) -> str:
     words = ("narration", "demonstration", "skill", "title", "channel", "video_id")
     one = dict.fromkeys(words, bad) | {"rank": 1, "start_s": 0.0, "end_s": 2.0, "preview": preview}
     one |= {"link": f"javascript:{bad}", "similarity": 0.5, "probability": None}
-    page = advice_page.AdviceView(bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad]).page()
+    facts = (bad, bad, 0.0, 2.0, Preview(reason=bad), [one], bad, [bad], (bad, 0.5))
+    page = advice_page.AdviceView(*facts).page()
     return page[page.index("<body") :]
 
 

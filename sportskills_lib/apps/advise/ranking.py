@@ -125,7 +125,7 @@ def _name(
     """What looks wrong, in the words of somebody who saw the like, and how likely that is right
     (None: not calibrated); None where nobody spoke of such.
     """
-    named = library.known.names(asked, query_D[None]) if library.known else None
+    named = library.mistakes.names(asked, query_D[None]) if library.mistakes else None
     if named is None or named.is_empty():
         return None
     fitted = library.calibrations.get(MISTAKE)
@@ -156,8 +156,8 @@ def _search_vector(
         visual_1KD = encode_videos(vlm, learner.frames[None][:, seen], store=store)
         encoder_1E = visual_1KD.float().new_tensor(learner_D[None])
         head, lent_1R = load_head(folder / "adapter", visual_1KD), None
-        if library.known:
-            lent_1R = encoder_1E.new_tensor(library.known.lend(asked, learner_D[None]))
+        if library.mistakes:
+            lent_1R = encoder_1E.new_tensor(library.mistakes.lend(asked, learner_D[None]))
         return search_vectors(head, visual_1KD, encoder_1E, lent_1R)[0]
 
     facts = ("advice-4", *learner.span, "search", asked["sport"][0], library.digests)

@@ -66,7 +66,7 @@ class AdviceLibrary:
     # by the system whose scores they make probabilities
     calibrations: Mapping[str, calibration.Calibration | None] = field(default_factory=dict)
     gallery: Mapping[str, np.ndarray] = field(default_factory=dict)  # of 04's dual scorer, by id
-    known: KnownMistakes | None = None  # of 04's training, whose words name a learner's mistake
+    mistakes: KnownMistakes | None = None  # of 04's training, whose words name a learner's mistake
 
     @property
     def blend(self) -> Blend | None:
@@ -136,7 +136,7 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
         choices=choices,
         gallery=gallery,
         calibrations=calibrations,
-        known=known_mistakes,
+        mistakes=known_mistakes,
     )
 
 

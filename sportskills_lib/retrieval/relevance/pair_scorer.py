@@ -70,7 +70,7 @@ class PairScorer:
     # and its own as a clip
     encoder_NE: torch.Tensor | None = None
     words: tuple[torch.Tensor, torch.Tensor] | None = None
-    known: KnownMistakes | None = None  # who lends them
+    mistakes: KnownMistakes | None = None  # whose words are lent
     head: Any = None  # of the dual scorer: dual_scorer.new_head
     states: dict[str, torch.Tensor] = field(default_factory=dict)  # of texts; none: always fresh
     # float32 [N, 2 W], of each row as a learner, and as a clip: set once it is trained
@@ -134,9 +134,9 @@ class PairScorer:
         encoder_NE = self.encoder_NE.cpu().numpy()
         at = [[self.places[name] for name in one["learner_id"]] for one in (mistakes, people)]
         nothing = np.zeros((len(comments), 0), np.float32)
-        self.known = KnownMistakes(mistakes, encoder_NE[at[0]], words[0], nothing, nearest)
+        self.mistakes = KnownMistakes(mistakes, encoder_NE[at[0]], words[0], nothing, nearest)
         lent_NR, said_NR = np.zeros((2, len(self.places), words[0].shape[1]), np.float32)
-        lent_NR[at[1]], said_NR[clips] = self.known.lend(people, encoder_NE[at[1]]), words[1]
+        lent_NR[at[1]], said_NR[clips] = self.mistakes.lend(people, encoder_NE[at[1]]), words[1]
         lent, said = (torch.from_numpy(one).to(self.encoder_NE) for one in (lent_NR, said_NR))
         self.words = lent, said
 
@@ -157,10 +157,10 @@ class PairScorer:
         clip_ND = np.zeros_like(learner_ND)
         clip_ND[clips] = shown_ND
         self.vectors = learner_ND, clip_ND
-        if self.known:
+        if self.mistakes:
             with torch.no_grad():
-                text_MW = self.text_vectors(self.known.table["comment"].to_list())
-            self.known = replace(self.known, text_MW=text_MW.cpu().numpy())
+                text_MW = self.text_vectors(self.mistakes.table["comment"].to_list())
+            self.mistakes = replace(self.mistakes, text_MW=text_MW.cpu().numpy())
 
     def dual_scores(self, pairs: pl.DataFrame) -> np.ndarray:
         """The dual scorer's score of each row's learner and clip, [rows]; 0 before training."""
@@ -239,8 +239,8 @@ class PairScorer:
             save_adapter(self.vlm, folder)
         if self.vectors is not None:
             dual_scorer.save_head(self.head, folder)
-        if self.known:
-            self.known.save(folder)
+        if self.mistakes:
+            self.mistakes.save(folder)
 
 
 def _by_learner(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def run_04(
     np.save(stage.path("learner_frames.npy"), frames)
     stage.save("learners", learners, tables.Learners)
     stage.finish(seed=0)
-    return result.library, result.named
+    return result.library, result.mistake_names
 
 
 @pytest.mark.parametrize(("relevance_weight", "dual"), [(0.75, False), (0.0, False), (0.25, True)])
