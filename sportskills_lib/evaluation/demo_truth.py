@@ -85,21 +85,42 @@ def name_scores(
     truth: str | Path, named: pl.DataFrame, learners: pl.DataFrame, clips: pl.DataFrame
 ) -> pl.DataFrame:
     """tables.Scores of what 04 says is wrong with each test learner (``named``): with which
-    probability (``probability``), and whether the mistake that is named is its fault (``right``);
-    empty without a truth.
+    probability (``probability``), whether the mistake that is named is its fault (``right``), and
+    the share of the sport's training mistakes that are (``right_by_chance``); empty without a
+    truth.
     """
     shown = true_groups(truth, clips, splits=("train",)).select("clip_id", fault="execution")
     faults = true_faults(truth, learners)
     every = pl.concat([faults, shown.rename({"clip_id": "learner_id"})])
     test = learners.filter(pl.col("split").cast(pl.String) == "test")
+    taught = pl.concat(
+        [
+            part.filter(pl.col("split").cast(pl.String) == "train", shows)
+            .select(name, "sport")
+            .rename({name: "learner_id"})
+            for part, name, shows in (
+                (learners, "learner_id", pl.col("is_mistake")),
+                (clips, "clip_id", pl.col("demonstration").cast(pl.String) == "incorrect"),
+            )
+        ]
+    ).join(every, on="learner_id")
+    chance = (
+        taught.group_by("sport", "fault")
+        .agg(pl.len())
+        .select("sport", "fault", right_by_chance=pl.col("len") / pl.col("len").sum().over("sport"))
+    )
     known = (
         named.filter(pl.col("rank") == 1)
         .join(test.select("learner_id", "sport", cluster="participant"), on="learner_id")
         .join(faults, on="learner_id")
         .join(every.rename({"fault": "named"}), left_on="mistake_id", right_on="learner_id")
-        .with_columns(right=(pl.col("fault") == pl.col("named")).cast(pl.Float64))
+        .join(chance, on=["sport", "fault"], how="left")
+        .with_columns(
+            pl.col("right_by_chance").fill_null(0.0),
+            right=(pl.col("fault") == pl.col("named")).cast(pl.Float64),
+        )
         .unpivot(
-            ["probability", "right"],
+            ["probability", "right", "right_by_chance"],
             index=["learner_id", "sport", "cluster"],
             variable_name="metric",
         )

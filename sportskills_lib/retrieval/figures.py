@@ -143,7 +143,9 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     """What training did on the validation learners' weak labels, and what the search takes of 02's
     label and of yes/no.
     """
-    told = curves.drop_nans(VALIDATION_NDCG).drop_nulls() if curves.height else curves
+    told = (
+        curves.drop_nans(VALIDATION_NDCG).drop_nulls(VALIDATION_NDCG) if curves.height else curves
+    )
     if not told.height or not choices.height:
         return "Nothing was ranked."
     reached = told.group_by("arm", maintain_order=True).agg(pl.max(VALIDATION_NDCG)).rows()

@@ -14,6 +14,7 @@ LEARNERS = pl.DataFrame(
         "participant": ["p0", "p1", "p1", "p2"],
         "sport": ["golf"] * 4,
         "split": ["train", "test", "test", "test"],
+        "is_mistake": [True] * 4,
         "start_s": [0.0] * 4,
         "end_s": [2.0] * 4,
     }
@@ -25,6 +26,8 @@ CLIPS = pl.DataFrame(
         "start_s": [0.0],
         "end_s": [3.0],
         "split": ["train"],
+        "sport": ["golf"],
+        "demonstration": ["incorrect"],
     }
 )
 NAMED = pl.DataFrame(
@@ -57,7 +60,7 @@ def test_a_first_name_is_right_where_its_mistake_is_the_learners_fault(truth: st
     assert right.rows() == [("a", 1.0), ("b", 1.0), ("c", 0.0)]
     table = feedback.table(scores, draws=50, seed=0)
     assert dict(table.select("metric", "value").rows()) == pytest.approx(
-        {"probability": 0.7, "right": 2 / 3}
+        {"probability": 0.7, "right": 2 / 3, "right_by_chance": 0.5}
     )
 
 

@@ -285,6 +285,7 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
             "arm": ["text_warm_up", "vlm_dual", "vlm_dual"],
             "step": [0, 5, 9],
             "val_ndcg@10": [0.4, 0.55, float("nan")],
+            "loss": [None, 1.0, 1.0],  # a curve starts before the first step
         }
     )
     rows = [("vlm_dual_correct: correct against vlm_dual", 0.3, 0.7), ("relevance: b", 0.0, 0.6)]

@@ -108,10 +108,8 @@ def open_library(run: str, *, encoder: str | None = None) -> AdviceLibrary:
     known_mistakes = None
     if choices and retrieval and choices.search != ENCODER:
         gallery, files[choices.search] = read_index(retrieval.folder), calibration.FILE
-        lent, files[MISTAKE] = (
-            retrieval.manifest["config"].get("lent_comments", 0),
-            CALIBRATION_FILE,
-        )
+        files[MISTAKE] = CALIBRATION_FILE
+        lent = retrieval.manifest["config"].get("lent_comments", 0)
         known_mistakes = KnownMistakes.read(retrieval.folder / "adapter", lent)
     elif choices:
         files[YES_NO] = calibration.FILE
