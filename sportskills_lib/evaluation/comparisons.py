@@ -39,8 +39,8 @@ COMPARISONS = (
     ("difference", "both", "narrations", "what labels add to narrations"),
 )
 GAPS = (
-    ("cue", "share of the way from the skill oracle to the cue oracle; the goal is half"),
-    ("look", "the same, to the oracle that knows all that pictures can tell"),
+    ("cue", "share of the gap between the skill oracle and the cue oracle that is closed"),
+    ("look", "the same, up to the oracle that knows all that pictures show"),
 )
 GALLERIES = {"full": WITHIN, "fixed": FIXED}
 ORACLE = "oracle"

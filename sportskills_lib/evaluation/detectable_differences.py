@@ -94,37 +94,37 @@ def in_words(reach: pl.DataFrame) -> str:
         sports, mean = own.filter(pl.col("sport") != summary.MEAN), own.row(-1, named=True)
         if mean["detectable"] is None:
             said.append(
-                f"{encoder} encoder: too few videos, or nothing that varies, so nothing can be "
-                "said of power."
+                f"{encoder} encoder: too few videos, or no variation between them: the smallest "
+                "detectable difference is unknown."
             )
             continue
         middle = sports.select(pl.col(pl.Float64, pl.Int64).median()).row(0, named=True)
-        alike = "clips of one video resemble each other no more than others do"
+        alike = "clips of one video are no more alike than clips of different videos"
         if mean["independent"] < mean["n"]:
             alike = (
-                f"the {mean['n']} queries say as much as {mean['independent']} that share no video"
+                f"the {mean['n']} queries are as informative as {mean['independent']} from "
+                "different videos"
             )
         text = (
             f"{encoder} encoder: with {mean['videos']} videos in {sports.height} sports, a "
-            "mean difference of "
-            f"{mean['detectable']:.3f} would be found 4 times in 5; {alike}. "
+            f"mean difference of {mean['detectable']:.3f} is detected in four of five cases; "
+            f"{alike}. "
         )
         if middle["detectable"] is not None:
             text += (
-                f"In a single sport ({middle['videos']:.0f} videos) it takes "
-                f"{middle['detectable']:.2f}, and "
-                f"{middle['detectable_holm']:.2f} where the smallest p of {sports.height} "
-                "sports must hold."
+                f"For a single sport ({middle['videos']:.0f} videos) the smallest detectable "
+                f"difference is {middle['detectable']:.2f}, and {middle['detectable_holm']:.2f} "
+                f"after Holm's correction for {sports.height} sports."
             )
         if middle["videos_needed"] is not None:
             text += (
-                f" To claim {CLAIM:.2f} of a single sport would take about "
+                f" To detect {CLAIM:.2f} in a single sport takes about "
                 f"{middle['videos_needed']:.0f} of its videos."
             )
         said.append(text)
     return (
         "\n".join(said)
-        or f"No sport is evaluable at {metrics.HEADLINE_K}, so nothing can be said of power."
+        or f"No sport is evaluable at {metrics.HEADLINE_K}: no detectable difference is stated."
     )
 
 

@@ -88,7 +88,7 @@ def motion(judged: pl.DataFrame) -> Figure:
     axes.set_xticks([-3, -2, -1, 0], ["≤ 0.1 %", "1 %", "10 %", "100 %"])
     axes.set(xlabel="share of the picture that something moves across", ylabel="windows")
     figure.legend(
-        loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1, handletextpad=0.4
+        loc="outside upper left", ncols=3, columnspacing=0.8, handlelength=1, handletextpad=0.4
     )
     return figure
 

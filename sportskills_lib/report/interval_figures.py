@@ -384,8 +384,15 @@ def shortlist_depth(table: pl.DataFrame) -> Figure:
         panel.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
     for row in table.filter(varied="alone").iter_rows(named=True):
         place = (row["seconds_a_learner"], row[feedback.NDCG])
-        left.annotate(f"{row['value']:g}", place, xytext=(2, 3), textcoords="offset points")
+        left.annotate(
+            f"{row['value']:g}",
+            place,
+            xytext=(-2, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+        )
     left.legend(title="the shortlist is ordered", loc="lower left")
-    left.set(xlabel="seconds a learner (numbers: clips reranked)", ylabel=metrics.at_k("nDCG"))
+    left.set(xlabel="seconds per learner (numbers: clips reranked)", ylabel=metrics.at_k("nDCG"))
     right.set(xlabel="weight of the relevance model in the fused score")
     return drawn

@@ -182,6 +182,7 @@ def _tables_shown(run: str, tables: dict[str, pl.DataFrame]) -> dict[str, pl.Dat
         tables
         | few
         | {
+            "headline": tables["headline"].select(pl.exclude("note"), "note"),
             "per_sport": summary.wide(tables["per_sport_recall"], tables["galleries"]),
             "across_sports": summary.headline_metrics(tables["across_sports"]),
             "median_ranks": means.drop("sport", strict=False),

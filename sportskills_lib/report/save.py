@@ -52,7 +52,8 @@ def keep_pages(stage: Stage, pages: Mapping[str, Page], *, otherwise: str) -> HT
         style.save_figure(stage, name, page.figure)
         data = style.data_url(halved(stage.path(f"figures/{name}.png")), "image/png")
         picture = f'<img alt="{escape(name)}" src="{data}" style="max-width:100%">'
-        parts.append(f'{picture}<br><small style="color:#666">figures/{escape(name)}</small>')
+        look = "color:var(--jp-ui-font-color2,#666)"
+        parts.append(f'{picture}<br><small style="{look}">figures/{escape(name)}</small>')
     return HTML("<br><br>".join(parts) or f"<p>{escape(otherwise)}</p>")
 
 
