@@ -40,9 +40,8 @@ def finding(curated: CurationTables) -> str:
     said = curated.headline()
     share = said["actionable"] / said["narrations"] if said["narrations"] else 0.0
     return (
-        f"**{said['actionable']:,} of {said['narrations']:,} sentences ({share:.0%}) are said "
-        "to teach**, in "
-        f"{said['videos']:,} videos; {said['undecided']:,} are left undecided."
+        f"**{said['actionable']:,} of {said['narrations']:,} sentences ({share:.0%}) are judged "
+        f"actionable**, in {said['videos']:,} videos; {said['undecided']:,} are undecided."
     )
 
 

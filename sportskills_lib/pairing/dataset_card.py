@@ -170,11 +170,11 @@ def weaknesses(card: Card) -> list[str]:
         ),
         (
             unnamed > 0,
-            f"{unnamed:.0%} of the clips are of videos whose language nobody named.",
+            f"{unnamed:.0%} of the clips are of videos whose language is not stated.",
         ),
         (
             untested,
-            f"{len(untested)} sports lack a training or a test split for want of channels: "
+            f"{len(untested)} sports have too few channels for both a training and a test split: "
             f"{_join_names(untested)}.",
         ),
         (
@@ -183,23 +183,22 @@ def weaknesses(card: Card) -> list[str]:
         ),
         (
             automatic,
-            f"{heard:.0%} of the sentences were heard by a machine and may hold wrong words.",
+            f"{heard:.0%} of the sentences were transcribed by a machine and may contain wrong "
+            "words.",
         ),
         (
             any(judge.startswith("rules") for judge in judges),
-            f"The filters are judges of machine make ({_join_names(judges)}): no person has seen "
-            "most of these clips; the command sportskills audit sample draws some to measure them "
-            "with.",
+            f"The filters are automatic ({_join_names(judges)}): no person has seen most of these "
+            "clips; the command sportskills audit sample draws a sample to measure the filters.",
         ),
         (
             shared,
-            f"{shared} pairs of clips show the same pictures under other words; each pair is in "
+            f"{shared} pairs of clips have the same pictures but different words; each pair is in "
             "one split.",
         ),
         (
             True,
-            "Copies that were sped up, cut to another part of the picture or widely drawn over are "
-            "not recognised.",
+            "Copies that were sped up, cropped or largely covered by graphics are not recognised.",
         ),
     ]
     return [sentence for holds, sentence in told if holds]
@@ -231,8 +230,8 @@ def to_markdown(card: Card) -> str:
         "sentences. Clips are spans of other people's videos: the licence of each video holds "
         "for its clips.",
         (
-            "## Splits\n\nWhole channels, and channels that share pictures together, stand in one "
-            "split.\n\n"
+            "## Splits\n\nA channel is in one split, together with channels that share pictures "
+            "with it.\n\n"
         )
         + _table(card["splits"]),
         "## What is shown\n\n" + _table(card["demonstrations"]),
@@ -240,12 +239,12 @@ def to_markdown(card: Card) -> str:
         "## Licences\n\n" + _table(card["licences"]),
         "## Languages\n\n" + _table(card["languages"]),
         "## How it was made\n\n"
-        f"- What teaches was judged by: {escape_cell(_join_names(judges['actionability']))}\n"
-        f"- What is shown was judged by: {escape_cell(_join_names(judges['demonstration']))}\n"
-        f"- Sentences by how they were written down: {heard}",
+        f"- Judge of what is actionable: {escape_cell(_join_names(judges['actionability']))}\n"
+        f"- Judge of what is shown: {escape_cell(_join_names(judges['demonstration']))}\n"
+        f"- Sentences by kind of transcription: {heard}",
         "### The funnel\n\n" + _table(card["funnel"]),
         "### What was dropped, and why\n\n" + _table(card["dropped"]),
-        "### Copies\n\nClips that look alike, by what comparing them gave.\n\n"
+        "### Copies\n\nPairs of clips that look alike, by the result of the comparison.\n\n"
         + _table(
             [{"verdict": verdict, "pairs": count} for verdict, count in card["copies"].items()]
         ),
