@@ -139,7 +139,7 @@ def test_one_video_or_nothing_that_varies_says_so():
         None,
         None,
     ]
-    assert "nothing can be said" in detectable_differences.in_words(one)
+    assert "the smallest detectable difference is unknown" in detectable_differences.in_words(one)
     even = detectable_differences.table(score_rows(("golf", "judo"), 6, noise=0.0))
     assert even["detectable"].null_count() == 3
     assert detectable_differences.in_words(
