@@ -5,10 +5,9 @@ everything run, how much memory and time does it take, and do scores equal the s
     [--learners 2] [--candidates 4] [--threads 2]
 
 Widths, depths and vocabulary are those of the public Qwen2.5-VL checkpoint; the tokenizer is a
-small one made here, since none can be had without a download, so that texts have more tokens than
-they would. Nothing is learnt from random weights: only figures of time, memory and parity mean
-anything. float32 needs 16 GiB at 3B. Processors without bfloat16 units are some seven times slower
-in bfloat16.
+small one made here from the question's words, since none can be had without a download. Nothing is
+learnt from random weights: only figures of time, memory and parity mean anything. float32 needs
+16 GiB at 3B. Processors without bfloat16 units are some seven times slower in bfloat16.
 """
 
 from __future__ import annotations
@@ -75,7 +74,8 @@ def build(size: str, dtype: str, pixels: int) -> Any:
     from sportskills_lib.demo import base_vlm
     from sportskills_lib.retrieval.relevance import model
 
-    tokenizer = base_vlm.build_tokenizer([*SAID, *map(str, base_vlm.SPECIAL)], vocabulary=600)
+    asked = [str(message) for said in SAID for message in model.relevance_messages(said)]
+    tokenizer = base_vlm.build_tokenizer(asked, vocabulary=600)  # a token a word, as the public one
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in base_vlm.SPECIAL}
     text, vision = SIZES[size]
     head = text["hidden_size"] // text["num_attention_heads"]

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from sportskills_lib import metrics
 from sportskills_lib.config import RetrievalConfig
 from sportskills_lib.plots import style
-from sportskills_lib.retrieval.ranking import first_stage
 from sportskills_lib.retrieval.ranking.systems import DUAL
 from sportskills_lib.retrieval.ranking.two_stage import RELEVANCE
 from sportskills_lib.retrieval.relevance.calibration import Calibration
@@ -149,7 +148,7 @@ def finding(choices: pl.DataFrame, curves: pl.DataFrame) -> str:
     if not told.height or not choices.height:
         return "Nothing was ranked."
     reached = told.group_by("arm", maintain_order=True).agg(pl.max(VALIDATION_NDCG)).rows()
-    picked = first_stage.weights_on_validation(choices).filter("chosen")
+    picked = choices.filter("chosen")
     weights = {name.partition(":")[0]: row for name, *row in picked.rows()}
     best = ", ".join(f"`{arm}` {value:.2f}" for arm, value in reached)
     shares = ", ".join(

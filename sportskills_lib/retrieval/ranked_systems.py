@@ -34,6 +34,12 @@ from sportskills_lib.retrieval.supervision.labelling import comments_similarity
 
 Timing = tuple[str, float, int, str]
 NAMED_MISTAKES = NAMED | {"probability": pl.Float64}
+CHOICES = {
+    "choice": pl.String,
+    "weight": pl.Float64,
+    WEAK_SCORE: pl.Float64,
+    "chosen": pl.Boolean,
+}
 TIMINGS = {"part": pl.String, "seconds": pl.Float64, "items": pl.Int64, "item": pl.String}
 
 
@@ -47,7 +53,7 @@ class RetrievalResult:
     same_skill: pl.DataFrame
     library: pl.DataFrame
     variants: pl.DataFrame
-    choices: pl.DataFrame  # choice, weight, weak_score
+    choices: pl.DataFrame  # choice, weight, weak_score, chosen
     timings: pl.DataFrame  # part, seconds, items, item
     # of the search's score; None without validation pairs of both kinds
     calibration: Calibration | None
@@ -73,11 +79,10 @@ def rank_all(
     ``zero_shot``: the model's scores of the pools before it was finetuned.
     """
     pools = candidates.pools
-    kinds = {"choice": pl.String, "weight": pl.Float64, WEAK_SCORE: pl.Float64}
     timings: list[Timing] = []
     if not pools.height:
         empty = two_stage.rank(pools, {})
-        tried, timed = pl.DataFrame(schema=kinds), pl.DataFrame(schema=TIMINGS)
+        tried, timed = pl.DataFrame(schema=CHOICES), pl.DataFrame(schema=TIMINGS)
         return RetrievalResult(empty, empty, empty, empty, tried, timed, None)
     clips = library.clips
     lists = candidates.validation[baselines.same_skill(candidates.validation, learners, clips)]
@@ -86,9 +91,8 @@ def rank_all(
     _add_words(systems, vectors, *made)
     search = _add_model(systems, scorer, *made)
     first = ENCODER if search is None else DUAL
-    choices = replace(
-        choices, search=first, relevance_weight=systems.blend(RELEVANCE, first, YES_NO)
-    )
+    weight = systems.blend(RELEVANCE, first, YES_NO, needs_proof=True)
+    choices = replace(choices, search=first, relevance_weight=weight)
     with _timed(timings, f"{YES_NO}: scores", pools.height, "pair"):
         scores = systems.scores(pools)
     scores["vlm_zero_shot"] = zero_shot
@@ -115,7 +119,7 @@ def rank_all(
         two_stage.rank(pools[own], systems.blended(pools[own], own_scores)),
         shortlists,
         two_stage.variants(stages, pools, scores[first], scores[YES_NO]),
-        pl.DataFrame(systems.rows, schema=kinds, orient="row"),
+        pl.DataFrame(systems.rows, schema=CHOICES, orient="row"),
         pl.DataFrame(timings, schema=TIMINGS, orient="row"),
         calibrate(seen, search.scores if search else scorer.scores),
         calibrate(candidates.validation, vectors.first_stage(choices.blend).scores),

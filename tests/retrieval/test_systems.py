@@ -138,6 +138,28 @@ def test_the_weight_is_chosen_on_weak_labels():
     assert first_stage.weak_score(lists, right) == pytest.approx(1.0)
 
 
+def test_a_costly_score_counts_only_where_its_gain_is_above_two_standard_errors():
+    rng = np.random.default_rng(0)
+    lists = pl.DataFrame(
+        {
+            "learner_id": np.repeat([f"l{i}" for i in range(60)], 6),
+            "clip_id": np.tile([f"c{i}" for i in range(6)], 60),
+            "label": np.tile([1.0, 0.5, 0, 0, 0, 0], 60),
+        }
+    )
+    signal = lists["label"].to_numpy()
+    good = signal + rng.normal(0, 0.3, len(signal))
+    for noise in (rng.normal(size=len(signal)) for _ in range(20)):
+        proven = first_stage.choose_weight(lists, good, noise, needs_proof=True)
+        free = first_stage.choose_weight(lists, good, noise)
+        assert proven.weight in (0.0, free.weight) and proven.values == free.values
+        assert proven.weight == 0.0
+    assert first_stage.choose_weight(lists, noise, good, needs_proof=True).weight > 0.5
+    nobody = lists.clear(), signal[:0], signal[:0]
+    assert first_stage.choose_weight(*nobody, needs_proof=True).weight == 0.0
+    assert first_stage.choose_weight(*nobody).weight == first_stage.UNCHOSEN
+
+
 def test_clips_of_the_learners_own_skill_are_found_and_an_unknown_skill_has_none():
     clips = CLIPS.with_columns(sport=pl.lit("tennis"))
     assert baselines.same_skill(POOLS, LEARNERS, clips).tolist() == [0, 2, 4, 6]
@@ -261,25 +283,9 @@ def test_a_shortlist_stands_above_the_rest_in_the_fused_order():
 
 
 def test_the_weight_that_was_taken_is_marked_and_told() -> None:
-    rows = [
-        ("first", 0.0, 0.5),
-        ("first", 0.5, 0.7),
-        ("first", 1.0, 0.7),
-        ("fused: a against b", 0.0, 0.6),
-    ]
-    choices = pl.DataFrame(rows, schema=["choice", "weight", "weak_score"], orient="row")
-    assert first_stage.weights_on_validation(choices)["chosen"].to_list() == [
-        False,
-        True,
-        False,
-        True,
-    ]  # of equals the smallest
-    nobody = pl.DataFrame(
-        {"choice": "fused", "weight": first_stage.WEIGHTS, "weak_score": float("nan")}
-    )
-    assert first_stage.weights_on_validation(nobody).filter("chosen")["weight"].to_list() == [
-        first_stage.UNCHOSEN
-    ]  # as it was ranked
+    choice = first_stage.Choice(0.5, {0.0: 0.5, 0.5: 0.7, 1.0: 0.7})
+    assert choice.rows("a")[1] == ("a", 0.5, 0.7, True)
+    assert [row[3] for row in choice.rows("a")] == [False, True, False]
     curves = pl.DataFrame(
         {
             "arm": ["text_warm_up", "vlm_dual", "vlm_dual"],
@@ -288,8 +294,13 @@ def test_the_weight_that_was_taken_is_marked_and_told() -> None:
             "loss": [None, 1.0, 1.0],  # a curve starts before the first step
         }
     )
-    rows = [("vlm_dual_correct: correct against vlm_dual", 0.3, 0.7), ("relevance: b", 0.0, 0.6)]
-    taken = pl.DataFrame(rows, schema=["choice", "weight", "weak_score"], orient="row")
+    rows = [
+        ("vlm_dual_correct: correct against vlm_dual", 0.2, 0.6, False),
+        ("vlm_dual_correct: correct against vlm_dual", 0.3, 0.7, True),
+        ("relevance: b", 0.0, 0.6, True),
+    ]
+    names = ["choice", "weight", "weak_score", "chosen"]
+    taken = pl.DataFrame(rows, schema=names, orient="row")
     told = figures.finding(taken, curves)
     assert "`text_warm_up` 0.40, `vlm_dual` 0.55" in told
     assert "`vlm_dual_correct` 0.3 of 02's label, `relevance` 0 of yes/no" in told

@@ -25,56 +25,58 @@ class Choice:
     """A weight chosen on validation, and what each weight reached there."""
 
     weight: float
-    values: dict[float, float]
+    values: Mapping[float, float]
 
-    def rows(self, name: str) -> list[tuple[str, float, float]]:
-        """(name, weight, value) of each weight tried."""
-        return [(name, weight, value) for weight, value in self.values.items()]
+    def rows(self, name: str) -> list[tuple[str, float, float, bool]]:
+        """(name, weight, value, chosen) of each weight tried."""
+        return [(name, tried, value, tried == self.weight) for tried, value in self.values.items()]
 
 
-def weak_score(lists: pl.DataFrame, scores: np.ndarray) -> float:
+def weak_scores(lists: pl.DataFrame, scores: np.ndarray) -> np.ndarray:
     """What 05 measures by grades, of scored rows (learner_id, clip_id, label) by their weak labels:
-    the mean of nDCG@5 and of how often the first clip mends the mistake (label 1). NaN without a
-    positive.
+    nDCG@5 and whether the first clip mends the mistake (label 1) of each learner with a positive,
+    [learners, 2]. NaN where none of a learner's clips mends.
     """
     table = lists.select("learner_id", "label", score=pl.Series(scores, dtype=pl.Float64))
-    ndcgs, mends = list[float](), list[bool]()
+    values = []
     for _, rows in table.group_by("learner_id", maintain_order=True):
         label = rows["label"].to_numpy()[np.argsort(-rows["score"].to_numpy(), kind="stable")]
         if label.max() > 0:
-            ndcgs.append(metrics.ndcg_at_k(label[None], label[None], k=5)[0])
-        if (label == 1).any():
-            mends.append(label[0] == 1)
-    parts = [np.mean(values) for values in (ndcgs, mends) if values]
-    return float(np.mean(parts)) if ndcgs else float("nan")
+            ndcg = metrics.ndcg_at_k(label[None], label[None], k=5)[0]
+            values.append((ndcg, label[0] == 1 if (label == 1).any() else np.nan))
+    return np.array(values, dtype=float).reshape(-1, 2)
 
 
-def choose_weight(lists: pl.DataFrame, first: np.ndarray, second: np.ndarray) -> Choice:
+def weak_score(lists: pl.DataFrame, scores: np.ndarray) -> float:
+    """The mean of nDCG@5 and of how often the first clip mends the mistake, by weak labels. NaN
+    without a positive.
+    """
+    values = weak_scores(lists, scores)
+    means = [column[~np.isnan(column)] for column in values.T]
+    return float(np.mean([one.mean() for one in means if one.size])) if len(values) else np.nan
+
+
+def choose_weight(
+    lists: pl.DataFrame, first: np.ndarray, second: np.ndarray, *, needs_proof: bool = False
+) -> Choice:
     """The weight of ``second`` (the rest goes to ``first``) that ranks the validation lists best;
-    ties: the smaller.
+    ties: the smaller. Without validation lists it is UNCHOSEN.
 
-    Without validation lists it is UNCHOSEN.
+    ``needs_proof``: for a second score that costs time. Its weight is 0 unless the gain, paired by
+    learner, is above two standard errors: validation has few learners, and the best of ten weights
+    is above 0 by chance more often than not.
     """
-    values = {weight: weak_score(lists, blend(lists, first, second, weight)) for weight in WEIGHTS}
-    tried = pl.DataFrame({"choice": "", "weight": WEIGHTS, WEAK_SCORE: [*values.values()]})
-    return Choice(weights_on_validation(tried).filter("chosen")["weight"].item(), values)
-
-
-def weights_on_validation(choices: pl.DataFrame) -> pl.DataFrame:
-    """The table of choices (choice, weight, weak_score) with the column ``chosen``: by
-    choose_weight's rule.
-    """
-    reached = pl.col(WEAK_SCORE).fill_nan(None)
-    best = (
-        pl.col("weight")
-        .sort_by(reached, "weight", descending=[True, False], nulls_last=True)
-        .first()
-        .over("choice")
-    )
-    known = reached.is_not_null().any().over("choice")
-    return choices.with_columns(
-        chosen=pl.col("weight") == pl.when(known).then(best).otherwise(UNCHOSEN)
-    )
+    tried = {weight: blend(lists, first, second, weight) for weight in WEIGHTS}
+    values = {weight: weak_score(lists, scores) for weight, scores in tried.items()}
+    best = max(values, key=lambda weight: (np.nan_to_num(values[weight]), -weight))
+    if np.isnan(values[best]):
+        best = 0.0 if needs_proof else UNCHOSEN
+    elif needs_proof and best:
+        gains = weak_scores(lists, tried[best]) - weak_scores(lists, tried[0.0])
+        gain = np.nanmean(gains, axis=1)
+        if gain.mean() <= 2 * gain.std(ddof=1) / np.sqrt(len(gain)):
+            best = 0.0
+    return Choice(best, values)
 
 
 def blend(pairs: pl.DataFrame, first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:

@@ -36,7 +36,7 @@ class Systems:
     """How each system scores pairs: by itself, or as a blend with a weight chosen on ``lists``."""
 
     lists: pl.DataFrame  # learner_id, clip_id, label
-    rows: list[tuple[str, float, float]] = field(default_factory=list)  # choice, weight, weak score
+    rows: list[tuple[str, float, float, bool]] = field(default_factory=list)  # as Choice.rows
     _alone: dict[str, Scores] = field(default_factory=dict)
     _blends: dict[str, tuple[str, str, float]] = field(default_factory=dict)
     _known: dict[str, np.ndarray] = field(default_factory=dict)  # of ``lists``
@@ -45,10 +45,10 @@ class Systems:
         """A system with scores of its own."""
         self._alone[name], self._known[name] = scores, scores(self.lists)
 
-    def blend(self, name: str, one: str, two: str) -> float:
-        """A system made of two that are known; the weight of the second."""
+    def blend(self, name: str, one: str, two: str, *, needs_proof: bool = False) -> float:
+        """A system made of two that are known; the weight of the second, as choose_weight."""
         first, second = self._known[one], self._known[two]
-        choice = choose_weight(self.lists, first, second)
+        choice = choose_weight(self.lists, first, second, needs_proof=needs_proof)
         self.rows += choice.rows(f"{name}: {two} against {one}")
         self._blends[name] = one, two, choice.weight
         self._known[name] = first_stage.blend(self.lists, first, second, choice.weight)
@@ -76,11 +76,11 @@ def add_words(systems: Systems, borrow: Callable[..., np.ndarray]) -> None:
     """``words``: what is borrowed (:func:`baselines.borrowed_words`) from the number of training
     mistakes that ranks the lists best; ties: the smaller.
     """
-    reached = {
+    reached: dict[float, float] = {
         count: weak_score(systems.lists, borrow(systems.lists, nearest=count)) for count in NEAREST
     }
-    systems.rows += [("words: mistakes borrowed from", *row) for row in reached.items()]
-    best = max(reached, key=lambda count: (np.nan_to_num(reached[count]), -count))
+    best = max(NEAREST, key=lambda count: (np.nan_to_num(reached[count]), -count))
+    systems.rows += Choice(best, reached).rows("words: mistakes borrowed from")
     systems.add("words", partial(borrow, nearest=best))
 
 

@@ -94,8 +94,8 @@ def run_04(
         scorer.new_head({"bend the knee", "straighten the arm"}, seed=5)
         scorer.keep_vectors()
     words, both = first_stage.Choice(0.25, {0.25: 1.0}), first_stage.Choice(relevance_weight, {})
-    monkeypatch.setattr(first_stage, "choose_weight", lambda *_: words)
-    monkeypatch.setattr(systems, "choose_weight", lambda *_: both)
+    monkeypatch.setattr(first_stage, "choose_weight", lambda *_, **_options: words)
+    monkeypatch.setattr(systems, "choose_weight", lambda *_, **_options: both)
     zero_shot = np.zeros(candidates.pools.height)
     result = ranked_systems.rank_all(
         candidates, learners, vectors, library, scorer, zero_shot, config
