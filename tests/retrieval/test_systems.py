@@ -155,6 +155,8 @@ def test_a_costly_score_counts_only_where_its_gain_is_above_two_standard_errors(
         assert proven.weight in (0.0, free.weight) and proven.values == free.values
         assert proven.weight == 0.0
     assert first_stage.choose_weight(lists, noise, good, needs_proof=True).weight > 0.5
+    alone = lists[:6], noise[:6], signal[:6]
+    assert first_stage.choose_weight(*alone, needs_proof=True).weight == 0.0
     nobody = lists.clear(), signal[:0], signal[:0]
     assert first_stage.choose_weight(*nobody, needs_proof=True).weight == 0.0
     assert first_stage.choose_weight(*nobody).weight == first_stage.UNCHOSEN

@@ -74,7 +74,7 @@ def choose_weight(
     elif needs_proof and best:
         gains = weak_scores(lists, tried[best]) - weak_scores(lists, tried[0.0])
         gain = np.nanmean(gains, axis=1)
-        if gain.mean() <= 2 * gain.std(ddof=1) / np.sqrt(len(gain)):
+        if len(gain) < 2 or gain.mean() <= 2 * gain.std(ddof=1) / np.sqrt(len(gain)):
             best = 0.0
     return Choice(best, values)
 
