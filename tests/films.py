@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,19 @@ REAL = Path(
 needs_real = pytest.mark.skipif(
     not REAL.is_dir(), reason=f"REAL FOOTAGE MISSING: {REAL} (set SPORTSKILLS_REAL_DATA)"
 )
+
+
+def write_pictures(folder: Path, numbers: Iterable[int]) -> Path:
+    """A folder of pictures as EgoExo-Fitness names them, 32 x 24 px; picture n has the grey 2 n
+    modulo 256.
+    """
+    import cv2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in numbers:
+        grey = np.full((24, 32, 3), 2 * n % 256, np.uint8)
+        cv2.imwrite(str(folder / f"frame_{n:010d}.jpg"), grey)
+    return folder
 
 
 def write_film(

@@ -170,9 +170,9 @@ def require_seconds(row: dict[str, Any], field: str) -> float | None:
     return found
 
 
-def find_inside(folder: Path, relative: Any) -> tuple[str | None, str]:
-    """The file's path relative to ``folder``, links followed; or None and why: ``missing`` or
-    ``outside``.
+def find_inside(folder: Path, relative: Any, *, folders: bool = False) -> tuple[str | None, str]:
+    """The path of a file (with ``folders``, also of a folder) relative to ``folder``, links
+    followed; or None and why: ``missing`` or ``outside``.
     """
     if not isinstance(relative, str) or not relative:
         return None, "missing"
@@ -183,6 +183,7 @@ def find_inside(folder: Path, relative: Any) -> tuple[str | None, str]:
             return None, "outside"
         found = path.relative_to(root).as_posix()
         found.encode()  # a name that is not UTF-8 cannot stand in a table
-        return (found, "") if path.is_file() else (None, "missing")
+        there = path.is_file() or (folders and path.is_dir() and path != root)
+        return (found, "") if there else (None, "missing")
     except (OSError, RuntimeError, ValueError):  # too long; a link to itself; a null byte
         return None, "missing"

@@ -119,8 +119,10 @@ def require(value: Value | None, reason: str, detail: str) -> Value:
 
 
 def video_inside(folder: Path, name: Any, field: str) -> str:
-    """The video's path relative to the folder; UnusableRow where it is not there, or outside."""
-    path, why = untrusted_json.find_inside(folder, name)
+    """The path of a video, or of a folder of pictures, relative to the folder; UnusableRow where it
+    is not there, or outside.
+    """
+    path, why = untrusted_json.find_inside(folder, name, folders=True)
     if why == "outside":
         detail = f"{field} {untrusted_json.preview(name)} leaves its folder: link the whole folder"
         raise UnusableRow("view_outside_folder", detail)

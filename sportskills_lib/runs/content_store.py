@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sportskills_lib.formats.files import digest, evict_oldest, sha256_file
+from sportskills_lib.formats.files import digest, evict_oldest, fingerprint_folder, sha256_file
 
 CHECKSUM_BYTES = 4
 CHECKS_PER_LIMIT = 20  # the folder's size is checked when 1/20 of the limit was written from here
@@ -38,10 +38,10 @@ class ContentStore:
         self._unchecked_bytes = limit_bytes  # written since the folder's size was checked
 
     def key(self, path: Path, *facts: Any) -> str:
-        """The name of what is read from this file with these facts (span, size, version …): 16 hex
-        digits, twice.
+        """The name of what is read from this file or folder with these facts (span, size, version
+        …): 16 hex digits, twice.
         """
-        content = self._content(path)
+        content = fingerprint_folder(path) if path.is_dir() else self._content(path)
         return digest([content, *facts]) + digest([*facts, content])
 
     def get(self, key: str) -> np.ndarray | None:

@@ -31,6 +31,7 @@ from sportskills_lib.video.probe import (
     UnreadableVideo,
     VideoInfo,
     decoder_errors,
+    numbered_pictures,
     open_video,
     pixel_aspect,
     turn_of,
@@ -58,6 +59,9 @@ def sample(
     with decoder_errors(info.path):
         from av import FFmpegError
 
+        if info.path.is_dir():
+            yield from _from_pictures(info, wanted_s, size_px)
+            return
         for count in (threads, 1) if threads > 1 else (1,):
             try:
                 for picture in _planned(info, wanted_s[done:], size_px, threads=count):
@@ -281,6 +285,23 @@ class _Plan:
         yield from self._emit(queue)
         if queue:
             raise _Unplanned
+
+
+# ------------------------------------------------------------------------- from a folder's pictures
+
+
+def _from_pictures(info: VideoInfo, wanted_s: np.ndarray, size_px: int) -> Iterator[np.ndarray]:
+    """The picture of each time, each read by itself; UnreadableVideo within a gap (LOST_S)."""
+    pictures, shape = list(numbered_pictures(info.path).values()), _Shaper(size_px, 1.0).square
+    for wanted, index in zip(wanted_s, info.frames_at(wanted_s), strict=True):
+        if abs(wanted - info.times_s[index]) > LOST_S:
+            raise UnreadableVideo(
+                f"{info.path.name} has no picture for {wanted:.2f} s: the nearest before is of "
+                f"{info.times_s[index]:.2f} s"
+            )
+        container, stream = open_video(pictures[index])
+        with container:
+            yield shape(next(container.decode(stream)))
 
 
 # ------------------------------------------------------------------------------ from the beginning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,8 @@ EPSILON_S = 1e-4  # containers round times
 LONGEST_STILL_S = 600.0  # no film shows one picture longer; stamps that say so are broken
 LONG_S = 3600.0  # of a film longer than this,
 SLOWEST_S = 30.0  # a frame stands no longer on average
+PICTURES = (".jpg", ".jpeg")  # whose folder is a film
+PICTURES_HZ = 30.0  # of such a folder: picture n is on screen from n / 30 s
 
 
 class UnreadableVideo(ValueError):
@@ -150,12 +153,15 @@ def turn_of(frame: Any) -> int:
 
 
 def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo:
-    """What the file is, from its packets and its first frame.
+    """What the file is, from its packets and its first frame; a folder is a film of its numbered
+    pictures.
 
     UnreadableVideo when there is nothing to show, or when its stamps cannot be true
     (:func:`_check_stamps`).
     """
     path = Path(path)
+    if path.is_dir():
+        return _probe_pictures(path)
     with decoder_errors(path):
         container, stream = open_video(path)
         with container:
@@ -201,6 +207,47 @@ def probe(path: str | os.PathLike[str], *, reader: Reader = "auto") -> VideoInfo
             or ("as asked" if reader != "auto" else "decord lists the container's own frame times"),
             key_frames=sum(key for _, key in packets),
         )
+
+
+def numbered_pictures(folder: Path) -> dict[int, Path]:
+    """The pictures of a folder by the number at the end of their names, in its order. Hidden files
+    are passed over; UnreadableVideo when there is none, or when two have one number.
+    """
+    found: dict[int, Path] = {}
+    for path in folder.iterdir():
+        number = re.search(r"[0-9]{1,12}$", path.stem)
+        if not number or path.suffix.lower() not in PICTURES or path.name.startswith("."):
+            continue
+        if found.setdefault(int(number[0]), path) != path:
+            raise UnreadableVideo(f"{folder.name} has two pictures {int(number[0])}: remove one")
+    if not found:
+        raise UnreadableVideo(f"{folder.name} is a folder without numbered .jpg pictures")
+    return dict(sorted(found.items()))
+
+
+def _probe_pictures(folder: Path) -> VideoInfo:
+    """A folder as a film: the number of a picture says its time, so that missing ones move none."""
+    with decoder_errors(folder):
+        pictures = numbered_pictures(folder)
+        times_s = np.array([*pictures]) / PICTURES_HZ
+        _check_stamps(folder, times_s)
+        container, stream = open_video(next(iter(pictures.values())))
+        with container:
+            frame, codec = next(container.decode(stream)), stream.codec_context.name
+    return VideoInfo(
+        path=folder,
+        duration_s=float(times_s[-1]) + 1 / PICTURES_HZ,
+        fps=PICTURES_HZ,
+        width_px=frame.width,
+        height_px=frame.height,
+        codec=codec,
+        rotation_deg=0,
+        reader="pyav",
+        times_s=times_s,
+        start_s=0.0,
+        why="a folder of pictures",
+        key_frames=len(pictures),
+    )
 
 
 def _check_stamps(path: Path, times_s: np.ndarray) -> None:

@@ -209,7 +209,7 @@ def _keys(span: Span, cache: ContentStore, film_px: int | None) -> dict[str, str
 
 def _from_cache(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Preview | None:
     """The preview, if the cache has all of it."""
-    if cache is None or not span.path.is_file():
+    if cache is None or not span.path.exists():
         return None
     found = {kind: cache.get(key) for kind, key in _keys(span, cache, film_px).items()}
     kept = {kind: array.tobytes() for kind, array in found.items() if array is not None}
@@ -226,7 +226,7 @@ def _make(span: Span, *, cache: ContentStore | None, film_px: int | None) -> Val
 
 
 def _cut(span: Span, film_px: int | None) -> Preview:
-    if not span.path.is_file():
+    if not span.path.exists():
         return Preview(reason="missing", detail=plain(f"{span.path.name} is not there"))
     try:
         # pyav: the same pictures each time, whatever else is loaded
