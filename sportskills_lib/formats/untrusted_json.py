@@ -66,14 +66,17 @@ def parse_json(content: str) -> Any:
     return whole.decode(content)
 
 
-def load_json(path: Path, *, remedy: str = "fetch it again") -> Any:
-    """What the file says; ValueError with its name and the remedy when it cannot be read as
-    JSON.
+def load_json(path: Path, kind: type = object, *, remedy: str = "fetch it again") -> Any:
+    """What the file says; ValueError with its name and the remedy when it cannot be read as JSON,
+    or is of another ``kind`` (list, dict).
     """
     try:
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        value = parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON ({preview(str(error))}): {remedy}") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} holds {preview(value)}, not a {kind.__name__}: {remedy}")
+    return value
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any, str]]:
@@ -154,6 +157,19 @@ def flag(value: Any) -> bool | None:
     """
     said = str(value).strip().lower() if isinstance(value, bool | int | float | str) else ""
     return True if said in _SAID_YES else False if said in _SAID_NO else None
+
+
+def rows(value: Any) -> list[Any]:
+    """The rows of a list; what stands there instead of one is a row that is none."""
+    return value if isinstance(value, list) else [preview(value)]
+
+
+def require_object(row: Any) -> dict[str, Any]:
+    """The row; UnusableRow where it is no object, or names a key twice."""
+    if not isinstance(row, dict):
+        raise UnusableRow("bad_row", f"{preview(row)} is not an object")
+    require_distinct_keys(row)
+    return row
 
 
 def require_distinct_keys(row: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""Learners and what experts say of them, from three formats: who tries what, the comment, and the
+"""Learners and what experts say of them, from five formats: who tries what, the comment, and the
 frames.
 
 :func:`learners_source` is what the setting names, :func:`read_learners` picks the reader by what is
-there: a folder of Ego-Exo4D's, ExAct's metadata.jsonl, or a plain table. Nothing vanishes: what
+there: a folder of Ego-Exo4D's, EgoExo-Fitness's or QEVD's, ExAct's metadata.jsonl, or a plain
+table. Nothing vanishes: what
 does not become a learner is returned with its reason. The comment builds supervision only.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sportskills_lib import tables
-from sportskills_lib.learner_data import egoexo, exact, plain_table
+from sportskills_lib.learner_data import egoexo, exact, fitness, plain_table, qevd
 from sportskills_lib.learner_data.frames import read_learner_frames
 from sportskills_lib.learner_data.remarks import ReaderSettings, Remark, Sports, learners_of
 from sportskills_lib.runs.artifacts import workspace
@@ -22,9 +23,9 @@ from sportskills_lib.tables import DroppedRow
 
 __all__ = ["learners_source", "read_learner_frames", "read_learners"]
 FORMATS = (
-    "a folder with Ego-Exo4D's takes.json and annotations, ExAct's metadata.jsonl (or its "
-    "folder), or a .csv or "
-    f".parquet table with the columns {', '.join(plain_table.NEEDED)}"
+    "a folder with Ego-Exo4D's takes.json and annotations, with EgoExo-Fitness's "
+    f"{fitness.JUDGED} or QEVD's {qevd.LABELS}, ExAct's metadata.jsonl (or its folder), or a .csv "
+    f"or .parquet table with the columns {', '.join(plain_table.NEEDED)}"
 )
 
 
@@ -75,6 +76,10 @@ def _read(
     folder = source if source.is_dir() else source.parent
     if source.name == "takes.json" or (source / "takes.json").is_file():
         return egoexo.read(folder, settings, drops)
+    if annotations := fitness.annotations_in(source):
+        return fitness.read(source, annotations, settings, drops)
+    if any((source / name).is_file() for name in (qevd.LABELS, qevd.LONG)):
+        return qevd.read(source, settings, drops)
     for lines in (source, source / "metadata.jsonl", source / "data" / "metadata.jsonl"):
         if lines.suffix.lower() == ".jsonl" and lines.is_file():
             return exact.read(folder, lines, settings, takes, drops)

@@ -95,10 +95,10 @@ def _commentary(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]:
             detail = f"{path.name}: not a usable take_uid"
             drops.append(("take", untrusted_json.preview(uid), "bad_id", detail))
             continue
-        for expert in _rows(experts):
+        for expert in untrusted_json.rows(experts):
             named = expert.get("take_uid", take_id) if isinstance(expert, dict) else take_id
             said = expert.get("commentary_data", []) if isinstance(expert, dict) else "no expert"
-            for row in _rows(said):
+            for row in untrusted_json.rows(said):
                 of_take, label = remarks.setdefault(take_id, []), _label(take_id, row)
                 with dropping(drops, "learner", label):
                     if named != take_id:
@@ -109,24 +109,17 @@ def _commentary(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]:
     return remarks
 
 
-def _rows(value: Any) -> list[Any]:
-    """The rows of a list; what stands there instead of one is a row that is none."""
-    return value if isinstance(value, list) else [untrusted_json.preview(value)]
-
-
 def _label(take_id: str, row: Any) -> str:
     time = row.get("video_time") if isinstance(row, dict) else row
     return f"{take_id}@{untrusted_json.preview(time, 40)}"
 
 
 def _moment(label: str, take_id: str, row: Any, is_good: bool | None) -> Moment:
-    if not isinstance(row, dict):
-        raise UnusableRow("bad_row", f"{untrusted_json.preview(row)} is not an object")
+    row = untrusted_json.require_object(row)
     flagged = row.get("error")
     if flagged and untrusted_json.flag(flagged) is not False:
         reported = untrusted_json.text(row.get("_error_desc") or row.get("error_desc"))
         raise UnusableRow("annotation_error", reported or "no detail")
-    untrusted_json.require_distinct_keys(row)
     time_s = untrusted_json.require_seconds(row, "video_time")
     words = untrusted_json.text(row.get("text")) if is_good is None else _words(row)
     if time_s is None or words is None:
@@ -146,7 +139,7 @@ def _proficiency(path: Path, drops: list[DroppedRow]) -> dict[str, list[Moment]]
             drops.append(("take", untrusted_json.preview(entry, 40), "bad_row", detail))
             continue
         for field, good in (("good_executions", True), ("tips_for_improvement", False)):
-            for row in _rows(entry.get(field) or []):
+            for row in untrusted_json.rows(entry.get(field) or []):
                 of_take, label = moments.setdefault(take_id, []), _label(take_id, row)
                 with dropping(drops, "moment", label):
                     of_take.append(_moment(label, take_id, row, good))

@@ -64,7 +64,7 @@ def _remark(folder: Path, label: str, row: dict[str, Any], settings: ReaderSetti
     if mistake is None and row.get("is_mistake") not in (None, ""):
         shown = show(row["is_mistake"])
         raise UnusableRow("bad_value", f"is_mistake {shown} is neither true nor false")
-    person, take_id = untrusted_json.name(row.get("participant")), _take_id(path)
+    person, take_id = untrusted_json.name(row.get("participant")), take_id_of(path)
     return Remark(
         item_id=label,
         take_id=take_id,
@@ -94,7 +94,7 @@ def _span(row: dict[str, Any]) -> tuple[float, float]:
     return start_s, end_s
 
 
-def _take_id(path: str) -> str:
+def take_id_of(path: str) -> str:
     """An id of the video that is safe as a file's name: its path where that is one, else made of it
     and its digest.
     """

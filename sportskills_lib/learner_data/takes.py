@@ -22,12 +22,7 @@ SPLIT_FILES = ("splits.json", "annotations/splits.json")
 
 def list_takes(folder: Path) -> list[Any]:
     """The entries of ``takes.json``; ValueError where it is no list."""
-    path = folder / "takes.json"
-    entries = untrusted_json.load_json(path)
-    if not isinstance(entries, list):
-        raise ValueError(
-            f"{path} holds {untrusted_json.preview(entries)}, not a list of takes: fetch it again"
-        )
+    entries: list[Any] = untrusted_json.load_json(folder / "takes.json", list)
     return entries
 
 

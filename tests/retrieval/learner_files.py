@@ -1,4 +1,4 @@
-"""Small files of learners in the three formats, written by the tests of their readers."""
+"""Small files of learners in the five formats, written by the tests of their readers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from films import write_pictures
 
 VIEW = "frame_aligned_videos/cam01.mp4"
 COLUMNS = (
@@ -161,6 +162,93 @@ def write_exact(folder: Path, rows: list[dict[str, Any]], video: Path | None = N
             *(folder / row["file_name"] for row in rows if isinstance(row.get("file_name"), str)),
         )
     return folder / "metadata.jsonl"
+
+
+# ---------------------------------------------------------------------------------- EgoExo-Fitness
+
+
+def judged(
+    action: str = "Push-ups",
+    frames: Any = (31, 120),
+    record: str = "rec",
+    **verdicts: Any,
+) -> dict[str, Any]:
+    """An entry of interpretable_action_judgement.json: ``verdicts`` has the key points by
+    annotator, as published ("True", "False").
+    """
+    return {
+        "annotations": [
+            {
+                "key_point_verification": [[point, str(kept)] for point, kept in points.items()]
+                if isinstance(points, dict)
+                else points,
+                "action_quality_score": 3,
+                "comment": "performed according to the instructions",
+                "action_name": action,
+                "action_guidance": "bend your arms and stretch them",
+                "annotator": annotator,
+            }
+            for annotator, points in verdicts.items()
+        ],
+        "st_ed_frame": list(frames) if isinstance(frames, tuple) else frames,
+        "frame_root": f"frames_open/{record}",
+    }
+
+
+def write_fitness(
+    folder: Path, entries: dict[str, Any] | str, actors: dict[str, str], *, numbers: Any = None
+) -> Path:
+    """EgoExo-Fitness with ``actors`` by record, whose film is a folder of pictures; a record of
+    meta_records.json has no id of its own, as published.
+    """
+    (folder / "raw_annotations").mkdir(parents=True, exist_ok=True)
+    text = entries if isinstance(entries, str) else json.dumps(entries)
+    (folder / "raw_annotations" / "interpretable_action_judgement.json").write_text(text)
+    meta = {
+        "records": [{"original_actor": actor, "views": ["exo_m"]} for actor in actors.values()],
+        "record_index": {record: place for place, record in enumerate(actors)},
+    }
+    (folder / "raw_annotations" / "meta_records.json").write_text(json.dumps(meta))
+    for record in actors:
+        write_pictures(folder / "frames_open" / record / "exo_m", numbers or range(1, 151))
+    return folder
+
+
+# --------------------------------------------------------------------------------------------- QEVD
+
+
+def labelled(name: str, *labels: Any, **more: Any) -> dict[str, Any]:
+    """A row of fine_grained_labels.json, as published."""
+    return {
+        "video_path": f"./{name}.mp4",
+        "labels": list(labels),
+        "labels_descriptive": ["described"],
+        "split": "train",
+    } | more
+
+
+def write_qevd(
+    folder: Path,
+    labels: Any,
+    *,
+    feedback: dict[str, Any] | None = None,
+    workers: dict[str, Any] | None = None,
+    workouts: Any = None,
+) -> Path:
+    """QEVD's files; ``feedback`` and ``workers`` are by the clip's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = {
+        "feedbacks_short_clips.json": ("feedback", feedback),
+        "fine_grained_labels_with_worker_ids.json": ("worker_id", workers),
+    }
+    for file, (field, values) in clips.items():
+        if values is not None:
+            rows = [{"video_path": f"./{name}.mp4", field: said} for name, said in values.items()]
+            (folder / file).write_text(json.dumps(rows))
+    for file, content in (("fine_grained_labels", labels), ("feedbacks_long_range", workouts)):
+        if content is not None:
+            (folder / f"{file}.json").write_text(json.dumps(content))
+    return folder
 
 
 # -------------------------------------------------------------------------------------- plain table

@@ -495,7 +495,7 @@ NOT_JSON = [
     '{"a": "ü"}'.encode("utf-16"),
 ]
 WRONG_SHAPES = (
-    [("takes.json", {"a": 1}, "not a list of takes"), ("takes.json", "x", ("not a list of takes"))]
+    [("takes.json", {"a": 1}, "not a list"), ("takes.json", "x", ("not a list"))]
     + [
         (f"annotations/expert_commentary_{split}.json", value, 'no object "annotations"')
         for split, value in (

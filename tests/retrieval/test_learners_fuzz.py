@@ -1,4 +1,4 @@
-"""Random damage to valid files of the three formats: nothing comes of it but dropped rows, or a
+"""Random damage to valid files of the five formats: nothing comes of it but dropped rows, or a
 ValueError with a name.
 
 Half of the cases damage values (a node of the JSON, a cell of the table), half bytes. What comes
@@ -18,6 +18,8 @@ import pytest
 from learner_files import (
     copy_video,
     item,
+    judged,
+    labelled,
     proficiency,
     question,
     remark,
@@ -26,9 +28,11 @@ from learner_files import (
     write_csv,
     write_egoexo,
     write_exact,
+    write_fitness,
+    write_qevd,
 )
 
-from sportskills_lib.learner_data import frames, read_learners
+from sportskills_lib.learner_data import fitness, frames, read_learners
 
 CASES = 100  # of each format
 
@@ -169,7 +173,7 @@ def check(source: Path, folder: Path, **options) -> str:
     for path in learners["path"]:
         assert (folder / path).resolve().is_relative_to(folder.resolve()) and (
             folder / path
-        ).is_file()
+        ).exists()
     assert learners.select(
         pl.col("comment").str.contains("[^\\s]").all(), (pl.col("end_s") < 1e7).all()
     ).row(0) == (
@@ -248,6 +252,65 @@ def test_damaged_exact_files(tmp_path, six_seconds):
             source.write_text("".join(json.dumps(row) + "\n" for row in lines))
         found.append(check(source, tmp_path))
     assert found.count("read") > 80
+
+
+def test_damaged_fitness_files(tmp_path):
+    points = {"Keep your back straight.": False, "Cross your feet.": True}
+    entries = {f"rec{i}_action_1": judged(record=f"rec{i}", a=points, b=points) for i in range(3)}
+    actors = {f"rec{i}": f"0925-P{i}" for i in range(3)}
+    write_fitness(tmp_path, entries, actors)
+    found = []
+    files = ("interpretable_action_judgement.json", "meta_records.json")
+    documents = {
+        name: json.loads((tmp_path / "raw_annotations" / name).read_text()) for name in files
+    }
+    for case in range(CASES):
+        draw = random.Random(3000 + case)
+        chosen = draw.choice(files)
+        for name, document in documents.items():
+            content = json.dumps(document).encode()
+            if name == chosen and case % 2:
+                content = damage_bytes(content, draw)
+            elif name == chosen:
+                content = json.dumps(damage(document, draw)).encode()
+            (tmp_path / "raw_annotations" / name).write_bytes(content)
+        found.append(check(tmp_path, tmp_path))
+        if found[-1] == "read":
+            learners, _ = read_learners(tmp_path, span_s=3.0)
+            fitness.ratings(tmp_path, learners)
+    assert 40 < found.count("read") < CASES, "both outcomes must have been tried"
+
+
+def test_damaged_qevd_files(tmp_path, six_seconds):
+    copy_video(six_seconds, *(tmp_path / f"short_clips/{name}.mp4" for name in "abc"))
+    copy_video(six_seconds, tmp_path / "long_range_videos/0.mp4")
+    frames = [""] * 30 + ["Push your knees out."] * 9 + [""] * 20 + ["Bend your knees."] * 3
+    workout = {
+        "long_range_video_file": "./long_range_videos/0.mp4",
+        "feedbacks": frames,
+        "is_transition": [False, False],
+    }
+    write_qevd(
+        tmp_path,
+        [labelled(name, "squats - too high") for name in "abc"],
+        feedback={"a": ["Go lower!"], "b": "Lower."},
+        workers={"a": 1, "b": 2},
+        workouts=[workout],
+    )
+    documents = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    found = []
+    for case in range(CASES):
+        draw = random.Random(4000 + case)
+        chosen = draw.choice(sorted(documents))
+        for name, document in documents.items():
+            content = json.dumps(document).encode()
+            if name == chosen and case % 2:
+                content = damage_bytes(content, draw)
+            elif name == chosen:
+                content = json.dumps(damage(document, draw)).encode()
+            (tmp_path / name).write_bytes(content)
+        found.append(check(tmp_path, tmp_path))
+    assert 30 < found.count("read") < CASES, "both outcomes must have been tried"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

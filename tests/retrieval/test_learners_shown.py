@@ -10,6 +10,8 @@ import pytest
 from learner_files import (
     copy_video,
     item,
+    judged,
+    labelled,
     proficiency,
     question,
     remark,
@@ -18,10 +20,13 @@ from learner_files import (
     write_csv,
     write_egoexo,
     write_exact,
+    write_fitness,
+    write_qevd,
 )
 
 from sportskills_lib.learner_data import read_learners
 
+SPORTS = ("tennis", "basketball", "judo")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "learners.md"
 
 
@@ -98,10 +103,47 @@ def table(folder, video):
     return write_csv(folder / "tries.csv", rows)
 
 
-@pytest.mark.parametrize(("write", "learners"), [(egoexo, 2), (exact, 1), (table, 1)])
+def fitness(folder, _):
+    back = {"Keep your back straight.": False}
+    entries = {
+        "recA_action_1": judged(record="recA", ann=back, ben=back),
+        "recA_action_2": judged(record="recA", ann=back, frames=(120, 31)),
+        "recA_action_3": judged(record="recA", ann=back, frames=(31, 9000)),
+        "recA_action_4": judged(record="recA", ann=[["Cross your feet.", "maybe"]]),
+        "../recA_action_5": judged(record="recA", ann=back),
+        "recB_action_1": judged(record="recB", ann=back),
+        "recC_action_1": judged(record="../../recC", ann=back),
+    }
+    return write_fitness(folder, entries, {"recA": "0925-Jianan"})
+
+
+def qevd(folder, video):
+    names = "0123"
+    copy_video(video, *(folder / f"short_clips/0000000{name}.mp4" for name in names))
+    copy_video(video, folder / "long_range_videos/0000.mp4")
+    rows = [
+        labelled("00000000", "pushups - hips too low"),
+        labelled("00000001", "squats - average"),
+        labelled("00000002", "squats - too high", "lunges - too fast"),
+        labelled("00000003", "squats - too high", split="holdout"),
+        labelled("lost", "squats - too high"),
+    ]
+    workout = {
+        "long_range_video_file": "./long_range_videos/0000.mp4",
+        "feedbacks": [""] * 60 + ["Push your knees out."] * 9 + [""] * 9 + ["Great job!"] * 9,
+        "is_transition": [False, False],
+    }
+    return write_qevd(folder, rows, workouts=[workout])
+
+
+@pytest.mark.parametrize(
+    ("write", "learners"), [(egoexo, 2), (exact, 1), (fitness, 1), (qevd, 2), (table, 1)]
+)
 def test_the_page_shows_what_is_said(tmp_path, six_seconds, write, learners):
     kept, dropped = read_learners(
-        write(tmp_path, six_seconds), span_s=3.0, sports=["tennis", "basketball", "judo"]
+        write(tmp_path, six_seconds),
+        span_s=3.0,
+        sports=[*SPORTS, *["fitness"] * (write in (fitness, qevd))],
     )
     said = [
         f"    {reason}  {name}: {detail}"
