@@ -77,7 +77,7 @@ def _rows(path: Path) -> list[Any]:
     return list(untrusted_json.load_json(path, list)) if path.is_file() else []
 
 
-def _named(row: Any, field: str = "video_path") -> str:
+def _file_of(row: Any, field: str = "video_path") -> str:
     """The file that a row is about, as all files of QEVD call it; "" where it names none."""
     said = row.get(field) if isinstance(row, dict) else None
     return (untrusted_json.text(said) or "").removeprefix("./").removeprefix(f"{CLIPS}/")
@@ -92,14 +92,14 @@ def _clips(folder: Path, settings: ReaderSettings, drops: list[DroppedRow]) -> l
     """The clips with a label; paths are below ``short_clips`` where there is such a folder."""
     said: dict[str, list[str]] = {}
     for row in _rows(folder / FEEDBACK):
-        if name := _named(row):
+        if name := _file_of(row):
             said.setdefault(name, []).extend(_texts(row.get("feedback")))
-    people = {_named(row): untrusted_json.name(row.get("worker_id"))
-              for row in _rows(folder / WORKERS) if _named(row)}  # fmt: skip
+    people = {_file_of(row): untrusted_json.name(row.get("worker_id"))
+              for row in _rows(folder / WORKERS) if _file_of(row)}  # fmt: skip
     below = f"{CLIPS}/" if (folder / CLIPS).is_dir() else ""
     remarks = []
     for place, row in enumerate(_rows(folder / LABELS), start=1):
-        name = _named(row)
+        name = _file_of(row)
         with dropping(drops, "learner", untrusted_json.preview(name or f"row{place}")):
             row = untrusted_json.require_object(row)
             exercise, text, is_good = _label(row, said.get(name, []))
@@ -151,7 +151,7 @@ def _workouts(folder: Path, settings: ReaderSettings, drops: list[DroppedRow]) -
     """
     remarks = []
     for place, row in enumerate(_rows(folder / LONG), start=1):
-        name = _named(row, "long_range_video_file")
+        name = _file_of(row, "long_range_video_file")
         with dropping(drops, "take", untrusted_json.preview(name or f"row{place}")):
             spoken = _sentences(untrusted_json.require_object(row))
             path = video_inside(folder, name, "long_range_video_file")
