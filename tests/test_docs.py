@@ -105,6 +105,7 @@ RULES: list[tuple[str, str, str]] = [
         "read",
         "needs an evaluated run and raters; its own tests run it",
     ),
+    (r"sportskills rate import\b.*", "read", "needs a table of grades; tests/apps/rate makes one"),
     (
         r"sportskills (rate serve|inspect|audit label)\b.*",
         "read",

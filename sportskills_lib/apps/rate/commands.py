@@ -160,6 +160,24 @@ def export(study: StudyName) -> None:
     )
 
 
+@app.command("import", epilog="Example: sportskills rate import data/raw/coaches/mapping.toml")
+def import_ratings(
+    mapping: Annotated[
+        Path, typer.Argument(help="TOML file: the table, its columns, its grades (docs/rating.md).")
+    ],
+) -> None:
+    """Write the judgements of any table as <mapping>_ratings.csv (for 04 and 05), and its rows that
+    are none, with the reason, as <mapping>_dropped.csv.
+    """
+    from sportskills_lib.apps.rate import ratings_import
+    from sportskills_lib.formats import files
+
+    for name, table in zip(("ratings", "dropped"), ratings_import.read(mapping), strict=True):
+        path = mapping.with_name(f"{mapping.stem}_{name}.csv")
+        files.write_whole(path, table.write_csv())
+        typer.echo(f"{table.height} rows {name}: {path}")
+
+
 def inspect(
     run: Annotated[str, typer.Argument(help="The run to look into.")] = "demo",
     against: Annotated[
