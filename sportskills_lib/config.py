@@ -237,9 +237,7 @@ class RetrievalConfig(ChatConfig):
     positive_share: float = Field(
         0.2, description="a clip at this share of the best text similarity is a positive"
     )
-    negative_share: float = Field(
-        0.05, description="a clip of the skill at or below this share is a negative"
-    )
+    negative_share: float = Field(0.05, description="at or below it, a clip of the skill is none")
     mistake_label: float = Field(
         0.6, description="label of a clip that shows the mistake; a mended one has 1"
     )
@@ -294,6 +292,8 @@ class RetrievalConfig(ChatConfig):
     dual_learning_rate: float = Field(3e-3, gt=0, description="highest learning rate of its head")
     lent_comments: int = Field(8, ge=0, description="comments that a learner is lent; 0: none")
     skills_per_step: int = Field(4, ge=1, description="skills in its step, eight learners each")
+    distill_steps: int = Field(0, ge=0, description="steps of its distillation into 03's encoder")
+    distill_rate: float = Field(1e-3, gt=0, description="highest learning rate of the student")
     lora_rank: int = Field(32, ge=1, description="rank of the adapters")
     lora_alpha: int = Field(64, ge=1, description="scale of the adapters")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the adapters")

@@ -37,10 +37,11 @@ RATINGS = {
 }  # fmt: skip
 SYSTEMS = (
     "random", "same_skill_random", "correct_of_skill", "encoder_zero_shot", "encoder_narrations",
-    "encoder_correct", "comments_knn", "comments_knn_correct", "vlm_zero_shot", "vlm_dual",
-    "vlm_dual_correct", "vlm_yes_no", "relevance", "relevance_blind", "relevance_same_fault",
-    "relevance_other_fault", "vlm_yes_no_other_fault", "describe_then_retrieve", "fused",
-    "text_oracle", "same_fault_oracle", "all_but_words_oracle", "grade_oracle",
+    "encoder_correct", "encoder_distilled", "comments_knn", "comments_knn_correct",
+    "vlm_zero_shot", "vlm_dual", "vlm_dual_correct", "vlm_yes_no", "relevance", "relevance_blind",
+    "relevance_same_fault", "relevance_other_fault", "vlm_yes_no_other_fault",
+    "describe_then_retrieve", "fused", "text_oracle", "same_fault_oracle",
+    "all_but_words_oracle", "grade_oracle",
 )  # fmt: skip
 RIVALS = (  # what the relevance model has to beat: the encoder, 02's label, the experts' words
     "encoder_narrations",

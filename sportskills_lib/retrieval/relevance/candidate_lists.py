@@ -14,6 +14,7 @@ from sportskills_lib import metrics
 if TYPE_CHECKING:
     import torch
 
+LEARNERS_A_SKILL = 8  # of a step
 MARGIN = 4.0  # between labels 1 and 0: a logit at which one is 55 times as likely as the other
 VALIDATION_NDCG = metrics.at_k("val_ndcg")
 
@@ -56,6 +57,33 @@ def draw_lists(
         order = np.random.default_rng([seed, 43, number]).permutation(len(lists))
         batch.append(draw_list(lists[order[turn]], rng, positives=positives, size=size))
     return batch
+
+
+def draw_skills(
+    skills: Sequence[Sequence[CandidateList]], step: int, count: int, *, seed: int
+) -> list[CandidateList]:
+    """Some learners of ``count`` skills, who share candidates; it depends on the step and the seed
+    alone.
+    """
+    rng = np.random.default_rng([seed, 47, step])
+    return [
+        skills[skill][place]
+        for skill in rng.permutation(len(skills))[:count]
+        for place in rng.permutation(len(skills[skill]))[:LEARNERS_A_SKILL]
+    ]
+
+
+def shared_candidates(
+    lists: Sequence[CandidateList],
+) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """The lists' candidates, each once; and for every candidate of every list, one list after the
+    other, its place among those and its list's number.
+    """
+    import torch
+
+    rows, place = np.unique(np.concatenate([one.clips for one in lists]), return_inverse=True)
+    owner = np.repeat(np.arange(len(lists)), [len(one.clips) for one in lists])
+    return rows, torch.from_numpy(place), torch.from_numpy(owner)
 
 
 def draw_list(

@@ -20,16 +20,16 @@ from sportskills_lib.retrieval.relevance import dual_scorer
 from sportskills_lib.retrieval.relevance.candidate_lists import (
     VALIDATION_NDCG,
     CandidateList,
+    draw_skills,
     list_loss,
     ndcg,
+    shared_candidates,
 )
 from sportskills_lib.retrieval.relevance.pair_scorer import PairScorer
 from sportskills_lib.training.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     import torch
-
-LEARNERS_A_SKILL = 8  # of a step
 
 
 class DualTask:
@@ -63,14 +63,9 @@ class DualTask:
 
     def batches(self, first: int) -> Iterator[list[CandidateList]]:
         """Some learners of some skills; what is drawn hangs on the step and the seed alone."""
+        count, seed = self.config.skills_per_step, self.config.seed
         for step in range(first, self.steps):
-            rng = np.random.default_rng([self.config.seed, 47, step])
-            skills = rng.permutation(len(self.train))[: self.config.skills_per_step]
-            yield [
-                self.train[skill][place]
-                for skill in skills
-                for place in rng.permutation(len(self.train[skill]))[:LEARNERS_A_SKILL]
-            ]
+            yield draw_skills(self.train, step, count, seed=seed)
 
     def backward(self, batch: list[CandidateList]) -> float:
         """Gradients of this process's share of the learners; the mean loss over all of them."""
@@ -96,11 +91,8 @@ class DualTask:
 
     def _scores(self, lists: Sequence[CandidateList]) -> torch.Tensor:
         """The scores of the lists' candidates, one list after the other."""
-        import torch
-
         scorer, width = self.scorer, dual_scorer.WIDTH
-        rows, place = np.unique(np.concatenate([one.clips for one in lists]), return_inverse=True)
-        owner = np.repeat(np.arange(len(lists)), [len(one.clips) for one in lists])
+        rows, place, owner = shared_candidates(lists)
         clips = scorer.clip_vectors(rows)
         asked = [one.learner for one in lists]
         if self.comments is None:
@@ -109,8 +101,4 @@ class DualTask:
             queries = scorer.text_vectors([self.comments[row] for row in asked])
             clips, queries = clips[:, :width], queries * dual_scorer.SCALE
         device = clips.device
-        both = (
-            queries[torch.as_tensor(owner, device=device)],
-            clips[torch.as_tensor(place, device=device)],
-        )
-        return (both[0] * both[1]).sum(1)
+        return (queries[owner.to(device)] * clips[place.to(device)]).sum(1)
