@@ -76,24 +76,19 @@ RULES: list[tuple[str, str, str]] = [
     (
         r"sportskills reproduce --preset paper\b.*",
         "read",
-        "its plan counts a large model; tests/sweeping/test_plans.py",
+        "trains a large model; tests/apps/sweep/test_plans.py plans it",
     ),
     (
         r"sportskills (reproduce|sweep|study)\b.*",
         "plan",
         "trains models; what it would do is computed",
     ),
-    (
-        r"sportskills plan\b.*",
-        "read",
-        "counts a large model for seconds; tests/sweeping/test_plans.py runs it",
-    ),
+    (r"sportskills plan\b.*", "run", ""),
     (
         r"sportskills compare\b.*",
         "read",
         "needs two evaluated runs; tests/evaluation/test_run_pairs.py runs it",
     ),
-    (r"sportskills audit evidence\b.*", "read", "asks a judge about films; tests/auditing runs it"),
     (
         r"sportskills fetch\b.*",
         "read",

@@ -1,23 +1,18 @@
 """What a judge of demonstrations is shown and what it answers, whichever judge it is.
 
-A judge gives each window three probabilities: a correct demonstration, an incorrect one, none. It
-can be asked with the words alone, with the pictures alone, or with both, on the same windows: so it
-shows which of them it lives on.
+A judge gives each window three probabilities: a correct demonstration, an incorrect one, none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from sportskills_lib.tables import DEMONSTRATIONS
-
-Mode = Literal["text", "pixels", "both"]
-MODES: tuple[Mode, ...] = ("text", "pixels", "both")
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Judge(Protocol):
 
     name: str  # what ``verifier`` says in the tables: the judge and its version or model
 
-    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+    def probabilities(self, items: Sequence[Evidence]) -> np.ndarray:
         """float64 [N, 3] in the order of ``DEMONSTRATIONS``; a row of NaN where the judge gave no
         answer.
         """

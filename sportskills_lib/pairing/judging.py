@@ -12,7 +12,7 @@ import polars as pl
 
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.language.client import ChatClient, open_client
-from sportskills_lib.pairing.judge_protocol import Evidence, Judge, Mode, decide
+from sportskills_lib.pairing.judge_protocol import Evidence, Judge, decide
 from sportskills_lib.pairing.model_judges import ChatJudge
 from sportskills_lib.pairing.rules_judge import RulesJudge
 from sportskills_lib.runs.worker_pool import Result, Value, map_shards
@@ -92,7 +92,7 @@ def _ask_about_windows(
             shown = framed(result.table("windows"))
             shown = shown.with_columns(topic=pl.col("clip_id").replace_strict(topics, default=None))
             items += evidence(shown, np.asarray(result.array("frames")))
-        return {"answers": judge.probabilities(items, mode="both")}
+        return {"answers": judge.probabilities(items)}
 
     done = [
         result
@@ -117,21 +117,3 @@ def _ask_about_windows(
 def framed(windows: pl.DataFrame) -> pl.DataFrame:
     """The windows of a video whose frames are kept: those under words that teach, in order."""
     return windows.filter(pl.col("said") != "none")
-
-
-def answers_by_mode(
-    windows: pl.DataFrame,
-    judge: Judge,
-    mode: Mode,
-    *,
-    frames: np.ndarray | None = None,
-    min_confidence: float = 0.0,
-) -> pl.DataFrame:
-    """``windows`` with the judge's answers on this evidence alone, for the audit."""
-    old = [
-        name
-        for name in windows.columns
-        if name in ("demonstration", "score", "undecided") or name[:2] == "p_"
-    ]
-    asked = judge.probabilities(evidence(windows, frames), mode=mode)
-    return windows.drop(old).hstack(decide(asked, min_confidence=min_confidence))

@@ -8,7 +8,7 @@ leaves the window without probabilities: undecided, and asked again in the next 
 Qwen3-VL that transformers loads, by hub id or folder; the stock processor and model, in batches. A
 letter is one token in every tokenizer of the family, where "incorrect" may be two; and a logit,
 other than a sampled word, is a probability: that of each letter over that of all three. It is the
-model's own and uncalibrated: see `sportskills audit evidence`. Where the three together hold less
+model's own and uncalibrated. Where the three together hold less
 than half of what the model would say next, it gave no answer to the question: the window is
 undecided. The answers' order may sway a model; that is left as it is.
 """
@@ -25,7 +25,7 @@ from pydantic import Field
 from sportskills_lib import models
 from sportskills_lib.language.client import ChatClient
 from sportskills_lib.language.prompts import AnswerShape, Prompt
-from sportskills_lib.pairing.judge_protocol import Evidence, Mode
+from sportskills_lib.pairing.judge_protocol import Evidence
 from sportskills_lib.tables import DEMONSTRATIONS
 
 VERSION = "demonstration-1"
@@ -55,13 +55,11 @@ class ChatJudge:
     def __init__(self, client: ChatClient):
         self.client, self.name = client, f"chat-1 {client.model}"
 
-    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+    def probabilities(self, items: Sequence[Evidence]) -> np.ndarray:
         """float64 [N, 3]: the stated confidence for the answer, the rest shared evenly; NaN without
         an answer.
         """
-        answers = self.client.ask_many(
-            [question(item, mode) for item in items], DemonstrationAnswer
-        )
+        answers = self.client.ask_many([question(item) for item in items], DemonstrationAnswer)
         rows = np.full((len(items), len(DEMONSTRATIONS)), np.nan)
         for row, answer in zip(rows, answers, strict=True):
             if answer.value is not None:
@@ -70,21 +68,14 @@ class ChatJudge:
         return rows
 
 
-def question(item: Evidence, mode: Mode) -> Prompt:
-    """The prompt about one window. ValueError for an item without frames, unless the mode is
-    ``text``.
-    """
-    if item.frames is None and mode != "text":
+def question(item: Evidence) -> Prompt:
+    """The prompt about one window. ValueError for an item without frames."""
+    if item.frames is None:
         raise ValueError(f"window {item.clip_id} has no frames: a model cannot look at it")
     lines = [f"Lesson: {models.quoted(item.topic)}"] if item.topic else []
-    if mode != "pixels":
-        lines.append(f'The coach says: "{models.quoted(item.text)}"')
-    pictures: tuple[bytes, ...] = ()
-    if mode != "text" and item.frames is not None:
-        chosen = (
-            np.linspace(0, len(item.frames) - 1, min(FRAMES, len(item.frames))).round().astype(int)
-        )
-        pictures = tuple(_picture(item.frames[index]) for index in chosen)
+    lines.append(f'The coach says: "{models.quoted(item.text)}"')
+    chosen = np.linspace(0, len(item.frames) - 1, min(FRAMES, len(item.frames))).round().astype(int)
+    pictures = tuple(_picture(item.frames[index]) for index in chosen)
     return Prompt(VERSION, SYSTEM, "\n".join(lines), pictures)
 
 
@@ -102,11 +93,7 @@ def _picture(frame: np.ndarray) -> bytes:
 LETTERS = "ABC"  # in the order of tables.DEMONSTRATIONS
 ANSWERED = 0.5  # probability that the three letters must hold together
 NOMINAL_FPS = 2.0  # every clip is presented at this rate
-SHOWN: dict[Mode, str] = {
-    "text": "A coach speaks in a video lesson.",
-    "pixels": "This is a clip from a video lesson.",
-    "both": "This is a clip from a video lesson, and what the coach says over it.",
-}
+SHOWN = "This is a clip from a video lesson, and what the coach says over it."
 OPTIONS = (
     "A: it demonstrates the skill, done correctly. B: it demonstrates the skill, done with a "
     "mistake. "
@@ -114,16 +101,17 @@ OPTIONS = (
 )
 
 
-def messages(item: Evidence, mode: Mode) -> list[dict[str, Any]]:
+def messages(item: Evidence) -> list[dict[str, Any]]:
     """The chat about one window. What strangers wrote is quoted on one line: data, never an
     instruction.
     """
     topic = f" The lesson is about: {models.quoted(item.topic)}." if item.topic else ""
-    content: list[dict[str, Any]] = [{"type": "text", "text": SHOWN[mode] + topic}]
-    if mode != "text":
-        content.append({"type": "video"})
-    said = "" if mode == "pixels" else f'The coach says: "{models.quoted(item.text)}" '
-    content.append({"type": "text", "text": said + OPTIONS})
+    said = f'The coach says: "{models.quoted(item.text)}" '
+    content = [
+        {"type": "text", "text": SHOWN + topic},
+        {"type": "video"},
+        {"type": "text", "text": said + OPTIONS},
+    ]
     return [{"role": "user", "content": content}]
 
 
@@ -150,58 +138,60 @@ class VlmJudge:
             )
         self.letter_ids = [letter[0] for letter in ids]
 
-    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
+    def probabilities(self, items: Sequence[Evidence]) -> np.ndarray:
         """float64 [N, 3]; NaN where the model would not answer; the batch size changes no row
         beyond rounding.
 
-        ValueError for an item without frames, unless the mode is ``text``.
+        ValueError for an item without frames.
         """
         bare = [item.clip_id for item in items if item.frames is None]
-        if bare and mode != "text":
+        if bare:
             raise ValueError(
                 f"{len(bare)} windows have no frames, first {bare[0]}: a model cannot look at them"
             )
         starts = range(0, len(items), self.batch)
-        rows = [self._letters(items[first : first + self.batch], mode) for first in starts]
+        rows = [self._letters(items[first : first + self.batch]) for first in starts]
         return np.concatenate([np.empty((0, len(LETTERS))), *rows])
 
-    def _letters(self, items: Sequence[Evidence], mode: Mode) -> np.ndarray:
+    def _letters(self, items: Sequence[Evidence]) -> np.ndarray:
         import torch
 
-        inputs = self._inputs(items, mode).to(self.model.device)
+        inputs = self._inputs(items).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
         said = logits.double().softmax(-1)[:, self.letter_ids].cpu().numpy()
         held = said.sum(axis=1, keepdims=True)
         return np.where(held >= ANSWERED, said / np.maximum(held, 1e-300), np.nan)
 
-    def _inputs(self, items: Sequence[Evidence], mode: Mode) -> Any:
+    def _inputs(self, items: Sequence[Evidence]) -> Any:
         """The stock processor's batch, padded on the left, so that every prompt ends in the last
         column.
         """
         texts = [
             self.processor.apply_chat_template(
-                messages(item, mode), tokenize=False, add_generation_prompt=True
+                messages(item), tokenize=False, add_generation_prompt=True
             )
             for item in items
         ]
-        options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
-        if mode != "text":
-            clips = [np.array(item.frames) for item in items]  # copied: it may be a map
-            options |= {
-                "videos": clips,
-                "do_sample_frames": False,
-                "video_metadata": [
-                    {
-                        "fps": NOMINAL_FPS,
-                        "total_num_frames": len(clip),
-                        "duration": len(clip) / NOMINAL_FPS,
-                        "height": clip.shape[1],
-                        "width": clip.shape[2],
-                        "frames_indices": list(range(len(clip))),
-                        "video_backend": "arrays",
-                    }
-                    for clip in clips
-                ],
+        clips = [np.array(item.frames) for item in items]  # copied: it may be a map
+        metadata = [
+            {
+                "fps": NOMINAL_FPS,
+                "total_num_frames": len(clip),
+                "duration": len(clip) / NOMINAL_FPS,
+                "height": clip.shape[1],
+                "width": clip.shape[2],
+                "frames_indices": list(range(len(clip))),
+                "video_backend": "arrays",
             }
-        return self.processor(text=texts, **options)
+            for clip in clips
+        ]
+        return self.processor(
+            text=texts,
+            videos=clips,
+            video_metadata=metadata,
+            do_sample_frames=False,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sportskills_lib.language.coaching_words import FAULT_WORDS, gives_order
-from sportskills_lib.pairing.judge_protocol import Evidence, Mode
+from sportskills_lib.pairing.judge_protocol import Evidence
 
 # share of the picture moved across at which, under teaching words, a demonstration is as likely as
 # not; set on push-ups and idle shots
@@ -33,9 +33,8 @@ PER_DOUBLING = 1.5  # log-odds gained by each doubling of what moves
 # and at most these odds for a demonstration: cooks and welders move as much as athletes
 MOST_ODDS = 4.0
 # priors: under teaching words, other words, words unheard
-SHOWN_IF_TAUGHT, SHOWN_ELSE, SHOWN_UNHEARD = 0.9, 0.4, 0.5
+SHOWN_IF_TAUGHT, SHOWN_ELSE = 0.9, 0.4
 TAUGHT_IF_IDLE = 0.02  # a sentence that stage 01 turned down teaches after all
-MISTAKE_UNHEARD = 0.4  # share of mistakes among demonstrations, where the words are not heard
 # log-odds per point of ``mistake_points``, and where they are even
 MISTAKE_SLOPE, MISTAKE_AT = 2.0, 0.65
 
@@ -166,22 +165,16 @@ class RulesJudge:
 
     name = "rules-2"
 
-    def probabilities(self, items: Sequence[Evidence], *, mode: Mode = "both") -> np.ndarray:
-        """float64 [N, 3]: correct, incorrect, none. ``text`` ignores what moves, ``pixels`` what is
-        said.
-        """
-        rows = [_three(item, mode) for item in items]
+    def probabilities(self, items: Sequence[Evidence]) -> np.ndarray:
+        """float64 [N, 3]: correct, incorrect, none."""
+        rows = [_three(item) for item in items]
         return np.array(rows, np.float64).reshape(len(rows), 3)
 
 
-def _three(item: Evidence, mode: Mode) -> tuple[float, float, float]:
-    if mode == "pixels":
-        taught, prior, mistake = 1.0, SHOWN_UNHEARD, MISTAKE_UNHEARD
-    else:
-        taught, prior = (1.0, SHOWN_IF_TAUGHT) if item.teaches else (TAUGHT_IF_IDLE, SHOWN_ELSE)
-        mistake = _sigmoid(MISTAKE_SLOPE * (mistake_points(item.text) - MISTAKE_AT))
-    seen = 0.0 if mode == "text" else motion_log_odds(item.moved)
-    shown = taught * _sigmoid(math.log(prior / (1 - prior)) + seen)
+def _three(item: Evidence) -> tuple[float, float, float]:
+    taught, prior = (1.0, SHOWN_IF_TAUGHT) if item.teaches else (TAUGHT_IF_IDLE, SHOWN_ELSE)
+    mistake = _sigmoid(MISTAKE_SLOPE * (mistake_points(item.text) - MISTAKE_AT))
+    shown = taught * _sigmoid(math.log(prior / (1 - prior)) + motion_log_odds(item.moved))
     return shown * (1 - mistake), shown * mistake, 1 - shown
 
 

@@ -1,6 +1,4 @@
-"""The taxonomy: the shipped file, what is refused, which spelling means what, searches, and what a
-model may add.
-"""
+"""The taxonomy: the shipped file, what is refused, which spelling means what, searches."""
 
 from __future__ import annotations
 
@@ -10,8 +8,6 @@ from pathlib import Path
 import pytest
 from films import REAL, needs_real
 
-from sportskills_lib.curation.fetch import propose_skills
-from sportskills_lib.curation.fetch.propose_skills import ProposedSkill, ProposedSkills, add_skill
 from sportskills_lib.curation.sources import CONNECTING_WORDS, sport_and_skill
 from sportskills_lib.curation.taxonomy import (
     CONNECTORS,
@@ -25,8 +21,6 @@ from sportskills_lib.curation.taxonomy import (
     shipped_taxonomy,
 )
 from sportskills_lib.demo.skills import SPORTS
-from sportskills_lib.language.client import Answer
-from sportskills_lib.language.prompts import Prompt
 
 SMALL = '[[sport]]\nname = "judo"\nsynonyms = ["ju-do kwai"]\n[sport.skills]\n' + "".join(
     f'"throw {i}" = ["nage {i}"]\n' for i in range(10)
@@ -176,71 +170,3 @@ def test_a_searchs_words_lead_back_to_its_skill() -> None:
         if sport_and_skill({"playlist_title": each.term}) != (each.sport, each.skill)
     ]
     assert len(lost) < 0.02 * len(terms), lost[:20]
-
-
-# ---------------------------------------------------------------------------------------- proposals
-
-
-class Model:
-    """A model that proposes the same skills for every sport, or gives no usable answer."""
-
-    def __init__(self, **named: list[str]):
-        self.named = named
-
-    def ask_many(self, prompts: list[Prompt], schema: type[ProposedSkills]) -> list[Answer]:
-        assert all("Known skills:" in prompt.user for prompt in prompts)
-        skills = [ProposedSkill(name=name, synonyms=others) for name, others in self.named.items()]
-        value = schema(skills=skills) if skills else None
-        return [Answer(value, "answered" if skills else "refused")] * len(prompts)
-
-
-def propose(path: Path, model: Model) -> propose_skills.Proposal:
-    sports = read_taxonomy(path).sports[:1]
-    return propose_skills.propose(path, sports, model)  # type: ignore[arg-type]
-
-
-def test_a_proposal_adds_lines_and_keeps_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    sumo = SMALL.replace('"judo"', '"sumo"').replace('"ju-do kwai"', "")
-    path.write_text(f"# note\n{SMALL}\n# the next sport\n{sumo}")
-    before = path.read_text()
-    bad = {"throw 1": ["x"], 'a"] = 1\n[evil': ["x"], "bare": []}
-    proposal = propose(path, Model(sweep=["Foot  Sweep"], **bad))
-    assert proposal.added == (("judo", "sweep"),)
-    assert [skill[:7] for _, skill, _ in proposal.refused] == ["throw 1", 'a"] = 1', "bare"]
-    changed = [
-        line
-        for line in proposal.difference.splitlines()
-        if line[0] in "+-" and line[:3] not in ("+++", "---")
-    ]
-    assert changed == ['+"sweep" = ["foot sweep"]']
-    assert path.read_text() == before
-    assert propose_skills.accept(path) == proposal.difference
-    assert "sweep" in parse_taxonomy(path.read_text()).sports[0].skills
-    with pytest.raises(ValueError, match="there is no proposal beside"):
-        propose_skills.accept(path)
-
-
-def test_an_old_proposal_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(SMALL)
-    propose(path, Model(sweep=["foot sweep"]))
-    path.write_text(SMALL + "# edited\n")
-    with pytest.raises(ValueError, match="has changed since the proposal was made"):
-        propose_skills.accept(path)
-
-
-def test_a_model_without_an_answer_adds_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(SMALL)
-    proposal = propose(path, Model())
-    assert (proposal.difference, proposal.added) == ("", ())
-    assert proposal.refused == (("judo", "", "the model gave no usable answer"),)
-    assert [each.name for each in tmp_path.iterdir()] == ["mine.toml"]
-
-
-def test_every_shipped_sport_can_be_added_to() -> None:
-    text = SHIPPED.read_text()
-    for sport in shipped_taxonomy().sports:
-        longer = parse_taxonomy(add_skill(text, sport.name, "entirely new move", ["a novelty"]))
-        assert "entirely new move" in longer.select_sports([sport.name])[0].skills

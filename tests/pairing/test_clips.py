@@ -13,11 +13,10 @@ import pytest
 from films import REAL, needs_real, shot, write_film, write_lesson
 
 from sportskills_lib import tables, video
-from sportskills_lib.apps.audit.judge_vs_spans import audit_demonstrations, by_evidence
+from sportskills_lib.apps.audit.judge_vs_spans import audit_demonstrations
 from sportskills_lib.config import CurationConfig, PairingConfig
 from sportskills_lib.curation.stage import curate
 from sportskills_lib.pairing import figures, stage, video_pass
-from sportskills_lib.pairing.rules_judge import RulesJudge
 
 HELLO = ("Hello and welcome back to my channel.", False)
 IS_DEMONSTRATED = ("Bend your knees and drop the hips before contact.", True)
@@ -270,11 +269,6 @@ def test_real_lessons(tmp_path: Path) -> None:
     for rows in (tuned, ~tuned):
         judged, true = paired.judged.filter(rows), truth.filter(rows)
         audit = audit_demonstrations(judged, true)
-        modes = by_evidence(judged, true, RulesJudge(), min_confidence=0.5)
-        print(audit.confusion(), audit.scores(), audit.boundaries(), modes)
+        print(audit.confusion(), audit.scores(), audit.boundaries())
         assert audit.macro_f1() >= 0.9
         assert audit.boundaries()["median_s"].max() <= 0.5
-        score = {(row["evidence"], row["words"]): row for row in modes.iter_rows(named=True)}
-        assert score["pixels", "shuffled"]["changed"] == 0
-        for mode in ("text", "both"):
-            assert score[mode, "shuffled"]["macro_f1"] < score[mode, "own"]["macro_f1"] - 0.2

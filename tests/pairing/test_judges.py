@@ -15,7 +15,7 @@ from sportskills_lib import models
 from sportskills_lib.config import PairingConfig
 from sportskills_lib.demo import base_vlm
 from sportskills_lib.pairing import judging, model_judges
-from sportskills_lib.pairing.judge_protocol import MODES, Evidence, decide
+from sportskills_lib.pairing.judge_protocol import Evidence, decide
 from sportskills_lib.pairing.model_judges import SYSTEM, ChatJudge, DemonstrationAnswer, question
 
 TINY = dict(
@@ -56,38 +56,29 @@ def items(count: int = 5) -> list[Evidence]:
     ]
 
 
-def test_a_batch_of_one_equals_a_batch_of_eight_in_every_mode(judge: model_judges.VlmJudge) -> None:
-    for mode in MODES:
-        whole = judge.probabilities(items(), mode=mode)
-        np.testing.assert_allclose(whole.sum(axis=1), 1)
-        single = np.concatenate([judge.probabilities([item], mode=mode) for item in items()])
-        np.testing.assert_allclose(whole, single, atol=1e-5)
+def test_a_batch_of_one_equals_a_batch_of_eight(judge: model_judges.VlmJudge) -> None:
+    whole = judge.probabilities(items())
+    np.testing.assert_allclose(whole.sum(axis=1), 1)
+    single = np.concatenate([judge.probabilities([item]) for item in items()])
+    np.testing.assert_allclose(whole, single, atol=1e-5)
     assert judge.probabilities([]).shape == (0, 3)
 
 
-def test_a_mode_sees_only_its_own_evidence(judge: model_judges.VlmJudge) -> None:
+def test_words_and_pictures_both_count(judge: model_judges.VlmJudge) -> None:
     one, other = items(2)
-    assert not np.allclose(
-        *(judge.probabilities([item], mode="both") for item in (one, other)), atol=1e-7
-    )
-    mute = [
-        Evidence(one.clip_id, text, True, 0.1, one.topic, one.frames)
-        for text in ("a", "quite other words")
-    ]
-    np.testing.assert_array_equal(*(judge.probabilities([item], mode="pixels") for item in mute))
-    blind = [
-        Evidence("x", one.text, True, 0.1, one.topic, frames) for frames in (None, other.frames)
-    ]
-    np.testing.assert_array_equal(*(judge.probabilities([item], mode="text") for item in blind))
+    words = Evidence(one.clip_id, "quite other words", True, 0.1, one.topic, one.frames)
+    pictures = Evidence(one.clip_id, one.text, True, 0.1, one.topic, other.frames)
+    for changed in (words, pictures):
+        assert not np.allclose(*(judge.probabilities([item]) for item in (one, changed)), atol=1e-7)
     with pytest.raises(ValueError, match="no frames"):
-        judge.probabilities(blind[:1], mode="both")
+        judge.probabilities([Evidence("x", one.text, True, 0.1, one.topic)])
 
 
 def test_a_model_that_would_not_say_a_letter_gave_no_answer(
     judge: model_judges.VlmJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_judges, "ANSWERED", 0.5)
-    rows = judge.probabilities(items(2), mode="text")
+    rows = judge.probabilities(items(2))
     assert np.isnan(rows).all()
     assert decide(rows, min_confidence=0.0)["undecided"].all()
     head = judge.model.get_output_embeddings()
@@ -98,12 +89,12 @@ def test_a_model_that_would_not_say_a_letter_gave_no_answer(
         return logits
 
     hook = head.register_forward_hook(certain)
-    np.testing.assert_allclose(judge.probabilities(items(2), mode="text").sum(axis=1), 1)
+    np.testing.assert_allclose(judge.probabilities(items(2)).sum(axis=1), 1)
     hook.remove()
 
 
 def test_what_a_stranger_says_stays_one_quoted_line(judge: model_judges.VlmJudge) -> None:
-    chat = model_judges.messages(Evidence("x", EVIL, True, 0.1, EVIL), "both")
+    chat = model_judges.messages(Evidence("x", EVIL, True, 0.1, EVIL))
     text = judge.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert text.count("<|im_end|>") == 1
     assert models.quoted(EVIL) in text
@@ -129,11 +120,11 @@ class Scripted:
 
 def test_a_served_model_is_asked_with_pictures_and_data_apart() -> None:
     clip = items(1)[0]
-    both, pixels, text = (question(clip, mode) for mode in ("both", "pixels", "text"))
-    assert (len(both.images), len(pixels.images), len(text.images)) == (4, 4, 0)
-    assert all(image.startswith(b"\xff\xd8\xff") for image in both.images)
-    assert clip.text in both.user and clip.text not in pixels.user and pixels.images == both.images
-    assert both.system == SYSTEM and clip.text not in both.system
+    asked = question(clip)
+    assert len(asked.images) == 4
+    assert all(image.startswith(b"\xff\xd8\xff") for image in asked.images)
+    assert clip.text in asked.user
+    assert asked.system == SYSTEM and clip.text not in asked.system
 
 
 def test_no_answer_of_a_served_model_is_undecided() -> None:

@@ -168,51 +168,6 @@ def spans(
     _print_table(matches.boundaries())
 
 
-@app.command(
-    epilog=(
-        "Example: sportskills audit evidence gold.csv --run mine --judge vlm --model "
-        "Qwen/Qwen2.5-VL-3B-Instruct"
-    )
-)
-def evidence(
-    truth: Annotated[
-        Path, typer.Argument(help="A labelled sample, or video_id, start_s, end_s, demonstration.")
-    ],
-    run: Run = "demo",
-    judge: Annotated[
-        str | None, typer.Option(help="rules, vlm or chat. Default: the run's.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model of judge vlm or chat. Default: the run's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where judge vlm runs: cpu or cuda.")] = None,
-    lessons: Annotated[
-        int, typer.Option(min=0, help="Lessons to draw; 0: all with a known truth.")
-    ] = 0,
-    to: Annotated[Path | None, typer.Option(help="A CSV with the table.")] = None,
-) -> None:
-    """Measure which evidence the demonstration judge uses: words, pictures or both, and again with
-    other lessons' words.
-    """
-    from sportskills_lib.apps.audit import judge_vs_spans
-
-    if to:
-        room_for_file(to, "--to", others=[truth])
-    changes = {"judge": judge, "device": device}
-    scores, reliability = judge_vs_spans.audit_evidence(
-        run,
-        judge_vs_spans.read_truth(truth),
-        model=model,
-        lessons=lessons,
-        **{name: value for name, value in changes.items() if value is not None},
-    )
-    _print_table(scores)
-    typer.echo("Stated probability against the share that is right, of windows judged by both:")
-    _print_table(reliability)
-    if to:
-        scores.write_csv(to)
-
-
 def _print_table(frame: pl.DataFrame) -> None:
     """Print a small table: columns aligned, numbers with three decimals."""
     import polars as pl

@@ -1,14 +1,10 @@
-"""The demonstration judge against spans whose truth is known: precision, recall, edges, and which
-evidence it uses.
+"""The demonstration judge against spans whose truth is known: precision, recall, edges.
 
 Guarantee: every true span is counted once. The judge's answer for a span is that of the window that
 covers most of it, if it covers at least half; else "none", since no clip was made of it.
 
-:func:`by_evidence` asks a judge about the same windows by their words, by their pictures and by
-both, and again with the words of other lessons. Answers by pictures must not change then, and a
-judge that uses the words must get worse. The judge is the run's own, or another one that has not
-run yet. The truth is a table of spans (video_id, start_s, end_s, demonstration), or a labelled
-sample of the filter demonstration.
+The truth is a table of spans (video_id, start_s, end_s, demonstration), or a labelled sample of the
+filter demonstration.
 """
 
 from __future__ import annotations
@@ -16,27 +12,18 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from sportskills_lib.apps.audit import gold_sample
-from sportskills_lib.config import PairingConfig
 from sportskills_lib.formats.files import read_delimited
-from sportskills_lib.learner_data import read_learner_frames
-from sportskills_lib.pairing.judge_protocol import MODES, Judge
-from sportskills_lib.pairing.judging import answers_by_mode, load_judge
 from sportskills_lib.runs import artifacts
 from sportskills_lib.tables import DEMONSTRATIONS
-from sportskills_lib.viewing import retrieved_queries
 
 SPAN = [*gold_sample.SPAN, "demonstration"]
 MIN_COVER = 0.5  # of the true span
 CLOSE_S = 0.5  # an edge this near counts as right
 FRAME_S = 0.05  # an edge further outside shows the shot before or after
-SHUFFLE_SEED = 7
-STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of stated probability
 
 
 # ------------------------------------------------------------------------------------ true spans
@@ -144,23 +131,25 @@ class SpanMatches:
         return pl.concat(edges)
 
 
-def audit_demonstrations(
-    judged: pl.DataFrame, truth: pl.DataFrame, *, forced: bool = False
-) -> SpanMatches:
+def audit_demonstrations(judged: pl.DataFrame, truth: pl.DataFrame) -> SpanMatches:
     """Compare ``judged`` (02's table of windows) with ``truth`` (video_id, start_s, end_s,
     demonstration).
 
-    An undecided window makes no clip, so it counts as none; ``forced`` counts its likeliest answer
-    instead.
+    An undecided window makes no clip, so it counts as none.
     """
     answer = pl.col("demonstration").cast(pl.String)
-    if "undecided" in judged.columns and not forced:
+    if "undecided" in judged.columns:
         answer = pl.when(pl.col("undecided")).then(pl.lit("none")).otherwise(answer)
     windows = judged.select(*gold_sample.SPAN, answer=answer).filter(pl.col("answer") != "none")
-    spans = _true_spans(truth).with_row_index("span")
+    spans = truth.select(
+        *gold_sample.SPAN, truth=pl.col("demonstration").cast(pl.String)
+    ).with_row_index("span")
+    covered_s = pl.min_horizontal("end_s", "end_s_window") - pl.max_horizontal(
+        "start_s", "start_s_window"
+    )
     best = (
         spans.join(windows, on="video_id", suffix="_window")
-        .with_columns(cover=_overlap("_window") / (pl.col("end_s") - pl.col("start_s")))
+        .with_columns(cover=covered_s / (pl.col("end_s") - pl.col("start_s")))
         .filter(pl.col("cover") >= MIN_COVER)
         .sort("span", "cover", "start_s_window", descending=[False, True, False])
         .unique("span", keep="first", maintain_order=True)
@@ -176,16 +165,6 @@ def audit_demonstrations(
         .with_columns(pl.col("answer").fill_null("none"))
         .drop("span")
     )
-
-
-def _true_spans(truth: pl.DataFrame) -> pl.DataFrame:
-    return truth.select(*gold_sample.SPAN, truth=pl.col("demonstration").cast(pl.String))
-
-
-def _overlap(suffix: str) -> pl.Expr:
-    """Seconds that a span has in common with the span of the suffix; negative if they are apart."""
-    start_s, end_s = f"start_s{suffix}", f"end_s{suffix}"
-    return pl.min_horizontal("end_s", end_s) - pl.max_horizontal("start_s", start_s)
 
 
 def audit_run(run: str, truth: pl.DataFrame, *, videos: str = "*") -> SpanMatches:
@@ -207,142 +186,4 @@ def audit_run(run: str, truth: pl.DataFrame, *, videos: str = "*") -> SpanMatche
         .table("judged")
         .join(chosen, on="video_id", how="semi"),
         mine,
-    )
-
-
-# -------------------------------------------------------------------------------------- evidence
-
-
-def audit_evidence(
-    run: str,
-    truth: pl.DataFrame,
-    *,
-    model: str | None = None,
-    lessons: int = 0,
-    **changes: Any,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores of the judge by words, pictures and both, with the lessons' own words and with
-    others'; and reliability.
-
-    ``lessons`` draws so many of the lessons with a known truth (0: all); ``changes`` are settings
-    of stage 02 (judge, device, chat_url …) in place of the run's, ``model`` the one that judge vlm
-    or chat asks. A model sees as many frames as stage 02 would
-    show it; a window whose video cannot be read is left out.
-    """
-    pairing = artifacts.open_stage(run, "02_pairing")
-    config = PairingConfig.model_validate(pairing.manifest["config"] | changes)
-    if model:
-        setting = "chat_model" if config.judge == "chat" else "judge_model"
-        config = config.model_copy(update={setting: model})
-    windows = pairing.table("judged").join(truth, on="video_id", how="semi", maintain_order="left")
-    if windows.is_empty():
-        raise ValueError(
-            f"run {run!r} has no window in the videos of the table of spans: name another --run"
-        )
-    if lessons:
-        names = windows["video_id"].unique().sort()
-        drawn = names[np.random.default_rng(0).permutation(len(names))[:lessons]]
-        windows = windows.filter(pl.col("video_id").is_in(drawn.implode()))
-    frames = None
-    if config.judge != "rules":
-        files = {name: str(path) for name, path in retrieved_queries.video_files(run).items()}
-        path = pl.col("video_id").replace_strict(files, default=None, return_dtype=pl.String)
-        spans = windows.with_columns(learner_id="clip_id", take_id="video_id", path=path)
-        windows, frames, _ = read_learner_frames(
-            Path(), spans.drop_nulls("path"), frames=config.frames, size_px=config.size_px,
-            workers=config.workers, timeout_s=config.timeout_s,
-        )  # fmt: skip
-    mine = truth.join(windows, on="video_id", how="semi")
-    judge = load_judge(config, account=run)
-    options: dict[str, Any] = {"frames": frames, "min_confidence": config.min_confidence}
-    both = answers_by_mode(windows, judge, "both", **options)
-    return by_evidence(windows, mine, judge, **options), reliability(both, mine)
-
-
-def by_evidence(
-    judged: pl.DataFrame,
-    truth: pl.DataFrame,
-    judge: Judge,
-    *,
-    min_confidence: float,
-    frames: np.ndarray | None = None,
-) -> pl.DataFrame:
-    """A row for each mode with the lesson's own words and with another lesson's: macro F1, and F1
-    of each answer.
-
-    ``frames`` [N, T, S, S, 3] belong to the rows of ``judged``; models need them. F1 counts the
-    likeliest answers;
-    ``decided`` is the share of windows whose answer the judge is sure enough of, ``changed`` the
-    share of windows whose probabilities differ from those under the lesson's own words.
-    """
-    rows = []
-    for mode in MODES:
-        stated = dict[str, np.ndarray]()
-        for words, windows in (("own", judged), ("shuffled", shuffle_words(judged))):
-            answers = answers_by_mode(
-                windows, judge, mode, frames=frames, min_confidence=min_confidence
-            )
-            audit = audit_demonstrations(answers, truth, forced=True)
-            stated[words] = answers.select(f"p_{name}" for name in DEMONSTRATIONS).to_numpy()
-            differs = ~np.isclose(stated["own"], stated[words], equal_nan=True)
-            each = audit.scores()["f1"].tail(len(DEMONSTRATIONS))
-            rows.append(
-                {
-                    "judge": judge.name,
-                    "evidence": mode,
-                    "words": words,
-                    "macro_f1": audit.macro_f1(),
-                    **{f"f1_{name}": f1 for name, f1 in zip(DEMONSTRATIONS, each, strict=True)},
-                    "decided": 1 - float(answers["undecided"].mean() or 0),  # type: ignore[arg-type]
-                    "changed": float(differs.any(axis=1).mean()),
-                }
-            )
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def shuffle_words(windows: pl.DataFrame) -> pl.DataFrame:
-    """The same windows with the words of another lesson (text, and whether and how it teaches);
-    pictures stay.
-
-    Sorted by lesson, in random order within each, every window takes the words of the one that is
-    as many places before it as the largest lesson has windows, so that none keeps words of its own
-    lesson. The same for the same windows. ValueError where one lesson has more than half of them.
-    """
-    lessons = windows["video_id"]
-    mixed = np.random.default_rng(SHUFFLE_SEED).permutation(windows.height)
-    order = mixed[np.argsort(lessons.to_numpy()[mixed], kind="stable")]
-    largest = int(lessons.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
-    if 2 * largest > windows.height:
-        raise ValueError(
-            "one lesson has more than half of the windows, so its words cannot be swapped with "
-            "other lessons' words: audit more lessons"
-        )
-    donors = np.empty_like(order)
-    donors[order] = np.roll(order, largest)
-    return windows.with_columns(windows.select("text", "said")[donors])
-
-
-def reliability(judged: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """Stated probability of the answer against how often it is right: windows, stated, right; a row
-    for each step.
-
-    The truth of a window is that of the span that covers at least half of it, else none. Windows
-    without an answer are left out.
-    """
-    true = (
-        judged.join(_true_spans(truth), on="video_id", suffix="_true")
-        .filter(_overlap("_true") >= MIN_COVER * (pl.col("end_s") - pl.col("start_s")))
-        .select("clip_id", "truth")
-        .unique("clip_id")
-    )
-    stated = judged.filter(pl.col("score").is_not_null()).join(true, on="clip_id", how="left")
-    right = pl.col("demonstration").cast(pl.String) == pl.col("truth").fill_null("none")
-    step = pl.sum_horizontal(pl.col("score") >= step for step in STEPS)
-    return (
-        stated.with_columns(right=right, step=step)
-        .group_by("step")
-        .agg(pl.len().alias("windows"), pl.col("score", "right").mean().round(3))
-        .rename({"score": "stated"})
-        .select("windows", "stated", "right")
-        .sort("stated")
     )

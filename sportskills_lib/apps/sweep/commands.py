@@ -17,8 +17,8 @@ SWEEP_EPILOG = (
 )
 STUDY_EPILOG = "Example: sportskills study --only ablations --plan"
 PLAN_EPILOG = (
-    "Examples: sportskills plan 03 --preset paper · sportskills plan 03 --preset "
-    "paper --set 03.model=ViT-L-14"
+    "Examples: sportskills plan --preset paper · sportskills plan 03 --run mine --set "
+    "03.model=ViT-L-14"
 )
 
 Set = Annotated[
@@ -119,21 +119,14 @@ def plan(
         str | None, typer.Option(help="smoke, demo, local or paper. Default: as last time.")
     ] = None,
     set_: Set = None,
-    clips: Annotated[
-        int | None,
-        typer.Option(min=1, help="Clips to count on; default: the run's, or the paper's."),
-    ] = None,
-    gpu: Annotated[
-        str, typer.Option(help="h100, a100 or rtx4090: the GPU of the estimate.")
-    ] = "h100",
 ) -> None:
-    """Show what a run would do, how large its models are and how long it may take, without running
-    anything.
+    """Show which stages a run would execute and why, with the seconds measured before, without
+    running anything.
     """
     from sportskills_lib.apps.sweep.plans import plan_lines
     from sportskills_lib.runs import pipeline
 
     settings = pipeline.parse_settings(set_ or [])
     named = run or preset or "demo"
-    for line in plan_lines(named, preset, settings, first=stage, last=stage, clips=clips, gpu=gpu):
+    for line in plan_lines(named, preset, settings, first=stage, last=stage):
         typer.echo(line)

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from sportskills_lib.curation.taxonomy import SearchTerm
 
 taxonomy_app = typer.Typer(
-    help=(
-        "The sports and skills that are searched for: show them, or let a chat model propose more."
-    ),
+    help="The sports and skills that are searched for.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -53,54 +51,6 @@ def terms(
 
     for each in search_terms(read_taxonomy(taxonomy).select_sports(sport or []), synonyms=synonyms):
         typer.echo(f"{each.term}\t{each.sport}\t{each.skill}")
-
-
-@taxonomy_app.command(
-    epilog="Example: sportskills taxonomy propose --sport judo --model qwen3 --url "
-    "http://localhost:8000/v1, "
-    "then sportskills taxonomy propose --accept"
-)
-def propose(
-    taxonomy: TaxonomyFile = None,
-    sport: Sports = None,
-    model: Annotated[str, typer.Option(help="The chat model's name.")] = "",
-    url: Annotated[
-        str, typer.Option(help="An OpenAI-compatible server; default: OPENAI_BASE_URL.")
-    ] = "",
-    count: Annotated[
-        int, typer.Option(min=1, max=50, help="Maximum number of new skills per sport.")
-    ] = 5,
-    accept: Annotated[
-        bool,
-        typer.Option(
-            "--accept", help="Write the last proposal to the file, without asking a model."
-        ),
-    ] = False,
-) -> None:
-    """Show what a chat model would add to the taxonomy, as a diff; --accept writes just that."""
-    from sportskills_lib.config import ChatConfig
-    from sportskills_lib.curation.fetch import propose_skills
-    from sportskills_lib.curation.taxonomy import SHIPPED, read_taxonomy
-    from sportskills_lib.language.client import open_client
-
-    path = taxonomy or SHIPPED
-    if accept:
-        typer.echo(propose_skills.accept(path), nl=False)
-        typer.echo(f"written to {path.name}")
-        return
-    sports = read_taxonomy(path).select_sports(sport or [])
-    config = ChatConfig.from_parameters({"chat_url": url, "chat_model": model})
-    with open_client(config, account="taxonomy") as client:
-        proposal = propose_skills.propose(path, sports, client, count=count)
-    typer.echo(proposal.difference, nl=False)
-    for name, skill, why in proposal.refused:
-        typer.echo(f"refused: {name}, {skill or 'no answer'}: {why}", err=True)
-    if proposal.added:
-        typer.echo(
-            f"{len(proposal.added)} skills proposed; `sportskills taxonomy propose --accept` "
-            "writes them",
-            err=True,
-        )
 
 
 def fetch(

@@ -723,7 +723,7 @@ def test_the_commands_draw_and_score(run: str, tmp_path: Path) -> None:
     assert "Most confident mistakes" in (tmp_path / "audit.html").read_text()
 
 
-def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_path: Path) -> None:
+def test_one_command_compares_clips_with_known_spans(run: str, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from sportskills_lib.apps.audit.commands import app
@@ -733,14 +733,6 @@ def test_one_command_scores_a_judge_by_words_pictures_and_both(run: str, tmp_pat
     for item, verdict in sheet.frame.select("item_id", "verdict").rows():
         sheet = sheet.labelled(item, verdict)
     gold_sample.write(path, sheet)
-    words = ["evidence", str(path), "--run", run, "--to", str(tmp_path / "table.csv")]
-    assert "Stated probability" in CliRunner().invoke(app, words, catch_exceptions=False).output
-    rows = {
-        (row["evidence"], row["words"]): row
-        for row in pl.read_csv(tmp_path / "table.csv").iter_rows(named=True)
-    }
-    assert len(rows) == 6 and rows["both", "own"]["macro_f1"] == 1
-    assert rows["pixels", "shuffled"]["changed"] == 0
     told = sheet.frame.select("video_id", "start_s", "end_s", "label")
     european = tmp_path / "european.csv"
     lines = ["video_id;start_s;end_s;demonstration"]
